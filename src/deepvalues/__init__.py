@@ -1,0 +1,3 @@
+"""Do language models learn people's deep values, or the surface of their choices?"""
+
+__version__ = "1.0.0"

@@ -1,0 +1,102 @@
+"""Asking models: the one function behind `deepvalues query` and the query notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from deepvalues import catalogue, paths
+from deepvalues.errors import UserError
+from deepvalues.query.reading import STATUSES
+from deepvalues.query.record import Record
+from deepvalues.query.registry import Model
+from deepvalues.query.study import Questions, record_path
+
+CONCURRENCY = 32
+
+
+class Asked(NamedTuple):
+    """What a run did for one model."""
+
+    model: str
+    family: str
+    items: int
+    replayed: int
+    asked: int
+    failed: int
+    orphans: int
+
+
+def questions(
+    study: str,
+    model: Model,
+    items: pd.DataFrame,
+    record_folder: Path = paths.RESPONSES,
+) -> Questions:
+    """A study's items put to a model, with the model's record."""
+    found = catalogue.study(study)
+    record = Record(record_path(record_folder, study, model.name))
+    return Questions(found, found.conversations(items), model, record)
+
+
+def query(
+    study: str,
+    models: Sequence[Model],
+    items: pd.DataFrame,
+    *,
+    record_folder: Path = paths.RESPONSES,
+    concurrency: int = CONCURRENCY,
+    retry: frozenset[str] = frozenset(),
+) -> pd.DataFrame:
+    """Ask each model for what its record lacks; recorded answers are replayed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model: see `Asked`.
+
+    Raises
+    ------
+    UserError
+        When a status to retry is unknown, a record is damaged, or an endpoint refuses.
+    """
+    unknown = retry - set(STATUSES)
+    if unknown:
+        raise UserError(f"unknown status {sorted(unknown)[0]!r}; there are {', '.join(STATUSES)}")
+    rows = []
+    with catalogue.endpoints() as base_url:
+        for model in models:
+            asked = questions(study, model, items, record_folder)
+            missing = asked.missing()
+            if missing or retry:
+                summary = asked.ask_missing(base_url(model), concurrency, retry)
+                counts = summary.asked, summary.failed
+            else:
+                counts = 0, 0
+            for notice in asked.record.notices:
+                print(notice)
+            rows.append(
+                Asked(
+                    model.name,
+                    model.family,
+                    len(items),
+                    len(items) - missing,
+                    *counts,
+                    asked.orphans(),
+                )
+            )
+    return pd.DataFrame(rows, columns=list(Asked._fields))
+
+
+def answers(
+    study: str,
+    models: Sequence[Model],
+    items: pd.DataFrame,
+    record_folder: Path = paths.RESPONSES,
+) -> pd.DataFrame:
+    """The recorded answers of several models, read: see `Questions.answers`."""
+    frames = [questions(study, model, items, record_folder).answers() for model in models]
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,72 @@
+"""What the project has: its studies, its local models, its registry. Here the rooms meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+from deepvalues import paths
+from deepvalues.dvb.agents import reference_agents
+from deepvalues.dvb.learners import LEARNERS
+from deepvalues.dvb.study import DeepValueBenchmark
+from deepvalues.errors import UserError
+from deepvalues.local.protocol import LocalModel
+from deepvalues.local.server import create_app, serving
+from deepvalues.query.registry import Model, Registry, load_registry
+from deepvalues.query.study import Study
+
+
+@cache
+def studies() -> dict[str, Study]:
+    """The studies by name."""
+    return {"dvb": DeepValueBenchmark(paths.BANK, paths.DESIGNS)}
+
+
+def study(name: str) -> Study:
+    """Find a study.
+
+    Raises
+    ------
+    UserError
+        When there is none of that name.
+    """
+    if name not in studies():
+        raise UserError(f"unknown study {name!r}; there are {', '.join(studies())}")
+    return studies()[name]
+
+
+@cache
+def registry() -> Registry:
+    """The models of ``data/models.yml``."""
+    return load_registry(paths.MODELS)
+
+
+def dvb() -> DeepValueBenchmark:
+    """Study 1, with its bank and design."""
+    found = study("dvb")
+    assert isinstance(found, DeepValueBenchmark)
+    return found
+
+
+def local_models() -> dict[str, LocalModel]:
+    """Everything that the loopback server serves."""
+    return {**reference_agents(dvb().bank), **LEARNERS}
+
+
+@contextmanager
+def endpoints() -> Iterator[Callable[[Model], str]]:
+    """A function from a model to its base URL; starts the loopback server when first needed."""
+    address: list[str] = []
+
+    def base_url(model: Model) -> str:
+        if not model.is_local:
+            if model.endpoint.base_url is None:
+                raise UserError(f"{model.name}: its endpoint {model.endpoint.kind} has no base_url")
+            return model.endpoint.base_url
+        if not address:
+            address.append(stack.enter_context(serving(create_app(local_models()))))
+        return address[0]
+
+    with ExitStack() as stack:
+        yield base_url

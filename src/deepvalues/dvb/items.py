@@ -1,0 +1,259 @@
+"""Items: the prompts of a set, with everything the statistics need to know about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+
+from deepvalues import draw
+from deepvalues.dvb import prompts
+from deepvalues.dvb.arms import ARMS, Arm, Contrast, Side
+from deepvalues.dvb.bank import Bank, Domain, Wording
+from deepvalues.dvb.design import DIRECTIONS, Cell, Design
+from deepvalues.errors import UserError
+
+#: Deconfounded tests per cell and N, and cells, of each set.
+ITEM_SETS = {"smoke": (1, 5), "standard": (1, 400), "full": (10, 400)}
+MOST_EXAMPLES = max(max(arm.n_examples) for arm in ARMS.values())
+#: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
+EXAMPLE_ACTIVITIES = 8
+CLAUSE_ORDERS = ("value_first", "pole_first")
+
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "cell": pa.Column(str, pa.Check.str_matches(r"^c\d{3}$")),
+        "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
+        "n_examples": pa.Column("int64", pa.Check.isin([0, 4, 20, 40])),
+        "test": pa.Column("int64", pa.Check.in_range(0, 9)),
+        "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
+        "v1": pa.Column(str),
+        "v2": pa.Column(str),
+        "dimension": pa.Column(str),
+        "direction": pa.Column(str, pa.Check.isin(DIRECTIONS)),
+        "s1": pa.Column(str),
+        "s2": pa.Column(str),
+        "domain": pa.Column(str),
+        "activity": pa.Column(str),
+        "example_activities": pa.Column(str),
+        "scene": pa.Column(str),
+        "target_value_wording": pa.Column(str),
+        "target_pole_wording": pa.Column(str),
+        "other_value_wording": pa.Column(str),
+        "other_pole_wording": pa.Column(str),
+        "clause_order": pa.Column(str, pa.Check.isin(CLAUSE_ORDERS)),
+        "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
+        "prefix_chars": pa.Column("int64", pa.Check.ge(0)),
+        "prompt": pa.Column(str),
+        "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
+    },
+    checks=pa.Check(lambda frame: frame["v1"] != frame["v2"], error="v1 and v2 are the same"),
+    strict=True,
+    ordered=True,
+    name="items",
+)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What all items of a cell share."""
+
+    bank: Bank
+    cell: Cell
+    seed: int
+    orders: dict[tuple[str, str], list[Wording]] = field(default_factory=dict)
+
+    @cached_property
+    def poles(self) -> tuple[str, str]:
+        """The preferred pole and the other one."""
+        first, second = self.bank.dimensions[self.cell.dimension].poles
+        return (first, second) if self.cell.direction == "forward" else (second, first)
+
+    @property
+    def domain(self) -> Domain:
+        return self.bank.domains[self.cell.domain]
+
+    @cached_property
+    def activities(self) -> list[str]:
+        return draw.shuffled(list(self.domain.activities), self.seed, self.cell.id, "activities")
+
+    def trait(self, role: str, alternate: int) -> str:
+        """The id of the value or pole in a role; ``alternate`` settles which one ``=`` means."""
+        pair = (self.cell.v1, self.cell.v2) if role[0] == "v" else self.poles
+        return pair[{"1": 0, "2": 1, "=": alternate % 2}[role[1]]]
+
+    def wordings(self, trait: str, split: str) -> list[Wording]:
+        """A trait's wordings in this cell's own order."""
+        if (trait, split) not in self.orders:
+            owner = self.bank.values.get(trait) or self.bank.poles[trait]
+            order = draw.shuffled(owner.wordings[split], self.seed, self.cell.id, trait, split)
+            self.orders[trait, split] = order
+        return self.orders[trait, split]
+
+    def context(self, activity: str, split: str, number: int) -> tuple[Wording, str]:
+        domain = self.domain
+        scenes = domain.activities[activity].scenes[split]
+        scene = scenes[number % len(scenes)]
+        text = f"{domain.name}, {domain.activities[activity].name}. {scene.fill(domain.nouns)}"
+        return scene, text
+
+    def pick(
+        self, contrast: Contrast, side: Side, layer: str, split: str, number: int, alternate: int
+    ) -> Wording:
+        """The wording that one side of a contrast shows on a layer (``value`` or ``pole``).
+
+        Where both sides show the same trait, the other side takes the wording half an order away, and
+        the order advances with every second example (``=`` alternates between two traits), so that
+        every wording stands on either side equally often and tells nothing about the choice.
+        """
+        same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
+        order = self.wordings(self.trait(getattr(side, layer), alternate), split)
+        if same:
+            number = number // 2 + (len(order) // 2 if side == contrast.other else 0)
+        return order[number % len(order)]
+
+    def sides(
+        self, contrast: Contrast, split: str, number: int, alternate: int
+    ) -> tuple[tuple[Wording, Wording], tuple[Wording, Wording]]:
+        """(value wording, pole wording) of the target and of the other option."""
+
+        def both(side: Side) -> tuple[Wording, Wording]:
+            value = self.pick(contrast, side, "value", split, number, alternate)
+            return value, self.pick(contrast, side, "pole", split, number, alternate)
+
+        return both(contrast.target), both(contrast.other)
+
+    def fill(self, sides: tuple[Wording, Wording], clause_order: str) -> str:
+        value, pole = (wording.fill(self.domain.nouns) for wording in sides)
+        return prompts.option(value, pole, value_first=clause_order == "value_first")
+
+
+def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
+    """(right letter, clause order) for ``count`` places: all four combinations equally often, to one."""
+    four = [(letter, order) for letter in prompts.LETTERS for order in CLAUSE_ORDERS]
+    return draw.shuffled([four[place % 4] for place in range(count)], *key)
+
+
+def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[prompts.Situation]:
+    """The 40 examples of a cell; smaller sets are their beginning.
+
+    Balanced in blocks of four, so that each nested set is balanced as well. Value and pole wordings
+    step through orders of different length, so that no pair of wordings comes back within 40.
+    """
+    examples = []
+    for number in range(MOST_EXAMPLES):
+        block = _balanced(4, maker.seed, maker.cell.id, kind, number // 4)
+        right, order = block[number % 4]
+        activity = maker.activities[number % EXAMPLE_ACTIVITIES]
+        _, context = maker.context(activity, "train", number // EXAMPLE_ACTIVITIES)
+        target, other = maker.sides(contrast, "train", number, alternate=number)
+        texts = maker.fill(target, order), maker.fill(other, order)
+        examples.append(prompts.situation(context, *texts, right))
+    return examples
+
+
+def _tests(item_set: str) -> Iterator[tuple[Arm, int, int]]:
+    """(arm, N, test number) of every prompt that a cell has in a set."""
+    per_cell, _ = ITEM_SETS[item_set]
+    for arm in ARMS.values():
+        for n in arm.n_examples:
+            for test in range(per_cell if arm.name == "deconfounded" else 1):
+                yield arm, n, test
+
+
+def _layout(design: Design, arm: str, test: int) -> list[tuple[str, str]]:
+    """(right letter, clause order) of every cell, for one test of one arm: the same at every N.
+
+    The prior asks the deconfounded test without examples, so it shares its layout.
+    """
+    same_test = "deconfounded" if arm == "prior" else arm
+    return _balanced(len(design.cells), design.seed, "layout", same_test, test)
+
+
+def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
+    """Build the items of a set, one row a prompt, ordered by cell, arm, N and test.
+
+    Parameters
+    ----------
+    item_set
+        ``smoke`` (45 prompts), ``standard`` (3,600) or ``full`` (14,400).
+
+    Returns
+    -------
+    pandas.DataFrame
+        A frame that meets `CONTRACT`.
+
+    Raises
+    ------
+    UserError
+        When the set is unknown.
+    """
+    if item_set not in ITEM_SETS:
+        raise UserError(f"unknown item set {item_set!r}; there are {', '.join(ITEM_SETS)}")
+    _, cells = ITEM_SETS[item_set]
+    keys = list(_tests(item_set))
+    layouts = {(arm.name, t): _layout(design, arm.name, t) for arm, _, t in keys}
+    rows: list[dict[str, Any]] = []
+    for place, cell in enumerate(design.cells[:cells]):
+        maker = _Maker(bank, cell, design.seed)
+        kinds = {arm.examples for arm, _, _ in keys if arm.examples}
+        examples = {kind: _examples(maker, kind, str(kind)) for kind in kinds}
+        for arm, n, test in keys:
+            shown = examples[arm.examples][:n] if arm.examples else []
+            layout = layouts[arm.name, test][place]
+            rows.append(_item(maker, arm, n, test, shown, layout, alternate=place))
+    frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
+    validated: pd.DataFrame = CONTRACT.validate(frame)
+    return validated
+
+
+def _item(
+    maker: _Maker,
+    arm: Arm,
+    n: int,
+    test: int,
+    shown: list[prompts.Situation],
+    layout: tuple[str, str],
+    alternate: int,
+) -> dict[str, Any]:
+    cell, (right, clause_order) = maker.cell, layout
+    activity = maker.activities[-1 - test]
+    scene, context = maker.context(activity, "test", test)
+    target, other = maker.sides(arm.test, "test", test, alternate)
+    texts = maker.fill(target, clause_order), maker.fill(other, clause_order)
+    posed = prompts.situation(context, *texts, right)
+    prefix = prompts.examples_text(cell.user, shown) if shown else ""
+    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(shown))
+    return {
+        "id": f"{cell.id}.{arm.name}.n{n:02d}.t{test}",
+        "cell": cell.id,
+        "arm": arm.name,
+        "n_examples": n,
+        "test": test,
+        "value_set": maker.bank.values[cell.v1].group,
+        "v1": cell.v1,
+        "v2": cell.v2,
+        "dimension": cell.dimension,
+        "direction": cell.direction,
+        "s1": maker.poles[0],
+        "s2": maker.poles[1],
+        "domain": cell.domain,
+        "activity": activity,
+        "example_activities": " ".join(maker.activities[: min(n, EXAMPLE_ACTIVITIES)]),
+        "scene": scene.id,
+        "target_value_wording": target[0].id,
+        "target_pole_wording": target[1].id,
+        "other_value_wording": other[0].id,
+        "other_pole_wording": other[1].id,
+        "clause_order": clause_order,
+        "right": right,
+        "prefix_chars": len(prefix),
+        "prompt": prompt,
+        "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
+    }

@@ -1,0 +1,65 @@
+"""The Deep Value Benchmark as the query engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from deepvalues.dvb.bank import Bank, load_bank
+from deepvalues.dvb.design import Design, load_design
+from deepvalues.dvb.items import build_items
+from deepvalues.dvb.reading import read_short
+from deepvalues.query.conversation import Conversation
+from deepvalues.query.reading import Reading, Received
+
+#: The longest reply, in tokens, that an option alone needs.
+MAX_TOKENS = 10
+
+
+@dataclass(frozen=True)
+class DeepValueBenchmark:
+    """Study 1: its bank and design, read on first use."""
+
+    bank_folder: Path
+    design_file: Path
+    name: str = "dvb"
+    parameters: Mapping[str, Any] = field(
+        default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
+    )
+
+    @cached_property
+    def bank(self) -> Bank:
+        """The wording bank, held to its rules."""
+        return load_bank(self.bank_folder)
+
+    @cached_property
+    def design(self) -> Design:
+        """The cells."""
+        return load_design(self.design_file, self.bank)
+
+    @property
+    def seed(self) -> int:
+        """The seed of design and requests."""
+        return self.design.seed
+
+    def items(self, item_set: str) -> pd.DataFrame:
+        """The items of ``smoke``, ``standard`` or ``full``."""
+        return build_items(self.bank, self.design, item_set)
+
+    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
+        """One user message per item; items with the same examples share a prefix."""
+        columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
+        return [
+            Conversation(item=id, turns=(prompt,), prefix=prompt[:prefix_chars])
+            for id, prompt, prefix_chars in columns
+        ]
+
+    def read(self, received: Received) -> Reading:
+        """Read a reply of the short form."""
+        return read_short(received)

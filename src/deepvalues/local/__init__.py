@@ -1,0 +1,1 @@
+"""Local models and the loopback server that serves them by the OpenAI protocol."""

@@ -1,0 +1,43 @@
+"""What a local model is to the server: a name, a family, and a reply to messages.
+
+Studies implement this protocol; the server knows no study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+#: A chat message as the protocol sends it: ``role`` and ``content``.
+Message = Mapping[str, str]
+
+
+class Reply(NamedTuple):
+    """A local model's reply.
+
+    ``alternatives`` maps each continuation that the model weighed at its deciding token to its
+    probability (for the Deep Value Benchmark ``{"A": p, "B": 1 - p}``); the server turns it into
+    ``logprobs``. None where the model has no such distribution.
+    """
+
+    text: str
+    alternatives: Mapping[str, float] | None = None
+
+
+class LocalModel(Protocol):
+    """A model that answers on this machine.
+
+    ``family`` is "reference agent" (its results are known before the run) or "text learner" (it gets
+    the prompt's text and nothing else). All of its chance comes from ``seed``.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply: ...

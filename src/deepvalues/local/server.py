@@ -1,0 +1,257 @@
+"""A loopback server that speaks the OpenAI chat-completions protocol for local models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from deepvalues import __version__
+from deepvalues.errors import UserError
+from deepvalues.local.protocol import LocalModel, Message, Reply
+
+HOST = "127.0.0.1"
+#: How the server counts and cuts tokens: words and single marks. Any rule would do that is stable.
+_TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
+_MOST_TOP_LOGPROBS = 20
+
+
+class ProtocolError(Exception):
+    """An error to be returned in OpenAI's shape."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.param = status, code, param
+
+
+def _error(status: int, message: str, code: str | None, param: str | None) -> JSONResponse:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    body = {"message": message, "type": kind, "param": param, "code": code}
+    return JSONResponse({"error": body}, status_code=status)
+
+
+def _on_protocol_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProtocolError)
+    return _error(error.status, str(error), error.code, error.param)
+
+
+def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = f"{error.detail}: {request.method} {request.url.path}"
+    return _error(error.status_code, message, None, None)
+
+
+def _on_crash(_: Request, error: Exception) -> JSONResponse:
+    return _error(500, f"{type(error).__name__}: {error}", None, None)
+
+
+def tokens(text: str) -> list[str]:
+    """Split a text into the server's tokens, spaces kept with the token that they precede."""
+    return _TOKEN.findall(text)
+
+
+def _whole_number(body: Mapping[str, Any], name: str, default: int | None) -> int | None:
+    number = body.get(name)
+    if number is None:
+        return default
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        message = f"'{name}' must be a whole number from 0 up, not {number!r}"
+        raise ProtocolError(400, message, param=name)
+    return number
+
+
+def _messages(body: Mapping[str, Any]) -> list[Message]:
+    messages = body.get("messages")
+    well_formed = (
+        isinstance(messages, list)
+        and messages
+        and all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in messages)
+        and all(m.get("role") in ("system", "developer", "user", "assistant") for m in messages)
+    )
+    if not well_formed or messages is None:
+        message = "'messages' must be a list of {role, content} with text content"
+        raise ProtocolError(400, message, param="messages")
+    return messages
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        raise ProtocolError(400, "the body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise ProtocolError(400, "the body must be a JSON object")
+    for name in ("stream", "tools"):
+        if body.get(name):
+            raise ProtocolError(400, f"'{name}' is not supported here", param=name)
+    if body.get("n", 1) != 1:
+        raise ProtocolError(400, "only n = 1 is supported here", param="n")
+    return body
+
+
+def _logprobs(body: Mapping[str, Any], reply: Reply, shown: Sequence[str]) -> dict[str, Any] | None:
+    """Log probabilities token by token; all chance sits in the token that decides."""
+    top = _whole_number(body, "top_logprobs", 0) or 0
+    if top > _MOST_TOP_LOGPROBS or (top and not body.get("logprobs")):
+        message = f"'top_logprobs' needs logprobs = true and at most {_MOST_TOP_LOGPROBS}"
+        raise ProtocolError(400, message, param="top_logprobs")
+    if not body.get("logprobs"):
+        return None
+    content = []
+    undecided = True
+    for token in shown:
+        space = token[: len(token) - len(token.lstrip())]
+        weighed: Mapping[str, float] = {token: 1.0}
+        if undecided and reply.alternatives and token.strip() in reply.alternatives:
+            weighed = {space + text: p for text, p in reply.alternatives.items()}
+            undecided = False
+        entries = [_logprob(text, p) for text, p in weighed.items()]
+        entries.sort(key=lambda entry: (-entry["logprob"], entry["token"]))
+        content.append({**_logprob(token, weighed[token]), "top_logprobs": entries[:top]})
+    return {"content": content, "refusal": None}
+
+
+def _logprob(token: str, p: float) -> dict[str, Any]:
+    # -9999 is what the protocol uses for "as good as impossible"; JSON has no infinity.
+    logprob = round(math.log(p), 9) if p > 0 else -9999.0
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+
+def _completion(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
+    messages = _messages(body)
+    seed = _whole_number(body, "seed", 0) or 0
+    most = _whole_number(body, "max_completion_tokens", _whole_number(body, "max_tokens", None))
+    reply = model.reply(messages, seed)
+    whole = tokens(reply.text)
+    shown = whole if most is None else whole[:most]
+    cut = len(shown) < len(whole)
+    prompt_tokens = sum(len(tokens(message["content"])) for message in messages)
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:24]
+    return {
+        "id": f"chatcmpl-{digest}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model.name,
+        "system_fingerprint": f"deepvalues-{__version__}",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "".join(shown) if cut else reply.text,
+                    "refusal": None,
+                },
+                "logprobs": _logprobs(body, reply, shown),
+                "finish_reason": "length" if cut else "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": len(shown),
+            "total_tokens": prompt_tokens + len(shown),
+        },
+    }
+
+
+def create_app(models: Mapping[str, LocalModel]) -> Starlette:
+    """Build the server for a set of local models.
+
+    Routes: ``GET /v1/models``, ``GET /v1/models/{name}``, ``POST /v1/chat/completions`` with ``seed``,
+    ``max_tokens`` or ``max_completion_tokens``, ``logprobs`` and ``top_logprobs``; other parameters are
+    accepted and have no effect. Errors have OpenAI's shape and status codes.
+    """
+
+    def described(name: str) -> dict[str, Any]:
+        if name not in models:
+            message = f"The model '{name}' does not exist; there are {', '.join(models)}"
+            raise ProtocolError(404, message, code="model_not_found", param="model")
+        model = models[name]
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "deepvalues",
+            "family": model.family,
+            "description": model.description,
+        }
+
+    async def list_models(_: Request) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [described(name) for name in models]})
+
+    async def one_model(request: Request) -> JSONResponse:
+        return JSONResponse(described(request.path_params["name"]))
+
+    async def complete(request: Request) -> JSONResponse:
+        body = await _body(request)
+        if not isinstance(body.get("model"), str):
+            raise ProtocolError(400, "you must provide a model", param="model")
+        described(body["model"])
+        try:
+            completion = await run_in_threadpool(_completion, models[body["model"]], body)
+        except ValueError as error:
+            raise ProtocolError(400, str(error), param="messages") from None
+        except UserError as error:
+            raise ProtocolError(501, str(error), code="model_not_available") from None
+        return JSONResponse(completion)
+
+    return Starlette(
+        routes=[
+            Route("/v1/models", list_models),
+            Route("/v1/models/{name:path}", one_model),
+            Route("/v1/chat/completions", complete, methods=["POST"]),
+        ],
+        exception_handlers={
+            ProtocolError: _on_protocol_error,
+            HTTPException: _on_http_error,
+            Exception: _on_crash,
+        },
+    )
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    """Serve an app on a free loopback port for as long as the block runs; yields the base URL."""
+    config = uvicorn.Config(app, host=HOST, port=0, log_level="error", access_log=False)
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    socket.listen()  # a client that comes before the server is ready waits in the backlog
+    thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{socket.getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join()
+        socket.close()
+
+
+def serve_forever(app: Starlette, port: int) -> None:
+    """Serve an app on a loopback port until interrupted.
+
+    Raises
+    ------
+    UserError
+        When the port is taken.
+    """
+    config = uvicorn.Config(app, host=HOST, port=port, log_level="info")
+    try:
+        socket = config.bind_socket()
+    except SystemExit:
+        raise UserError(f"port {port} is taken; choose another one with --port") from None
+    uvicorn.Server(config).run([socket])

@@ -1,0 +1,1 @@
+"""From executed notebooks to a manuscript: numbers, checks, and the plain rendering."""

@@ -1,0 +1,44 @@
+"""Every path of the project, named once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deepvalues.errors import UserError
+
+
+def _root() -> Path:
+    named = os.environ.get("DEEPVALUES_ROOT")
+    starts = [Path(named)] if named else [Path.cwd(), *Path.cwd().parents, *Path(__file__).parents]
+    for folder in starts:
+        if (folder / "data" / "stimuli").is_dir() and (folder / "paper").is_dir():
+            return folder.resolve()
+    raise UserError(
+        "The project's folder was not found: run from inside the clone, "
+        "or set DEEPVALUES_ROOT to the folder that holds data/ and paper/."
+    )
+
+
+ROOT = _root()
+DATA = ROOT / "data"
+STIMULI = DATA / "stimuli"
+BANK = STIMULI / "v1"
+DESIGNS = STIMULI / "designs.yml"
+MODELS = DATA / "models.yml"
+PUBLISHED = DATA / "published"
+RESPONSES = DATA / "responses"
+DERIVED = DATA / "derived"
+RESULTS = DATA / "results"
+FIGURES = ROOT / "figures"
+NOTEBOOKS = ROOT / "notebooks"
+PAPER = ROOT / "paper"
+EXECUTED = PAPER / "notebooks"
+VARIABLES = PAPER / "_variables.yml"
+SITE = PAPER / "_site"
+
+
+def shown(path: Path) -> str:
+    """A path as people type it: relative to the project where it lies inside."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,1 @@
+"""Sending conversations to models and keeping every answer; no study is known here."""

@@ -1,0 +1,75 @@
+"""Conversations, requests and their keys.
+
+A study describes what to ask as conversations; the engine sends them turn by turn. The key of a
+request is a hash of endpoint kind, model, parameters, messages and repeat, and of nothing else: not
+of time, not of the API key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from deepvalues import draw
+
+Message = dict[str, str]
+_QUOTE = re.compile(r"\{\{reply (\d+)\}\}")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One item as it is asked: user turns, perhaps a system text, perhaps several repeats.
+
+    A turn may quote the model's own reply to an earlier turn as ``{{reply 1}}``. Conversations with the
+    same ``prefix`` begin with the same long text; the engine sends them together so that providers'
+    prompt caches apply.
+    """
+
+    item: str
+    turns: tuple[str, ...]
+    system: str | None = None
+    repeats: int = 1
+    prefix: str = ""
+
+    @cached_property
+    def first_digest(self) -> bytes:
+        """Digest of the messages of the first turn, worked out once for all models and repeats."""
+        return digest(self.messages(()))
+
+    def messages(self, replies: Sequence[str]) -> list[Message]:
+        """The messages of the turn that follows the given replies."""
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        for turn, text in enumerate(self.turns[: len(replies) + 1]):
+            content = _QUOTE.sub(lambda match: replies[int(match[1]) - 1], text) if turn else text
+            messages.append({"role": "user", "content": content})
+            if turn < len(replies):
+                messages.append({"role": "assistant", "content": replies[turn]})
+        return messages
+
+    def digest(self, replies: Sequence[str]) -> bytes:
+        """Digest of the messages of the turn that follows the given replies."""
+        return digest(self.messages(replies)) if replies else self.first_digest
+
+
+def digest(messages: Sequence[Message]) -> bytes:
+    """SHA-256 of messages in canonical JSON."""
+    text = json.dumps(messages, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).digest()
+
+
+def request_seed(study_seed: int, messages_digest: bytes, repeat: int) -> int:
+    """The seed a request carries: of study seed, messages and repeat, within 31 bits."""
+    return draw.integer(study_seed, messages_digest.hex(), repeat) % (1 << 31)
+
+
+def request_key(
+    kind: str, model: str, parameters: Mapping[str, Any], messages_digest: bytes, repeat: int
+) -> str:
+    """The key of a request: 32 hexadecimal digits of a SHA-256."""
+    head = json.dumps([kind, model, parameters, repeat], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(head.encode() + b"\0" + messages_digest).hexdigest()[:32]

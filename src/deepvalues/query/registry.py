@@ -1,0 +1,141 @@
+"""The registry of models, ``data/models.yml``: a model is one entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepvalues.errors import UserError
+
+LOCAL = "local"
+FAMILIES = ("language model", "reference agent", "text learner")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go: the kind that enters the key, the base URL, the key's variable."""
+
+    kind: str
+    base_url: str | None
+    key_variable: str | None
+
+    @property
+    def key(self) -> str | None:
+        """The API key from the environment; endpoints without a key variable need none."""
+        return os.environ.get(self.key_variable) if self.key_variable else "none"
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens, and the date on which they were looked up."""
+
+    input: float
+    cached: float
+    output: float
+    date: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its name in the record, the name its endpoint knows, and how it is asked.
+
+    ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``).
+    """
+
+    name: str
+    endpoint: Endpoint
+    served_as: str
+    family: str = FAMILIES[0]
+    developer: str = "unknown"
+    size_tier: str = "unknown"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    price: Price | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this project's own server answers for the model."""
+        return self.endpoint.kind == LOCAL
+
+    def request_parameters(self, study: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a request: the study's, with the model's laid over them."""
+        merged = {**study, **self.parameters}
+        return {name: setting for name, setting in merged.items() if setting is not None}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All endpoints and models of a registry file."""
+
+    path: Path
+    endpoints: Mapping[str, Endpoint]
+    models: Mapping[str, Model]
+
+    def model(self, name: str, base_url: str | None = None) -> Model:
+        """Find a model; with a base URL any name works.
+
+        Raises
+        ------
+        UserError
+            When the model is unknown and no base URL is given.
+        """
+        known = self.models.get(name)
+        if base_url:
+            endpoint = Endpoint("custom", base_url, "OPENAI_API_KEY")
+            return replace(known, endpoint=endpoint) if known else Model(name, endpoint, name)
+        if known is None:
+            raise UserError(
+                f"unknown model {name!r}: {self.path.name} has {', '.join(self.models)}. "
+                "Add an entry there, or give --base-url."
+            )
+        return known
+
+
+def _endpoint(kind: str, entry: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(kind, entry.get("base_url"), entry.get("key_variable"))
+
+
+def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
+    fields = dict(entry)
+    name = fields.pop("name")
+    endpoint = endpoints[fields.pop("endpoint")]
+    price = fields.pop("price", None)
+    return Model(
+        name=name,
+        endpoint=endpoint,
+        served_as=fields.pop("served_as", name),
+        price=Price(**price) if price else None,
+        **fields,
+    )
+
+
+def load_registry(path: Path) -> Registry:
+    """Read the registry.
+
+    Raises
+    ------
+    UserError
+        When the file is malformed; the message names the entry.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        endpoints = {kind: _endpoint(kind, entry) for kind, entry in content["endpoints"].items()}
+        listed = content["models"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a registry of models: {error!r}") from None
+    models: dict[str, Model] = {}
+    for entry in listed:
+        try:
+            model = _model(entry, endpoints)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: entry {entry!r}: wrong or missing field {error}") from None
+        if model.family not in FAMILIES:
+            raise UserError(f"{path}: {model.name}: family {model.family!r} is none of {FAMILIES}")
+        if model.name in models:
+            raise UserError(f"{path}: the model {model.name!r} is listed twice")
+        models[model.name] = model
+    return Registry(path, endpoints, models)
