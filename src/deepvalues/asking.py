@@ -91,6 +91,50 @@ def query(
     return pd.DataFrame(rows, columns=list(Asked._fields))
 
 
+def coverage(
+    study: str,
+    models: Sequence[Model],
+    items: pd.DataFrame,
+    record_folder: Path = paths.RESPONSES,
+) -> pd.DataFrame:
+    """How much of a set each model's record answers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, family, items, recorded, state: complete, partial, or not asked.
+    """
+    rows = []
+    for model in models:
+        recorded = len(items) - questions(study, model, items, record_folder).missing()
+        state = {0: "not asked", len(items): "complete"}.get(recorded, "partial")
+        rows.append((model.name, model.family, len(items), recorded, state))
+    return pd.DataFrame(rows, columns=["model", "family", "items", "recorded", "state"])
+
+
+def stop_if_partial(table: pd.DataFrame, study: str, item_set: str) -> None:
+    """Stop when a record answers only a part of a set.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+
+    Raises
+    ------
+    UserError
+        With study, model, count, and the command that completes the record.
+    """
+    partial = table[table["state"] == "partial"]
+    lines = [
+        f"  {study}: {model}: {items - recorded} of {items} answers are missing; "
+        f"deepvalues query --study {study} --set {item_set} --model {model}"
+        for model, items, recorded in partial[["model", "items", "recorded"]].itertuples(index=False, name=None)
+    ]
+    if lines:
+        raise UserError("some records are not complete; these commands ask for the rest:\n" + "\n".join(lines))
+
+
 def answers(
     study: str,
     models: Sequence[Model],

@@ -38,6 +38,11 @@ VARIABLES = PAPER / "_variables.yml"
 SITE = PAPER / "_site"
 
 
+def items_file(study: str, item_set: str) -> Path:
+    """Where the items of a set are."""
+    return DERIVED / f"{study}_{item_set}.parquet"
+
+
 def shown(path: Path) -> str:
     """A path as people type it: relative to the project where it lies inside."""
     resolved = path.resolve()

@@ -170,8 +170,7 @@ def arm_evidence(arm: Arm) -> Evidence:
     }
     return Evidence(
         *(
-            lean[getattr(arm.test.target, layer)[1], getattr(arm.test.other, layer)[1]]
-            * learned[layer]
+            lean[getattr(arm.test.target, layer)[1], getattr(arm.test.other, layer)[1]] * learned[layer]
             for layer in ("value", "pole")
         )
     )

@@ -135,7 +135,7 @@ def in_family(word: str, families: Sequence[str]) -> str | None:
 
     The parts of a hyphenated word and the word before an apostrophe are looked at as well.
     """
-    stripped = word.split("'")[0]
+    stripped = word.split("'", maxsplit=1)[0]
     forms = {word, stripped, *stripped.split("-")}
     for family in families:
         if family.endswith("*"):
@@ -225,9 +225,7 @@ def read_bank(folder: Path) -> Bank:
         for id, entry, file in _entries(folder / "domains"):
             domains[id] = _domain(id, entry, file)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder}: {file}: the entry is not shaped like the others ({error!r})"
-        ) from None
+        raise UserError(f"{folder}: {file}: the entry is not shaped like the others ({error!r})") from None
     return Bank(folder.name, values, poles, dimensions, domains)
 
 
@@ -325,9 +323,7 @@ def _forbidden(bank: Bank, trait: Trait) -> dict[str, tuple[str, ...]]:
     Every wording stays clear of all values' families. A value's wording also stays clear of all
     poles' families, a pole's wording of those of both poles of its own dimension.
     """
-    poles = [
-        pole for pole in bank.poles.values() if trait.kind == "value" or pole.group == trait.group
-    ]
+    poles = [pole for pole in bank.poles.values() if trait.kind == "value" or pole.group == trait.group]
     return {other.id: other.families for other in (*bank.values.values(), *poles)}
 
 

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
 
-import yaml
-
 from deepvalues import draw
 from deepvalues.dvb.bank import VALUE_SETS, Bank, read_yaml
 from deepvalues.errors import UserError

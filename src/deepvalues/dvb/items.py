@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -257,3 +258,20 @@ def _item(
         "prompt": prompt,
         "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
     }
+
+
+def read_items(path: Path) -> pd.DataFrame:
+    """Read items from Parquet and hold them to the contract.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or breaks the contract.
+    """
+    try:
+        validated: pd.DataFrame = CONTRACT.validate(pd.read_parquet(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
+    except pa.errors.SchemaError as error:
+        raise UserError(f"{path}: not the items this version writes ({error}); run 01_load_data") from None
+    return validated

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -89,7 +89,8 @@ def latent_features(size: int, texts: Sequence[str]) -> Embed:
     """
     words = word_features(texts)
     # So few options can have an exact decomposition; scikit-learn's truncated one is approximate.
-    _, _, directions = np.linalg.svd(words(texts).toarray(), full_matrices=False)
+    # SciPy's, as numpy's has a thread pool of its own that gets in the way of the solver's.
+    _, _, directions = linalg.svd(words(texts).toarray(), full_matrices=False)
     return lambda texts: words(texts) @ directions[:size].T
 
 
@@ -193,7 +194,7 @@ def check_weights(folder: Path) -> None:
 
 
 @cache
-def _encoder() -> Any:  # noqa: ANN401 - the class belongs to an optional package
+def _encoder() -> Any:
     sentence_transformers = _optional("sentence_transformers")
     folder = encoder_folder()
     check_weights(folder)
@@ -212,6 +213,8 @@ _ENCODING = threading.Lock()
 
 def sentence_embeddings(texts: Sequence[str]) -> Matrix:
     """Embeddings of all-MiniLM-L6-v2, shape (texts, 384), of length 1; computed on one thread.
+
+    A processor of another kind may change the seventh digit of a probability based on them.
 
     Raises
     ------
@@ -262,7 +265,7 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
 
     def differences(pairs: Sequence[Pair]) -> Matrix:
         rows = embed(_texts(pairs))
-        # Sparse even where dense: products are then plain sums, the same on every machine.
+        # Sparse even where dense: products are then plain sums, whatever the machine's BLAS.
         return sparse.csr_array(rows[::2] - rows[1::2])
 
     won = differences(examples)
@@ -275,14 +278,14 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
 def nearest_example(examples: Examples) -> Score:
     """Compare the test options with the nearest options of the examples.
 
-    An option's merit is its cosine (on TF-IDF of words) to the nearest chosen option less its cosine
-    to the nearest rejected one; the score is the merit of A less that of B. It is the rule of the
-    nearest neighbour (Cover & Hart, 1967) for pairs.
+    An option's merit is its cosine (on TF-IDF of words) to the nearest chosen option less its
+    cosine to the nearest rejected one; the score is the merit of A less that of B. It is the rule
+    of the nearest neighbour (Cover & Hart, 1967) for pairs.
 
     References
     ----------
-    Cover, T. M., & Hart, P. E. (1967). Nearest neighbor pattern classification. IEEE Transactions on
-    Information Theory, 13(1), 21-27.
+    Cover, T. M., & Hart, P. E. (1967). Nearest neighbor pattern classification. IEEE Transactions
+    on Information Theory, 13(1), 21-27.
     """
     if not examples:
         return no_preference
@@ -347,31 +350,24 @@ def bradley_terry_learner(name: str, described: str, features: Features) -> Text
 
 
 def _learners() -> list[TextLearner]:
+    model = bradley_terry_learner
+    nearest = "the option nearer to a chosen than to a rejected example option (cosine of TF-IDF)"
+    latent = [
+        model(
+            f"learner-latent-{size}",
+            f"{size} latent semantic dimensions",
+            partial(latent_features, size),
+        )
+        for size in LATENT_SIZES
+    ]
+    encoder = partial(sentence_features, sentence_embeddings)
     return [
-        bradley_terry_learner("learner-words", "TF-IDF of words", word_features),
-        bradley_terry_learner(
-            "learner-characters", "TF-IDF of 3 to 5 characters", character_features
-        ),
-        TextLearner(
-            "learner-nearest",
-            "Option nearer to a chosen than to a rejected example option (cosine of TF-IDF)",
-            nearest_example,
-            log_odds=False,
-        ),
-        bradley_terry_learner("learner-style", "six counts of style", style_features),
-        *(
-            bradley_terry_learner(
-                f"learner-latent-{size}",
-                f"{size} latent semantic dimensions",
-                partial(latent_features, size),
-            )
-            for size in LATENT_SIZES
-        ),
-        bradley_terry_learner(
-            "learner-encoder",
-            "embeddings of all-MiniLM-L6-v2",
-            partial(sentence_features, sentence_embeddings),
-        ),
+        model("learner-words", "TF-IDF of words", word_features),
+        model("learner-characters", "TF-IDF of 3 to 5 characters", character_features),
+        TextLearner("learner-nearest", nearest, nearest_example, log_odds=False),
+        model("learner-style", "six counts of style", style_features),
+        *latent,
+        model("learner-encoder", "sentence embeddings of all-MiniLM-L6-v2", encoder),
     ]
 
 

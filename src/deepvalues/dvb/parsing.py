@@ -39,9 +39,7 @@ def parse_prompt(text: str) -> Task:
         When the text has no pair of options.
     """
     found = [match.groupdict() for match in _EXAMPLE.finditer(text)]
-    examples = tuple(
-        Example(*((m["a"], m["b"]) if m["chosen"] == "A" else (m["b"], m["a"]))) for m in found
-    )
+    examples = tuple(Example(*((m["a"], m["b"]) if m["chosen"] == "A" else (m["b"], m["a"]))) for m in found)
     options = list(_OPTIONS.finditer(text))
     if len(options) != len(examples) + 1:
         raise ValueError("the prompt does not end with one pair of options to choose between")

@@ -33,11 +33,7 @@ def situation(context: str, target: str, other: str, right: str) -> Situation:
 
 
 def _options(situation: Situation) -> str:
-    return (
-        f"Context: {situation.context}\n"
-        f"Option A: {situation.option_a}\n"
-        f"Option B: {situation.option_b}\n"
-    )
+    return f"Context: {situation.context}\nOption A: {situation.option_a}\nOption B: {situation.option_b}\n"
 
 
 def examples_text(user: str, examples: list[Situation]) -> str:

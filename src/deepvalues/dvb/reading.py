@@ -32,9 +32,7 @@ _REFUSAL = re.compile(
     r"i['’]m (?:unable|not able)|unable to|(?:it is|it['’]s) (?:not possible|impossible))\b",
     re.IGNORECASE,
 )
-_ANSWER_LINE = re.compile(
-    rf"{_LABEL}[(\[]?(?:option\s*)?[(\[]?([ab])[)\].]*", re.IGNORECASE
-)
+_ANSWER_LINE = re.compile(rf"{_LABEL}[(\[]?(?:option\s*)?[(\[]?([ab])[)\].]*", re.IGNORECASE)
 
 
 def _clean(text: str) -> str:
@@ -105,7 +103,9 @@ def read_chain_of_thought(received: Received) -> Reading:
         return settled
     text = _clean(received.text or "")
     lines = [line.strip() for line in re.split(r"\n|\s/\s", text) if line.strip()]
-    matches = [_ANSWER_LINE.fullmatch(line) for line in lines] + [_EXACT.fullmatch(lines[-1])] if lines else []
+    matches = (
+        [_ANSWER_LINE.fullmatch(line) for line in lines] + [_EXACT.fullmatch(lines[-1])] if lines else []
+    )
     named = {match[1].upper() for match in matches if match}
     if len(named) == 1:
         return Reading("answered", named.pop())

@@ -109,8 +109,8 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns={"rate": "dvgr"})
     pairs = list(zip(table["followed"], table["answered"], strict=True))
     table["p_value"] = [exact_test(k, n) for k, n in pairs]
-    table["p_holm"] = holm(table["p_value"].to_numpy())
-    table["cohens_h"] = [cohens_h(rate) if rate == rate else math.nan for rate in table["dvgr"]]
+    table["p_holm"] = holm(list(table["p_value"]))
+    table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
     table["bound_low"] = table["followed"] / table["items"]
     table["bound_high"] = (table["followed"] + table["items"] - table["answered"]) / table["items"]
     return table
@@ -155,9 +155,7 @@ def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
     """
     chosen = frame["arm"].isin(SENSITIVITY_ARMS) & (frame["n_examples"] == SENSITIVITY_N)
     answered = frame[chosen & frame["followed"].notna()]
-    rows = [
-        {"model": model, **_sensitivity(group)} for model, group in answered.groupby("model")
-    ]
+    rows = [{"model": model, **_sensitivity(group)} for model, group in answered.groupby("model")]
     return pd.DataFrame(rows)
 
 
@@ -200,15 +198,16 @@ def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) 
     Returns
     -------
     pandas.DataFrame
-        model, arm, n_examples, expected, observed, within: whether the expected rate lies in Wilson's
-        interval, or equals the observed one where the agent's rule leaves nothing to chance.
+        model, arm, n_examples, expected, observed, within: whether Wilson's interval around the
+        observed rate holds the expected one.
     """
     known = {agent.name: agent for agent in agents}
     rows = []
-    for row in arm_rates[arm_rates["model"].isin(known)].itertuples():
-        expected = expected_rate(known[row.model], ARMS[row.arm])
-        within = row.wilson_low <= expected <= row.wilson_high
-        rows.append((row.model, row.arm, row.n_examples, expected, row.rate, within))
+    columns = ["model", "arm", "n_examples", "rate", "wilson_low", "wilson_high"]
+    observed = arm_rates.loc[arm_rates["model"].isin(known), columns]
+    for model, arm, n, rate, low, high in observed.itertuples(index=False, name=None):
+        expected = expected_rate(known[model], ARMS[arm])
+        rows.append((model, arm, n, expected, rate, low <= expected <= high))
     columns = ["model", "arm", "n_examples", "expected", "observed", "within"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -228,7 +227,7 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     pairs = list(zip(table["followed"], table["answered"], strict=True))
     table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in pairs]
     table["p_value"] = [exact_test(k, n) for k, n in pairs]
-    table["p_holm"] = holm(table["p_value"].to_numpy())
+    table["p_holm"] = holm(list(table["p_value"]))
     table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
     table["bound_low"] = table["followed"] / table["items"]
     table["bound_high"] = (table["followed"] + table["items"] - table["answered"]) / table["items"]

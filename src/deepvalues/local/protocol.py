@@ -32,12 +32,16 @@ class LocalModel(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the registry and the record."""
 
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """Reference agent or text learner."""
 
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """One line on how it answers."""
 
-    def reply(self, messages: Sequence[Message], seed: int) -> Reply: ...
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer the last message; `ValueError` when it is not one it can read."""

@@ -77,17 +77,17 @@ def _whole_number(body: Mapping[str, Any], name: str, default: int | None) -> in
 
 
 def _messages(body: Mapping[str, Any]) -> list[Message]:
-    messages = body.get("messages")
+    messages: Any = body.get("messages")
     well_formed = (
         isinstance(messages, list)
         and messages
         and all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in messages)
         and all(m.get("role") in ("system", "developer", "user", "assistant") for m in messages)
     )
-    if not well_formed or messages is None:
+    if not well_formed:
         message = "'messages' must be a list of {role, content} with text content"
         raise ProtocolError(400, message, param="messages")
-    return messages
+    return list(messages)
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -171,11 +171,11 @@ class _Run:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         try:
-            reply = await self.client.post(
+            reply: Any = await self.client.post(
                 "/chat/completions", cast_to=object, body=request.body(self.ask.model)
             )
             answer = _answer(request, turn, reply)
-        except (openai.APIError, _MalformedReply) as error:
+        except (openai.APIError, _MalformedReplyError) as error:
             self.failed(error)
             self.record.log({**entry, "error": type(error).__name__, "message": str(error)[:500]})
             return None
@@ -195,7 +195,7 @@ class _Run:
             self.summary.stopped = f"{self.in_a_row} requests in a row failed"
 
 
-class _MalformedReply(Exception):
+class _MalformedReplyError(Exception):
     """A reply with status 200 that is not a chat completion."""
 
 
@@ -219,7 +219,7 @@ def _answer(request: _Request, turn: int, reply: Any) -> Answer:
             model=reply.get("model"),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _MalformedReply(f"not a chat completion ({error!r})") from None
+        raise _MalformedReplyError(f"not a chat completion ({error!r})") from None
 
 
 def _sidecar(reply: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -302,9 +302,7 @@ def ask_missing(
     return summary
 
 
-def _incomplete(
-    answers: Sequence[Answer], conversation: Conversation, again: frozenset[str]
-) -> bool:
+def _incomplete(answers: Sequence[Answer], conversation: Conversation, again: frozenset[str]) -> bool:
     return len(answers) < len(conversation.turns) or any(a.key in again for a in answers)
 
 

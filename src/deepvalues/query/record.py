@@ -22,12 +22,6 @@ from deepvalues.errors import UserError
 
 SCHEMA = 1
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}$')
-_FIELDS = frozenset(
-    "v key item repeat turn text refusal finish_reason prompt_tokens completion_tokens logprobs model "
-    "check".split()
-)
-
-
 @dataclass(frozen=True)
 class Answer:
     """One line of the record: what was received for one turn of one repeat of one item."""
@@ -75,7 +69,7 @@ def read_line(line: bytes, where: str) -> Answer:
             "backup; or delete the line, and the answer will be asked for again."
         )
     fields = json.loads(line)
-    if fields["v"] != SCHEMA or not fields.keys() <= _FIELDS:
+    if fields["v"] != SCHEMA:
         raise UserError(f"{where}: schema {fields['v']}, and this program reads schema {SCHEMA}")
     del fields["v"], fields["check"]
     return Answer(**fields)

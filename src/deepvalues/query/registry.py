@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,11 @@ class Registry:
     path: Path
     endpoints: Mapping[str, Endpoint]
     models: Mapping[str, Model]
+    paper: tuple[str, ...]
+
+    def choose(self, names: Sequence[str]) -> list[Model]:
+        """The named models; those of the paper where none is named."""
+        return [self.model(name) for name in names or self.paper]
 
     def model(self, name: str, base_url: str | None = None) -> Model:
         """Find a model; with a base URL any name works.
@@ -124,7 +129,7 @@ def load_registry(path: Path) -> Registry:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         endpoints = {kind: _endpoint(kind, entry) for kind, entry in content["endpoints"].items()}
-        listed = content["models"]
+        listed, paper = content["models"], tuple(content["paper"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a registry of models: {error!r}") from None
     models: dict[str, Model] = {}
@@ -138,4 +143,7 @@ def load_registry(path: Path) -> Registry:
         if model.name in models:
             raise UserError(f"{path}: the model {model.name!r} is listed twice")
         models[model.name] = model
-    return Registry(path, endpoints, models)
+    unlisted = set(paper) - set(models)
+    if unlisted:
+        raise UserError(f"{path}: `paper` names {', '.join(sorted(unlisted))}, which has no entry")
+    return Registry(path, endpoints, models, paper)

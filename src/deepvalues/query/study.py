@@ -19,9 +19,17 @@ from deepvalues.query.registry import Model
 class Study(Protocol):
     """A study as the engine sees it."""
 
-    name: str
-    seed: int
-    parameters: Mapping[str, Any]
+    @property
+    def name(self) -> str:
+        """Its name, also that of its folder in the record."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that, with messages and repeat, makes the seed of a request."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters of every request."""
 
     def items(self, item_set: str) -> pd.DataFrame:
         """The items of a set."""
@@ -72,9 +80,7 @@ class Questions:
             if self.read(answer).status in statuses
         )
 
-    def ask_missing(
-        self, base_url: str, concurrency: int, retry: frozenset[str] = frozenset()
-    ) -> Summary:
+    def ask_missing(self, base_url: str, concurrency: int, retry: frozenset[str] = frozenset()) -> Summary:
         """Ask what the record lacks, and once more what was read with a status in ``retry``."""
         return ask_missing(
             self.ask,

@@ -94,7 +94,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def cohens_h(rate: float, reference: float = 0.5) -> float:
-    """Cohen's h, 2 asin √p − 2 asin √p₀, in radians: .2 small, .5 medium, .8 large.
+    """Cohen's h, 2 asin √p − 2 asin √p₀, in radians: .2 small, .5 medium, .8 large; NaN stays NaN.
 
     References
     ----------

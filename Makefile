@@ -1,0 +1,103 @@
+# Two commands do everything: `make paper` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help paper test lint check query serve lab clean environment
+.DELETE_ON_ERROR:
+
+# One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export VECLIB_MAXIMUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export TZ := UTC
+# The date of the version, for whatever wants to write a date into a file.
+export SOURCE_DATE_EPOCH := 1795132800
+
+# The environment: an active conda environment made from environment.yml, else .venv from the lock.
+ifeq ($(CONDA_DEFAULT_ENV),deepvalues)
+PY := $(CONDA_PREFIX)/bin/python
+ENVIRONMENT :=
+else
+PY := .venv/bin/python
+ENVIRONMENT := .venv/installed
+endif
+DEEPVALUES := $(PY) -m deepvalues
+
+# The first Python on the path that is new enough; looked for only when .venv is made.
+PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+STUDY ?= dvb
+SET ?= standard
+PORT ?= 8901
+
+SOURCE := src/deepvalues
+SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py)
+STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)
+RECORDS := $(filter-out %.log.jsonl,$(wildcard data/responses/*/*.jsonl))
+
+help:  ## what can be made
+	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
+	@echo "make test     style, types and tests"
+	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard]"
+	@echo "              ask models for what their records lack (paid endpoints cost money)"
+	@echo "make serve    serve the local models on loopback [PORT=8901]"
+	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make check    check bank, design and manuscript sources"
+	@echo "make clean    remove what can be rebuilt; records and results stay"
+
+.venv/installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found on the path. Install it, or name it: make paper PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "== environment: .venv with $$($(PYTHON) --version) and the packages of requirements.lock"
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is incomplete; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@.venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+environment: $(ENVIRONMENT)
+
+build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) $(SHARED) $(wildcard $(SOURCE)/dvb/*.py) | $(ENVIRONMENT)
+build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/local/*.py)
+build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(wildcard data/published/*.csv $(SOURCE)/statistics/*.py $(SOURCE)/figures/*.py)
+
+# A notebook's stamp says that it ran here: executed copies and results are in git and have any date.
+build/0%:
+	@echo "== notebook 0$*"
+	@mkdir -p build
+	@$(DEEPVALUES) notebook 0$*
+	@touch $@ build/changed
+
+build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain* $(SOURCE)/manuscript/*.py)
+	@echo "== paper"
+	@$(DEEPVALUES) variables
+	@$(DEEPVALUES) check
+	@$(DEEPVALUES) render
+	@touch $@ build/changed
+
+paper: build/paper  ## the paper
+	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
+	@echo "The paper is in paper/_site/: index.html and index.pdf."
+
+lint: $(ENVIRONMENT)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+test: lint  ## style, types and tests
+	@$(PY) -m pytest
+
+check: $(ENVIRONMENT)
+	@$(DEEPVALUES) check
+
+query: $(ENVIRONMENT)
+	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
+	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model))
+
+serve: $(ENVIRONMENT)
+	@$(DEEPVALUES) serve --port $(PORT)
+
+lab: $(ENVIRONMENT)
+	@$(PY) -m jupyterlab notebooks
+
+clean:
+	rm -rf build paper/_site paper/.quarto data/derived .pytest_cache .mypy_cache .ruff_cache .hypothesis

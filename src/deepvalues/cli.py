@@ -1,0 +1,201 @@
+"""The thin command line: reads arguments, calls the package, prints what comes out.
+
+A user's mistake ends in one message on standard error and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from deepvalues import __version__
+from deepvalues.errors import UserError
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    from deepvalues import asking, catalogue
+
+    models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
+    items = catalogue.study(arguments.study).items(arguments.set)
+    done = asking.query(
+        arguments.study,
+        models,
+        items,
+        record_folder=arguments.record,
+        concurrency=arguments.concurrency,
+        retry=frozenset(arguments.retry),
+    )
+    print(done.to_string(index=False))
+    return 1 if done["failed"].any() else 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from deepvalues import catalogue
+    from deepvalues.local.server import HOST, create_app, serve_forever
+
+    models = catalogue.local_models()
+    print(f"Serving {len(models)} local models at http://{HOST}:{arguments.port}/v1 (Ctrl-C stops)")
+    serve_forever(create_app(models), arguments.port)
+    return 0
+
+
+def _models(_: argparse.Namespace) -> int:
+    from deepvalues import catalogue
+
+    for model in catalogue.registry().models.values():
+        endpoint = model.endpoint
+        ready = "ready" if endpoint.key else f"needs {endpoint.key_variable}"
+        fields = (model.name, model.family, endpoint.kind, model.developer, model.size_tier, ready)
+        print("{:26} {:16} {:11} {:13} {:8} {}".format(*fields))
+    return 0
+
+
+def _check(_: argparse.Namespace) -> int:
+    from deepvalues import catalogue, paths
+    from deepvalues.manuscript import check
+
+    print(f"bank {catalogue.dvb().bank.version}: every rule holds")
+    print(f"design: {len(catalogue.dvb().design.cells)} cells, made for this bank")
+    found = check.problems(paths.ROOT)
+    for problem in found:
+        print(problem)
+    print(f"manuscript: {len(found)} problems")
+    return 1 if found else 0
+
+
+def _design(arguments: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.dvb.bank import load_bank
+    from deepvalues.dvb.design import build_design, write_design
+
+    design = build_design(load_bank(paths.BANK), arguments.seed)
+    write_design(design, paths.DESIGNS)
+    print(f"{paths.shown(paths.DESIGNS)}: {len(design.cells)} cells from seed {design.seed}")
+    return 0
+
+
+def _notebook(arguments: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.manuscript.execute import execute_notebook
+
+    parameters = dict(_parameter(text) for text in arguments.parameter)
+    source = paths.NOTEBOOKS / f"{arguments.name}.ipynb"
+    execute_notebook(source, paths.EXECUTED / source.name, parameters)
+    return 0
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    name, equals, setting = text.partition("=")
+    if not equals:
+        raise UserError(f"a parameter is NAME=VALUE, not {text!r}")
+    return name, yaml.safe_load(setting)
+
+
+def _render(_: argparse.Namespace) -> int:
+    from deepvalues.manuscript.render import render
+
+    render()
+    return 0
+
+
+def _variables(_: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.manuscript.numbers import write_variables
+
+    files = sorted(paths.RESULTS.glob("*/numbers.json"))
+    write_variables(files, paths.VARIABLES)
+    print(f"{paths.shown(paths.VARIABLES)} from {', '.join(paths.shown(file) for file in files)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deepvalues", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=summary, description=summary, epilog=f"example: deepvalues {example}"
+        )
+        added.set_defaults(run=run)
+        return added
+
+    query = command(
+        "query",
+        _query,
+        "Ask models for what their records lack; recorded answers are never asked for again.",
+        "query --study dvb --set smoke --model agent-value --record /tmp/answers",
+    )
+    _query_arguments(query)
+    serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
+    serve.add_argument("--port", type=int, default=8901, help="the port (default: %(default)s)")
+    command("models", _models, "List the models of data/models.yml.", "models")
+    command("check", _check, "Check bank, design and manuscript sources.", "check")
+    design = command("design", _design, "Build data/stimuli/designs.yml.", "design --seed 20251102")
+    design.add_argument("--seed", type=int, required=True, help="the study seed")
+    notebook = command(
+        "notebook",
+        _notebook,
+        "Run a notebook and keep a scrubbed copy in paper/notebooks/.",
+        "notebook 01_load_data -p item_set=smoke",
+    )
+    notebook.add_argument("name", help="its name without folder and ending")
+    notebook.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="YAML value"
+    )
+    command("variables", _variables, "Write paper/_variables.yml from the results.", "variables")
+    command("render", _render, "Render the paper to paper/_site/.", "render")
+    return parser
+
+
+def _query_arguments(query: argparse.ArgumentParser) -> None:
+    from deepvalues import paths
+    from deepvalues.asking import CONCURRENCY
+
+    query.add_argument("--study", default="dvb", help="the study (default: %(default)s)")
+    query.add_argument("--set", default="standard", help="its item set (default: %(default)s)")
+    query.add_argument(
+        "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
+    )
+    query.add_argument("--base-url", metavar="URL", help="any OpenAI-compatible endpoint")
+    query.add_argument(
+        "--record",
+        type=Path,
+        default=paths.RESPONSES,
+        metavar="DIR",
+        help="where answers are kept (default: data/responses)",
+    )
+    query.add_argument(
+        "--concurrency",
+        type=int,
+        default=CONCURRENCY,
+        metavar="N",
+        help="requests in flight (default: %(default)s)",
+    )
+    query.add_argument(
+        "--retry",
+        action="append",
+        default=[],
+        metavar="STATUS",
+        help="ask again what was read as refused, unparsable or truncated",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    try:
+        arguments = _parser().parse_args(argv)
+        status: int = arguments.run(arguments)
+        return status
+    except UserError as error:
+        print(f"deepvalues: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("deepvalues: interrupted", file=sys.stderr)
+        return 130

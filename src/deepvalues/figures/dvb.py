@@ -1,0 +1,266 @@
+"""Figures of the Deep Value Benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deepvalues.figures.theme import (
+    CHANCE,
+    COLOURS,
+    FAMILY_ORDER,
+    RATE_MAP,
+    in_order,
+    new_figure,
+)
+
+ARM_LABELS = {
+    ("prior", 0): "prior",
+    ("deconfounded", 4): "DVGR\nN = 4",
+    ("deconfounded", 20): "DVGR\nN = 20",
+    ("deconfounded", 40): "DVGR\nN = 40",
+    ("control", 20): "control",
+    ("probe_value", 20): "probe\nvalue",
+    ("probe_surface", 20): "probe\nsurface",
+    ("value_only", 20): "value\nonly",
+    ("surface_only", 20): "surface\nonly",
+}
+
+
+def _chance_line(axes: Axes, *, vertical: bool = True) -> None:
+    line = axes.axvline if vertical else axes.axhline
+    line(0.5, color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+
+
+def _families(frame: pd.DataFrame) -> list[str]:
+    return [family for family in FAMILY_ORDER if family in set(frame["family"])]
+
+
+def dvgr_by_model(table: pd.DataFrame) -> Figure:
+    """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour a family.
+
+    Parameters
+    ----------
+    table
+        model, family, dvgr, wilson_low, wilson_high, clustered_low, clustered_high.
+    """
+    ordered = in_order(table)
+    gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
+    places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
+    figure, axes = new_figure(0.6 + 0.19 * (len(ordered) + gaps.max()))
+    _chance_line(axes)
+    for place, row in zip(places, ordered.itertuples(), strict=True):
+        colour = COLOURS[str(row.family)]
+        axes.plot([row.wilson_low, row.wilson_high], [place] * 2, color=colour, linewidth=0.9)
+        bounds = [row.clustered_low, row.clustered_high]
+        axes.plot(bounds, [place] * 2, color=colour, linewidth=3, alpha=0.45)
+        axes.plot(row.dvgr, place, "o", color=colour, markersize=4)
+    axes.set_yticks(places, ordered["model"])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(-0.03, 1.03), xlabel="DVGR: share of test items on which the value is followed")
+    handles = [
+        Line2D([], [], color=COLOURS[family], marker="o", markersize=4, label=family)
+        for family in _families(ordered)
+    ]
+    handles += [
+        Line2D([], [], color="black", linewidth=0.9, label="Wilson"),
+        Line2D([], [], color="black", linewidth=3, alpha=0.45, label="clustered by cell"),
+    ]
+    axes.legend(handles=handles, loc="lower right", fontsize=7)
+    axes.text(0.505, places[0] + 0.75, "chance", color=CHANCE, fontsize=7)
+    return figure
+
+
+def arms(table: pd.DataFrame) -> Figure:
+    """Rate of right answers of every model in every arm, as a heat map.
+
+    Parameters
+    ----------
+    table
+        model, family, arm, n_examples, rate; deconfounded rates order the models.
+    """
+    deep = table[table["arm"] == "deconfounded"].groupby(["model", "family"])["rate"].mean()
+    order = in_order(deep.reset_index(), "rate")["model"]
+    wide = table.pivot(index="model", columns=["arm", "n_examples"], values="rate")
+    wide = wide.loc[list(order), list(ARM_LABELS)]
+    figure, axes = new_figure(0.9 + 0.23 * len(wide))
+    _heat_map(axes, wide, [ARM_LABELS[key] for key in ARM_LABELS])
+    for boundary in (1, 4, 5, 7):
+        axes.axvline(boundary, color="white", linewidth=4)
+    return figure
+
+
+def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
+    notes = wide.map(lambda rate: f"{rate:.2f}".removeprefix("0") if pd.notna(rate) else "–")
+    sns.heatmap(
+        wide.to_numpy(dtype=float),
+        annot=notes.to_numpy(),
+        fmt="",
+        cmap=RATE_MAP,
+        vmin=0,
+        vmax=1,
+        linewidths=0.5,
+        annot_kws={"fontsize": 7},
+        cbar_kws={"label": "rate", "ticks": [0, 0.5, 1], "aspect": 30, "pad": 0.01},
+        ax=axes,
+    )
+    axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0, fontsize=7)
+    axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), rotation=0)
+    axes.tick_params(length=0)
+    axes.set(xlabel="", ylabel="")
+
+
+def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
+    """DVGR against the number of examples, one panel a family, with the published pooled line.
+
+    Parameters
+    ----------
+    table
+        model, family, n_examples, rate, clustered_low, clustered_high.
+    published
+        n_examples, dvgr, ci_low, ci_high as printed.
+    """
+    families = _families(table)
+    figure, panels = new_figure(2.9, len(families), sharey=True, squeeze=False)
+    for axes, family in zip(panels[0], families, strict=True):
+        for _, group in table[table["family"] == family].groupby("model"):
+            axes.errorbar(
+                group["n_examples"],
+                group["rate"],
+                yerr=[
+                    (group["rate"] - group["clustered_low"]).fillna(0),
+                    (group["clustered_high"] - group["rate"]).fillna(0),
+                ],
+                color=COLOURS[family],
+                alpha=0.75,
+                marker="o",
+                markersize=3,
+                linewidth=1,
+                elinewidth=0.7,
+            )
+        _label_lines(axes, table[table["family"] == family])
+        print_style = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
+        axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
+        _chance_line(axes, vertical=False)
+        axes.set(title=family + "s", xlabel="examples N", xticks=[4, 20, 40], ylim=(-0.04, 1.04))
+        axes.set_xlim(0, 72)
+    panels[0][0].set_ylabel("DVGR")
+    last = published.iloc[0]
+    panels[0][0].annotate(
+        "published, pooled",
+        (last["n_examples"], last["dvgr"]),
+        (2, last["dvgr"] - 0.09),
+        color=COLOURS["published"],
+        fontsize=6.5,
+    )
+    return figure
+
+
+def _label_lines(axes: Axes, table: pd.DataFrame) -> None:
+    """Name each line at its right end, pushed apart so that names don't overlap."""
+    ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate")
+    height = -1.0
+    for row in ends.itertuples():
+        height = max(row.rate, height + 0.05)
+        name = row.model.removeprefix("learner-").removeprefix("agent-")
+        axes.annotate(
+            name,
+            (40, row.rate),
+            (44, height),
+            fontsize=6.5,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": CHANCE, "linewidth": 0.4},
+        )
+
+
+def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
+    """DVGR of each model for each preferred value, as a heat map.
+
+    Parameters
+    ----------
+    table
+        model, family, v1, rate.
+    values
+        The values in the order of the columns.
+    """
+    order = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")["model"]
+    wide = table.pivot(index="model", columns="v1", values="rate").loc[list(order), list(values)]
+    figure, axes = new_figure(1.2 + 0.23 * len(wide))
+    _heat_map(axes, wide, [value.replace("_", " ") for value in values])
+    axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
+    return figure
+
+
+def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]]) -> Figure:
+    """DVGR by dimension and direction: which pole was the preferred one makes two dots a row.
+
+    Parameters
+    ----------
+    table
+        dimension, direction, rate, clustered_low, clustered_high.
+    names
+        By dimension: its name and the names of its first and second pole.
+    """
+    wide = table.pivot(index="dimension", columns="direction", values="rate")
+    order = wide.mean(axis=1).sort_values().index
+    figure, axes = new_figure(5.2)
+    _chance_line(axes)
+    colours = {"forward": "#0072B2", "reversed": "#E69F00"}
+    for place, dimension in enumerate(order):
+        axes.plot(wide.loc[dimension], [place] * 2, color="#cccccc", linewidth=1.2, zorder=1)
+        for direction, offset in (("forward", 0.12), ("reversed", -0.12)):
+            row: Any = table[(table["dimension"] == dimension) & (table["direction"] == direction)].iloc[0]
+            colour = colours[direction]
+            bounds = [row["clustered_low"], row["clustered_high"]]
+            axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=0.9)
+            axes.plot(row["rate"], place + offset, "o", color=colour, markersize=4)
+    labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
+    axes.set_yticks(range(len(order)), labels, fontsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 1), xlabel="DVGR, with intervals clustered by test wording")
+    handles = [
+        Line2D([], [], color=colours["forward"], marker="o", label="first pole preferred"),
+        Line2D([], [], color=colours["reversed"], marker="o", label="second pole preferred"),
+    ]
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return figure
+
+
+def sensitivities(table: pd.DataFrame) -> Figure:
+    """Sensitivity to the value against sensitivity to the surface, in logits.
+
+    Above the diagonal the surface weighs more, and the DVGR is below chance.
+
+    Parameters
+    ----------
+    table
+        model, family, b_v, b_s, with _low and _high; rows without an estimate are left out.
+    """
+    known = table.dropna(subset=["b_v", "b_s"])
+    figure, axes = new_figure(3.8)
+    reach = float(np.nanmax(known[["b_v_high", "b_s_high"]].to_numpy(), initial=1.0)) * 1.08
+    least = float(np.nanmin(known[["b_v_low", "b_s_low"]].to_numpy(), initial=-0.3)) * 1.08
+    axes.plot([least, reach], [least, reach], color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.axhline(0, color="#dddddd", linewidth=0.8, zorder=0)
+    axes.axvline(0, color="#dddddd", linewidth=0.8, zorder=0)
+    for row in known.itertuples():
+        colour = COLOURS[str(row.family)]
+        axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=colour, linewidth=0.9)
+        axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=colour, linewidth=0.9)
+        axes.plot(row.b_v, row.b_s, "o", color=colour, markersize=4)
+        axes.annotate(row.model, (row.b_v, row.b_s), (4, 4), textcoords="offset points", fontsize=6.5)
+    axes.set(
+        xlim=(least, reach),
+        ylim=(least, reach),
+        aspect="equal",
+        xlabel="sensitivity to the value, b_v (logits)",
+        ylabel="sensitivity to the surface, b_s (logits)",
+    )
+    return figure

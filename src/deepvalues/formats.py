@@ -1,0 +1,63 @@
+"""How numbers are written, in the text, in tables and in figures."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+_MINUS = "\u2212"
+_SMALLEST_P = 0.001
+
+
+def number(value: float, digits: int = 3, *, bounded: bool = False) -> str:
+    """A number with a fixed count of decimals.
+
+    Parameters
+    ----------
+    value
+        The number; NaN and infinities give a dash.
+    digits
+        Decimals shown.
+    bounded
+        Whether the quantity cannot exceed 1 in size (a share, a correlation): such numbers are
+        written without a zero before the point, as is usual in psychology (".302").
+    """
+    if not math.isfinite(value):
+        return MISSING
+    shown = f"{abs(value):,.{digits}f}"
+    is_zero = not shown.strip("0.,")
+    if bounded and shown.startswith("0."):
+        shown = shown[1:]
+    return (_MINUS if value < 0 and not is_zero else "") + shown
+
+
+def share(value: float) -> str:
+    """A share, rate or correlation: ".302"."""
+    return number(value, 3, bounded=True)
+
+
+def logit(value: float) -> str:
+    """A coefficient or an effect size: "0.42"."""
+    return number(value, 2)
+
+
+def percent(value: float) -> str:
+    """A share as per cent: .302 gives "30.2 %" (with a no-break space)."""
+    shown = number(100 * value, 1)
+    return shown if shown == MISSING else f"{shown}\u00a0%"
+
+
+def count(value: float) -> str:
+    """A count with commas between thousands: "3,600"."""
+    return number(value, 0)
+
+
+def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) -> str:
+    """An interval, "[.287, .318]" (with a no-break space); a dash where an end is missing."""
+    ends = [number(end, digits, bounded=bounded) for end in (low, high)]
+    return MISSING if MISSING in ends else f"[{ends[0]},\u00a0{ends[1]}]"
+
+
+def p_value(value: float) -> str:
+    """A p-value as a table shows it: ".012", or "<.001" where it is smaller than that."""
+    return "<.001" if value < _SMALLEST_P else share(value)

@@ -1,0 +1,221 @@
+"""The way of a number from a notebook to a sentence: ``numbers.json`` → ``_variables.yml``.
+
+A notebook writes its numbers as a nested mapping whose leaves are made by `number`, `text` or
+`claim`: ``{"dvb": {"pooled": {"dvgr": {"value": 0.3024, "text": ".302"}}}}``. The article shows the
+text by ``{{< var dvb.pooled.dvgr >}}``; the value stays for programs and tests.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import yaml
+
+from deepvalues.errors import UserError
+
+MISSING = "n/a"
+HEADER = (
+    "# Generated from data/results/*/numbers.json by `make paper`; do not edit.\n"
+    "# Every value is a text, so that .302 does not become 0.302.\n"
+)
+
+_KEY = re.compile(r"[A-Za-z_]\w*\Z")
+_MINUS = "\u2212"
+
+
+class Leaf(TypedDict):
+    """One number, text or claim: its value for programs and its text for readers."""
+
+    value: float | int | bool | str | None
+    text: str
+
+
+def format_number(value: float, digits: int = 3, *, bounded: bool = False, sign: bool = False) -> str:
+    """A number with a fixed count of decimals.
+
+    Parameters
+    ----------
+    value
+        The number; NaN and infinities give "n/a".
+    digits
+        Decimals shown.
+    bounded
+        Whether the quantity cannot exceed 1 in size (a share, a correlation): such numbers are
+        written without a zero before the point, as is usual in psychology (".302").
+    sign
+        Whether positive numbers get a plus sign.
+    """
+    if not math.isfinite(value):
+        return MISSING
+    shown = f"{abs(value):,.{digits}f}"
+    is_zero = not shown.strip("0.,")
+    if bounded and shown.startswith("0."):
+        shown = shown[1:]
+    if is_zero:
+        return shown
+    return (_MINUS if value < 0 else "+" if sign else "") + shown
+
+
+def format_share(value: float, digits: int = 3) -> str:
+    """A share, rate or correlation: ".302"."""
+    return format_number(value, digits, bounded=True)
+
+
+def format_percent(value: float, digits: int = 0) -> str:
+    """A share as per cent: .302 gives "30 %" (with a no-break space)."""
+    shown = format_number(100 * value, digits)
+    return shown if shown == MISSING else f"{shown}\u00a0%"
+
+
+def format_count(value: int) -> str:
+    """A count with commas between thousands: "3,600"."""
+    return format_number(value, 0)
+
+
+def format_interval(low: float, high: float, digits: int = 3, *, bounded: bool = False) -> str:
+    """An interval: "[.287, .318]" (with a no-break space)."""
+    ends = [format_number(end, digits, bounded=bounded) for end in (low, high)]
+    return f"[{ends[0]},\u00a0{ends[1]}]"
+
+
+def format_p(value: float, digits: int = 3) -> str:
+    """A p-value with its relation sign: "= .012", or "< .001" where it is smaller than that."""
+    if not math.isfinite(value):
+        return MISSING
+    smallest = 10.0**-digits
+    relation, shown = ("<", smallest) if value < smallest else ("=", value)
+    return f"{relation}\u00a0{format_share(shown, digits)}"
+
+
+def key(name: str) -> str:
+    """A variable's key made from a name: "gpt-4.1" gives "gpt_4_1", "3 sizes" gives "n3_sizes"."""
+    slug = re.sub(r"\W+", "_", name.strip().lower()).strip("_")
+    return slug if _KEY.match(slug) else f"n{slug}"
+
+
+def number(value: float, text: str, digits: int = 6) -> Leaf:
+    """A leaf for a number; its value is rounded so that every machine writes the same bytes."""
+    if isinstance(value, (int, np.integer)):
+        return {"value": int(value), "text": text}
+    return {"value": round(float(value), digits) if math.isfinite(value) else None, "text": text}
+
+
+def text(value: str) -> Leaf:
+    """A leaf for a word or phrase that the results decide."""
+    return {"value": value, "text": value}
+
+
+def claim(holds: bool) -> Leaf:
+    """A leaf for a statement that the article makes: whether the results bear it out."""
+    return {"value": bool(holds), "text": "true" if holds else "false"}
+
+
+def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
+    """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
+    dict(_leaves(numbers, (), str(target)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shown = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    target.write_text(shown + "\n", encoding="utf-8")
+
+
+def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
+    """Merge all ``numbers.json`` into the variables file that the article reads.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or malformed, or two files set the same variable; all are named.
+    """
+    merged: dict[tuple[str, ...], str] = {}
+    origin: dict[tuple[str, ...], Path] = {}
+    for file in sorted(numbers_files):
+        for path, shown in _leaves(_read(file), (), str(file)):
+            clash = next((old for old in merged if _overlap(old, path)), None)
+            if clash is not None:
+                raise UserError(
+                    f"{file}: {'.'.join(path)} collides with {'.'.join(clash)} of {origin[clash]}; "
+                    "rename one of them in its notebook."
+                )
+            merged[path], origin[path] = shown, file
+    content = HEADER + "\n".join(_yaml_lines(merged)) + "\n"
+    if not target.is_file() or target.read_text(encoding="utf-8") != content:
+        target.write_text(content, encoding="utf-8")
+
+
+def read_variables(file: Path) -> dict[str, Any]:
+    """The variables file as a nested mapping; empty if there is none yet."""
+    if not file.is_file():
+        return {}
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not YAML; make it anew with `make paper`. {error}") from error
+
+
+def lookup(variables: Mapping[str, Any], name: str) -> str | None:
+    """The text of a variable given by its dotted name; None if there is no such text."""
+    value: Any = variables
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if value is None or isinstance(value, Mapping) else str(value)
+
+
+def flatten(variables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all variables."""
+    for name, value in variables.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise UserError(f"{file}: missing; the statistics notebook of that study writes it.")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
+
+
+def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Walk a tree of numbers; give each leaf's path and text."""
+    if not isinstance(node, Mapping):
+        raise UserError(
+            f"{file}: {'.'.join(path) or 'the whole'} is {node!r}; "
+            'expected a mapping, or a leaf such as {"value": 0.3024, "text": ".302"}.'
+        )
+    if set(node) == {"value", "text"}:
+        if not isinstance(node["text"], str) or not node["text"].strip() or not path:
+            raise UserError(f"{file}: {'.'.join(path)} has no text.")
+        yield path, node["text"]
+        return
+    for name, inner in node.items():
+        if not _KEY.match(name):
+            raise UserError(
+                f"{file}: the key {name!r} of {'.'.join(path) or 'the whole'} must be letters, digits "
+                "and underscores and begin with a letter; deepvalues.manuscript.numbers.key makes one."
+            )
+        yield from _leaves(inner, (*path, name), file)
+
+
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two paths are the same or one runs through the other's leaf."""
+    return one[: len(other)] == other or other[: len(one)] == one
+
+
+def _yaml_lines(merged: Mapping[tuple[str, ...], str]) -> Iterator[str]:
+    """Nested YAML, sorted, every value a quoted text (a JSON string is a YAML string)."""
+    above: tuple[str, ...] = ()
+    for path in sorted(merged):
+        for depth, name in enumerate(path[:-1]):
+            if path[: depth + 1] != above[: depth + 1]:
+                yield "  " * depth + f"{name}:"
+        yield "  " * (len(path) - 1) + f"{path[-1]}: {json.dumps(merged[path], ensure_ascii=False)}"
+        above = path[:-1]

@@ -1,0 +1,106 @@
+"""What a statistics notebook hands on: tables, figures, numbers, claims, and a list of them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deepvalues import paths
+from deepvalues.figures.theme import image
+
+#: Significant digits that results keep: more would differ between processors.
+DIGITS = 6
+
+
+class Shown:
+    """A figure as a notebook shows it: the very bytes that were saved."""
+
+    def __init__(self, svg: bytes, png: bytes) -> None:
+        self._svg, self._png = svg, png
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"image/svg+xml": self._svg.decode(), "image/png": self._png}
+
+
+class Table:
+    """A Markdown table as a notebook shows it."""
+
+    def __init__(self, markdown: str) -> None:
+        self._markdown = markdown
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/markdown": self._markdown, "text/plain": self._markdown}
+
+
+class Results:
+    """The results of one study, written to ``data/results/<study>`` and ``figures``.
+
+    Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
+    deletes artefacts of the study that this run did not make.
+    """
+
+    def __init__(self, study: str, root: Path = paths.ROOT) -> None:
+        self.study, self.root = study, root
+        self.folder = root / "data" / "results" / study
+        self.figures = root / "figures"
+        self.numbers: dict[str, Any] = {}
+        self.artefacts: list[Path] = []
+        for folder in (self.folder, self.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def _made(self, path: Path) -> Path:
+        self.artefacts.append(path)
+        return path
+
+    def table(self, frame: pd.DataFrame, name: str) -> None:
+        """Write a tidy table as CSV, numbers rounded to `DIGITS` significant digits."""
+        path = self._made(self.folder / f"{name}.csv")
+        frame.to_csv(path, index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
+
+    def figure(self, figure: Figure, name: str) -> Shown:
+        """Write a figure as SVG and PNG, and return it for display."""
+        svg, png = image(figure, "svg"), image(figure, "png")
+        self._made(self.figures / f"{self.study}_{name}.svg").write_bytes(svg)
+        self._made(self.figures / f"{self.study}_{name}.png").write_bytes(png)
+        return Shown(svg, png)
+
+    def number(self, key: str, value: float, text: str) -> None:
+        """Keep a number of the text: its value, rounded, and how it is written."""
+        self._put(key, float(f"{value:.{DIGITS}g}"), text)
+
+    def text(self, key: str, text: str) -> None:
+        """Keep a piece of text that depends on the results."""
+        self._put(key, text, text)
+
+    def claim(self, key: str, holds: bool) -> None:
+        """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""
+        self._put(f"claims.{key}", bool(holds), str(bool(holds)).lower())
+
+    def _put(self, key: str, value: object, text: str) -> None:
+        *branches, leaf = key.split(".")
+        node = self.numbers
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        if leaf in node:
+            raise KeyError(f"{self.study}.{key} was given twice")
+        node[leaf] = {"value": value, "text": text}
+
+    def close(self) -> None:
+        """Write the numbers and the list of artefacts; remove what an earlier run left."""
+        _write_json(self._made(self.folder / "numbers.json"), {self.study: self.numbers})
+        listing = self._made(self.folder / "artefacts.json")
+        made = sorted(path.relative_to(self.root).as_posix() for path in self.artefacts)
+        _write_json(listing, made)
+        for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
+            if old not in self.artefacts:
+                old.unlink()
+
+
+def _write_json(path: Path, content: Mapping[str, Any] | list[str]) -> None:
+    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""The rendered site, whichever program made it: data beside the pages, links that hold.
+
+The article and the captions in the notebooks write links as seen from the site's root
+(``data/results/dvb/models.csv``, ``notebooks/03_deep_values-preview.html#cell-fig-x``). A caption
+is shown on two pages, one folder apart, so links are set right on each page after rendering.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from deepvalues.errors import UserError
+
+RESOURCES = ("data/results", "figures")
+
+_LINK = re.compile(
+    r"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:data/results|figures|notebooks)/)"
+)
+
+
+def copy_resources(root: Path, site: Path) -> None:
+    """Copy the results' data and figures into the site (Quarto copies nothing from outside)."""
+    for name in RESOURCES:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, site / name, dirs_exist_ok=True)
+
+
+def mend_links(site: Path) -> None:
+    """Make the links to data, figures and notebooks right on every page of the site."""
+    for page in sorted(site.rglob("*.html")):
+        up = "../" * (len(page.relative_to(site).parts) - 1)
+        text = page.read_text(encoding="utf-8")
+        mended = _LINK.sub(rf"\g<head>{up}\g<path>", text)
+        if mended != text:
+            page.write_text(mended, encoding="utf-8")
+
+
+def check_links(site: Path) -> None:
+    """Follow every link within the site.
+
+    Raises
+    ------
+    UserError
+        If a link leads to a file or an anchor that is not there; all such links are listed.
+    """
+    pages = {page.resolve(): _read(page) for page in sorted(site.rglob("*.html"))}
+    faults = [
+        f"{page.relative_to(site.resolve())}: the link to {link} leads nowhere."
+        for page, parsed in pages.items()
+        for link in parsed.links
+        if not _leads_somewhere(page, link, pages)
+    ]
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+class _Page(HTMLParser):
+    """Collects the anchors and links of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag's id and what it links to."""
+        for name, value in attrs:
+            if name == "id" and value:
+                self.anchors.add(value)
+            elif name in ("href", "src") and value:
+                self.links.append(value)
+
+
+def _read(file: Path) -> _Page:
+    page = _Page()
+    page.feed(file.read_text(encoding="utf-8"))
+    return page
+
+
+def _leads_somewhere(page: Path, link: str, pages: dict[Path, _Page]) -> bool:
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return True
+    target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+    if not target.exists():
+        return False
+    return not parts.fragment or target not in pages or unquote(parts.fragment) in pages[target].anchors
