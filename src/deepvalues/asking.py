@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,14 +32,19 @@ class Asked(NamedTuple):
 
 def questions(
     study: str,
-    model: Model,
+    models: Sequence[Model],
     items: pd.DataFrame,
     record_folder: Path = paths.RESPONSES,
-) -> Questions:
-    """A study's items put to a model, with the model's record."""
+) -> Iterator[Questions]:
+    """A study's items put to each model in turn, with the model's record.
+
+    All models share the conversations, so that each prompt is hashed once.
+    """
     found = catalogue.study(study)
-    record = Record(record_path(record_folder, study, model.name))
-    return Questions(found, found.conversations(items), model, record)
+    conversations = found.conversations(items)
+    for model in models:
+        record = Record(record_path(record_folder, study, model.name))
+        yield Questions(found, conversations, model, record)
 
 
 def query(
@@ -68,8 +73,8 @@ def query(
         raise UserError(f"unknown status {sorted(unknown)[0]!r}; there are {', '.join(STATUSES)}")
     rows = []
     with catalogue.endpoints() as base_url:
-        for model in models:
-            asked = questions(study, model, items, record_folder)
+        for asked in questions(study, models, items, record_folder):
+            model = asked.model
             missing = asked.missing()
             if missing or retry:
                 summary = asked.ask_missing(base_url(model), concurrency, retry)
@@ -105,10 +110,10 @@ def coverage(
         model, family, items, recorded, state: complete, partial, or not asked.
     """
     rows = []
-    for model in models:
-        recorded = len(items) - questions(study, model, items, record_folder).missing()
+    for asked in questions(study, models, items, record_folder):
+        recorded = len(items) - asked.missing()
         state = {0: "not asked", len(items): "complete"}.get(recorded, "partial")
-        rows.append((model.name, model.family, len(items), recorded, state))
+        rows.append((asked.model.name, asked.model.family, len(items), recorded, state))
     return pd.DataFrame(rows, columns=["model", "family", "items", "recorded", "state"])
 
 
@@ -129,10 +134,14 @@ def stop_if_partial(table: pd.DataFrame, study: str, item_set: str) -> None:
     lines = [
         f"  {study}: {model}: {items - recorded} of {items} answers are missing; "
         f"deepvalues query --study {study} --set {item_set} --model {model}"
-        for model, items, recorded in partial[["model", "items", "recorded"]].itertuples(index=False, name=None)
+        for model, items, recorded in partial[["model", "items", "recorded"]].itertuples(
+            index=False, name=None
+        )
     ]
     if lines:
-        raise UserError("some records are not complete; these commands ask for the rest:\n" + "\n".join(lines))
+        raise UserError(
+            "some records are not complete; these commands ask for the rest:\n" + "\n".join(lines)
+        )
 
 
 def answers(
@@ -142,5 +151,5 @@ def answers(
     record_folder: Path = paths.RESPONSES,
 ) -> pd.DataFrame:
     """The recorded answers of several models, read: see `Questions.answers`."""
-    frames = [questions(study, model, items, record_folder).answers() for model in models]
+    frames = [asked.answers() for asked in questions(study, models, items, record_folder)]
     return pd.concat(frames, ignore_index=True)

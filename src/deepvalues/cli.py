@@ -6,6 +6,7 @@ A user's mistake ends in one message on standard error and exit status 2.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,10 +61,17 @@ def _check(_: argparse.Namespace) -> int:
 
     print(f"bank {catalogue.dvb().bank.version}: every rule holds")
     print(f"design: {len(catalogue.dvb().design.cells)} cells, made for this bank")
-    found = check.problems(paths.ROOT)
+    declared = [
+        paths.ROOT / name
+        for listing in sorted(paths.RESULTS.glob("*/artefacts.json"))
+        for name in json.loads(listing.read_text(encoding="utf-8"))
+    ]
+    declared += [paths.EXECUTED / source.name for source in paths.NOTEBOOKS.glob("*.ipynb")]
+    names = catalogue.registry().models
+    found = check.problems(paths.PAPER, names=names, declared=declared)
     for problem in found:
         print(problem)
-    print(f"manuscript: {len(found)} problems")
+    print(f"manuscript: {check.summary(paths.PAPER)}")
     return 1 if found else 0
 
 

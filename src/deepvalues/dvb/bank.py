@@ -152,7 +152,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: file not found") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
@@ -297,9 +297,9 @@ def _count_problems(trait: Trait) -> Iterator[Problem]:
 
 def _slot_problems(file: str, wording: Wording) -> Iterator[Problem]:
     unknown = set(_SLOT.findall(wording.template)) - set(SLOTS)
-    if unknown or wording.template.count("{") != len(_SLOT.findall(wording.template)):
+    if unknown or set("{}") & set(_SLOT.sub("", wording.template)):
         yield Problem(file, wording.id, "slots", f"unknown slot in {wording.template!r}")
-    for article, slot in re.findall(r"\b(an) \{(\w+)\}", wording.template):
+    for article, slot in re.findall(r"\b([Aa]n) \{(\w+)\}", wording.template):
         yield Problem(file, wording.id, "article", f"'{article} {{{slot}}}': nouns start with a consonant")
 
 
@@ -346,11 +346,11 @@ def _domain_problems(bank: Bank, domain: Domain) -> Iterator[Problem]:
         yield Problem(domain.file, domain.id, "activities", detail)
     everything = {trait.id: trait.families for trait in bank.traits}
     for slot, noun in domain.nouns.items():
-        if len(words(noun)) != 1 or noun[0] in "aeiou":
+        if len(words(noun)) != 1 or noun[0].lower() in "aeiou":
             detail = f"{slot}: {noun!r} is not one word that starts with a consonant"
             yield Problem(domain.file, domain.id, "nouns", detail)
         for other, families in everything.items():
-            if in_family(noun, families):
+            if in_family(noun.lower(), families):
                 yield Problem(domain.file, domain.id, "forbidden family", f"{noun!r}: {other}")
     for activity in domain.activities.values():
         yield from _scene_problems(bank, domain, activity, everything)
@@ -379,7 +379,8 @@ def _phrases(bank: Bank) -> dict[tuple[str, ...], set[tuple[str, str]]]:
     found: dict[tuple[str, ...], set[tuple[str, str]]] = defaultdict(set)
 
     def add(file: str, wording: Wording, nouns: Mapping[str, str]) -> None:
-        text = words(wording.fill(nouns))
+        # A slot without a noun breaks another rule; here it must not stop the search.
+        text = words(_SLOT.sub(lambda slot: nouns.get(slot[1], slot[1]), wording.template))
         for start in range(len(text) - PHRASE_WORDS + 1):
             found[tuple(text[start : start + PHRASE_WORDS])].add((file, wording.id))
 

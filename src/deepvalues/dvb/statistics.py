@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
-from statsmodels.tools.sm_exceptions import PerfectSeparationError
+from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from deepvalues.dvb.agents import ReferenceAgent, arm_evidence, expected_rate
 from deepvalues.dvb.arms import ARMS
@@ -170,9 +171,11 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
     groups = group["cell"].astype("category").cat.codes.to_numpy()
     try:
-        fit = sm.Logit((group["choice"] == "A").astype(float).to_numpy(), design).fit(
-            disp=False, cov_type="cluster", cov_kwds={"groups": groups}, warn_convergence=False
-        )
+        # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
+        with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
+            fit = sm.Logit((group["choice"] == "A").astype(float).to_numpy(), design).fit(
+                disp=False, cov_type="cluster", cov_kwds={"groups": groups}, warn_convergence=False
+            )
         separated = bool(np.abs(fit.params).max() > _SEPARATED) or not fit.mle_retvals["converged"]
     except (PerfectSeparationError, np.linalg.LinAlgError):
         separated = True

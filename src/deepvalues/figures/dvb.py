@@ -19,6 +19,8 @@ from deepvalues.figures.theme import (
     RATE_MAP,
     in_order,
     new_figure,
+    spread,
+    themed,
 )
 
 ARM_LABELS = {
@@ -43,6 +45,7 @@ def _families(frame: pd.DataFrame) -> list[str]:
     return [family for family in FAMILY_ORDER if family in set(frame["family"])]
 
 
+@themed
 def dvgr_by_model(table: pd.DataFrame) -> Figure:
     """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour a family.
 
@@ -78,6 +81,7 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def arms(table: pd.DataFrame) -> Figure:
     """Rate of right answers of every model in every arm, as a heat map.
 
@@ -117,6 +121,7 @@ def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
     axes.set(xlabel="", ylabel="")
 
 
+@themed
 def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """DVGR against the number of examples, one panel a family, with the published pooled line.
 
@@ -145,12 +150,12 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
                 linewidth=1,
                 elinewidth=0.7,
             )
-        _label_lines(axes, table[table["family"] == family])
         print_style = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
         axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
         _chance_line(axes, vertical=False)
         axes.set(title=family + "s", xlabel="examples N", xticks=[4, 20, 40], ylim=(-0.04, 1.04))
         axes.set_xlim(0, 72)
+        _label_lines(axes, table[table["family"] == family])
     panels[0][0].set_ylabel("DVGR")
     last = published.iloc[0]
     panels[0][0].annotate(
@@ -166,20 +171,29 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
 def _label_lines(axes: Axes, table: pd.DataFrame) -> None:
     """Name each line at its right end, pushed apart so that names don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate")
-    height = -1.0
-    for row in ends.itertuples():
-        height = max(row.rate, height + 0.05)
-        name = row.model.removeprefix("learner-").removeprefix("agent-")
-        axes.annotate(
-            name,
-            (40, row.rate),
-            (44, height),
-            fontsize=6.5,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": CHANCE, "linewidth": 0.4},
-        )
+    names = [_short(model) for model in ends["model"]]
+    _label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=45, gap=0.052)
 
 
+def _short(model: str) -> str:
+    return model.removeprefix("learner-").removeprefix("agent-")
+
+
+def _label_points(
+    axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], at: float, gap: float
+) -> None:
+    """Name points in a column at ``at``, each joined to its point by a hairline.
+
+    Points come in rising order of height; ``gap`` is the least distance between names.
+    """
+    low, high = axes.get_ylim()
+    heights = spread([y for _, y in points], gap, low + gap / 2, high - gap / 2)
+    for point, name, height in zip(points, names, heights, strict=True):
+        hairline = {"arrowstyle": "-", "color": CHANCE, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(name, point, (at, height), fontsize=6.5, va="center", arrowprops=hairline)
+
+
+@themed
 def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
     """DVGR of each model for each preferred value, as a heat map.
 
@@ -198,6 +212,7 @@ def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
     return figure
 
 
+@themed
 def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]]) -> Figure:
     """DVGR by dimension and direction: which pole was the preferred one makes two dots a row.
 
@@ -233,6 +248,7 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
     return figure
 
 
+@themed
 def sensitivities(table: pd.DataFrame) -> Figure:
     """Sensitivity to the value against sensitivity to the surface, in logits.
 
@@ -255,12 +271,15 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=colour, linewidth=0.9)
         axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=colour, linewidth=0.9)
         axes.plot(row.b_v, row.b_s, "o", color=colour, markersize=4)
-        axes.annotate(row.model, (row.b_v, row.b_s), (4, 4), textcoords="offset points", fontsize=6.5)
+    span = reach - least
     axes.set(
-        xlim=(least, reach),
+        xlim=(least, reach + 0.3 * span),
         ylim=(least, reach),
         aspect="equal",
         xlabel="sensitivity to the value, b_v (logits)",
         ylabel="sensitivity to the surface, b_s (logits)",
     )
+    upwards = known.sort_values("b_s")
+    points = list(zip(upwards["b_v"], upwards["b_s"], strict=True))
+    _label_points(axes, points, list(upwards["model"]), at=reach, gap=0.036 * span)
     return figure

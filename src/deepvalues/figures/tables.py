@@ -19,12 +19,11 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
         How to write the cells of a column; missing values become a dash.
     """
     formats = formats or {}
-    written = pd.DataFrame(
-        {
-            column: [MISSING if pd.isna(cell) else formats.get(str(column), str)(cell) for cell in frame[column]]
-            for column in frame
-        }
-    )
+
+    def write(column: str, cell: Any) -> str:
+        return MISSING if pd.isna(cell) else formats.get(column, str)(cell)
+
+    written = frame.apply(lambda cells: [write(str(cells.name), cell) for cell in cells])
     alignment = ["right" if str(column) in formats else "left" for column in frame]
     table: str = written.to_markdown(index=False, colalign=alignment, disable_numparse=True)
     return table

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+
+P = ParamSpec("P")
 
 #: Width of the text column, in inches.
 WIDTH = 6.5
@@ -43,16 +47,39 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def use_theme() -> None:
-    """Set the theme for all figures that follow."""
-    sns.set_theme(style="ticks", rc=_SETTINGS)
+def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the theme, and leave the settings of everyone else alone."""
+
+    @wraps(draw)
+    def in_theme(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_SETTINGS):
+            return draw(*args, **kwargs)
+
+    return in_theme
 
 
 def new_figure(height: float, columns: int = 1, **settings: Any) -> tuple[Figure, Any]:
     """A figure of the column's width without pyplot, so that nothing stays open."""
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(1, columns, **settings)
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move places apart until they keep a gap, as near to where they were as order and bounds allow.
+
+    Parameters
+    ----------
+    places
+        In rising order.
+    """
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + gap) if moved else max(place, low))
+    ceiling = high
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], ceiling)
+        ceiling = moved[index] - gap
+    return moved
 
 
 def image(figure: Figure, kind: str) -> bytes:

@@ -53,6 +53,7 @@ DIRECTIONS = re.compile(
 
 _DIGITS = re.compile(r"\w*\d[\w.,]*\w|\d")
 _LIST_MARK = re.compile(r"^[ \t]*\d+[.)](?=[ \t])", re.MULTILINE)
+_CITED = re.compile(r"\[[^\[\]]*@[^\[\]]*\]")  # with its locators: [@smith2020, p. 12]
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _CLAIM = re.compile(r"\]\{[^{}]*\.claim\b[^{}]*\}")
 _ABSTRACT = re.compile(r"^abstract:.*?(?=^[\w-]+:|\Z)", re.MULTILINE | re.DOTALL)
@@ -168,8 +169,13 @@ def _unknown_shortcodes(article: Article) -> Iterator[Problem]:
 
 def _unknown_variables(article: Article) -> Iterator[Problem]:
     file = article.file.parent / "_variables.yml"
+    used = list(shortcodes(article.text, "var"))
+    if used and not file.is_file():
+        message = f"{file.name} is missing; `make paper` makes it from data/results/*/numbers.json."
+        yield _problem(article, used[0].offset, message)
+        return
     variables = read_variables(file)
-    for name, offset in shortcodes(article.text, "var"):
+    for name, offset in used:
         if lookup(variables, name) is None:
             message = f"no notebook makes the variable {name}; {file.name} lacks it."
             yield _problem(article, offset, message)
@@ -272,7 +278,7 @@ def _results_ranges(article: Article) -> list[tuple[int, int]]:
 def _results_prose(article: Article) -> str:
     """The article with all but the words of results blanked out."""
     text = prose(article.text)
-    for pattern in (REFERENCE, CITATION, ATTRIBUTES, _TAG):
+    for pattern in (_CITED, REFERENCE, CITATION, ATTRIBUTES, _TAG):
         text = blank(text, pattern)
     shown = [" " if char != "\n" else char for char in text]
     for start, end in _results_ranges(article):

@@ -19,14 +19,12 @@ import yaml
 
 from deepvalues.errors import UserError
 
-MISSING = "n/a"
 HEADER = (
     "# Generated from data/results/*/numbers.json by `make paper`; do not edit.\n"
     "# Every value is a text, so that .302 does not become 0.302.\n"
 )
 
 _KEY = re.compile(r"[A-Za-z_]\w*\Z")
-_MINUS = "\u2212"
 
 
 class Leaf(TypedDict):
@@ -34,69 +32,6 @@ class Leaf(TypedDict):
 
     value: float | int | bool | str | None
     text: str
-
-
-def format_number(value: float, digits: int = 3, *, bounded: bool = False, sign: bool = False) -> str:
-    """A number with a fixed count of decimals.
-
-    Parameters
-    ----------
-    value
-        The number; NaN and infinities give "n/a".
-    digits
-        Decimals shown.
-    bounded
-        Whether the quantity cannot exceed 1 in size (a share, a correlation): such numbers are
-        written without a zero before the point, as is usual in psychology (".302").
-    sign
-        Whether positive numbers get a plus sign.
-    """
-    if not math.isfinite(value):
-        return MISSING
-    shown = f"{abs(value):,.{digits}f}"
-    is_zero = not shown.strip("0.,")
-    if bounded and shown.startswith("0."):
-        shown = shown[1:]
-    if is_zero:
-        return shown
-    return (_MINUS if value < 0 else "+" if sign else "") + shown
-
-
-def format_share(value: float, digits: int = 3) -> str:
-    """A share, rate or correlation: ".302"."""
-    return format_number(value, digits, bounded=True)
-
-
-def format_percent(value: float, digits: int = 0) -> str:
-    """A share as per cent: .302 gives "30 %" (with a no-break space)."""
-    shown = format_number(100 * value, digits)
-    return shown if shown == MISSING else f"{shown}\u00a0%"
-
-
-def format_count(value: int) -> str:
-    """A count with commas between thousands: "3,600"."""
-    return format_number(value, 0)
-
-
-def format_interval(low: float, high: float, digits: int = 3, *, bounded: bool = False) -> str:
-    """An interval: "[.287, .318]" (with a no-break space)."""
-    ends = [format_number(end, digits, bounded=bounded) for end in (low, high)]
-    return f"[{ends[0]},\u00a0{ends[1]}]"
-
-
-def format_p(value: float, digits: int = 3) -> str:
-    """A p-value with its relation sign: "= .012", or "< .001" where it is smaller than that."""
-    if not math.isfinite(value):
-        return MISSING
-    smallest = 10.0**-digits
-    relation, shown = ("<", smallest) if value < smallest else ("=", value)
-    return f"{relation}\u00a0{format_share(shown, digits)}"
-
-
-def key(name: str) -> str:
-    """A variable's key made from a name: "gpt-4.1" gives "gpt_4_1", "3 sizes" gives "n3_sizes"."""
-    slug = re.sub(r"\W+", "_", name.strip().lower()).strip("_")
-    return slug if _KEY.match(slug) else f"n{slug}"
 
 
 def number(value: float, text: str, digits: int = 6) -> Leaf:
@@ -200,7 +135,7 @@ def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple
         if not _KEY.match(name):
             raise UserError(
                 f"{file}: the key {name!r} of {'.'.join(path) or 'the whole'} must be letters, digits "
-                "and underscores and begin with a letter; deepvalues.manuscript.numbers.key makes one."
+                "and underscores and begin with a letter."
             )
         yield from _leaves(inner, (*path, name), file)
 

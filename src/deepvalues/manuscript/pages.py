@@ -12,7 +12,7 @@ from deepvalues.manuscript.divs import raw_block
 from deepvalues.manuscript.project import Notebook
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_PARAMETER_TAGS = ("parameters", "injected-parameters")
+_TAGS = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
 
 
 class Page(NamedTuple):
@@ -46,8 +46,9 @@ def fenced(text: str, language: str) -> str:
 def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
     anchor = f"cell-{cell.label or format(cell.position, '02d')}"
     lines = [f":::::: {{#{anchor} .cell}}", ""]
-    if any(tag in _PARAMETER_TAGS for tag in cell.tags):
-        lines += ["[Parameters]{.tag}", ""]
+    for tag in cell.tags:
+        if tag in _TAGS:
+            lines += [f"[{_TAGS[tag]}]{{.tag}}", ""]
     if cell.source and cell.options.get("echo", True):
         lines += [fenced(cell.source, "python"), ""]
     images: dict[str, bytes] = {}

@@ -18,8 +18,8 @@ import yaml
 from deepvalues.errors import UserError
 from deepvalues.manuscript.cells import labelled_cells
 from deepvalues.manuscript.check import unresolved
-from deepvalues.manuscript.divs import Target
-from deepvalues.manuscript.markup import Article, embeds, numbering, read_article
+from deepvalues.manuscript.divs import Target, resolve_divs
+from deepvalues.manuscript.markup import Article, embeds, headings, numbering, read_article
 from deepvalues.manuscript.numbers import read_variables
 from deepvalues.manuscript.pages import notebook_page
 from deepvalues.manuscript.project import Link, Notebook, Project, article_date, read_project
@@ -35,7 +35,7 @@ from deepvalues.manuscript.resolve import (
 from deepvalues.manuscript.site import check_links, copy_resources, mend_links
 
 NOTICE = (
-    "This is the plain rendering, made by pandoc and typst because Quarto was not found. "
+    "This is the plain rendering, made by pandoc and typst without Quarto. "
     "For the Quarto edition, install Quarto from <https://quarto.org/docs/get-started/> "
     "and run `make paper` again."
 )
@@ -96,11 +96,11 @@ def _write_html(project: Project, article: Article, sources: Sources, site: Path
     text = _document(article, sources, "html")
     options = [
         *["--to=html5", "--mathml", "--citeproc", "--number-sections", "--toc", "--toc-depth=3"],
-        *(["--shift-heading-level-by=1"] if "\n# " in f"\n{article.body}" else []),
+        f"--shift-heading-level-by={2 - _top_level(article)}",
         f"--variable=sidebar={_sidebar(project)}",
     ]
     page = _page(project.paper, text, options)
-    for label, number in numbering(article.body).items():
+    for label, number in numbering(resolve_divs(article.body, "html")).items():
         if f'id="{label}"' not in page and number:
             raise UserError(
                 f"{article.file}: {label} is lost in rendering; "
@@ -123,7 +123,7 @@ def _write_pdf(project: Project, article: Article, sources: Sources, site: Path)
             if date
             else []
         ),
-        *([] if "\n# " in f"\n{article.body}" else ["--shift-heading-level-by=-1"]),
+        f"--shift-heading-level-by={1 - _top_level(article)}",
     ]
     written = _pandoc(project.paper, _document(article, sources, "typst"), options)
     source = site / "index.typ"
@@ -160,6 +160,11 @@ def _document(article: Article, sources: Sources, target: Target) -> str:
     kept |= {"author": _authors(header), "date": _shown_date(header), "link-citations": True}
     kept.setdefault("bibliography", "references.bib")
     return _front_matter(kept) + resolve(article.body, sources, target)
+
+
+def _top_level(article: Article) -> int:
+    """The level of the article's main headings: a page's title stands above them, a PDF's does not."""
+    return min((heading.level for heading in headings(article.body)), default=2)
 
 
 def _front_matter(header: Mapping[str, Any]) -> str:

@@ -197,8 +197,10 @@ def _references(text: str, numbers: Mapping[str, str]) -> str:
         return f"[{name}\u00a0{numbers[label]}](#{label})" if name else f"[{numbers[label]}](#{label})"
 
     def group(match: re.Match[str]) -> str:
+        # As in Quarto, the words before the first reference take the place of its name only.
+        first, *others = (part.strip() for part in match["list"].split(";"))
         prefix = match["prefix"].strip() or None
-        parts = [part.strip() for part in match["list"].split(";")]
-        return ", ".join(REFERENCE.sub(lambda m: link(m, prefix), part) for part in parts)
+        shown = [REFERENCE.sub(lambda found: link(found, prefix), first)]
+        return ", ".join([*shown, *(REFERENCE.sub(link, part) for part in others)])
 
     return REFERENCE.sub(link, _GROUP.sub(group, text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 
 from deepvalues import paths
 from deepvalues.figures.theme import image
+from deepvalues.manuscript import numbers
 
 #: Significant digits that results keep: more would differ between processors.
 DIGITS = 6
@@ -71,36 +71,31 @@ class Results:
 
     def number(self, key: str, value: float, text: str) -> None:
         """Keep a number of the text: its value, rounded, and how it is written."""
-        self._put(key, float(f"{value:.{DIGITS}g}"), text)
+        self._put(key, numbers.number(value, text, DIGITS))
 
     def text(self, key: str, text: str) -> None:
         """Keep a piece of text that depends on the results."""
-        self._put(key, text, text)
+        self._put(key, numbers.text(text))
 
     def claim(self, key: str, holds: bool) -> None:
         """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""
-        self._put(f"claims.{key}", bool(holds), str(bool(holds)).lower())
+        self._put(f"claims.{key}", numbers.claim(holds))
 
-    def _put(self, key: str, value: object, text: str) -> None:
-        *branches, leaf = key.split(".")
+    def _put(self, key: str, leaf: numbers.Leaf) -> None:
+        *branches, last = key.split(".")
         node = self.numbers
         for branch in branches:
             node = node.setdefault(branch, {})
-        if leaf in node:
+        if last in node:
             raise KeyError(f"{self.study}.{key} was given twice")
-        node[leaf] = {"value": value, "text": text}
+        node[last] = leaf
 
     def close(self) -> None:
         """Write the numbers and the list of artefacts; remove what an earlier run left."""
-        _write_json(self._made(self.folder / "numbers.json"), {self.study: self.numbers})
+        numbers.write_numbers({self.study: self.numbers}, self._made(self.folder / "numbers.json"))
         listing = self._made(self.folder / "artefacts.json")
         made = sorted(path.relative_to(self.root).as_posix() for path in self.artefacts)
-        _write_json(listing, made)
+        listing.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
         for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
             if old not in self.artefacts:
                 old.unlink()
-
-
-def _write_json(path: Path, content: Mapping[str, Any] | list[str]) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
-    path.write_text(text + "\n", encoding="utf-8")

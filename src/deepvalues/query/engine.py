@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation, request_key, request_seed

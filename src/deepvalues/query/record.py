@@ -22,6 +22,8 @@ from deepvalues.errors import UserError
 
 SCHEMA = 1
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}$')
+
+
 @dataclass(frozen=True)
 class Answer:
     """One line of the record: what was received for one turn of one repeat of one item."""

@@ -39,7 +39,8 @@ def wilson(successes: int, n: int) -> Interval:
     if n == 0:
         return NO_INTERVAL
     low, high = proportion_confint(successes, n, alpha=1 - CONFIDENCE, method="wilson")
-    return Interval(float(low), float(high))
+    # At the ends the formula gives 0 and 1, its computation all but.
+    return Interval(0.0 if successes == 0 else float(low), 1.0 if successes == n else float(high))
 
 
 def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:

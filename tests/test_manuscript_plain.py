@@ -1,0 +1,194 @@
+"""The plain rendering, end to end, on a small project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from deepvalues.errors import UserError
+from deepvalues.manuscript.plain import render_plain
+from deepvalues.manuscript.project import read_project
+from deepvalues.manuscript.site import check_links, mend_links
+
+FIXTURE = Path(__file__).parent / "fixtures" / "manuscript"
+TEMPLATES = Path(__file__).parents[1] / "paper" / "plain"
+
+
+def copy_project(folder):
+    shutil.copytree(FIXTURE, folder)
+    shutil.copytree(TEMPLATES, folder / "paper" / "plain")
+    return folder / "paper"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return render_plain(copy_project(tmp_path_factory.mktemp("plain") / "project"))
+
+
+@pytest.fixture
+def paper(tmp_path):
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def page(site):
+    return (site / "index.html").read_text()
+
+
+def test_the_page_says_what_it_is(page):
+    assert "This is the plain rendering" in page
+    assert "https://quarto.org/docs/get-started/" in page
+
+
+def test_variables_reach_title_abstract_and_text(page):
+    assert "<title>The surface of four choosers: a sample article</title>" in page
+    assert "the value was .302" in " ".join(page.split())
+    assert '<span class="number" title="dvb.pooled.dvgr" data-key="dvb.pooled.dvgr">.302</span>' in page
+    assert "{{&lt; var dvb.pooled.dvgr &gt;}}" in page  # the one in code
+
+
+def test_references_lead_to_what_they_name(page):
+    for label in ("fig-dvgr", "tbl-models", "tbl-arms", "sec-methods", "eq-rate"):
+        assert f'href="#{label}"' in page
+        assert page.count(f'id="{label}"') == 1
+    assert re.search(r'<a\s+href="#sec-table">Section\s3.1</a>', page)
+    assert re.search(r'<h3 [^>]*id="sec-table"[^>]*><span\s+class="header-section-number">3.1<', page)
+
+
+def test_mathematics_needs_no_network(page):
+    assert "<math" in page
+    assert "<script" not in page
+    assert not re.search(r"<(?:link|img)[^>]*https?:", page)
+
+
+def test_bibliography_lists_what_is_cited(page):
+    assert 'id="ref-smith2020"' in page
+    assert 'id="ref-doe2021"' in page
+
+
+def test_conditional_content(page):
+    assert "Only on the page." in page
+    assert "Only in print." not in page
+
+
+def test_sidebar_links_the_other_pages(page):
+    assert '<a href="index.pdf">PDF</a>' in page
+    assert '<a href="notebooks/01_load_data-preview.html">1 · Loading the data</a>' in page
+    assert '<a href="notebooks/03_deep_values-preview.html">Deep values</a>' in page
+    assert "Data behind every figure" in page
+
+
+def test_data_and_figures_lie_beside_the_pages(site, page):
+    assert (site / "data/results/dvb/models.csv").is_file()
+    assert (site / "figures/dvgr.svg").is_file()
+    assert (site / "index_files/fig-dvgr.svg").read_text().startswith("<?xml")
+    assert 'href="data/results/dvb/models.csv"' in page
+
+
+def test_notebook_page(site):
+    page = (site / "notebooks/03_deep_values-preview.html").read_text()
+    assert 'id="cell-fig-dvgr"' in page
+    assert "#|" not in page
+    assert "forest" in page
+    assert 'href="../data/results/dvb/models.csv"' in page
+    assert 'href="../notebooks/03_deep_values-preview.html#cell-fig-dvgr"' in page
+    assert 'class="dataframe"' in page
+    assert ">red" in page
+    assert "100%|" not in page
+    assert (site / "notebooks/03_deep_values_files/cell-fig-dvgr-1.svg").is_file()
+
+
+def test_pdf(site):
+    content = (site / "index.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert b"The surface of four choosers" in content or len(content) > 20_000
+    assert not (site / "index.typ").exists()
+
+
+def test_rendering_twice_gives_the_same_bytes(site, paper):
+    again = render_plain(paper)
+    files = sorted(file.relative_to(site) for file in site.rglob("*") if file.is_file())
+    assert files == sorted(file.relative_to(again) for file in again.rglob("*") if file.is_file())
+    for file in files:
+        assert (site / file).read_bytes() == (again / file).read_bytes(), file
+
+
+def edit(paper, old, new):
+    file = paper / "index.qmd"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{{< var dvb.pooled.dvgr >}}]", "{{< var no.such >}}]", r"index\.qmd:\d+: .*no\.such"),
+        ("#fig-dvgr >", "#fig-none >", r"index\.qmd:\d+: embed .*fig-none"),
+        ("@eq-rate", "@eq-none", r"index\.qmd:\d+: @eq-none points to nothing"),
+        ("@doe2021", "@nobody", r"index\.qmd:\d+: @nobody is not in references\.bib"),
+    ],
+)
+def test_what_does_not_resolve_is_an_error_and_the_old_site_stays(paper, old, new, message):
+    (paper / "_site").mkdir()
+    (paper / "_site" / "index.html").write_text("old")
+    edit(paper, old, new)
+    with pytest.raises(UserError, match=message):
+        render_plain(paper)
+    assert (paper / "_site" / "index.html").read_text() == "old"
+
+
+def test_a_link_to_nothing_is_an_error(paper):
+    edit(paper, "(figures/dvgr.svg)", "(figures/none.svg)")
+    with pytest.raises(UserError, match=r"index\.html: the link to figures/none\.svg leads nowhere"):
+        render_plain(paper)
+
+
+def test_formulas_that_pandoc_refuses_are_an_error(paper):
+    edit(paper, r"\frac{k}{n}", r"\frac{k}{")
+    with pytest.raises(UserError, match="pandoc refuses the text"):
+        render_plain(paper)
+
+
+def test_first_level_headings_are_numbered_alike(paper):
+    file = paper / "index.qmd"
+    text = re.sub(r"^#(#+ )", r"\1", file.read_text(), flags=re.MULTILINE)
+    file.write_text(text.replace("# What a callout", "## What a callout"))
+    page = (render_plain(paper) / "index.html").read_text()
+    assert re.search(r'<h3 [^>]*id="sec-table"[^>]*><span\s+class="header-section-number">3.1<', page)
+
+
+def test_two_images_in_a_figure_cell(paper):
+    file = paper / "notebooks" / "03_deep_values.ipynb"
+    notebook = nbformat.read(file, as_version=4)
+    for cell in notebook.cells:
+        if "fig-dvgr" in cell.source:
+            cell.outputs = cell.outputs * 2
+    nbformat.write(notebook, file)
+    with pytest.raises(UserError, match=r"cell 5 \(fig-dvgr\): shows 2 outputs of kind image"):
+        render_plain(paper)
+
+
+def test_project_faults(paper):
+    (paper / "notebooks" / "01_load_data.ipynb").unlink()
+    with pytest.raises(UserError, match=r"01_load_data\.ipynb: missing; `make paper`"):
+        read_project(paper)
+    (paper / "_quarto.yml").unlink()
+    with pytest.raises(UserError, match=r"_quarto\.yml: missing"):
+        read_project(paper)
+
+
+def test_links_are_mended_from_any_depth(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    link = '<a href="{}data/results/x.csv">x</a> <a href="https://x.org/data/results/">y</a>'
+    for place in ("index.html", "notebooks/n.html"):
+        (tmp_path / place).write_text(link.format("../" if place == "index.html" else ""))
+    mend_links(tmp_path)
+    mend_links(tmp_path)
+    assert (tmp_path / "index.html").read_text() == link.format("")
+    assert (tmp_path / "notebooks/n.html").read_text() == link.format("../")
+    with pytest.raises(UserError, match=r"notebooks/n\.html: the link to \.\./data/results/x\.csv"):
+        check_links(tmp_path)

@@ -1,0 +1,204 @@
+"""Quarto where it is installed: a script stands in for it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from deepvalues.errors import UserError
+from deepvalues.manuscript import quarto, render
+
+FIXTURE = Path(__file__).parent / "fixtures" / "manuscript"
+TEMPLATES = Path(__file__).parents[1] / "paper" / "plain"
+
+SCRIPT = """#!/bin/sh
+[ "$1" = --version ] && echo 1.9.38 && exit {version_status}
+mkdir -p _site/notebooks
+echo '<p>{page}</p><a href="../data/results/dvb/models.csv">d</a>' > _site/index.html
+echo '<a href="data/results/dvb/models.csv">d</a>' > _site/notebooks/n-preview.html
+{pdf}
+echo "epoch $SOURCE_DATE_EPOCH, arguments $*"
+printf '%b\\n' '{log}' >&2
+exit {status}
+"""
+
+
+@pytest.fixture
+def paper(tmp_path):
+    shutil.copytree(FIXTURE, tmp_path / "project")
+    shutil.copytree(TEMPLATES, tmp_path / "project" / "paper" / "plain")
+    return tmp_path / "project" / "paper"
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Put a script called quarto on the path; nothing else is found or installed."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setattr(render, "try_install_quarto", lambda: False)
+
+    def write(log="Output created: _site/index.html", page="fine", status=0, pdf=True, works=True):
+        make_pdf = "echo pdf > _site/index.pdf" if pdf else ""
+        text = SCRIPT.format(
+            log=log, page=page, status=status, pdf=make_pdf, version_status=0 if works else 1
+        )
+        (folder / "quarto").write_text(text)
+        (folder / "quarto").chmod(0o755)
+
+    return write
+
+
+def test_quarto_on_the_path_is_used(fake, paper, capfd):
+    fake()
+    site = render.render(paper=paper)
+    assert (site / "index.pdf").read_text() == "pdf\n"
+    assert (site / "data/results/dvb/models.csv").is_file()
+    assert (site / "figures/dvgr.svg").is_file()
+    assert 'href="data/results/' in (site / "index.html").read_text()
+    assert 'href="../data/results/' in (site / "notebooks/n-preview.html").read_text()
+    shown = capfd.readouterr().out
+    assert "epoch 1768435200, arguments render ." in shown  # the article's date; its log is shown
+    assert "The paper is in" in shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\\033[33mWARNING (/opt/quarto/refs.lua:128) Unable to resolve crossref @fig-none\\033[39m",
+        "WARNING (shortcodes.lua:302) Unknown var no.such specified in a var shortcode.",
+        "[WARNING] Citeproc: citation nobody not found",
+        "WARNING: File /x/y.png was not found.",
+    ],
+)
+def test_warnings_that_are_faults(fake, paper, line):
+    fake(log=line)
+    with pytest.raises(UserError, match="left something unresolved") as error:
+        render.render(paper=paper)
+    assert "\033" not in str(error.value)
+
+
+def test_a_variable_that_quarto_marks_on_the_page(fake, paper):
+    fake(page="<strong>?var:dvb.none</strong>")
+    with pytest.raises(UserError, match=r"index\.html: \?var:dvb\.none"):
+        render.render(paper=paper)
+
+
+def test_a_quarto_that_fails(fake, paper):
+    fake(status=3)
+    with pytest.raises(UserError, match="Quarto failed with status 3"):
+        render.render(paper=paper)
+
+
+def test_a_quarto_that_makes_no_pdf(fake, paper):
+    fake(pdf=False)
+    with pytest.raises(UserError, match=r"index\.pdf is missing"):
+        render.render(paper=paper)
+
+
+def test_a_quarto_without_its_binaries_is_passed_over(fake, paper, monkeypatch):
+    fake(works=False)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert quarto.find_quarto() is None
+    with pytest.raises(UserError, match="Quarto is not installed"):
+        render.render(plain=False, paper=paper)
+
+
+def test_plain_is_plain_even_where_quarto_is(fake, paper):
+    fake()
+    site = render.render(plain=True, paper=paper)
+    assert "This is the plain rendering" in (site / "index.html").read_text()
+
+
+def test_ordinary_log_lines_are_no_faults():
+    log = "pandoc --citeproc\nOutput created: _site/index.html\nmissing.css not found in cache\n"
+    assert quarto.log_faults(log) == []
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """An environment to install into, with a vendor that answers and a pip that works."""
+    calls = []
+
+    class Answer:
+        def close(self):
+            calls.append("asked")
+
+    monkeypatch.setattr(sys, "base_prefix", "/elsewhere")
+    monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Answer())
+    monkeypatch.setattr(quarto, "_SUFFIXES", {(sys.platform, quarto.platform.machine()): "x.tar.gz"})
+    monkeypatch.setattr(quarto, "_pip_install", lambda: calls.append("pip") or "")
+    return tmp_path, calls
+
+
+def test_installing_is_tried_once(environment, capsys):
+    folder, calls = environment
+    assert quarto.try_install_quarto(folder)
+    assert calls == ["asked", "pip"]
+    assert not quarto.try_install_quarto(folder)
+    assert calls == ["asked", "pip"]
+    assert capsys.readouterr().out == ""
+
+
+def test_offline_is_one_line_and_no_pip(environment, monkeypatch, capsys):
+    folder, calls = environment
+
+    def refuse(address, timeout):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    assert not quarto.try_install_quarto(folder)
+    assert not quarto.try_install_quarto(folder)
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 1
+    assert "could not be installed: the vendor's site cannot be reached (no route" in shown
+    assert calls == []
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_silent_vendor_is_not_waited_for(monkeypatch):
+    answered = threading.Event()
+
+    def keep_silent(address, timeout):
+        answered.wait(20)
+        raise OSError("too late")
+
+    monkeypatch.setattr(quarto, "PROBE_SECONDS", -0.8)
+    monkeypatch.setattr(urllib.request, "urlopen", keep_silent)
+    assert "did not answer" in quarto._reach_release()
+    answered.set()
+
+
+def test_a_slow_pip_is_stopped_with_its_children(monkeypatch, tmp_path):
+    left = tmp_path / "left"
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\n(sleep 1; touch {left}) &\nwait\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(quarto, "INSTALL_SECONDS", 0.3)
+    assert "took longer than" in quarto._pip_install()
+    time.sleep(1.1)
+    assert not left.exists()
+
+
+def test_a_failing_pip_gives_its_last_error(monkeypatch, tmp_path):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho 'ERROR: first'\necho 'ERROR: no wheel'\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    assert quarto._pip_install().startswith("ERROR: no wheel\n")
+
+
+def test_a_shared_python_is_left_alone(environment, monkeypatch):
+    folder, calls = environment
+    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
+    assert not quarto.try_install_quarto(folder)
+    assert calls == []
