@@ -68,6 +68,8 @@ def query(
     UserError
         When a status to retry is unknown, a record is damaged, or an endpoint refuses.
     """
+    if concurrency < 1:
+        raise UserError(f"concurrency must be at least 1, not {concurrency}")
     unknown = retry - set(STATUSES)
     if unknown:
         raise UserError(f"unknown status {sorted(unknown)[0]!r}; there are {', '.join(STATUSES)}")

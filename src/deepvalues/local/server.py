@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +44,9 @@ class ProtocolError(Exception):
 def _error(status: int, message: str, code: str | None, param: str | None) -> JSONResponse:
     kind = "server_error" if status >= 500 else "invalid_request_error"
     body = {"message": message, "type": kind, "param": param, "code": code}
-    return JSONResponse({"error": body}, status_code=status)
+    # What this machine can't do it can't do a second later: clients need not try again.
+    headers = {"x-should-retry": "false"} if status == 501 else None
+    return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
 def _on_protocol_error(_: Request, error: Exception) -> JSONResponse:
@@ -229,16 +232,16 @@ def serving(app: Starlette) -> Iterator[str]:
     """Serve an app on a free loopback port for as long as the block runs; yields the base URL."""
     config = uvicorn.Config(app, host=HOST, port=0, log_level="error", access_log=False)
     server = uvicorn.Server(config)
-    socket = config.bind_socket()
-    socket.listen()  # a client that comes before the server is ready waits in the backlog
-    thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+    listener = config.bind_socket()
+    listener.listen()  # a client that comes before the server is ready waits in the backlog
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield f"http://{HOST}:{socket.getsockname()[1]}/v1"
+        yield f"http://{HOST}:{listener.getsockname()[1]}/v1"
     finally:
         server.should_exit = True
         thread.join()
-        socket.close()
+        listener.close()
 
 
 def serve_forever(app: Starlette, port: int) -> None:
@@ -247,11 +250,11 @@ def serve_forever(app: Starlette, port: int) -> None:
     Raises
     ------
     UserError
-        When the port is taken.
+        When the port is taken, or is none.
     """
-    config = uvicorn.Config(app, host=HOST, port=port, log_level="info")
     try:
-        socket = config.bind_socket()
-    except SystemExit:
-        raise UserError(f"port {port} is taken; choose another one with --port") from None
-    uvicorn.Server(config).run([socket])
+        listener = socket.create_server((HOST, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"can't use port {port} ({error}); choose another one with --port") from None
+    config = uvicorn.Config(app, host=HOST, port=port, log_level="info")
+    uvicorn.Server(config).run([listener])

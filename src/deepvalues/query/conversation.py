@@ -59,7 +59,7 @@ class Conversation:
 def digest(messages: Sequence[Message]) -> bytes:
     """SHA-256 of messages in canonical JSON."""
     text = json.dumps(messages, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode(errors="backslashreplace")).digest()
 
 
 def request_seed(study_seed: int, messages_digest: bytes, repeat: int) -> int:

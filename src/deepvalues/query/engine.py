@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
@@ -30,6 +31,7 @@ MAX_RETRIES = 5
 TIMEOUT_SECONDS = 120.0
 #: Failures in a row after which a run stops: an endpoint that is down would fail them all.
 BREAK_AFTER = 25
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Errors that every further request would meet again.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
@@ -117,8 +119,10 @@ class _Queue:
     async def done(self, conversation: Conversation) -> None:
         async with self.changed:
             # Tails go to the front: the provider's cache is warm now.
-            self.ready.extendleft(reversed(self.waiting.pop(conversation.item, [])))
-            self.open -= 1
+            tail = self.waiting.pop(conversation.item, [])
+            if self.open:  # a closed queue gives out nothing more
+                self.ready.extendleft(reversed(tail))
+                self.open -= 1
             self.changed.notify_all()
 
     async def close(self) -> None:
@@ -146,10 +150,10 @@ class _Run:
             try:
                 await self.converse(conversation, repeat)
             finally:
+                if self.summary.stopped:
+                    await self.queue.close()
                 await self.queue.done(conversation)
             self.bar.update()
-            if self.summary.stopped:
-                await self.queue.close()
 
     async def converse(self, conversation: Conversation, repeat: int) -> None:
         replies: list[str] = []
@@ -157,6 +161,8 @@ class _Run:
             request = self.ask.request(conversation, replies, repeat)
             answer = self.record.answers.get(request.key)
             if answer is None or request.key in self.again:
+                if self.summary.stopped:
+                    return
                 self.again.discard(request.key)
                 answer = await self.send(request, turn)
             if answer is None:
@@ -175,9 +181,11 @@ class _Run:
                 "/chat/completions", cast_to=object, body=request.body(self.ask.model)
             )
             answer = _answer(request, turn, reply)
-        except (openai.APIError, _MalformedReplyError) as error:
-            self.failed(error)
-            self.record.log({**entry, "error": type(error).__name__, "message": str(error)[:500]})
+        # The client lets the ValueError of a body through that is not JSON.
+        except (openai.APIError, _MalformedReplyError, ValueError) as error:
+            described = self.described(error)
+            self.failed(error, described)
+            self.record.log({**entry, "error": type(error).__name__, "message": described[:500]})
             return None
         self.in_a_row = 0
         self.summary.asked += 1
@@ -185,10 +193,17 @@ class _Run:
         self.record.log({**entry, **_sidecar(reply, time.monotonic() - started)})
         return answer
 
-    def failed(self, error: Exception) -> None:
+    def described(self, error: Exception) -> str:
+        """An error with its cause, which alone tells a refused connection from a timeout; no API key."""
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        endpoint = self.ask.model.endpoint
+        text = f"{type(error).__name__}: {error}{cause}"
+        return text.replace(endpoint.key, "[API key]") if endpoint.key_variable and endpoint.key else text
+
+    def failed(self, error: Exception, described: str) -> None:
         self.summary.failed += 1
         self.in_a_row += 1
-        self.summary.last_error = f"{type(error).__name__}: {error}"
+        self.summary.last_error = described
         if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
             self.summary.stopped = "the endpoint refuses this model or key"
         elif self.in_a_row >= BREAK_AFTER:
@@ -205,6 +220,8 @@ def _answer(request: _Request, turn: int, reply: Any) -> Answer:
         choice = reply["choices"][0]
         message = choice["message"]
         usage = reply.get("usage") or {}
+        if not isinstance(message.get("content"), str | None):
+            raise TypeError(f"content is a {type(message['content']).__name__}")
         return Answer(
             key=request.key,
             item=request.conversation.item,
@@ -223,11 +240,11 @@ def _answer(request: _Request, turn: int, reply: Any) -> Answer:
 
 
 def _sidecar(reply: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    usage = reply.get("usage") or {}
+    details = (reply.get("usage") or {}).get("prompt_tokens_details")
     return {
         "seconds": round(seconds, 3),
         "fingerprint": reply.get("system_fingerprint"),
-        "cached_tokens": (usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        "cached_tokens": details.get("cached_tokens") if isinstance(details, dict) else None,
     }
 
 
@@ -244,7 +261,8 @@ async def _ask_all(
         api_key=ask.model.endpoint.key,
         max_retries=MAX_RETRIES,
         timeout=TIMEOUT_SECONDS,
-        http_client=DefaultAioHttpClient(),
+        # A proxy from the environment is not for loopback.
+        http_client=DefaultAioHttpClient(trust_env=urlsplit(base_url).hostname not in _LOOPBACK),
     )
     async with client:
         with tqdm(total=len(wanted), desc=ask.model.name, unit="item", disable=None) as bar:
@@ -287,10 +305,15 @@ def ask_missing(
     ]
     if not wanted:
         return Summary()
-    if ask.model.endpoint.key is None:
+    if not ask.model.endpoint.key:
         raise UserError(
             f"{ask.model.name}: no API key: set the environment variable "
             f"{ask.model.endpoint.key_variable} ({len(wanted)} answers are missing)"
+        )
+    if not (ask.model.endpoint.key.isascii() and ask.model.endpoint.key.isprintable()):
+        raise UserError(
+            f"{ask.model.name}: the API key in {ask.model.endpoint.key_variable} holds a character that "
+            "no key has, perhaps the end of a line"
         )
     with record.writing():
         summary = run_async(_ask_all(ask, wanted, record, base_url, concurrency, again))

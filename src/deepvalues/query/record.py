@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 from deepvalues.errors import UserError
 
 SCHEMA = 1
+#: Half a surrogate pair, as a reply cut by a token limit may hold, is written as JSON's \ud83d.
+_ESCAPE = "backslashreplace"
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}$')
 
 
@@ -48,7 +50,8 @@ class Answer:
     def line(self) -> bytes:
         """The line in canonical form, ending with a check sum of itself."""
         fields = {"v": SCHEMA, **self.__dict__}
-        body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+        body = text.encode(errors=_ESCAPE)
         return body[:-1] + b',"check":"' + _check(body[:-1]) + b'"}\n'
 
 
@@ -95,6 +98,7 @@ class Record:
 
     def _read(self) -> None:
         self.answers.clear()
+        self.notices.clear()
         self._half_line = 0
         if not self.path.exists():
             return
@@ -152,7 +156,7 @@ class Record:
         """Write a line about an attempt to the log."""
         assert self._log is not None, "log is for use inside `with record.writing()`"
         line = json.dumps(attempt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        self._log.write(line.encode() + b"\n")
+        self._log.write(line.encode(errors=_ESCAPE) + b"\n")
 
     def _compact(self) -> None:
         """Rewrite the record in sorted order, one line per key, in one step."""

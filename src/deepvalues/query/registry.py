@@ -129,14 +129,14 @@ def load_registry(path: Path) -> Registry:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         endpoints = {kind: _endpoint(kind, entry) for kind, entry in content["endpoints"].items()}
-        listed, paper = content["models"], tuple(content["paper"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        listed, paper = list(content["models"]), tuple(content["paper"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: not a registry of models: {error!r}") from None
     models: dict[str, Model] = {}
     for entry in listed:
         try:
             model = _model(entry, endpoints)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path}: entry {entry!r}: wrong or missing field {error}") from None
         if model.family not in FAMILIES:
             raise UserError(f"{path}: {model.name}: family {model.family!r} is none of {FAMILIES}")
