@@ -1,0 +1,122 @@
+"""What the tests share: the bank, the design and the items, built once, and no network."""
+
+import functools
+import ipaddress
+import socket
+
+import pandas as pd
+import pytest
+from hypothesis import settings
+
+from deepvalues import catalogue, draw
+from deepvalues.dvb import agents as agents_module
+from deepvalues.dvb.agents import Recogniser, reference_agents
+from deepvalues.dvb.parsing import parse_prompt
+from deepvalues.dvb.reading import read_short
+from deepvalues.query.reading import Received
+
+# The same examples on every run, and no wall clock in a verdict.
+settings.register_profile("project", deadline=None, derandomize=True, database=None)
+settings.load_profile("project")
+
+
+def _is_loopback(family, address):
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    host = address[0]
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """Let sockets reach this machine only: a test that asks the world is wrong."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            original = getattr(socket.socket, name)
+
+            def guarded(self, address, original=original):
+                if not _is_loopback(self.family, address):
+                    raise AssertionError(f"a test reaches for the network: {address}")
+                return original(self, address)
+
+            patch.setattr(socket.socket, name, guarded)
+        yield
+
+
+@pytest.fixture(scope="session")
+def study():
+    """Study 1, as the program itself reads it."""
+    return catalogue.dvb()
+
+
+@pytest.fixture(scope="session")
+def bank(study):
+    return study.bank
+
+
+@pytest.fixture(scope="session")
+def design(study):
+    return study.design
+
+
+@pytest.fixture(scope="session")
+def items_smoke(study):
+    return study.items("smoke")
+
+
+@pytest.fixture(scope="session")
+def items_standard(study):
+    return study.items("standard")
+
+
+@pytest.fixture(scope="session")
+def items_full(study):
+    return study.items("full")
+
+
+@pytest.fixture(scope="session")
+def recogniser(bank):
+    return Recogniser(bank)
+
+
+@pytest.fixture(scope="session")
+def wording_ids(bank):
+    """The id of every filled wording."""
+    return {
+        wording.fill(domain.nouns): wording.id
+        for domain in bank.domains.values()
+        for trait in bank.traits
+        for wordings in trait.wordings.values()
+        for wording in wordings
+    }
+
+
+@pytest.fixture(scope="session")
+def tasks(items_standard):
+    """Every standard item's examples and options, read from its text, by item id."""
+    return {id: parse_prompt(text) for id, text in items_standard[["id", "prompt"]].itertuples(index=False)}
+
+
+@pytest.fixture(scope="session")
+def agents(bank):
+    return reference_agents(bank)
+
+
+@pytest.fixture(scope="session")
+def agent_answers(agents, items_standard):
+    """The reference agents' answers to the standard set, as `Questions.answers` gives them.
+
+    With the column ``p_a``: the probability of option A that an agent reports.
+    """
+    rows = []
+    with pytest.MonkeyPatch.context() as patch:
+        # Each prompt is taken apart once, not once for each agent.
+        patch.setattr(agents_module, "parse_prompt", functools.cache(parse_prompt))
+        for agent in agents.values():
+            for item, prompt in items_standard[["id", "prompt"]].itertuples(index=False, name=None):
+                seed = draw.integer("tests", item)
+                text, alternatives = agent.reply([{"role": "user", "content": prompt}], seed)
+                reading = read_short(Received(text, None, "stop"))
+                rows.append((agent.name, item, 0, 0, *reading, text, alternatives["A"]))
+    columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "p_a"]
+    return pd.DataFrame(rows, columns=columns)

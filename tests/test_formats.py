@@ -1,0 +1,70 @@
+"""How numbers are written."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepvalues import formats
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "bounded", "text"),
+    [
+        (0.30239, 3, False, "0.302"),
+        (0.30239, 3, True, ".302"),
+        (-0.5, 2, True, "−.50"),
+        (-1.25, 1, False, "−1.2"),
+        (1, 3, True, "1.000"),
+        (0, 3, True, ".000"),
+        (-0.0004, 3, True, ".000"),
+        (-0.0004, 3, False, "0.000"),
+        (-0.0006, 3, False, "−0.001"),
+        (31668, 0, False, "31,668"),
+        (-1234567.891, 2, False, "−1,234,567.89"),
+        (0.2, 0, False, "0"),
+        (math.nan, 3, False, "–"),
+        (math.inf, 3, True, "–"),
+    ],
+)
+def test_number(value, digits, bounded, text):
+    assert formats.number(value, digits, bounded=bounded) == text
+
+
+def test_kinds_of_numbers():
+    assert formats.share(31668 / 104725) == ".302"
+    assert formats.share(1) == "1.000"
+    assert formats.logit(-0.969) == "−0.97"
+    assert formats.percent(0.302) == "30.2\u00a0%"
+    assert formats.percent(math.nan) == formats.MISSING
+    assert formats.count(104725) == "104,725"
+
+
+def test_interval():
+    assert formats.interval(0.2996, 0.3052) == "[.300,\u00a0.305]"
+    assert formats.interval(-0.8, 1.6, 2, bounded=False) == "[−0.80,\u00a01.60]"
+    assert formats.interval(math.nan, 0.3) == formats.interval(0.3, math.nan) == formats.MISSING
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.00099, "<.001"),
+        (0.001, ".001"),
+        (0.0123, ".012"),
+        (1, "1.000"),
+        (0, "<.001"),
+        (math.nan, "–"),
+    ],
+)
+def test_p_value(p, text):
+    assert formats.p_value(p) == text
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 6))
+def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, digits):
+    written = formats.number(value, digits)
+    read = float(written.replace(",", "").replace("−", "-"))
+    assert abs(read - value) <= 0.5 * 10**-digits + 1e-9
+    assert not written.startswith("-")
