@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +12,18 @@ import pandas as pd
 
 from deepvalues import catalogue, paths
 from deepvalues.errors import UserError
+from deepvalues.query.engine import Job, Settings, Summary
+from deepvalues.query.money import Plan
+from deepvalues.query.processes import run
+from deepvalues.query.progress import Progress
 from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model
 from deepvalues.query.study import Questions, record_path
 
-CONCURRENCY = 32
-
 
 class Asked(NamedTuple):
-    """What a run did for one model."""
+    """What a run did for one model; dollars are NaN where the registry has no price."""
 
     model: str
     family: str
@@ -28,6 +32,9 @@ class Asked(NamedTuple):
     asked: int
     failed: int
     orphans: int
+    spent: float
+    saved_by_record: float
+    saved_by_caching: float
 
 
 def questions(
@@ -47,16 +54,35 @@ def questions(
         yield Questions(found, conversations, model, record)
 
 
+def plans(
+    study: str,
+    models: Sequence[Model],
+    items: pd.DataFrame,
+    record_folder: Path = paths.RESPONSES,
+    retry: frozenset[str] = frozenset(),
+) -> list[Plan]:
+    """What each model still has to be asked, and what that will cost; nothing is sent."""
+    return [asked.plan(asked.jobs(_known(retry))) for asked in questions(study, models, items, record_folder)]
+
+
 def query(
     study: str,
     models: Sequence[Model],
     items: pd.DataFrame,
     *,
     record_folder: Path = paths.RESPONSES,
-    concurrency: int = CONCURRENCY,
+    settings: Settings | None = None,
     retry: frozenset[str] = frozenset(),
+    yes: bool = False,
 ) -> pd.DataFrame:
     """Ask each model for what its record lacks; recorded answers are replayed.
+
+    Parameters
+    ----------
+    retry
+        Statuses whose answers are asked for again.
+    yes
+        Whether a model with a price is asked without a confirmation on the terminal.
 
     Returns
     -------
@@ -66,36 +92,87 @@ def query(
     Raises
     ------
     UserError
-        When a status to retry is unknown, a record is damaged, or an endpoint refuses.
+        When a status to retry is unknown, a record is damaged, a key is missing, nobody confirms the
+        cost, or an endpoint refuses or keeps failing. What was received before is in the record.
     """
-    if concurrency < 1:
-        raise UserError(f"concurrency must be at least 1, not {concurrency}")
-    unknown = retry - set(STATUSES)
-    if unknown:
-        raise UserError(f"unknown status {sorted(unknown)[0]!r}; there are {', '.join(STATUSES)}")
     rows = []
     with catalogue.endpoints() as base_url:
         for asked in questions(study, models, items, record_folder):
-            model = asked.model
-            missing = asked.missing()
-            if missing or retry:
-                summary = asked.ask_missing(base_url(model), concurrency, retry)
-                counts = summary.asked, summary.failed
-            else:
-                counts = 0, 0
+            replayed = asked.items - asked.missing()
+            price = asked.model.price
+            saved = asked.replayed().cost(price) if price else math.nan
+            jobs = asked.jobs(_known(retry))
+            summary = Summary()
+            if jobs:
+                _confirm(asked, jobs, yes)
+                summary = _ask(asked, jobs, base_url(asked.model), settings or Settings())
             for notice in asked.record.notices:
                 print(notice)
-            rows.append(
-                Asked(
-                    model.name,
-                    model.family,
-                    len(items),
-                    len(items) - missing,
-                    *counts,
-                    asked.orphans(),
-                )
-            )
+            rows.append(_row(asked, replayed, summary, saved))
+            _stop_if_stopped(asked.model, summary)
     return pd.DataFrame(rows, columns=list(Asked._fields))
+
+
+def _known(retry: frozenset[str]) -> frozenset[str]:
+    unknown = retry - set(STATUSES)
+    if unknown:
+        raise UserError(f"unknown status {sorted(unknown)[0]!r}; there are {', '.join(STATUSES)}")
+    return retry
+
+
+def _confirm(asked: Questions, jobs: Sequence[Job], yes: bool) -> None:
+    endpoint = asked.model.endpoint
+    if endpoint.key is None:
+        raise UserError(
+            f"{asked.model.name}: no API key: set the environment variable {endpoint.key_variable} "
+            f"({len(jobs)} of {asked.items} items are to be asked)"
+        )
+    if asked.model.price is None or yes:
+        return
+    print("\n".join(asked.plan(jobs).lines()), flush=True)
+    if not sys.stdin.isatty():
+        raise UserError(f"{asked.model.name} costs money: add --yes to ask it without a confirmation")
+    if input("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError(f"{asked.model.name}: nothing was sent")
+
+
+def _ask(asked: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:
+    if settings.max_cost is not None and asked.model.price is None:
+        raise UserError(
+            f"{asked.model.name}: a maximum cost needs a price; give it one in {paths.shown(paths.MODELS)}"
+        )
+    model = asked.model
+    with Progress(
+        model.name, len(jobs), lambda answer: asked.read(answer).status == "answered", model.price
+    ) as bar:
+        return run(asked.ask, base_url, settings, jobs, asked.record, bar.report)
+
+
+def _row(asked: Questions, replayed: int, summary: Summary, saved: float) -> Asked:
+    price = asked.model.price
+    spent = summary.used.cost(price) if price else math.nan
+    cached = summary.used.uncached().cost(price) - spent if price else math.nan
+    return Asked(
+        model=asked.model.name,
+        family=asked.model.family,
+        items=asked.items,
+        replayed=replayed,
+        asked=summary.asked,
+        failed=summary.failed,
+        orphans=asked.orphans(),
+        spent=spent,
+        saved_by_record=saved,
+        saved_by_caching=cached,
+    )
+
+
+def _stop_if_stopped(model: Model, summary: Summary) -> None:
+    if summary.stopped:
+        last = f" The last error was: {summary.last_error}." if summary.last_error else ""
+        raise UserError(
+            f"{model.name}: stopped, because {summary.stopped}.{last} "
+            f"{summary.asked} answers were saved; the same command goes on from there."
+        )
 
 
 def coverage(
@@ -113,9 +190,9 @@ def coverage(
     """
     rows = []
     for asked in questions(study, models, items, record_folder):
-        recorded = len(items) - asked.missing()
-        state = {0: "not asked", len(items): "complete"}.get(recorded, "partial")
-        rows.append((asked.model.name, asked.model.family, len(items), recorded, state))
+        recorded = asked.items - asked.missing()
+        state = {0: "not asked", asked.items: "complete"}.get(recorded, "partial")
+        rows.append((asked.model.name, asked.model.family, asked.items, recorded, state))
     return pd.DataFrame(rows, columns=["model", "family", "items", "recorded", "state"])
 
 

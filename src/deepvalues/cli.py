@@ -7,31 +7,62 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from deepvalues import __version__
 from deepvalues.errors import UserError
 
+if TYPE_CHECKING:
+    from deepvalues.asking import Asked
+
 
 def _query(arguments: argparse.Namespace) -> int:
     from deepvalues import asking, catalogue
+    from deepvalues.query.engine import Settings
 
     models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
     items = catalogue.study(arguments.study).items(arguments.set)
+    retry = frozenset(arguments.retry)
+    if arguments.dry_run:
+        for plan in asking.plans(arguments.study, models, items, arguments.record, retry):
+            print("\n".join(plan.lines()))
+        return 0
+    settings = Settings(
+        concurrency=arguments.concurrency,
+        timeout=arguments.timeout,
+        requests_per_minute=arguments.rpm,
+        tokens_per_minute=arguments.tpm,
+        max_cost=arguments.max_cost,
+    )
     done = asking.query(
         arguments.study,
         models,
         items,
         record_folder=arguments.record,
-        concurrency=arguments.concurrency,
-        retry=frozenset(arguments.retry),
+        settings=settings,
+        retry=retry,
+        yes=arguments.yes,
     )
-    print(done.to_string(index=False))
+    for row in done.itertuples(index=False, name=None):
+        print(_outcome(asking.Asked(*row)))
     return 1 if done["failed"].any() else 0
+
+
+def _outcome(row: Asked) -> str:
+    """What a run did, in one line."""
+    line = f"{row.model}: {row.asked} asked, {row.replayed} replayed, {row.failed} failed"
+    if row.orphans:
+        line += f", {row.orphans} answers to other prompts kept"
+    if not math.isnan(row.spent):
+        line += f"; spent ${row.spent:.2f}, saved ${row.saved_by_record:.2f} by the record and "
+        line += f"${row.saved_by_caching:.2f} by prefix caching"
+    return line
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -44,14 +75,23 @@ def _serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _models(_: argparse.Namespace) -> int:
-    from deepvalues import catalogue
+def _models(arguments: argparse.Namespace) -> int:
+    from deepvalues import asking, catalogue
 
-    for model in catalogue.registry().models.values():
+    models = list(catalogue.registry().models.values())
+    items = catalogue.study(arguments.study).items(arguments.set)
+    plans = asking.plans(arguments.study, models, items)
+    print(
+        f"cost: US dollars for what the {arguments.set} set of {arguments.study} still lacks, without caching"
+    )
+    row = "{:28} {:16} {:11} {:13} {:7} {:>8} {}"
+    print(row.format("model", "family", "endpoint", "developer", "size", "cost", "ready"))
+    for model, plan in zip(models, plans, strict=True):
         endpoint = model.endpoint
-        ready = "ready" if endpoint.key else f"needs {endpoint.key_variable}"
-        fields = (model.name, model.family, endpoint.kind, model.developer, model.size_tier, ready)
-        print("{:26} {:16} {:11} {:13} {:8} {}".format(*fields))
+        ready = "yes" if endpoint.key else f"set {endpoint.key_variable}"
+        cost = f"{plan.usage.uncached().cost(model.price):.2f}" if model.price else "-"
+        fields = (model.name, model.family, endpoint.kind, model.developer, model.size_tier, cost, ready)
+        print(row.format(*fields))
     return 0
 
 
@@ -143,7 +183,11 @@ def _parser() -> argparse.ArgumentParser:
     _query_arguments(query)
     serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
     serve.add_argument("--port", type=int, default=8901, help="the port (default: %(default)s)")
-    command("models", _models, "List the models of data/models.yml.", "models")
+    models = command(
+        "models", _models, "List the models, which are ready, and what a set costs.", "models --set full"
+    )
+    models.add_argument("--study", default="dvb", help="the study (default: %(default)s)")
+    models.add_argument("--set", default="standard", help="its item set (default: %(default)s)")
     command("check", _check, "Check bank, design and manuscript sources.", "check")
     design = command("design", _design, "Build data/stimuli/designs.yml.", "design --seed 20251102")
     design.add_argument("--seed", type=int, required=True, help="the study seed")
@@ -164,14 +208,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _query_arguments(query: argparse.ArgumentParser) -> None:
     from deepvalues import paths
-    from deepvalues.asking import CONCURRENCY
+    from deepvalues.query.engine import Settings
 
-    query.add_argument("--study", default="dvb", help="the study (default: %(default)s)")
-    query.add_argument("--set", default="standard", help="its item set (default: %(default)s)")
+    def option(
+        name: str, default: object, metavar: str, text: str, kind: Callable[[str], object] = str
+    ) -> None:
+        shown = f"{text} (default: %(default)s)" if default is not None else text
+        query.add_argument(name, default=default, metavar=metavar, help=shown, type=kind)
+
+    usual = Settings()
+    option("--study", "dvb", "NAME", "the study")
+    option("--set", "standard", "NAME", "its item set")
     query.add_argument(
         "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
     )
-    query.add_argument("--base-url", metavar="URL", help="any OpenAI-compatible endpoint")
+    option("--base-url", None, "URL", "any OpenAI-compatible endpoint; then any model name will do")
     query.add_argument(
         "--record",
         type=Path,
@@ -179,20 +230,34 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where answers are kept (default: data/responses)",
     )
-    query.add_argument(
-        "--concurrency",
-        type=int,
-        default=CONCURRENCY,
-        metavar="N",
-        help="requests in flight (default: %(default)s)",
-    )
+    option("--concurrency", usual.concurrency, "N", "the most requests in flight", _at_least_one)
+    option("--timeout", usual.timeout, "SECONDS", "for one attempt at one request", _positive)
+    option("--rpm", None, "N", "keep to so many requests a minute", _positive)
+    option("--tpm", None, "N", "keep to so many tokens a minute", _positive)
+    option("--max-cost", None, "USD", "stop before the next request could pass this", _positive)
+    query.add_argument("--dry-run", action="store_true", help="show what would be sent and what it costs")
+    query.add_argument("--yes", action="store_true", help="ask a paid endpoint without a confirmation")
     query.add_argument(
         "--retry",
         action="append",
         default=[],
         metavar="STATUS",
-        help="ask again what was read as refused, unparsable or truncated",
+        help="ask again what was read as refused, unparsable or truncated; may be given repeatedly",
     )
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,38 +2,57 @@
 
 Bounded workers take conversations from a queue; they are never all tasks at once. Of conversations
 that share a prefix, one goes first and the others follow its reply, so that providers' prompt caches
-apply. The client's ``max_retries`` is the only layer of retries.
+apply. The client's ``max_retries`` is the only layer of retries. An `Asker` works in one event loop;
+`deepvalues.query.processes` runs several where one is the limit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
+import json
 import time
 from collections import defaultdict, deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
+import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
-from tqdm import tqdm
 
-from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation, request_key, request_seed
-from deepvalues.query.record import Answer, Record
-from deepvalues.query.registry import Model
+from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
+from deepvalues.query.pace import Pace
+from deepvalues.query.record import Answer, Journal, Record
+from deepvalues.query.registry import NO_KEY, Model
 
-T = TypeVar("T")
-MAX_RETRIES = 5
-TIMEOUT_SECONDS = 120.0
-#: Failures in a row after which a run stops: an endpoint that is down would fail them all.
-BREAK_AFTER = 25
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: After a stop, requests in flight get this long to come back.
+GRACE_SECONDS = 5.0
+_TOO_MANY_REQUESTS = 429
+#: The pace's number of the request that the current task sends.
+_NUMBER: ContextVar[int] = ContextVar("number")
 #: Errors that every further request would meet again.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run asks.
+
+    ``concurrency`` is the most requests in flight; ``timeout`` bounds one attempt, in seconds;
+    ``break_after`` failures in a row stop the run; ``max_cost`` is in US dollars.
+    """
+
+    concurrency: int = 32
+    timeout: float = 120.0
+    max_retries: int = 5
+    break_after: int = 25
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class Ask:
     parameters: Mapping[str, Any]
     seed: int
 
-    def request(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> _Request:
+    def request(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> Request:
         """The request of the turn that follows the given replies."""
         messages_digest = conversation.digest(replies)
         parameters = self.model.request_parameters(
@@ -53,11 +72,13 @@ class Ask:
         served_as = self.model.served_as
         kind = self.model.endpoint.kind
         key = request_key(kind, served_as, parameters, messages_digest, repeat)
-        return _Request(key, parameters, conversation, tuple(replies), repeat)
+        return Request(key, parameters, conversation, tuple(replies), repeat)
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
+    """One turn to be asked."""
+
     key: str
     parameters: Mapping[str, Any]
     conversation: Conversation
@@ -65,8 +86,16 @@ class _Request:
     repeat: int
 
     def body(self, model: Model) -> dict[str, Any]:
+        """The body of the request as it is sent."""
         messages = self.conversation.messages(self.replies)
         return {"model": model.served_as, "messages": messages, **self.parameters}
+
+    def estimate(self) -> Usage:
+        """Tokens that the request will use: input by its length, output at its longest."""
+        messages = self.conversation.messages(self.replies)
+        characters = sum(len(message["content"]) for message in messages)
+        longest = self.parameters.get("max_completion_tokens", self.parameters.get("max_tokens"))
+        return Usage(characters / CHARACTERS_PER_TOKEN, 0.0, float(longest or 0))
 
 
 def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) -> list[Answer]:
@@ -82,146 +111,275 @@ def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) 
     return answers
 
 
+class Job(NamedTuple):
+    """A conversation to be held, with the answers that need not be asked for."""
+
+    conversation: Conversation
+    repeat: int
+    known: Mapping[str, Answer]
+
+
 @dataclass
 class Summary:
-    """What a run did: requests sent and answered, failures, and whether it stopped early."""
+    """What a run did: replies received, failures, why it stopped early, and what it used."""
 
     asked: int = 0
     failed: int = 0
     last_error: str = ""
     stopped: str = ""
+    used: Usage = NO_USAGE
+
+    def add(self, other: Summary) -> None:
+        """Take in what another process did."""
+        self.asked += other.asked
+        self.failed += other.failed
+        self.last_error = other.last_error or self.last_error
+        self.stopped = other.stopped or self.stopped
+        self.used = Usage(*(a + b for a, b in zip(self.used, other.used, strict=True)))
 
 
 @dataclass
 class _Queue:
-    """Conversations in prefix order: the head of a group is ready, its tail waits for the head."""
+    """Jobs in prefix order: the head of a group is ready, its tail waits for the head."""
 
-    ready: deque[tuple[Conversation, int]] = field(default_factory=deque)
-    waiting: dict[str, list[tuple[Conversation, int]]] = field(default_factory=dict)
+    ready: deque[tuple[Job, str]] = field(default_factory=deque)
+    tails: dict[str, list[Job]] = field(default_factory=dict)
     open: int = 0
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
-    def fill(self, wanted: Sequence[tuple[Conversation, int]]) -> None:
-        groups: dict[str, list[tuple[Conversation, int]]] = defaultdict(list)
-        for conversation, repeat in wanted:
-            groups[conversation.prefix or f"\0{conversation.item}"].append((conversation, repeat))
-        for prefix in sorted(groups):
-            head, *tail = groups[prefix]
-            self.ready.append(head)
-            self.waiting[head[0].item] = tail
-        self.open = len(wanted)
+    def fill(self, jobs: Sequence[Job]) -> None:
+        for prefix, (head, *tail) in groups(jobs).items():
+            self.ready.append((head, prefix))
+            self.tails[prefix] = tail
+        self.open = len(jobs)
 
-    async def take(self) -> tuple[Conversation, int] | None:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ready or not self.open)
-            return self.ready.popleft() if self.open and self.ready else None
+    async def take(self) -> tuple[Job, str] | None:
+        while not self.ready and self.open:
+            place = asyncio.get_running_loop().create_future()
+            self.waiting.append(place)
+            await place
+        return self.ready.popleft() if self.ready else None
 
-    async def done(self, conversation: Conversation) -> None:
-        async with self.changed:
-            # Tails go to the front: the provider's cache is warm now.
-            tail = self.waiting.pop(conversation.item, [])
-            if self.open:  # a closed queue gives out nothing more
-                self.ready.extendleft(reversed(tail))
-                self.open -= 1
-            self.changed.notify_all()
+    def done(self, prefix: str) -> None:
+        # Tails go to the front: the provider's cache is warm now.
+        tail = self.tails.pop(prefix, [])
+        self.ready.extendleft((job, prefix) for job in reversed(tail))
+        self.open -= 1
+        self._wake(len(tail) if self.open else len(self.waiting))
 
-    async def close(self) -> None:
-        async with self.changed:
-            self.ready.clear()
-            self.open = 0
-            self.changed.notify_all()
+    def close(self) -> None:
+        self.ready.clear()
+        self.tails.clear()
+        self.open = 0
+        self._wake(len(self.waiting))
+
+    def _wake(self, number: int) -> None:
+        for _ in range(min(number, len(self.waiting))):
+            place = self.waiting.popleft()
+            if not place.done():
+                place.set_result(None)
 
 
-class _Run:
-    """One run against one model."""
+def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """Jobs by shared prefix, longest-shared neighbours next to each other."""
+    found: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        found[job.conversation.prefix or f"\0{job.conversation.item}"].append(job)
+    return {prefix: found[prefix] for prefix in sorted(found)}
 
-    def __init__(
-        self, ask: Ask, record: Record, client: AsyncOpenAI, bar: tqdm[Any], again: frozenset[str]
-    ) -> None:
-        self.ask, self.record, self.client, self.bar = ask, record, client, bar
-        self.again = set(again)
-        self.summary = Summary()
-        self.queue = _Queue()
-        self.in_a_row = 0
 
-    async def worker(self) -> None:
-        while taken := await self.queue.take():
-            conversation, repeat = taken
-            try:
-                await self.converse(conversation, repeat)
-            finally:
-                if self.summary.stopped:
-                    await self.queue.close()
-                await self.queue.done(conversation)
-            self.bar.update()
+class _Client(DefaultAioHttpClient):
+    """openai's aiohttp client that bounds an attempt as a whole and tells the pace of refusals.
 
-    async def converse(self, conversation: Conversation, repeat: int) -> None:
-        replies: list[str] = []
-        for turn in range(len(conversation.turns)):
-            request = self.ask.request(conversation, replies, repeat)
-            answer = self.record.answers.get(request.key)
-            if answer is None or request.key in self.again:
-                if self.summary.stopped:
-                    return
-                self.again.discard(request.key)
-                answer = await self.send(request, turn)
-            if answer is None:
-                return
-            replies.append(answer.text or "")
+    The client's own timeouts bound the time between two pieces of a reply, so that a reply that drips
+    for ever would never end.
+    """
 
-    async def send(self, request: _Request, turn: int) -> Answer | None:
-        started = time.monotonic()
-        entry: dict[str, Any] = {
-            "key": request.key,
-            "item": request.conversation.item,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+    def __init__(self, timeout: float, refused: Callable[[], None]) -> None:
+        # The pace bounds the connections; the client's own limit would be a second one.
+        super().__init__(timeout=timeout, limits=httpx2.Limits(max_connections=None))
+        self._bound, self._refused = timeout, refused
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send one attempt."""
         try:
-            reply: Any = await self.client.post(
-                "/chat/completions", cast_to=object, body=request.body(self.ask.model)
-            )
-            answer = _answer(request, turn, reply)
-        # The client lets the ValueError of a body through that is not JSON.
-        except (openai.APIError, _MalformedReplyError, ValueError) as error:
-            described = self.described(error)
-            self.failed(error, described)
-            self.record.log({**entry, "error": type(error).__name__, "message": described[:500]})
-            return None
-        self.in_a_row = 0
-        self.summary.asked += 1
-        self.record.append(answer)
-        self.record.log({**entry, **_sidecar(reply, time.monotonic() - started)})
-        return answer
-
-    def described(self, error: Exception) -> str:
-        """An error with its cause, which alone tells a refused connection from a timeout; no API key."""
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        endpoint = self.ask.model.endpoint
-        text = f"{type(error).__name__}: {error}{cause}"
-        return text.replace(endpoint.key, "[API key]") if endpoint.key_variable and endpoint.key else text
-
-    def failed(self, error: Exception, described: str) -> None:
-        self.summary.failed += 1
-        self.in_a_row += 1
-        self.summary.last_error = described
-        if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
-            self.summary.stopped = "the endpoint refuses this model or key"
-        elif self.in_a_row >= BREAK_AFTER:
-            self.summary.stopped = f"{self.in_a_row} requests in a row failed"
+            async with asyncio.timeout(self._bound):
+                response = await super().send(request, **options)
+        except TimeoutError:
+            raise httpx2.ReadTimeout(f"no whole reply within {self._bound:g} s") from None
+        if response.status_code == _TOO_MANY_REQUESTS:
+            self._refused()
+        return response
 
 
-class _MalformedReplyError(Exception):
+class MalformedReplyError(Exception):
     """A reply with status 200 that is not a chat completion."""
 
 
-def _answer(request: _Request, turn: int, reply: Any) -> Answer:
+class Asker:
+    """Holds conversations with one endpoint, in one event loop.
+
+    Parameters
+    ----------
+    journal
+        Where answers and attempts are written as they come.
+    report
+        Called with the answers of a conversation that is through, or None for one that failed.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        base_url: str,
+        settings: Settings,
+        journal: Journal,
+        report: Callable[[Sequence[Answer] | None], None],
+    ) -> None:
+        self.ask, self.base_url, self.settings, self.journal = ask, base_url, settings, journal
+        self.report = report
+        self.summary = Summary()
+        self.ledger = Ledger(ask.model.price, settings.max_cost)
+        self.pace = Pace(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
+        self._queue = _Queue()
+        self._stopping = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._in_a_row = 0
+
+    async def run(self, jobs: Sequence[Job]) -> Summary:
+        """Do all jobs, or as many as can be done before a stop."""
+        self._queue.fill(jobs)
+        transport = _Client(self.settings.timeout, lambda: self.pace.refused(_NUMBER.get()))
+        async with AsyncOpenAI(
+            base_url=self.base_url,
+            api_key=self.ask.model.endpoint.key,
+            max_retries=self.settings.max_retries,
+            timeout=self.settings.timeout,
+            http_client=transport,
+        ) as client:
+            number = min(self.settings.concurrency, len(jobs))
+            workers = [asyncio.create_task(self._work(client)) for _ in range(number)]
+            everything = asyncio.gather(*workers)
+            stopping = asyncio.create_task(self._stopping.wait())
+            first: list[asyncio.Future[Any]] = [everything, stopping]
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
+            for worker in late:
+                worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await everything
+        self.summary.used = self.ledger.used
+        return self.summary
+
+    def stop(self, reason: str) -> None:
+        """Take no further job; what is in flight has a few seconds to come back."""
+        self.summary.stopped = self.summary.stopped or reason
+        self._queue.close()
+        self._stopping.set()
+
+    async def _work(self, client: AsyncOpenAI) -> None:
+        while taken := await self._queue.take():
+            job, prefix = taken
+            self.report(await self._converse(client, job))
+            self._queue.done(prefix)
+
+    async def _converse(self, client: AsyncOpenAI, job: Job) -> list[Answer] | None:
+        answers: list[Answer] = []
+        for turn in range(len(job.conversation.turns)):
+            replies = [answer.text or "" for answer in answers]
+            request = self.ask.request(job.conversation, replies, job.repeat)
+            answer = job.known.get(request.key) or await self._send(client, request, turn)
+            if answer is None:
+                return None
+            answers.append(answer)
+        return answers
+
+    async def _send(self, client: AsyncOpenAI, request: Request, turn: int) -> Answer | None:
+        estimate = request.estimate()
+        _NUMBER.set(await self.pace.enter(estimate.input + estimate.output))
+        reserved = await self._reserve(estimate)
+        usage: Usage | None = None
+        try:
+            if reserved is None or self._stopping.is_set():
+                return None
+            reply, seconds = await self._attempt(client, request)
+            answer, usage = _answer(request, turn, reply), _usage(reply)
+        except (openai.OpenAIError, MalformedReplyError, ValueError, asyncio.CancelledError) as error:
+            self._failed(request, error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return None
+        finally:
+            self.ledger.settle(reserved, estimate, usage)
+            self._settled.set()
+            self.pace.leave()
+        self.pace.answered()
+        return answer if self._keep(request, answer, reply, seconds) else None
+
+    async def _reserve(self, estimate: Usage) -> float | None:
+        """Set a request's cost aside; where that would pass the maximum, wait for others to settle."""
+        while (reserved := self.ledger.reserve(estimate)) is None and self.ledger.unsettled:
+            self._settled.clear()
+            await self._settled.wait()
+        if reserved is None:
+            self.stop(f"the next request could pass the maximum of ${self.settings.max_cost:g}")
+        return reserved
+
+    async def _attempt(self, client: AsyncOpenAI, request: Request) -> tuple[Any, float]:
+        started = time.monotonic()
+        # A whole URL spares the client a merge, which at thousands of requests a second is felt.
+        url = f"{self.base_url.rstrip('/')}/chat/completions"
+        reply = await client.post(url, cast_to=object, body=request.body(self.ask.model))
+        return reply, time.monotonic() - started
+
+    def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
+        try:
+            self.journal.append(answer)
+            self.journal.log({**_entry(request), "seconds": round(seconds, 3), **_sidecar(reply)})
+        except OSError as error:
+            self.stop(f"the record can't be written ({error.strerror})")
+            return False
+        self._in_a_row = 0
+        self.summary.asked += 1
+        return True
+
+    def _failed(self, request: Request, error: BaseException) -> None:
+        self.summary.failed += 1
+        self._in_a_row += 1
+        message = f"{type(error).__name__}: {_without_key(error, self.ask.model)}"[:500]
+        self.summary.last_error = message
+        try:
+            self.journal.log({**_entry(request), "error": type(error).__name__, "message": message})
+        except OSError as full:
+            self.stop(f"the record can't be written ({full.strerror})")
+        if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
+            self.stop("the endpoint refuses this model or key")
+        elif self._in_a_row >= self.settings.break_after:
+            self.stop(f"{self._in_a_row} requests in a row failed")
+
+
+def _entry(request: Request) -> dict[str, Any]:
+    return {
+        "key": request.key,
+        "item": request.conversation.item,
+        "repeat": request.repeat,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _without_key(error: BaseException, model: Model) -> str:
+    """An error's text; endpoints have been seen to quote the key they reject."""
+    text = str(error)
+    key = model.endpoint.key
+    return text.replace(key, "[key]") if key and key != NO_KEY else text
+
+
+def _answer(request: Request, turn: int, reply: Any) -> Answer:
     """Keep of a reply what request and reply determine."""
     try:
         choice = reply["choices"][0]
         message = choice["message"]
         usage = reply.get("usage") or {}
-        if not isinstance(message.get("content"), str | None):
-            raise TypeError(f"content is a {type(message['content']).__name__}")
         return Answer(
             key=request.key,
             item=request.conversation.item,
@@ -236,117 +394,23 @@ def _answer(request: _Request, turn: int, reply: Any) -> Answer:
             model=reply.get("model"),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _MalformedReplyError(f"not a chat completion ({error!r})") from None
+        shown = json.dumps(reply, default=str)[:200]
+        raise MalformedReplyError(f"not a chat completion ({error!r}): {shown}") from None
 
 
-def _sidecar(reply: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    details = (reply.get("usage") or {}).get("prompt_tokens_details")
+def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
+    details = usage.get("prompt_tokens_details")
+    return details.get("cached_tokens") if isinstance(details, Mapping) else None
+
+
+def _usage(reply: Mapping[str, Any]) -> Usage:
+    usage = reply.get("usage") or {}
+    counts = (usage.get("prompt_tokens"), _cached_tokens(usage), usage.get("completion_tokens"))
+    return Usage(*(float(count or 0) for count in counts))
+
+
+def _sidecar(reply: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "seconds": round(seconds, 3),
         "fingerprint": reply.get("system_fingerprint"),
-        "cached_tokens": details.get("cached_tokens") if isinstance(details, dict) else None,
+        "cached_tokens": _cached_tokens(reply.get("usage") or {}),
     }
-
-
-async def _ask_all(
-    ask: Ask,
-    wanted: Sequence[tuple[Conversation, int]],
-    record: Record,
-    base_url: str,
-    concurrency: int,
-    again: frozenset[str],
-) -> Summary:
-    client = AsyncOpenAI(
-        base_url=base_url,
-        api_key=ask.model.endpoint.key,
-        max_retries=MAX_RETRIES,
-        timeout=TIMEOUT_SECONDS,
-        # A proxy from the environment is not for loopback.
-        http_client=DefaultAioHttpClient(trust_env=urlsplit(base_url).hostname not in _LOOPBACK),
-    )
-    async with client:
-        with tqdm(total=len(wanted), desc=ask.model.name, unit="item", disable=None) as bar:
-            run = _Run(ask, record, client, bar, again)
-            run.queue.fill(wanted)
-            workers = [run.worker() for _ in range(min(concurrency, len(wanted)))]
-            await asyncio.gather(*workers)
-            return run.summary
-
-
-def ask_missing(
-    ask: Ask,
-    conversations: Sequence[Conversation],
-    record: Record,
-    *,
-    base_url: str,
-    concurrency: int = 32,
-    again: frozenset[str] = frozenset(),
-) -> Summary:
-    """Ask a model what the record lacks.
-
-    Parameters
-    ----------
-    conversations
-        All conversations of a set; those that the record answers in full are passed over.
-    again
-        Keys of recorded answers to ask for once more.
-
-    Raises
-    ------
-    UserError
-        When the endpoint refuses the key or the model, or keeps failing. Everything received before
-        is in the record.
-    """
-    wanted = [
-        (conversation, repeat)
-        for conversation in conversations
-        for repeat in range(conversation.repeats)
-        if _incomplete(recorded(ask, conversation, repeat, record), conversation, again)
-    ]
-    if not wanted:
-        return Summary()
-    if not ask.model.endpoint.key:
-        raise UserError(
-            f"{ask.model.name}: no API key: set the environment variable "
-            f"{ask.model.endpoint.key_variable} ({len(wanted)} answers are missing)"
-        )
-    if not (ask.model.endpoint.key.isascii() and ask.model.endpoint.key.isprintable()):
-        raise UserError(
-            f"{ask.model.name}: the API key in {ask.model.endpoint.key_variable} holds a character that "
-            "no key has, perhaps the end of a line"
-        )
-    with record.writing():
-        summary = run_async(_ask_all(ask, wanted, record, base_url, concurrency, again))
-    if summary.stopped:
-        raise UserError(
-            f"{ask.model.name}: stopped, because {summary.stopped}. The last error was: "
-            f"{summary.last_error}. {summary.asked} answers were saved; the same command goes on."
-        )
-    return summary
-
-
-def _incomplete(answers: Sequence[Answer], conversation: Conversation, again: frozenset[str]) -> bool:
-    return len(answers) < len(conversation.turns) or any(a.key in again for a in answers)
-
-
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also from inside a notebook, whose own loop is running."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            results.append(asyncio.run(work))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

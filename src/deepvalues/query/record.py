@@ -7,16 +7,18 @@ a retry replaced. Lines are appended as replies arrive, and put in order at the 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from deepvalues.errors import UserError
 
@@ -80,10 +82,46 @@ def read_line(line: bytes, where: str) -> Answer:
     return Answer(**fields)
 
 
+class Journal:
+    """Appends answers and attempts to files, each line in one write.
+
+    A write that fails half-way, on a full disk say, is taken back, so that a journal holds whole
+    lines only.
+    """
+
+    def __init__(self, path: Path, log_path: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._record = os.open(path, flags, 0o644)
+        self._log = os.open(log_path, flags, 0o644)
+
+    def append(self, answer: Answer) -> None:
+        """Write an answer at once."""
+        _write_whole(self._record, answer.line())
+
+    def log(self, attempt: Mapping[str, Any]) -> None:
+        """Write a line about an attempt."""
+        line = json.dumps(attempt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        _write_whole(self._log, line.encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the files."""
+        os.close(self._record)
+        os.close(self._log)
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    written = os.write(descriptor, line)
+    if written < len(line):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Record:
     """The answers of one model to one study.
 
-    Reading needs no lock. Writing does: use ``with record.writing():`` around appends.
+    Reading needs no lock. Writing does: ``with record.writing() as journal:``. Worker processes write
+    parts beside the record (``part``), which the next reading takes in; they inherit ``lock``, the
+    descriptor of the locked file, so that the record stays locked until the last of them has ended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,29 +129,47 @@ class Record:
         self.log_path = path.with_suffix(".log.jsonl")
         self.answers: dict[str, Answer] = {}
         self.notices: list[str] = []
-        self._half_line = 0
-        self._file: BinaryIO | None = None
-        self._log: BinaryIO | None = None
+        self.lock: int | None = None
         self._read()
+
+    def part(self, number: int) -> Path:
+        """Where a worker process appends."""
+        return self.path.with_suffix(f".part{number}")
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*"))
 
     def _read(self) -> None:
         self.answers.clear()
-        self.notices.clear()
-        self._half_line = 0
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
+        for path in (self.path, *self._parts()):
+            if path.exists():
+                self._read_file(path)
+
+    def _read_file(self, path: Path) -> None:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
-                    self._half_line = len(line)
-                    notice = f"{self.path.name}: dropped a half-written last line (line {number})"
-                    self.notices.append(notice)
+                    notice = f"{path.name}: dropped a half-written last line (line {number})"
+                    if notice not in self.notices:
+                        self.notices.append(notice)
                     break
-                answer = read_line(line.rstrip(b"\n"), f"{self.path}, line {number}")
+                answer = read_line(line.rstrip(b"\n"), f"{path}, line {number}")
                 self.answers[answer.key] = answer
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def failures(self) -> dict[str, str]:
+        """Error class of the last failed attempt, by key, of what has no answer."""
+        failed: dict[str, str] = {}
+        if self.log_path.exists():
+            for line in self.log_path.read_bytes().splitlines():
+                # A run that was killed may have left half a line; the log is no evidence of answers.
+                with contextlib.suppress(ValueError):
+                    attempt = json.loads(line)
+                    if "error" in attempt and attempt["key"] not in self.answers:
+                        failed[attempt["key"]] = attempt["error"]
+        return failed
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Journal]:
         """Open the record for appending, alone; put it in order at the end.
 
         Raises
@@ -121,6 +177,24 @@ class Record:
         UserError
             When another run writes to the same record, or the folder can't be written.
         """
+        with self._locked():
+            # Between reading and locking another run may have ended; a killed one may have left parts
+            # or half a line, which must not stand before new lines.
+            self._read()
+            self._compact()
+            try:
+                journal = Journal(self.path, self.log_path)
+            except OSError as error:
+                raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
+            try:
+                yield journal
+            finally:
+                journal.close()
+                self._read()
+                self._compact()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = self.path.with_suffix(".lock").open("wb")
@@ -131,45 +205,29 @@ class Record:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{self.path}: another run is writing to this record") from None
-            # Between reading and locking another run may have ended.
-            self._read()
-            with self.path.open("ab") as self._file, self.log_path.open("ab") as self._log:
-                if self._half_line:
-                    self._file.truncate(self._file.tell() - self._half_line)
-                try:
-                    yield
-                finally:
-                    self._file.flush()
-                    self._compact()
-
-    def append(self, answer: Answer) -> None:
-        """Write an answer at once; one with the same key before it is moved to the log."""
-        assert self._file is not None, "append is for use inside `with record.writing()`"
-        replaced = self.answers.get(answer.key)
-        if replaced:
-            self.log({"key": answer.key, "replaced": replaced.__dict__})
-        self._file.write(answer.line())
-        self._file.flush()
-        self.answers[answer.key] = answer
-
-    def log(self, attempt: Mapping[str, Any]) -> None:
-        """Write a line about an attempt to the log."""
-        assert self._log is not None, "log is for use inside `with record.writing()`"
-        line = json.dumps(attempt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        self._log.write(line.encode(errors=_ESCAPE) + b"\n")
+            self.lock = lock.fileno()
+            yield
 
     def _compact(self) -> None:
-        """Rewrite the record in sorted order, one line per key, in one step."""
+        """Rewrite the record in sorted order, one line per key, in one step; then drop the parts.
+
+        Lines that a newer answer replaced go to the log.
+        """
         ordered = sorted(self.answers.values(), key=lambda answer: answer.place)
         content = b"".join(answer.line() for answer in ordered)
-        if not content:
-            self.path.unlink(missing_ok=True)
-            return
-        if content == self.path.read_bytes():
-            return
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        if content != (self.path.read_bytes() if self.path.exists() else b""):
+            temporary = self.path.with_suffix(".tmp")
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(self.path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise UserError(
+                    f"{self.path}: can't put the record in order: {error.strerror}. Nothing is lost: the "
+                    "answers are there, in the order of their arrival, and the next run sorts them."
+                ) from None
+        for part in self._parts():
+            part.unlink()

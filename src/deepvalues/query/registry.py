@@ -13,6 +13,10 @@ import yaml
 from deepvalues.errors import UserError
 
 LOCAL = "local"
+#: The kind of an endpoint that is named by its base URL alone.
+CUSTOM = "custom"
+#: Sent where an endpoint wants no key; the client insists on some text.
+NO_KEY = "none"
 FAMILIES = ("language model", "reference agent", "text learner")
 
 
@@ -26,8 +30,13 @@ class Endpoint:
 
     @property
     def key(self) -> str | None:
-        """The API key from the environment; endpoints without a key variable need none."""
-        return os.environ.get(self.key_variable) if self.key_variable else "none"
+        """The API key from the environment; None where one is needed and not set.
+
+        Endpoints without a key variable need none; for any other base URL a key is sent if one is set.
+        """
+        key = os.environ.get(self.key_variable) if self.key_variable else None
+        needed = self.key_variable and self.kind != CUSTOM
+        return key or (None if needed else NO_KEY)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ class Registry:
         """
         known = self.models.get(name)
         if base_url:
-            endpoint = Endpoint("custom", base_url, "OPENAI_API_KEY")
+            key_variable = known.endpoint.key_variable if known else None
+            endpoint = Endpoint(CUSTOM, base_url, key_variable or "OPENAI_API_KEY")
             return replace(known, endpoint=endpoint) if known else Model(name, endpoint, name)
         if known is None:
             raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import pandas as pd
 
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Ask, Summary, ask_missing, recorded
+from deepvalues.query.engine import Ask, Job, groups, recorded
+from deepvalues.query.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
 from deepvalues.query.reading import Reading, Received
 from deepvalues.query.record import Answer, Record
 from deepvalues.query.registry import Model
@@ -55,69 +56,83 @@ class Questions:
         """How this model is asked."""
         return Ask(self.model, self.study.parameters, self.study.seed)
 
+    @property
+    def items(self) -> int:
+        """Number of conversations, repeats included."""
+        return sum(conversation.repeats for conversation in self.conversations)
+
+    def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
+        """Each conversation and repeat with the answers that the record holds for it."""
+        ask = self.ask
+        for conversation in self.conversations:
+            for repeat in range(conversation.repeats):
+                yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
+
     def missing(self) -> int:
         """Number of conversations that the record does not answer in full."""
-        return sum(
-            len(recorded(self.ask, conversation, repeat, self.record)) < len(conversation.turns)
-            for conversation in self.conversations
-            for repeat in range(conversation.repeats)
-        )
+        return sum(len(found) < len(conversation.turns) for conversation, _, found in self.recorded())
 
     def read(self, answer: Answer) -> Reading:
         """The reading of a recorded answer."""
         received = Received(answer.text, answer.refusal, answer.finish_reason)
         return self.study.read(received)
 
-    def to_retry(self, statuses: frozenset[str]) -> frozenset[str]:
-        """Keys of recorded answers whose reading has one of these statuses."""
-        if not statuses:
-            return frozenset()
-        return frozenset(
-            answer.key
-            for conversation in self.conversations
-            for repeat in range(conversation.repeats)
-            for answer in recorded(self.ask, conversation, repeat, self.record)
-            if self.read(answer).status in statuses
-        )
+    def jobs(self, retry: frozenset[str] = frozenset()) -> list[Job]:
+        """What is to be asked: what the record lacks, and what was read with a status in ``retry``."""
+        jobs = []
+        for conversation, repeat, found in self.recorded():
+            kept = {a.key: a for a in found if not retry or self.read(a).status not in retry}
+            if len(kept) < len(conversation.turns):
+                jobs.append(Job(conversation, repeat, kept))
+        return jobs
 
-    def ask_missing(self, base_url: str, concurrency: int, retry: frozenset[str] = frozenset()) -> Summary:
-        """Ask what the record lacks, and once more what was read with a status in ``retry``."""
-        return ask_missing(
-            self.ask,
-            self.conversations,
-            self.record,
-            base_url=base_url,
-            concurrency=concurrency,
-            again=self.to_retry(retry),
+    def plan(self, jobs: Sequence[Job]) -> Plan:
+        """What the jobs will use: later turns are taken to be as long as their texts alone."""
+        usages = []
+        for group in groups(jobs).values():
+            for place, job in enumerate(group):
+                first = self.ask.request(job.conversation, (), job.repeat)
+                cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
+                turns = len(job.conversation.turns) - len(job.known)
+                estimate = first.estimate()
+                usages.append(Usage(turns * estimate.input, turns * cached, turns * estimate.output))
+        requests = sum(len(job.conversation.turns) - len(job.known) for job in jobs)
+        return Plan(self.model.name, requests, total(usages), self.model.price)
+
+    def replayed(self) -> Usage:
+        """Tokens of the answers that the record gave."""
+        return total(
+            Usage(float(answer.prompt_tokens or 0), 0.0, float(answer.completion_tokens or 0))
+            for _, _, found in self.recorded()
+            for answer in found
         )
 
     def answers(self) -> pd.DataFrame:
-        """One row per item, repeat and turn: status, choice and reply text.
+        """One row per item, repeat and turn: status, choice, reply text and error class.
 
-        A turn without a recorded answer has the status ``failed`` and no text.
+        A turn without a recorded answer has the status ``failed``, and the class of the last error if
+        the log has one.
         """
-        rows = []
-        for conversation in self.conversations:
-            for repeat in range(conversation.repeats):
-                found = recorded(self.ask, conversation, repeat, self.record)
-                for turn in range(len(conversation.turns)):
-                    answer = found[turn] if turn < len(found) else None
-                    reading = self.read(answer) if answer else Reading("failed")
-                    text = answer.text if answer else None
-                    rows.append((conversation.item, repeat, turn, *reading, text))
-        columns = ["item", "repeat", "turn", "status", "choice", "reply"]
+        failures = self.record.failures()
+        rows: list[tuple[object, ...]] = []
+        for conversation, repeat, found in self.recorded():
+            for turn in range(len(conversation.turns)):
+                if turn < len(found):
+                    answer = found[turn]
+                    rows.append((conversation.item, repeat, turn, *self.read(answer), answer.text, None))
+                else:
+                    replies = [answer.text or "" for answer in found]
+                    key = self.ask.request(conversation, replies, repeat).key
+                    reading = Reading("failed")
+                    rows.append((conversation.item, repeat, turn, *reading, None, failures.get(key)))
+        columns = ["item", "repeat", "turn", "status", "choice", "reply", "error"]
         frame = pd.DataFrame(rows, columns=columns)
         frame.insert(0, "model", self.model.name)
         return frame
 
     def orphans(self) -> int:
         """Number of recorded answers that no conversation of this set asks for."""
-        keys = {
-            answer.key
-            for conversation in self.conversations
-            for repeat in range(conversation.repeats)
-            for answer in recorded(self.ask, conversation, repeat, self.record)
-        }
+        keys = {answer.key for _, _, found in self.recorded() for answer in found}
         return len(self.record.answers.keys() - keys)
 
 
