@@ -344,14 +344,16 @@ class Asker:
         return True
 
     def _failed(self, request: Request, error: BaseException) -> None:
-        self.summary.failed += 1
-        self._in_a_row += 1
-        message = f"{type(error).__name__}: {_without_key(error, self.ask.model)}"[:500]
-        self.summary.last_error = message
+        name, message = type(error).__name__, _without_key(error, self.ask.model)[:500]
         try:
-            self.journal.log({**_entry(request), "error": type(error).__name__, "message": message})
+            self.journal.log({**_entry(request), "error": name, "message": message})
         except OSError as full:
             self.stop(f"the record can't be written ({full.strerror})")
+        if isinstance(error, asyncio.CancelledError):
+            return
+        self.summary.failed += 1
+        self.summary.last_error = f"{name}: {message}"
+        self._in_a_row += 1
         if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
             self.stop("the endpoint refuses this model or key")
         elif self._in_a_row >= self.settings.break_after:
