@@ -6,10 +6,26 @@ Studies implement this protocol; the server knows no study.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 #: A chat message as the protocol sends it: ``role`` and ``content``.
 Message = Mapping[str, str]
+
+
+class ProtocolError(Exception):
+    """An error to be returned in OpenAI's shape."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.param = status, code, param
+
+    def body(self) -> dict[str, Any]:
+        """The error as the body of a response."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        shape = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
+        return {"error": shape}
 
 
 class Reply(NamedTuple):

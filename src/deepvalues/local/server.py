@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 import socket
@@ -23,7 +24,8 @@ from starlette.routing import Route
 
 from deepvalues import __version__
 from deepvalues.errors import UserError
-from deepvalues.local.protocol import LocalModel, Message, Reply
+from deepvalues.local.batches import BatchService, json_body
+from deepvalues.local.protocol import LocalModel, Message, ProtocolError, Reply
 
 HOST = "127.0.0.1"
 #: How the server counts and cuts tokens: words and single marks. Any rule would do that is stable.
@@ -31,37 +33,21 @@ _TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
 _MOST_TOP_LOGPROBS = 20
 
 
-class ProtocolError(Exception):
-    """An error to be returned in OpenAI's shape."""
-
-    def __init__(
-        self, status: int, message: str, *, code: str | None = None, param: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.param = status, code, param
-
-
-def _error(status: int, message: str, code: str | None, param: str | None) -> JSONResponse:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    body = {"message": message, "type": kind, "param": param, "code": code}
-    # What this machine can't do it can't do a second later: clients need not try again.
-    headers = {"x-should-retry": "false"} if status == 501 else None
-    return JSONResponse({"error": body}, status_code=status, headers=headers)
-
-
 def _on_protocol_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProtocolError)
-    return _error(error.status, str(error), error.code, error.param)
+    # What this machine can't do it can't do a second later: clients need not try again.
+    headers = {"x-should-retry": "false"} if error.status == 501 else None
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 
 def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = f"{error.detail}: {request.method} {request.url.path}"
-    return _error(error.status_code, message, None, None)
+    return _on_protocol_error(request, ProtocolError(error.status_code, message))
 
 
-def _on_crash(_: Request, error: Exception) -> JSONResponse:
-    return _error(500, f"{type(error).__name__}: {error}", None, None)
+def _on_crash(request: Request, error: Exception) -> JSONResponse:
+    return _on_protocol_error(request, ProtocolError(500, f"{type(error).__name__}: {error}"))
 
 
 def tokens(text: str) -> list[str]:
@@ -93,18 +79,14 @@ def _messages(body: Mapping[str, Any]) -> list[Message]:
     return list(messages)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.body())
-    except ValueError:
-        raise ProtocolError(400, "the body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise ProtocolError(400, "the body must be a JSON object")
+def _checked(body: dict[str, Any]) -> dict[str, Any]:
     for name in ("stream", "tools"):
         if body.get(name):
             raise ProtocolError(400, f"'{name}' is not supported here", param=name)
     if body.get("n", 1) != 1:
         raise ProtocolError(400, "only n = 1 is supported here", param="n")
+    if not isinstance(body.get("model"), str):
+        raise ProtocolError(400, "you must provide a model", param="model")
     return body
 
 
@@ -177,7 +159,8 @@ def create_app(models: Mapping[str, LocalModel]) -> Starlette:
 
     Routes: ``GET /v1/models``, ``GET /v1/models/{name}``, ``POST /v1/chat/completions`` with ``seed``,
     ``max_tokens`` or ``max_completion_tokens``, ``logprobs`` and ``top_logprobs``; other parameters are
-    accepted and have no effect. Errors have OpenAI's shape and status codes.
+    accepted and have no effect; and files and batches, see `deepvalues.local.batches`. Errors have
+    OpenAI's shape and status codes.
     """
 
     def described(name: str) -> dict[str, Any]:
@@ -200,24 +183,31 @@ def create_app(models: Mapping[str, LocalModel]) -> Starlette:
     async def one_model(request: Request) -> JSONResponse:
         return JSONResponse(described(request.path_params["name"]))
 
-    async def complete(request: Request) -> JSONResponse:
-        body = await _body(request)
-        if not isinstance(body.get("model"), str):
-            raise ProtocolError(400, "you must provide a model", param="model")
-        described(body["model"])
+    async def completion(body: dict[str, Any]) -> dict[str, Any]:
+        described(_checked(body)["model"])
         try:
             completion = await run_in_threadpool(_completion, models[body["model"]], body)
+        except ProtocolError:
+            raise
         except ValueError as error:
             raise ProtocolError(400, str(error), param="messages") from None
         except UserError as error:
             raise ProtocolError(501, str(error), code="model_not_available") from None
-        return JSONResponse(completion)
+        except Exception as error:
+            # Left to the framework, the connection may be reset before the client has read of it.
+            logging.getLogger(__name__).exception("%s failed", body["model"])
+            raise ProtocolError(500, f"{type(error).__name__}: {error}") from error
+        return completion
+
+    async def complete(request: Request) -> JSONResponse:
+        return JSONResponse(await completion(await json_body(request)))
 
     return Starlette(
         routes=[
             Route("/v1/models", list_models),
             Route("/v1/models/{name:path}", one_model),
             Route("/v1/chat/completions", complete, methods=["POST"]),
+            *BatchService(completion).routes(),
         ],
         exception_handlers={
             ProtocolError: _on_protocol_error,

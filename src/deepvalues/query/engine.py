@@ -303,7 +303,8 @@ class Asker:
             if reserved is None or self._stopping.is_set():
                 return None
             reply, seconds = await self._attempt(client, request)
-            answer, usage = _answer(request, turn, reply), _usage(reply)
+            answer = answer_from(reply, request.key, request.conversation.item, request.repeat, turn)
+            usage = _usage(reply)
         except (openai.OpenAIError, MalformedReplyError, ValueError, asyncio.CancelledError) as error:
             self._failed(request, error)
             if isinstance(error, asyncio.CancelledError):
@@ -335,7 +336,7 @@ class Asker:
     def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
         try:
             self.journal.append(answer)
-            self.journal.log({**_entry(request), "seconds": round(seconds, 3), **_sidecar(reply)})
+            self.journal.log({**_entry(request), "seconds": round(seconds, 3), **sidecar(reply)})
         except OSError as error:
             self.stop(f"the record can't be written ({error.strerror})")
             return False
@@ -344,7 +345,7 @@ class Asker:
         return True
 
     def _failed(self, request: Request, error: BaseException) -> None:
-        name, message = type(error).__name__, _without_key(error, self.ask.model)[:500]
+        name, message = type(error).__name__, without_key(error, self.ask.model)[:500]
         try:
             self.journal.log({**_entry(request), "error": name, "message": message})
         except OSError as full:
@@ -361,31 +362,38 @@ class Asker:
 
 
 def _entry(request: Request) -> dict[str, Any]:
-    return {
-        "key": request.key,
-        "item": request.conversation.item,
-        "repeat": request.repeat,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return log_entry(request.key, request.conversation.item, request.repeat)
 
 
-def _without_key(error: BaseException, model: Model) -> str:
+def log_entry(key: str, item: str, repeat: int) -> dict[str, Any]:
+    """What every line of the log begins with."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"key": key, "item": item, "repeat": repeat, "date": date}
+
+
+def without_key(error: BaseException, model: Model) -> str:
     """An error's text; endpoints have been seen to quote the key they reject."""
     text = str(error)
     key = model.endpoint.key
     return text.replace(key, "[key]") if key and key != NO_KEY else text
 
 
-def _answer(request: Request, turn: int, reply: Any) -> Answer:
-    """Keep of a reply what request and reply determine."""
+def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answer:
+    """Keep of a reply what request and reply determine.
+
+    Raises
+    ------
+    MalformedReplyError
+        When the reply is not a chat completion.
+    """
     try:
         choice = reply["choices"][0]
         message = choice["message"]
         usage = reply.get("usage") or {}
         return Answer(
-            key=request.key,
-            item=request.conversation.item,
-            repeat=request.repeat,
+            key=key,
+            item=item,
+            repeat=repeat,
             turn=turn,
             text=message.get("content"),
             refusal=message.get("refusal"),
@@ -411,7 +419,8 @@ def _usage(reply: Mapping[str, Any]) -> Usage:
     return Usage(*(float(count or 0) for count in counts))
 
 
-def _sidecar(reply: Mapping[str, Any]) -> dict[str, Any]:
+def sidecar(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What the log keeps of a reply."""
     return {
         "fingerprint": reply.get("system_fingerprint"),
         "cached_tokens": _cached_tokens(reply.get("usage") or {}),

@@ -103,6 +103,10 @@ class Journal:
         line = json.dumps(attempt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         _write_whole(self._log, line.encode() + b"\n")
 
+    def sync(self) -> None:
+        """Have the answers on the disk, also if the machine fails now."""
+        os.fsync(self._record)
+
     def close(self) -> None:
         """Close the files."""
         os.close(self._record)
@@ -177,10 +181,8 @@ class Record:
         UserError
             When another run writes to the same record, or the folder can't be written.
         """
-        with self._locked():
-            # Between reading and locking another run may have ended; a killed one may have left parts
-            # or half a line, which must not stand before new lines.
-            self._read()
+        with self.locked():
+            # A killed run may have left parts or half a line, which must not stand before new lines.
             self._compact()
             try:
                 journal = Journal(self.path, self.log_path)
@@ -194,7 +196,14 @@ class Record:
                 self._compact()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep other runs from writing, and read what the last one wrote.
+
+        Raises
+        ------
+        UserError
+            When another run writes to the same record, or the folder can't be written.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = self.path.with_suffix(".lock").open("wb")
@@ -206,6 +215,8 @@ class Record:
             except BlockingIOError:
                 raise UserError(f"{self.path}: another run is writing to this record") from None
             self.lock = lock.fileno()
+            # Between reading and locking another run may have ended.
+            self._read()
             yield
 
     def _compact(self) -> None:
