@@ -1,6 +1,6 @@
 # Two commands do everything: `make paper` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check query serve lab clean environment
+.PHONY: help paper test lint check query serve lab bench clean environment
 .DELETE_ON_ERROR:
 
 # One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
@@ -44,6 +44,7 @@ help:  ## what can be made
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make check    check bank, design and manuscript sources"
+	@echo "make bench    the query engine against other clients, on loopback (minutes)"
 	@echo "make clean    remove what can be rebuilt; records and results stay"
 
 .venv/installed: requirements.lock pyproject.toml
@@ -98,6 +99,9 @@ serve: $(ENVIRONMENT)
 
 lab: $(ENVIRONMENT)
 	@$(PY) -m jupyterlab notebooks
+
+bench: $(ENVIRONMENT)
+	@$(PY) benchmarks/bench.py
 
 clean:
 	rm -rf build paper/_site paper/.quarto data/derived .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib.util
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from pathlib import Path
 import aiohttp
 import others
 import pandas as pd
+import replay
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from deepvalues.query.conversation import Conversation
@@ -30,7 +29,6 @@ from deepvalues.query.engine import Ask, Job, Settings
 from deepvalues.query.processes import number_of_processes, run
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Endpoint, Model
-from deepvalues.query.study import Questions
 
 HERE = Path(__file__).parent
 #: An item of about the size of one with four examples.
@@ -43,8 +41,10 @@ def serving(latency: float) -> Iterator[str]:
     command = [sys.executable, str(HERE / "server.py"), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
-        process.kill()
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+        finally:
+            process.kill()
 
 
 def prompts(number: int) -> list[str]:
@@ -112,16 +112,6 @@ def engine(base_url: str, texts: Sequence[str], concurrency: int) -> float:
     return (reports[-1] - reports[skipped]) / (len(reports) - skipped) * len(texts)
 
 
-def replay(number: int) -> tuple[float, float]:
-    """Seconds and peak megabytes to read a record of this many answers and find that none is missing."""
-    script = HERE / "replay.py"
-    output = subprocess.run(
-        [sys.executable, str(script), str(number)], check=True, capture_output=True, text=True
-    ).stdout
-    seconds, megabytes = output.split()
-    return float(seconds), float(megabytes)
-
-
 def measure(latency: float, number: int, concurrency: int, rounds: int) -> pd.DataFrame:
     """Requests per second of each client, the rounds interleaved; medians and ratios."""
     texts = prompts(number)
@@ -157,8 +147,9 @@ def main() -> None:
         print(f"\nlatency {latency * 1000:.0f} ms, {concurrency} in flight, {arguments.number:,} requests")
         table = measure(latency, arguments.number, concurrency, arguments.rounds)
         print(table.round({"requests per second": 0, "of raw aiohttp": 2}).to_string(index=False))
-    seconds, megabytes = replay(108_000)
-    print(f"\nreplay of 108,000 recorded answers: {seconds:.1f} s, {megabytes:.0f} MB at the peak")
+    print("\nreplay of 108,000 recorded answers")
+    for way, taken in replay.replay(108_000).items():
+        print(f"{way}: {taken.seconds:.1f} s, {taken.megabytes:.0f} MB at the peak")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 
 #: Inspect is slow; it gets at most this many prompts, and its seconds are scaled up.
 INSPECT_PROMPTS = 1_000
@@ -41,7 +43,7 @@ def _silent() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):
@@ -91,7 +93,9 @@ def inspect(base_url: str, texts: Sequence[str], concurrency: int) -> float:
         (log,) = inspect_ai.eval(
             task, model=model, max_samples=concurrency, log_dir=folder, display="none", score=False
         )
-    samples = log.samples or []
+        # The log reads its samples when they are asked for, so the folder must still be there.
+        samples = log.samples or []
     assert log.status == "success" and len(samples) == len(asked), log.error
-    print(log.stats, samples[0].started_at, samples[0].completed_at)
-    return 1.0
+    started = min(datetime.fromisoformat(str(sample.started_at)) for sample in samples)
+    ended = max(datetime.fromisoformat(str(sample.completed_at)) for sample in samples)
+    return (ended - started).total_seconds() / len(asked) * len(texts)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from deepvalues import catalogue, paths
 from deepvalues.errors import UserError
+from deepvalues.query import batch
 from deepvalues.query.engine import Job, Settings, Summary
 from deepvalues.query.money import Plan
 from deepvalues.query.processes import run
@@ -104,6 +105,7 @@ def query(
             jobs = asked.jobs(_known(retry))
             summary = Summary()
             if jobs:
+                _stop_if_in_batch(asked, jobs)
                 _confirm(asked, jobs, yes)
                 summary = _ask(asked, jobs, base_url(asked.model), settings or Settings())
             for notice in asked.record.notices:
@@ -130,10 +132,53 @@ def _confirm(asked: Questions, jobs: Sequence[Job], yes: bool) -> None:
     if asked.model.price is None or yes:
         return
     print("\n".join(asked.plan(jobs).lines()), flush=True)
+    _ask_leave(asked.model)
+
+
+def _ask_leave(model: Model) -> None:
     if not sys.stdin.isatty():
-        raise UserError(f"{asked.model.name} costs money: add --yes to ask it without a confirmation")
+        raise UserError(f"{model.name} costs money: add --yes to ask it without a confirmation")
     if input("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise UserError(f"{asked.model.name}: nothing was sent")
+        raise UserError(f"{model.name}: nothing was sent")
+
+
+def submit(asked: Questions, yes: bool, limits: batch.Limits | None = None) -> list[batch.Part]:
+    """Submit what a record lacks to the batch service of its endpoint, after showing the plan.
+
+    Parameters
+    ----------
+    yes
+        Whether a model with a price is asked without a confirmation on the terminal.
+
+    Returns
+    -------
+    list of deepvalues.query.batch.Part
+        The new batches.
+
+    Raises
+    ------
+    UserError
+        When nobody confirms the cost; and see `deepvalues.query.batch.submit`.
+    """
+
+    def confirm(jobs: Sequence[Job]) -> None:
+        priced = asked.model.price is not None
+        note = ["  in a batch usually half of that"] if priced else []
+        print("\n".join([*asked.plan(jobs).lines(), *note]), flush=True)
+        if priced and not yes:
+            _ask_leave(asked.model)
+
+    return batch.submit(asked, confirm, limits)
+
+
+def _stop_if_in_batch(asked: Questions, jobs: Sequence[Job]) -> None:
+    """A request that waits in an open batch must not be paid for a second time."""
+    keys = batch.State.beside(asked.record).keys
+    if keys and any(asked.ask.request(job.conversation, (), job.repeat).key in keys for job in jobs):
+        raise UserError(
+            f"{asked.model.name}: some of these requests are in an open batch; "
+            f"take its replies first: deepvalues batch collect --model {asked.model.name}"
+        )
 
 
 def _ask(asked: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:

@@ -9,7 +9,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from deepvalues.errors import UserError
 
 if TYPE_CHECKING:
     from deepvalues.asking import Asked
+    from deepvalues.query.study import Questions
 
 
 def _query(arguments: argparse.Namespace) -> int:
@@ -160,6 +161,52 @@ def _variables(_: argparse.Namespace) -> int:
     return 0
 
 
+def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
+    from deepvalues import asking, catalogue
+
+    models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
+    items = catalogue.study(arguments.study).items(arguments.set)
+    for asked in asking.questions(arguments.study, models, items, arguments.record):
+        yield asked
+        for notice in asked.record.notices:
+            print(notice)
+
+
+def _batch_submit(arguments: argparse.Namespace) -> int:
+    from deepvalues import asking
+
+    for asked in _batch_questions(arguments):
+        parts = asking.submit(asked, arguments.yes)
+        for part in parts:
+            print(f"{asked.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
+        if not parts:
+            print(f"{asked.model.name}: nothing to submit")
+    return 0
+
+
+def _batch_status(arguments: argparse.Namespace) -> int:
+    from deepvalues.query import batch
+
+    for asked in _batch_questions(arguments):
+        for line in batch.status(asked) or ["no open batch"]:
+            print(f"{asked.model.name}: {line}")
+    return 0
+
+
+def _batch_collect(arguments: argparse.Namespace) -> int:
+    from deepvalues.query import batch
+
+    complete = True
+    for asked in _batch_questions(arguments):
+        done = batch.collect(asked)
+        missing = asked.missing()
+        line = f"{asked.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
+        line += f", {done.open:,} under way; the record lacks {missing:,} of {asked.items:,}"
+        print(line + (f"; the last error: {done.last_error}" if done.last_error else ""))
+        complete = complete and not missing
+    return 0 if complete else 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deepvalues", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=__version__)
@@ -181,6 +228,8 @@ def _parser() -> argparse.ArgumentParser:
         "query --study dvb --set smoke --model agent-value --record /tmp/answers",
     )
     _query_arguments(query)
+    batch = commands.add_parser("batch", help="Ask through a batch service: half the price, within a day.")
+    _batch_arguments(batch)
     serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
     serve.add_argument("--port", type=int, default=8901, help="the port (default: %(default)s)")
     models = command(
@@ -243,6 +292,38 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
         default=[],
         metavar="STATUS",
         help="ask again what was read as refused, unparsable or truncated; may be given repeatedly",
+    )
+
+
+def _batch_arguments(batch: argparse.ArgumentParser) -> None:
+    from deepvalues import paths
+
+    steps = batch.add_subparsers(dest="step", required=True, metavar="STEP")
+    for name, run, summary in (
+        ("submit", _batch_submit, "Submit what the records lack; what is in an open batch is left out."),
+        ("status", _batch_status, "Show the open batches."),
+        ("collect", _batch_collect, "Take the replies of finished batches; status 0 when none is missing."),
+    ):
+        example = f"example: deepvalues batch {name} --study dvb --set full --model gpt-4.1-nano-2025-04-14"
+        step = steps.add_parser(name, help=summary, description=summary, epilog=example)
+        step.set_defaults(run=run)
+        step.add_argument("--study", default="dvb", metavar="NAME", help="the study (default: %(default)s)")
+        step.add_argument(
+            "--set", default="standard", metavar="NAME", help="its item set (default: %(default)s)"
+        )
+        step.add_argument(
+            "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
+        )
+        step.add_argument("--base-url", metavar="URL", help="an endpoint with batches like OpenAI's")
+        step.add_argument(
+            "--record",
+            type=Path,
+            default=paths.RESPONSES,
+            metavar="DIR",
+            help="where answers are kept (default: data/responses)",
+        )
+    steps.choices["submit"].add_argument(
+        "--yes", action="store_true", help="submit to a paid endpoint without a confirmation"
     )
 
 

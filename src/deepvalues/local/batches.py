@@ -98,8 +98,9 @@ class BatchService:
         return JSONResponse(stored.shape)
 
     def _store(self, name: str, purpose: str, content: bytes) -> StoredFile:
+        id = f"file-{uuid4().hex}"
         shape = {
-            "id": f"file-{uuid4().hex}",
+            "id": id,
             "object": "file",
             "bytes": len(content),
             "created_at": int(time.time()),
@@ -107,11 +108,11 @@ class BatchService:
             "purpose": purpose,
             "status": "processed",
         }
-        self._files[shape["id"]] = StoredFile(shape, content)
-        return self._files[shape["id"]]
+        self._files[id] = StoredFile(shape, content)
+        return self._files[id]
 
-    def _file(self, id: object) -> StoredFile:
-        if not isinstance(id, str) or id not in self._files:
+    def _file(self, id: str) -> StoredFile:
+        if id not in self._files:
             raise ProtocolError(404, f"No such File object: {id}", param="id")
         return self._files[id]
 
@@ -132,7 +133,7 @@ class BatchService:
         for name, served in (("endpoint", COMPLETIONS), ("completion_window", WINDOW)):
             if body.get(name) != served:
                 raise ProtocolError(400, f"the only '{name}' here is {served}", param=name)
-        source = self._file(body.get("input_file_id"))
+        source = self._file(str(body.get("input_file_id")))
         batch = Batch(_new_batch(source.shape["id"], body.get("metadata")))
         self._batches[batch.shape["id"]] = batch
         created = JSONResponse(batch.shape)
@@ -192,10 +193,11 @@ class BatchService:
             if batch.shape["status"] == "cancelling":
                 break
             expired = time.time() >= batch.shape["expires_at"]
-            outcome = {"response": None, "error": _EXPIRED} if expired else await self._outcome(request)
-            good = not expired and outcome["response"]["status_code"] == 200
-            end = "completed" if good else "failed"
-            lines[end].append({"id": _id("batch_req"), "custom_id": request["custom_id"], **outcome})
+            response = None if expired else await self._response(request["body"])
+            end = "completed" if response and response["status_code"] == 200 else "failed"
+            error = _EXPIRED if expired else None
+            line = {"custom_id": request["custom_id"], "response": response, "error": error}
+            lines[end].append({"id": _id("batch_req"), **line})
             counts[end] += 1
         await batch.seen.wait()
         cancelled = batch.shape["status"] == "cancelling"
@@ -205,12 +207,12 @@ class BatchService:
             error_file_id=self._written(batch, "error", lines["failed"]),
         )
 
-    async def _outcome(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _response(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            status, body = 200, await self._complete(request["body"])
+            status, body = 200, await self._complete(request)
         except ProtocolError as error:
             status, body = error.status, error.body()
-        return {"response": {"status_code": status, "request_id": _id("req"), "body": body}, "error": None}
+        return {"status_code": status, "request_id": _id("req"), "body": body}
 
     def _written(self, batch: Batch, kind: str, lines: Sequence[dict[str, Any]]) -> str | None:
         if not lines:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,20 +22,46 @@ Message = dict[str, str]
 _QUOTE = re.compile(r"\{\{reply (\d+)\}\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Conversation:
     """One item as it is asked: user turns, perhaps a system text, perhaps several repeats.
 
     A turn may quote the model's own reply to an earlier turn as ``{{reply 1}}``. Conversations with the
     same ``prefix`` begin with the same long text; the engine sends them together so that providers'
-    prompt caches apply.
+    prompt caches apply. They share that text in memory, too: ``parts`` are the turns, the first one
+    without its ``head``, which is the prefix where the turn begins with it.
     """
 
     item: str
-    turns: tuple[str, ...]
-    system: str | None = None
-    repeats: int = 1
-    prefix: str = ""
+    head: str
+    parts: tuple[str, ...]
+    system: str | None
+    repeats: int
+    prefix: str
+
+    def __init__(
+        self,
+        item: str,
+        turns: tuple[str, ...],
+        system: str | None = None,
+        repeats: int = 1,
+        prefix: str = "",
+    ) -> None:
+        prefix = sys.intern(prefix)
+        head = prefix if turns and turns[0].startswith(prefix) else ""
+        parts = (turns[0][len(head) :], *turns[1:]) if head else turns
+        # A frozen dataclass sets its own fields in this way.
+        self.__dict__.update(item=item, head=head, parts=parts, system=system, repeats=repeats, prefix=prefix)
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """The user's turns, as a study wrote them."""
+        return (self.head + self.parts[0], *self.parts[1:]) if self.head else self.parts
+
+    @property
+    def n_turns(self) -> int:
+        """Number of turns; the texts need not be put together for it."""
+        return len(self.parts)
 
     @cached_property
     def first_digest(self) -> bytes:

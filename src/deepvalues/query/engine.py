@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -32,6 +33,7 @@ from deepvalues.query.registry import NO_KEY, Model
 #: After a stop, requests in flight get this long to come back.
 GRACE_SECONDS = 5.0
 _TOO_MANY_REQUESTS = 429
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: The pace's number of the request that the current task sends.
 _NUMBER: ContextVar[int] = ContextVar("number")
 #: Errors that every further request would meet again.
@@ -195,9 +197,14 @@ class _Client(DefaultAioHttpClient):
     for ever would never end.
     """
 
-    def __init__(self, timeout: float, refused: Callable[[], None]) -> None:
-        # The pace bounds the connections; the client's own limit would be a second one.
-        super().__init__(timeout=timeout, limits=httpx2.Limits(max_connections=None))
+    def __init__(self, base_url: str, timeout: float, refused: Callable[[], None]) -> None:
+        super().__init__(
+            timeout=timeout,
+            # The pace bounds the connections; the client's own limit would be a second one.
+            limits=httpx2.Limits(max_connections=None),
+            # A proxy from the environment is not for loopback.
+            trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
+        )
         self._bound, self._refused = timeout, refused
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
@@ -248,7 +255,7 @@ class Asker:
     async def run(self, jobs: Sequence[Job]) -> Summary:
         """Do all jobs, or as many as can be done before a stop."""
         self._queue.fill(jobs)
-        transport = _Client(self.settings.timeout, lambda: self.pace.refused(_NUMBER.get()))
+        transport = _Client(self.base_url, self.settings.timeout, lambda: self.pace.refused(_NUMBER.get()))
         async with AsyncOpenAI(
             base_url=self.base_url,
             api_key=self.ask.model.endpoint.key,
@@ -372,10 +379,13 @@ def log_entry(key: str, item: str, repeat: int) -> dict[str, Any]:
 
 
 def without_key(error: BaseException, model: Model) -> str:
-    """An error's text; endpoints have been seen to quote the key they reject."""
-    text = str(error)
+    """An error's text and cause, without the API key.
+
+    The cause alone tells a refused connection from a timeout; endpoints quote the key that they reject.
+    """
+    text = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
     key = model.endpoint.key
-    return text.replace(key, "[key]") if key and key != NO_KEY else text
+    return text.replace(key, "[API key]") if key and key != NO_KEY else text
 
 
 def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answer:
@@ -390,6 +400,8 @@ def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answ
         choice = reply["choices"][0]
         message = choice["message"]
         usage = reply.get("usage") or {}
+        if not isinstance(message.get("content"), str | None):
+            raise TypeError(f"content is a {type(message['content']).__name__}")
         return Answer(
             key=key,
             item=item,

@@ -14,22 +14,20 @@ import glob
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepvalues.errors import UserError
 
 SCHEMA = 1
 #: Half a surrogate pair, as a reply cut by a token limit may hold, is written as JSON's \ud83d.
 _ESCAPE = "backslashreplace"
-_CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}$')
+#: Bytes that the check sum adds to a line.
+_CHECK_LENGTH = len(b',"check":"01234567"}')
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """One line of the record: what was received for one turn of one repeat of one item."""
 
     key: str
@@ -51,14 +49,14 @@ class Answer:
 
     def line(self) -> bytes:
         """The line in canonical form, ending with a check sum of itself."""
-        fields = {"v": SCHEMA, **self.__dict__}
+        fields = {"v": SCHEMA, **self._asdict()}
         text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         body = text.encode(errors=_ESCAPE)
-        return body[:-1] + b',"check":"' + _check(body[:-1]) + b'"}\n'
+        return body[:-1] + _check(body[:-1]) + b"\n"
 
 
 def _check(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=4).hexdigest().encode()
+    return b',"check":"%b"}' % hashlib.blake2b(body, digest_size=4).hexdigest().encode()
 
 
 def read_line(line: bytes, where: str) -> Answer:
@@ -69,13 +67,12 @@ def read_line(line: bytes, where: str) -> Answer:
     UserError
         When the line was cut or altered; the message says where.
     """
-    found = _CHECK.search(line)
-    if not found or _check(line[: found.start()]) != found[1]:
+    if _check(line[:-_CHECK_LENGTH]) != line[-_CHECK_LENGTH:]:
         raise UserError(
             f"{where}: this line of the record was cut or altered. Restore the file from git or a "
             "backup; or delete the line, and the answer will be asked for again."
         )
-    fields = json.loads(line)
+    fields = json.loads(line.decode())
     if fields["v"] != SCHEMA:
         raise UserError(f"{where}: schema {fields['v']}, and this program reads schema {SCHEMA}")
     del fields["v"], fields["check"]
@@ -101,7 +98,7 @@ class Journal:
     def log(self, attempt: Mapping[str, Any]) -> None:
         """Write a line about an attempt."""
         line = json.dumps(attempt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        _write_whole(self._log, line.encode() + b"\n")
+        _write_whole(self._log, line.encode(errors=_ESCAPE) + b"\n")
 
     def sync(self) -> None:
         """Have the answers on the disk, also if the machine fails now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,16 +62,30 @@ class Questions:
         """Number of conversations, repeats included."""
         return sum(conversation.repeats for conversation in self.conversations)
 
+    @cached_property
+    def _first_keys(self) -> list[str]:
+        """The key of each conversation's and repeat's first turn: hashed once, looked up often."""
+        ask = self.ask
+        return [
+            ask.request(conversation, (), repeat).key
+            for conversation in self.conversations
+            for repeat in range(conversation.repeats)
+        ]
+
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
         """Each conversation and repeat with the answers that the record holds for it."""
-        ask = self.ask
+        ask, keys = self.ask, iter(self._first_keys)
         for conversation in self.conversations:
             for repeat in range(conversation.repeats):
-                yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
+                first = self.record.answers.get(next(keys))
+                if first is None or conversation.n_turns == 1:
+                    yield conversation, repeat, [first] if first else []
+                else:
+                    yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
 
     def missing(self) -> int:
         """Number of conversations that the record does not answer in full."""
-        return sum(len(found) < len(conversation.turns) for conversation, _, found in self.recorded())
+        return sum(len(found) < conversation.n_turns for conversation, _, found in self.recorded())
 
     def read(self, answer: Answer) -> Reading:
         """The reading of a recorded answer."""
@@ -82,7 +97,7 @@ class Questions:
         jobs = []
         for conversation, repeat, found in self.recorded():
             kept = {a.key: a for a in found if not retry or self.read(a).status not in retry}
-            if len(kept) < len(conversation.turns):
+            if len(kept) < conversation.n_turns:
                 jobs.append(Job(conversation, repeat, kept))
         return jobs
 
@@ -93,10 +108,10 @@ class Questions:
             for place, job in enumerate(group):
                 first = self.ask.request(job.conversation, (), job.repeat)
                 cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
-                turns = len(job.conversation.turns) - len(job.known)
+                turns = job.conversation.n_turns - len(job.known)
                 estimate = first.estimate()
                 usages.append(Usage(turns * estimate.input, turns * cached, turns * estimate.output))
-        requests = sum(len(job.conversation.turns) - len(job.known) for job in jobs)
+        requests = sum(job.conversation.n_turns - len(job.known) for job in jobs)
         return Plan(self.model.name, requests, total(usages), self.model.price)
 
     def replayed(self) -> Usage:
@@ -116,7 +131,7 @@ class Questions:
         failures = self.record.failures()
         rows: list[tuple[object, ...]] = []
         for conversation, repeat, found in self.recorded():
-            for turn in range(len(conversation.turns)):
+            for turn in range(conversation.n_turns):
                 if turn < len(found):
                     answer = found[turn]
                     rows.append((conversation.item, repeat, turn, *self.read(answer), answer.text, None))
