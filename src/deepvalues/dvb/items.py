@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
+from pyarrow import ArrowInvalid
 
 from deepvalues import draw
 from deepvalues.dvb import prompts
@@ -266,12 +268,15 @@ def read_items(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When the file is missing or breaks the contract.
+        When the file is missing, is no Parquet, or breaks the contract.
     """
     try:
         validated: pd.DataFrame = CONTRACT.validate(pd.read_parquet(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
-    except pa.errors.SchemaError as error:
-        raise UserError(f"{path}: not the items this version writes ({error}); run 01_load_data") from None
+    # pandera has one exception for columns' contents and another for the columns themselves.
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
+        first = getattr(error, "schema_errors", [error])[0]
+        reason = textwrap.shorten(str(first), 200, placeholder=" …")
+        raise UserError(f"{path}: not the items this version writes ({reason}); run 01_load_data") from None
     return validated

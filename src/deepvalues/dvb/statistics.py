@@ -171,6 +171,9 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
     groups = group["cell"].astype("category").cat.codes.to_numpy()
     try:
+        # Without the probes x_s = −x_v; rounding may hide from the fit that nothing tells them apart.
+        if np.linalg.matrix_rank(design) < design.shape[1]:
+            raise np.linalg.LinAlgError
         # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
         with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
             fit = sm.Logit((group["choice"] == "A").astype(float).to_numpy(), design).fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 import socket
@@ -207,10 +208,16 @@ def create_app(models: Mapping[str, LocalModel]) -> Starlette:
         described(body["model"])
         try:
             completion = await run_in_threadpool(_completion, models[body["model"]], body)
+        except ProtocolError:
+            raise
         except ValueError as error:
             raise ProtocolError(400, str(error), param="messages") from None
         except UserError as error:
             raise ProtocolError(501, str(error), code="model_not_available") from None
+        except Exception as error:
+            # Left to the framework, the connection may be reset before the client has read of it.
+            logging.getLogger(__name__).exception("%s failed", body["model"])
+            raise ProtocolError(500, f"{type(error).__name__}: {error}") from error
         return JSONResponse(completion)
 
     return Starlette(
@@ -227,13 +234,25 @@ def create_app(models: Mapping[str, LocalModel]) -> Starlette:
     )
 
 
+def _listener(port: int) -> socket.socket:
+    """A listening socket on loopback; a client that comes before the server is ready waits."""
+    # asyncio switches Nagle's algorithm off only where the protocol is named; else replies come 40 ms late.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen()
+    except (OSError, OverflowError):
+        listener.close()
+        raise
+    return listener
+
+
 @contextmanager
 def serving(app: Starlette) -> Iterator[str]:
     """Serve an app on a free loopback port for as long as the block runs; yields the base URL."""
-    config = uvicorn.Config(app, host=HOST, port=0, log_level="error", access_log=False)
-    server = uvicorn.Server(config)
-    listener = config.bind_socket()
-    listener.listen()  # a client that comes before the server is ready waits in the backlog
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
+    listener = _listener(0)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
@@ -253,7 +272,7 @@ def serve_forever(app: Starlette, port: int) -> None:
         When the port is taken, or is none.
     """
     try:
-        listener = socket.create_server((HOST, port))
+        listener = _listener(port)
     except (OSError, OverflowError) as error:
         raise UserError(f"can't use port {port} ({error}); choose another one with --port") from None
     config = uvicorn.Config(app, host=HOST, port=port, log_level="info")

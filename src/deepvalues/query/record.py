@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,9 +100,13 @@ class Record:
         self.answers.clear()
         self.notices.clear()
         self._half_line = 0
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
+        try:
+            if not self.path.exists():
+                return
+            opened = self.path.open("rb")
+        except OSError as error:
+            raise UserError(f"{self.path}: can't read the record: {error.strerror}") from None
+        with opened as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     self._half_line = len(line)
@@ -121,33 +125,34 @@ class Record:
         UserError
             When another run writes to the same record, or the folder can't be written.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self.path.with_suffix(".lock").open("wb")
-        except OSError as error:
-            raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
-        with lock:
+        with ExitStack() as stack:
             try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(self.path.with_suffix(".lock").open("wb"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Between reading and locking another run may have ended.
+                self._read()
+                self._file = stack.enter_context(self.path.open("ab"))
+                self._log = stack.enter_context(self.log_path.open("ab"))
             except BlockingIOError:
                 raise UserError(f"{self.path}: another run is writing to this record") from None
-            # Between reading and locking another run may have ended.
-            self._read()
-            with self.path.open("ab") as self._file, self.log_path.open("ab") as self._log:
-                if self._half_line:
-                    self._file.truncate(self._file.tell() - self._half_line)
-                try:
-                    yield
-                finally:
-                    self._file.flush()
-                    self._compact()
+            except OSError as error:
+                raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
+            if self._half_line:
+                self._file.truncate(self._file.tell() - self._half_line)
+            try:
+                yield
+            finally:
+                self._file.flush()
+                self._compact()
 
     def append(self, answer: Answer) -> None:
         """Write an answer at once; one with the same key before it is moved to the log."""
-        assert self._file is not None, "append is for use inside `with record.writing()`"
+        assert self._file and self._log, "append is for use inside `with record.writing()`"
         replaced = self.answers.get(answer.key)
         if replaced:
             self.log({"key": answer.key, "replaced": replaced.__dict__})
+            self._log.flush()
         self._file.write(answer.line())
         self._file.flush()
         self.answers[answer.key] = answer
