@@ -157,7 +157,8 @@ def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = frame["arm"].isin(SENSITIVITY_ARMS) & (frame["n_examples"] == SENSITIVITY_N)
     answered = frame[chosen & frame["followed"].notna()]
     rows = [{"model": model, **_sensitivity(group)} for model, group in answered.groupby("model")]
-    return pd.DataFrame(rows)
+    columns = [f"{name}{end}" for name in _SENSITIVITY_TERMS for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["model", *columns])
 
 
 _SENSITIVITY_TERMS = {"b0": (1, 0, 0), "b_v": (0, 1, 0), "b_s": (0, 0, 1), "d": (0, 1, -1)}

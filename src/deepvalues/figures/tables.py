@@ -21,7 +21,8 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
     formats = formats or {}
 
     def write(column: str, cell: Any) -> str:
-        return MISSING if pd.isna(cell) else formats.get(column, str)(cell)
+        text = MISSING if pd.isna(cell) else formats.get(column, str)(cell)
+        return text.replace("|", "\\|")
 
     written = frame.apply(lambda cells: [write(str(cells.name), cell) for cell in cells])
     alignment = ["right" if str(column) in formats else "left" for column in frame]
