@@ -68,7 +68,7 @@ build/0%:
 	@$(DEEPVALUES) notebook 0$*
 	@touch $@ build/changed
 
-build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain* $(SOURCE)/manuscript/*.py)
+build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/*.css $(SOURCE)/manuscript/*.py)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) check

@@ -103,7 +103,10 @@ def _items(folder: Path) -> pd.DataFrame:
     import pyarrow as pa
     from pyarrow import parquet
 
-    pieces = parquet.ParquetFile(folder / "items.parquet").iter_batches(batch_size=500)
+    # Arrow's own allocator keeps much of what it has used once.
+    pa.set_memory_pool(pa.system_memory_pool())
+    file = parquet.ParquetFile(folder / "items.parquet", pre_buffer=False)
+    pieces = file.iter_batches(batch_size=500, use_threads=False)
     items: pd.DataFrame = pa.Table.from_batches(pieces).to_pandas()
     return items
 

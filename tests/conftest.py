@@ -1,12 +1,11 @@
 """What the tests share: the bank, the design and the items, built once, and no network."""
 
 import functools
-import ipaddress
-import socket
 
 import pandas as pd
 import pytest
 from hypothesis import settings
+from loopback_only import loopback_only  # noqa: F401
 
 from deepvalues import catalogue, draw
 from deepvalues.dvb import agents as agents_module
@@ -18,29 +17,6 @@ from deepvalues.query.reading import Received
 # The same examples on every run, and no wall clock in a verdict.
 settings.register_profile("project", deadline=None, derandomize=True, database=None)
 settings.load_profile("project")
-
-
-def _is_loopback(family, address):
-    if family not in (socket.AF_INET, socket.AF_INET6):
-        return True
-    host = address[0]
-    return host == "localhost" or ipaddress.ip_address(host).is_loopback
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_network():
-    """Let sockets reach this machine only: a test that asks the world is wrong."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("connect", "connect_ex"):
-            original = getattr(socket.socket, name)
-
-            def guarded(self, address, original=original):
-                if not _is_loopback(self.family, address):
-                    raise AssertionError(f"a test reaches for the network: {address}")
-                return original(self, address)
-
-            patch.setattr(socket.socket, name, guarded)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -123,12 +123,7 @@ def _known(retry: frozenset[str]) -> frozenset[str]:
 
 
 def _confirm(asked: Questions, jobs: Sequence[Job], yes: bool) -> None:
-    endpoint = asked.model.endpoint
-    if endpoint.key is None:
-        raise UserError(
-            f"{asked.model.name}: no API key: set the environment variable {endpoint.key_variable} "
-            f"({len(jobs)} of {asked.items} items are to be asked)"
-        )
+    asked.model.require_key()
     if asked.model.price is None or yes:
         return
     print("\n".join(asked.plan(jobs).lines()), flush=True)

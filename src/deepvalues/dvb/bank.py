@@ -156,11 +156,18 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
+def _listed(entry: Mapping[str, Any], key: str) -> list[str]:
+    """A list of texts; a lone text, which would be taken apart into letters, is a mistake."""
+    if not isinstance(entry[key], list):
+        raise TypeError(f"{key} must be a list")
+    return [str(text) for text in entry[key]]
+
+
 def _texts(owner: str, entry: Mapping[str, Any]) -> dict[str, tuple[Wording, ...]]:
     return {
         split: tuple(
-            Wording(f"{owner}.{split}.{number:02d}", str(text))
-            for number, text in enumerate(entry[split], start=1)
+            Wording(f"{owner}.{split}.{number:02d}", text)
+            for number, text in enumerate(_listed(entry, split), start=1)
         )
         for split in SPLITS
     }
@@ -173,7 +180,7 @@ def _trait(kind: str, id: str, group: str, entry: Mapping[str, Any], file: str) 
         group=group,
         name=str(entry["name"]),
         definition=str(entry["definition"]),
-        families=tuple(map(str, entry["families"])),
+        families=tuple(_listed(entry, "families")),
         wordings=_texts(id, entry),
         file=file,
     )

@@ -166,6 +166,8 @@ def load_design(path: Path, bank: Bank) -> Design:
         _known(path, cell.id, "domain", (cell.domain,), bank.domains)
         _known(path, cell.id, "dimension", (cell.dimension,), bank.dimensions)
         _known(path, cell.id, "direction", (cell.direction,), DIRECTIONS)
+    if len(design.cells) != len(_frames(bank)):
+        raise UserError(f"{path}: {len(design.cells)} cells, and this bank makes {len(_frames(bank))}")
     return design
 
 

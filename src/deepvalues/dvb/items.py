@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
+from pyarrow import ArrowInvalid
 
 from deepvalues import draw
 from deepvalues.dvb import prompts
@@ -25,6 +27,8 @@ MOST_EXAMPLES = max(max(arm.n_examples) for arm in ARMS.values())
 #: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
 EXAMPLE_ACTIVITIES = 8
 CLAUSE_ORDERS = ("value_first", "pole_first")
+#: Wordings in use where both sides show the same trait: 20 examples of two traits need ten of each.
+_EQUAL_WORDINGS = 10
 
 CONTRACT = pa.DataFrameSchema(
     {
@@ -110,12 +114,13 @@ class _Maker:
         """The wording that one side of a contrast shows on a layer (``value`` or ``pole``).
 
         Where both sides show the same trait, the other side takes the wording half an order away, and
-        the order advances with every second example (``=`` alternates between two traits), so that
-        every wording stands on either side equally often and tells nothing about the choice.
+        the order advances with every second example (``=`` alternates between two traits). At N = 20
+        ten wordings of either trait then stand once on each side, and tell nothing about the choice.
         """
         same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
         order = self.wordings(self.trait(getattr(side, layer), alternate), split)
         if same:
+            order = order[:_EQUAL_WORDINGS]
             number = number // 2 + (len(order) // 2 if side == contrast.other else 0)
         return order[number % len(order)]
 
@@ -136,9 +141,14 @@ class _Maker:
 
 
 def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
-    """(right letter, clause order) for ``count`` places: all four combinations equally often, to one."""
+    """(right letter, clause order) for ``count`` places.
+
+    All four combinations occur once in each block of four places, so that every beginning of the list
+    is balanced to one: the first examples of a cell, the first cells of a design, a value pair's cells.
+    """
     four = [(letter, order) for letter in prompts.LETTERS for order in CLAUSE_ORDERS]
-    return draw.shuffled([four[place % 4] for place in range(count)], *key)
+    blocks = (draw.shuffled(four, *key, block) for block in range(-(-count // 4)))
+    return [combination for block in blocks for combination in block][:count]
 
 
 def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[prompts.Situation]:
@@ -148,9 +158,8 @@ def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[prompts.Situ
     step through orders of different length, so that no pair of wordings comes back within 40.
     """
     examples = []
-    for number in range(MOST_EXAMPLES):
-        block = _balanced(4, maker.seed, maker.cell.id, kind, number // 4)
-        right, order = block[number % 4]
+    layout = _balanced(MOST_EXAMPLES, maker.seed, maker.cell.id, kind)
+    for number, (right, order) in enumerate(layout):
         activity = maker.activities[number % EXAMPLE_ACTIVITIES]
         _, context = maker.context(activity, "train", number // EXAMPLE_ACTIVITIES)
         target, other = maker.sides(contrast, "train", number, alternate=number)
@@ -208,7 +217,9 @@ def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
         for arm, n, test in keys:
             shown = examples[arm.examples][:n] if arm.examples else []
             layout = layouts[arm.name, test][place]
-            rows.append(_item(maker, arm, n, test, shown, layout, alternate=place))
+            # Shifted by one from value pair to value pair, or it would go with the domain.
+            alternate = place + place // len(bank.domains)
+            rows.append(_item(maker, arm, n, test, shown, layout, alternate))
     frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
     validated: pd.DataFrame = CONTRACT.validate(frame)
     return validated
@@ -266,12 +277,15 @@ def read_items(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When the file is missing or breaks the contract.
+        When the file is missing, is no Parquet, or breaks the contract.
     """
     try:
         validated: pd.DataFrame = CONTRACT.validate(pd.read_parquet(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
-    except pa.errors.SchemaError as error:
-        raise UserError(f"{path}: not the items this version writes ({error}); run 01_load_data") from None
+    # pandera has one exception for columns' contents and another for the columns themselves.
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
+        first = getattr(error, "schema_errors", [error])[0]
+        reason = textwrap.shorten(str(first), 200, placeholder=" …")
+        raise UserError(f"{path}: not the items this version writes ({reason}); run 01_load_data") from None
     return validated

@@ -157,7 +157,8 @@ def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = frame["arm"].isin(SENSITIVITY_ARMS) & (frame["n_examples"] == SENSITIVITY_N)
     answered = frame[chosen & frame["followed"].notna()]
     rows = [{"model": model, **_sensitivity(group)} for model, group in answered.groupby("model")]
-    return pd.DataFrame(rows)
+    columns = [f"{name}{end}" for name in _SENSITIVITY_TERMS for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["model", *columns])
 
 
 _SENSITIVITY_TERMS = {"b0": (1, 0, 0), "b_v": (0, 1, 0), "b_s": (0, 0, 1), "d": (0, 1, -1)}
@@ -171,6 +172,9 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
     groups = group["cell"].astype("category").cat.codes.to_numpy()
     try:
+        # Without the probes x_s = −x_v; rounding may hide from the fit that nothing tells them apart.
+        if np.linalg.matrix_rank(design) < design.shape[1]:
+            raise np.linalg.LinAlgError
         # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
         with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
             fit = sm.Logit((group["choice"] == "A").astype(float).to_numpy(), design).fit(

@@ -102,7 +102,7 @@ def arms(table: pd.DataFrame) -> Figure:
 
 
 def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
-    notes = wide.map(lambda rate: f"{rate:.2f}".removeprefix("0") if pd.notna(rate) else "–")
+    notes = wide.map(lambda rate: f"{rate:.2f}".removeprefix("0"))
     sns.heatmap(
         wide.to_numpy(dtype=float),
         annot=notes.to_numpy(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,9 +21,28 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
     formats = formats or {}
 
     def write(column: str, cell: Any) -> str:
-        return MISSING if pd.isna(cell) else formats.get(column, str)(cell)
+        text = MISSING if pd.isna(cell) else formats.get(column, str)(cell)
+        return text.replace("|", "\\|")
 
     written = frame.apply(lambda cells: [write(str(cells.name), cell) for cell in cells])
     alignment = ["right" if str(column) in formats else "left" for column in frame]
-    table: str = written.to_markdown(index=False, colalign=alignment, disable_numparse=True)
-    return table
+    lines = written.to_markdown(index=False, colalign=alignment, disable_numparse=True).split("\n")
+    widths = [_width([str(column), *cells]) for column, cells in written.items()]
+    rule = [
+        "-" * (width - 1) + ":" if side == "right" else ":" + "-" * (width - 1)
+        for width, side in zip(widths, alignment, strict=True)
+    ]
+    return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[2:]])
+
+
+#: The widest that a column of text is drawn, in characters.
+_WIDEST = 44
+
+
+def _width(cells: Sequence[str]) -> int:
+    """A column's relative width: pandoc shares a wide table's width out by the dashes of its rule.
+
+    At least the longest word, so that words don't run into the next column; at most `_WIDEST`.
+    """
+    longest_word = max(len(word) for cell in cells for word in cell.split() or [""])
+    return max(longest_word, min(_WIDEST, max(len(cell) for cell in cells))) + 2

@@ -35,10 +35,10 @@ class Leaf(TypedDict):
 
 
 def number(value: float, text: str, digits: int = 6) -> Leaf:
-    """A leaf for a number; its value is rounded so that every machine writes the same bytes."""
+    """A leaf for a number, its value rounded to significant digits: the same bytes on every machine."""
     if isinstance(value, (int, np.integer)):
         return {"value": int(value), "text": text}
-    return {"value": round(float(value), digits) if math.isfinite(value) else None, "text": text}
+    return {"value": float(f"{value:.{digits}g}") if math.isfinite(value) else None, "text": text}
 
 
 def text(value: str) -> Leaf:

@@ -189,10 +189,9 @@ def _service(asked: Questions) -> Iterator[OpenAI]:
             f"{model.name}: its endpoint {endpoint.kind} ends with this command: give the --base-url of a "
             "service that stays, such as `deepvalues serve`"
         )
-    if endpoint.key is None:
-        raise UserError(f"{model.name}: no API key: set the environment variable {endpoint.key_variable}")
+    key = model.require_key()
     try:
-        with OpenAI(base_url=endpoint.base_url, api_key=endpoint.key) as client:
+        with OpenAI(base_url=endpoint.base_url, api_key=key) as client:
             yield client
     except openai.OpenAIError as error:
         message = f"{type(error).__name__}: {without_key(error, model)[:500]}"

@@ -142,9 +142,12 @@ class Record:
 
     def _read(self) -> None:
         self.answers.clear()
-        for path in (self.path, *self._parts()):
-            if path.exists():
-                self._read_file(path)
+        try:
+            for path in (self.path, *self._parts()):
+                if path.exists():
+                    self._read_file(path)
+        except OSError as error:
+            raise UserError(f"{self.path}: can't read the record: {error.strerror}") from None
 
     def _read_file(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -185,12 +188,23 @@ class Record:
                 journal = Journal(self.path, self.log_path)
             except OSError as error:
                 raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
+            before = dict(self.answers)
             try:
                 yield journal
             finally:
-                journal.close()
                 self._read()
+                self._log_replaced(before, journal)
+                journal.close()
                 self._compact()
+
+    def _log_replaced(self, before: Mapping[str, Answer], journal: Journal) -> None:
+        """Keep in the log what newer answers replaced; only then may it leave the record."""
+        try:
+            for key, answer in before.items():
+                if self.answers[key] != answer:
+                    journal.log({"key": key, "replaced": answer._asdict()})
+        except OSError as error:
+            raise UserError(f"{self.log_path}: can't write the log: {error.strerror}") from None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -217,10 +231,7 @@ class Record:
             yield
 
     def _compact(self) -> None:
-        """Rewrite the record in sorted order, one line per key, in one step; then drop the parts.
-
-        Lines that a newer answer replaced go to the log.
-        """
+        """Rewrite the record in sorted order, one line per key, in one step; then drop the parts."""
         ordered = sorted(self.answers.values(), key=lambda answer: answer.place)
         content = b"".join(answer.line() for answer in ordered)
         if content != (self.path.read_bytes() if self.path.exists() else b""):

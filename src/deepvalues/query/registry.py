@@ -70,6 +70,24 @@ class Model:
         """Whether this project's own server answers for the model."""
         return self.endpoint.kind == LOCAL
 
+    def require_key(self) -> str:
+        """The API key that requests carry.
+
+        Raises
+        ------
+        UserError
+            When it is missing, or holds a character that no key has.
+        """
+        key, variable = self.endpoint.key, self.endpoint.key_variable
+        if key is None:
+            raise UserError(f"{self.name}: no API key: set the environment variable {variable}")
+        if not (key.isascii() and key.isprintable()):
+            raise UserError(
+                f"{self.name}: the API key in {variable} holds a character that no key has, perhaps the end "
+                "of a line"
+            )
+        return key
+
     def request_parameters(self, study: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a request: the study's, with the model's laid over them."""
         merged = {**study, **self.parameters}

@@ -1,0 +1,261 @@
+"""Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
+
+import pytest
+
+from deepvalues import asking, catalogue, paths
+from deepvalues.errors import UserError
+from deepvalues.query.record import Record
+from deepvalues.query.registry import Endpoint, Model
+from deepvalues.query.study import record_path
+
+NAMES = ("agent-value", "agent-declining", "learner-words")
+
+
+@pytest.fixture(scope="module")
+def items(items_smoke):
+    return items_smoke
+
+
+@pytest.fixture(scope="module")
+def models():
+    return catalogue.registry().choose(NAMES)
+
+
+@pytest.fixture(scope="module")
+def answered(items, models, tmp_path_factory):
+    """A folder with the whole smoke set answered, and the table of the run that filled it."""
+    folder = tmp_path_factory.mktemp("responses")
+    return folder, asking.query("dvb", models, items, record_folder=folder)
+
+
+@pytest.fixture
+def no_server(monkeypatch):
+    """Starting the loopback server fails the test."""
+    monkeypatch.setattr(catalogue, "serving", lambda app: pytest.fail("the server was started"))
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Ask models, by name, about items; the record is the test's own."""
+
+    def ask(names, items, **named):
+        return asking.query("dvb", catalogue.registry().choose(names), items, record_folder=tmp_path, **named)
+
+    return ask
+
+
+def lines(folder, name):
+    return record_path(folder, "dvb", name).read_bytes().splitlines(keepends=True)
+
+
+def test_a_first_run_asks_everything(answered):
+    folder, table = answered
+    assert list(table.columns) == list(asking.Asked._fields)
+    assert list(table["model"]) == list(NAMES)
+    assert list(table["family"]) == ["reference agent", "reference agent", "text learner"]
+    assert (table["items"] == 45).all()
+    assert (table["asked"] == 45).all()
+    assert (table[["replayed", "failed", "orphans"]] == 0).all(axis=None)
+    for name in NAMES:
+        assert len(lines(folder, name)) == 45
+
+
+def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_server):
+    folder, _ = answered
+    before = {name: lines(folder, name) for name in NAMES}
+    table = asking.query("dvb", models, items, record_folder=folder)
+    assert (table["replayed"] == 45).all()
+    assert (table[["asked", "failed", "orphans"]] == 0).all(axis=None)
+    assert {name: lines(folder, name) for name in NAMES} == before
+
+
+def test_only_the_missing_ones_are_asked(ask, items, tmp_path):
+    few = ask(["agent-value"], items.head(20))
+    assert list(few["asked"]) == [20]
+    some = lines(tmp_path, "agent-value")
+    rest = ask(["agent-value"], items)
+    assert list(rest[["items", "replayed", "asked"]].iloc[0]) == [45, 20, 25]
+    assert set(some) < set(lines(tmp_path, "agent-value"))
+
+
+def test_answers_that_nobody_asks_for_are_counted_and_kept(answered, items, models, no_server):
+    folder, _ = answered
+    table = asking.query("dvb", models[:1], items.head(40), record_folder=folder)
+    assert list(table[["items", "replayed", "orphans"]].iloc[0]) == [40, 40, 5]
+    assert len(lines(folder, NAMES[0])) == 45
+
+
+def test_the_record_is_the_same_at_any_pace(answered, ask, items, tmp_path):
+    folder, _ = answered
+    ask(NAMES, items.sample(frac=1, random_state=1), concurrency=1)
+    for name in NAMES:
+        assert lines(tmp_path, name) == lines(folder, name)
+
+
+def test_the_server_is_started_once_for_all_models(ask, items, monkeypatch):
+    started = []
+
+    def counting(app, serving=catalogue.serving):
+        started.append(app)
+        return serving(app)
+
+    monkeypatch.setattr(catalogue, "serving", counting)
+    ask(["agent-first", "agent-random", "agent-value"], items.head(3))
+    assert len(started) == 1
+
+
+def test_a_half_written_line_is_noticed_and_asked_again(ask, items, tmp_path, capsys):
+    ask(["agent-first"], items.head(5))
+    path = record_path(tmp_path, "dvb", "agent-first")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    table = ask(["agent-first"], items.head(5))
+    assert list(table[["replayed", "asked"]].iloc[0]) == [4, 1]
+    assert capsys.readouterr().out == "agent-first.jsonl: dropped a half-written last line (line 5)\n"
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_line_stops_the_run(ask, items, tmp_path, no_server):
+    path = record_path(tmp_path, "dvb", "agent-first")
+    path.parent.mkdir()
+    path.write_bytes(b'{"v":1}\n')
+    with pytest.raises(UserError, match=r"agent-first\.jsonl, line 1: .* cut or altered"):
+        ask(["agent-first"], items)
+
+
+def test_declined_answers_can_be_asked_again(ask, items, tmp_path):
+    ask(["agent-declining"], items)
+    before = lines(tmp_path, "agent-declining")
+    frame = asking.answers("dvb", catalogue.registry().choose(["agent-declining"]), items, tmp_path)
+    declined = int((frame["status"] == "refused").sum())
+    assert declined > 0
+    again = ask(["agent-declining"], items, retry=frozenset({"refused"}))
+    assert list(again[["asked", "failed"]].iloc[0]) == [declined, 0]
+    assert lines(tmp_path, "agent-declining") == before, "the same seed, the same reply"
+
+
+@pytest.mark.parametrize("status", ["anwered", "", "REFUSED"])
+def test_an_unknown_status_is_told_the_known_ones(ask, items, no_server, status):
+    with pytest.raises(UserError, match=f"unknown status '{status}'; there are answered, refused, .*failed"):
+        ask(["agent-first"], items, retry=frozenset({status, "refused"}))
+
+
+@pytest.mark.parametrize("concurrency", [0, -3])
+def test_no_concurrency_is_refused_and_not_taken_for_done(ask, items, no_server, concurrency):
+    with pytest.raises(UserError, match=f"concurrency must be at least 1, not {concurrency}"):
+        ask(["agent-first"], items, concurrency=concurrency)
+
+
+def test_an_unknown_study_is_told_the_known_ones(items, models, tmp_path):
+    with pytest.raises(UserError, match="unknown study 'dbv'; there are dvb"):
+        asking.query("dbv", models, items, record_folder=tmp_path)
+
+
+def test_a_model_that_needs_a_key_is_told_before_anything_is_sent(ask, items, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UserError, match=r"gpt-4o-2024-08-06: no API key: .*OPENAI_API_KEY \(45 answers"):
+        ask(["gpt-4o-2024-08-06"], items)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_the_server_lacks_is_told(items, tmp_path):
+    ghost = Model("ghost", Endpoint("local", None, None), "ghost")
+    with pytest.raises(UserError, match="'ghost' does not exist"):
+        asking.query("dvb", [ghost], items, record_folder=tmp_path)
+
+
+def test_an_endpoint_without_an_address_is_told(items, tmp_path):
+    nowhere = Model("ghost", Endpoint("openai", None, None), "ghost")
+    with pytest.raises(UserError, match="ghost: its endpoint openai has no base_url"):
+        asking.query("dvb", [nowhere], items, record_folder=tmp_path)
+
+
+# Coverage.
+
+
+def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
+    ask(["agent-value"], items)
+    ask(["agent-first"], items.head(30))
+    chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"])
+    table = asking.coverage("dvb", chosen, items, tmp_path)
+    assert list(table.columns) == ["model", "family", "items", "recorded", "state"]
+    assert list(table["recorded"]) == [45, 30, 0]
+    assert list(table["state"]) == ["complete", "partial", "not asked"]
+    assert list(table["items"]) == [45] * 3
+
+
+def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
+    assert set(asking.coverage("dvb", models, items, tmp_path)["state"]) == {"not asked"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, items, tmp_path):
+    ask(["agent-first"], items.head(30))
+    ask(["agent-prose"], items.head(44))
+    chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"])
+    table = asking.coverage("dvb", chosen, items, tmp_path)
+    with pytest.raises(UserError) as caught:
+        asking.stop_if_partial(table, "dvb", "smoke")
+    _, first, prose = str(caught.value).splitlines()
+    assert first.strip() == (
+        "dvb: agent-first: 15 of 45 answers are missing; "
+        "deepvalues query --study dvb --set smoke --model agent-first"
+    )
+    assert "agent-prose: 1 of 45" in prose
+    assert "agent-value" not in str(caught.value), "not asked is not partial"
+
+
+def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
+    folder, _ = answered
+    chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"])
+    table = asking.coverage("dvb", chosen, items, folder)
+    assert set(table["state"]) == {"complete", "not asked"}
+    asking.stop_if_partial(table, "dvb", "smoke")
+
+
+# The answers as they are read.
+
+
+def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no_server):
+    folder, _ = answered
+    frame = asking.answers("dvb", models, items, folder)
+    assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply"]
+    assert list(frame["model"].unique()) == list(NAMES)
+    for _, of_model in frame.groupby("model"):
+        assert list(of_model["item"]) == list(items["id"])
+    assert (frame["choice"].notna() == (frame["status"] == "answered")).all()
+    assert frame.loc[frame["choice"].notna(), "choice"].isin(["A", "B"]).all()
+
+
+def test_answers_are_those_of_the_model(answered, items, models, no_server):
+    folder, _ = answered
+    frame = asking.answers("dvb", models[:1], items, folder).merge(items, left_on="item", right_on="id")
+    deconfounded = frame[frame["arm"] == "deconfounded"]
+    assert len(deconfounded) > 0
+    assert (deconfounded["choice"] == deconfounded["right"]).all(), "agent-value follows the value"
+
+
+def test_what_was_not_asked_has_failed(items, models, tmp_path, no_server):
+    frame = asking.answers("dvb", models, items, tmp_path)
+    assert len(frame) == 3 * 45
+    assert set(frame["status"]) == {"failed"}
+    assert frame["reply"].isna().all()
+
+
+def test_models_share_conversations_and_have_records_of_their_own(items, models, tmp_path):
+    asked = list(asking.questions("dvb", models, items, tmp_path))
+    assert len({id(each.conversations) for each in asked}) == 1
+    assert [each.record.path for each in asked] == [tmp_path / "dvb" / f"{name}.jsonl" for name in NAMES]
+
+
+def test_the_record_of_the_paper_is_in_its_place(items):
+    (asked,) = asking.questions("dvb", catalogue.registry().choose(["agent-value"]), items)
+    assert asked.record.path == paths.ROOT / "data" / "responses" / "dvb" / "agent-value.jsonl"
+
+
+def test_a_second_run_at_the_same_time_is_refused(ask, items, tmp_path):
+    with (
+        Record(record_path(tmp_path, "dvb", "agent-first")).writing(),
+        pytest.raises(UserError, match="another run is writing"),
+    ):
+        ask(["agent-first"], items.head(3))

@@ -1,0 +1,294 @@
+"""The command line: examples in every help, one line for a mistake, and exit statuses for scripts."""
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pandas as pd
+import pytest
+
+from deepvalues import __version__, asking, catalogue, cli, paths
+from deepvalues.errors import UserError
+
+COMMANDS = ("query", "serve", "models", "check", "design", "notebook", "variables", "render")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; gives exit status, standard output and standard error."""
+
+    def run(*arguments):
+        try:
+            status = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def mistake(run):
+    """Run a command line with a mistake in it; gives the one line that tells it."""
+
+    def mistake(*arguments):
+        status, out, err = run(*arguments)
+        assert status == 2
+        assert "Traceback" not in out + err
+        assert err.startswith("deepvalues: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        return err
+
+    return mistake
+
+
+def query(record, *arguments, set_="smoke", model="agent-first"):
+    return ["query", "--set", set_, "--model", model, "--record", record, *arguments]
+
+
+# Help.
+
+
+def test_help_lists_every_command(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    listed = re.findall(r"^    (\w+)", out, re.MULTILINE)
+    assert listed == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(run, command):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    example = " ".join(out.split()).partition("example: ")[2]
+    assert example.startswith(f"deepvalues {command}")
+    # The example is one that the program itself understands.
+    arguments = cli._parser().parse_args(shlex.split(example)[1:])
+    assert arguments.command == command
+
+
+def test_the_example_of_query_works(run, tmp_path):
+    _, out, _ = run("query", "--help")
+    example = shlex.split(" ".join(out.split()).partition("example: deepvalues ")[2])
+    assert example[-2] == "--record"
+    status, out, _ = run(*example[:-1], tmp_path)
+    assert status == 0
+    assert "agent-value" in out
+
+
+@pytest.mark.parametrize(
+    "option", ["--study", "--set", "--model", "--base-url", "--record", "--concurrency", "--retry"]
+)
+def test_query_has_the_options_that_scripts_rely_on(run, option):
+    assert option in run("query", "--help")[1]
+
+
+def test_version(run):
+    assert run("--version") == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["quary"], ["query"], ["query", "--model"], ["serve", "--port", "x"]]
+)
+def test_a_wrong_command_line_is_told_its_usage(run, arguments):
+    status, out, err = run(*arguments)
+    assert status == 2
+    assert err.startswith("usage: deepvalues")
+    assert out == ""
+
+
+# Query.
+
+
+def test_query_asks_and_then_replays(run, tmp_path):
+    status, out, err = run(*query(tmp_path, model="agent-value"), "--model", "agent-first")
+    assert (status, err) == (0, "")
+    header, *rows = [line.split() for line in out.splitlines()]
+    assert header == ["model", "family", "items", "replayed", "asked", "failed", "orphans"]
+    assert [(row[0], row[-5:]) for row in rows] == [
+        ("agent-value", ["45", "0", "45", "0", "0"]),
+        ("agent-first", ["45", "0", "45", "0", "0"]),
+    ]
+    assert (tmp_path / "dvb" / "agent-first.jsonl").exists()
+    status, out, _ = run(*query(tmp_path), "--concurrency", 1)
+    assert status == 0
+    assert out.splitlines()[1].split()[-5:] == ["45", "45", "0", "0", "0"]
+
+
+def test_query_leaves_the_papers_record_alone(run, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in paths.RESPONSES.glob("*/agent-*.jsonl")}
+    run(*query(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in paths.RESPONSES.glob("*/agent-*.jsonl")} == before
+
+
+def test_query_retries_statuses(run, tmp_path):
+    run(*query(tmp_path, model="agent-declining"))
+    status, out, _ = run(
+        *query(tmp_path, "--retry", "refused", "--retry", "truncated", model="agent-declining")
+    )
+    assert status == 0
+    assert int(out.splitlines()[1].split()[-3]) > 0
+
+
+def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-anything")
+    served = catalogue.local_models()
+    served["org/new"] = served["agent-first"]
+    with catalogue.serving(catalogue.create_app(served)) as url:
+        status, out, _ = run(*query(tmp_path, "--base-url", url, model="org/new"))
+    assert status == 0
+    assert out.splitlines()[1].split()[0] == "org/new"
+    assert (tmp_path / "dvb" / "org__new.jsonl").exists()
+
+
+def test_failed_requests_show_in_the_exit_status(run, tmp_path, monkeypatch):
+    for failed, expected in ([0, 0], 0), ([0, 1], 1):
+        table = pd.DataFrame({"model": ["m", "n"], "failed": failed})
+        monkeypatch.setattr(asking, "query", lambda *_args, table=table, **_named: table)
+        assert run(*query(tmp_path))[0] == expected
+
+
+# Mistakes.
+
+
+def test_an_unknown_model(mistake, tmp_path):
+    err = mistake(*query(tmp_path, model="gpt-17"))
+    assert "unknown model 'gpt-17'" in err
+    assert "agent-value" in err
+
+
+def test_an_unknown_study(mistake, tmp_path):
+    assert "unknown study 'dbv'; there are dvb" in mistake(*query(tmp_path), "--study", "dbv")
+
+
+def test_an_unknown_set(mistake, tmp_path):
+    err = mistake(*query(tmp_path, set_="smok"))
+    assert "unknown item set 'smok'; there are smoke, standard, full" in err
+
+
+def test_an_unknown_status(mistake, tmp_path):
+    assert "unknown status 'refusd'" in mistake(*query(tmp_path, "--retry", "refusd"))
+
+
+def test_no_concurrency(mistake, tmp_path):
+    assert "concurrency must be at least 1" in mistake(*query(tmp_path, "--concurrency", 0))
+
+
+def test_a_file_in_place_of_the_records_folder(mistake, tmp_path):
+    (tmp_path / "taken").write_text("in the way")
+    assert "can't write the record" in mistake(*query(tmp_path / "taken"))
+
+
+def test_a_damaged_record(mistake, tmp_path):
+    (tmp_path / "dvb").mkdir()
+    (tmp_path / "dvb" / "agent-first.jsonl").write_text('{"v":1}\n')
+    assert "agent-first.jsonl, line 1: " in mistake(*query(tmp_path))
+
+
+def test_a_missing_key(mistake, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    err = mistake(*query(tmp_path, model="gpt-4.1-nano-2025-04-14"))
+    assert "set the environment variable OPENAI_API_KEY (45 answers are missing)" in err
+
+
+def test_a_taken_port(mistake):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"can't use port {port}" in mistake("serve", "--port", port)
+
+
+def test_a_port_that_is_none(mistake):
+    assert "can't use port 65536" in mistake("serve", "--port", 65536)
+
+
+def test_a_notebook_parameter_without_a_value(mistake):
+    assert "a parameter is NAME=VALUE, not 'item_set'" in mistake(
+        "notebook", "01_load_data", "-p", "item_set"
+    )
+
+
+@pytest.mark.parametrize("error", [UserError("mend this"), UserError("Größe: line 1")])
+def test_every_mistake_is_one_message_and_status_2(mistake, monkeypatch, error):
+    def raises(_):
+        raise error
+
+    monkeypatch.setattr(cli, "_models", raises)
+    assert mistake("models") == f"deepvalues: {error}\n"
+
+
+def test_a_bug_is_not_taken_for_a_mistake(run, monkeypatch):
+    def raises(_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "_models", raises)
+    with pytest.raises(RuntimeError):
+        run("models")
+
+
+def test_an_interrupt_is_told_and_has_its_own_status(run, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_models", interrupted)
+    assert run("models") == (130, "", "deepvalues: interrupted\n")
+
+
+# Models.
+
+
+def test_models_lists_all_and_says_which_are_ready(run, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("GEMINI_API_KEY", "sk-secret-value")
+    status, out, err = run("models")
+    assert (status, err) == (0, "")
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert list(rows) == list(catalogue.registry().models)
+    for name, model in catalogue.registry().models.items():
+        assert model.family in rows[name]
+        assert model.endpoint.kind in rows[name]
+    assert rows["agent-value"].endswith("ready")
+    assert rows["gemini-2.0-flash"].endswith("ready")
+    assert rows["gpt-4o-2024-08-06"].endswith("needs OPENAI_API_KEY")
+    assert "sk-secret-value" not in out
+
+
+# As people call it.
+
+
+def call(*arguments, **named):
+    command = [sys.executable, "-m", "deepvalues", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **named)
+
+
+def test_python_m_deepvalues_works_from_any_folder(tmp_path):
+    environment = {name: setting for name, setting in os.environ.items() if name != "DEEPVALUES_ROOT"}
+    done = call("models", cwd=tmp_path, env=environment)
+    assert done.returncode == 0
+    assert "agent-value" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_mistake_on_the_real_command_line(tmp_path):
+    done = call(*query(tmp_path, model="gpt-17"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("deepvalues: unknown model 'gpt-17'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_is_not_the_project_is_told(tmp_path):
+    done = call("models", env={**os.environ, "DEEPVALUES_ROOT": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "set DEEPVALUES_ROOT to the folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_console_script_is_the_same_command_line():
+    (script,) = entry_points(group="console_scripts", name="deepvalues")
+    assert script.load() is cli.main

@@ -1,0 +1,404 @@
+"""The record: what is written is read back, nothing is lost, and damage is told with file and line."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepvalues.errors import UserError
+from deepvalues.query import record as record_module
+from deepvalues.query.record import SCHEMA, Answer, Record, read_line
+from deepvalues.query.study import record_path
+
+
+def answer(number, text="Option A", **fields):
+    """An answer to item ``number``."""
+    defaults = {
+        "key": f"{number:032x}",
+        "item": f"c{number:03d}",
+        "repeat": 0,
+        "turn": 0,
+        "text": text,
+        "refusal": None,
+        "finish_reason": "stop",
+        "prompt_tokens": 100,
+        "completion_tokens": 2,
+        "logprobs": None,
+        "model": "m",
+    }
+    return Answer(**{**defaults, **fields})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "dvb" / "m.jsonl"
+
+
+def write(path, *answers):
+    """Write answers in one run; returns the bytes of the record."""
+    record = Record(path)
+    with record.writing():
+        for each in answers:
+            record.append(each)
+    return path.read_bytes() if path.exists() else b""
+
+
+def logged(record):
+    return [json.loads(line) for line in record.log_path.read_text(encoding="utf-8").splitlines()]
+
+
+#: Any text that JSON can hold: half a surrogate pair too, as a cut reply may.
+JSON_TEXTS = st.text(st.characters(), max_size=40).filter(lambda text: json.loads(json.dumps(text)) == text)
+AWKWARD = st.sampled_from(
+    ["", "\n", "a\r\nb", "\u2028", "\x00", '","check":"00000000"}', "\ud83d", "😀 é 你好"]
+)
+MAYBE = st.none() | JSON_TEXTS | AWKWARD
+COUNTS = st.none() | st.integers(0, 10**9)
+LOGPROBS = st.none() | st.fixed_dictionaries(
+    {
+        "content": st.lists(
+            st.fixed_dictionaries({"token": JSON_TEXTS, "logprob": st.floats(-99, 0)}), max_size=2
+        )
+    }
+)
+ANSWERS = st.builds(
+    Answer,
+    key=st.text("0123456789abcdef", min_size=32, max_size=32),
+    item=st.sampled_from(["c001", "c002", "ä/x"]),
+    repeat=st.integers(0, 2),
+    turn=st.integers(0, 2),
+    text=MAYBE,
+    refusal=MAYBE,
+    finish_reason=MAYBE,
+    prompt_tokens=COUNTS,
+    completion_tokens=COUNTS,
+    logprobs=LOGPROBS,
+    model=MAYBE,
+)
+ANSWER_LISTS = st.lists(ANSWERS, max_size=6, unique_by=lambda each: each.key)
+
+
+@given(ANSWERS)
+def test_a_line_is_read_back(answer):
+    line = answer.line()
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    line.decode("utf-8")
+    assert json.loads(line)["v"] == SCHEMA
+    assert read_line(line[:-1], "here") == answer
+
+
+@given(ANSWER_LISTS)
+@settings(max_examples=30)
+def test_a_record_is_read_back(answers):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.jsonl"
+        write(path, *answers)
+        again = Record(path)
+    assert again.answers == {each.key: each for each in answers}
+    assert again.notices == []
+
+
+@given(ANSWER_LISTS, st.randoms(use_true_random=False), st.integers(0, 6))
+@settings(max_examples=30)
+def test_the_bytes_do_not_depend_on_the_order_of_arrival_nor_on_the_runs(answers, random, cut):
+    shuffled = random.sample(answers, len(answers))
+    with tempfile.TemporaryDirectory() as folder:
+        once = write(Path(folder) / "once.jsonl", *answers)
+        twice = Path(folder) / "twice.jsonl"
+        write(twice, *shuffled[:cut])
+        assert write(twice, *shuffled[cut:]) == once
+    read = [read_line(line, "") for line in once.splitlines()]
+    places = [(each.item, each.repeat, each.turn, each.key) for each in read]
+    assert places == sorted(places)
+
+
+def test_the_form_of_a_line_is_fixed():
+    # Records are compared byte by byte: a change here rewrites every record there is.
+    assert (
+        answer(1, "Größe\n").line()
+        == (
+            '{"v":1,"key":"00000000000000000000000000000001","item":"c001","repeat":0,"turn":0,'
+            '"text":"Größe\\n","refusal":null,"finish_reason":"stop","prompt_tokens":100,'
+            '"completion_tokens":2,"logprobs":null,"model":"m","check":"fda8a723"}\n'
+        ).encode()
+    )
+
+
+def test_answers_are_in_the_file_as_soon_as_they_are_appended(path):
+    record = Record(path)
+    with record.writing():
+        for number in (2, 1):
+            record.append(answer(number))
+            assert Record(path).answers.keys() == record.answers.keys(), "readable by others at once"
+        assert [json.loads(line)["item"] for line in path.read_bytes().splitlines()] == ["c002", "c001"]
+    assert [json.loads(line)["item"] for line in path.read_bytes().splitlines()] == ["c001", "c002"]
+
+
+def test_a_run_that_crashes_keeps_what_it_received(path):
+    record = Record(path)
+    with pytest.raises(RuntimeError, match="crash"), record.writing():
+        record.append(answer(2))
+        record.append(answer(1))
+        raise RuntimeError("crash")
+    assert list(Record(path).answers.values()) == [answer(1), answer(2)]
+    write(path, answer(3))
+    assert len(Record(path).answers) == 3
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from deepvalues.query.record import Record, read_line
+record = Record(Path(sys.argv[1]))
+with record.writing():
+    for line in sys.stdin.buffer:
+        record.append(read_line(line[:-1], "stdin"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_writer_leaves_every_line_that_it_appended(path):
+    old, new = answer(2, "old"), answer(2, "new")
+    lines = old.line() + answer(1).line() + new.line()
+    killed = subprocess.run([sys.executable, "-c", KILLED, path], input=lines, check=False)
+    assert killed.returncode == -9
+    assert path.read_bytes() == lines
+    assert write(path, answer(0)) == answer(0).line() + answer(1).line() + new.line()
+    assert logged(Record(path)) == [{"key": old.key, "replaced": old.__dict__}], "not even the replaced"
+
+
+@given(st.integers(1, 400))
+@settings(max_examples=30)
+def test_a_half_written_last_line_is_dropped_and_overwritten(cut):
+    whole, last = answer(1).line(), answer(2).line()
+    half = last[: cut % len(last)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.jsonl"
+        path.write_bytes(whole + half)
+        record = Record(path)
+        assert list(record.answers.values()) == [answer(1)]
+        assert record.notices == (["m.jsonl: dropped a half-written last line (line 2)"] if half else [])
+        assert path.read_bytes() == whole + half, "reading changes nothing"
+        with record.writing():
+            record.append(answer(3))
+            assert path.read_bytes() == whole + answer(3).line()
+        assert len(record.notices) <= 1, "one notice for one line"
+        assert Record(path).notices == []
+        assert list(Record(path).answers.values()) == [answer(1), answer(3)]
+
+
+def test_a_half_written_only_line_leaves_no_record(path):
+    path.parent.mkdir()
+    path.write_bytes(b'{"v":1,"key')
+    assert Record(path).answers == {}
+    assert write(path) == b""
+    assert not path.exists()
+
+
+LINES = [answer(number, text).line() for number, text in enumerate(["Option A", None, "Größe\n😀"])]
+
+
+@given(st.data())
+def test_an_altered_line_is_told_with_file_and_number(data):
+    number = data.draw(st.integers(0, len(LINES) - 1))
+    place = data.draw(st.integers(0, len(LINES[number]) - 2))
+    before = LINES[number][place]
+    after = data.draw(st.integers(0, 255).filter(lambda byte: byte != before))
+    altered = LINES[number][:place] + bytes([after]) + LINES[number][place + 1 :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.jsonl"
+        path.write_bytes(b"".join([*LINES[:number], altered, *LINES[number + 1 :]]))
+        with pytest.raises(UserError) as caught:
+            Record(path)
+    assert f"{path}, line {number + 1}: this line of the record was cut or altered" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[:40] + b"\n",
+        lambda line: line[40:],
+        lambda line: b"\n",
+        lambda line: line.replace(b"Option A", b"Option B"),
+        lambda line: line.replace(b'"check":"', b'"check":"0', 1),
+        lambda line: json.dumps(json.loads(line)).encode() + b"\n",
+        lambda line: b"{}\n",
+        lambda line: b"not JSON\n",
+        lambda line: b"<<<<<<< HEAD\n" + line,
+    ],
+)
+def test_a_damaged_line_stops_reading_and_the_way_out_is_named(path, damage):
+    path.parent.mkdir()
+    damaged = answer(1).line() + damage(answer(2).line()) + answer(3).line()
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"m\.jsonl, line 2: .*Restore the file from git"):
+        Record(path)
+    assert path.read_bytes() == damaged
+
+
+def test_damage_done_between_reading_and_writing_stops_the_run(path):
+    write(path, answer(1))
+    record = Record(path)
+    path.write_bytes(path.read_bytes().replace(b"Option A", b"Option B"))
+    damaged = path.read_bytes()
+    with pytest.raises(UserError, match="line 1"), record.writing():
+        pytest.fail("a damaged record must not be written to")
+    assert path.read_bytes() == damaged
+
+
+def test_a_line_taken_out_is_an_answer_to_ask_for_again(path):
+    write(path, answer(1), answer(2))
+    path.write_bytes(answer(2).line())
+    assert list(Record(path).answers.values()) == [answer(2)]
+
+
+def test_another_schema_is_not_read(path, monkeypatch):
+    monkeypatch.setattr(record_module, "SCHEMA", SCHEMA + 1)
+    path.parent.mkdir()
+    path.write_bytes(answer(1).line())
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=rf"m\.jsonl, line 1: schema {SCHEMA + 1}, .* reads schema {SCHEMA}$"):
+        Record(path)
+
+
+def test_a_newer_answer_replaces_the_old_one_which_goes_to_the_log(path):
+    old, new = answer(1, "Größe"), answer(1, "Option B")
+    write(path, old, answer(2))
+    assert write(path, new) == new.line() + answer(2).line()
+    entries = logged(Record(path))
+    assert entries == [{"key": old.key, "replaced": old.__dict__}]
+    # The line that was replaced can be had back whole.
+    assert Answer(**entries[0]["replaced"]) == old
+
+
+def test_the_last_of_two_lines_with_one_key_counts(path):
+    # A run that was killed after a retry leaves both.
+    path.parent.mkdir()
+    path.write_bytes(answer(1, "old").line() + answer(1, "new").line())
+    assert list(Record(path).answers.values()) == [answer(1, "new")]
+    assert write(path) == answer(1, "new").line()
+
+
+def test_the_log_is_appended_to_and_is_not_the_record(path):
+    for run in (1, 2):
+        record = Record(path)
+        with record.writing():
+            record.log({"run": run, "text": "Größe \ud83d\n"})
+    assert [entry["run"] for entry in logged(record)] == [1, 2]
+    assert record.log_path.name == "m.log.jsonl"
+    assert not path.exists(), "attempts without an answer make no record"
+
+
+def test_a_run_that_adds_nothing_leaves_the_file_alone(path):
+    write(path, answer(1), answer(2))
+    before = path.stat()
+    write(path)
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_nothing_temporary_stays_behind(path):
+    write(path, answer(2), answer(1))
+    assert {file.name for file in path.parent.iterdir()} == {"m.jsonl", "m.log.jsonl", "m.lock"}
+
+
+def test_a_second_writer_is_refused_at_once(path):
+    first, second = Record(path), Record(path)
+    with first.writing():
+        first.append(answer(1))
+        with pytest.raises(UserError, match=r"m\.jsonl: another run is writing"), second.writing():
+            pytest.fail("two writers at once")
+        first.append(answer(2))
+    assert len(Record(path).answers) == 2
+    with second.writing():
+        assert len(second.answers) == 2, "what the other run received is known to the next"
+        second.append(answer(3))
+    assert len(Record(path).answers) == 3
+
+
+def test_a_second_process_is_refused_at_once(path):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom deepvalues.query.record import Record\n"
+        "with Record(Path(sys.argv[1])).writing():\n"
+        "    print('writing', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", script, path]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
+        assert other.stdout.readline() == b"writing\n"
+        with pytest.raises(UserError, match="another run is writing"):
+            write(path, answer(1))
+        assert Record(path).answers == {}, "reading needs no lock"
+        other.stdin.close()
+        assert other.wait() == 0
+    assert write(path, answer(1)) == answer(1).line()
+
+
+def test_other_models_records_are_written_at_the_same_time(path):
+    first, other = Record(path), Record(path.with_name("n.jsonl"))
+    with first.writing(), other.writing():
+        first.append(answer(1))
+        other.append(answer(2))
+    assert list(Record(first.path).answers.values()) == [answer(1)]
+    assert list(Record(other.path).answers.values()) == [answer(2)]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    # A file in the place of the folder stops root too.
+    (tmp_path / "dvb").write_text("in the way")
+    record = Record(tmp_path / "dvb" / "m.jsonl")
+    assert record.answers == {}
+    with pytest.raises(UserError, match=r"dvb/m\.jsonl: can't write the record: "), record.writing():
+        pytest.fail("nothing can be written there")
+    assert (tmp_path / "dvb").read_text() == "in the way"
+
+
+def test_a_read_only_folder_is_told(path):
+    path.parent.mkdir()
+    path.parent.chmod(0o500)
+    try:
+        (path.parent / "probe").touch()
+    except PermissionError:
+        with pytest.raises(UserError, match="can't write the record: Permission denied"):
+            write(path, answer(1))
+    else:
+        pytest.skip("root writes everywhere")
+    finally:
+        path.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "verb"), [("m.jsonl", "read"), ("m.log.jsonl", "write"), ("m.lock", "write")]
+)
+def test_a_file_that_cannot_be_opened_is_told(path, in_the_way, verb):
+    (path.parent / in_the_way).mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"m\.jsonl: can't {verb} the record: Is a directory"):
+        write(path, answer(1))
+
+
+def test_a_models_name_becomes_a_file_name(tmp_path):
+    assert record_path(tmp_path, "dvb", "gpt-4.1-2025-04-14") == tmp_path / "dvb" / "gpt-4.1-2025-04-14.jsonl"
+    assert record_path(tmp_path, "dvb", "meta/llama-3") == tmp_path / "dvb" / "meta__llama-3.jsonl"
+    dotted = Record(record_path(tmp_path, "dvb", "gpt-4.1-2025-04-14"))
+    assert dotted.log_path.name == "gpt-4.1-2025-04-14.log.jsonl"
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "..", "a/../../b"])
+def test_no_models_name_leads_out_of_the_folder(tmp_path, name):
+    path = record_path(tmp_path, "dvb", name)
+    assert path.resolve().parent == (tmp_path / "dvb").resolve()
+
+
+def test_place_orders_by_item_repeat_and_turn():
+    first = answer(1, item="b", repeat=0, turn=1)
+    later = [replace(first, turn=2), replace(first, repeat=1, turn=0), replace(first, item="c", turn=0)]
+    places = [each.place for each in (first, *later)]
+    assert places == sorted(places)

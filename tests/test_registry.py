@@ -1,0 +1,275 @@
+"""The registry of models: how an entry is read, what is refused, and every entry of data/models.yml."""
+
+import re
+from collections import Counter
+from datetime import datetime
+
+import pandas as pd
+import pytest
+import yaml
+
+from deepvalues import catalogue, paths
+from deepvalues.errors import UserError
+from deepvalues.query.registry import FAMILIES, LOCAL, Endpoint, Model, Price, load_registry
+
+ENDPOINTS = {
+    "local": {},
+    "openai": {"base_url": "https://api.openai.com/v1", "key_variable": "OPENAI_API_KEY"},
+    "vllm": {"base_url": "http://localhost:8000/v1"},
+}
+REGISTERED = catalogue.registry()
+each_registered = pytest.mark.parametrize("model", REGISTERED.models.values(), ids=lambda model: model.name)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a registry with the given content, or of the given text."""
+
+    def load(models=(), paper=(), endpoints=ENDPOINTS, text=None):
+        content = {"endpoints": endpoints, "models": models, "paper": paper}
+        path = tmp_path / "models.yml"
+        path.write_text(yaml.safe_dump(content) if text is None else text, encoding="utf-8")
+        return load_registry(path)
+
+    return load
+
+
+@pytest.fixture
+def refusal(load, tmp_path):
+    """The message with which a registry is refused; it names the file, in one line of text."""
+
+    def refusal(*args, **named):
+        with pytest.raises(UserError) as caught:
+            load(*args, **named)
+        message = str(caught.value)
+        assert message.startswith(str(tmp_path / "models.yml"))
+        return message
+
+    return refusal
+
+
+def test_an_entry_is_read_in_full(load):
+    entry = {
+        "name": "big",
+        "endpoint": "openai",
+        "served_as": "vendor/big",
+        "developer": "vendor",
+        "size_tier": "large",
+        "parameters": {"max_tokens": None, "max_completion_tokens": 500},
+        "price": {"input": 2.0, "cached": 0.5, "output": 8.0, "date": "2025-05"},
+    }
+    model = load([entry]).model("big")
+    assert model == Model(
+        name="big",
+        endpoint=Endpoint("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        served_as="vendor/big",
+        family="language model",
+        developer="vendor",
+        size_tier="large",
+        parameters={"max_tokens": None, "max_completion_tokens": 500},
+        price=Price(2.0, 0.5, 8.0, "2025-05"),
+    )
+    assert not model.is_local
+
+
+def test_the_least_entry_has_a_name_and_an_endpoint(load):
+    model = load([{"name": "own", "endpoint": "local"}]).model("own")
+    assert (model.served_as, model.family, model.price) == ("own", "language model", None)
+    assert model.is_local
+
+
+@pytest.mark.parametrize(
+    ("of_the_model", "sent"),
+    [
+        ({}, {"max_tokens": 10, "seed": 7}),
+        ({"temperature": 0}, {"max_tokens": 10, "seed": 7, "temperature": 0}),
+        ({"max_tokens": 99}, {"max_tokens": 99, "seed": 7}),
+        ({"max_tokens": None}, {"seed": 7}),
+        ({"max_tokens": None, "max_completion_tokens": 500}, {"seed": 7, "max_completion_tokens": 500}),
+        ({"seed": None, "max_tokens": None}, {}),
+        ({"top_p": None}, {"max_tokens": 10, "seed": 7}),
+        (
+            {"logprobs": False, "temperature": 0},
+            {"max_tokens": 10, "seed": 7, "logprobs": False, "temperature": 0},
+        ),
+    ],
+)
+def test_parameters_are_laid_over_the_studys(of_the_model, sent):
+    study = {"max_tokens": 10, "seed": 7}
+    model = Model("m", Endpoint("openai", None, None), "m", parameters=of_the_model)
+    assert model.request_parameters(study) == sent
+    assert study == {"max_tokens": 10, "seed": 7}, "the study's own are left alone"
+
+
+def test_a_key_comes_from_the_environment(monkeypatch):
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    needing, free = Endpoint("openai", None, "SOME_KEY"), Endpoint("vllm", None, None)
+    assert needing.key is None
+    assert free.key, "the client wants one, and the endpoint ignores it"
+    monkeypatch.setenv("SOME_KEY", "sk-1")
+    assert needing.key == "sk-1"
+    assert "sk-1" not in repr(needing)
+
+
+def test_unknown_model_is_told_the_known_ones(load):
+    registry = load([{"name": "one", "endpoint": "local"}, {"name": "two", "endpoint": "vllm"}])
+    with pytest.raises(UserError, match=r"unknown model 'three': models\.yml has one, two\..*--base-url"):
+        registry.model("three")
+
+
+def test_any_name_works_with_a_base_url(load):
+    registry = load([{"name": "one", "endpoint": "openai", "served_as": "vendor/one", "developer": "vendor"}])
+    url = "http://127.0.0.1:9000/v1"
+    unknown, known = registry.model("org/new", url), registry.model("one", url)
+    assert (unknown.name, unknown.served_as) == ("org/new", "org/new")
+    assert (known.served_as, known.developer) == ("vendor/one", "vendor")
+    for model in (unknown, known):
+        assert model.endpoint.base_url == url
+        assert model.endpoint.kind == "custom", "answers of another endpoint have other keys"
+    assert registry.model("one").endpoint.kind == "openai", "the registry itself is unchanged"
+
+
+def test_the_papers_models_are_chosen_where_none_is_named(load):
+    entries = [{"name": name, "endpoint": "local"} for name in ("a", "b", "c")]
+    registry = load(entries, ["c", "a"])
+    assert [model.name for model in registry.choose([])] == ["c", "a"]
+    assert [model.name for model in registry.choose(["b"])] == ["b"]
+    with pytest.raises(UserError, match="unknown model 'd'"):
+        registry.choose(["a", "d"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"endpoint": "local"}, "name"),
+        ({"name": "m"}, "endpoint"),
+        ({"name": "m", "endpoint": "nowhere"}, "nowhere"),
+        ({"name": "m", "endpoint": ["local"]}, "m"),
+        ({"name": "m", "endpoint": "local", "famly": "text learner"}, "famly"),
+        ({"name": "m", "endpoint": "local", "price": {"input": 1.0}}, "cached"),
+        ({"name": "m", "endpoint": "local", "price": 3}, "m"),
+        ({"name": "m", "endpoint": "local", "family": "oracle"}, "oracle"),
+        ("m", "m"),
+        (["m", "local"], "m"),
+        (None, "None"),
+    ],
+    ids=repr,
+)
+def test_a_wrong_entry_is_named(refusal, entry, named):
+    message = refusal([{"name": "fine", "endpoint": "local"}, entry])
+    assert named in message
+    assert "fine" not in message
+
+
+def test_a_wrong_family_is_told_the_right_ones(refusal):
+    message = refusal([{"name": "m", "endpoint": "local", "family": "oracle"}])
+    assert all(family in message for family in FAMILIES)
+
+
+def test_a_model_listed_twice_is_refused(refusal):
+    twice = [{"name": "m", "endpoint": "local"}, {"name": "m", "endpoint": "vllm"}]
+    assert "'m' is listed twice" in refusal(twice)
+
+
+def test_a_paper_of_unlisted_models_is_refused(refusal):
+    message = refusal([{"name": "m", "endpoint": "local"}], ["m", "z", "y"])
+    assert "y, z" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "just words",
+        "[1, 2]",
+        "endpoints: {local: {}",
+        "endpoints: {}\nmodels: []",
+        "models: []\npaper: []",
+        "endpoints: []\nmodels: []\npaper: []",
+        "endpoints: {local: null}\nmodels: []\npaper: []",
+        "endpoints: {}\nmodels: null\npaper: []",
+        "endpoints: {}\nmodels: []\npaper: null",
+        "endpoints: {}\nmodels: 3\npaper: []",
+    ],
+)
+def test_a_file_of_another_shape_is_refused(refusal, text):
+    assert "not a registry of models" in refusal(text=text)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "models.yml").write_bytes(b"\xff\xfe\x00models")
+    with pytest.raises(UserError, match="not a registry of models"):
+        load_registry(tmp_path / "models.yml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.yml"):
+        load_registry(tmp_path / "nowhere.yml")
+
+
+# What data/models.yml says.
+
+
+def test_every_entry_of_the_file_is_a_model():
+    entries = yaml.safe_load(paths.MODELS.read_text(encoding="utf-8"))["models"]
+    assert [entry["name"] for entry in entries] == list(REGISTERED.models)
+    assert len(REGISTERED.models) >= 25
+
+
+@each_registered
+def test_a_registered_model_is_whole(model):
+    assert model.developer != "unknown"
+    assert model.is_local == (model.endpoint.kind == LOCAL) == (model.family != "language model")
+    assert model.is_local or model.endpoint.base_url.startswith("http")
+    assert model.endpoint.key_variable is None or model.endpoint.key_variable.endswith("_API_KEY")
+    assert (model.price is not None) == (model.endpoint.key_variable is not None), "what costs has a price"
+
+
+PAID = [model for model in REGISTERED.models.values() if model.price]
+
+
+@pytest.mark.parametrize("model", PAID, ids=lambda model: model.name)
+def test_a_price_is_plausible_and_dated(model):
+    assert model.size_tier in ("small", "middle", "large")
+    assert 0 < model.price.cached <= model.price.input < model.price.output
+    assert datetime.strptime(model.price.date, "%Y-%m")
+
+
+@each_registered
+def test_a_registered_models_parameters_are_of_the_protocol(model):
+    known = {"max_tokens", "max_completion_tokens", "seed", "temperature", "reasoning_effort", "extra_body"}
+    assert set(model.parameters) <= known
+
+
+def test_local_entries_are_what_the_server_serves():
+    served = {name: model.family for name, model in catalogue.local_models().items()}
+    listed = {name: model.family for name, model in REGISTERED.models.items() if model.is_local}
+    assert listed == served
+    assert all(model.served_as == name for name, model in REGISTERED.models.items() if model.is_local)
+
+
+def test_families_tell_themselves_by_their_names():
+    for name, model in REGISTERED.models.items():
+        expected = {"agent": "reference agent", "learner": "text learner"}
+        assert model.family == expected.get(name.split("-")[0], "language model")
+
+
+def test_the_paper_has_the_published_models_and_all_local_ones():
+    published = set(pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv")["model"])
+    local = {name for name, model in REGISTERED.models.items() if model.is_local}
+    assert len(published) == 9
+    assert set(REGISTERED.paper) == published | local
+    assert max(Counter(REGISTERED.paper).values()) == 1
+
+
+def test_published_size_tiers_and_developers_agree_with_the_registry():
+    published = pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv")
+    for row in published.itertuples():
+        model = REGISTERED.models[row.model]
+        assert (model.developer, model.size_tier) == (row.developer, row.size_tier)
+
+
+def test_no_key_is_in_the_registry():
+    text = paths.MODELS.read_text(encoding="utf-8")
+    assert not re.search(r"\bsk-\w{8}|\bAIza\w{8}", text)
+    assert "Bearer" not in text
