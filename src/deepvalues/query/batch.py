@@ -80,7 +80,7 @@ class State:
             for entry in content["parts"]:
                 requests = {key: (item, repeat) for key, (item, repeat) in entry["requests"].items()}
                 state.parts.append(Part(entry["file"], requests, entry["batch"]))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
