@@ -241,6 +241,28 @@ def test_the_recogniser_knows_every_wording_of_the_bank(bank, recogniser):
         assert found == {"value": "justice", "pole": "humor.serious"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "An agent that {value} and that juggles.",
+        "An agent that juggles and that {pole}.",
+        "An agent that {value}.",
+        "An agent that {value} and that {value}.",
+        "An agent that {value} and that {pole} and that {pole}.",
+        "A robot that {value} and that {pole}.",
+        "",
+    ],
+)
+def test_an_option_in_other_words_is_an_error(bank, recogniser, text):
+    nouns = bank.domains["legal"].nouns
+    value, pole = (
+        trait.wordings["test"][0].fill(nouns)
+        for trait in (bank.values["justice"], bank.poles["humor.serious"])
+    )
+    with pytest.raises(ValueError, match="not a value and a pole in wordings of the bank"):
+        recogniser.option(text.format(value=value, pole=pole))
+
+
 def test_evidence_compares_the_traits_of_the_test_with_those_of_the_examples(
     items_standard, tasks, recogniser
 ):

@@ -4,6 +4,7 @@ import pytest
 
 from deepvalues import asking, catalogue, paths
 from deepvalues.errors import UserError
+from deepvalues.query.engine import Settings
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Endpoint, Model
 from deepvalues.query.study import record_path
@@ -87,7 +88,7 @@ def test_answers_that_nobody_asks_for_are_counted_and_kept(answered, items, mode
 
 def test_the_record_is_the_same_at_any_pace(answered, ask, items, tmp_path):
     folder, _ = answered
-    ask(NAMES, items.sample(frac=1, random_state=1), concurrency=1)
+    ask(NAMES, items.sample(frac=1, random_state=1), settings=Settings(concurrency=1))
     for name in NAMES:
         assert lines(tmp_path, name) == lines(folder, name)
 
@@ -143,7 +144,7 @@ def test_an_unknown_status_is_told_the_known_ones(ask, items, no_server, status)
 @pytest.mark.parametrize("concurrency", [0, -3])
 def test_no_concurrency_is_refused_and_not_taken_for_done(ask, items, no_server, concurrency):
     with pytest.raises(UserError, match=f"concurrency must be at least 1, not {concurrency}"):
-        ask(["agent-first"], items, concurrency=concurrency)
+        ask(["agent-first"], items, settings=Settings(concurrency=concurrency))
 
 
 def test_an_unknown_study_is_told_the_known_ones(items, models, tmp_path):
@@ -219,7 +220,7 @@ def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
 def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no_server):
     folder, _ = answered
     frame = asking.answers("dvb", models, items, folder)
-    assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply"]
+    assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
     assert list(frame["model"].unique()) == list(NAMES)
     for _, of_model in frame.groupby("model"):
         assert list(of_model["item"]) == list(items["id"])
@@ -239,7 +240,7 @@ def test_what_was_not_asked_has_failed(items, models, tmp_path, no_server):
     frame = asking.answers("dvb", models, items, tmp_path)
     assert len(frame) == 3 * 45
     assert set(frame["status"]) == {"failed"}
-    assert frame["reply"].isna().all()
+    assert frame[["reply", "error"]].isna().all(axis=None)
 
 
 def test_models_share_conversations_and_have_records_of_their_own(items, models, tmp_path):

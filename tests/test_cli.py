@@ -1,5 +1,6 @@
 """The command line: examples in every help, one line for a mistake, and exit statuses for scripts."""
 
+import math
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ import pytest
 from deepvalues import __version__, asking, catalogue, cli, paths
 from deepvalues.errors import UserError
 
-COMMANDS = ("query", "serve", "models", "check", "design", "notebook", "variables", "render")
+COMMANDS = ("query", "batch", "serve", "models", "check", "design", "notebook", "variables", "render")
 
 
 @pytest.fixture
@@ -82,7 +83,19 @@ def test_the_example_of_query_works(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", ["--study", "--set", "--model", "--base-url", "--record", "--concurrency", "--retry"]
+    "option",
+    [
+        "--study",
+        "--set",
+        "--model",
+        "--base-url",
+        "--record",
+        "--concurrency",
+        "--max-cost",
+        "--dry-run",
+        "--retry",
+        "--yes",
+    ],
 )
 def test_query_has_the_options_that_scripts_rely_on(run, option):
     assert option in run("query", "--help")[1]
@@ -108,16 +121,14 @@ def test_a_wrong_command_line_is_told_its_usage(run, arguments):
 def test_query_asks_and_then_replays(run, tmp_path):
     status, out, err = run(*query(tmp_path, model="agent-value"), "--model", "agent-first")
     assert (status, err) == (0, "")
-    header, *rows = [line.split() for line in out.splitlines()]
-    assert header == ["model", "family", "items", "replayed", "asked", "failed", "orphans"]
-    assert [(row[0], row[-5:]) for row in rows] == [
-        ("agent-value", ["45", "0", "45", "0", "0"]),
-        ("agent-first", ["45", "0", "45", "0", "0"]),
+    assert out.splitlines() == [
+        "agent-value: 45 asked, 0 replayed, 0 failed",
+        "agent-first: 45 asked, 0 replayed, 0 failed",
     ]
     assert (tmp_path / "dvb" / "agent-first.jsonl").exists()
     status, out, _ = run(*query(tmp_path), "--concurrency", 1)
     assert status == 0
-    assert out.splitlines()[1].split()[-5:] == ["45", "45", "0", "0", "0"]
+    assert out == "agent-first: 0 asked, 45 replayed, 0 failed\n"
 
 
 def test_query_leaves_the_papers_record_alone(run, tmp_path):
@@ -132,7 +143,7 @@ def test_query_retries_statuses(run, tmp_path):
         *query(tmp_path, "--retry", "refused", "--retry", "truncated", model="agent-declining")
     )
     assert status == 0
-    assert int(out.splitlines()[1].split()[-3]) > 0
+    assert int(re.fullmatch(r"agent-declining: (\d+) asked, 45 replayed, 0 failed\n", out)[1]) > 0
 
 
 def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
@@ -142,15 +153,36 @@ def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
     with catalogue.serving(catalogue.create_app(served)) as url:
         status, out, _ = run(*query(tmp_path, "--base-url", url, model="org/new"))
     assert status == 0
-    assert out.splitlines()[1].split()[0] == "org/new"
+    assert out == "org/new: 45 asked, 0 replayed, 0 failed\n"
     assert (tmp_path / "dvb" / "org__new.jsonl").exists()
 
 
 def test_failed_requests_show_in_the_exit_status(run, tmp_path, monkeypatch):
     for failed, expected in ([0, 0], 0), ([0, 1], 1):
-        table = pd.DataFrame({"model": ["m", "n"], "failed": failed})
+        rows = [
+            asking.Asked(name, "family", 45, 0, 45 - number, number, 0, math.nan, math.nan, math.nan)
+            for name, number in zip("mn", failed, strict=True)
+        ]
+        table = pd.DataFrame(rows)
         monkeypatch.setattr(asking, "query", lambda *_args, table=table, **_named: table)
-        assert run(*query(tmp_path))[0] == expected
+        status, out, _ = run(*query(tmp_path))
+        assert status == expected
+        assert f"n: {45 - failed[1]} asked, 0 replayed, {failed[1]} failed" in out
+
+
+def test_the_outcome_names_what_was_kept_spent_and_saved():
+    row = asking.Asked("m", "family", 9, 4, 3, 2, 1, 1.5, 0.25, 0.125)
+    assert cli._outcome(row) == (
+        "m: 3 asked, 4 replayed, 2 failed, 1 answers to other prompts kept; "
+        "spent $1.50, saved $0.25 by the record and $0.12 by prefix caching"
+    )
+
+
+def test_a_dry_run_shows_the_plan_and_asks_nothing(run, tmp_path):
+    status, out, err = run(*query(tmp_path, "--dry-run"))
+    assert (status, err) == (0, "")
+    assert out.startswith("agent-first: 45 requests to send\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 # Mistakes.
@@ -244,16 +276,20 @@ def test_an_interrupt_is_told_and_has_its_own_status(run, monkeypatch):
 def test_models_lists_all_and_says_which_are_ready(run, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("GEMINI_API_KEY", "sk-secret-value")
-    status, out, err = run("models")
+    status, out, err = run("models", "--set", "smoke")
     assert (status, err) == (0, "")
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    about, header, *listed = out.splitlines()
+    assert "US dollars for what the smoke set of dvb still lacks" in about
+    assert header.split() == ["model", "family", "endpoint", "developer", "size", "cost", "ready"]
+    rows = {line.split()[0]: line for line in listed}
     assert list(rows) == list(catalogue.registry().models)
     for name, model in catalogue.registry().models.items():
         assert model.family in rows[name]
         assert model.endpoint.kind in rows[name]
-    assert rows["agent-value"].endswith("ready")
-    assert rows["gemini-2.0-flash"].endswith("ready")
-    assert rows["gpt-4o-2024-08-06"].endswith("needs OPENAI_API_KEY")
+    assert rows["agent-value"].endswith(" - yes")
+    assert rows["gemini-2.0-flash"].endswith(" yes")
+    assert rows["gpt-4o-2024-08-06"].endswith(" set OPENAI_API_KEY")
+    assert re.search(r" \d+\.\d\d set OPENAI_API_KEY$", rows["gpt-4o-2024-08-06"]), "what the set costs"
     assert "sk-secret-value" not in out
 
 
@@ -267,7 +303,7 @@ def call(*arguments, **named):
 
 def test_python_m_deepvalues_works_from_any_folder(tmp_path):
     environment = {name: setting for name, setting in os.environ.items() if name != "DEEPVALUES_ROOT"}
-    done = call("models", cwd=tmp_path, env=environment)
+    done = call("models", "--set", "smoke", cwd=tmp_path, env=environment)
     assert done.returncode == 0
     assert "agent-value" in done.stdout
     assert done.stderr == ""

@@ -157,6 +157,19 @@ def test_turns_quote_earlier_replies():
     ]
 
 
+@pytest.mark.parametrize(
+    ("turns", "told"),
+    [
+        (("One", "{{reply 0}}"), "turn 2 quotes reply 0"),
+        (("One", "Why {{reply 1}} and {{reply 2}}?"), "turn 2 quotes reply 2"),
+        (("One", "Two", "{{reply 3}}"), "turn 3 quotes reply 3"),
+    ],
+)
+def test_only_earlier_replies_can_be_quoted(turns, told):
+    with pytest.raises(ValueError, match=f"^item-7: {told}, which is not an earlier one$"):
+        Conversation("item-7", turns)
+
+
 @given(
     st.lists(TEXTS | st.sampled_from([r"\1", r"\g<0>", "{{reply 1}}", "{{reply 2}}"]), min_size=2, max_size=2)
 )

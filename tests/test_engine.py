@@ -14,11 +14,11 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from deepvalues.asking import _stop_if_stopped
 from deepvalues.errors import UserError
 from deepvalues.local.server import serving
-from deepvalues.query import engine
+from deepvalues.query import engine, processes
 from deepvalues.query.conversation import Conversation
-from deepvalues.query import processes
 from deepvalues.query.engine import Ask, Job, Settings, Summary, recorded
 from deepvalues.query.processes import run_async
 from deepvalues.query.reading import Reading
@@ -56,11 +56,10 @@ def ask_missing(ask, conversations, record, *, base_url, concurrency=32, again=f
                 jobs.append(Job(conversation, repeat, known))
     if not jobs:
         return Summary()
-    ask.model.require_key()
+    ask.model.require_key(len(jobs))
     settings = replace(SETTINGS, concurrency=concurrency)
     summary = processes.run(ask, base_url, settings, jobs, record, lambda _: None)
-    if summary.stopped:
-        raise UserError(f"stopped, because {summary.stopped}. {summary.last_error}. {summary.asked} answers")
+    _stop_if_stopped(ask.model, summary)
     return summary
 
 
@@ -226,7 +225,7 @@ def test_what_was_received_is_kept_and_what_varies_goes_to_the_log(serve, record
     (entry,) = logged(record)
     assert entry.pop("seconds") >= 0
     assert entry.pop("date")
-    assert entry == {"key": key, "item": "i", "fingerprint": "fp_1", "cached_tokens": 8}
+    assert entry == {"key": key, "item": "i", "repeat": 0, "fingerprint": "fp_1", "cached_tokens": 8}
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "Größe 😀 \u2028", "half \ud83d"])
@@ -236,7 +235,16 @@ def test_any_text_is_recorded_as_it_came(serve, record, text):
     assert texts(record) == {"00": text}
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens_details": None}, {"prompt_tokens_details": [1]}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens_details": None},
+        {"prompt_tokens_details": [1]},
+        {"prompt_tokens_details": {"cached_tokens": "many"}},
+    ],
+)
 def test_an_endpoint_may_count_no_tokens(serve, record, usage):
     stub = serve(lambda *_: completion("yes", usage=usage))
     assert run(stub, single(1), record).asked == 1
@@ -347,6 +355,8 @@ FAILURES = {
     "parts for text": lambda *_: completion([{"type": "text", "text": "Option A"}]),
     "number for text": lambda *_: completion(7),
     "number for usage": lambda *_: completion("Option A", usage=7),
+    "list for tokens": lambda *_: completion("Option A", usage={"prompt_tokens": [1]}),
+    "text for tokens": lambda *_: completion("Option A", usage={"completion_tokens": "many"}),
 }
 each_failure = pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 
@@ -491,6 +501,117 @@ def test_a_record_in_use_stops_before_anything_is_asked(serve, record):
     assert stub.bodies == []
 
 
+def test_a_retry_is_not_sent_after_a_stop(serve, record, monkeypatch):
+    change_settings(monkeypatch, max_retries=5)
+    again = {"retry-after-ms": "100"}
+    refusing = asyncio.Event()
+
+    async def rule(body, number):
+        if body["messages"][-1]["content"] == "00":
+            await asyncio.wait_for(refusing.wait(), PATIENCE)
+            return error(401, "no such luck")
+        refusing.set()
+        return error(500, headers=again)
+
+    stub = serve(rule)
+    with pytest.raises(UserError, match=r"refuses this model or key.*no such luck"):
+        run(stub, single(2), record, concurrency=2)
+    assert sorted(stub.asked) == ["00", "01"]
+    assert {entry["item"]: entry["error"] for entry in logged(record)} == {
+        "00": "AuthenticationError",
+        "01": "CancelledError",
+    }
+
+
+def test_a_turn_is_not_asked_after_a_stop(serve, record):
+    refused = asyncio.Event()
+
+    async def rule(body, number):
+        if body["messages"][-1]["content"] == "00":
+            await asyncio.wait_for(both.wait(), PATIENCE)
+            refused.set()
+            return error(401)
+        await asyncio.wait_for(both.wait(), PATIENCE)
+        await asyncio.wait_for(refused.wait(), PATIENCE)
+        # The refusal has come back before this reply does.
+        await asyncio.sleep(0.2)
+        return fruit(body)
+
+    both = asyncio.Barrier(2)
+    stub = serve(rule)
+    with pytest.raises(UserError, match="1 answers were saved"):
+        run(stub, [*single(1), Conversation("i", TURNS)], record, concurrency=2)
+    assert sorted(stub.asked) == ["00", "Name a fruit."]
+    assert texts(record) == {"i": "pear"}
+    assert [entry["error"] for entry in logged(record) if "error" in entry] == ["AuthenticationError"]
+
+
+def test_what_does_not_come_back_after_a_stop_is_cancelled_and_logged(serve, record, monkeypatch):
+    monkeypatch.setattr(engine, "GRACE_SECONDS", 0.1)
+    both = asyncio.Barrier(3)
+
+    async def rule(body, number):
+        await asyncio.wait_for(both.wait(), PATIENCE)
+        if body["messages"][-1]["content"] == "00":
+            return error(401, "no such luck")
+        await asyncio.sleep(3)
+        return echo(body, number)
+
+    with pytest.raises(UserError, match=r"The last error was: AuthenticationError: .*no such luck"):
+        run(serve(rule), single(3), record, concurrency=3)
+    errors = {entry["item"]: entry["error"] for entry in logged(record)}
+    assert errors == {"00": "AuthenticationError", "01": "CancelledError", "02": "CancelledError"}
+
+
+def test_a_reply_that_never_ends_is_a_failure_that_says_so(serve, record, monkeypatch):
+    change_settings(monkeypatch, timeout=0.2)
+
+    async def rule(body, number):
+        await asyncio.sleep(1)
+        return echo(body, number)
+
+    summary = run(serve(rule), single(1), record)
+    assert summary.last_error.startswith("APITimeoutError: ")
+    assert "no whole reply within 0.2 s" in summary.last_error
+
+
+@pytest.mark.parametrize(("rule", "saved"), [(echo, 1), (lambda *_: error(500), 0)], ids=["reply", "failure"])
+def test_a_log_that_cannot_be_written_stops_the_run(serve, record, rule, saved):
+    record.path.parent.mkdir()
+    record.log_path.symlink_to("/dev/full")
+    stub = serve(rule)
+    message = rf"the record can't be written \(No space left on device\).* {saved} answers were saved"
+    with pytest.raises(UserError, match=message):
+        run(stub, single(9), record, concurrency=1)
+    assert len(stub.bodies) == 1
+    assert len(Record(record.path).answers) == saved
+
+
+def test_a_worker_that_breaks_down_stops_the_others(serve, record):
+    stub = serve(echo)
+    jobs = [Job(conversation, 0, {}) for conversation in single(200)]
+
+    reports = []
+
+    def report(answers):
+        reports.append(answers)
+        if len(reports) == 1:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        processes.run(ASK, stub.url, replace(SETTINGS, concurrency=2), jobs, record, report)
+    assert len(stub.bodies) <= 4
+    assert len(Record(record.path).answers) == len(logged(record)) >= 1, "what was received is kept"
+
+
+def test_the_first_process_that_stops_says_why():
+    whole = Summary()
+    whole.add(Summary(asked=1, failed=1, last_error="a hiccup"))
+    whole.add(Summary(asked=2, failed=1, last_error="no such luck", stopped="the endpoint refuses"))
+    whole.add(Summary(asked=4, failed=1, last_error="another hiccup", stopped=processes.INTERRUPTED))
+    assert whole == Summary(7, 3, "no such luck", "the endpoint refuses")
+
+
 # Order and pace.
 
 
@@ -565,12 +686,12 @@ def test_conversations_without_a_prefix_do_not_wait_for_each_other(serve, record
 def test_a_closed_queue_gives_out_nothing_more():
     async def work():
         queue = engine._Queue()
-        queue.fill([(conversation, 0) for conversation in [*single(2, "a"), *single(2, "b")]])
+        queue.fill([Job(conversation, 0, {}) for conversation in [*single(2, "a"), *single(2, "b")]])
         first, second = await queue.take(), await queue.take()
-        await queue.close()
+        queue.close()
         taken = []
-        for conversation, _ in (first, second):
-            await queue.done(conversation)
+        for _, prefix in (first, second):
+            queue.done(prefix)
             taken.append(await asyncio.wait_for(queue.take(), PATIENCE))
         return taken
 
@@ -657,6 +778,14 @@ def questions(record):
     return Questions(ReadsByFirstWord(), single(5), MODEL, record)
 
 
+def ask_again(record, stub, *statuses):
+    """Ask what is missing, and what was read with one of the statuses."""
+    asked = questions(record)
+    jobs = asked.jobs(frozenset(statuses))
+    settings = replace(SETTINGS, concurrency=4)
+    return processes.run(asked.ask, stub.url, settings, jobs, record, lambda _: None) if jobs else Summary()
+
+
 def by_status(body, number):
     return f"{REPLIES[body['messages'][-1]['content']]} {number}"
 
@@ -672,11 +801,10 @@ def by_status(body, number):
     ],
 )
 def test_chosen_statuses_are_asked_again(serve, record, statuses, items):
-    first = serve(by_status)
-    questions(record).ask_missing(first.url, 4)
+    ask_again(record, serve(by_status))
     before = texts(record)
     stub = serve(lambda body, n: "answered now")
-    summary = questions(Record(record.path)).ask_missing(stub.url, 4, frozenset(statuses))
+    summary = ask_again(Record(record.path), stub, *statuses)
     assert summary == Summary(asked=len(items))
     assert sorted(stub.asked) == items
     assert texts(record) == {**before, **dict.fromkeys(items, "answered now")}
@@ -689,9 +817,9 @@ def test_chosen_statuses_are_asked_again(serve, record, statuses, items):
 
 
 def test_an_answer_stays_when_asking_for_a_better_one_fails(serve, record):
-    questions(record).ask_missing(serve(by_status).url, 4)
+    ask_again(record, serve(by_status))
     before = record.path.read_bytes()
-    summary = questions(record).ask_missing(serve(lambda *_: error(500)).url, 4, frozenset(["refused"]))
+    summary = ask_again(record, serve(lambda *_: error(500)), "refused")
     assert summary.failed == 2
     assert record.path.read_bytes() == before
 
@@ -713,7 +841,7 @@ def test_a_turn_without_an_answer_has_failed(serve, record):
     run(stub, talk, record)
     asked = Questions(ReadsByFirstWord(), talk, MODEL, record)
     frame = asked.answers()
-    assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply"]
+    assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
     assert list(frame["status"]) == ["answered", "refused", "failed"] * 2
     assert list(frame["repeat"]) == [0, 0, 0, 1, 1, 1]
     assert list(frame["turn"]) == [0, 1, 2] * 2
@@ -726,6 +854,8 @@ def test_a_turn_without_an_answer_has_failed(serve, record):
         ]
         * 2
     )
+    errors = frame["error"].astype(object).where(frame["error"].notna(), None)
+    assert list(errors) == [None, None, "InternalServerError"] * 2
     assert asked.missing() == 2
 
 
@@ -782,7 +912,13 @@ def echoing(status):
     return lambda key: lambda *_: error(status, f"you sent 'Authorization: Bearer {key}'", code=key)
 
 
+def cut_in_the_key(key):
+    """Bodies that are no completions; in one of two a cut anywhere leaves half a key or more."""
+    return lambda _, number: {"echo": "x" * (len(key) // 2 * number) + key * 40}
+
+
 LEAKS = {
+    "a body that repeats the key": cut_in_the_key,
     **{name: lambda _, rule=rule: rule for name, rule in FAILURES.items()},
     **{f"{status} that repeats the key": echoing(status) for status in (400, 401, 403, 404, 429, 500, 501)},
     "success": lambda _: echo,
@@ -803,17 +939,25 @@ def test_the_key_is_written_and_shown_nowhere(serve, tmp_path, record, monkeypat
     shown.extend([*capfd.readouterr(), caplog.text])
     shown.extend(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file())
     assert logged(record), "something was written"
-    assert not [text for text in shown if KEY in text]
+    assert not [text for text in shown if KEY in text or KEY[: len(KEY) // 2] in text], "not even half"
 
 
 def test_a_missing_key_is_named_and_nothing_is_asked(serve, record, monkeypatch):
     stub = serve(echo)
+    needing = Model("m", Endpoint("openai", None, "MARKED_KEY"), "served")
     for unset in (lambda: monkeypatch.delenv("MARKED_KEY"), lambda: monkeypatch.setenv("MARKED_KEY", "")):
         unset()
         with pytest.raises(UserError, match=r"^m: no API key: .* MARKED_KEY \(3 answers are missing\)"):
-            run(stub, single(3), record)
+            run(stub, single(3), record, ask=Ask(needing, ASK.parameters, 1))
     assert stub.bodies == []
     assert not record.path.exists()
+
+
+def test_an_endpoint_of_ones_own_may_want_no_key(serve, record, monkeypatch):
+    monkeypatch.delenv("MARKED_KEY")
+    stub = serve(echo)
+    assert run(stub, single(1), record) == Summary(asked=1)
+    assert stub.headers[0]["authorization"] == "Bearer none"
 
 
 @pytest.mark.parametrize("wrong", [f"{KEY}\r", f"{KEY}\n", f"{KEY}€", f"{KEY}\x00"[:-1] + "\x7f"])

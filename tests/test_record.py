@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,9 @@ def path(tmp_path):
 def write(path, *answers):
     """Write answers in one run; returns the bytes of the record."""
     record = Record(path)
-    with record.writing():
+    with record.writing() as journal:
         for each in answers:
-            record.append(each)
+            journal.append(each)
     return path.read_bytes() if path.exists() else b""
 
 
@@ -133,19 +132,21 @@ def test_the_form_of_a_line_is_fixed():
 
 def test_answers_are_in_the_file_as_soon_as_they_are_appended(path):
     record = Record(path)
-    with record.writing():
+    with record.writing() as journal:
+        appended = set()
         for number in (2, 1):
-            record.append(answer(number))
-            assert Record(path).answers.keys() == record.answers.keys(), "readable by others at once"
+            journal.append(answer(number))
+            appended.add(answer(number).key)
+            assert Record(path).answers.keys() == appended, "readable by others at once"
         assert [json.loads(line)["item"] for line in path.read_bytes().splitlines()] == ["c002", "c001"]
     assert [json.loads(line)["item"] for line in path.read_bytes().splitlines()] == ["c001", "c002"]
 
 
 def test_a_run_that_crashes_keeps_what_it_received(path):
     record = Record(path)
-    with pytest.raises(RuntimeError, match="crash"), record.writing():
-        record.append(answer(2))
-        record.append(answer(1))
+    with pytest.raises(RuntimeError, match="crash"), record.writing() as journal:
+        journal.append(answer(2))
+        journal.append(answer(1))
         raise RuntimeError("crash")
     assert list(Record(path).answers.values()) == [answer(1), answer(2)]
     write(path, answer(3))
@@ -157,9 +158,9 @@ import os, signal, sys
 from pathlib import Path
 from deepvalues.query.record import Record, read_line
 record = Record(Path(sys.argv[1]))
-with record.writing():
+with record.writing() as journal:
     for line in sys.stdin.buffer:
-        record.append(read_line(line[:-1], "stdin"))
+        journal.append(read_line(line[:-1], "stdin"))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -171,7 +172,7 @@ def test_a_killed_writer_leaves_every_line_that_it_appended(path):
     assert killed.returncode == -9
     assert path.read_bytes() == lines
     assert write(path, answer(0)) == answer(0).line() + answer(1).line() + new.line()
-    assert logged(Record(path)) == [{"key": old.key, "replaced": old.__dict__}], "not even the replaced"
+    assert logged(Record(path)) == [{"key": old.key, "replaced": old._asdict()}], "not even the replaced"
 
 
 @given(st.integers(1, 400))
@@ -186,8 +187,8 @@ def test_a_half_written_last_line_is_dropped_and_overwritten(cut):
         assert list(record.answers.values()) == [answer(1)]
         assert record.notices == (["m.jsonl: dropped a half-written last line (line 2)"] if half else [])
         assert path.read_bytes() == whole + half, "reading changes nothing"
-        with record.writing():
-            record.append(answer(3))
+        with record.writing() as journal:
+            journal.append(answer(3))
             assert path.read_bytes() == whole + answer(3).line()
         assert len(record.notices) <= 1, "one notice for one line"
         assert Record(path).notices == []
@@ -273,9 +274,60 @@ def test_a_newer_answer_replaces_the_old_one_which_goes_to_the_log(path):
     write(path, old, answer(2))
     assert write(path, new) == new.line() + answer(2).line()
     entries = logged(Record(path))
-    assert entries == [{"key": old.key, "replaced": old.__dict__}]
+    assert entries == [{"key": old.key, "replaced": old._asdict()}]
     # The line that was replaced can be had back whole.
     assert Answer(**entries[0]["replaced"]) == old
+
+
+def test_an_old_answer_stays_in_the_record_until_the_log_has_it(path):
+    old, new = answer(1, "old"), answer(1, "new")
+    write(path, old)
+    record = Record(path)
+    record.log_path.unlink()
+    record.log_path.symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"m\.log\.jsonl: can't write the log: No space left"):
+        write(path, new)
+    assert path.read_bytes() == old.line() + new.line()
+    record.log_path.unlink()
+    assert write(path) == new.line()
+    assert logged(record) == [{"key": old.key, "replaced": old._asdict()}]
+
+
+def test_a_part_that_a_killed_worker_left_is_taken_in(path):
+    old, new = answer(1, "old"), answer(1, "new")
+    write(path, old, answer(2))
+    part = Record(path).part(0)
+    part.write_bytes(new.line() + answer(3).line() + b'{"v":1,"key')
+    record = Record(path)
+    assert list(record.answers.values()) == [new, answer(2), answer(3)]
+    assert record.notices == ["m.part0: dropped a half-written last line (line 3)"]
+    assert write(path) == new.line() + answer(2).line() + answer(3).line()
+    assert not part.exists()
+    assert logged(record) == [{"key": old.key, "replaced": old._asdict()}]
+
+
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from deepvalues.query.record import Record, read_line
+record = Record(Path(sys.argv[1]))
+lines = sys.stdin.buffer.read().splitlines()
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(lines[0]) + 30, resource.RLIM_INFINITY))
+with record.writing() as journal:
+    journal.append(read_line(lines[0], ""))
+    try:
+        journal.append(read_line(lines[1], ""))
+    except OSError as error:
+        print(error.strerror, record.path.read_bytes() == lines[0] + b"\\n")
+"""
+
+
+def test_a_line_for_which_there_is_no_room_is_taken_back(path):
+    lines = answer(1).line() + answer(2).line()
+    done = subprocess.run([sys.executable, "-c", NO_ROOM, path], input=lines, capture_output=True, check=True)
+    assert done.stdout == b"No space left on device True\n"
+    assert path.read_bytes() == answer(1).line()
+    assert Record(path).notices == []
 
 
 def test_the_last_of_two_lines_with_one_key_counts(path):
@@ -289,8 +341,8 @@ def test_the_last_of_two_lines_with_one_key_counts(path):
 def test_the_log_is_appended_to_and_is_not_the_record(path):
     for run in (1, 2):
         record = Record(path)
-        with record.writing():
-            record.log({"run": run, "text": "Größe \ud83d\n"})
+        with record.writing() as journal:
+            journal.log({"run": run, "text": "Größe \ud83d\n"})
     assert [entry["run"] for entry in logged(record)] == [1, 2]
     assert record.log_path.name == "m.log.jsonl"
     assert not path.exists(), "attempts without an answer make no record"
@@ -311,15 +363,15 @@ def test_nothing_temporary_stays_behind(path):
 
 def test_a_second_writer_is_refused_at_once(path):
     first, second = Record(path), Record(path)
-    with first.writing():
-        first.append(answer(1))
+    with first.writing() as journal:
+        journal.append(answer(1))
         with pytest.raises(UserError, match=r"m\.jsonl: another run is writing"), second.writing():
             pytest.fail("two writers at once")
-        first.append(answer(2))
+        journal.append(answer(2))
     assert len(Record(path).answers) == 2
-    with second.writing():
+    with second.writing() as journal:
         assert len(second.answers) == 2, "what the other run received is known to the next"
-        second.append(answer(3))
+        journal.append(answer(3))
     assert len(Record(path).answers) == 3
 
 
@@ -344,9 +396,9 @@ def test_a_second_process_is_refused_at_once(path):
 
 def test_other_models_records_are_written_at_the_same_time(path):
     first, other = Record(path), Record(path.with_name("n.jsonl"))
-    with first.writing(), other.writing():
-        first.append(answer(1))
-        other.append(answer(2))
+    with first.writing() as journal, other.writing() as others:
+        journal.append(answer(1))
+        others.append(answer(2))
     assert list(Record(first.path).answers.values()) == [answer(1)]
     assert list(Record(other.path).answers.values()) == [answer(2)]
 
@@ -399,6 +451,6 @@ def test_no_models_name_leads_out_of_the_folder(tmp_path, name):
 
 def test_place_orders_by_item_repeat_and_turn():
     first = answer(1, item="b", repeat=0, turn=1)
-    later = [replace(first, turn=2), replace(first, repeat=1, turn=0), replace(first, item="c", turn=0)]
+    later = [first._replace(turn=2), first._replace(repeat=1, turn=0), first._replace(item="c", turn=0)]
     places = [each.place for each in (first, *later)]
     assert places == sorted(places)

@@ -10,7 +10,7 @@ import yaml
 
 from deepvalues import catalogue, paths
 from deepvalues.errors import UserError
-from deepvalues.query.registry import FAMILIES, LOCAL, Endpoint, Model, Price, load_registry
+from deepvalues.query.registry import FAMILIES, LOCAL, NO_KEY, Endpoint, Model, Price, load_registry
 
 ENDPOINTS = {
     "local": {},
@@ -109,6 +109,17 @@ def test_a_key_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("SOME_KEY", "sk-1")
     assert needing.key == "sk-1"
     assert "sk-1" not in repr(needing)
+
+
+def test_a_key_that_is_needed_is_asked_for_by_its_name(monkeypatch):
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    needing = Model("m", Endpoint("openai", None, "SOME_KEY"), "m")
+    with pytest.raises(UserError, match=r"^m: no API key: set the environment variable SOME_KEY$"):
+        needing.require_key()
+    own = Model("m", Endpoint("custom", None, "SOME_KEY"), "m")
+    assert own.require_key() == NO_KEY, "an endpoint of one's own may want none"
+    monkeypatch.setenv("SOME_KEY", "sk-1")
+    assert needing.require_key() == own.require_key() == "sk-1"
 
 
 def test_unknown_model_is_told_the_known_ones(load):

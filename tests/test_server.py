@@ -446,3 +446,10 @@ def test_a_prompt_of_another_kind_is_a_bad_request(earnest, name, prompt):
     client, _ = earnest
     with pytest.raises(openai.BadRequestError, match="pair of options"):
         client.chat.completions.create(model=name, messages=[{"role": "user", "content": prompt}])
+
+
+def test_an_agent_that_does_not_know_the_wordings_tells_it_as_a_bad_request(earnest):
+    client, _ = earnest
+    prompt = "Option A: An agent that juggles.\nOption B: An agent that sings."
+    with pytest.raises(openai.BadRequestError, match="not a value and a pole in wordings of the bank"):
+        client.chat.completions.create(model="agent-value", messages=[{"role": "user", "content": prompt}])

@@ -123,7 +123,7 @@ def _known(retry: frozenset[str]) -> frozenset[str]:
 
 
 def _confirm(asked: Questions, jobs: Sequence[Job], yes: bool) -> None:
-    asked.model.require_key()
+    asked.model.require_key(len(jobs))
     if asked.model.price is None or yes:
         return
     print("\n".join(asked.plan(jobs).lines()), flush=True)

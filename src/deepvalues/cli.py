@@ -30,10 +30,6 @@ def _query(arguments: argparse.Namespace) -> int:
     models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
     items = catalogue.study(arguments.study).items(arguments.set)
     retry = frozenset(arguments.retry)
-    if arguments.dry_run:
-        for plan in asking.plans(arguments.study, models, items, arguments.record, retry):
-            print("\n".join(plan.lines()))
-        return 0
     settings = Settings(
         concurrency=arguments.concurrency,
         timeout=arguments.timeout,
@@ -41,6 +37,10 @@ def _query(arguments: argparse.Namespace) -> int:
         tokens_per_minute=arguments.tpm,
         max_cost=arguments.max_cost,
     )
+    if arguments.dry_run:
+        for plan in asking.plans(arguments.study, models, items, arguments.record, retry):
+            print("\n".join(plan.lines()))
+        return 0
     done = asking.query(
         arguments.study,
         models,
@@ -228,7 +228,9 @@ def _parser() -> argparse.ArgumentParser:
         "query --study dvb --set smoke --model agent-value --record /tmp/answers",
     )
     _query_arguments(query)
-    batch = commands.add_parser("batch", help="Ask through a batch service: half the price, within a day.")
+    summary = "Ask through a batch service: half the price, within a day."
+    example = "example: deepvalues batch submit --study dvb --set full --model gpt-4.1-nano-2025-04-14"
+    batch = commands.add_parser("batch", help=summary, description=summary, epilog=example)
     _batch_arguments(batch)
     serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
     serve.add_argument("--port", type=int, default=8901, help="the port (default: %(default)s)")
@@ -279,7 +281,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where answers are kept (default: data/responses)",
     )
-    option("--concurrency", usual.concurrency, "N", "the most requests in flight", _at_least_one)
+    option("--concurrency", usual.concurrency, "N", "the most requests in flight", int)
     option("--timeout", usual.timeout, "SECONDS", "for one attempt at one request", _positive)
     option("--rpm", None, "N", "keep to so many requests a minute", _positive)
     option("--tpm", None, "N", "keep to so many tokens a minute", _positive)
@@ -331,13 +333,6 @@ def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
     return number
 
 

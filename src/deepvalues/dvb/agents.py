@@ -63,9 +63,18 @@ class Recogniser:
         }
 
     def option(self, text: str) -> dict[str, str]:
-        """{"value": …, "pole": …} of an option's sentence."""
+        """{"value": …, "pole": …} of an option's sentence.
+
+        Raises
+        ------
+        ValueError
+            When the sentence is not made of one value and one pole of the bank.
+        """
         clauses = text.removeprefix("An agent that ").removesuffix(".").split(" and that ")
-        return dict(self.traits[clause] for clause in clauses)
+        found = dict(self.traits[clause] for clause in clauses if clause in self.traits)
+        if len(clauses) != 2 or found.keys() != {"value", "pole"}:
+            raise ValueError(f"not a value and a pole in wordings of the bank: {text!r}")
+        return found
 
     def evidence(self, task: Task) -> Evidence:
         """Compare how often each trait of the test options was chosen and rejected before."""

@@ -26,10 +26,11 @@ _QUOTE = re.compile(r"\{\{reply (\d+)\}\}")
 class Conversation:
     """One item as it is asked: user turns, perhaps a system text, perhaps several repeats.
 
-    A turn may quote the model's own reply to an earlier turn as ``{{reply 1}}``. Conversations with the
-    same ``prefix`` begin with the same long text; the engine sends them together so that providers'
-    prompt caches apply. They share that text in memory, too: ``parts`` are the turns, the first one
-    without its ``head``, which is the prefix where the turn begins with it.
+    A turn may quote the model's own reply to an earlier turn as ``{{reply 1}}``; another number is a
+    `ValueError`. The first turn is sent as it stands. Conversations with the same ``prefix`` begin with
+    the same long text; the engine sends them together so that providers' prompt caches apply. They share
+    that text in memory, too: ``parts`` are the turns, the first one without its ``head``, which is the
+    prefix where the turn begins with it.
     """
 
     item: str
@@ -47,6 +48,12 @@ class Conversation:
         repeats: int = 1,
         prefix: str = "",
     ) -> None:
+        for turn, text in enumerate(turns[1:], start=1):
+            for quoted in _QUOTE.findall(text):
+                if not 1 <= int(quoted) <= turn:
+                    raise ValueError(
+                        f"{item}: turn {turn + 1} quotes reply {quoted}, which is not an earlier one"
+                    )
         prefix = sys.intern(prefix)
         head = prefix if turns and turns[0].startswith(prefix) else ""
         parts = (turns[0][len(head) :], *turns[1:]) if head else turns

@@ -24,6 +24,7 @@ import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
+from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation, request_key, request_seed
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
 from deepvalues.query.pace import Pace
@@ -55,6 +56,11 @@ class Settings:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     max_cost: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a run that could ask nothing."""
+        if self.concurrency < 1:
+            raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
 
 
 @dataclass(frozen=True)
@@ -132,11 +138,12 @@ class Summary:
     used: Usage = NO_USAGE
 
     def add(self, other: Summary) -> None:
-        """Take in what another process did."""
+        """Take in what another process did; the first that stopped says why, the others only followed."""
         self.asked += other.asked
         self.failed += other.failed
-        self.last_error = other.last_error or self.last_error
-        self.stopped = other.stopped or self.stopped
+        if not self.stopped:
+            self.last_error = other.last_error or self.last_error
+            self.stopped = other.stopped
         self.used = Usage(*(a + b for a, b in zip(self.used, other.used, strict=True)))
 
 
@@ -166,7 +173,8 @@ class _Queue:
         # Tails go to the front: the provider's cache is warm now.
         tail = self.tails.pop(prefix, [])
         self.ready.extendleft((job, prefix) for job in reversed(tail))
-        self.open -= 1
+        # What was in flight when the queue was closed no longer counts.
+        self.open = max(0, self.open - 1)
         self._wake(len(tail) if self.open else len(self.waiting))
 
     def close(self) -> None:
@@ -191,13 +199,15 @@ def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:
 
 
 class _Client(DefaultAioHttpClient):
-    """openai's aiohttp client that bounds an attempt as a whole and tells the pace of refusals.
+    """openai's aiohttp client that bounds an attempt as a whole, tells the pace of refusals, and can stop.
 
     The client's own timeouts bound the time between two pieces of a reply, so that a reply that drips
     for ever would never end.
     """
 
-    def __init__(self, base_url: str, timeout: float, refused: Callable[[], None]) -> None:
+    def __init__(
+        self, base_url: str, timeout: float, refused: Callable[[], None], stopped: Callable[[], bool]
+    ) -> None:
         super().__init__(
             timeout=timeout,
             # The pace bounds the connections; the client's own limit would be a second one.
@@ -205,10 +215,12 @@ class _Client(DefaultAioHttpClient):
             # A proxy from the environment is not for loopback.
             trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
         )
-        self._bound, self._refused = timeout, refused
+        self._bound, self._refused, self._stopped = timeout, refused, stopped
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send one attempt."""
+        """Send one attempt; after a stop a retry is cancelled."""
+        if self._stopped():
+            raise asyncio.CancelledError
         try:
             async with asyncio.timeout(self._bound):
                 response = await super().send(request, **options)
@@ -255,7 +267,12 @@ class Asker:
     async def run(self, jobs: Sequence[Job]) -> Summary:
         """Do all jobs, or as many as can be done before a stop."""
         self._queue.fill(jobs)
-        transport = _Client(self.base_url, self.settings.timeout, lambda: self.pace.refused(_NUMBER.get()))
+        transport = _Client(
+            self.base_url,
+            self.settings.timeout,
+            refused=lambda: self.pace.refused(_NUMBER.get()),
+            stopped=self._stopping.is_set,
+        )
         async with AsyncOpenAI(
             base_url=self.base_url,
             api_key=self.ask.model.endpoint.key,
@@ -270,9 +287,12 @@ class Asker:
             first: list[asyncio.Future[Any]] = [everything, stopping]
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            # Where a worker broke down the others must not go on.
+            self._close()
             _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
             for worker in late:
                 worker.cancel()
+            await asyncio.wait(workers)
             with contextlib.suppress(asyncio.CancelledError):
                 await everything
         self.summary.used = self.ledger.used
@@ -281,6 +301,9 @@ class Asker:
     def stop(self, reason: str) -> None:
         """Take no further job; what is in flight has a few seconds to come back."""
         self.summary.stopped = self.summary.stopped or reason
+        self._close()
+
+    def _close(self) -> None:
         self._queue.close()
         self._stopping.set()
 
@@ -341,15 +364,16 @@ class Asker:
         return reply, time.monotonic() - started
 
     def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
+        """Write an answer down; whether it is in the record, and so need not be asked for again."""
+        asked = self.summary.asked
         try:
             self.journal.append(answer)
+            self._in_a_row = 0
+            self.summary.asked += 1
             self.journal.log({**_entry(request), "seconds": round(seconds, 3), **sidecar(reply)})
         except OSError as error:
             self.stop(f"the record can't be written ({error.strerror})")
-            return False
-        self._in_a_row = 0
-        self.summary.asked += 1
-        return True
+        return self.summary.asked > asked
 
     def _failed(self, request: Request, error: BaseException) -> None:
         name, message = type(error).__name__, without_key(error, self.ask.model)[:500]
@@ -402,6 +426,9 @@ def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answ
         usage = reply.get("usage") or {}
         if not isinstance(message.get("content"), str | None):
             raise TypeError(f"content is a {type(message['content']).__name__}")
+        for count in ("prompt_tokens", "completion_tokens"):
+            if not isinstance(usage.get(count), int | None):
+                raise TypeError(f"{count} is a {type(usage[count]).__name__}")
         return Answer(
             key=key,
             item=item,
@@ -416,13 +443,14 @@ def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answ
             model=reply.get("model"),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        shown = json.dumps(reply, default=str)[:200]
-        raise MalformedReplyError(f"not a chat completion ({error!r}): {shown}") from None
+        # Not cut here: half of a key that it repeats could not be found and taken out.
+        raise MalformedReplyError(f"not a chat completion ({error!r}): {json.dumps(reply)}") from None
 
 
 def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
     details = usage.get("prompt_tokens_details")
-    return details.get("cached_tokens") if isinstance(details, Mapping) else None
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return cached if isinstance(cached, int) else None
 
 
 def _usage(reply: Mapping[str, Any]) -> Usage:

@@ -196,13 +196,16 @@ class _Worker:
 
     def start(self) -> None:
         assert self.process.stdin is not None
-        pickle.dump(self.orders, self.process.stdin)
-        self.process.stdin.flush()
+        # A worker that has died already is noticed by the thread that listens to it.
+        with contextlib.suppress(BrokenPipeError):
+            pickle.dump(self.orders, self.process.stdin)
+            self.process.stdin.flush()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def stop(self) -> None:
         if self.process.stdin and not self.process.stdin.closed:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -212,7 +215,7 @@ class _Worker:
                 self.events.put(event)
                 if isinstance(event, Summary):
                     break
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):
             self.events.put(Summary(stopped="a worker process died"))
         self.stop()
         self.process.wait()

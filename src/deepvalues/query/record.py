@@ -88,8 +88,12 @@ class Journal:
 
     def __init__(self, path: Path, log_path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self._record = os.open(path, flags, 0o644)
         self._log = os.open(log_path, flags, 0o644)
+        try:
+            self._record = os.open(path, flags, 0o644)
+        except OSError:
+            os.close(self._log)
+            raise
 
     def append(self, answer: Answer) -> None:
         """Write an answer at once."""
@@ -131,6 +135,8 @@ class Record:
         self.answers: dict[str, Answer] = {}
         self.notices: list[str] = []
         self.lock: int | None = None
+        # What newer lines of the files replace: it goes to the log before the record is put in order.
+        self._replaced: list[Answer] = []
         self._read()
 
     def part(self, number: int) -> Path:
@@ -142,6 +148,7 @@ class Record:
 
     def _read(self) -> None:
         self.answers.clear()
+        self._replaced.clear()
         try:
             for path in (self.path, *self._parts()):
                 if path.exists():
@@ -158,6 +165,9 @@ class Record:
                         self.notices.append(notice)
                     break
                 answer = read_line(line.rstrip(b"\n"), f"{path}, line {number}")
+                before = self.answers.get(answer.key, answer)
+                if before != answer:
+                    self._replaced.append(before)
                 self.answers[answer.key] = answer
 
     def failures(self) -> dict[str, str]:
@@ -183,28 +193,34 @@ class Record:
         """
         with self.locked():
             # A killed run may have left parts or half a line, which must not stand before new lines.
-            self._compact()
-            try:
-                journal = Journal(self.path, self.log_path)
-            except OSError as error:
-                raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
-            before = dict(self.answers)
+            self._put_in_order()
+            journal = self._journal()
             try:
                 yield journal
             finally:
-                self._read()
-                self._log_replaced(before, journal)
                 journal.close()
-                self._compact()
+                self._read()
+                self._put_in_order()
 
-    def _log_replaced(self, before: Mapping[str, Answer], journal: Journal) -> None:
-        """Keep in the log what newer answers replaced; only then may it leave the record."""
+    def _journal(self) -> Journal:
         try:
-            for key, answer in before.items():
-                if self.answers[key] != answer:
-                    journal.log({"key": key, "replaced": answer._asdict()})
+            return Journal(self.path, self.log_path)
         except OSError as error:
-            raise UserError(f"{self.log_path}: can't write the log: {error.strerror}") from None
+            raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
+
+    def _put_in_order(self) -> None:
+        """Keep in the log what newer answers replaced; only then may it leave the record."""
+        if self._replaced:
+            journal = self._journal()
+            try:
+                for answer in self._replaced:
+                    journal.log({"key": answer.key, "replaced": answer._asdict()})
+            except OSError as error:
+                raise UserError(f"{self.log_path}: can't write the log: {error.strerror}") from None
+            finally:
+                journal.close()
+            self._replaced.clear()
+        self._compact()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -231,7 +247,10 @@ class Record:
             yield
 
     def _compact(self) -> None:
-        """Rewrite the record in sorted order, one line per key, in one step; then drop the parts."""
+        """Rewrite the record in sorted order, one line per key, in one step; then drop the parts.
+
+        A record without answers is no file.
+        """
         ordered = sorted(self.answers.values(), key=lambda answer: answer.place)
         content = b"".join(answer.line() for answer in ordered)
         if content != (self.path.read_bytes() if self.path.exists() else b""):
@@ -248,5 +267,7 @@ class Record:
                     f"{self.path}: can't put the record in order: {error.strerror}. Nothing is lost: the "
                     "answers are there, in the order of their arrival, and the next run sorts them."
                 ) from None
+        if not content:
+            self.path.unlink(missing_ok=True)
         for part in self._parts():
             part.unlink()

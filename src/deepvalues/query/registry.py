@@ -70,8 +70,8 @@ class Model:
         """Whether this project's own server answers for the model."""
         return self.endpoint.kind == LOCAL
 
-    def require_key(self) -> str:
-        """The API key that requests carry.
+    def require_key(self, missing: int = 0) -> str:
+        """The API key that requests carry; the message may tell how many answers are missing.
 
         Raises
         ------
@@ -80,7 +80,8 @@ class Model:
         """
         key, variable = self.endpoint.key, self.endpoint.key_variable
         if key is None:
-            raise UserError(f"{self.name}: no API key: set the environment variable {variable}")
+            needed = f" ({missing} answers are missing)" if missing else ""
+            raise UserError(f"{self.name}: no API key: set the environment variable {variable}{needed}")
         if not (key.isascii() and key.isprintable()):
             raise UserError(
                 f"{self.name}: the API key in {variable} holds a character that no key has, perhaps the end "
