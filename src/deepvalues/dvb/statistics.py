@@ -108,8 +108,13 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
     """
     table = rates(frame[frame["arm"] == "deconfounded"], ["model"])
     table = table.rename(columns={"rate": "dvgr"})
-    pairs = list(zip(table["followed"], table["answered"], strict=True))
-    table["p_value"] = [exact_test(k, n) for k, n in pairs]
+    return _tested(table)
+
+
+def _tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Add to a table of DVGRs the tests against chance, the effect size and the bounds."""
+    counts = zip(table["followed"], table["answered"], strict=True)
+    table["p_value"] = [exact_test(k, n) for k, n in counts]
     table["p_holm"] = holm(list(table["p_value"]))
     table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
     table["bound_low"] = table["followed"] / table["items"]
@@ -231,11 +236,6 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     table["items"], table["answered"] = published["n_prompts"], published["n_parsed"]
     table["followed"] = published["n_deep"]
     table["dvgr"] = table["followed"] / table["answered"]
-    pairs = list(zip(table["followed"], table["answered"], strict=True))
-    table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in pairs]
-    table["p_value"] = [exact_test(k, n) for k, n in pairs]
-    table["p_holm"] = holm(list(table["p_value"]))
-    table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
-    table["bound_low"] = table["followed"] / table["items"]
-    table["bound_high"] = (table["followed"] + table["items"] - table["answered"]) / table["items"]
-    return table
+    counts = zip(table["followed"], table["answered"], strict=True)
+    table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in counts]
+    return _tested(table)
