@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from scipy.special import expit
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from deepvalues.dvb.agents import ReferenceAgent, arm_evidence, expected_rate
@@ -197,6 +198,38 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
             low, high = (float(bound) for bound in np.squeeze(test.conf_int()))
         row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
     return row
+
+
+def simulated_coverage(items: pd.DataFrame, truth: Sequence[float], runs: int, seed: int) -> pd.DataFrame:
+    """How often the intervals of `sensitivities` hold the truth, over simulated runs of one agent.
+
+    Each run draws an answer to every item of the arms in use from logit P(A) = b0 + b_v x_v + b_s x_s.
+
+    Parameters
+    ----------
+    truth
+        b0, b_v and b_s, in logits.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95).
+    """
+    used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
+    asked = items.loc[used, ["arm", "n_examples", "cell", "right"]].assign(model="simulated")
+    evidence = np.array([arm_evidence(ARMS[arm]) for arm in asked["arm"]], dtype=float)
+    sign = np.where(asked["right"] == "A", 1.0, -1.0)
+    p = expit(truth[0] + sign * (evidence @ np.array(truth[1:])))
+    rng = np.random.default_rng(seed)
+    true = {name: float(np.dot(weights, truth)) for name, weights in _SENSITIVITY_TERMS.items()}
+    held = dict.fromkeys(true, 0)
+    for _ in range(runs):
+        choice = np.where(rng.random(len(p)) < p, "A", "B")
+        row = _sensitivity(asked.assign(choice=choice))
+        for name, size in true.items():
+            held[name] += row[f"{name}_low"] <= size <= row[f"{name}_high"]
+    rows = [(name, size, held[name] / runs) for name, size in true.items()]
+    return pd.DataFrame(rows, columns=["parameter", "true", "coverage"])
 
 
 def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) -> pd.DataFrame:
