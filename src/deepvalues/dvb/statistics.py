@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from scipy.special import expit
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from deepvalues.dvb.agents import ReferenceAgent, arm_evidence, expected_rate
@@ -108,8 +109,13 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
     """
     table = rates(frame[frame["arm"] == "deconfounded"], ["model"])
     table = table.rename(columns={"rate": "dvgr"})
-    pairs = list(zip(table["followed"], table["answered"], strict=True))
-    table["p_value"] = [exact_test(k, n) for k, n in pairs]
+    return _tested(table)
+
+
+def _tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Add to a table of DVGRs the tests against chance, the effect size and the bounds."""
+    counts = zip(table["followed"], table["answered"], strict=True)
+    table["p_value"] = [exact_test(k, n) for k, n in counts]
     table["p_holm"] = holm(list(table["p_value"]))
     table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
     table["bound_low"] = table["followed"] / table["items"]
@@ -194,6 +200,38 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     return row
 
 
+def simulated_coverage(items: pd.DataFrame, truth: Sequence[float], runs: int, seed: int) -> pd.DataFrame:
+    """How often the intervals of `sensitivities` hold the truth, over simulated runs of one agent.
+
+    Each run draws an answer to every item of the arms in use from logit P(A) = b0 + b_v x_v + b_s x_s.
+
+    Parameters
+    ----------
+    truth
+        b0, b_v and b_s, in logits.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95).
+    """
+    used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
+    asked = items.loc[used, ["arm", "n_examples", "cell", "right"]].assign(model="simulated")
+    evidence = np.array([arm_evidence(ARMS[arm]) for arm in asked["arm"]], dtype=float)
+    sign = np.where(asked["right"] == "A", 1.0, -1.0)
+    p = expit(truth[0] + sign * (evidence @ np.array(truth[1:])))
+    rng = np.random.default_rng(seed)
+    true = {name: float(np.dot(weights, truth)) for name, weights in _SENSITIVITY_TERMS.items()}
+    held = dict.fromkeys(true, 0)
+    for _ in range(runs):
+        choice = np.where(rng.random(len(p)) < p, "A", "B")
+        row = _sensitivity(asked.assign(choice=choice))
+        for name, size in true.items():
+            held[name] += row[f"{name}_low"] <= size <= row[f"{name}_high"]
+    rows = [(name, size, held[name] / runs) for name, size in true.items()]
+    return pd.DataFrame(rows, columns=["parameter", "true", "coverage"])
+
+
 def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) -> pd.DataFrame:
     """What each reference agent must score in each arm, beside what it scored.
 
@@ -231,11 +269,6 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     table["items"], table["answered"] = published["n_prompts"], published["n_parsed"]
     table["followed"] = published["n_deep"]
     table["dvgr"] = table["followed"] / table["answered"]
-    pairs = list(zip(table["followed"], table["answered"], strict=True))
-    table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in pairs]
-    table["p_value"] = [exact_test(k, n) for k, n in pairs]
-    table["p_holm"] = holm(list(table["p_value"]))
-    table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
-    table["bound_low"] = table["followed"] / table["items"]
-    table["bound_high"] = (table["followed"] + table["items"] - table["answered"]) / table["items"]
-    return table
+    counts = zip(table["followed"], table["answered"], strict=True)
+    table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in counts]
+    return _tested(table)
