@@ -202,3 +202,13 @@ def test_digest_is_that_of_the_messages(talk):
 def test_half_a_surrogate_pair_has_a_digest():
     halves = [digest([{"role": "user", "content": text}]) for text in ("\ud83d", "\ude00", "?")]
     assert len(set(halves)) == 3
+
+
+def test_half_a_surrogate_pair_in_a_reply_can_be_quoted_and_sent():
+    conversation = Conversation("i", ("first", "You said {{reply 1}}."))
+    messages = conversation.messages(["odd \udcff"])
+    assert [message["content"].encode() for message in messages] == [
+        b"first",
+        b"odd \\udcff",
+        b"You said odd \\udcff.",
+    ]

@@ -77,6 +77,8 @@ class Conversation:
 
     def messages(self, replies: Sequence[str]) -> list[Message]:
         """The messages of the turn that follows the given replies."""
+        # Half a surrogate pair, which a reply may hold, can't be sent; it is written out, as in the digest.
+        replies = [reply.encode(errors="backslashreplace").decode() for reply in replies]
         messages = [{"role": "system", "content": self.system}] if self.system else []
         for turn, text in enumerate(self.turns[: len(replies) + 1]):
             content = _QUOTE.sub(lambda match: replies[int(match[1]) - 1], text) if turn else text

@@ -149,36 +149,43 @@ class Summary:
 
 @dataclass
 class _Queue:
-    """Jobs in prefix order: the head of a group is ready, its tail waits for the head."""
+    """Jobs in prefix order: the head of a group goes first, its tail waits for the head's reply.
 
-    ready: deque[tuple[Job, str]] = field(default_factory=deque)
+    Tails whose head is through go before further heads, the earliest first: a provider's cache holds
+    their prefix now, and may forget it soon.
+    """
+
+    heads: deque[tuple[Job, str]] = field(default_factory=deque)
+    warm: deque[tuple[Job, str]] = field(default_factory=deque)
     tails: dict[str, list[Job]] = field(default_factory=dict)
     open: int = 0
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     def fill(self, jobs: Sequence[Job]) -> None:
         for prefix, (head, *tail) in groups(jobs).items():
-            self.ready.append((head, prefix))
+            self.heads.append((head, prefix))
             self.tails[prefix] = tail
         self.open = len(jobs)
 
     async def take(self) -> tuple[Job, str] | None:
-        while not self.ready and self.open:
+        while not (self.warm or self.heads) and self.open:
             place = asyncio.get_running_loop().create_future()
             self.waiting.append(place)
             await place
-        return self.ready.popleft() if self.ready else None
+        if self.warm:
+            return self.warm.popleft()
+        return self.heads.popleft() if self.heads else None
 
     def done(self, prefix: str) -> None:
-        # Tails go to the front: the provider's cache is warm now.
         tail = self.tails.pop(prefix, [])
-        self.ready.extendleft((job, prefix) for job in reversed(tail))
+        self.warm.extend((job, prefix) for job in tail)
         # What was in flight when the queue was closed no longer counts.
         self.open = max(0, self.open - 1)
         self._wake(len(tail) if self.open else len(self.waiting))
 
     def close(self) -> None:
-        self.ready.clear()
+        self.heads.clear()
+        self.warm.clear()
         self.tails.clear()
         self.open = 0
         self._wake(len(self.waiting))
