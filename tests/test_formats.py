@@ -36,8 +36,6 @@ def test_kinds_of_numbers():
     assert formats.share(31668 / 104725) == ".302"
     assert formats.share(1) == "1.000"
     assert formats.logit(-0.969) == "−0.97"
-    assert formats.percent(0.302) == "30.2\u00a0%"
-    assert formats.percent(math.nan) == formats.MISSING
     assert formats.count(104725) == "104,725"
 
 

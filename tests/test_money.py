@@ -52,7 +52,7 @@ def test_savings_of_the_cache():
     ledger = Ledger(PRICE)
     ledger.settle(ledger.reserve(NO_USAGE), NO_USAGE, Usage(1000, 1000, 0))
     assert ledger.spent == pytest.approx(0.0005)
-    assert ledger.saved_by_caching == pytest.approx(0.0015)
+    assert ledger.used.saved_by_caching(PRICE) == pytest.approx(0.0015)
 
 
 def test_without_price_or_maximum_nothing_is_refused():

@@ -191,7 +191,7 @@ def _ask(asked: Questions, jobs: Sequence[Job], base_url: str, settings: Setting
 def _row(asked: Questions, replayed: int, summary: Summary, saved: float) -> Asked:
     price = asked.model.price
     spent = summary.used.cost(price) if price else math.nan
-    cached = summary.used.uncached().cost(price) - spent if price else math.nan
+    cached = summary.used.saved_by_caching(price) if price else math.nan
     return Asked(
         model=asked.model.name,
         family=asked.model.family,

@@ -41,12 +41,6 @@ def logit(value: float) -> str:
     return number(value, 2)
 
 
-def percent(value: float) -> str:
-    """A share as per cent: .302 gives "30.2 %" (with a no-break space)."""
-    shown = number(100 * value, 1)
-    return shown if shown == MISSING else f"{shown}\u00a0%"
-
-
 def count(value: float) -> str:
     """A count with commas between thousands: "3,600"."""
     return number(value, 0)

@@ -29,6 +29,10 @@ class Usage(NamedTuple):
         """The same without a cache."""
         return self._replace(cached=0.0)
 
+    def saved_by_caching(self, price: Price) -> float:
+        """US dollars that the provider's prefix cache saved."""
+        return self.uncached().cost(price) - self.cost(price)
+
 
 NO_USAGE = Usage(0.0, 0.0, 0.0)
 
@@ -90,11 +94,6 @@ class Ledger:
     def spent(self) -> float:
         """US dollars, 0 without a price."""
         return self.used.cost(self.price) if self.price else 0.0
-
-    @property
-    def saved_by_caching(self) -> float:
-        """US dollars that the provider's prefix cache saved."""
-        return self.used.uncached().cost(self.price) - self.spent if self.price else 0.0
 
     def reserve(self, estimate: Usage) -> float | None:
         """Set the largest cost of a request aside; None when that would pass the maximum."""
