@@ -19,7 +19,7 @@ def items(items_smoke):
 
 @pytest.fixture(scope="module")
 def models():
-    return catalogue.registry().choose(NAMES)
+    return catalogue.registry().choose(NAMES, "dvb")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def ask(tmp_path):
     """Ask models, by name, about items; the record is the test's own."""
 
     def ask(names, items, **named):
-        return asking.query("dvb", catalogue.registry().choose(names), items, record_folder=tmp_path, **named)
+        return asking.query(
+            "dvb", catalogue.registry().choose(names, "dvb"), items, record_folder=tmp_path, **named
+        )
 
     return ask
 
@@ -127,7 +129,7 @@ def test_a_damaged_line_stops_the_run(ask, items, tmp_path, no_server):
 def test_declined_answers_can_be_asked_again(ask, items, tmp_path):
     ask(["agent-declining"], items)
     before = lines(tmp_path, "agent-declining")
-    frame = asking.answers("dvb", catalogue.registry().choose(["agent-declining"]), items, tmp_path)
+    frame = asking.answers("dvb", catalogue.registry().choose(["agent-declining"], "dvb"), items, tmp_path)
     declined = int((frame["status"] == "refused").sum())
     assert declined > 0
     again = ask(["agent-declining"], items, retry=frozenset({"refused"}))
@@ -177,7 +179,7 @@ def test_an_endpoint_without_an_address_is_told(items, tmp_path):
 def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items)
     ask(["agent-first"], items.head(30))
-    chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"])
+    chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"], "dvb")
     table = asking.coverage("dvb", chosen, items, tmp_path)
     assert list(table.columns) == ["model", "family", "items", "recorded", "state"]
     assert list(table["recorded"]) == [45, 30, 0]
@@ -193,7 +195,7 @@ def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_se
 def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, items, tmp_path):
     ask(["agent-first"], items.head(30))
     ask(["agent-prose"], items.head(44))
-    chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"])
+    chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"], "dvb")
     table = asking.coverage("dvb", chosen, items, tmp_path)
     with pytest.raises(UserError) as caught:
         asking.stop_if_partial(table, "dvb", "smoke")
@@ -208,7 +210,7 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
 
 def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     folder, _ = answered
-    chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"])
+    chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"], "dvb")
     table = asking.coverage("dvb", chosen, items, folder)
     assert set(table["state"]) == {"complete", "not asked"}
     asking.stop_if_partial(table, "dvb", "smoke")
@@ -250,7 +252,7 @@ def test_models_share_conversations_and_have_records_of_their_own(items, models,
 
 
 def test_the_record_of_the_paper_is_in_its_place(items):
-    (asked,) = asking.questions("dvb", catalogue.registry().choose(["agent-value"]), items)
+    (asked,) = asking.questions("dvb", catalogue.registry().choose(["agent-value"], "dvb"), items)
     assert asked.record.path == paths.ROOT / "data" / "responses" / "dvb" / "agent-value.jsonl"
 
 

@@ -1,7 +1,6 @@
 """The registry of models: how an entry is read, what is refused, and every entry of data/models.yml."""
 
 import re
-from collections import Counter
 from datetime import datetime
 
 import pandas as pd
@@ -25,8 +24,8 @@ each_registered = pytest.mark.parametrize("model", REGISTERED.models.values(), i
 def load(tmp_path):
     """Load a registry with the given content, or of the given text."""
 
-    def load(models=(), paper=(), endpoints=ENDPOINTS, text=None):
-        content = {"endpoints": endpoints, "models": models, "paper": paper}
+    def load(models=(), paper=None, endpoints=ENDPOINTS, text=None):
+        content = {"endpoints": endpoints, "models": models, "paper": paper or {}}
         path = tmp_path / "models.yml"
         path.write_text(yaml.safe_dump(content) if text is None else text, encoding="utf-8")
         return load_registry(path)
@@ -142,11 +141,28 @@ def test_any_name_works_with_a_base_url(load):
 
 def test_the_papers_models_are_chosen_where_none_is_named(load):
     entries = [{"name": name, "endpoint": "local"} for name in ("a", "b", "c")]
-    registry = load(entries, ["c", "a"])
-    assert [model.name for model in registry.choose([])] == ["c", "a"]
-    assert [model.name for model in registry.choose(["b"])] == ["b"]
+    registry = load(entries, {"one": ["c", "a"], "two": ["b"]})
+    assert [model.name for model in registry.choose([], "one")] == ["c", "a"]
+    assert [model.name for model in registry.choose([], "two")] == ["b"]
+    assert [model.name for model in registry.choose(["b"], "one")] == ["b"]
     with pytest.raises(UserError, match="unknown model 'd'"):
-        registry.choose(["a", "d"])
+        registry.choose(["a", "d"], "one")
+
+
+def test_a_study_without_models_in_the_paper_is_asked_of_named_ones_only(load):
+    registry = load([{"name": "a", "endpoint": "local"}], {"one": ["a"]})
+    assert [model.name for model in registry.choose(["a"], "three")] == ["a"]
+    with pytest.raises(UserError, match="no models for 'three', only for one"):
+        registry.choose([], "three")
+
+
+def test_lists_within_a_list_of_the_paper_are_read_as_one(load):
+    text = """
+        endpoints: {local: {}}
+        paper: {one: [&shared [a, b], c], two: [*shared]}
+        models: [{name: a, endpoint: local}, {name: b, endpoint: local}, {name: c, endpoint: local}]
+    """
+    assert load(text=text).paper == {"one": ("a", "b", "c"), "two": ("a", "b")}
 
 
 @pytest.mark.parametrize(
@@ -183,8 +199,12 @@ def test_a_model_listed_twice_is_refused(refusal):
 
 
 def test_a_paper_of_unlisted_models_is_refused(refusal):
-    message = refusal([{"name": "m", "endpoint": "local"}], ["m", "z", "y"])
-    assert "y, z" in message
+    message = refusal([{"name": "m", "endpoint": "local"}], {"one": ["m"], "two": ["m", "z", "y"]})
+    assert "y, z for two" in message
+
+
+def test_a_paper_that_lists_a_model_twice_is_refused(refusal):
+    assert "m twice for one" in refusal([{"name": "m", "endpoint": "local"}], {"one": ["m", ["m"]]})
 
 
 @pytest.mark.parametrize(
@@ -195,12 +215,14 @@ def test_a_paper_of_unlisted_models_is_refused(refusal):
         "[1, 2]",
         "endpoints: {local: {}",
         "endpoints: {}\nmodels: []",
-        "models: []\npaper: []",
-        "endpoints: []\nmodels: []\npaper: []",
-        "endpoints: {local: null}\nmodels: []\npaper: []",
-        "endpoints: {}\nmodels: null\npaper: []",
+        "models: []\npaper: {}",
+        "endpoints: []\nmodels: []\npaper: {}",
+        "endpoints: {local: null}\nmodels: []\npaper: {}",
+        "endpoints: {}\nmodels: null\npaper: {}",
         "endpoints: {}\nmodels: []\npaper: null",
-        "endpoints: {}\nmodels: 3\npaper: []",
+        "endpoints: {}\nmodels: 3\npaper: {}",
+        "endpoints: {}\nmodels: []\npaper: []",
+        "endpoints: {}\nmodels: []\npaper: {one: 3}",
     ],
 )
 def test_a_file_of_another_shape_is_refused(refusal, text):
@@ -265,12 +287,19 @@ def test_families_tell_themselves_by_their_names():
         assert model.family == expected.get(name.split("-")[0], "language model")
 
 
-def test_the_paper_has_the_published_models_and_all_local_ones():
+def test_every_study_of_the_paper_is_put_to_the_published_models():
     published = set(pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv")["model"])
-    local = {name for name, model in REGISTERED.models.items() if model.is_local}
     assert len(published) == 9
-    assert set(REGISTERED.paper) == published | local
-    assert max(Counter(REGISTERED.paper).values()) == 1
+    assert REGISTERED.paper["dvb"]
+    for study, names in REGISTERED.paper.items():
+        assert catalogue.study(study).name == study
+        if study.startswith("dvb"):
+            assert published <= set(names)
+
+
+def test_every_local_model_has_a_study_in_the_paper():
+    local = {name for name, model in REGISTERED.models.items() if model.is_local}
+    assert local <= {name for names in REGISTERED.paper.values() for name in names}
 
 
 def test_published_size_tiers_and_developers_agree_with_the_registry():

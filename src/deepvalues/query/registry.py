@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -102,11 +102,20 @@ class Registry:
     path: Path
     endpoints: Mapping[str, Endpoint]
     models: Mapping[str, Model]
-    paper: tuple[str, ...]
+    paper: Mapping[str, tuple[str, ...]]
 
-    def choose(self, names: Sequence[str]) -> list[Model]:
-        """The named models; those of the paper where none is named."""
-        return [self.model(name) for name in names or self.paper]
+    def choose(self, names: Sequence[str], study: str) -> list[Model]:
+        """The named models; those that the paper lists for a study where none is named.
+
+        Raises
+        ------
+        UserError
+            When a model is unknown, or none is named and the paper lists none for the study.
+        """
+        if not names and study not in self.paper:
+            listed = ", ".join(self.paper)
+            raise UserError(f"{self.path.name}: `paper` lists no models for {study!r}, only for {listed}")
+        return [self.model(name) for name in names or self.paper[study]]
 
     def model(self, name: str, base_url: str | None = None) -> Model:
         """Find a model; with a base URL any name works.
@@ -147,6 +156,28 @@ def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model
     )
 
 
+def _flat(listed: Sequence[Any]) -> Iterator[str]:
+    """Names of a list and of the lists in it, which YAML's anchors let several lists share."""
+    for entry in listed:
+        if isinstance(entry, list):
+            yield from _flat(entry)
+        else:
+            yield str(entry)
+
+
+def _listed_twice(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _check_paper(path: Path, paper: Mapping[str, tuple[str, ...]], models: Mapping[str, Model]) -> None:
+    for study, names in paper.items():
+        unlisted = sorted(set(names) - set(models))
+        if unlisted:
+            raise UserError(f"{path}: `paper` names {', '.join(unlisted)} for {study}, which has no entry")
+        if _listed_twice(names):
+            raise UserError(f"{path}: `paper` lists {', '.join(_listed_twice(names))} twice for {study}")
+
+
 def load_registry(path: Path) -> Registry:
     """Read the registry.
 
@@ -158,7 +189,8 @@ def load_registry(path: Path) -> Registry:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         endpoints = {kind: _endpoint(kind, entry) for kind, entry in content["endpoints"].items()}
-        listed, paper = list(content["models"]), tuple(content["paper"])
+        listed = list(content["models"])
+        paper = {study: tuple(_flat([*names])) for study, names in content["paper"].items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: not a registry of models: {error!r}") from None
     models: dict[str, Model] = {}
@@ -172,7 +204,5 @@ def load_registry(path: Path) -> Registry:
         if model.name in models:
             raise UserError(f"{path}: the model {model.name!r} is listed twice")
         models[model.name] = model
-    unlisted = set(paper) - set(models)
-    if unlisted:
-        raise UserError(f"{path}: `paper` names {', '.join(sorted(unlisted))}, which has no entry")
+    _check_paper(path, paper, models)
     return Registry(path, endpoints, models, paper)
