@@ -31,6 +31,9 @@ class Conversation:
     the same long text; the engine sends them together so that providers' prompt caches apply. They share
     that text in memory, too: ``parts`` are the turns, the first one without its ``head``, which is the
     prefix where the turn begins with it.
+
+    Repeats are numbered from ``first_repeat``. The number enters the keys, so two conversations that begin
+    with the same words have answers of their own where their numbers differ; where they don't, they share.
     """
 
     item: str
@@ -39,6 +42,7 @@ class Conversation:
     system: str | None
     repeats: int
     prefix: str
+    first_repeat: int
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Conversation:
         system: str | None = None,
         repeats: int = 1,
         prefix: str = "",
+        first_repeat: int = 0,
     ) -> None:
         for turn, text in enumerate(turns[1:], start=1):
             for quoted in _QUOTE.findall(text):
@@ -58,7 +63,13 @@ class Conversation:
         head = prefix if turns and turns[0].startswith(prefix) else ""
         parts = (turns[0][len(head) :], *turns[1:]) if head else turns
         # A frozen dataclass sets its own fields in this way.
-        self.__dict__.update(item=item, head=head, parts=parts, system=system, repeats=repeats, prefix=prefix)
+        self.__dict__.update(item=item, head=head, parts=parts, system=system, prefix=prefix)
+        self.__dict__.update(repeats=repeats, first_repeat=first_repeat)
+
+    @property
+    def repeat_numbers(self) -> range:
+        """The numbers of the repeats."""
+        return range(self.first_repeat, self.first_repeat + self.repeats)
 
     @property
     def turns(self) -> tuple[str, ...]:

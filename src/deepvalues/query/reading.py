@@ -10,11 +10,16 @@ STATUSES = ("answered", "refused", "unparsable", "truncated", "failed")
 
 
 class Received(NamedTuple):
-    """What an endpoint returned for one turn, as far as a reader needs it."""
+    """What an endpoint returned for one turn, as far as a reader needs it, and what the turn asked.
+
+    ``question`` is the turn as the study wrote it, without quotes filled in and without the prefix that it
+    shares with other conversations.
+    """
 
     text: str | None
     refusal: str | None = None
     finish_reason: str | None = None
+    question: str = ""
 
 
 class Reading(NamedTuple):

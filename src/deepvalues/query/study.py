@@ -69,14 +69,18 @@ class Questions:
         return [
             ask.request(conversation, (), repeat).key
             for conversation in self.conversations
-            for repeat in range(conversation.repeats)
+            for repeat in conversation.repeat_numbers
         ]
+
+    @cached_property
+    def _by_item(self) -> dict[str, Conversation]:
+        return {conversation.item: conversation for conversation in self.conversations}
 
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
         """Each conversation and repeat with the answers that the record holds for it."""
         ask, keys = self.ask, iter(self._first_keys)
         for conversation in self.conversations:
-            for repeat in range(conversation.repeats):
+            for repeat in conversation.repeat_numbers:
                 first = self.record.answers.get(next(keys))
                 if first is None or conversation.n_turns == 1:
                     yield conversation, repeat, [first] if first else []
@@ -87,16 +91,21 @@ class Questions:
         """Number of conversations that the record does not answer in full."""
         return sum(len(found) < conversation.n_turns for conversation, _, found in self.recorded())
 
-    def read(self, answer: Answer) -> Reading:
-        """The reading of a recorded answer."""
-        received = Received(answer.text, answer.refusal, answer.finish_reason)
-        return self.study.read(received)
+    def read(self, answer: Answer, conversation: Conversation | None = None) -> Reading:
+        """The reading of a recorded answer.
+
+        Without the conversation it is looked up by the answer's item; items that were renamed since are not
+        found, and the study then reads without the question.
+        """
+        found = conversation or self._by_item.get(answer.item)
+        question = found.parts[answer.turn] if found else ""
+        return self.study.read(Received(answer.text, answer.refusal, answer.finish_reason, question))
 
     def jobs(self, retry: frozenset[str] = frozenset()) -> list[Job]:
         """What is to be asked: what the record lacks, and what was read with a status in ``retry``."""
         jobs = []
         for conversation, repeat, found in self.recorded():
-            kept = {a.key: a for a in found if not retry or self.read(a).status not in retry}
+            kept = {a.key: a for a in found if not retry or self.read(a, conversation).status not in retry}
             if len(kept) < conversation.n_turns:
                 jobs.append(Job(conversation, repeat, kept))
         return jobs
@@ -134,7 +143,8 @@ class Questions:
             for turn in range(conversation.n_turns):
                 if turn < len(found):
                     answer = found[turn]
-                    rows.append((conversation.item, repeat, turn, *self.read(answer), answer.text, None))
+                    reading = self.read(answer, conversation)
+                    rows.append((conversation.item, repeat, turn, *reading, answer.text, None))
                 else:
                     replies = [answer.text or "" for answer in found]
                     key = self.ask.request(conversation, replies, repeat).key
