@@ -85,7 +85,7 @@ def test_length_alone_is_found_by_the_length_classifier_only(bank):
         pole: 3 + 9 * number for dim in bank.dimensions.values() for number, pole in enumerate(dim.poles)
     }
     long_and_short = with_texts(
-        bank, lambda trait, split, number: " ".join(["same"] * lengths.get(trait.id, 5))
+        bank, lambda trait, split, number: " ".join(["same"] * (9 if trait.id in second_poles else 3))
     )
     told = bank_checks.predictions(long_and_short, "pole", "length")
     assert told["right"].all()
@@ -103,23 +103,17 @@ def test_the_real_bank(separability):
     words_alone = separability.xs("words", level="classifier")
     assert words_alone.loc["value", "low"] > 1 / 11
     assert words_alone.loc["value pair", "accuracy"] > words_alone.loc["pole", "high"]
-    assert (
-        separability.loc[("value", "length"), "low"] < 1 / 11 < separability.loc[("value", "length"), "high"]
-    )
+    length = separability.loc[("value", "length")]
+    assert length["low"] < 1 / 11 < length["high"]
     assert list(separability.index) == list(product(bank_checks.LAYERS, bank_checks.CLASSIFIERS))
     assert (separability["low"] <= separability["accuracy"]).all()
     assert (separability["accuracy"] <= separability["high"]).all()
-    assert (
-        separability["p"].isna().equals(separability.index.get_level_values(0) == "value pair")
-        or (
-            separability["p"].isna().to_numpy() == (separability.index.get_level_values(0) == "value pair")
-        ).all()
-    )
+    pairs = separability.index.get_level_values("layer") == "value pair"
+    assert (separability["p"].isna() == pairs).all()
 
 
 def test_permutation_p_against_the_exact_distribution():
-    """Four wordings of two traits, all right: 2 of the 6 arrangements are as good or better in one task
-    with predictions fixed only 1 (AABB), so the exact p-value is 1/6; two such tasks give 1/36."""
+    """All four right: one of the six arrangements of aabb is as good. Two such tasks: one of 36."""
     one = pd.DataFrame({"trait": list("aabb"), "predicted": list("aabb"), "right": True, "task": "t"})
     assert bank_checks.permutation_p(one, SEED, 20_000) == pytest.approx(1 / 6, abs=0.01)
     two = pd.concat([one, one.assign(task="u")])

@@ -332,11 +332,11 @@ def similarity(bank: Bank) -> pd.DataFrame:
     by_trait = trait_similarity(bank)
     unit = by_trait["trait"].where(by_trait["layer"] == "value", by_trait["group"])
     by_unit = by_trait.assign(unit=unit).groupby(["layer", "unit"], sort=False)
-    table = by_unit[["same", "rivals", "difference"]].mean()
-    layers = {layer: table.xs(layer, level="layer") for layer in ("value", "pole")}
+    table = by_unit[["same", "rivals", "difference"]].mean().reset_index()
+    layers = {layer: table[table["layer"] == layer] for layer in ("value", "pole")}
     rows = []
     for layer, units in layers.items():
-        means = units.mean()
+        means = units[["same", "rivals"]].mean()
         test = _t_test(units["difference"])
         rows.append((layer, (by_trait["layer"] == layer).sum(), means["same"], means["rivals"], *test))
     gap = _t_test(layers["value"]["difference"], layers["pole"]["difference"])
