@@ -18,11 +18,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation, request_key, request_seed
@@ -30,11 +29,10 @@ from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
 from deepvalues.query.pace import Pace
 from deepvalues.query.record import Answer, Journal, Record
 from deepvalues.query.registry import NO_KEY, Model
+from deepvalues.query.transport import Transport
 
 #: After a stop, requests in flight get this long to come back.
 GRACE_SECONDS = 5.0
-_TOO_MANY_REQUESTS = 429
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: The pace's number of the request that the current task sends.
 _NUMBER: ContextVar[int] = ContextVar("number")
 #: Errors that every further request would meet again.
@@ -205,39 +203,6 @@ def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     return {prefix: found[prefix] for prefix in sorted(found)}
 
 
-class _Client(DefaultAioHttpClient):
-    """openai's aiohttp client that bounds an attempt as a whole, tells the pace of refusals, and can stop.
-
-    The client's own timeouts bound the time between two pieces of a reply, so that a reply that drips
-    for ever would never end.
-    """
-
-    def __init__(
-        self, base_url: str, timeout: float, refused: Callable[[], None], stopped: Callable[[], bool]
-    ) -> None:
-        super().__init__(
-            timeout=timeout,
-            # The pace bounds the connections; the client's own limit would be a second one.
-            limits=httpx2.Limits(max_connections=None),
-            # A proxy from the environment is not for loopback.
-            trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
-        )
-        self._bound, self._refused, self._stopped = timeout, refused, stopped
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send one attempt; after a stop a retry is cancelled."""
-        if self._stopped():
-            raise asyncio.CancelledError
-        try:
-            async with asyncio.timeout(self._bound):
-                response = await super().send(request, **options)
-        except TimeoutError:
-            raise httpx2.ReadTimeout(f"no whole reply within {self._bound:g} s") from None
-        if response.status_code == _TOO_MANY_REQUESTS:
-            self._refused()
-        return response
-
-
 class MalformedReplyError(Exception):
     """A reply with status 200 that is not a chat completion."""
 
@@ -274,7 +239,7 @@ class Asker:
     async def run(self, jobs: Sequence[Job]) -> Summary:
         """Do all jobs, or as many as can be done before a stop."""
         self._queue.fill(jobs)
-        transport = _Client(
+        transport = Transport(
             self.base_url,
             self.settings.timeout,
             refused=lambda: self.pace.refused(_NUMBER.get()),
@@ -367,8 +332,8 @@ class Asker:
         started = time.monotonic()
         # A whole URL spares the client a merge, which at thousands of requests a second is felt.
         url = f"{self.base_url.rstrip('/')}/chat/completions"
-        reply = await client.post(url, cast_to=object, body=request.body(self.ask.model))
-        return reply, time.monotonic() - started
+        response = await client.post(url, cast_to=httpx2.Response, body=request.body(self.ask.model))
+        return json.loads(response.content), time.monotonic() - started
 
     def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
         """Write an answer down; whether it is in the record, and so need not be asked for again."""

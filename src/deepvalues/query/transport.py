@@ -1,0 +1,112 @@
+"""The way of a request: what the openai client hands its requests to.
+
+The client's own transports spend more time on a request than the endpoint's answer does when thousands
+are sent a second: headers and URL are merged and parsed again for each, and the reply passes through
+layers for redirects, cookies and authentication that a chat completion has no use for. `Transport`
+hands a request to aiohttp and a whole reply back; everything else, retries above all, stays with the
+client. It also bounds an attempt as a whole and can stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+
+_TOO_MANY_REQUESTS = 429
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: What httpx2 can unpack whatever else is installed.
+_ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
+
+
+class Transport(httpx2.AsyncClient):
+    """An HTTP client for the openai client that sends by aiohttp.
+
+    Parameters
+    ----------
+    base_url
+        Of the endpoint; a proxy from the environment is not for loopback.
+    timeout
+        Bounds one attempt as a whole, in seconds. Timeouts between two pieces of a reply would let one
+        that drips for ever never end.
+    refused
+        Called when a reply has the status 429.
+    stopped
+        Whether the run has stopped: then no further attempt is sent.
+    """
+
+    def __init__(
+        self, base_url: str, timeout: float, refused: Callable[[], None], stopped: Callable[[], bool]
+    ) -> None:
+        verify = httpx2.create_ssl_context()
+        super().__init__(verify=verify, trust_env=False)
+        self._verify = verify
+        self._trust_env_of_session = urlsplit(base_url).hostname not in _LOOPBACK
+        self._bound, self._refused, self._stopped = timeout, refused, stopped
+        self._session: aiohttp.ClientSession | None = None
+
+    def build_request(  # type: ignore[override]
+        self, method: str, url: str, *, content: bytes | None = None, headers: Any = None, **_: Any
+    ) -> httpx2.Request:
+        """Make a request of what the openai client has put together: nothing is left to be merged."""
+        return httpx2.Request(method, _parsed(str(url)), headers=headers, content=content)
+
+    async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
+        """Send one attempt and receive the whole reply.
+
+        Raises
+        ------
+        httpx2.TransportError
+            When there is no whole reply, or none within the timeout.
+        asyncio.CancelledError
+            After a stop.
+        """
+        if self._stopped():
+            raise asyncio.CancelledError
+        try:
+            async with asyncio.timeout(self._bound):
+                response = await self._exchange(request)
+        except TimeoutError:
+            raise httpx2.ReadTimeout(f"no whole reply within {self._bound:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise httpx2.ConnectError(str(error)) from error
+        except aiohttp.ClientError as error:
+            raise httpx2.ReadError(str(error) or type(error).__name__) from error
+        if response.status_code == _TOO_MANY_REQUESTS:
+            self._refused()
+        return response
+
+    async def _exchange(self, request: httpx2.Request) -> httpx2.Response:
+        self._session = self._session or self._new_session()
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        url, content = str(request.url), request.content
+        async with self._session.request(request.method, url, data=content, headers=headers) as reply:
+            body = await reply.read()
+            return httpx2.Response(reply.status, headers=reply.raw_headers, content=body, request=request)
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # The pace bounds the connections, and `send` the time; limits here would be second ones.
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._verify),
+            timeout=aiohttp.ClientTimeout(total=None),
+            headers=_ENCODINGS,
+            # The reply says how its body is packed, and httpx2 unpacks it.
+            auto_decompress=False,
+            trust_env=self._trust_env_of_session,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session:
+            await self._session.close()
+        await super().aclose()
+
+
+@lru_cache(maxsize=8)
+def _parsed(url: str) -> httpx2.URL:
+    return httpx2.URL(url)
