@@ -1,0 +1,173 @@
+"""The table of intervals: each method against its own function, and what cannot be estimated."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepvalues.dvb import intervals as module
+from deepvalues.dvb.intervals import METHODS, intervals
+from deepvalues.dvb.statistics import rates, rates_by_wording_cluster
+from deepvalues.errors import UserError
+from deepvalues.statistics import clusters
+from deepvalues.statistics.bootstrap import bootstrapped_mean
+
+POOLED = [name for name in METHODS if not name.startswith("wording")]
+
+
+@pytest.fixture(scope="module")
+def trials(items_standard):
+    """Two simulated models' deconfounded trials: one whose rate depends on cell and value, one by chance."""
+    deep = items_standard[items_standard["arm"] == "deconfounded"].drop(columns="prompt")
+    rng = np.random.default_rng(1)
+    parts = []
+    for model, spread in (("chance", 0.0), ("uneven", 1.5)):
+        logit = sum(
+            rng.normal(0, spread, deep[column].nunique())[pd.factorize(deep[column])[0]]
+            for column in ("cell", "v1")
+        )
+        followed = (rng.random(len(deep)) < 1 / (1 + np.exp(-logit))).astype(float)
+        parts.append(deep.assign(model=model, followed=followed))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def table(trials):
+    return intervals(trials, ["model"], seed=1, resamples=2_000)
+
+
+def row(table, **key):
+    for column, wanted in key.items():
+        table = table[table[column] == wanted]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def bounds(table, **key):
+    found = row(table, **key)
+    return found["low"], found["high"]
+
+
+def test_one_row_for_each_group_and_method(table):
+    assert list(table.columns) == ["model", "method", "clusters", "estimate", "low", "high"]
+    assert list(table["method"]) == POOLED * 2
+    assert list(table["model"].unique()) == ["chance", "uneven"]
+    assert list(table["clusters"])[: len(POOLED)] == [1200, 400, 400, 11, 11, 11]
+
+
+def test_every_interval_holds_its_estimate(table, trials):
+    assert (table["low"] < table["estimate"]).all()
+    assert (table["estimate"] < table["high"]).all()
+    means = trials.groupby("model")["followed"].mean()
+    assert list(table["estimate"]) == pytest.approx(list(means.repeat(len(POOLED))))
+
+
+def test_wilson_and_cell_are_those_of_rates(table, trials):
+    for found in rates(trials, ["model"]).itertuples():
+        wilson, cell = (bounds(table, model=found.model, method=name) for name in ("wilson", "cell"))
+        assert wilson == (found.wilson_low, found.wilson_high)
+        assert cell == (found.clustered_low, found.clustered_high)
+
+
+def test_the_other_methods_are_their_functions(table, trials):
+    group = trials[trials["model"] == "uneven"]
+    y, directed = group["followed"], group["dimension"] + group["direction"]
+    expected = {
+        "cell_bootstrap": bootstrapped_mean(y, group["cell"], seed=1, resamples=2_000),
+        "value_wild": clusters.wild(y, group["v1"]),
+        "value_dimension": clusters.two_way(y, group["v1"], directed),
+    }
+    for name, interval in expected.items():
+        assert bounds(table, model="uneven", method=name) == pytest.approx(tuple(interval))
+    by_value = rates(group, ["model"], cluster="v1").iloc[0]
+    assert bounds(table, model="uneven", method="value") == (
+        by_value["clustered_low"],
+        by_value["clustered_high"],
+    )
+
+
+def test_clusters_widen_the_intervals_of_an_uneven_model_only(table):
+    width = table.assign(width=table["high"] - table["low"]).pivot(
+        index="method", columns="model", values="width"
+    )
+    assert width.loc["cell", "uneven"] > 1.2 * width.loc["wilson", "uneven"]
+    assert width.loc["value", "uneven"] > 1.5 * width.loc["cell", "uneven"]
+    assert width.loc["cell", "chance"] == pytest.approx(width.loc["wilson", "chance"], rel=0.1)
+
+
+def test_value_and_directed_dimension_cross_in_cells(items_standard):
+    """Why V_value + V_dimension − V_cell: each pair of the two is one cell of the design."""
+    cells = items_standard.drop_duplicates("cell")
+    assert not cells.duplicated(["v1", "dimension", "direction"]).any()
+
+
+def test_by_value_the_wording_is_that_of_the_preferred_value(trials):
+    table = intervals(trials, ["model", "v1"], seed=1, resamples=200)
+    assert list(table["method"].unique()) == list(METHODS)
+    for found in rates_by_wording_cluster(trials, ["model", "v1"]).itertuples():
+        expected = (found.clustered_low, found.clustered_high)
+        assert bounds(table, model=found.model, v1=found.v1, method="wording") == expected
+        assert math.isnan(bounds(table, model=found.model, v1=found.v1, method="value")[0])
+
+
+def test_by_dimension_the_wording_is_that_of_the_pole(trials):
+    by = ["dimension", "direction"]
+    table = intervals(trials, by, seed=1, resamples=200)
+    words = table[table["method"] == "wording"].reset_index(drop=True)
+    expected = rates_by_wording_cluster(trials, by)
+    pd.testing.assert_frame_equal(
+        words[["low", "high"]],
+        expected[["clustered_low", "clustered_high"]].set_axis(["low", "high"], axis=1),
+    )
+    assert (words["clusters"] <= 6).all()
+    assert module.wording_column(["model"]) is None
+
+
+def test_in_the_standard_set_cells_nest_in_wordings(trials):
+    """One test a cell: there, crossing wording with cell adds nothing to wording alone."""
+    table = intervals(trials[trials["model"] == "uneven"], ["v1"], seed=1, resamples=200)
+    pairs = table.pivot(index="v1", columns="method", values="low")
+    assert pairs["wording_cell"].tolist() == pytest.approx(pairs["wording"].tolist())
+
+
+def test_missing_replies_are_left_out(trials):
+    holes = trials.assign(followed=trials["followed"].where(trials["cell"] != "c000"))
+    table = intervals(holes, ["model"], seed=1, resamples=200)
+    without = intervals(trials[trials["cell"] != "c000"], ["model"], seed=1, resamples=200)
+    pd.testing.assert_frame_equal(table, without)
+
+
+def test_a_model_without_answers_or_variation_has_no_clustered_interval(trials):
+    silent = trials.assign(followed=np.where(trials["model"] == "chance", np.nan, 1.0))
+    table = intervals(silent, ["model"], seed=1, resamples=200).set_index(["model", "method"])
+    assert table.loc["chance", ["estimate", "low", "high"]].isna().to_numpy().all()
+    assert (table.loc["chance", "clusters"] == 0).all()
+    assert table.loc[("uneven", "wilson"), "high"] == 1
+    assert table.loc["uneven", "low"].drop("wilson").isna().all()
+
+
+@pytest.mark.parametrize("blank", ["", None])
+def test_released_trials_without_wordings_have_the_other_intervals(trials, blank):
+    released = trials.assign(target_value_wording=blank)
+    table = intervals(released, ["model", "v1"], seed=1, resamples=200)
+    missing = table[table["low"].isna()]
+    assert set(missing["method"]) == {"value", "value_wild", "value_dimension", "wording", "wording_cell"}
+    dropped = intervals(trials.drop(columns="target_value_wording"), ["model", "v1"], seed=1, resamples=200)
+    pd.testing.assert_frame_equal(table, dropped)
+
+
+def test_one_blank_wording_is_enough(trials):
+    holed = trials.assign(
+        target_value_wording=trials["target_value_wording"].where(trials["cell"] != "c000", "")
+    )
+    table = intervals(holed, ["v1"], seed=1, resamples=200)
+    words = table[table["method"] == "wording"].set_index("v1")["low"]
+    concerned = trials.loc[trials["cell"] == "c000", "v1"].iloc[0]
+    assert words.isna().sum() == 1
+    assert math.isnan(words[concerned])
+
+
+def test_a_missing_column_is_named(trials):
+    with pytest.raises(UserError, match="familie"):
+        intervals(trials, ["familie"], seed=1)
