@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepvalues.dvb.published import dvgr_summary
+    from deepvalues.dvb.counts import dvgr_summary
     from deepvalues.statistics.factors import factor_test
 
 __all__ = ["dvgr_summary", "factor_test"]
@@ -14,7 +14,7 @@ __all__ = ["dvgr_summary", "factor_test"]
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: building items should not wait for the statistics libraries.
     if name == "dvgr_summary":
-        from deepvalues.dvb.published import dvgr_summary
+        from deepvalues.dvb.counts import dvgr_summary
 
         return dvgr_summary
     if name == "factor_test":

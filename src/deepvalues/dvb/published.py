@@ -6,328 +6,26 @@ digit by digit. Rounded rates give a range, worked out from half a unit of their
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
-from statsmodels.stats.proportion import proportion_confint
+from scipy import stats
 
+from deepvalues.dvb.counts import deep_and_shallow, dvgr_summary, size_pairs, validation_accuracies
 from deepvalues.errors import UserError
 from deepvalues.statistics.factors import factor_test
-from deepvalues.statistics.rates import CONFIDENCE, cohens_h, exact_test, wilson
+from deepvalues.statistics.rates import CONFIDENCE
+from deepvalues.statistics.rounded import Range, chi_squared_range, corner_range, rate_range, wilson_ranges
+from deepvalues.statistics.sample_size import smallest_sample
 
 #: What a recomputation can say about a printed figure.
 CLASSES = ("exact", "within rounding", "differs", "not recomputable")
-
-
-# ---- from counts ----
-
-
-def dvgr_summary(deep: ArrayLike, n: ArrayLike) -> pd.DataFrame:
-    """DVGR of each model from counts alone, as print has them.
-
-    Parameters
-    ----------
-    deep
-        Shape (models,): replies that followed the value. A Series or mapping names the models.
-    n
-        Shape (models,): replies that could be read; with two Series or mappings, aligned by name.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per model: dvgr (a rate), wilson_low, wilson_high (95 %), p_value (exact, two-sided,
-        against .5) and cohens_h (radians, against .5); NaN where a model has no replies.
-
-    Raises
-    ------
-    UserError
-        Where lengths or names differ, a count is negative or not whole, or deep replies outnumber replies.
-    """
-    followed, answered = _count_series(deep, "deep"), _count_series(n, "n")
-    if len(followed) != len(answered):
-        raise UserError(
-            f"dvgr_summary got {len(followed)} counts of deep replies and {len(answered)} of replies"
-        )
-    if _is_named(deep) and _is_named(n):
-        if not followed.index.is_unique or set(followed.index) != set(answered.index):
-            raise UserError("dvgr_summary: deep and n name different models, or one of them twice")
-        answered = answered.loc[followed.index]
-    elif _is_named(n):
-        followed.index = answered.index
-    above = [str(name) for name, k, of in zip(followed.index, followed, answered, strict=True) if k > of]
-    if above:
-        raise UserError(f"dvgr_summary: more deep replies than replies for {', '.join(above)}")
-    rows = [_summary(int(k), int(of)) for k, of in zip(followed, answered, strict=True)]
-    columns = ["dvgr", "wilson_low", "wilson_high", "p_value", "cohens_h"]
-    return pd.DataFrame(rows, columns=columns, index=followed.index, dtype=float)
-
-
-def _summary(deep: int, n: int) -> tuple[float, ...]:
-    dvgr = deep / n if n else math.nan
-    return dvgr, *wilson(deep, n), exact_test(deep, n), cohens_h(dvgr)
-
-
-def _is_named(counts: Any) -> bool:
-    return isinstance(counts, (pd.Series, dict))
-
-
-def _count_series(counts: Any, what: str) -> pd.Series[Any]:
-    try:
-        series = pd.Series(counts if _is_named(counts) else np.atleast_1d(np.asarray(counts)))
-        numbers = series.astype(float)
-    except (TypeError, ValueError):
-        raise UserError(f"dvgr_summary: {what} holds entries that are no numbers") from None
-    whole = np.isfinite(numbers.to_numpy()) & (numbers >= 0) & (numbers % 1 == 0)
-    if not whole.all():
-        name, count = next(iter(series[~whole].items()))
-        raise UserError(f"dvgr_summary: {what} of {name} is {count}; counts are whole and not negative")
-    return numbers
-
-
-def _deep_and_shallow(by_model: pd.DataFrame) -> pd.DataFrame:
-    deep = by_model.set_index("model")["n_deep"]
-    return pd.DataFrame({"deep": deep, "shallow": by_model.set_index("model")["n_parsed"] - deep})
-
-
-def size_pairs(by_model: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Larger against smaller model of each pair, tested by chi-squared with Yates' correction.
-
-    Parameters
-    ----------
-    by_model
-        As ``dvb_by_model.csv``: model, n_parsed, n_deep.
-    pairs
-        small and large, names of models.
-
-    Returns
-    -------
-    pandas.DataFrame
-        small, large, difference (of DVGRs, larger minus smaller), and as from `factor_test`.
-    """
-    counts = _deep_and_shallow(by_model)
-    dvgr = counts["deep"] / counts.sum(axis=1)
-    rows = []
-    for small, large in zip(pairs["small"], pairs["large"], strict=True):
-        tested = factor_test(counts.loc[[small, large]])
-        rows.append({"small": small, "large": large, "difference": dvgr[large] - dvgr[small], **tested})
-    return pd.DataFrame(rows)
-
-
-def large_against_small(by_model: pd.DataFrame) -> pd.DataFrame:
-    """All large models pooled against all small ones, with the middle tier counted each way.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per middle_as ("large", "small", "left out"): n_large, n_small (replies), dvgr_large,
-        dvgr_small, difference, and as from `factor_test`. Trials are pooled as in print, as if models
-        did not matter otherwise.
-    """
-    counts = _deep_and_shallow(by_model)
-    tier = by_model.set_index("model")["size_tier"]
-    rows = []
-    for middle_as in ("large", "small", "left out"):
-        pooled = counts.groupby(tier.replace("middle", middle_as)).sum().loc[["large", "small"]]
-        n, dvgr = pooled.sum(axis=1), pooled["deep"] / pooled.sum(axis=1)
-        row = {"middle_as": middle_as, "n_large": n["large"], "n_small": n["small"]}
-        row |= {"dvgr_large": dvgr["large"], "dvgr_small": dvgr["small"]}
-        rows.append({**row, "difference": dvgr["large"] - dvgr["small"], **factor_test(pooled)})
-    return pd.DataFrame(rows)
-
-
-def validation_accuracies(validation: pd.DataFrame) -> pd.DataFrame:
-    """Accuracies of the human and model validations from the counts in their notes.
-
-    Parameters
-    ----------
-    validation
-        As ``dvb_human_validation.csv``; rows without "k of n" in their note are left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        experiment, correct, trials, accuracy, wilson_low, wilson_high, p_value (exact, against .5) and
-        cohens_h. An unsure answer counts as wrong, as in print.
-    """
-    found = validation["note"].astype(str).str.extract(r"^(\d+) of (\d+)")
-    counted = found.dropna().astype(int).rename(columns={0: "correct", 1: "trials"})
-    summary = dvgr_summary(counted["correct"], counted["trials"]).rename(columns={"dvgr": "accuracy"})
-    named = validation.loc[counted.index, ["experiment"]]
-    return pd.concat([named, counted, summary], axis=1).reset_index(drop=True)
-
-
-def odds_as_percentages(odds: pd.DataFrame) -> pd.DataFrame:
-    """Change of the odds per point of a rating, 100 · (OR − 1) percent, with its printed interval.
-
-    Parameters
-    ----------
-    odds
-        As ``dvb_value_disposition_odds.csv``: rating, odds_ratio, ci_low, ci_high.
-
-    Returns
-    -------
-    pandas.DataFrame
-        rating, percent, percent_low, percent_high.
-    """
-    columns = {"odds_ratio": "percent", "ci_low": "percent_low", "ci_high": "percent_high"}
-    percent = 100 * (odds[list(columns)].astype(float) - 1)
-    return pd.concat([odds[["rating"]], percent.rename(columns=columns)], axis=1)
-
-
-def smallest_sample(effect: float, power: float, alpha: float) -> int:
-    """Smallest n at which a two-sided exact binomial test against .5 first reaches a power.
-
-    The test rejects outside [c + 1, n − c − 1], with c the largest count for which P(K ≤ c | .5) ≤ alpha/2.
-    Power is a sawtooth in n, so that some larger samples fall short again; this is the first that does not.
-
-    Parameters
-    ----------
-    effect
-        Cohen's g, the distance of the true rate from .5; above 0, at most .5.
-    power, alpha
-        Both between 0 and 1.
-
-    Raises
-    ------
-    UserError
-        Where a parameter is out of its range, or no n up to 100,000 is enough.
-
-    References
-    ----------
-    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, chapter 5.
-    """
-    if not (0 < effect <= 0.5 and 0 < power < 1 and 0 < alpha < 1):
-        raise UserError("smallest_sample: effect lies in (0, .5], power and alpha between 0 and 1")
-    block = 2_000
-    for first in range(1, 100_000, block):
-        reached = exact_power(np.arange(first, first + block), effect, alpha) >= power
-        if reached.any():
-            return first + int(reached.argmax())
-    raise UserError("smallest_sample: no sample up to 100,000 is enough")
-
-
-def exact_power(n: NDArray[np.int64], effect: float, alpha: float) -> NDArray[np.float64]:
-    """Power of the two-sided exact binomial test against .5 at each n; see `smallest_sample`."""
-    critical = stats.binom.ppf(alpha / 2, n, 0.5)
-    critical -= stats.binom.cdf(critical, n, 0.5) > alpha / 2
-    low_tail = stats.binom.cdf(critical, n, 0.5 + effect)
-    high_tail = stats.binom.sf(n - critical - 1, n, 0.5 + effect)
-    return np.asarray(low_tail + high_tail, dtype=float)
-
-
-# ---- from rounded rates ----
-
-
-class Range(NamedTuple):
-    """What a figure is at its inputs as printed, and the least and most that their rounding allows."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def corner_range(figure: Callable[..., float], *inputs: tuple[float, float]) -> Range:
-    """Range of a figure that is monotone in each input: its least and most over the inputs' corners.
-
-    Parameters
-    ----------
-    inputs
-        Each an input as printed and half a unit of its last digit.
-    """
-    corners = itertools.product(*[(value - half, value + half) for value, half in inputs])
-    reached = [figure(*corner) for corner in corners]
-    return Range(figure(*[value for value, _ in inputs]), min(reached), max(reached))
-
-
-def wilson_ranges(rate: float, half: float, n: int) -> tuple[Range, Range]:
-    """Ranges of the two bounds of Wilson's interval when the rate is known to ± `half`."""
-    least = max(math.ceil((rate - half) * n - 1e-9), 0)
-    most = min(math.floor((rate + half) * n + 1e-9), n)
-    at, lowest, highest = (wilson(k, n) for k in (round(rate * n), least, most))
-    return Range(at.low, lowest.low, highest.low), Range(at.high, lowest.high, highest.high)
-
-
-def rate_range(low: tuple[float, float], high: tuple[float, float], n: int) -> Range:
-    """Range of the rate whose Wilson interval has the printed bounds; NaN where no count has both.
-
-    Parameters
-    ----------
-    low, high
-        Each a bound as printed and half a unit of its last digit.
-    """
-    counts = np.arange(n + 1)
-    bounds = proportion_confint(counts, n, alpha=1 - CONFIDENCE, method="wilson")
-    fits = np.ones(n + 1, dtype=bool)
-    for bound, (printed, half) in zip(bounds, (low, high), strict=True):
-        fits &= np.abs(bound - printed) <= half * (1 + 1e-9)
-    if not fits.any():
-        return Range(math.nan, math.nan, math.nan)
-    least, most = counts[fits].min() / n, counts[fits].max() / n
-    return Range(float(least + most) / 2, float(least), float(most))
-
-
-def chi_squared_range(
-    rates: NDArray[np.float64], half: float, n: NDArray[np.float64], successes: int
-) -> Range:
-    """Range of a factor's chi-squared when its rates are rounded and the sum of successes is known.
-
-    With p = successes / Σ n fixed, χ² = Σ n (r − p)² / (p (1 − p)) is convex in the rates. Its least is
-    where the rates are as near one another as rounding allows: all at one common rate, clipped to their
-    boxes. Its most is at a corner, where all rates but one are at an end of their box.
-
-    Parameters
-    ----------
-    rates, n
-        Shape (levels,): printed rates and trials.
-    half
-        Half a unit of the rates' last digit.
-
-    Raises
-    ------
-    UserError
-        Where no rates that round to the printed ones add up to `successes`.
-    """
-    low, high = np.clip(rates - half, 0, 1), np.clip(rates + half, 0, 1)
-    if not n @ low <= successes <= n @ high:
-        raise UserError("chi_squared_range: the printed rates and the number of successes do not agree")
-    p = successes / n.sum()
-
-    def chi2(r: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((n * (r - p) ** 2).sum(axis=-1) / (p * (1 - p)))
-
-    common = optimize.brentq(lambda r: n @ np.clip(r, low, high) - successes, 0, 1)
-    corners = _corners(low, high, n, successes)
-    at_printed = factor_test(np.column_stack([n * rates, n * (1 - rates)]))["chi2"]
-    return Range(at_printed, float(chi2(np.clip(common, low, high))), float(chi2(corners).max()))
-
-
-def _corners(
-    low: NDArray[np.float64], high: NDArray[np.float64], n: NDArray[np.float64], successes: int
-) -> NDArray[np.float64]:
-    """Shape (corners, levels): the corners of the rates' boxes where they add up to the successes."""
-    found = []
-    for free in range(len(n)):
-        others = np.delete(np.arange(len(n)), free)
-        at_high = np.array(list(itertools.product((False, True), repeat=len(others))))
-        rates = np.empty((len(at_high), len(n)))
-        rates[:, others] = np.where(at_high, high[others], low[others])
-        rates[:, free] = (successes - rates[:, others] @ n[others]) / n[free]
-        fits = (rates[:, free] >= low[free] - 1e-12) & (rates[:, free] <= high[free] + 1e-12)
-        found.append(rates[fits])
-    return np.concatenate(found)
-
-
-# ---- print beside recomputation ----
 
 
 @dataclass(frozen=True)
@@ -572,7 +270,7 @@ def _factor_tests(paper: _Print) -> Iterator[_Cell]:
     found = {column: _column(text, column) for column in ("chi2", "df", "p_value", "cramers_v")}
     printed = {factor: {c: found[c][i] for c in found} for i, factor in enumerate(text["factor"])}
 
-    tested = factor_test(_deep_and_shallow(by_model))
+    tested = factor_test(deep_and_shallow(by_model))
     for quantity, figure in printed["model"].items():
         yield _Cell(_TESTS, quantity, "model", figure, "counts by model", exact=tested[quantity])
     for factor, name in (("preferred_value", "by_value"), ("domain", "by_domain")):
