@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import pickle
 import socket
 import sys
 import traceback
@@ -52,7 +53,7 @@ def ask_missing(ask, conversations, record, *, base_url, concurrency=32, again=f
         for repeat in range(conversation.repeats):
             found = recorded(ask, conversation, repeat, record)
             known = {answer.key: answer for answer in found if answer.key not in again}
-            if len(known) < len(conversation.turns):
+            if not conversation.is_over(found) or len(known) < len(found):
                 jobs.append(Job(conversation, repeat, known))
     if not jobs:
         return Summary()
@@ -757,6 +758,95 @@ def test_another_reply_changes_the_questions_that_quote_it(serve, record):
     run(stub, [talk], record, again={ASK.request(talk, (), 0).key})
     assert stub.asked == ["Name a fruit.", "Why fig?", "So [Why fig?], hence fig?"]
     assert len(Record(record.path).answers) == 5, "what the old reply led to is kept"
+
+
+# Turns that are asked only if needed.
+
+REPAIRS = ("How many?", "Digits, please.", "Only digits!")
+
+
+def is_number(received):
+    assert received.question in REPAIRS
+    return (received.text or "").isdigit()
+
+
+class ReadsNumbers:
+    """A study whose replies are to be numbers."""
+
+    name, seed, parameters = "stub", 1, ASK.parameters
+
+    def read(self, received):
+        return Reading("answered" if is_number(received) else "unparsable", received.text)
+
+
+def counting(*items):
+    return [Conversation(item, REPAIRS, system=item, until=is_number) for item in items]
+
+
+def number_at(turns):
+    """A rule that gives a number at a turn that depends on the system text, and words before it."""
+
+    def rule(body, _):
+        turn = sum(message["role"] == "user" for message in body["messages"])
+        return str(turn) if turn == turns[body["messages"][0]["content"]] else "several"
+
+    return rule
+
+
+def test_no_turn_is_asked_that_is_not_needed(serve, record):
+    stub = serve(number_at({"first": 1, "second": 2, "never": 0}))
+    talks = counting("first", "second", "never")
+    asked = Questions(ReadsNumbers(), talks, MODEL, record)
+    assert asked.plan(asked.jobs()).requests == asked.missing() == 3
+    assert run(stub, talks, record) == Summary(asked=6)
+    assert (asked.missing(), asked.orphans(), asked.jobs()) == (0, 0, [])
+    frame = asked.answers()
+    assert list(zip(frame["item"], frame["turn"], frame["choice"], strict=True)) == [
+        ("first", 0, "1"),
+        ("second", 0, "several"),
+        ("second", 1, "2"),
+        *(("never", turn, "several") for turn in range(3)),
+    ]
+
+
+def test_an_early_stop_is_replayed_and_asks_for_nothing(serve, record):
+    run(serve(number_at({"first": 1})), counting("first"), record)
+    stub = serve(number_at({"first": 1}))
+    run(stub, counting("first"), Record(record.path))
+    assert stub.asked == []
+
+
+def test_what_broke_off_before_it_was_put_right_goes_on(serve, record):
+    rule = number_at({"second": 2})
+    run(serve(lambda body, n: rule(body, n) if n == 1 else error(500)), counting("second"), record)
+    asked = Questions(ReadsNumbers(), counting("second"), MODEL, record)
+    assert asked.missing() == 1
+    assert list(asked.answers()["status"]) == ["unparsable", "failed"]
+    assert list(asked.answers()["error"])[1] == "InternalServerError"
+    (job,) = asked.jobs(frozenset({"unparsable"}))
+    assert len(job.known) == 1, "what was not answered yet is asked before anything is asked again"
+    stub = serve(rule)
+    run(stub, counting("second"), Record(record.path))
+    assert stub.asked == ["Digits, please."]
+
+
+def test_what_was_put_right_is_not_asked_again(serve, record):
+    run(serve(number_at({"second": 2, "never": 0})), counting("second", "never"), record)
+    asked = Questions(ReadsNumbers(), counting("second", "never"), MODEL, record)
+    (job,) = asked.jobs(frozenset({"unparsable"}))
+    assert (job.conversation.item, len(job.known)) == ("never", 2)
+
+
+def test_a_way_to_stop_early_enters_no_key():
+    (early,) = counting("first")
+    late = Conversation("first", REPAIRS, system="first")
+    assert ASK.request(early, (), 0).key == ASK.request(late, (), 0).key
+
+
+def test_workers_are_told_when_to_stop_asking():
+    (talk,) = pickle.loads(pickle.dumps(counting("first")))
+    assert talk.is_over([Answer("k", "first", 0, 0, "7", None, "stop", 1, 1, None, None)])
+    assert not talk.is_over([])
 
 
 # Asking again what was read in a certain way.

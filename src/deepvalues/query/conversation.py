@@ -11,12 +11,14 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from deepvalues import draw
+from deepvalues.query.reading import Received
+from deepvalues.query.record import Answer
 
 Message = dict[str, str]
 _QUOTE = re.compile(r"\{\{reply (\d+)\}\}")
@@ -34,6 +36,9 @@ class Conversation:
 
     Repeats are numbered from ``first_repeat``. The number enters the keys, so two conversations that begin
     with the same words have answers of their own where their numbers differ; where they don't, they share.
+
+    Turns after a reply for which ``until`` holds are not asked; later turns that ask again for what could not
+    be read need no more than that. It is a function that another process can be sent, and enters no key.
     """
 
     item: str
@@ -43,6 +48,7 @@ class Conversation:
     repeats: int
     prefix: str
     first_repeat: int
+    until: Callable[[Received], bool] | None
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class Conversation:
         repeats: int = 1,
         prefix: str = "",
         first_repeat: int = 0,
+        until: Callable[[Received], bool] | None = None,
     ) -> None:
         for turn, text in enumerate(turns[1:], start=1):
             for quoted in _QUOTE.findall(text):
@@ -64,7 +71,7 @@ class Conversation:
         parts = (turns[0][len(head) :], *turns[1:]) if head else turns
         # A frozen dataclass sets its own fields in this way.
         self.__dict__.update(item=item, head=head, parts=parts, system=system, prefix=prefix)
-        self.__dict__.update(repeats=repeats, first_repeat=first_repeat)
+        self.__dict__.update(repeats=repeats, first_repeat=first_repeat, until=until)
 
     @property
     def repeat_numbers(self) -> range:
@@ -80,6 +87,13 @@ class Conversation:
     def n_turns(self) -> int:
         """Number of turns; the texts need not be put together for it."""
         return len(self.parts)
+
+    def is_over(self, answers: Sequence[Answer]) -> bool:
+        """Whether nothing is left to be asked after these answers to the first turns."""
+        if self.until is None or not answers or len(answers) == self.n_turns:
+            return len(answers) == self.n_turns
+        last, question = answers[-1], self.parts[len(answers) - 1]
+        return self.until(Received(last.text, last.refusal, last.finish_reason, question))
 
     @cached_property
     def first_digest(self) -> bytes:

@@ -108,7 +108,7 @@ def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) 
     """The answers that the record holds for a conversation, turn by turn until one is missing."""
     answers: list[Answer] = []
     replies: list[str] = []
-    for _ in conversation.turns:
+    while not conversation.is_over(answers):
         answer = record.answers.get(ask.request(conversation, replies, repeat).key)
         if answer is None:
             break
@@ -287,10 +287,10 @@ class Asker:
 
     async def _converse(self, client: AsyncOpenAI, job: Job) -> list[Answer] | None:
         answers: list[Answer] = []
-        for turn in range(len(job.conversation.turns)):
+        while not job.conversation.is_over(answers):
             replies = [answer.text or "" for answer in answers]
             request = self.ask.request(job.conversation, replies, job.repeat)
-            answer = job.known.get(request.key) or await self._send(client, request, turn)
+            answer = job.known.get(request.key) or await self._send(client, request, len(answers))
             if answer is None:
                 return None
             answers.append(answer)

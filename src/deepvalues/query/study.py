@@ -89,7 +89,7 @@ class Questions:
 
     def missing(self) -> int:
         """Number of conversations that the record does not answer in full."""
-        return sum(len(found) < conversation.n_turns for conversation, _, found in self.recorded())
+        return sum(not conversation.is_over(found) for conversation, _, found in self.recorded())
 
     def read(self, answer: Answer, conversation: Conversation | None = None) -> Reading:
         """The reading of a recorded answer.
@@ -102,25 +102,33 @@ class Questions:
         return self.study.read(Received(answer.text, answer.refusal, answer.finish_reason, question))
 
     def jobs(self, retry: frozenset[str] = frozenset()) -> list[Job]:
-        """What is to be asked: what the record lacks, and what was read with a status in ``retry``."""
+        """What is to be asked: what the record lacks, and what was read with a status in ``retry``.
+
+        Where later turns are asked only if needed, what one of them has put right is not asked again.
+        """
         jobs = []
         for conversation, repeat, found in self.recorded():
-            kept = {a.key: a for a in found if not retry or self.read(a, conversation).status not in retry}
-            if len(kept) < conversation.n_turns:
-                jobs.append(Job(conversation, repeat, kept))
+            over = conversation.is_over(found)
+            final = found if conversation.until is None else found[-1:] if over else []
+            again = {a.key for a in final if retry and self.read(a, conversation).status in retry}
+            if again or not over:
+                jobs.append(Job(conversation, repeat, {a.key: a for a in found if a.key not in again}))
         return jobs
 
     def plan(self, jobs: Sequence[Job]) -> Plan:
-        """What the jobs will use: later turns are taken to be as long as their texts alone."""
+        """What the jobs will use: later turns are taken to be as long as their texts alone.
+
+        Turns that are asked only if needed are not counted.
+        """
         usages = []
         for group in groups(jobs).values():
             for place, job in enumerate(group):
                 first = self.ask.request(job.conversation, (), job.repeat)
                 cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
-                turns = job.conversation.n_turns - len(job.known)
+                turns = _turns_to_ask(job)
                 estimate = first.estimate()
                 usages.append(Usage(turns * estimate.input, turns * cached, turns * estimate.output))
-        requests = sum(job.conversation.n_turns - len(job.known) for job in jobs)
+        requests = sum(map(_turns_to_ask, jobs))
         return Plan(self.model.name, requests, total(usages), self.model.price)
 
     def replayed(self) -> Usage:
@@ -135,12 +143,13 @@ class Questions:
         """One row per item, repeat and turn: status, choice, reply text and error class.
 
         A turn without a recorded answer has the status ``failed``, and the class of the last error if
-        the log has one.
+        the log has one. Turns that were not needed have no row.
         """
         failures = self.record.failures()
         rows: list[tuple[object, ...]] = []
         for conversation, repeat, found in self.recorded():
-            for turn in range(conversation.n_turns):
+            needed = len(found) if conversation.is_over(found) else conversation.n_turns
+            for turn in range(needed if conversation.until is None else min(needed, len(found) + 1)):
                 if turn < len(found):
                     answer = found[turn]
                     reading = self.read(answer, conversation)
@@ -159,6 +168,10 @@ class Questions:
         """Number of recorded answers that no conversation of this set asks for."""
         keys = {answer.key for _, _, found in self.recorded() for answer in found}
         return len(self.record.answers.keys() - keys)
+
+
+def _turns_to_ask(job: Job) -> int:
+    return 1 if job.conversation.until else job.conversation.n_turns - len(job.known)
 
 
 def record_path(folder: Path, study: str, model: str) -> Path:
