@@ -19,7 +19,7 @@ from deepvalues.asking import _stop_if_stopped
 from deepvalues.errors import UserError
 from deepvalues.local.server import serving
 from deepvalues.query import engine, processes
-from deepvalues.query.conversation import Conversation
+from deepvalues.query.conversation import Conversation, digest, key_head, request_key
 from deepvalues.query.engine import Ask, Job, Settings, Summary, recorded
 from deepvalues.query.processes import run_async
 from deepvalues.query.reading import Reading
@@ -204,6 +204,17 @@ def test_a_request_is_what_the_study_and_the_model_say(serve, record):
         }
     ]
     assert stub.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("parameters", [{}, {"seed": None}, {"temperature": 0, "stop": ["0]", "the seed"]}])
+@pytest.mark.parametrize("replies", [(), ("An answer",)])
+def test_a_key_is_that_of_the_parameters_that_are_sent(parameters, replies):
+    conversation = Conversation("i", ("Hello", "You said {{reply 1}}"))
+    asked = Ask(replace(MODEL, parameters=parameters), {"max_tokens": 10}, seed=1)
+    request = asked.request(conversation, replies, 3)
+    head = key_head("custom", "served", request.parameters, 3)
+    expected = request_key(head, digest(request.messages))
+    assert asked.key(conversation, replies, 3) == request.key == expected
 
 
 def test_what_was_received_is_kept_and_what_varies_goes_to_the_log(serve, record):

@@ -169,7 +169,7 @@ def submit(asked: Questions, yes: bool, limits: batch.Limits | None = None) -> l
 def _stop_if_in_batch(asked: Questions, jobs: Sequence[Job]) -> None:
     """A request that waits in an open batch must not be paid for a second time."""
     keys = batch.State.beside(asked.record).keys
-    if keys and any(asked.ask.request(job.conversation, (), job.repeat).key in keys for job in jobs):
+    if keys and any(asked.ask.key(job.conversation, (), job.repeat) in keys for job in jobs):
         raise UserError(
             f"{asked.model.name}: some of these requests are in an open batch; "
             f"take its replies first: deepvalues batch collect --model {asked.model.name}"

@@ -128,9 +128,11 @@ def request_seed(study_seed: int, messages_digest: bytes, repeat: int) -> int:
     return draw.integer(study_seed, messages_digest.hex(), repeat) % (1 << 31)
 
 
-def request_key(
-    kind: str, model: str, parameters: Mapping[str, Any], messages_digest: bytes, repeat: int
-) -> str:
+def key_head(kind: str, model: str, parameters: Mapping[str, Any], repeat: object) -> str:
+    """What a request's key is made of beside its messages, as canonical JSON."""
+    return json.dumps([kind, model, parameters, repeat], sort_keys=True, separators=(",", ":"))
+
+
+def request_key(head: str, messages_digest: bytes) -> str:
     """The key of a request: 32 hexadecimal digits of a SHA-256."""
-    head = json.dumps([kind, model, parameters, repeat], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(head.encode() + b"\0" + messages_digest).hexdigest()[:32]

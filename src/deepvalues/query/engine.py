@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import httpx2
@@ -24,7 +25,7 @@ import openai
 from openai import AsyncOpenAI
 
 from deepvalues.errors import UserError
-from deepvalues.query.conversation import Conversation, request_key, request_seed
+from deepvalues.query.conversation import Conversation, Message, key_head, request_key, request_seed
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
 from deepvalues.query.pace import Pace
 from deepvalues.query.record import Answer, Journal, Record
@@ -33,6 +34,8 @@ from deepvalues.query.transport import Transport
 
 #: After a stop, requests in flight get this long to come back.
 GRACE_SECONDS = 5.0
+#: Stands in for the seed in the head of a key; no endpoint takes a parameter with such a text.
+_SEED_MARK, _SEED_IN_JSON = "\0the seed", r'"\u0000the seed"'
 #: The pace's number of the request that the current task sends.
 _NUMBER: ContextVar[int] = ContextVar("number")
 #: Errors that every further request would meet again.
@@ -69,15 +72,27 @@ class Ask:
     parameters: Mapping[str, Any]
     seed: int
 
+    @cached_property
+    def _head(self) -> str:
+        """The head of every key but for seed and repeat: put into JSON once, not 100,000 times."""
+        parameters = self.model.request_parameters({**self.parameters, "seed": _SEED_MARK})
+        return key_head(self.model.endpoint.kind, self.model.served_as, parameters, 0).removesuffix("0]")
+
+    def _place(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> tuple[str, int]:
+        """The key and the seed of the turn that follows the given replies."""
+        messages_digest = conversation.digest(replies)
+        seed = request_seed(self.seed, messages_digest, repeat)
+        head = self._head.replace(_SEED_IN_JSON, str(seed))
+        return request_key(f"{head}{repeat}]", messages_digest), seed
+
+    def key(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> str:
+        """The key of the turn that follows the given replies."""
+        return self._place(conversation, replies, repeat)[0]
+
     def request(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> Request:
         """The request of the turn that follows the given replies."""
-        messages_digest = conversation.digest(replies)
-        parameters = self.model.request_parameters(
-            {**self.parameters, "seed": request_seed(self.seed, messages_digest, repeat)}
-        )
-        served_as = self.model.served_as
-        kind = self.model.endpoint.kind
-        key = request_key(kind, served_as, parameters, messages_digest, repeat)
+        key, seed = self._place(conversation, replies, repeat)
+        parameters = self.model.request_parameters({**self.parameters, "seed": seed})
         return Request(key, parameters, conversation, tuple(replies), repeat)
 
 
@@ -91,15 +106,18 @@ class Request:
     replies: tuple[str, ...]
     repeat: int
 
+    @cached_property
+    def messages(self) -> list[Message]:
+        """What is sent: the system text, and the turns so far with their replies."""
+        return self.conversation.messages(self.replies)
+
     def body(self, model: Model) -> dict[str, Any]:
         """The body of the request as it is sent."""
-        messages = self.conversation.messages(self.replies)
-        return {"model": model.served_as, "messages": messages, **self.parameters}
+        return {"model": model.served_as, "messages": self.messages, **self.parameters}
 
     def estimate(self) -> Usage:
         """Tokens that the request will use: input by its length, output at its longest."""
-        messages = self.conversation.messages(self.replies)
-        characters = sum(len(message["content"]) for message in messages)
+        characters = sum(len(message["content"]) for message in self.messages)
         longest = self.parameters.get("max_completion_tokens", self.parameters.get("max_tokens"))
         return Usage(characters / CHARACTERS_PER_TOKEN, 0.0, float(longest or 0))
 
@@ -109,7 +127,7 @@ def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) 
     answers: list[Answer] = []
     replies: list[str] = []
     while not conversation.is_over(answers):
-        answer = record.answers.get(ask.request(conversation, replies, repeat).key)
+        answer = record.answers.get(ask.key(conversation, replies, repeat))
         if answer is None:
             break
         answers.append(answer)

@@ -23,6 +23,8 @@ from deepvalues.errors import UserError
 SCHEMA = 1
 #: Half a surrogate pair, as a reply cut by a token limit may hold, is written as JSON's \ud83d.
 _ESCAPE = "backslashreplace"
+#: Reads a line whose check sum is right, and which therefore is JSON from its first to its last byte.
+_DECODER = json.JSONDecoder()
 #: Bytes that the check sum adds to a line.
 _CHECK_LENGTH = len(b',"check":"01234567"}')
 
@@ -72,7 +74,7 @@ def read_line(line: bytes, where: str) -> Answer:
             f"{where}: this line of the record was cut or altered. Restore the file from git or a "
             "backup; or delete the line, and the answer will be asked for again."
         )
-    fields = json.loads(line.decode())
+    fields, _ = _DECODER.raw_decode(line.decode())
     if fields["v"] != SCHEMA:
         raise UserError(f"{where}: schema {fields['v']}, and this program reads schema {SCHEMA}")
     del fields["v"], fields["check"]

@@ -67,7 +67,7 @@ class Questions:
         """The key of each conversation's and repeat's first turn: hashed once, looked up often."""
         ask = self.ask
         return [
-            ask.request(conversation, (), repeat).key
+            ask.key(conversation, (), repeat)
             for conversation in self.conversations
             for repeat in conversation.repeat_numbers
         ]
@@ -156,7 +156,7 @@ class Questions:
                     rows.append((conversation.item, repeat, turn, *reading, answer.text, None))
                 else:
                     replies = [answer.text or "" for answer in found]
-                    key = self.ask.request(conversation, replies, repeat).key
+                    key = self.ask.key(conversation, replies, repeat)
                     reading = Reading("failed")
                     rows.append((conversation.item, repeat, turn, *reading, None, failures.get(key)))
         columns = ["item", "repeat", "turn", "status", "choice", "reply", "error"]
