@@ -169,7 +169,7 @@ def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
 
 _SENSITIVITY_TERMS = {"b0": (1, 0, 0), "b_v": (0, 1, 0), "b_s": (0, 0, 1), "d": (0, 1, -1)}
 #: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
-_SEPARATED = 15.0
+SEPARATED = 15.0
 
 
 def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
@@ -186,7 +186,7 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
             fit = sm.Logit((group["choice"] == "A").astype(float).to_numpy(), design).fit(
                 disp=False, cov_type="cluster", cov_kwds={"groups": groups}, warn_convergence=False
             )
-        separated = bool(np.abs(fit.params).max() > _SEPARATED) or not fit.mle_retvals["converged"]
+        separated = bool(np.abs(fit.params).max() > SEPARATED) or not fit.mle_retvals["converged"]
     except (PerfectSeparationError, np.linalg.LinAlgError):
         separated = True
     row: dict[str, float] = {}
