@@ -3,9 +3,11 @@
 import math
 import subprocess
 import sys
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+import pingouin as pg
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -59,7 +61,7 @@ def test_a_summary_is_what_scipy_and_statsmodels_say(pairs):
 
 def test_names_are_kept_and_aligned():
     deep, n = {"b": 3, "a": 1}, {"a": 10, "b": 12}
-    for made in (dict, pd.Series):
+    for made in (dict, MappingProxyType, pd.Series):
         table = dvgr_summary(made(deep), made(n))
         assert dict(table["dvgr"]) == {"b": 3 / 12, "a": 1 / 10}
     assert list(dvgr_summary([3, 1], n).index) == ["a", "b"]
@@ -162,7 +164,7 @@ def test_odds_ratios_become_percentages():
 
 
 def test_the_sample_size_is_the_first_with_the_stated_power():
-    """Against scipy's own exact test: the chance of a count as far from the middle as the first it rejects."""
+    """Against scipy's own exact test: the chance of a count as far out as the first it rejects."""
 
     def power(n):
         critical = max(k for k in range(n // 2 - 60, n // 2) if stats.binomtest(k, n).pvalue <= 0.05)
@@ -315,6 +317,31 @@ def test_a_dropped_zero_keeps_its_unit(side):
     assert (legal["printed"], legal["unit"]) == ("0.3", 0.01)
 
 
+def test_the_intervals_of_the_shallowness_rating_tell_its_groups_apart(side):
+    """Two samples with exactly the printed means and SDs, at a split in the middle of those that fit."""
+    n, total = 173, 560
+    rng = np.random.default_rng(5)
+    groups = []
+    for size, mean, sd in ((n, -0.98, 1.00), (total - n, 0.34, 1.36)):
+        drawn = rng.normal(size=size)
+        groups.append(mean + sd * (drawn - drawn.mean()) / drawn.std(ddof=1))
+    welch = stats.ttest_ind(*groups, equal_var=False).statistic
+    cohens_d = -pg.compute_effsize(*groups, eftype="cohen")
+    found = side[side["source_file"] == "dvb_human_validation.csv"].set_index(["quantity", "where"])
+    shallow = found.xs("shallowness rating: mean rating, shallow pairs", level="where")
+    for quantity, value in (("t", welch), ("cohens_d", cohens_d)):
+        assert shallow.loc[quantity, "range_low"] <= value <= shallow.loc[quantity, "range_high"]
+    for group, where in zip(
+        groups,
+        (DEEP_PAIRS, DEEP_PAIRS.replace("deep pairs (-2 deep .. +2 shallow)", "shallow pairs")),
+        strict=True,
+    ):
+        low, high = stats.t.interval(0.95, len(group) - 1, group.mean(), stats.sem(group))
+        for quantity, value in (("ci_low", low), ("ci_high", high)):
+            row = found.loc[(quantity, where)]
+            assert row["range_low"] <= value <= row["range_high"]
+
+
 def test_classes_are_counted_per_file(side):
     table = published.classes(side).set_index("source_file")
     assert list(table.columns) == [*published.CLASSES, "figures"]
@@ -325,6 +352,8 @@ def test_classes_are_counted_per_file(side):
 
 
 # ---- print that is wrong ----
+
+DEEP_PAIRS = "shallowness rating: mean rating, deep pairs (-2 deep .. +2 shallow)"
 
 
 @pytest.fixture
@@ -346,6 +375,16 @@ def copied(tmp_path):
         ("statistics", ",1302,", ",1327,", "sample_size", ""),
         ("human_validation", "0.91,0.86", "0.92,0.86", "estimate", "value predicts choice: accuracy"),
         ("value_disposition_odds", "1.6e-5", "1.6e-3", "p_value", "popularity"),
+        ("human_validation", "-0.98,-1.13,-0.83", "-0.98,-1.13,-0.93", "ci_high", DEEP_PAIRS),
+        (
+            "human_validation",
+            "d=1.05",
+            "d=1.15",
+            "cohens_d",
+            "shallowness rating: mean rating, shallow pairs",
+        ),
+        ("human_validation", "=-12.83", "=-11.50", "t", "shallowness rating: mean rating, shallow pairs"),
+        ("by_n_examples", "20,0.3,0.3,0.3", "20,0.3,0.3,0.32", "ci_high", "20"),
         ("agreement", "pairs,74,", "pairs,75,", "agreement_percent", "all model pairs"),
     ],
 )

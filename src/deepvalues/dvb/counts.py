@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from deepvalues.errors import UserError
 from deepvalues.statistics.factors import factor_test
 from deepvalues.statistics.rates import cohens_h, exact_test, wilson
 
+#: One count per model, with or without the models' names.
+Counts = ArrayLike | pd.Series | Mapping[str, int]
 
-def dvgr_summary(deep: ArrayLike, n: ArrayLike) -> pd.DataFrame:
+
+def dvgr_summary(deep: Counts, n: Counts) -> pd.DataFrame:
     """DVGR of each model from counts alone, as print has them.
 
     Parameters
@@ -60,12 +64,13 @@ def _summary(deep: int, n: int) -> tuple[float, ...]:
 
 
 def _is_named(counts: Any) -> bool:
-    return isinstance(counts, (pd.Series, dict))
+    return isinstance(counts, pd.Series | Mapping)
 
 
 def _count_series(counts: Any, what: str) -> pd.Series[Any]:
     try:
-        series = pd.Series(counts if _is_named(counts) else np.atleast_1d(np.asarray(counts)))
+        plain = dict(counts) if isinstance(counts, Mapping) else counts
+        series = pd.Series(plain if _is_named(counts) else np.atleast_1d(np.asarray(counts)))
         numbers = series.astype(float)
     except (TypeError, ValueError):
         raise UserError(f"dvgr_summary: {what} holds entries that are no numbers") from None

@@ -49,6 +49,13 @@ class _Printed:
     def box(self) -> tuple[float, float]:
         return self.value, self.half
 
+    def agrees(self, found: Range) -> bool:
+        """Whether anything in a range prints as this figure; never for a range of NaN."""
+        slack = self.half * (1 + 1e-9)
+        if self.at_most:
+            return found.high < self.value
+        return found.low <= self.value + slack and found.high >= self.value - slack
+
 
 @dataclass(frozen=True)
 class _Cell:
@@ -85,12 +92,7 @@ class _Cell:
     def _class(self, found: Range | None) -> str:
         if found is None:
             return "not recomputable"
-        value, slack = self.printed.value, self.printed.half * (1 + 1e-9)
-        if self.printed.at_most:
-            agrees = found.high < value
-        else:
-            agrees = found.low <= value + slack and found.high >= value - slack
-        if not agrees:
+        if not self.printed.agrees(found):
             return "differs"
         return "exact" if self.rounded is None else "within rounding"
 
@@ -144,7 +146,8 @@ def side_by_side(folder: Path) -> pd.DataFrame:
     pandas.DataFrame
         source_file, quantity, where (the row), printed (text), recomputed, difference (recomputed minus
         printed; NaN for "<"), unit (of the last printed digit), range_low and range_high (what rounding of
-        the inputs allows), class, inputs (what it was recomputed from), reason (why it was not). Classes:
+        the inputs, and counts that are only bounded, allow), class, inputs (what it was recomputed from),
+        reason (why it was not). Classes:
         "exact", equal at the printed digits when recomputed from counts; "within rounding", a value in
         the range rounds to the printed one; "differs"; "not recomputable".
 
@@ -159,7 +162,9 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         _by_level,
         _factor_tests,
         _size_pairs,
+        _by_n_examples,
         _validation,
+        _shallowness,
         _odds,
         _agreement,
         _logit,
@@ -263,6 +268,21 @@ def _by_level(paper: _Print) -> Iterator[_Cell]:
                 yield _Cell(source, quantity, level, bound, "rate and n_parsed", rounded=allowed)
 
 
+def _by_n_examples(paper: _Print) -> Iterator[_Cell]:
+    """Intervals by N. Replies by N are not printed, but each N has its share of the prompts at most."""
+    by_model, text = paper.numbers("by_model"), paper.text("by_n_examples")
+    used, levels = int(by_model["n_parsed"].sum()), len(text)
+    most = int(by_model["n_prompts"].sum()) // levels
+    sizes = (used - (levels - 1) * most, used // levels, most)
+    rates, lows, highs = (_column(text, column) for column in ("dvgr", *_BOUNDS))
+    for n_examples, rate, low, high in zip(text["n_examples"], rates, lows, highs, strict=True):
+        ranges = zip(*[wilson_ranges(rate.value, rate.half, n) for n in sizes], strict=True)
+        for quantity, bound, allowed in zip(_BOUNDS, (low, high), ranges, strict=True):
+            inputs = "rate, and the replies that each N can have"
+            where, found = str(n_examples), _union(allowed)
+            yield _Cell("dvb_by_n_examples.csv", quantity, where, bound, inputs, rounded=found)
+
+
 def _factor_tests(paper: _Print) -> Iterator[_Cell]:
     by_model = paper.numbers("by_model")
     used, deep = int(by_model["n_parsed"].sum()), int(by_model["n_deep"].sum())
@@ -317,8 +337,12 @@ def _size_pairs(paper: _Print) -> Iterator[_Cell]:
             yield _Cell("dvb_size_pairs.csv", quantity, where, figure, "counts by model", exact=float(exact))
 
 
+_HUMAN = "dvb_human_validation.csv"
+_BOUNDS = ("ci_low", "ci_high")
+
+
 def _validation(paper: _Print) -> Iterator[_Cell]:
-    source, text = "dvb_human_validation.csv", paper.text("human_validation")
+    source, text = _HUMAN, paper.text("human_validation")
     found = validation_accuracies(text).set_index("experiment")
     names = {"estimate": "accuracy", "ci_low": "wilson_low", "ci_high": "wilson_high"}
     for row in text.to_dict("records"):
@@ -327,11 +351,81 @@ def _validation(paper: _Print) -> Iterator[_Cell]:
             if not row[column]:
                 continue
             printed = _Printed.read(row[column])
+            if column != "estimate" and "SD" in row["note"]:
+                continue  # see _shallowness
             if row["experiment"] in found.index:
                 exact = float(found.loc[row["experiment"], name])
                 yield _Cell(source, column, where, printed, "correct and trials", exact=exact)
             else:
                 yield _Cell(source, column, where, printed, reason="needs the ratings")
+
+
+def _shallowness(paper: _Print) -> Iterator[_Cell]:
+    """Shallowness of deep against shallow pairs, from means and standard deviations.
+
+    How many ratings each kind got is not printed. The splits of all ratings that give back the four
+    bounds count as possible; the printed t is Welch's, in spite of its degrees of freedom.
+    """
+    rows = [row for row in paper.text("human_validation").to_dict("records") if "SD" in row["note"]]
+    rows = [row for row in rows if row["experiment"] == "shallowness rating"]
+    where = [f"{row['experiment']}: {row['measure']}" for row in rows]
+    groups = [
+        (_Printed.read(row["estimate"]), _Printed.read(_noted(row["note"], r"SD (\d\.\d+)"))) for row in rows
+    ]
+    note, total = rows[1]["note"], int(rows[0]["trials"])
+    bounds = [(q, at, _Printed.read(row[q])) for row, at in zip(rows, where, strict=True) for q in _BOUNDS]
+    rest = [
+        ("cohens_d", where[1], _Printed.read(_noted(note, r" d=(\d\.\d+)"))),
+        ("t", where[1], _Printed.read(_noted(note, r"t\(\d+\)=(-?\d+\.\d+)"))),
+    ]
+    possible = [(n, total - n) for n in range(2, total - 1)]
+    splits = [(split, _bounds_of_means(groups, split)) for split in possible]
+    fitting = [
+        [*found, *_difference_of_means(groups, split)]
+        for split, found in splits
+        if all(bound.agrees(each) for (_, _, bound), each in zip(bounds, found, strict=True))
+    ]
+    merged = [_union(ranges) for ranges in zip(*fitting, strict=True)] or [_union([])] * 6
+    inputs = "means, SDs and the splits of the ratings that fit the intervals"
+    for (quantity, at, figure), found in zip([*bounds, *rest], merged, strict=True):
+        yield _Cell(_HUMAN, quantity, at, figure, inputs, rounded=found)
+    df = _Printed.read(_noted(note, r"t\((\d+)\)"))
+    yield _Cell(_HUMAN, "df", where[1], df, "number of ratings", exact=float(total - 2))
+
+
+def _union(ranges: Sequence[Range]) -> Range:
+    """All that any of the ranges allows, at the estimate of the middle one; NaN without any."""
+    if not ranges:
+        return Range(math.nan, math.nan, math.nan)
+    middle = ranges[len(ranges) // 2].estimate
+    return Range(middle, min(each.low for each in ranges), max(each.high for each in ranges))
+
+
+_Groups = Sequence[tuple[_Printed, _Printed]]
+
+
+def _bounds_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]:
+    """Low and high bound of each group's mean by Student's t."""
+    found = []
+    for (mean, sd), n in zip(groups, sizes, strict=True):
+        reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) / math.sqrt(n)
+        for by in (-reach, reach):
+            found.append(corner_range(lambda m, s, by=by: m + by * s, mean.box, sd.box))
+    return found
+
+
+def _difference_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]:
+    """Cohen's d on the pooled SD, second minus first group, and Welch's t, first minus second."""
+    n_1, n_2 = sizes
+
+    def cohens_d(m_1: float, s_1: float, m_2: float, s_2: float) -> float:
+        return (m_2 - m_1) / math.sqrt(((n_1 - 1) * s_1**2 + (n_2 - 1) * s_2**2) / (n_1 + n_2 - 2))
+
+    def welch(m_1: float, s_1: float, m_2: float, s_2: float) -> float:
+        return (m_1 - m_2) / math.sqrt(s_1**2 / n_1 + s_2**2 / n_2)
+
+    boxes = [figure.box for group in groups for figure in group]
+    return [corner_range(cohens_d, *boxes), corner_range(welch, *boxes)]
 
 
 def _odds(paper: _Print) -> Iterator[_Cell]:
@@ -419,7 +513,7 @@ def _logit(paper: _Print) -> Iterator[_Cell]:
 
 #: Files of rates and means alone: key columns, figures, and what print would have to say besides.
 _OUT_OF_REACH = {
-    "by_n_examples": (["n_examples"], ["dvgr", "ci_low", "ci_high"], "counts by N are not printed"),
+    "by_n_examples": (["n_examples"], ["dvgr"], "counts by N are not printed"),
     "model_by_value": (["model", "value"], ["dvgr"], "counts by model and value are not printed"),
     "prompt_variants": (["variant"], ["dvgr", "ci_low", "ci_high"], "counts by variant are not printed"),
     "value_dispositions": (
