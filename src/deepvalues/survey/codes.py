@@ -1,0 +1,40 @@
+"""Respondent codes: short, drawn, and with a last character that gives a slip of the pen away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, islice
+
+from deepvalues import draw
+
+#: No 0, 1, I, L or O, which are read for one another. 31 is a prime, so that the check character finds
+#: every single wrong character and every two neighbours swapped.
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+LENGTH = 5
+
+
+def check_character(body: str) -> str:
+    """The last character of a code: the sum of the others' places, weighted 2, 3, 4 …, modulo 31."""
+    return ALPHABET[sum((place + 2) * ALPHABET.index(c) for place, c in enumerate(body)) % len(ALPHABET)]
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is a code."""
+    known = len(text) == LENGTH and set(text) <= set(ALPHABET)
+    return known and check_character(text[:-1]) == text[-1]
+
+
+def _all(survey: str, seed: int) -> Iterator[str]:
+    for number in count():
+        at = draw.integer(seed, survey, "respondent", number)
+        body = ""
+        for _ in range(LENGTH - 1):
+            at, place = divmod(at, len(ALPHABET))
+            body += ALPHABET[place]
+        yield body + check_character(body)
+
+
+def codes(survey: str, seed: int, respondents: int) -> list[str]:
+    """Draw different codes for a survey's respondents; more respondents only add codes."""
+    different = dict.fromkeys(islice(_all(survey, seed), respondents * 2 + 10))
+    return list(different)[:respondents]

@@ -1,0 +1,74 @@
+"""The files of a survey: form, codebook and codes going out; tidy answers and statistics coming back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from deepvalues.errors import UserError
+from deepvalues.survey import results
+from deepvalues.survey.codebook import codebook
+from deepvalues.survey.codes import codes
+from deepvalues.survey.form import form
+from deepvalues.survey.questions import Survey
+from deepvalues.survey.reading import read_answers
+
+
+def _write(text: str, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another folder") from None
+    return path
+
+
+def _write_table(frame: pd.DataFrame, path: Path) -> Path:
+    return _write(frame.to_csv(index=False, lineterminator="\n", float_format="%.10g"), path)
+
+
+def write_survey(survey: Survey, folder: Path, seed: int, respondents: int) -> list[Path]:
+    """Write ``NAME.html``, ``NAME_codebook.csv`` and ``NAME_codes.csv`` (a code for each respondent).
+
+    Raises
+    ------
+    UserError
+        When fewer than one respondent is asked for, or the folder cannot be written.
+    """
+    if respondents < 1:
+        raise UserError(f"--respondents is {respondents}; a survey needs one at least")
+    drawn = pd.DataFrame({"respondent": codes(survey.name, seed, respondents)})
+    return [
+        _write(form(survey), folder / f"{survey.name}.html"),
+        _write_table(codebook(survey), folder / f"{survey.name}_codebook.csv"),
+        _write_table(drawn, folder / f"{survey.name}_codes.csv"),
+    ]
+
+
+def write_results(
+    survey: Survey, files: Sequence[Path], folder: Path, rules: results.Rules | None = None
+) -> list[Path]:
+    """Read completed forms and write what they say, each a CSV named ``NAME_….csv``.
+
+    ``answers`` (all of them), ``respondents``, ``exclusions``, ``checks``, ``statistics`` and ``questions``
+    (of those who stay), as described in `deepvalues.survey.results`.
+
+    Raises
+    ------
+    UserError
+        When a form cannot be read, or the folder cannot be written.
+    """
+    answers = read_answers(survey, files)
+    people = results.respondents(answers, rules)
+    counting = results.included(answers, people)
+    tables = {
+        "answers": answers,
+        "respondents": people,
+        "exclusions": results.exclusions(people, rules),
+        "checks": results.checks(answers),
+        "statistics": results.statistics(counting),
+        "questions": results.by_question(counting),
+    }
+    return [_write_table(table, folder / f"{survey.name}_{name}.csv") for name, table in tables.items()]

@@ -1,0 +1,157 @@
+"""What a survey asks: questions of five types, in blocks that are shown together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+#: One of several options; a number on a scale; an order of all options; points shared among all
+#: options; a text.
+TYPES = ("choice", "rating", "ranking", "allocation", "text")
+#: Types whose answer has a part for each option.
+IN_PARTS = ("ranking", "allocation")
+#: Of a rating: the side of the scale's middle that is right.
+SIDES = ("below", "above")
+_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something to choose, rank or give points to; ``detail`` explains it."""
+
+    code: str
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Whole numbers from low to high, with what the ends mean."""
+
+    low: int
+    high: int
+    low_text: str
+    high_text: str
+
+    @property
+    def middle(self) -> float:
+        """The midpoint."""
+        return (self.low + self.high) / 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question.
+
+    Parameters
+    ----------
+    measure, stratum, subject
+        What the statistics group by: what is measured, of which kind of thing (training or test stimuli,
+        deep or shallow pairs), of which thing (the parts of a ranking or allocation are its subjects).
+    correct
+        The code of the right option; for a rating one of `SIDES`; empty where nothing is right or wrong.
+    total
+        The points of an allocation.
+
+    Raises
+    ------
+    ValueError
+        When the parts do not fit the type.
+    """
+
+    id: str
+    type: str
+    text: str
+    options: tuple[Option, ...] = ()
+    scale: Scale | None = None
+    correct: str = ""
+    measure: str = ""
+    stratum: str = ""
+    subject: str = ""
+    total: int = 100
+
+    def __post_init__(self) -> None:
+        codes = [option.code for option in self.options]
+        rules = {
+            f"type is one of {', '.join(TYPES)}": self.type in TYPES,
+            "an id is of lower-case letters, digits, and _ . -": bool(_ID.fullmatch(self.id)),
+            "option codes are ids, each used once": len(set(codes)) == len(codes)
+            and all(_ID.fullmatch(code) for code in codes),
+            "choices, rankings and allocations have two options or more": (len(codes) > 1)
+            == (self.type in ("choice", *IN_PARTS)),
+            "a rating has a scale": (self.scale is not None) == (self.type == "rating"),
+            "what is correct is a possible answer": self.correct in ("", *self._correctable(codes)),
+        }
+        broken = [rule for rule, kept in rules.items() if not kept]
+        if broken:
+            raise ValueError(f"question {self.id!r}: {'; '.join(broken)}")
+
+    def _correctable(self, codes: list[str]) -> list[str]:
+        return {"choice": codes, "rating": list(SIDES)}.get(self.type, [])
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of an answer: an empty name where there is only one."""
+        return tuple(option.code for option in self.options) if self.type in IN_PARTS else ("",)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Questions shown together under a passage.
+
+    ``shuffled``: questions, and what is ranked or given points, come in the respondent's own order.
+    ``fixed``: the block comes before those that change places.
+    """
+
+    id: str
+    passage: tuple[str, ...]
+    questions: tuple[Question, ...]
+    shuffled: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A survey. Its checks come first, in order; its blocks in an order of each respondent's own.
+
+    ``version`` names the material that the questions were drawn from: a bank and a seed.
+
+    Raises
+    ------
+    ValueError
+        When two blocks or questions share an id, or a check has no correct answer.
+    """
+
+    name: str
+    title: str
+    version: str
+    purpose: str
+    instructions: tuple[str, ...]
+    consent: str
+    checks: tuple[Question, ...]
+    blocks: tuple[Block, ...]
+
+    def __post_init__(self) -> None:
+        ids = Counter([block.id for block in self.blocks]) | Counter(q.id for q in self.questions)
+        twice = [id for id, count in ids.items() if count > 1]
+        if twice:
+            raise ValueError(f"survey {self.name!r} has these ids more than once: {', '.join(twice)}")
+        if any(not check.correct for check in self.checks):
+            raise ValueError(f"survey {self.name!r}: a comprehension check needs a correct answer")
+
+    @property
+    def questions(self) -> Iterator[Question]:
+        """Checks, then the questions of all blocks."""
+        yield from self.checks
+        for block in self.blocks:
+            yield from block.questions
+
+    @property
+    def checksum(self) -> str:
+        """Twelve hexadecimal digits that stand for every word of the survey."""
+        text = json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
