@@ -7,9 +7,12 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 
 from deepvalues import paths
-from deepvalues.dvb.agents import reference_agents
+from deepvalues.dvb.agents import Matcher, Recogniser, raters, reference_agents
 from deepvalues.dvb.learners import LEARNERS
+from deepvalues.dvb.ratings import ValueRatings
 from deepvalues.dvb.study import DeepValueBenchmark
+from deepvalues.dvb.validation import StimulusValidation
+from deepvalues.dvb.variants import prompt_variants
 from deepvalues.errors import UserError
 from deepvalues.local.protocol import LocalModel
 from deepvalues.local.server import create_app, serving
@@ -20,7 +23,14 @@ from deepvalues.query.study import Study
 @cache
 def studies() -> dict[str, Study]:
     """The studies by name."""
-    return {"dvb": DeepValueBenchmark(paths.BANK, paths.DESIGNS)}
+    benchmark = DeepValueBenchmark(paths.BANK, paths.DESIGNS)
+    found: list[Study] = [
+        benchmark,
+        *prompt_variants(benchmark),
+        ValueRatings(benchmark),
+        StimulusValidation(benchmark),
+    ]
+    return {study.name: study for study in found}
 
 
 def study(name: str) -> Study:
@@ -51,7 +61,9 @@ def dvb() -> DeepValueBenchmark:
 
 def local_models() -> dict[str, LocalModel]:
     """Everything that the loopback server serves."""
-    return {**reference_agents(dvb().bank), **LEARNERS}
+    bank = dvb().bank
+    matcher = Matcher(Recogniser(bank))
+    return {**reference_agents(bank), matcher.name: matcher, **raters(bank), **LEARNERS}
 
 
 @contextmanager

@@ -17,7 +17,9 @@ from scipy.special import expit
 from deepvalues import draw
 from deepvalues.dvb.arms import Arm
 from deepvalues.dvb.bank import Bank
-from deepvalues.dvb.parsing import Task, parse_prompt
+from deepvalues.dvb.parsing import Task, parse_match, parse_prompt, parse_rating, wants_rationale
+from deepvalues.dvb.prompts import SCALES
+from deepvalues.dvb.reading import RATING_WORDS
 from deepvalues.local.protocol import Message, Reply
 
 #: Share of items on which the mixture follows the value: its DVGR.
@@ -36,6 +38,24 @@ PROSE = (
     "option {}",
 )
 REFUSAL = "I can't predict what this person wants."
+#: Names both options, so that only the line after it can tell which one is the answer.
+RATIONALE = (
+    "Rationale: the earlier choices had a value and a surface feature in common, and of these Option A and "
+    "Option B show what the two test texts say."
+)
+#: The highest rating of the raters' profile; the lowest is 2, so that noise of one stays on the scale.
+HIGHEST_RATING = 9
+#: What the stray rater says, each as often as any other: five ratings, a refusal, and two off the scale.
+RATING_FORMS = (
+    "{0}",
+    "{0}/10",
+    "Rating: {0}",
+    "**{0}**",
+    "{1}",
+    "I can't rate values.",
+    "11",
+    "7.5",
+)
 
 
 class Evidence(NamedTuple):
@@ -142,11 +162,15 @@ class ReferenceAgent:
     family: str = "reference agent"
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Answer the last message."""
-        evidence = self.recogniser.evidence(parse_prompt(messages[-1]["content"]))
-        p = self.rule(evidence)
+        """Answer the last message, after a rationale where it asks for one."""
+        text = messages[-1]["content"]
+        p = self.rule(self.recogniser.evidence(parse_prompt(text)))
         letter = "A" if draw.uniform(seed, "letter") < p else "B"
-        return Reply(self.wrapper(letter, seed), {"A": p, "B": 1 - p})
+        answer = self.wrapper(letter, seed)
+        if wants_rationale(text):
+            # The server looks for the deciding token from the front, where the rationale is.
+            return Reply(f"{RATIONALE}\n{answer}")
+        return Reply(answer, {"A": p, "B": 1 - p})
 
 
 def reference_agents(bank: Bank) -> dict[str, ReferenceAgent]:
@@ -193,3 +217,93 @@ def expected_rate(agent: ReferenceAgent, arm: Arm) -> float:
     evidence = arm_evidence(arm)
     mirrored = Evidence(-evidence.value, -evidence.surface)
     return (agent.rule(evidence) + 1 - agent.rule(mirrored)) / 2
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Answers which option goes with a value or pole by looking both up in the bank: always right."""
+
+    recogniser: Recogniser
+    name: str = "agent-recogniser"
+    description: str = "which option shows a value or pole, looked up in the bank"
+    family: str = "reference agent"
+
+    @cached_property
+    def _defined(self) -> dict[str, str]:
+        return {trait.definition: trait.id for trait in self.recogniser.bank.traits}
+
+    def reply(self, messages: Sequence[Message], _: int) -> Reply:
+        """Answer a validation question; `ValueError` when it is none, or the traits are not the bank's."""
+        match = parse_match(messages[-1]["content"])
+        asked = self._defined.get(match.definition)
+        a, b = (asked in self.recogniser.option(text).values() for text in (match.option_a, match.option_b))
+        if a == b:
+            raise ValueError(f"not a value or pole that one option alone shows: {match.definition!r}")
+        return Reply("Option A" if a else "Option B")
+
+
+def rating_profile(bank: Bank) -> dict[tuple[str, str], int]:
+    """The ratings from 2 to 9 that the raters hold, by value and scale.
+
+    They step through the eight numbers from value to value, from a start of its own for each scale.
+    """
+    return {
+        (value, scale): 2 + (place + 3 * number) % (HIGHEST_RATING - 1)
+        for place, value in enumerate(bank.values)
+        for number, scale in enumerate(SCALES)
+    }
+
+
+def _exact_rating(rating: int, _: int) -> str:
+    return str(rating)
+
+
+def _noisy_rating(rating: int, seed: int) -> str:
+    return str(rating + draw.integer(seed, "noise") % 3 - 1)
+
+
+def _stray_rating(rating: int, seed: int) -> str:
+    form = RATING_FORMS[draw.integer(seed, "form") % len(RATING_FORMS)]
+    return form.format(rating, RATING_WORDS[rating - 1])
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Rates values by `rating_profile`, and says so in its own way."""
+
+    name: str
+    description: str
+    bank: Bank
+    wording: Callable[[int, int], str]
+    family: str = "reference agent"
+
+    @cached_property
+    def _profile(self) -> dict[tuple[str, str], int]:
+        return {
+            (self.bank.values[value].definition, scale): rating
+            for (value, scale), rating in rating_profile(self.bank).items()
+        }
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer a rating question; `ValueError` when it is none, or the value is not the bank's."""
+        asked = parse_rating(messages[-1]["content"])
+        if asked not in self._profile:
+            raise ValueError(f"not a value of the bank: {asked.definition!r}")
+        return Reply(self.wording(self._profile[asked], seed))
+
+
+def raters(bank: Bank) -> dict[str, Rater]:
+    """The agents that rate values, by name."""
+    found = [
+        Rater("agent-rater", "rates by a fixed profile", bank, _exact_rating),
+        Rater(
+            "agent-rater-noisy", "the profile plus −1, 0 or 1, each one time in three", bank, _noisy_rating
+        ),
+        Rater(
+            "agent-rater-stray",
+            "the profile in many forms; three in eight are no rating",
+            bank,
+            _stray_rating,
+        ),
+    ]
+    return {rater.name: rater for rater in found}

@@ -205,7 +205,7 @@ def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
         When the set is unknown.
     """
     if item_set not in ITEM_SETS:
-        raise UserError(f"unknown item set {item_set!r}; there are {', '.join(ITEM_SETS)}")
+        raise UserError(f"unknown item set {item_set!r}; there are {', '.join((*ITEM_SETS, 'subset'))}")
     _, cells = ITEM_SETS[item_set]
     keys = list(_tests(item_set))
     layouts = {(arm.name, t): _layout(design, arm.name, t) for arm, _, t in keys}
@@ -271,8 +271,8 @@ def _item(
     }
 
 
-def read_items(path: Path) -> pd.DataFrame:
-    """Read items from Parquet and hold them to the contract.
+def read_items(path: Path, contract: pa.DataFrameSchema = CONTRACT) -> pd.DataFrame:
+    """Read items from Parquet and hold them to a contract, that of the benchmark's own items by default.
 
     Raises
     ------
@@ -280,7 +280,7 @@ def read_items(path: Path) -> pd.DataFrame:
         When the file is missing, is no Parquet, or breaks the contract.
     """
     try:
-        validated: pd.DataFrame = CONTRACT.validate(pd.read_parquet(path))
+        validated: pd.DataFrame = contract.validate(pd.read_parquet(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
     # pandera has one exception for columns' contents and another for the columns themselves.

@@ -68,3 +68,53 @@ def read_chain_of_thought(received: Received) -> Reading:
     if len(named) == 1:
         return Reading("answered", named.pop())
     return unread(text, received, _MENTION) if not named else Reading("unparsable")
+
+
+#: The ratings in words, from 1 to 10.
+RATING_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_WORDS = {word: number for number, word in enumerate(RATING_WORDS, start=1)}
+_NUMBER = re.compile(rf"\d+|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+#: The scale that a rating stands on is not a second rating.
+_SCALE = re.compile(
+    r"(?<=[\dA-Za-z])\s*(?:/\s*10\b|out of (?:10|ten)\b)|"
+    r"\b(?:on )?(?:a |the )?scale (?:of |from )?(?:1|one)\s*(?:-|–|to)\s*(?:10|ten)\b",
+    re.IGNORECASE,
+)
+#: Marks that make a number something else than a whole rating: decimals, signs, ranges, per cent.
+_NO_RATING = re.compile(r"\d\s*[.,/:%–+-]\s*\d|[-–+<>≥≤~]\s*\d|\d\s*[%+]|\d[A-Za-z]|[A-Za-z]\d|\bhalf\b")
+_ABOUT = re.compile(
+    r"\b(?:about|around|roughly|approximately|almost|nearly|least|most|above|below|between)\b"
+)
+
+
+def _rating(text: str) -> int | None:
+    """The one number from 1 to 10 that a plain text names for certain."""
+    bare = _SCALE.sub(" ", text)
+    if _NO_RATING.search(bare) or DOUBT.search(bare) or _ABOUT.search(bare.lower()):
+        return None
+    named = {int(_WORDS.get(found.lower(), found)) for found in _NUMBER.findall(bare)}
+    return named.pop() if len(named) == 1 and named <= set(range(1, 11)) else None
+
+
+def read_rating(received: Received) -> Reading:
+    """Read a reply that was asked to be only a whole number from 1 to 10.
+
+    Read are: a number alone (``8``, ``8/10``, ``Rating: 8``, ``**8**``, ``eight``) and a sentence that names
+    one number only, without a word of doubt or comparison. A reply that was cut counts by its first line
+    alone, if that ended before the cut. Several numbers, decimals and numbers off the scale are unparsable.
+
+    Returns
+    -------
+    Reading
+        ``answered`` with the number in digits, or one of the other statuses without a choice.
+    """
+    if (known := settled(received)) is not None:
+        return known
+    text = plain(received.text or "")
+    whole = unread(text, received._replace(finish_reason="stop"), _NUMBER)
+    if whole.status == "refused":
+        return whole
+    lines = text.split("\n")
+    cut = received.finish_reason == "length"
+    rating = _rating(lines[0] if cut and len(lines) > 1 else "" if cut else text)
+    return unread(text, received, _NUMBER) if rating is None else Reading("answered", str(rating))

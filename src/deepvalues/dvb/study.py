@@ -13,13 +13,15 @@ import pandas as pd
 
 from deepvalues.dvb.bank import Bank, load_bank
 from deepvalues.dvb.design import Design, load_design
-from deepvalues.dvb.items import build_items
+from deepvalues.dvb.items import build_items, read_items
 from deepvalues.dvb.reading import read_short
+from deepvalues.dvb.subset import subset
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.reading import Reading, Received
 
 #: The longest reply, in tokens, that an option alone needs.
 MAX_TOKENS = 10
+SUBSET = "subset"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,19 @@ class DeepValueBenchmark:
         return self.design.seed
 
     def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke``, ``standard`` or ``full``."""
+        """The items of ``smoke``, ``standard``, ``full`` or ``subset``."""
+        if item_set == SUBSET:
+            return self._subset.copy()
         return build_items(self.bank, self.design, item_set)
+
+    @cached_property
+    def _subset(self) -> pd.DataFrame:
+        # Kept, because all variants ask it and `full` takes seconds to build.
+        return subset(build_items(self.bank, self.design, "full"), self.design)
+
+    def read_items(self, path: Path) -> pd.DataFrame:
+        """Read items from Parquet and hold them to the contract."""
+        return read_items(path)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item; items with the same examples share a prefix."""

@@ -1,0 +1,188 @@
+"""Prompt variants: the same tests with another end of the prompt, each a study of its own.
+
+The examples, and with them the prefix that providers cache, stay as they are. The published follow-up
+had the same two variants beside the baseline: an instruction to go by the values, and a rationale first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from deepvalues.dvb.items import read_items
+from deepvalues.dvb.prompts import ANSWER_ONLY, RATIONALE_FIRST, VALUES_FIRST
+from deepvalues.dvb.reading import read_chain_of_thought, read_short
+from deepvalues.dvb.statistics import rates
+from deepvalues.dvb.study import MAX_TOKENS, DeepValueBenchmark
+from deepvalues.errors import UserError
+from deepvalues.query.conversation import Conversation
+from deepvalues.query.reading import Reading, Received
+from deepvalues.statistics.contrasts import Paired, paired
+from deepvalues.statistics.rates import holm
+
+#: The longest reply, in tokens, of a rationale of about 50 words and an answer.
+MAX_RATIONALE_TOKENS = 200
+BASELINE = "dvb"
+#: What the published table calls the variant of each study.
+PUBLISHED_NAMES = {
+    "chain_of_thought": "dvb-cot",
+    "baseline": BASELINE,
+    "explicit_instruction": "dvb-explicit",
+}
+
+
+@dataclass(frozen=True)
+class PromptVariant:
+    """The tests of a benchmark with another instruction at the end, and a reader of what it asks for."""
+
+    benchmark: DeepValueBenchmark
+    name: str
+    instruction: str
+    max_tokens: int
+    reader: Callable[[Received], Reading]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the benchmark."""
+        return self.benchmark.seed
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters of every request."""
+        return MappingProxyType({"max_tokens": self.max_tokens})
+
+    def items(self, item_set: str) -> pd.DataFrame:
+        """The benchmark's items of a set under the same ids, with this variant's end of the prompt."""
+        return reworded(self.benchmark.items(item_set), self.instruction)
+
+    def read_items(self, path: Path) -> pd.DataFrame:
+        """Read items from Parquet and hold them to the contract."""
+        return read_items(path)
+
+    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
+        """One user message per item, as for the benchmark."""
+        return self.benchmark.conversations(items)
+
+    def read(self, received: Received) -> Reading:
+        """Read a reply of the form that the instruction asks for."""
+        return self.reader(received)
+
+
+def prompt_variants(benchmark: DeepValueBenchmark) -> list[PromptVariant]:
+    """The two variants beside the baseline."""
+    return [
+        PromptVariant(benchmark, "dvb-explicit", VALUES_FIRST + ANSWER_ONLY, MAX_TOKENS, read_short),
+        PromptVariant(benchmark, "dvb-cot", RATIONALE_FIRST, MAX_RATIONALE_TOKENS, read_chain_of_thought),
+    ]
+
+
+def reworded(items: pd.DataFrame, instruction: str) -> pd.DataFrame:
+    """Items whose prompts end with another instruction; all columns but prompt and hash stay.
+
+    Raises
+    ------
+    UserError
+        When a prompt does not end with the baseline's instruction.
+    """
+    other = items.loc[~items["prompt"].str.endswith(ANSWER_ONLY), "id"]
+    if len(other):
+        raise UserError(
+            f"{len(other)} prompts do not end with the benchmark's own instruction, the first is "
+            f"{other.iloc[0]}: variants exist of the project's own item sets only"
+        )
+    prompts = [prompt.removesuffix(ANSWER_ONLY) + instruction for prompt in items["prompt"]]
+    hashes = [hashlib.sha256(prompt.encode()).hexdigest()[:16] for prompt in prompts]
+    return items.assign(prompt=prompts, hash=hashes)
+
+
+def variant_trials(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the trials of several variants under each other.
+
+    Parameters
+    ----------
+    trials
+        By the study's name, from `deepvalues.dvb.statistics.trials`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The deconfounded trials, with ``study`` as the first column.
+    """
+    frame = pd.concat(trials, names=["study"]).reset_index(level="study").reset_index(drop=True)
+    return frame[frame["arm"] == "deconfounded"].reset_index(drop=True)
+
+
+def variant_rates(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """DVGR of each variant and group.
+
+    Parameters
+    ----------
+    frame
+        From `variant_trials`.
+    by
+        Columns that make the groups within a variant; may be empty.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, the columns ``by``, and the others as from `deepvalues.dvb.statistics.rates`, with ``dvgr``
+        for the rate.
+    """
+    return rates(frame, ["study", *by]).rename(columns={"rate": "dvgr"})
+
+
+def variant_differences(
+    frame: pd.DataFrame, by: Sequence[str] = ("model",), bound: float = 0.05
+) -> pd.DataFrame:
+    """Each variant against the baseline, on the tests that a model answered under both.
+
+    Parameters
+    ----------
+    frame
+        From `variant_trials`, with the baseline.
+    by
+        Columns that make the groups; may be empty. A pair is always one model's pair.
+    bound
+        Differences smaller than this count as equivalent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, the columns ``by``, and the fields of `deepvalues.statistics.contrasts.Paired`, where a is the
+        variant and b the baseline; clusters are cells. p_mcnemar_holm corrects over the rows.
+    """
+    key = ["model", "item"]
+    kept = list(dict.fromkeys([*key, "cell", *by]))
+    baseline = frame.loc[frame["study"] == BASELINE, [*key, "followed"]]
+    others = frame.loc[frame["study"] != BASELINE, ["study", *kept, "followed"]]
+    pairs = others.merge(baseline, on=key, suffixes=("", "_baseline"), validate="many_to_one")
+    rows = []
+    for group_key, group in pairs.groupby(["study", *by], sort=True):
+        first, second = (group[column].to_numpy(dtype=float) for column in ("followed", "followed_baseline"))
+        rows.append((*group_key, *paired(first, second, group["cell"], bound)))
+    table = pd.DataFrame(rows, columns=["study", *by, *Paired._fields])
+    return table.assign(p_mcnemar_holm=holm(list(table["p_mcnemar"])))
+
+
+def published_variants(published: pd.DataFrame) -> pd.DataFrame:
+    """The published DVGRs under the names of our studies.
+
+    Parameters
+    ----------
+    published
+        ``data/published/dvb_prompt_variants.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, published_dvgr, published_low, published_high; sorted by study.
+    """
+    names = {"dvgr": "published_dvgr", "ci_low": "published_low", "ci_high": "published_high"}
+    table = published.assign(study=published["variant"].map(PUBLISHED_NAMES)).rename(columns=names)
+    return table[["study", *names.values()]].sort_values("study", ignore_index=True)
