@@ -1,6 +1,6 @@
 # Two commands do everything: `make paper` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check query serve lab bench clean environment
+.PHONY: help paper test lint check query data serve lab bench clean environment
 .DELETE_ON_ERROR:
 
 # One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
@@ -41,6 +41,7 @@ help:  ## what can be made
 	@echo "make test     style, types and tests"
 	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard]"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
+	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make check    check bank, design and manuscript sources"
@@ -93,6 +94,9 @@ check: $(ENVIRONMENT)
 query: $(ENVIRONMENT)
 	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
 	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model))
+
+data: $(ENVIRONMENT)
+	@$(DEEPVALUES) data
 
 serve: $(ENVIRONMENT)
 	@$(DEEPVALUES) serve --port $(PORT)

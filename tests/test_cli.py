@@ -15,7 +15,7 @@ import pytest
 from deepvalues import __version__, asking, catalogue, cli, paths
 from deepvalues.errors import UserError
 
-COMMANDS = ("query", "batch", "serve", "models", "check", "design", "notebook", "variables", "render")
+COMMANDS = ("query", "batch", "data", "serve", "models", "check", "design", "notebook", "variables", "render")
 
 
 @pytest.fixture

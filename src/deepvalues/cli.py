@@ -66,6 +66,22 @@ def _outcome(row: Asked) -> str:
     return line
 
 
+def _data(arguments: argparse.Namespace) -> int:
+    from deepvalues.fetching import Store
+
+    store = Store.project()
+    problems = []
+    for name in arguments.name or list(store.sources):
+        # One address that is out of reach says nothing about the others.
+        try:
+            print(store.fetch(name), flush=True)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return 0
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from deepvalues import catalogue
     from deepvalues.local.server import HOST, create_app, serve_forever
@@ -232,6 +248,13 @@ def _parser() -> argparse.ArgumentParser:
     example = "example: deepvalues batch submit --study dvb --set full --model gpt-4.1-nano-2025-04-14"
     batch = commands.add_parser("batch", help=summary, description=summary, epilog=example)
     _batch_arguments(batch)
+    data = command(
+        "data",
+        _data,
+        "Fetch the released data sets of others into data/downloads/, and verify them.",
+        "data released-1302",
+    )
+    data.add_argument("name", nargs="*", metavar="NAME", help="names from data/sources.yml (default: all)")
     serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
     serve.add_argument("--port", type=int, default=8901, help="the port (default: %(default)s)")
     models = command(

@@ -23,6 +23,8 @@ from deepvalues.errors import UserError
 
 #: Deconfounded tests per cell and N, and cells, of each set.
 ITEM_SETS = {"smoke": (1, 5), "standard": (1, 400), "full": (10, 400)}
+#: Sets that are read from the published prompts, by the names that these have in ``data/sources.yml``.
+RELEASED_SETS = ("released", "released-1302")
 MOST_EXAMPLES = max(max(arm.n_examples) for arm in ARMS.values())
 #: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
 EXAMPLE_ACTIVITIES = 8
@@ -33,10 +35,11 @@ _EQUAL_WORDINGS = 10
 CONTRACT = pa.DataFrameSchema(
     {
         "id": pa.Column(str, unique=True),
-        "cell": pa.Column(str, pa.Check.str_matches(r"^c\d{3}$")),
+        # A cell of the design, or one of the release: v1/v2/s1/domain.
+        "cell": pa.Column(str, pa.Check.str_matches(r"^(c\d{3}|[^/]+(/[^/]+){3})$")),
         "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
         "n_examples": pa.Column("int64", pa.Check.isin([0, 4, 20, 40])),
-        "test": pa.Column("int64", pa.Check.in_range(0, 9)),
+        "test": pa.Column("int64", pa.Check.ge(0)),
         "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
         "v1": pa.Column(str),
         "v2": pa.Column(str),
@@ -52,13 +55,18 @@ CONTRACT = pa.DataFrameSchema(
         "target_pole_wording": pa.Column(str),
         "other_value_wording": pa.Column(str),
         "other_pole_wording": pa.Column(str),
-        "clause_order": pa.Column(str, pa.Check.isin(CLAUSE_ORDERS)),
+        "clause_order": pa.Column(str, pa.Check.isin([*CLAUSE_ORDERS, ""])),
         "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
         "prefix_chars": pa.Column("int64", pa.Check.ge(0)),
         "prompt": pa.Column(str),
         "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
     },
-    checks=pa.Check(lambda frame: frame["v1"] != frame["v2"], error="v1 and v2 are the same"),
+    checks=[
+        pa.Check(lambda frame: frame["v1"] != frame["v2"], error="v1 and v2 are the same"),
+        pa.Check(
+            lambda frame: (frame["test"] < 10) | frame["cell"].str.contains("/"), error="an eleventh test"
+        ),
+    ],
     strict=True,
     ordered=True,
     name="items",
@@ -205,7 +213,8 @@ def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
         When the set is unknown.
     """
     if item_set not in ITEM_SETS:
-        raise UserError(f"unknown item set {item_set!r}; there are {', '.join((*ITEM_SETS, 'subset'))}")
+        known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS))
+        raise UserError(f"unknown item set {item_set!r}; there are {known}")
     _, cells = ITEM_SETS[item_set]
     keys = list(_tests(item_set))
     layouts = {(arm.name, t): _layout(design, arm.name, t) for arm, _, t in keys}

@@ -1,20 +1,28 @@
 """Taking a prompt's text apart again: the examples with their choices, and the test.
 
-Local models get a prompt as any model does, as text. This module is all they have to read it with.
+Local models get a prompt as any model does, as text. This module is all they have to read it with. It
+reads the project's prompts and others of the same build: Option A and Option B on lines of their own,
+under each pair of an example one sentence that names the option chosen, under the last pair a question.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from deepvalues.dvb.prompts import RATIONALE_FIRST, SCALES
 
-_EXAMPLE = re.compile(
-    r"^Option A: (?P<a>.+?)\s*\nOption B: (?P<b>.+?)\s*\n(?P<user>\S+) chose: Option (?P<chosen>[AB])",
-    re.MULTILINE,
+_LETTERS = (
+    r"^[>*_#\t -]*option a[*_ ]*[:.)–-][*_\s]*(?P<a>\S.*?)\s*"
+    r"\n[>*_#\t -]*option b[*_ ]*[:.)–-][*_\s]*(?P<b>\S.*?)[*_ \t]*$"
 )
-_OPTIONS = re.compile(r"^Option A: (?P<a>.+?)\s*\nOption B: (?P<b>.+?)\s*$", re.MULTILINE)
+_PAIR = re.compile(_LETTERS, re.MULTILINE | re.IGNORECASE)
+_NAMED = re.compile(r"\boption\s+([ab])\b", re.IGNORECASE)
+#: A choice that is named by its letter alone, at the end of a line.
+_BARE = re.compile(
+    r"\b(?i:chose|chosen|choice|selected|picked|preferred)\b\W*(?i:is|was)?\W*\b([AB])\b\W*$", re.M
+)
 _SITUATION = re.compile(
     r"^Context: (?P<context>.+?)\s*\nOption A: (?P<a>.+?)\s*\nOption B: (?P<b>.+?)\s*"
     r"(?:\n\S+ chose: Option (?P<chosen>[AB])|$)",
@@ -45,14 +53,43 @@ def parse_prompt(text: str) -> Task:
     Raises
     ------
     ValueError
-        When the text has no pair of options.
+        When the text does not have pairs of options with one choice after each but the last.
     """
-    found = [match.groupdict() for match in _EXAMPLE.finditer(text)]
-    examples = tuple(Example(*((m["a"], m["b"]) if m["chosen"] == "A" else (m["b"], m["a"]))) for m in found)
-    options = list(_OPTIONS.finditer(text))
-    if len(options) != len(examples) + 1:
+    return take_apart(text)[0]
+
+
+def take_apart(text: str) -> tuple[Task, int]:
+    """Read a prompt as `parse_prompt` does; and say where its examples end, in characters.
+
+    Raises
+    ------
+    ValueError
+        As from `parse_prompt`.
+    """
+    pairs = list(_PAIR.finditer(text))
+    if not pairs:
         raise ValueError("the prompt does not end with one pair of options to choose between")
-    return Task(examples, options[-1]["a"], options[-1]["b"])
+    examples = []
+    end = 0
+    for number, (pair, after) in enumerate(pairwise(pairs), start=1):
+        choice = _choice(text, pair.end(), after.start())
+        if choice is None:
+            problem = f"the choice after pair {number} cannot be told for certain"
+            raise ValueError(f"not examples with a choice each, then one pair of options: {problem}")
+        chosen = choice[1].lower()
+        examples.append(Example(pair[chosen], pair["b" if chosen == "a" else "a"]))
+        end = text.find("\n", choice.end()) + 1
+    last = pairs[-1]
+    below = text[last.end() :].lstrip()
+    if len(_NAMED.findall(below.partition("\n")[0])) == 1:
+        raise ValueError("the prompt ends with a choice made, not with one pair of options to choose between")
+    return Task(tuple(examples), last["a"], last["b"]), end
+
+
+def _choice(text: str, start: int, end: int) -> re.Match[str] | None:
+    """The one mention of an option between two pairs of options; None where there are more, or none."""
+    found = list(_NAMED.finditer(text, start, end)) or list(_BARE.finditer(text, start, end))
+    return found[0] if len(found) == 1 else None
 
 
 class Posed(NamedTuple):

@@ -13,9 +13,11 @@ import pandas as pd
 
 from deepvalues.dvb.bank import Bank, load_bank
 from deepvalues.dvb.design import Design, load_design
-from deepvalues.dvb.items import build_items, read_items
+from deepvalues.dvb.items import RELEASED_SETS, build_items, read_items
 from deepvalues.dvb.reading import read_short
+from deepvalues.dvb.released import read_released
 from deepvalues.dvb.subset import subset
+from deepvalues.fetching import Store
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.reading import Reading, Received
 
@@ -31,6 +33,7 @@ class DeepValueBenchmark:
     bank_folder: Path
     design_file: Path
     name: str = "dvb"
+    downloads: Store = field(default_factory=Store.project)
     parameters: Mapping[str, Any] = field(
         default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
     )
@@ -51,9 +54,11 @@ class DeepValueBenchmark:
         return self.design.seed
 
     def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke``, ``standard``, ``full`` or ``subset``."""
+        """The items of a set: ``smoke``, ``standard``, ``full``, ``subset``, or a released one."""
         if item_set == SUBSET:
             return self._subset.copy()
+        if item_set in RELEASED_SETS:
+            return read_released(self.downloads.verified(item_set), self.bank)
         return build_items(self.bank, self.design, item_set)
 
     @cached_property
