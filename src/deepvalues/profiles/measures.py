@@ -235,10 +235,10 @@ def permutation_p(x: ArrayLike, h: ArrayLike, statistic: str = "r") -> Permutati
     """
     if statistic not in ("r", "rho"):
         raise UserError(f"unknown statistic {statistic!r}; there are r and rho")
-    x, h = profile(x, "x"), profile(h, "h")
+    one, other = profile(x, "x"), profile(h, "h")
     if statistic == "rho":
-        x, h = stats.rankdata(x), stats.rankdata(h)
-    found = np.round(correlation(x[_ORDERS], h), _DIGITS)
+        one, other = stats.rankdata(one), stats.rankdata(other)
+    found = np.round(correlation(one[_ORDERS], other), _DIGITS)
     if np.isnan(found[0]):
         return PermutationP(np.nan, np.nan)
     far = np.abs(found) >= abs(found[0])

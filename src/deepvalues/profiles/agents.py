@@ -1,0 +1,328 @@
+"""Reference agents of study 3: local models whose mean profile, and so fidelity, is known before the run.
+
+They prove the instrument. Their profiles are made from the synthetic reference, and what a run gives has
+exactly the stated mean, in every mode: rankings are drawn from a mixture of orders with that mean, ratings and
+points are rounded up or down by chance, and open answers hold sentences of known themes in that proportion.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from deepvalues import draw
+from deepvalues.local.protocol import Message, Reply
+from deepvalues.profiles.measures import THEMES
+from deepvalues.profiles.reference import mean_profiles, synthetic_reference, whole_parts
+from deepvalues.profiles.stimuli import (
+    MODES,
+    NONE,
+    OPEN,
+    Codebook,
+    SentenceBank,
+    Stimuli,
+)
+from deepvalues.profiles.study import SENTENCE_MARK
+
+Array = NDArray[np.float64]
+
+#: Where each mode's numbers lie around: priorities, ratings, points.
+CENTRES = {"ranking": 3.5, "rating": 4.0, "allocation": 100 / THEMES, OPEN: 100 / THEMES}
+#: Exaggeration and flattening, as factors of the reference's differences.
+EXAGGERATION, FLATTENING = 2.0, 0.5
+#: The themes that the swapping agent exchanges, as in the specification's test vector.
+SWAPPED = (0, 2)
+#: What the drifting agent's differences are multiplied by in each wording; their mean is .2.
+DRIFT = (1.0, 0.6, 0.2, -0.2, -0.6)
+#: Shares of replies that can't be read: first replies, and replies to a repair; and of refused runs.
+MALFORMED_FIRST, MALFORMED_REPAIR = 0.6, 0.3
+REFUSED = 0.25
+#: Sentences with a theme in an open answer; and how often one without comes first.
+SENTENCES = 8
+OPENED = 0.5
+#: The most that a run's points are moved by chance.
+WOBBLE = 2.0
+#: Wrong codes, and unreadable replies, of the erring coder.
+CODER_ERROR, CODER_UNREADABLE = 0.15, 0.4
+
+
+def mixture(target: Sequence[float]) -> list[tuple[float, Array]]:
+    """Orders of 1 to 6 and their probabilities, whose mean is a target.
+
+    The remaining target is taken down along its own order, and where themes are tied along that order and
+    along the one with the tied themes turned round, until two more themes are tied or nothing is left. At
+    most twelve orders come out, because a point of the permutohedron is taken to its middle in at most six steps.
+
+    Raises
+    ------
+    ValueError
+        When no mixture has this mean: too far from 3.5, or another sum than 21.
+    """
+    left, weight = np.asarray(target, dtype=float), 1.0
+    found: list[tuple[float, Array]] = []
+    while weight > 1e-12:
+        levels = np.round(left, 9)
+        up = stats.rankdata(levels, method="ordinal")
+        middle = stats.rankdata(levels, method="average")
+        steps = [(levels[a] - levels[b]) / (middle[a] - middle[b]) for a, b in _neighbours(levels)]
+        step = min([weight, *steps])
+        # Tied themes have ranks symmetric about their middle, so the mirror of one order is the other.
+        found += [(step / 2, up.astype(float)), (step / 2, 2 * middle - up)]
+        left, weight = left - step * middle, weight - step
+    if np.abs(left).max() > 1e-6:
+        raise ValueError(f"no mixture of rankings has the mean {list(target)}")
+    return found
+
+
+def _neighbours(levels: Array) -> list[tuple[int, int]]:
+    """A theme of each level, paired with one of the level below."""
+    first = [int(np.argmax(levels == level)) for level in np.unique(levels)]
+    return [(above, below) for below, above in pairwise(first)]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an agent reads off a conversation."""
+
+    mode: str
+    wording: int
+    order: tuple[int, ...]
+    turn: int
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """Recognises the questions: agents know the wordings by definition."""
+
+    stimuli: Stimuli
+
+    def task(self, messages: Sequence[Message]) -> Task:
+        """The mode, wording, order of themes and number of repairs of a conversation.
+
+        Raises
+        ------
+        ValueError
+            When the question is not one of this instrument.
+        """
+        asked = [message["content"] for message in messages if message["role"] == "user"]
+        mode = self.stimuli.mode_of(asked[0]) if asked else None
+        if mode is None:
+            raise ValueError("not a question of the value-priority profiles")
+        frames = self.stimuli.open_questions if mode == OPEN else self.stimuli.frames
+        begins = [place for place, text in enumerate(frames.values()) if asked[0].startswith(text)]
+        listed = [asked[0].find(f"- {theme.name}: ") for theme in self.stimuli.themes]
+        order = tuple(sorted(range(THEMES), key=listed.__getitem__))
+        return Task(mode, begins[0], order, len(asked) - 1)
+
+
+@dataclass(frozen=True)
+class ProfileAgent:
+    """An agent with a known mean profile in each mode and wording.
+
+    ``targets`` are by mode and wording, shape (5, 6); None stands for numbers that are all chance.
+    """
+
+    name: str
+    description: str
+    instrument: Instrument
+    bank: SentenceBank
+    targets: Mapping[str, Array] | None
+    malformed: bool = False
+    refused: float = 0.0
+    family: str = "reference agent"
+
+    def expected(self, mode: str) -> Array:
+        """The mean profile over runs in a mode, shape (6,); wordings are balanced."""
+        if self.targets is None:
+            return np.full(THEMES, CENTRES[mode])
+        return np.asarray(self.targets[mode].mean(axis=0))
+
+    @property
+    def expected_missing(self) -> float:
+        """The share of runs of a closed mode that stay without an answer."""
+        unread = MALFORMED_FIRST * MALFORMED_REPAIR**2 if self.malformed else 0.0
+        return max(unread, self.refused)
+
+    @cached_property
+    def _mixtures(self) -> dict[int, list[tuple[float, Array]]]:
+        assert self.targets is not None
+        return {wording: mixture(target) for wording, target in enumerate(self.targets["ranking"])}
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer the last message."""
+        task = self.instrument.task(messages)
+        # The same question has the same seed for all models; their chance must be their own.
+        seed = draw.integer(self.name, seed)
+        if draw.uniform(seed, "refuse") < self.refused:
+            return Reply(self.bank.refusal)
+        if task.mode == OPEN:
+            return Reply(self._text(task, seed))
+        numbers = self._numbers(task, seed)
+        share = MALFORMED_REPAIR if task.turn else MALFORMED_FIRST
+        if self.malformed:
+            return Reply(self._odd(task, numbers, seed, draw.uniform(seed, "malformed") < share))
+        return Reply(self._json(task, numbers))
+
+    def _numbers(self, task: Task, seed: int) -> list[int]:
+        """Ranks, ratings or points by theme in the fixed order."""
+        if self.targets is None:
+            return _by_chance(task.mode, seed)
+        target = self.targets[task.mode][task.wording]
+        if task.mode == "ranking":
+            return self._ranks(task.wording, seed)
+        if task.mode == "rating":
+            return [int(np.floor(t + draw.uniform(seed, place))) for place, t in enumerate(target)]
+        return _points(target, seed)
+
+    def _ranks(self, wording: int, seed: int) -> list[int]:
+        place = draw.uniform(seed, "order")
+        weighed = self._mixtures[wording]
+        ends = np.cumsum([weight for weight, _ in weighed])
+        _, priorities = weighed[min(int(np.searchsorted(ends, place, side="right")), len(weighed) - 1)]
+        return [int(THEMES + 1 - each) for each in priorities]
+
+    def _entries(self, task: Task, numbers: Sequence[int]) -> list[dict[str, object]]:
+        themes = self.instrument.stimuli.themes
+        return [{"theme": themes[place].name, "response": numbers[place]} for place in task.order]
+
+    def _json(self, task: Task, numbers: Sequence[int]) -> str:
+        return json.dumps({"responses": self._entries(task, numbers)})
+
+    def _odd(self, task: Task, numbers: Sequence[int], seed: int, unreadable: bool) -> str:
+        """A reply in another form than was asked for: one that can be read, or one that can't."""
+        entries, whole = self._entries(task, numbers), self._json(task, numbers)
+        flat = {str(entry["theme"]): entry["response"] for entry in entries}
+        good = [
+            f"Here is my answer:\n```json\n{whole}\n```\nI hope this helps.",
+            json.dumps({name.lower(): f" {number} " for name, number in flat.items()}),
+            whole.replace("}]}", "},]}"),
+        ]
+        bad = [
+            whole[: len(whole) * 2 // 3],
+            whole.replace('"', "'"),
+            json.dumps({"responses": entries[1:]}),
+            "; ".join(f"{name} {number}" for name, number in flat.items()),
+            json.dumps({"responses": [*entries[1:], {**entries[0], "response": 101}]}),
+        ]
+        forms = bad if unreadable else good
+        return forms[draw.integer(seed, "form") % len(forms)]
+
+    def _text(self, task: Task, seed: int) -> str:
+        """Sentences of the bank, whose themes have the target's proportions on average."""
+        keys = self.instrument.stimuli.keys
+        if self.targets is None:
+            shares = [SENTENCES * points / 100 for points in _by_chance(OPEN, seed)]
+        else:
+            shares = list(SENTENCES * self.targets[OPEN][task.wording] / 100)
+        counts = whole_parts(shares, SENTENCES, (seed, "themes"))
+        chosen = [
+            sentence
+            for key, count in zip(keys, counts, strict=True)
+            for sentence in draw.shuffled(self.bank.sentences[key], seed, key)[:count]
+        ]
+        opening = draw.shuffled(self.bank.sentences[NONE], seed)[: draw.uniform(seed, "opening") < OPENED]
+        return " ".join([*opening, *draw.shuffled(chosen, seed, "text")])
+
+
+def _points(target: Array, seed: int) -> list[int]:
+    """Points near a target that sum to 100: moved by chance without a change of their mean, then rounded."""
+    moved = np.array([draw.uniform(seed, place) for place in range(THEMES)]) - 0.5
+    # No theme is moved by more than its target, so that none falls below 0.
+    wobble = min(WOBBLE, float(target.min()))
+    return whole_parts(list(target + wobble * (moved - moved.mean())), 100, (seed, "points"))
+
+
+def _by_chance(mode: str, seed: int) -> list[int]:
+    """Numbers on a mode's scale with no preference for any theme."""
+    if mode == "ranking":
+        return draw.shuffled(range(1, THEMES + 1), seed, "ranking")
+    if mode == "rating":
+        return [1 + int(7 * draw.uniform(seed, place)) for place in range(THEMES)]
+    cuts = sorted(int(101 * draw.uniform(seed, place)) for place in range(THEMES - 1))
+    return [after - before for before, after in zip([0, *cuts], [*cuts, 100], strict=True)]
+
+
+def _shifted(deviations: Mapping[str, Array], factors: Sequence[float]) -> dict[str, Array]:
+    """Targets by mode and wording: the centre and the deviations times each wording's factor."""
+    return {mode: CENTRES[mode] + np.outer(factors, deviations[mode]) for mode in MODES}
+
+
+def profile_agents(stimuli: Stimuli, bank: SentenceBank) -> dict[str, ProfileAgent]:
+    """The agents with known profiles, by name."""
+    means = mean_profiles(synthetic_reference(stimuli.keys), stimuli.keys)
+    own = {mode: mean - mean.mean() for mode, mean in means.items()}
+    places = list(range(THEMES))
+    places[SWAPPED[0]], places[SWAPPED[1]] = SWAPPED[1], SWAPPED[0]
+    swapped = {mode: deviations[places] for mode, deviations in own.items()}
+    instrument, every = Instrument(stimuli), [1.0] * len(stimuli.frames)
+
+    def agent(
+        name: str, description: str, targets: Mapping[str, Array] | None, **more: object
+    ) -> ProfileAgent:
+        return ProfileAgent(f"profile-{name}", description, instrument, bank, targets, **more)  # type: ignore[arg-type]
+
+    same = _shifted(own, every)
+    wider = _shifted(own, [EXAGGERATION] * len(every))
+    flatter = _shifted(own, [FLATTENING] * len(every))
+    agents = [
+        agent("reference", "the mean of the synthetic reference", same),
+        agent("exaggerating", f"its differences times {EXAGGERATION:g}", wider),
+        agent("flattening", f"its differences times {FLATTENING:g}", flatter),
+        agent("reversed", "its differences turned round", _shifted(own, [-1.0] * len(every))),
+        agent("swapping", "Performance and Social Good exchanged", _shifted(swapped, every)),
+        agent("random", "numbers by chance", None),
+        agent(
+            "drifting", f"its differences times {', '.join(map(str, DRIFT))} by wording", _shifted(own, DRIFT)
+        ),
+        agent("malformed", "the reference, often not in the JSON asked for", same, malformed=True),
+        agent("refusing", f"the reference, but refuses {REFUSED:.0%} of runs", same, refused=REFUSED),
+    ]
+    return {each.name: each for each in agents}
+
+
+@dataclass(frozen=True)
+class CoderAgent:
+    """A coder that knows the sentence bank by heart, and errs with a known rate."""
+
+    name: str
+    description: str
+    codebook: Codebook
+    bank: SentenceBank
+    error: float = 0.0
+    unreadable: float = 0.0
+    family: str = "reference agent"
+
+    @cached_property
+    def _codes(self) -> dict[str, str]:
+        return {sentence: code for code, listed in self.bank.sentences.items() for sentence in listed}
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Code the sentence of the first message; one that is not in the bank is coded none."""
+        _, mark, sentence = messages[0]["content"].partition(f"\n\n{SENTENCE_MARK}")
+        if not mark:
+            raise ValueError("not a sentence to be coded")
+        seed = draw.integer(self.name, seed)
+        if draw.uniform(seed, "unreadable") < self.unreadable:
+            return Reply("It seems to be about several of them.")
+        code = self._codes.get(sentence, NONE)
+        if draw.uniform(seed, "error") < self.error:
+            others = [other for other in self.codebook.codes if other != code]
+            code = others[draw.integer(seed, "other") % len(others)]
+        return Reply(json.dumps({"theme": self.codebook.names[code]}))
+
+
+def coder_agents(codebook: Codebook, bank: SentenceBank) -> dict[str, CoderAgent]:
+    """The two coders, by name."""
+    erring = f"a wrong code for {CODER_ERROR:.0%} of sentences, and often a reply that can't be read"
+    agents = [
+        CoderAgent("coder-exact", "the known code of every sentence", codebook, bank),
+        CoderAgent("coder-erring", erring, codebook, bank, CODER_ERROR, CODER_UNREADABLE),
+    ]
+    return {agent.name: agent for agent in agents}
