@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -31,6 +31,7 @@ def sums_of(outcomes, names):
 # ---- sums ----
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(-5, 5), st.floats(-5, 5)), min_size=1))
 def test_sums_are_those_of_pandas(rows):
     frame = pd.DataFrame(rows, columns=["cluster", "x", "y"])
@@ -104,6 +105,7 @@ def test_clusters_of_one_give_the_plain_bootstrap():
     assert ours == pytest.approx(tuple(theirs), abs=0.03 * (theirs.high - theirs.low))
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(2, 5))
 def test_copies_inside_clusters_change_nothing(seed, copies):
     outcomes, names = table(seed, clusters=12, rows=40)
@@ -114,6 +116,7 @@ def test_copies_inside_clusters_change_nothing(seed, copies):
     assert more == pytest.approx(tuple(once))
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 1000))
 def test_failures_mirror_successes(seed):
     outcomes, names = table(seed, clusters=12, rows=40)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
@@ -41,6 +41,7 @@ def spread_of_clusters(y, codes):
 # ---- one way, many samples at once ----
 
 
+@settings(max_examples=50)
 @given(trials())
 def test_the_vectorised_interval_is_that_of_one_sample(data):
     y, codes = data
@@ -93,6 +94,7 @@ def test_two_way_is_that_of_statsmodels(seed):
     assert (low, high) == pytest.approx(tuple(fit.conf_int()[0]))
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_two_way_is_a_double_sum_over_pairs_that_share_a_cluster(seed):
     """Without the finite-cluster factors: pairs of trials that share either cluster, each counted once."""
@@ -108,6 +110,7 @@ def test_two_way_is_a_double_sum_over_pairs_that_share_a_cluster(seed):
     assert parts[0] + parts[1] - parts[2] == pytest.approx(pairs, abs=1e-12)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_clusters_that_nest_give_the_coarser_variance(seed):
     """Cells nest in values: value and cell cancel to value alone."""
@@ -118,6 +121,7 @@ def test_clusters_that_nest_give_the_coarser_variance(seed):
     assert clusters.two_way(y, fine, coarse) == pytest.approx(tuple(clustered(y, coarse)))
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_two_way_does_not_care_which_comes_first(seed):
     y, one, two = sample(seed, n=40)
@@ -197,6 +201,7 @@ def test_wild_p_value_is_the_bootstrap_written_out_with_statsmodels(null):
     assert float(found) == wild_p_by_regression(y, codes, null)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_the_wild_interval_inverts_the_wild_test(seed):
     y, codes, _ = sample(seed, first=9)
@@ -220,6 +225,7 @@ def test_far_from_the_mean_only_the_unturned_sample_is_as_large():
     assert float(clusters.wild_p_values(*sums, np.array(1e4))) == 2**-7
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(-3, 3), st.floats(0.1, 5))
 def test_wild_intervals_move_with_the_outcomes(seed, shift, scale):
     y, codes, _ = sample(seed, n=60)

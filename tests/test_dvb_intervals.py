@@ -168,6 +168,14 @@ def test_one_blank_wording_is_enough(trials):
     assert math.isnan(words[concerned])
 
 
+def test_the_labels_and_the_order_of_trials_do_not_matter(trials, table):
+    mixed = trials.sample(frac=1, random_state=1)
+    mixed.index = pd.Index([0] * len(mixed))
+    found = intervals(mixed, ["model"], seed=1, resamples=2_000)
+    same = table["method"] != "cell_bootstrap"
+    pd.testing.assert_frame_equal(found[same], table[same])
+
+
 def test_a_missing_column_is_named(trials):
     with pytest.raises(UserError, match="familie"):
         intervals(trials, ["familie"], seed=1)

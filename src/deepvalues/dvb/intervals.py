@@ -67,52 +67,57 @@ def intervals(
         raise UserError(
             f"intervals: the trials have no column {', '.join(absent)}; pass them as from trials()"
         )
+    wording = wording_column(by)
+    # Trials are found by their labels below, so each needs its own.
+    frame = frame.reset_index(drop=True)
+    known = frame.dropna(subset="followed")
+    codes = {name: _codes(known, columns) for name, columns in _CLUSTERS.items()}
+    if wording is not None:
+        codes["wording"] = _codes(known, [wording])
+    clusters = pd.DataFrame(codes, index=known.index).assign(followed=known["followed"])
     rows = []
     for key, group in frame.groupby(list(by), observed=True, sort=True):
-        answered = group.dropna(subset="followed")
+        answered = clusters.loc[group.index[group["followed"].notna()]]
         estimate = float(answered["followed"].mean())
-        for method, clusters, interval in _each(answered, wording_column(by), seed, resamples):
-            rows.append((*key, method, clusters, estimate, *interval))
+        for method, count, interval in _each(answered, seed, resamples):
+            rows.append((*key, method, count, estimate, *interval))
     return pd.DataFrame(rows, columns=[*by, "method", "clusters", "estimate", "low", "high"])
 
 
-def _each(
-    answered: pd.DataFrame, wording: str | None, seed: int, resamples: int
-) -> Iterator[tuple[str, int, Interval]]:
-    """(method, clusters, interval) of one group's answered trials."""
-    y = answered["followed"]
-    directed = _joint(answered, ["dimension", "direction"])
-    cell, value = (_joint(answered, [column]) for column in ("cell", "v1"))
-    yield "wilson", len(y), wilson(int(y.sum()), len(y))
-    yield "cell", *_checked(clustered, y, cell)
-    yield "cell_bootstrap", *_checked(_resampler(seed, resamples), y, cell)
-    yield "value", *_checked(clustered, y, value)
-    yield "value_wild", *_checked(wild, y, value)
-    yield "value_dimension", *_checked(two_way, y, value, directed)
-    if wording is not None:
-        words = _joint(answered, [wording])
-        yield "wording", *_checked(clustered, y, words)
-        yield "wording_cell", *_checked(two_way, y, words, cell)
+_CLUSTERS = {"cell": ["cell"], "value": ["v1"], "directed": ["dimension", "direction"]}
+#: The code of a trial that names no cluster.
+_BLANK = -1
 
 
-def _joint(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str] | None:
-    """The cluster that some columns name together; None where a column or an entry is missing or blank."""
+def _codes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
+    """The cluster that some columns name together, as a number; blank where one is missing."""
     if not set(columns) <= set(frame.columns):
-        return None
+        return pd.Series(_BLANK, index=frame.index)
     parts = frame[list(columns)]
-    if (parts.isna() | (parts == "")).to_numpy().any():
-        return None
-    return parts.agg(" ".join, axis=1) if len(columns) > 1 else parts[columns[0]]
+    # Groups with a missing entry have no number of their own.
+    return parts.where(parts != "").groupby(list(columns), sort=False, dropna=True).ngroup().fillna(_BLANK)
 
 
-def _checked(
-    method: Callable[..., Interval], outcomes: pd.Series[float], *clusters: pd.Series[str] | None
-) -> tuple[int, Interval]:
-    """(clusters, interval); none where trials or clusters are missing."""
-    known = [names for names in clusters if names is not None]
-    if len(outcomes) == 0 or len(known) < len(clusters):
+def _each(answered: pd.DataFrame, seed: int, resamples: int) -> Iterator[tuple[str, int, Interval]]:
+    """(method, clusters, interval) of one group's answered trials and their clusters' codes."""
+    y = answered["followed"]
+    yield "wilson", len(y), wilson(int(y.sum()), len(y))
+    yield "cell", *_checked(clustered, answered, "cell")
+    yield "cell_bootstrap", *_checked(_resampler(seed, resamples), answered, "cell")
+    yield "value", *_checked(clustered, answered, "value")
+    yield "value_wild", *_checked(wild, answered, "value")
+    yield "value_dimension", *_checked(two_way, answered, "value", "directed")
+    if "wording" in answered:
+        yield "wording", *_checked(clustered, answered, "wording")
+        yield "wording_cell", *_checked(two_way, answered, "wording", "cell")
+
+
+def _checked(method: Callable[..., Interval], answered: pd.DataFrame, *names: str) -> tuple[int, Interval]:
+    """(clusters, interval); none without trials, or where some of them name no cluster."""
+    clusters = [answered[name] for name in names]
+    if len(answered) == 0 or any((codes == _BLANK).any() for codes in clusters):
         return 0, NO_INTERVAL
-    return min(names.nunique() for names in known), method(outcomes, *known)
+    return min(codes.nunique() for codes in clusters), method(answered["followed"], *clusters)
 
 
 def _resampler(seed: int, resamples: int) -> Callable[[pd.Series[float], pd.Series[str]], Interval]:

@@ -383,7 +383,19 @@ def coverage(
     pandas.DataFrame
         item_set, estimand, scope, effects, method, true (a rate), coverage (a rate, nominally .95; a
         missing interval holds nothing), mean_width (a rate), runs.
+
+    Raises
+    ------
+    UserError
+        When an estimand is unknown or there are no runs.
     """
+    unknown = ", ".join(name for name in estimands if name not in ESTIMANDS)
+    if unknown or runs < 1:
+        raise UserError(
+            f"coverage: unknown estimand {unknown}; there are {', '.join(ESTIMANDS)}"
+            if unknown
+            else f"coverage: {runs} runs; ask for 1 or more"
+        )
     rows = []
     for item_set, items in item_sets.items():
         layout = deconfounded(items)
@@ -522,8 +534,8 @@ def recovery(
     Returns
     -------
     pandas.DataFrame
-        item_set, effects, parameter, model (in the model of answers), true (averaged over effects),
-        mean_estimate, coverage (of ``true``), mean_width, runs; logits but for the coverage.
+        item_set, effects, parameter, conditional (as set in the model of answers), true (averaged over
+        effects), mean_estimate, coverage (of ``true``), mean_width, runs; logits but for the coverage.
     """
     rows = []
     for item_set, items in item_sets.items():
@@ -543,8 +555,8 @@ def recovery(
             limit = _limit(layout, regression, truth)
             for row in _recovered(model, limit, beta, covariances):
                 rows.append((item_set, name, *row, runs))
-    columns = ["item_set", "effects", "parameter", "model", "true", "mean_estimate", "coverage", "mean_width"]
-    return pd.DataFrame(rows, columns=[*columns, "runs"])
+    columns = ["item_set", "effects", "parameter", "conditional", "true", "mean_estimate", "coverage"]
+    return pd.DataFrame(rows, columns=[*columns, "mean_width", "runs"])
 
 
 def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Array:
@@ -557,7 +569,7 @@ def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Array:
 def _recovered(
     model: Array, limit: Array, beta: Array, covariances: Array
 ) -> Iterator[tuple[str, float, float, float, float, float]]:
-    """(parameter, model, true, mean estimate, coverage, mean width); separated runs hold nothing."""
+    """(parameter, conditional, true, mean estimate, coverage, mean width); separated runs hold nothing."""
     z = stats.norm.ppf((1 + CONFIDENCE) / 2)
     known = np.abs(beta).max(axis=1) <= _SEPARATED
     for parameter, weights in _TERMS.items():
