@@ -27,15 +27,16 @@ from deepvalues.dvb.regression import (
 from deepvalues.errors import UserError
 
 REFERENCES = {"model": "m0", "v1": "b"}
-TRUTH = {"intercept": -0.4, "model:m1": 0.6, "model:m2": -0.5, "v1:a": 0.8, "v1:c": -0.3, "n_examples": -0.02}
+MODELS = {"model:m1": 0.6, "model:m2": -0.5, "model:m3": 0.1, "model:m4": 0.3}
+TRUTH = {"intercept": -0.4, **MODELS, "v1:a": 0.8, "v1:c": -0.3, "n_examples": -0.02}
 FORMULA = "followed ~ C(model, Treatment('m0')) + C(v1, Treatment('b')) + n_examples"
 
 
-def simulated(cells=60, seed=0, tests=2):
-    """Trials of three models on cells of three values at three N, from `TRUTH`; a few without an answer."""
+def simulated(cells=60, seed=0, tests=1):
+    """Trials of five models on cells of three values at three N, from `TRUTH`; a few without an answer."""
     rows = [
         (f"m{m}", f"c{cell:02d}", "abc"[cell % 3], n)
-        for m in range(3)
+        for m in range(5)
         for cell in range(cells)
         for n in (4, 20, 40)
         for _ in range(tests)
@@ -55,26 +56,29 @@ def simulated(cells=60, seed=0, tests=2):
 
 def _statsmodels_logit(frame):
     answered = frame.dropna(subset="followed")
-    groups = answered.groupby(["model", "v1"]).ngroup()
+    groups = answered.groupby(["model", "cell"]).ngroup()
     return smf.logit(FORMULA, answered).fit(disp=False, cov_type="cluster", cov_kwds={"groups": groups})
 
 
 def test_clustered_logit_is_statsmodels_formula():
     frame = simulated()
-    found, expected = clustered_logit(frame, REFERENCES), _statsmodels_logit(frame)
+    found = clustered_logit(frame, REFERENCES, cluster=("model", "cell"))
+    expected = _statsmodels_logit(frame)
     terms = found.terms.set_index("term")
     assert list(terms.index) == list(TRUTH)
     assert list(terms["coefficient"]) == pytest.approx(list(expected.params), abs=1e-6)
     assert list(terms["error"]) == pytest.approx(list(expected.bse), rel=1e-5)
     assert found.pseudo_r2 == pytest.approx(expected.prsquared)
-    assert (found.trials, found.clusters) == (frame["followed"].notna().sum(), 9)
+    assert (found.trials, found.clusters) == (frame["followed"].notna().sum(), 300)
 
 
 def test_errors_are_the_sandwich_and_intervals_students():
     """The definition: bread of −H⁻¹, meat of score sums by cluster, G/(G − 1) · (n − 1)/(n − k)."""
     frame = simulated().dropna(subset="followed")
     found = clustered_logit(frame, {"model": "m0"}, (), ("cell",))
-    x = np.column_stack([np.ones(len(frame)), *(frame["model"] == m for m in ("m1", "m2"))]).astype(float)
+    x = np.column_stack(
+        [np.ones(len(frame)), *(frame["model"] == m for m in ("m1", "m2", "m3", "m4"))]
+    ).astype(float)
     p = expit(x @ found.terms["coefficient"])
     bread = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x)
     scores = (
@@ -161,17 +165,27 @@ def test_trials_of_a_constant_level_say_nothing_in_the_limit():
     both = pd.concat([frame, sure]).dropna(subset="followed")
     columns = {
         "intercept": np.ones(len(both)),
-        **{f"model:{m}": both["model"] == m for m in ("m1", "m2")},
+        **{f"model:{m}": both["model"] == m for m in ("m1", "m2", "m3", "m4")},
         **{f"v1:{v}": both["v1"] == v for v in "ac"},
         "n_examples": both["n_examples"],
     }
     x = np.column_stack(list(columns.values())).astype(float)
     offset = np.where(both["model"] == "sure", 12.0, 0.0)
     fixed = sm.GLM(both["followed"], x, family=sm.families.Binomial(), offset=offset).fit(
-        start_params=np.zeros(6)
+        start_params=np.zeros(8)
     )
     found = clustered_logit(pd.concat([frame, sure]), REFERENCES).terms.set_index("term").loc[list(columns)]
     assert list(found["coefficient"]) == pytest.approx(list(fixed.params), abs=1e-4)
+
+
+def test_a_level_in_few_clusters_has_no_error_and_no_part_in_the_test():
+    frame = simulated()
+    few = frame["cell"].isin(["c00", "c03", "c06", "c09"])
+    found = clustered_logit(frame.assign(v1=frame["v1"].mask(few, "rare")), REFERENCES, cluster=("cell",))
+    terms = found.terms.set_index("term")
+    assert np.isfinite(terms["coefficient"]).all()
+    assert list(terms.index[terms["error"].isna()]) == ["v1:rare"]
+    assert found.factors.set_index("factor").loc["v1", "df"] == 2
 
 
 @pytest.mark.parametrize("fit", [clustered_logit, gee])
@@ -195,7 +209,7 @@ def test_separation_leaves_nothing_estimated(fit):
 def test_faulty_input_is_named():
     frame = simulated()
     with pytest.raises(
-        UserError, match="reference level 'm9' of model has no answered trials; there are m0, m1, m2"
+        UserError, match="reference level 'm9' of model has no answered trials; there are m0, m1, m2, m3, m4"
     ):
         clustered_logit(frame, {"model": "m9"})
     with pytest.raises(UserError, match="there are none at all"):

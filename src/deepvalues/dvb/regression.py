@@ -30,7 +30,10 @@ PUBLISHED_REFERENCES = {
     "domain": "productivity",
     "v1": "reparation",
 }
-#: Its clusters: model and preferred value together.
+#: A level that occurs in fewer clusters has no standard error: with one, the sandwich gives it none at
+#: all, with two or three far too little.
+FEWEST_CLUSTERS = 5
+#: Clusters of the model in print: model and preferred value together.
 PUBLISHED_CLUSTERS = ("model", "v1")
 
 
@@ -141,7 +144,9 @@ def clustered_logit(
     -------
     Fit
         A level on which all trials have the same outcome has the coefficient NaN, and its trials are
-        left out; where the rest is separated too, or a reference level does not vary, all are NaN.
+        left out; where the rest is separated too, or a reference level does not vary, all are NaN. A
+        level in fewer than `FEWEST_CLUSTERS` clusters has a coefficient but no error, and no part in the
+        Wald test of its factor.
 
     Raises
     ------
@@ -223,8 +228,11 @@ def _fitted(
         return _nothing(terms, references, covariates)
     beta, covariance, pseudo_r2 = estimates
     groups = len(np.unique(design.groups))
+    spread = np.array([len(np.unique(design.groups[column != 0])) for column in design.columns.T])
+    enough = spread >= FEWEST_CLUSTERS
     known = _terms(design.terms, beta, covariance, groups)
-    factors = _wald(design.owner, beta, covariance, groups)
+    known.loc[~enough, ["error", "low", "high", "p_value"]] = math.nan
+    factors = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
     table = known.set_index("term").reindex(terms).reset_index()
     return Fit(table, factors, len(design.outcome), groups, pseudo_r2)
 
@@ -259,7 +267,7 @@ def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) 
     )
 
 
-def _wald(owner: Sequence[str], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
+def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
     """Wald tests of each factor: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
 
     With many levels and few clusters a level the χ² rejects far too often, since V is estimated. F on q
@@ -268,11 +276,9 @@ def _wald(owner: Sequence[str], beta: Floats, covariance: Floats, groups: int) -
     times in 100 with 50 levels of 8 cells, 3 and 3 with 11 of 36, but 14 and 24 with 12 of 6.
     """
     rows = []
-    for factor in dict.fromkeys(owner):
-        places = [place for place, name in enumerate(owner) if name == factor and name != "intercept"]
+    for factor in dict.fromkeys(name for name in owner if name not in ("intercept", "")):
+        places = np.flatnonzero(owner == factor)
         q = len(places)
-        if not q:
-            continue
         block = covariance[np.ix_(places, places)]
         solvable = np.linalg.matrix_rank(block) == q and groups > q
         chi2 = float(beta[places] @ np.linalg.solve(block, beta[places])) if solvable else math.nan

@@ -18,6 +18,8 @@ from deepvalues.errors import UserError
 from deepvalues.statistics.rates import CONFIDENCE, NO_INTERVAL, Interval, exact_test, holm
 
 Floats = NDArray[np.float64]
+#: The cluster of each trial.
+Clusters = Sequence[Any] | NDArray[Any] | pd.Series
 
 
 class Estimate(NamedTuple):
@@ -60,7 +62,7 @@ class Estimate(NamedTuple):
         return float(stats.t.sf((bound - abs(self.value)) / self.error, self.df))
 
 
-def from_influence(value: float, influence: Floats, clusters: Sequence[Any] | pd.Series[Any]) -> Estimate:
+def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estimate:
     """Clustered standard error of an estimate from the influence of each trial on it.
 
     SE² = G/(G − 1) · Σ_g (Σ_{i in g} ψ_i)², with G − 1 degrees of freedom. For a mean ψ_i = (y_i − ȳ)/n,
@@ -76,7 +78,7 @@ def from_influence(value: float, influence: Floats, clusters: Sequence[Any] | pd
     ----------
     Liang and Zeger (1986), Biometrika 73.
     """
-    codes, _ = pd.factorize(pd.Series(clusters))
+    codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
     sums = np.bincount(codes, weights=influence)
     n = len(sums)
     if n < 2:
@@ -86,7 +88,7 @@ def from_influence(value: float, influence: Floats, clusters: Sequence[Any] | pd
     return Estimate(value, math.sqrt(n / (n - 1) * square) if square > 1e-24 else math.nan, n - 1)
 
 
-def mean(outcomes: Floats, clusters: Sequence[Any] | pd.Series[Any]) -> Estimate:
+def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
     """The mean of outcomes (or of paired differences) that come in clusters; NaN without trials."""
     if not len(outcomes):
         return Estimate(math.nan, math.nan, 0)
@@ -94,9 +96,7 @@ def mean(outcomes: Floats, clusters: Sequence[Any] | pd.Series[Any]) -> Estimate
     return from_influence(value, (outcomes - value) / len(outcomes), clusters)
 
 
-def two_groups(
-    outcomes: Floats, first: NDArray[np.bool_], clusters: Sequence[Any] | pd.Series[Any]
-) -> Estimate:
+def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
     """Mean of the first group minus mean of the rest, clusters shared or not; NaN if a group is empty."""
     n, m = int(first.sum()), int((~first).sum())
     if not n or not m:
@@ -215,7 +215,7 @@ class Paired(NamedTuple):
     p_equivalence: float
 
 
-def paired(first: Floats, second: Floats, clusters: Sequence[Any] | pd.Series[Any], bound: float) -> Paired:
+def paired(first: Floats, second: Floats, clusters: Clusters, bound: float) -> Paired:
     """Contrast two models' outcomes on the same items.
 
     Parameters
@@ -240,7 +240,7 @@ def paired(first: Floats, second: Floats, clusters: Sequence[Any] | pd.Series[An
         return Paired(0, math.nan, math.nan, 0, 0, *[math.nan] * 9)
     a, b = first[both], second[both]
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    estimate = mean(a - b, np.asarray(clusters)[both].tolist())
+    estimate = mean(a - b, np.asarray(clusters)[both])
     discordant = only_a + only_b
     g = cohens_g(only_a / discordant) if discordant else math.nan
     tests = (mcnemar(only_a, only_b), estimate.p_value, estimate.equivalence(bound))
@@ -295,7 +295,8 @@ def paired_contrasts(
     UserError
         When a pair names a model without trials.
     """
-    wide, clusters = outcome_matrix(frame, cluster)
+    wide, named = outcome_matrix(frame, cluster)
+    clusters = pd.factorize(named)[0]
     chosen = list(combinations(wide.columns, 2)) if pairs is None else list(pairs)
     unknown = sorted({name for pair in chosen for name in pair} - set(wide.columns))
     if unknown:
