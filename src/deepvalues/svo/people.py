@@ -84,9 +84,9 @@ def against_people(
     """
     everyone = norms.set_index("group").loc["all"]
     of_people = np.array([everyone[f"{name}_pct"] for name in CATEGORIES], dtype=float)
-    of_people /= of_people.sum()
+    of_people = of_people / of_people.sum()
     table = shares.pivot(index="item", columns="option", values="share")[list(LETTERS)].to_numpy(dtype=float)
-    table /= table.sum(axis=1, keepdims=True)
+    table = table / table.sum(axis=1, keepdims=True)
     key = ["model", "mode", "goal"]
     given = option_shares(asked[asked["value"] == NO_VALUE], key)
     options = {name: _options(part, table) for name, part in given.groupby(key)}
