@@ -1,0 +1,192 @@
+"""The soft DVGR: the mean probability of the deep option, from the log probabilities of replies.
+
+Endpoints that are asked for them (``logprobs: true``, ``top_logprobs: 20`` among a model's parameters)
+return with each token of the reply its log probability and those of the likeliest alternatives, and
+the record keeps them as they came. Only the token that decides between the options is used.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from deepvalues.query.record import Answer
+from deepvalues.statistics import contrasts
+
+#: A token that is an option's letter: capital, alone, with "Option" or marks around it at most.
+#: Ġ is how some servers write the space that a token begins with.
+_LETTER = re.compile(r"[\W_Ġ]*(?:option\s*)?(?-i:([AB]))[\W_]*", re.IGNORECASE)
+#: A small letter is one only after "option": elsewhere "a" is an article.
+_SMALL = re.compile(r"[\W_Ġ]*([ab])[\W_]*")
+_OPTION = re.compile(r"option[\W_]*$", re.IGNORECASE)
+_THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+COLUMNS = ("item", "repeat", "turn", "letter", "p_a", "p_a_low", "p_a_high", "mass", "covered")
+
+
+class Weighed(NamedTuple):
+    """What the deciding token says.
+
+    ``letter`` is the one that was sampled, ``p_a`` the probability of A among A and B: NaN unless
+    both letters are listed (``covered``). ``p_a_low`` and ``p_a_high`` bound it: with one letter
+    listed, the other has at most what the list leaves over.
+    ``mass`` is the probability of the listed letters before they are normalised.
+    """
+
+    letter: str | None
+    p_a: float
+    p_a_low: float
+    p_a_high: float
+    mass: float
+    covered: bool
+
+
+#: A reply without log probabilities, or without a token that decides.
+UNKNOWN = Weighed(None, math.nan, 0.0, 1.0, math.nan, False)
+
+
+def _letter(token: str, before: str) -> str | None:
+    match = _LETTER.fullmatch(token) or (_SMALL.fullmatch(token) if _OPTION.search(before) else None)
+    return match[1].upper() if match else None
+
+
+def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
+    """Read the probabilities of A and B off the first token of a reply that is one of the two letters.
+
+    Parameters
+    ----------
+    logprobs
+        As in a choice of the chat-completions protocol: ``content``, a list of {token, logprob,
+        top_logprobs}. Spellings of a letter (``A``, `` A``, ``(A``) are added up.
+
+    Returns
+    -------
+    Weighed
+        `UNKNOWN` without log probabilities or such a token. What a model thinks before ``</think>`` is
+        passed over.
+    """
+    content = (logprobs or {}).get("content") or ()
+    thought = _THOUGHT.match("".join(token["token"] for token in content))
+    begin, before = thought.end() if thought else 0, ""
+    for token in content:
+        letter = _letter(token["token"], before)
+        if letter and len(before) >= begin:
+            return _weighed(token, letter, before)
+        before += token["token"]
+    return UNKNOWN
+
+
+def _weighed(token: Mapping[str, Any], letter: str, before: str) -> Weighed:
+    listed = {token["token"]: token["logprob"]}
+    listed |= {entry["token"]: entry["logprob"] for entry in token.get("top_logprobs") or ()}
+    p = {text: math.exp(logprob) for text, logprob in listed.items()}
+    sums: dict[str, float] = {}
+    for text, probability in p.items():
+        named = _letter(text, before)
+        if named:
+            sums[named] = sums.get(named, 0.0) + probability
+    mass = sum(sums.values())
+    if not mass > 0:
+        return UNKNOWN._replace(letter=letter)
+    if len(sums) == 2:
+        p_a = sums["A"] / mass
+        return Weighed(letter, p_a, p_a, p_a, mass, True)
+    rest = max(0.0, 1 - sum(p.values()))
+    sure = mass / (mass + rest)
+    low, high = (sure, 1.0) if "A" in sums else (0.0, 1 - sure)
+    return Weighed(letter, math.nan, low, high, mass, False)
+
+
+def probabilities(answers: Iterable[Answer]) -> pd.DataFrame:
+    """Probabilities of option A in recorded answers.
+
+    Parameters
+    ----------
+    answers
+        Answers of one model to the items at hand: those that `deepvalues.query.study.Questions.recorded`
+        gives, rather than a whole record, which may hold answers to prompts of an earlier version.
+
+    Returns
+    -------
+    pandas.DataFrame
+        item, repeat, turn and the fields of `Weighed`, a row per answer.
+    """
+    rows = [(answer.item, answer.repeat, answer.turn, *weigh(answer.logprobs)) for answer in answers]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def soft_trials(frame: pd.DataFrame, weighed: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A model's answered trials with the probability of the target option.
+
+    Parameters
+    ----------
+    frame
+        Trials, of one or more models.
+    weighed
+        From `probabilities`, of ``model``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The answered trials of the model with ``soft`` (probability of the target, NaN where not covered),
+        ``soft_low``, ``soft_high``, ``mass`` and ``covered``. An answer whose deciding token names another
+        option than was read from the whole reply counts as not covered, with bounds 0 and 1.
+    """
+    own = frame[(frame["model"] == model) & frame["followed"].notna()]
+    joined = own.merge(weighed, on=["item", "repeat", "turn"], how="left", validate="one_to_one")
+    sound = (joined["letter"] == joined["choice"]).to_numpy()
+    at_a = (joined["right"] == "A").to_numpy()
+    p, low, high = (joined[name].to_numpy(dtype=float) for name in ("p_a", "p_a_low", "p_a_high"))
+    joined["covered"] = sound & joined["covered"].eq(True).to_numpy()
+    joined["soft"] = np.where(joined["covered"], np.where(at_a, p, 1 - p), np.nan)
+    joined["soft_low"] = np.where(sound, np.where(at_a, low, 1 - high), 0.0)
+    joined["soft_high"] = np.where(sound, np.where(at_a, high, 1 - low), 1.0)
+    return joined.drop(columns=["letter", "p_a", "p_a_low", "p_a_high"])
+
+
+def soft_dvgr(trials: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFrame:
+    """Soft DVGR beside the DVGR of the same trials.
+
+    Parameters
+    ----------
+    trials
+        From `soft_trials`, of one or more models; the deconfounded ones are used.
+    by
+        Columns that make the groups.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, answered, covered (number), coverage (share), mass (mean), soft with clustered_low and
+        clustered_high (by cell) over the covered trials, hard (DVGR of these), difference = soft − hard with
+        difference_low and difference_high (paired, clustered by cell), bound_low and bound_high (the soft
+        DVGR of all answered trials, were the uncovered ones at their lower or upper bounds).
+    """
+    keys, rows = list(by), []
+    for key, group in trials[trials["arm"] == "deconfounded"].groupby(keys):
+        covered = group[group["covered"]]
+        soft = contrasts.mean(covered["soft"].to_numpy(), covered["cell"])
+        paired = contrasts.mean((covered["soft"] - covered["followed"]).to_numpy(), covered["cell"])
+        hard, mass = float(covered["followed"].mean()), float(covered["mass"].mean())
+        counts = (len(group), len(covered), len(covered) / len(group), mass)
+        bounds = (float(group["soft_low"].mean()), float(group["soft_high"].mean()))
+        rows.append(
+            (*key, *counts, soft.value, *soft.interval, hard, paired.value, *paired.interval, *bounds)
+        )
+    columns = [
+        "answered",
+        "covered",
+        "coverage",
+        "mass",
+        "soft",
+        "soft_low",
+        "soft_high",
+        "hard",
+        "difference",
+    ]
+    ends = ["hard", "difference", "difference_low", "difference_high", "bound_low", "bound_high"]
+    return pd.DataFrame(rows, columns=[*keys, *columns, *ends])
