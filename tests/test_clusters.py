@@ -201,6 +201,21 @@ def test_wild_p_value_is_the_bootstrap_written_out_with_statsmodels(null):
     assert float(found) == wild_p_by_regression(y, codes, null)
 
 
+#: P-values of "the mean is …" from wildboottest 0.3.2 (Python; Rademacher weights, all sign vectors, null
+#: imposed, type 11) for the sample below. It counts a tie, such as the sample itself, by chance of rounding.
+WILDBOOTTEST = {0.4: 0.609375, 0.45: 0.112305, 0.5: 0.017578, 0.55: 0.003906, 0.6: 0.001953, 0.7: 0.000977}
+
+
+@pytest.mark.parametrize("null", WILDBOOTTEST)
+def test_wild_p_value_is_that_of_wildboottest(null):
+    rng = np.random.default_rng(4)
+    codes = rng.integers(11, size=300)
+    uniform, effects = rng.random(300), rng.normal(0, 0.6, 11)
+    y = pd.Series((uniform < 1 / (1 + np.exp(-effects[codes]))).astype(float))
+    found = clusters.wild_p_values(*clusters.cluster_sums(y, pd.Series(codes)), np.array(null))
+    assert float(found) == pytest.approx(WILDBOOTTEST[null], abs=1.01 * 2**-10)
+
+
 @settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_the_wild_interval_inverts_the_wild_test(seed):

@@ -11,8 +11,8 @@ of values, cells and wordings are normal, with mean 0, and drawn anew in every r
 effect in every test that shows it, whichever side it stands on: it makes an option more or less likely
 to be chosen.
 
-All runs are drawn at once as arrays of trials × runs, and all intervals computed from clusters'
-totals (`deepvalues.statistics.clusters`); a regression per interval would take hours.
+Runs are drawn many at once as arrays of trials × runs, and intervals computed from clusters' totals
+(`deepvalues.statistics.clusters`), not by a regression each: there are hundreds of thousands of them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Single = NDArray[np.float32]
 
 #: Runs that are held in memory at once.
 _AT_ONCE = 250
-#: Nodes of the Gauss–Hermite rule: exact to six digits for the spreads of interest.
+#: Nodes of the Gauss–Hermite rule: good to five digits for the spreads of interest.
 _NODES = 20
 _RESAMPLES = 1_000
 
@@ -389,31 +389,37 @@ def coverage(
     UserError
         When an estimand is unknown or there are no runs.
     """
-    unknown = ", ".join(name for name in estimands if name not in ESTIMANDS)
-    if unknown or runs < 1:
-        raise UserError(
-            f"coverage: unknown estimand {unknown}; there are {', '.join(ESTIMANDS)}"
-            if unknown
-            else f"coverage: {runs} runs; ask for 1 or more"
-        )
+    unknown = [name for name in estimands if name not in ESTIMANDS]
+    if unknown:
+        raise UserError(f"coverage: unknown estimand {unknown[0]}; there are {', '.join(ESTIMANDS)}")
+    if runs < 1:
+        raise UserError(f"coverage: {runs} runs; ask for 1 or more")
     rows = []
     for item_set, items in item_sets.items():
         layout = deconfounded(items)
         prepared = {name: _Estimand.of(layout, name) for name in estimands}
         for place, (effect, truth) in enumerate(effects.items()):
-            rng = np.random.default_rng([seed, len(layout.sign), place])
-            tallies = {name: _Tally() for name in estimands}
-            for part in _chunks(runs):
-                drawn = draw_effects(layout, truth, part, rng)
-                answers = draw_answers(layout, truth, drawn, part, rng)
-                for name, estimand in prepared.items():
-                    tallies[name].add(estimand, answers, estimand.truths(truth, drawn), seed)
+            tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), place])
             for name, tally in tallies.items():
                 rows += [(item_set, name, row[0], effect, *row[1:], runs) for row in tally.rows()]
     columns = ["item_set", "estimand", "scope", "effects", "method", "true", "coverage", "mean_width", "runs"]
     return pd.DataFrame(rows, columns=columns).sort_values(
         "estimand", kind="stable", key=lambda names: names.map(list(estimands).index), ignore_index=True
     )
+
+
+def _tallies(
+    layout: Layout, estimands: Mapping[str, _Estimand], truth: Truth, runs: int, seeds: Sequence[int]
+) -> dict[str, _Tally]:
+    """Draw the runs of one condition and count for every estimand; the answers are the same for all."""
+    rng = np.random.default_rng(seeds)
+    tallies = {name: _Tally() for name in estimands}
+    for part in _chunks(runs):
+        drawn = draw_effects(layout, truth, part, rng)
+        answers = draw_answers(layout, truth, drawn, part, rng)
+        for name, estimand in estimands.items():
+            tallies[name].add(estimand, answers, estimand.truths(truth, drawn), seeds[0])
+    return tallies
 
 
 @dataclass(frozen=True)
