@@ -171,22 +171,10 @@ def soft_dvgr(trials: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFr
         covered = group[group["covered"]]
         soft = contrasts.mean(covered["soft"].to_numpy(), covered["cell"])
         paired = contrasts.mean((covered["soft"] - covered["followed"]).to_numpy(), covered["cell"])
-        hard, mass = float(covered["followed"].mean()), float(covered["mass"].mean())
-        counts = (len(group), len(covered), len(covered) / len(group), mass)
+        counts = (len(group), len(covered), len(covered) / len(group), float(covered["mass"].mean()))
+        hard = (float(covered["followed"].mean()), paired.value, *paired.interval)
         bounds = (float(group["soft_low"].mean()), float(group["soft_high"].mean()))
-        rows.append(
-            (*key, *counts, soft.value, *soft.interval, hard, paired.value, *paired.interval, *bounds)
-        )
-    columns = [
-        "answered",
-        "covered",
-        "coverage",
-        "mass",
-        "soft",
-        "soft_low",
-        "soft_high",
-        "hard",
-        "difference",
-    ]
+        rows.append((*key, *counts, soft.value, *soft.interval, *hard, *bounds))
+    columns = ["answered", "covered", "coverage", "mass", "soft", "clustered_low", "clustered_high"]
     ends = ["hard", "difference", "difference_low", "difference_high", "bound_low", "bound_high"]
     return pd.DataFrame(rows, columns=[*keys, *columns, *ends])
