@@ -20,7 +20,7 @@ from deepvalues.statistics.rates import exact_test, wilson
 from deepvalues.survey import results
 from deepvalues.survey.codebook import codebook
 from deepvalues.survey.codes import ALPHABET, LENGTH, check_character, codes, is_code
-from deepvalues.survey.files import write_results, write_survey
+from deepvalues.survey.files import results_of, write_survey, write_tables
 from deepvalues.survey.form import COLUMNS, form
 from deepvalues.survey.priorities import MODES, Words, human_reference, priorities
 from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
@@ -601,7 +601,7 @@ def test_files_out_and_back(survey, forms, tmp_path):
     assert [path.name for path in written] == ["trial.html", "trial_codebook.csv", "trial_codes.csv"]
     assert written[0].read_text(encoding="utf-8") == form(survey)
     assert pd.read_csv(written[2])["respondent"].tolist() == codes("trial", 1, 12)
-    back = write_results(survey, forms, tmp_path / "back")
+    back = write_tables(survey, results_of(survey, forms), tmp_path / "back")
     names = ["answers", "respondents", "exclusions", "checks", "statistics", "questions"]
     assert [path.name for path in back] == [f"trial_{name}.csv" for name in names]
     assert len(pd.read_csv(back[4])) > 10

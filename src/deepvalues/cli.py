@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from deepvalues.errors import UserError
 if TYPE_CHECKING:
     from deepvalues.asking import Asked
     from deepvalues.query.study import Questions
+    from deepvalues.survey.questions import Survey
 
 
 def _query(arguments: argparse.Namespace) -> int:
@@ -130,6 +132,34 @@ def _check(_: argparse.Namespace) -> int:
         print(problem)
     print(f"manuscript: {check.summary(paths.PAPER)}")
     return 1 if found else 0
+
+
+def _surveys() -> dict[str, Callable[[int], Survey]]:
+    """Every survey by name; each is built from a seed."""
+    from deepvalues import catalogue
+    from deepvalues.dvb.surveys import SURVEYS
+
+    return {name: partial(build, catalogue.dvb()) for name, build in SURVEYS.items()}
+
+
+def _survey(arguments: argparse.Namespace) -> int:
+    from deepvalues import catalogue
+    from deepvalues.survey.files import results_of, write_survey, write_tables
+
+    surveys = _surveys()
+    if arguments.name not in surveys:
+        raise UserError(f"unknown survey {arguments.name!r}; there are {', '.join(surveys)}")
+    seed = catalogue.dvb().seed if arguments.seed is None else arguments.seed
+    survey = surveys[arguments.name](seed)
+    if arguments.read:
+        tables = results_of(survey, arguments.read)
+        for rule, limit, respondents in tables["exclusions"].itertuples(index=False, name=None):
+            print(f"{rule}{f' ({limit})' if limit else ''}: {respondents}")
+        written = write_tables(survey, tables, arguments.out)
+    else:
+        written = write_survey(survey, arguments.out, seed, arguments.respondents)
+    print("\n".join(map(str, written)))
+    return 0
 
 
 def _design(arguments: argparse.Namespace) -> int:
@@ -263,6 +293,13 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--study", default="dvb", help="the study (default: %(default)s)")
     models.add_argument("--set", default="standard", help="its item set (default: %(default)s)")
     command("check", _check, "Check bank, design and manuscript sources.", "check")
+    survey = command(
+        "survey",
+        _survey,
+        "Write a survey for people as a form that works offline, or read completed forms.",
+        "survey value-predicts --out forms; deepvalues survey value-predicts --read *.csv --out results",
+    )
+    _survey_arguments(survey)
     design = command("design", _design, "Build data/stimuli/designs.yml.", "design --seed 20251102")
     design.add_argument("--seed", type=int, required=True, help="the study seed")
     notebook = command(
@@ -278,6 +315,18 @@ def _parser() -> argparse.ArgumentParser:
     command("variables", _variables, "Write paper/_variables.yml from the results.", "variables")
     command("render", _render, "Render the paper to paper/_site/.", "render")
     return parser
+
+
+def _survey_arguments(survey: argparse.ArgumentParser) -> None:
+    survey.add_argument("name", metavar="NAME", help="shallowness, value-predicts, embodies, embodies-pole")
+    survey.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files are written")
+    survey.add_argument(
+        "--seed", type=int, help="draws questions, their order and codes (default: the study seed)"
+    )
+    survey.add_argument(
+        "--respondents", type=int, default=30, metavar="N", help="codes to hand out (default: %(default)s)"
+    )
+    survey.add_argument("--read", type=Path, nargs="+", metavar="FILE", help="completed forms to read")
 
 
 def _query_arguments(query: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -47,23 +47,26 @@ def write_survey(survey: Survey, folder: Path, seed: int, respondents: int) -> l
     ]
 
 
-def write_results(
-    survey: Survey, files: Sequence[Path], folder: Path, rules: results.Rules | None = None
-) -> list[Path]:
-    """Read completed forms and write what they say, each a CSV named ``NAME_….csv``.
+def results_of(
+    survey: Survey, files: Sequence[Path], rules: results.Rules | None = None
+) -> dict[str, pd.DataFrame]:
+    """Read completed forms and say what they say.
 
-    ``answers`` (all of them), ``respondents``, ``exclusions``, ``checks``, ``statistics`` and ``questions``
-    (of those who stay), as described in `deepvalues.survey.results`.
+    Returns
+    -------
+    dict
+        ``answers`` (all of them), ``respondents``, ``exclusions``, ``checks``, ``statistics`` and
+        ``questions`` (of those who stay), as described in `deepvalues.survey.results`.
 
     Raises
     ------
     UserError
-        When a form cannot be read, or the folder cannot be written.
+        When a form cannot be read.
     """
     answers = read_answers(survey, files)
     people = results.respondents(answers, rules)
     counting = results.included(answers, people)
-    tables = {
+    return {
         "answers": answers,
         "respondents": people,
         "exclusions": results.exclusions(people, rules),
@@ -71,4 +74,14 @@ def write_results(
         "statistics": results.statistics(counting),
         "questions": results.by_question(counting),
     }
+
+
+def write_tables(survey: Survey, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write each table as ``NAME_TABLE.csv``.
+
+    Raises
+    ------
+    UserError
+        When the folder cannot be written.
+    """
     return [_write_table(table, folder / f"{survey.name}_{name}.csv") for name, table in tables.items()]

@@ -1,5 +1,8 @@
 "use strict";
 
+// Open questions that the summary names; the rest are counted.
+const LISTED = 8;
+
 // Pure: what a test can call without a page.
 
 // FNV-1a, then the last mixing of MurmurHash3, so that keys that differ in one character lie far apart.
@@ -160,6 +163,7 @@ function page() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
     at("saved-name").textContent = link.download;
+    at("summary").hidden = true;
     at("done").hidden = false;
     at("done-heading").focus();
   }
@@ -179,32 +183,37 @@ function page() {
 
   function finish(event) {
     event.preventDefault();
-    const faults = fieldsets().map((fieldset) => [fieldset, faultOf(fieldset)]);
-    const list = at("summary-list");
-    list.replaceChildren();
-    for (const [fieldset, text] of faults) {
+    const open = [];
+    fieldsets().forEach((fieldset, number) => {
+      const text = faultOf(fieldset);
       say(fieldset.id, text);
-      if (!text) continue;
-      const link = document.createElement("a");
-      link.href = `#${fieldset.id}`;
-      link.textContent = `${fieldset.querySelector("legend").textContent.trim()} ${text}`;
-      link.addEventListener("click", (click) => {
-        click.preventDefault();
-        fieldset.querySelector("input, select, textarea").focus();
-        fieldset.scrollIntoView();
-      });
-      const item = document.createElement("li");
-      item.append(link);
-      list.append(item);
-    }
-    const open = list.children.length;
-    at("summary").hidden = open === 0;
-    if (open === 0) {
+      if (text) open.push([fieldset, `Question ${number + 1}: ${text}`]);
+    });
+    at("summary").hidden = open.length === 0;
+    if (open.length === 0) {
       save(rows());
       return;
     }
-    at("summary-heading").textContent = open === 1 ? "One question is still open" : `${open} questions are still open`;
-    at("summary").focus();
+    at("summary-heading").textContent =
+      open.length === 1 ? "One question is still open" : `${open.length} questions are still open`;
+    const more = open.length - LISTED;
+    at("summary-list").replaceChildren(...open.slice(0, LISTED).map(([fieldset, text]) => pointer(fieldset, text)));
+    at("summary-more").textContent = more > 0 ? `… and ${more} more, each marked above.` : "";
+    at("summary-heading").focus();
+  }
+
+  function pointer(fieldset, text) {
+    const link = document.createElement("a");
+    link.href = `#${fieldset.id}`;
+    link.textContent = text;
+    link.addEventListener("click", (click) => {
+      click.preventDefault();
+      fieldset.querySelector("input, select, textarea").focus();
+      fieldset.scrollIntoView();
+    });
+    const item = document.createElement("li");
+    item.append(link);
+    return item;
   }
 
   function startOver() {

@@ -63,9 +63,10 @@ $checks
 <div id="blocks">
 $blocks
 </div>
-<div id="summary" role="alert" tabindex="-1" aria-labelledby="summary-heading" hidden>
-<h2 id="summary-heading">Questions are still open</h2>
+<div id="summary" role="group" aria-labelledby="summary-heading" hidden>
+<h2 id="summary-heading" tabindex="-1">Questions are still open</h2>
 <ul id="summary-list"></ul>
+<p id="summary-more"></p>
 <p>You may leave questions open if you would rather not answer them.</p>
 <button type="button" class="quiet" id="save-anyway">Save with open questions</button>
 </div>
