@@ -8,7 +8,8 @@ import released_prompts as made
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepvalues import catalogue, cli, paths
+from deepvalues import asking, catalogue, cli, paths
+from deepvalues.dvb import statistics
 from deepvalues.dvb.items import CONTRACT, read_items
 from deepvalues.dvb.parsing import parse_prompt, take_apart
 from deepvalues.dvb.released import read_released
@@ -408,3 +409,55 @@ def test_a_dry_run_counts_the_released_prompts(project, capsys, tmp_path):
 def test_items_survive_parquet(items, tmp_path):
     items.to_parquet(tmp_path / "items.parquet", index=False)
     pd.testing.assert_frame_equal(read_items(tmp_path / "items.parquet"), items)
+
+
+def test_learners_and_reference_agents_are_asked_the_same_way_and_agents_say_what_they_need(
+    project, items, tmp_path, capsys
+):
+    models = [catalogue.registry().model(name) for name in ("learner-words", "agent-value")]
+    done = asking.query("dvb", models, items, record_folder=tmp_path)
+    assert list(done["asked"]) == [24, 0] and list(done["failed"]) == [0, 24]
+    assert "agent-value: 24 failed, the last with: " in (out := capsys.readouterr().out)
+    assert "not a value and a pole in wordings of the bank, which is all that reference agents know" in out
+    answers = asking.answers("dvb", models[:1], items, record_folder=tmp_path)
+    trials = statistics.trials(items, answers)
+    assert trials["followed"].notna().all() and statistics.dvgr_by_model(trials)["answered"].tolist() == [24]
+
+
+@pytest.fixture(scope="module")
+def trials(items):
+    """A model that errs in a pattern, and one that says nothing."""
+    choices = ["AABAB"[place % 5] for place in range(len(items))]
+    frame = pd.DataFrame({"item": items["id"], "model": "m", "status": "answered", "choice": choices})
+    silent = frame.assign(model="silent", status="refused", choice=None)
+    return statistics.trials(items, pd.concat([frame, silent], ignore_index=True))
+
+
+def test_rates_of_released_prompts_need_no_other_arm(trials):
+    by_arm = statistics.rates(trials, ["model", "arm", "n_examples"])
+    assert set(by_arm["arm"]) == {"deconfounded"} and by_arm["answered"].tolist() == [8, 8, 8, 0, 0, 0]
+    dvgr = statistics.dvgr_by_model(trials).set_index("model")
+    right = trials.loc[trials["model"] == "m", "followed"].mean()
+    assert dvgr.loc["m", "dvgr"] == right and 0 < right < 1
+    assert (dvgr.loc["silent", "bound_low"], dvgr.loc["silent", "bound_high"]) == (0, 1)
+
+
+def test_intervals_by_wording_are_those_by_cell(trials):
+    by_wording = statistics.rates_by_wording_cluster(trials, ["model"])
+    pd.testing.assert_frame_equal(by_wording, statistics.rates(trials, ["model"], cluster="cell"))
+    assert by_wording.loc[0, ["clustered_low", "clustered_high"]].notna().all()
+
+
+@pytest.mark.parametrize("sizes", [(4, 20, 40), (4,)])
+def test_what_only_probes_tell_is_missing_and_not_wrong(trials, items, sizes):
+    found = statistics.sensitivities(trials[trials["n_examples"].isin(sizes)])
+    assert found.drop(columns="model").isna().all(axis=None)
+    asked = items[items["n_examples"].isin(sizes)]
+    coverage = statistics.simulated_coverage(asked, (0.4, 0.8, 1.6), runs=2, seed=1)
+    assert coverage["coverage"].isna().all() and list(coverage["true"]) == pytest.approx(
+        [0.4, 0.8, 1.6, -0.8]
+    )
+
+
+def test_no_reference_agent_is_no_instrument_to_check(trials):
+    assert statistics.instrument_check(statistics.rates(trials, ["model", "arm", "n_examples"]), []).empty

@@ -110,6 +110,8 @@ def query(
                 summary = _ask(asked, jobs, base_url(asked.model), settings or Settings())
             for notice in asked.record.notices:
                 print(notice)
+            if summary.failed and not summary.stopped:
+                print(f"{asked.model.name}: {summary.failed} failed, the last with: {summary.last_error}")
             rows.append(_row(asked, replayed, summary, saved))
             _stop_if_stopped(asked.model, summary)
     return pd.DataFrame(rows, columns=list(Asked._fields))

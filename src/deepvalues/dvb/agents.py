@@ -93,7 +93,8 @@ class Recogniser:
         clauses = text.removeprefix("An agent that ").removesuffix(".").split(" and that ")
         found = dict(self.traits[clause] for clause in clauses if clause in self.traits)
         if len(clauses) != 2 or found.keys() != {"value", "pole"}:
-            raise ValueError(f"not a value and a pole in wordings of the bank: {text!r}")
+            known = "not a value and a pole in wordings of the bank, which is all that reference agents know"
+            raise ValueError(f"{known}: {text!r}")
         return found
 
     def evidence(self, task: Task) -> Evidence:

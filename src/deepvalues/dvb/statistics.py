@@ -173,13 +173,13 @@ SEPARATED = 15.0
 
 
 def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
-    evidence = np.array([arm_evidence(ARMS[arm]) for arm in group["arm"]], dtype=float)
+    evidence = np.array([arm_evidence(ARMS[arm]) for arm in group["arm"]], dtype=float).reshape(-1, 2)
     sign = np.where(group["right"] == "A", 1.0, -1.0)
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
     groups = group["cell"].astype("category").cat.codes.to_numpy()
     try:
         # Without the probes x_s = −x_v; rounding may hide from the fit that nothing tells them apart.
-        if np.linalg.matrix_rank(design) < design.shape[1]:
+        if not len(design) or np.linalg.matrix_rank(design) < design.shape[1]:
             raise np.linalg.LinAlgError
         # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
         with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
@@ -213,22 +213,26 @@ def simulated_coverage(items: pd.DataFrame, truth: Sequence[float], runs: int, s
     Returns
     -------
     pandas.DataFrame
-        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95).
+        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95; NaN where no run
+        has an estimate, as without the probes).
     """
     used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
     asked = items.loc[used, ["arm", "n_examples", "cell", "right"]].assign(model="simulated")
-    evidence = np.array([arm_evidence(ARMS[arm]) for arm in asked["arm"]], dtype=float)
+    # The shape is given for sets that have none of these items.
+    evidence = np.array([arm_evidence(ARMS[arm]) for arm in asked["arm"]], dtype=float).reshape(-1, 2)
     sign = np.where(asked["right"] == "A", 1.0, -1.0)
     p = expit(truth[0] + sign * (evidence @ np.array(truth[1:])))
     rng = np.random.default_rng(seed)
     true = {name: float(np.dot(weights, truth)) for name, weights in _SENSITIVITY_TERMS.items()}
     held = dict.fromkeys(true, 0)
+    estimated = 0
     for _ in range(runs):
         choice = np.where(rng.random(len(p)) < p, "A", "B")
         row = _sensitivity(asked.assign(choice=choice))
+        estimated += not math.isnan(row["d"])
         for name, size in true.items():
             held[name] += row[f"{name}_low"] <= size <= row[f"{name}_high"]
-    rows = [(name, size, held[name] / runs) for name, size in true.items()]
+    rows = [(name, size, held[name] / runs if estimated else math.nan) for name, size in true.items()]
     return pd.DataFrame(rows, columns=["parameter", "true", "coverage"])
 
 
