@@ -220,8 +220,15 @@ def test_full_agreement_is_one(coefficient):
 
 @pytest.mark.parametrize("coefficient", [cohens_kappa, fleiss_kappa, krippendorff_alpha, icc])
 def test_without_variation_or_units_nothing_is_estimated(coefficient):
-    for table in (pd.DataFrame(np.ones((9, 2))), pd.DataFrame({"a": [1.0, _], "b": [_, 2.0]})):
+    disjoint, empty = pd.DataFrame({"a": [1.0, _], "b": [_, 2.0]}), pd.DataFrame({"a": [_], "b": [_]})
+    for table in (pd.DataFrame(np.ones((9, 2))), disjoint, empty):
         assert np.isnan(coefficient(table)[:3]).all()
+
+
+def test_raw_agreement_without_pairs_is_missing():
+    found = raw_agreement(pd.DataFrame({"a": [1.0, _], "b": [_, 2.0]}))
+    assert np.isnan(found[:3]).all()
+    assert found.units == 0
 
 
 def test_intervals_depend_on_the_seed_alone():
@@ -247,5 +254,9 @@ def test_faulty_input_is_named():
         fleiss_kappa(ratings(1, raters=1))
     with pytest.raises(UserError, match="unknown level 'ratio'; there are nominal"):
         krippendorff_alpha(WORKED, "ratio")
+    with pytest.raises(UserError, match="'interval' needs numbers"):
+        krippendorff_alpha(pd.DataFrame({"a": ["yes", "no"], "b": ["no", "no"]}), "interval")
+    with pytest.raises(UserError, match="unknown weights 'cubic'; there are None, linear"):
+        cohens_kappa(ratings(1, raters=2), "cubic")
     with pytest.raises(UserError, match="unknown kind 'ICC2'; there are ICC"):
         icc(SHROUT, "ICC2")

@@ -117,6 +117,8 @@ def cohens_kappa(
         raise UserError(
             f"Cohen's kappa is of two raters, and there are {ratings.shape[1]}; use Fleiss' or alpha"
         )
+    if weights not in (None, "linear", "quadratic"):
+        raise UserError(f"unknown weights {weights!r}; there are None, linear and quadratic")
     both = _complete(ratings)
     codes, categories = _coded(both)
     k = len(categories)
@@ -234,7 +236,7 @@ def krippendorff_alpha(
     Parameters
     ----------
     level
-        ``nominal``, ``ordinal`` or ``interval`` (the latter wants numbers).
+        ``nominal``, ``ordinal`` (categories in sorted order) or ``interval`` (numbers).
 
     Returns
     -------
@@ -248,6 +250,10 @@ def krippendorff_alpha(
     if level not in LEVELS:
         raise UserError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
     codes, categories = _coded(ratings)
+    if level == "interval" and any(isinstance(category, str) for category in categories):
+        raise UserError("the level 'interval' needs numbers, and these ratings are words")
+    if not categories:
+        return Agreement(math.nan, math.nan, math.nan, 0, ratings.shape[1])
     counts = _one_hot(codes, len(categories)).sum(axis=1)
     counts = counts[counts.sum(axis=1) > 1]
     k, m = len(categories), counts.sum(axis=1)
