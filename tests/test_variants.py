@@ -202,8 +202,10 @@ def test_prompts_of_another_make_are_not_reworded(items_smoke):
 
 def test_items_are_written_and_read(variants, tmp_path):
     items = variants["dvb-cot"].items("smoke")
-    items.to_parquet(tmp_path / "items.parquet")
-    pd.testing.assert_frame_equal(variants["dvb-cot"].read_items(tmp_path / "items.parquet"), items)
+    items.to_parquet(tmp_path / "dvb-cot_smoke.parquet")
+    pd.testing.assert_frame_equal(catalogue.read_items("dvb-cot", "smoke", tmp_path), items)
+    with pytest.raises(UserError, match=r"dvb-cot_subset\.parquet: no items yet"):
+        catalogue.read_items("dvb-cot", "subset", tmp_path)
 
 
 # What known agents score.

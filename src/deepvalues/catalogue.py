@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
+
+import pandas as pd
 
 from deepvalues import paths
+from deepvalues.dvb import items
 from deepvalues.dvb.agents import Matcher, Recogniser, raters, reference_agents
 from deepvalues.dvb.learners import LEARNERS
 from deepvalues.dvb.ratings import ValueRatings
@@ -44,6 +48,18 @@ def study(name: str) -> Study:
     if name not in studies():
         raise UserError(f"unknown study {name!r}; there are {', '.join(studies())}")
     return studies()[name]
+
+
+def read_items(study_name: str, item_set: str, folder: Path = paths.DERIVED) -> pd.DataFrame:
+    """The items of a set as the notebook 01_load_data wrote them, held to the study's contract.
+
+    Raises
+    ------
+    UserError
+        When the study is unknown, or the file is missing or not what this version writes.
+    """
+    path = folder / paths.items_file(study_name, item_set).name
+    return items.read_items(path, study(study_name).contract)
 
 
 @cache

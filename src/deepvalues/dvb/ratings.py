@@ -12,7 +12,6 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +25,6 @@ from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSepar
 
 from deepvalues.dvb import prompts
 from deepvalues.dvb.bank import Bank
-from deepvalues.dvb.items import read_items
 from deepvalues.dvb.prompts import SCALES
 from deepvalues.dvb.reading import read_rating
 from deepvalues.dvb.study import DeepValueBenchmark
@@ -88,9 +86,10 @@ class ValueRatings:
             raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(ITEM_SETS)}")
         return build_ratings(self.benchmark.bank).head(ITEM_SETS[item_set] * len(SCALES))
 
-    def read_items(self, path: Path) -> pd.DataFrame:
-        """Read items from Parquet and hold them to the contract."""
-        return read_items(path, CONTRACT)
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What every frame of items meets."""
+        return CONTRACT
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item, ten times."""
@@ -196,7 +195,7 @@ def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
     The intraclass correlation of one repeat, ICC(1,1), and of the mean over repeats, ICC(1,k), from a
     one-way analysis of variance in which values are the targets: repeats have no order, so nothing can be
     systematic about them. Where a reply is missing, each value enters with as many repeats as the value
-    with the fewest has. Computed by pingouin.
+    with the fewest has. Computed by pingouin, which gives intervals to two digits.
 
     Parameters
     ----------
@@ -207,8 +206,9 @@ def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         model, scale, values, repeats (in use), sd (root of the mean variance over repeats), icc, icc_low,
-        icc_high, icc_mean. NaN where fewer than two values or repeats, or values that do not differ,
-        leave nothing to estimate; without any variation over repeats the ICC is 1 and has no interval.
+        icc_high, icc_mean. NaN where fewer than two values or repeats, fewer than five ratings, or ratings
+        that do not differ leave nothing to estimate; without any variation over repeats the ICC is 1 and
+        has no interval.
 
     References
     ----------
@@ -229,7 +229,7 @@ def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
 def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
     """ICC(1,1), its interval, and ICC(1,k), of a table with as many places for every value."""
     by_value = used.groupby("value")["rating"]
-    if by_value.ngroups < 2 or used["place"].nunique() < 2 or used["rating"].nunique() < 2:
+    if by_value.ngroups < 2 or used["place"].nunique() < 2 or used["rating"].nunique() < 2 or len(used) < 5:
         return math.nan, math.nan, math.nan, math.nan
     if (by_value.nunique() == 1).all():
         return 1.0, math.nan, math.nan, 1.0
@@ -288,10 +288,10 @@ def _standardised(means: pd.DataFrame) -> pd.DataFrame:
 def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     """Odds ratio, its interval and p-value by scale."""
     nothing = dict.fromkeys(SCALES, [math.nan] * 4)
-    design = sm.add_constant(joined[list(SCALES)].to_numpy(dtype=float), has_constant="add")
     followed = joined["followed"].to_numpy(dtype=float)
-    if np.unique(followed).size < 2 or len(np.unique(clusters)) <= design.shape[1]:
+    if np.unique(followed).size < 2 or len(np.unique(clusters)) <= len(SCALES) + 1:
         return nothing
+    design = sm.add_constant(joined[list(SCALES)].to_numpy(dtype=float), has_constant="add")
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return nothing
     try:

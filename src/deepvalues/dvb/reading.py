@@ -80,8 +80,10 @@ _SCALE = re.compile(
     r"\b(?:on )?(?:a |the )?scale (?:of |from )?(?:1|one)\s*(?:-|–|to)\s*(?:10|ten)\b",
     re.IGNORECASE,
 )
-#: Marks that make a number something else than a whole rating: decimals, signs, ranges, per cent.
-_NO_RATING = re.compile(r"\d\s*[.,/:%–+-]\s*\d|[-–+<>≥≤~]\s*\d|\d\s*[%+]|\d[A-Za-z]|[A-Za-z]\d|\bhalf\b")
+#: Marks that make a number something else than a whole rating: decimals, signs, ranges, another scale.
+_NO_RATING = re.compile(
+    r"\d\s*[.,:+–−-]\s*\d|[+–−<>≥≤~-]\s*\d|\d\s*[%+]|\d[A-Za-z]|[A-Za-z]\d|/|\bout of\b|\bhalf\b"
+)
 _ABOUT = re.compile(
     r"\b(?:about|around|roughly|approximately|almost|nearly|least|most|above|below|between)\b"
 )

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 
 from deepvalues.dvb.bank import Bank, load_bank
 from deepvalues.dvb.design import Design, load_design
-from deepvalues.dvb.items import RELEASED_SETS, build_items, read_items
+from deepvalues.dvb.items import CONTRACT, RELEASED_SETS, build_items
 from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.released import read_released
 from deepvalues.dvb.subset import subset
@@ -66,9 +67,10 @@ class DeepValueBenchmark:
         # Kept, because all variants ask it and `full` takes seconds to build.
         return subset(build_items(self.bank, self.design, "full"), self.design)
 
-    def read_items(self, path: Path) -> pd.DataFrame:
-        """Read items from Parquet and hold them to the contract."""
-        return read_items(path)
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What every frame of items meets."""
+        return CONTRACT
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item; items with the same examples share a prefix."""

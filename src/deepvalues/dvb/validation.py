@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +24,7 @@ from deepvalues import draw
 from deepvalues.dvb import prompts
 from deepvalues.dvb.agents import Recogniser
 from deepvalues.dvb.bank import Bank
-from deepvalues.dvb.items import CLAUSE_ORDERS, read_items
+from deepvalues.dvb.items import CLAUSE_ORDERS
 from deepvalues.dvb.parsing import Posed, situations
 from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.statistics import rates
@@ -106,9 +105,10 @@ class StimulusValidation:
         stimuli = self.benchmark.items("standard")
         return build_validation(self.benchmark.bank, stimuli, users, self.seed, ITEM_SETS[item_set])
 
-    def read_items(self, path: Path) -> pd.DataFrame:
-        """Read items from Parquet and hold them to the contract."""
-        return read_items(path, CONTRACT)
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What every frame of items meets."""
+        return CONTRACT
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 
-from deepvalues.dvb.items import read_items
 from deepvalues.dvb.prompts import ANSWER_ONLY, RATIONALE_FIRST, VALUES_FIRST
 from deepvalues.dvb.reading import read_chain_of_thought, read_short
 from deepvalues.dvb.statistics import rates
@@ -61,9 +60,10 @@ class PromptVariant:
         """The benchmark's items of a set under the same ids, with this variant's end of the prompt."""
         return reworded(self.benchmark.items(item_set), self.instruction)
 
-    def read_items(self, path: Path) -> pd.DataFrame:
-        """Read items from Parquet and hold them to the contract."""
-        return read_items(path)
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What every frame of items meets."""
+        return self.benchmark.contract
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item, as for the benchmark."""

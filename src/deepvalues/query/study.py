@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
+import pandera.pandas as pa
 
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.engine import Ask, Job, groups, recorded
@@ -32,6 +33,10 @@ class Study(Protocol):
     @property
     def parameters(self) -> Mapping[str, Any]:
         """Parameters of every request."""
+
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What every frame of its items meets; ``id`` is the one column that all studies have."""
 
     def items(self, item_set: str) -> pd.DataFrame:
         """The items of a set."""
