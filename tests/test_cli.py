@@ -15,7 +15,10 @@ import pytest
 from deepvalues import __version__, asking, catalogue, cli, paths
 from deepvalues.errors import UserError
 
-COMMANDS = ("query", "batch", "data", "serve", "models", "check", "design", "notebook", "variables", "render")
+COMMANDS = (
+    *("query", "batch", "data", "serve", "models", "check"),
+    *("survey", "design", "notebook", "variables", "render"),
+)
 
 
 @pytest.fixture
