@@ -1,5 +1,6 @@
 """The loopback server through the real client: completions, log probabilities, errors in OpenAI's shape."""
 
+import functools
 import http.client
 import json
 import math
@@ -416,26 +417,36 @@ def test_every_local_model_is_served_and_described(earnest):
     client, models = earnest
     listed = {model.id: (model.family, model.description) for model in client.models.list().data}
     assert listed == {name: (model.family, model.description) for name, model in models.items()}
-    assert len(listed) == 16
+    assert {"agent-value", "agent-rater", "agent-recogniser", "learner-words"} <= set(listed)
     assert {family for family, _ in listed.values()} == {"reference agent", "text learner"}
 
 
 NEEDS_NO_PYTORCH = [name for name in catalogue.local_models() if name != "learner-encoder"]
+#: Agents that decline some questions, or answer beside them, by their rules.
+NOT_ALWAYS_READABLE = ("agent-declining", "agent-rater-stray")
+
+
+@functools.cache
+def questions_of(study):
+    """A few first messages of a study's smallest set."""
+    found = catalogue.study(study)
+    return [conversation.messages(()) for conversation in found.conversations(found.items("smoke"))][::15]
 
 
 @pytest.mark.parametrize("name", NEEDS_NO_PYTORCH)
-def test_every_local_model_answers_readably_and_repeatably(earnest, items_smoke, name):
+def test_every_local_model_answers_readably_and_repeatably(earnest, name):
     client, models = earnest
-    study = catalogue.dvb()
-    for prompt in items_smoke["prompt"][::15]:
-        messages = [{"role": "user", "content": prompt}]
+    listed = catalogue.registry().paper
+    study = catalogue.study(next(study for study, names in listed.items() if name in names).split("/")[0])
+    for messages in questions_of(study.name):
         asked = {"model": name, "messages": messages, "seed": 5, "logprobs": True, "top_logprobs": 2}
-        one, same = (client.chat.completions.create(**asked, max_tokens=10) for _ in range(2))
+        one, same = (client.chat.completions.create(**asked, **study.parameters) for _ in range(2))
         assert one.choices == same.choices
         choice = one.choices[0]
-        assert choice.message.content == models[name].reply(messages, 5).text
-        reading = study.read(Received(choice.message.content, None, choice.finish_reason))
-        assert reading.status == "answered" or name == "agent-declining"
+        whole = models[name].reply(messages, 5).text
+        assert whole == choice.message.content or choice.finish_reason == "length"
+        received = Received(choice.message.content, None, choice.finish_reason, messages[-1]["content"])
+        assert study.read(received).status == "answered" or name in NOT_ALWAYS_READABLE
         for token in choice.logprobs.content:
             assert sum(math.exp(entry.logprob) for entry in token.top_logprobs) == pytest.approx(1)
 
