@@ -297,7 +297,7 @@ def _parser() -> argparse.ArgumentParser:
         "survey",
         _survey,
         "Write a survey for people as a form that works offline, or read completed forms.",
-        "survey value-predicts --out forms; deepvalues survey value-predicts --read *.csv --out results",
+        "survey value-predicts --out forms --respondents 20",
     )
     _survey_arguments(survey)
     design = command("design", _design, "Build data/stimuli/designs.yml.", "design --seed 20251102")
@@ -326,7 +326,9 @@ def _survey_arguments(survey: argparse.ArgumentParser) -> None:
     survey.add_argument(
         "--respondents", type=int, default=30, metavar="N", help="codes to hand out (default: %(default)s)"
     )
-    survey.add_argument("--read", type=Path, nargs="+", metavar="FILE", help="completed forms to read")
+    survey.add_argument(
+        "--read", type=Path, nargs="+", metavar="FILE", help="completed forms to read instead"
+    )
 
 
 def _query_arguments(query: argparse.ArgumentParser) -> None:
