@@ -58,8 +58,8 @@ UTILITIES: Mapping[str, Utility] = {
 }
 #: Probability of each option, given the options and the assigned value.
 Rule = Callable[[Mapping[str, Coins], str], dict[str, float]]
-#: The words around a choice, given its coins, the assigned value and the seed.
-Wrapper = Callable[[str, Coins, str, int], str]
+#: The words around a choice, given its coins and the seed.
+Wrapper = Callable[[str, Coins, int], str]
 
 
 #: Payoffs are printed as whole coins, so merits that differ by no more were equal before rounding.
@@ -123,28 +123,25 @@ def _random(options: Mapping[str, Coins], _: str) -> dict[str, float]:
     return {letter: 1 / len(options) for letter in options}
 
 
-def _letter(letter: str, _coins: Coins, _value: str, _seed: int) -> str:
+def _letter(letter: str, _coins: Coins, _seed: int) -> str:
     return letter
 
 
-def _prose(letter: str, coins: Coins, _: str, seed: int) -> str:
+def _prose(letter: str, coins: Coins, seed: int) -> str:
     text = PROSE[draw.integer(seed, "prose") % len(PROSE)]
     return text.format(letter=letter, own=coins.own, other=coins.other)
 
 
-def _refusing(letter: str, _: Coins, value: str, _seed: int) -> str:
-    return REFUSAL if value == "competitive" else letter
-
-
 @dataclass(frozen=True)
 class ReferenceAgent:
-    """A rule that turns options and value into probabilities, and words around the choice."""
+    """A rule that turns options and value into probabilities, words for the choice, and what it refuses."""
 
     name: str
     description: str
     rule: Rule
     wording: Wording
     wrapper: Wrapper = _letter
+    refuses: frozenset[str] = frozenset()
     family: str = "reference agent"
 
     @cached_property
@@ -175,11 +172,13 @@ class ReferenceAgent:
         return Reply(GOAL if turns[-1] == self.wording.texts["goal"] else READY)
 
     def _choose(self, options: Mapping[str, Coins], value: str, seed: int) -> Reply:
+        if value in self.refuses:
+            return Reply(REFUSAL)
         shares = self.rule(options, value)
         place = draw.uniform(seed, "option")
         reached = np.cumsum(list(shares.values()))
         letter = list(shares)[min(int(np.searchsorted(reached, place, side="right")), len(shares) - 1)]
-        return Reply(self.wrapper(letter, options[letter], value, seed), shares)
+        return Reply(self.wrapper(letter, options[letter], seed), shares)
 
 
 def reference_agents(wording: Wording) -> dict[str, ReferenceAgent]:
@@ -202,7 +201,11 @@ def reference_agents(wording: Wording) -> dict[str, ReferenceAgent]:
         ReferenceAgent("svo-random", "any option with equal probability", _random, wording),
         ReferenceAgent("svo-prose", "as the follower, in prose", _follow, wording, _prose),
         ReferenceAgent(
-            "svo-refusing", "as the follower, but refuses to compete", _follow, wording, _refusing
+            "svo-refusing",
+            "as the follower, but refuses to compete",
+            _follow,
+            wording,
+            refuses=frozenset({"competitive"}),
         ),
     ]
     return {agent.name: agent for agent in agents}
