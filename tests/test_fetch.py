@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import pathlib
 import re
 import shutil
 import socket
@@ -10,10 +11,12 @@ import subprocess
 import threading
 from urllib.parse import unquote, urlsplit
 
+import pooch
 import pytest
 import yaml
 
 from deepvalues import cli, paths
+from deepvalues.dvb.items import RELEASED_SETS
 from deepvalues.errors import UserError
 from deepvalues.fetching import Store, load_sources
 
@@ -180,6 +183,17 @@ def test_a_cut_connection_leaves_nothing_behind(store, site):
     assert store.fetch("prompts").downloaded
 
 
+def test_an_interrupt_leaves_nothing_behind(store, monkeypatch):
+    def interrupted(_self, _url, output_file, *_, **__):
+        pathlib.Path(output_file).write_bytes(PROMPTS[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.fetch("prompts")
+    assert left(store) == [] and not store.lock_file.exists()
+
+
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
 def test_a_refusal_is_told_with_its_status_and_the_way_by_hand(store, site, status):
     site.pages["/prompts.json"] = (status, b"no", True)
@@ -292,12 +306,12 @@ def test_the_command_fetches_only_what_is_named(command, site):
 
 def test_the_projects_sources_are_well_formed():
     sources = Store.project().sources
-    assert {"released", "released-1302", "many-labs-2-svo"} <= sources.keys()
+    assert {*RELEASED_SETS, "many-labs-2-svo"} <= sources.keys()
     assert len({source.file for source in sources.values()}) == len(sources)
     for source in sources.values():
         assert re.fullmatch(r"https://[!-~]+", source.url)
         assert source.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", source.sha256)
-    for name in ("released", "released-1302"):
+    for name in RELEASED_SETS:
         assert sources[name].url.endswith("&dl=1") and f"/{sources[name].file}?" in sources[name].url
 
 
@@ -318,3 +332,12 @@ def test_downloads_never_get_into_git():
     if ignored.returncode == 128:
         pytest.skip("not a git clone")
     assert ignored.returncode == 0
+
+
+def test_make_data_is_the_command():
+    done = subprocess.run(
+        ["make", "--dry-run", "data"], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].endswith("-m deepvalues data")
+    shown = subprocess.run(["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert "make data" in shown.stdout

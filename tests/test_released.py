@@ -5,7 +5,7 @@ import hashlib
 import pandas as pd
 import pytest
 import released_prompts as made
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepvalues import asking, catalogue, cli, paths
@@ -301,6 +301,7 @@ def test_a_missing_file_names_the_command(bank, tmp_path):
         read_released(tmp_path / "none.json", bank)
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
