@@ -180,15 +180,32 @@ def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items)
     ask(["agent-first"], items.head(30))
     chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"], "dvb")
-    table = asking.coverage("dvb", chosen, items, tmp_path)
-    assert list(table.columns) == ["model", "family", "items", "recorded", "state"]
+    table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], tmp_path)
+    assert list(table.columns) == ["study", "item_set", "model", "family", "items", "recorded", "state"]
     assert list(table["recorded"]) == [45, 30, 0]
     assert list(table["state"]) == ["complete", "partial", "not asked"]
     assert list(table["items"]) == [45] * 3
+    each = asking.Chosen("dvb", "smoke", items, chosen)
+    assert [model.name for model in asking.complete(each, table)] == ["agent-value"]
+    assert asking.complete(each._replace(item_set="standard"), table) == []
+
+
+def test_a_set_of_which_only_shared_items_were_answered_was_not_asked(ask, items, tmp_path):
+    ask(["agent-value"], items.head(30))
+    models = catalogue.registry().choose(["agent-value"], "dvb")
+    first = asking.Chosen("dvb", "first", items.head(30), models)
+    shared, beyond = (first._replace(items=items.iloc[start:45]) for start in (20, 25))
+    assert list(asking.coverage([first, shared], tmp_path)["state"]) == ["complete", "not asked"]
+    assert list(asking.coverage([first._replace(items=items.head(28)), beyond], tmp_path)["state"]) == [
+        "complete",
+        "partial",
+    ]
+    assert list(asking.coverage([first._replace(study="dvb-cot"), shared], tmp_path)["state"])[1] == "partial"
 
 
 def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
-    assert set(asking.coverage("dvb", models, items, tmp_path)["state"]) == {"not asked"}
+    table = asking.coverage([asking.Chosen("dvb", "smoke", items, models)], tmp_path)
+    assert set(table["state"]) == {"not asked"}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,9 +213,9 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
     ask(["agent-first"], items.head(30))
     ask(["agent-prose"], items.head(44))
     chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"], "dvb")
-    table = asking.coverage("dvb", chosen, items, tmp_path)
+    table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], tmp_path)
     with pytest.raises(UserError) as caught:
-        asking.stop_if_partial(table, "dvb", "smoke")
+        asking.stop_if_partial(table)
     _, first, prose = str(caught.value).splitlines()
     assert first.strip() == (
         "dvb: agent-first: 15 of 45 answers are missing; "
@@ -211,9 +228,23 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
 def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     folder, _ = answered
     chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"], "dvb")
-    table = asking.coverage("dvb", chosen, items, folder)
+    table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], folder)
     assert set(table["state"]) == {"complete", "not asked"}
-    asking.stop_if_partial(table, "dvb", "smoke")
+    asking.stop_if_partial(table)
+
+
+def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, items, tmp_path):
+    ask(["agent-value"], items)
+    models = catalogue.registry().choose(["agent-value", "agent-prose"], "dvb")
+    sets = [asking.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
+    table = asking.orphans(sets, tmp_path)
+    assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 5, "agent-prose": 0}
+    assert list(asking.orphans(sets[:1], tmp_path)["orphans"]) == [25, 0]
+
+
+def test_a_set_may_have_models_of_its_own():
+    paper = catalogue.registry().paper
+    assert set(paper["dvb/subset"]) < set(paper["dvb"])
 
 
 # The answers as they are read.

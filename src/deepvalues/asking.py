@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,15 @@ from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model
 from deepvalues.query.study import Questions, record_path
+
+
+class Chosen(NamedTuple):
+    """A set of items, and the models that are to answer it."""
+
+    study: str
+    item_set: str
+    items: pd.DataFrame
+    models: Sequence[Model]
 
 
 class Asked(NamedTuple):
@@ -217,28 +226,77 @@ def _stop_if_stopped(model: Model, summary: Summary) -> None:
         )
 
 
-def coverage(
-    study: str,
-    models: Sequence[Model],
-    items: pd.DataFrame,
-    record_folder: Path = paths.RESPONSES,
-) -> pd.DataFrame:
-    """How much of a set each model's record answers.
+def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[Chosen]:
+    """The sets of a notebook's parameters, with their items and models.
+
+    Parameters
+    ----------
+    item_sets
+        Item sets by study.
+    names
+        Models; where none is named, those that the paper lists for ``study/set`` or else for ``study``.
+
+    Raises
+    ------
+    UserError
+        When a study or model is unknown, or items have not been built.
+    """
+    found = []
+    registry = catalogue.registry()
+    for study, sets in item_sets.items():
+        for item_set in sets:
+            items = catalogue.read_items(study, item_set)
+            listed = f"{study}/{item_set}"
+            models = registry.choose(names, listed if listed in registry.paper else study)
+            found.append(Chosen(study, item_set, items, models))
+    return found
+
+
+def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """How much of each set each model's record answers.
+
+    Sets of a study may share items. A set of which only items of an earlier one were answered was not
+    asked; its record is no part of it that waits to be completed.
 
     Returns
     -------
     pandas.DataFrame
-        model, family, items, recorded, state: complete, partial, or not asked.
+        study, item_set, model, family, items, recorded, state: complete, partial, or not asked.
     """
     rows = []
-    for asked in questions(study, models, items, record_folder):
-        recorded = asked.items - asked.missing()
-        state = {0: "not asked", asked.items: "complete"}.get(recorded, "partial")
-        rows.append((asked.model.name, asked.model.family, asked.items, recorded, state))
-    return pd.DataFrame(rows, columns=["model", "family", "items", "recorded", "state"])
+    for place, each in enumerate(sets):
+        earlier = {id for other in sets[:place] if other.study == each.study for id in other.items["id"]}
+        for asked in questions(each.study, each.models, each.items, record_folder):
+            answered = [
+                conversation.item
+                for conversation, _, found in asked.recorded()
+                if conversation.is_over(found)
+            ]
+            if len(answered) == asked.items:
+                state = "complete"
+            else:
+                state = "not asked" if earlier.issuperset(answered) else "partial"
+            model = asked.model
+            row = (model.name, model.family, asked.items, len(answered), state)
+            rows.append((each.study, each.item_set, *row))
+    columns = ["study", "item_set", "model", "family", "items", "recorded", "state"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def stop_if_partial(table: pd.DataFrame, study: str, item_set: str) -> None:
+def complete(each: Chosen, table: pd.DataFrame) -> list[Model]:
+    """The models of a set whose records answer all of it.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+    """
+    of_set = (table["study"] == each.study) & (table["item_set"] == each.item_set)
+    names = set(table.loc[of_set & (table["state"] == "complete"), "model"])
+    return [model for model in each.models if model.name in names]
+
+
+def stop_if_partial(table: pd.DataFrame) -> None:
     """Stop when a record answers only a part of a set.
 
     Parameters
@@ -252,17 +310,36 @@ def stop_if_partial(table: pd.DataFrame, study: str, item_set: str) -> None:
         With study, model, count, and the command that completes the record.
     """
     partial = table[table["state"] == "partial"]
+    columns = ["study", "item_set", "model", "items", "recorded"]
     lines = [
         f"  {study}: {model}: {items - recorded} of {items} answers are missing; "
         f"deepvalues query --study {study} --set {item_set} --model {model}"
-        for model, items, recorded in partial[["model", "items", "recorded"]].itertuples(
-            index=False, name=None
-        )
+        for study, item_set, model, items, recorded in partial[columns].itertuples(index=False, name=None)
     ]
     if lines:
         raise UserError(
             "some records are not complete; these commands ask for the rest:\n" + "\n".join(lines)
         )
+
+
+def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """Recorded answers that none of a study's sets asks for: kept, and counted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, model, orphans.
+    """
+    asked_for: dict[tuple[str, str], set[str]] = {}
+    recorded: dict[tuple[str, str], set[str]] = {}
+    for each in sets:
+        for asked in questions(each.study, each.models, each.items, record_folder):
+            place = each.study, asked.model.name
+            recorded[place] = set(asked.record.answers)
+            keys = {answer.key for _, _, found in asked.recorded() for answer in found}
+            asked_for[place] = asked_for.get(place, set()) | keys
+    rows = [(*place, len(recorded[place] - keys)) for place, keys in asked_for.items()]
+    return pd.DataFrame(rows, columns=["study", "model", "orphans"])
 
 
 def answers(
