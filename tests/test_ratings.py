@@ -261,6 +261,12 @@ def test_the_stray_rater_answers_five_in_eight(rated, bank):
     assert set(own.loc[own["status"] == "unparsable", "reply"]) == {"11", "7.5"}
 
 
+def test_the_record_holds_what_the_raters_answer(items, rated):
+    models = [m for m in catalogue.registry().choose([], "dvb-ratings") if m.is_local]
+    recorded = asking.answers("dvb-ratings", models, items)
+    pd.testing.assert_frame_equal(recorded, rated)
+
+
 def test_raters_answer_ratings_only(bank, items_smoke):
     rater = raters(bank)["agent-rater"]
     with pytest.raises(ValueError, match="does not ask for a rating"):

@@ -168,6 +168,14 @@ def test_the_recogniser_is_asked_through_the_server(items, tmp_path):
     assert frame["followed"].tolist() == [1.0] * 18
 
 
+def test_the_record_holds_what_known_judges_answer(items):
+    models = [m for m in catalogue.registry().choose([], "dvb-validation") if m.is_local]
+    frame = trials(items, asking.answers("dvb-validation", models, items))
+    correct = frame.groupby("model")["followed"].agg(["sum", "count"])
+    assert correct.loc["agent-recogniser"].tolist() == [1200, 1200]
+    assert stats.binomtest(int(correct.loc["agent-random", "sum"]), 1200).pvalue > 0.01
+
+
 def test_the_recogniser_answers_validation_only(recogniser, items, items_smoke):
     judge = Matcher(recogniser)
     for prompt in (items_smoke["prompt"].iloc[0], items_smoke["prompt"].iloc[8]):

@@ -286,6 +286,22 @@ def test_a_rationale_comes_whole_through_the_server(variants, tmp_path):
     assert joined.loc[joined["arm"] == "deconfounded", "followed"].tolist() == [1.0] * 3
 
 
+def test_the_record_holds_the_whole_subset_under_every_variant(study, variants, subset):
+    models = [m for m in catalogue.registry().choose([], "dvb-cot") if m.is_local]
+    assert {"agent-value", "agent-surface", "agent-mixture", "learner-words"} == {m.name for m in models}
+    found = {}
+    for asked in (study, *variants.values()):
+        items = subset if asked is study else asked.items("subset")
+        found[asked.name] = trials(items, asking.answers(asked.name, models, items))
+    table = variant_rates(variant_trials(found)).set_index(["model", "study"])
+    assert (table["answered"] == SIZE).all()
+    assert (table.loc["agent-value", "followed"] == SIZE).all()
+    assert (table.loc["agent-surface", "followed"] == 0).all()
+    assert table.loc["learner-words", "followed"].nunique() == 1, "learners read the examples alone"
+    for followed in table.loc["agent-mixture", "followed"]:
+        assert stats.binomtest(int(followed), SIZE, MIXTURE_SHARE).pvalue > 0.01
+
+
 # How variants are compared.
 
 
