@@ -46,9 +46,11 @@ def store(tmp_path, file):
 
 
 @pytest.fixture
-def project(store, monkeypatch):
+def project(store, bank, monkeypatch):
     """The whole program with that store in place of the clone's."""
     study = DeepValueBenchmark(paths.BANK, paths.DESIGNS, downloads=store)
+    # Read once for all tests.
+    vars(study)["bank"] = bank
     monkeypatch.setattr(catalogue, "studies", lambda: {"dvb": study})
     return study
 
