@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import textwrap
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
-from pyarrow import ArrowInvalid
 
 from deepvalues import draw
 from deepvalues.errors import UserError
@@ -111,8 +108,9 @@ def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.D
                     "value": value,
                     "goal": goal,
                     "trial": trial,
-                    # With and without a goal a trial begins in the same words.
-                    "repeat": 2 * trial + goal,
+                    # A trial begins in the same words with and without a goal, or, without a value, in both
+                    # modes.
+                    "repeat": 4 * trial + 2 * MODES.index(mode) + goal,
                     "item_order": SEPARATOR.join(map(str, order)),
                     "option_orders": SEPARATOR.join(options),
                     "openings": len(turns) - len(order),
@@ -128,22 +126,3 @@ def questions_of(item_order: str, option_orders: str) -> list[tuple[int, str]]:
     """(item number, options as shown) of each question of a row, in the order asked."""
     numbers = map(int, item_order.split(SEPARATOR))
     return list(zip(numbers, option_orders.split(SEPARATOR), strict=True))
-
-
-def read_items(path: Path) -> pd.DataFrame:
-    """Read items from Parquet and hold them to the contract.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, is no Parquet, or breaks the contract.
-    """
-    try:
-        validated: pd.DataFrame = CONTRACT.validate(pd.read_parquet(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
-    except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
-        first = getattr(error, "schema_errors", [error])[0]
-        reason = textwrap.shorten(str(first), 200, placeholder=" …")
-        raise UserError(f"{path}: not the items this version writes ({reason}); run 01_load_data") from None
-    return validated

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.reading import Reading, Received
-from deepvalues.svo.items import build_items, questions_of
+from deepvalues.svo.items import CONTRACT, build_items, questions_of
 from deepvalues.svo.prompts import Wording, load_wording
 from deepvalues.svo.reading import read
 
@@ -35,6 +36,11 @@ class SocialValues:
     parameters: Mapping[str, Any] = field(
         default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
     )
+
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What the items of any set meet."""
+        return CONTRACT
 
     @cached_property
     def wording(self) -> Wording:
