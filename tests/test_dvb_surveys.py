@@ -6,8 +6,9 @@ import pytest
 from test_survey import Page, completed, saved
 
 from deepvalues import cli
+from deepvalues.dvb import surveys as surveys_module
 from deepvalues.dvb.surveys import SURVEYS
-from deepvalues.dvb.validation import STIMULI, StimulusValidation
+from deepvalues.dvb.validation import STIMULI
 from deepvalues.survey.codebook import codebook
 from deepvalues.survey.codes import codes
 from deepvalues.survey.files import results_of
@@ -24,7 +25,7 @@ def surveys(study):
 
 @pytest.fixture(scope="module")
 def items(study):
-    return StimulusValidation(study).items("standard").set_index("id")
+    return surveys_module._items(study.bank_folder, study.design_file).set_index("id")
 
 
 def asked(survey):
