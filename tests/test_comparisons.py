@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pingouin as pg
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
@@ -100,6 +101,14 @@ def test_every_factor_splits_all_trials(trials, deep):
     assert (table.groupby("factor")["items"].sum() == len(deep)).all()
     assert (table.groupby("factor")["followed"].sum() == deep["followed"].sum()).all()
     assert table[table["factor"] == "pair"].shape[0] == 50
+
+
+def test_values_and_dimensions_are_clustered_by_wording_and_all_else_by_cell(trials):
+    table = breakdowns(trials[trials["model"] == "three"]).drop_duplicates("factor")
+    clusters = dict(zip(table["factor"], table["cluster"], strict=True))
+    assert clusters.pop("value") == "target_value_wording"
+    assert clusters.pop("dimension") == "target_pole_wording"
+    assert set(clusters.values()) == {"cell"}
 
 
 def test_factor_tests_are_pingouins_and_the_clustered_ones_are_more_cautious(trials, deep):
@@ -281,6 +290,12 @@ def test_prior_corrected_pairs_test_by_test(trials, deep):
         assert row.p_value == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
 
 
+def test_a_test_without_a_prior_of_its_own_is_left_out(trials):
+    own = trials[trials["model"] == "three"]
+    second = own[own["arm"] == "deconfounded"].assign(test=1, followed=1.0)
+    pd.testing.assert_frame_equal(prior_corrected(pd.concat([own, second])), prior_corrected(own))
+
+
 def test_agents_against_their_prior(agent_trials):
     """Without evidence the agents choose the first option, which is the target in half of the tests."""
     table = prior_corrected(agent_trials).set_index("model")
@@ -325,6 +340,20 @@ def test_asymmetry_finds_a_liking_for_a_pole(trials, deep):
     assert list(other["difference"]) == pytest.approx(list(-table["difference"]))
     by_model = asymmetry(changed, ["model"])
     assert len(by_model) == 140
+
+
+def test_asymmetry_is_clustered_by_the_targets_pole_wording(deep):
+    """statsmodels' OLS on the direction; its correction has (n − 1)/(n − 2) beside G/(G − 1)."""
+    here = deep[deep["dimension"] == "voice"].dropna(subset="followed")
+    design = sm.add_constant((here["direction"] == "forward").astype(float).to_numpy())
+    groups = here["target_pole_wording"].factorize()[0]
+    fit = sm.OLS(here["followed"].to_numpy(), design).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
+    row = asymmetry(deep).set_index("dimension").loc["voice"]
+    n, half = len(here), fit.conf_int()[1][1] - fit.params[1]
+    assert row["difference"] == pytest.approx(fit.params[1])
+    assert row["clustered_high"] - row["difference"] == pytest.approx(half * math.sqrt((n - 2) / (n - 1)))
 
 
 def test_asymmetry_of_one_direction_is_missing(deep):
