@@ -169,7 +169,7 @@ def test_command_line_writes_and_reads(surveys, study, tmp_path, capsys):
     [
         (["survey", "nothing"], "unknown survey 'nothing'; there are shallowness, value-predicts"),
         (["survey", "embodies", "--read", "absent.csv"], "absent.csv: file not found"),
-        (["survey", "embodies", "--respondents", "0"], "one at least"),
+        (["survey", "embodies", "--respondents", "0"], "there can be 1 to"),
     ],
 )
 def test_command_line_faults(arguments, message, tmp_path, capsys):

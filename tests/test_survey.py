@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from deepvalues import survey as survey_package
 from deepvalues.errors import UserError
+from deepvalues.profiles.reference import check_reference
 from deepvalues.statistics.rates import exact_test, wilson
 from deepvalues.survey import results
 from deepvalues.survey.codebook import codebook
 from deepvalues.survey.codes import ALPHABET, LENGTH, check_character, codes, is_code
 from deepvalues.survey.files import results_of, write_survey, write_tables
 from deepvalues.survey.form import COLUMNS, form
-from deepvalues.survey.priorities import MODES, Words, human_reference, priorities
+from deepvalues.survey.priorities import MODES, Words, human_reference, open_answers, priorities
 from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
 from deepvalues.survey.reading import read_answers
 
@@ -611,7 +612,7 @@ def test_files_that_cannot_be_written(survey, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
         write_survey(survey, tmp_path / "taken", seed=1, respondents=2)
-    with pytest.raises(UserError, match="at least"):
+    with pytest.raises(UserError, match="there can be 1 to"):
         write_survey(survey, tmp_path / "out", seed=1, respondents=0)
 
 
@@ -649,7 +650,8 @@ def test_surveys_that_do_not_fit(survey):
 
 @pytest.fixture(scope="module")
 def words():
-    themes = tuple(Option(f"theme_{n}", f"Theme {n}", f"Definition {n}.") for n in range(6))
+    names = ("north", "north_east", "south", "south_west", "east", "west")
+    themes = tuple(Option(name, name.title(), f"It is in the {name}.") for name in names)
     questions = {mode: f"Question of {mode}" for mode in MODES}
     return Words("profiles", "Title", "v1", "Why", ("Do.",), "I agree.", themes, "The frame.", questions)
 
@@ -660,20 +662,21 @@ def test_priorities_and_the_human_reference(words, tmp_path):
     people = codes("profiles", 1, 5)
     files = [
         saved(
-            completed(survey, code, rng, open_questions=["rating.theme_3"] if number == 0 else []),
+            completed(survey, code, rng, open_questions=["rating.south_west"] if number == 0 else []),
             tmp_path / f"{code}.csv",
         )
         for number, code in enumerate(people)
     ]
     answers = read_answers(survey, files)
-    rules = results.Rules(missing=0.2)
-    reference = human_reference(results.included(answers, results.respondents(answers, rules)))
-    counts = reference.groupby("mode").size().to_dict()
-    assert counts == {"ranking": 30, "rating": 24, "allocation": 30, "open": 5}
-    closed = reference[reference["mode"] != "open"]
-    assert set(closed["theme"]) == {theme.code for theme in words.themes}
-    given_points = closed[closed["mode"] == "allocation"].astype({"response": int})
-    assert (given_points.groupby("respondent")["response"].sum() == 100).all()
+    counting = results.included(answers, results.respondents(answers, results.Rules(missing=0.2)))
+    reference = human_reference(counting)
+    assert reference.groupby("mode").size().to_dict() == {"ranking": 30, "rating": 24, "allocation": 30}
+    assert open_answers(counting)["text"].tolist() == ['Well, "yes",\nand no; = 1'] * 5
+    keys = [theme.code for theme in words.themes]
+    # What study 3 asks of a reference: complete profiles, each on its scale.
+    checked = check_reference(reference, keys)
+    assert not checked["synthetic"].any()
+    assert set(checked["theme"]) == set(keys)
 
 
 def test_priorities_ask_the_open_question_first(words):

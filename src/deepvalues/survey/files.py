@@ -10,7 +10,7 @@ import pandas as pd
 from deepvalues.errors import UserError
 from deepvalues.survey import results
 from deepvalues.survey.codebook import codebook
-from deepvalues.survey.codes import codes
+from deepvalues.survey.codes import MOST, codes
 from deepvalues.survey.form import form
 from deepvalues.survey.questions import Survey
 from deepvalues.survey.reading import read_answers
@@ -35,10 +35,10 @@ def write_survey(survey: Survey, folder: Path, seed: int, respondents: int) -> l
     Raises
     ------
     UserError
-        When fewer than one respondent is asked for, or the folder cannot be written.
+        When the number of respondents is out of bounds, or the folder cannot be written.
     """
-    if respondents < 1:
-        raise UserError(f"--respondents is {respondents}; a survey needs one at least")
+    if not 1 <= respondents <= MOST:
+        raise UserError(f"--respondents is {respondents}; there can be 1 to {MOST:,}")
     drawn = pd.DataFrame({"respondent": codes(survey.name, seed, respondents)})
     return [
         _write(form(survey), folder / f"{survey.name}.html"),

@@ -14,15 +14,17 @@ import pandera.pandas as pa
 
 from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
 
-MODES = ("ranking", "rating", "allocation", "open")
+CLOSED_MODES = ("ranking", "rating", "allocation")
+OPEN = "open"
+MODES = (*CLOSED_MODES, OPEN)
 SCALE = Scale(1, 7, "not important at all", "extremely important")
 
 REFERENCE = pa.DataFrameSchema(
     {
         "respondent": pa.Column(str),
-        "mode": pa.Column(str, pa.Check.isin(MODES)),
+        "mode": pa.Column(str, pa.Check.isin(CLOSED_MODES)),
         "theme": pa.Column(str),
-        "response": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "response": pa.Column(float),
     },
     unique=["respondent", "mode", "theme"],
     strict=True,
@@ -70,7 +72,7 @@ def priorities(words: Words) -> Survey:
     unknown = set(words.questions) - set(MODES)
     if unknown or len(words.themes) < 2:
         raise ValueError(f"modes that do not exist: {sorted(unknown)}; themes: {len(words.themes)}")
-    blocks = [_block(words, mode) for mode in (MODES[-1], *MODES[:-1]) if mode in words.questions]
+    blocks = [_block(words, mode) for mode in (OPEN, *CLOSED_MODES) if mode in words.questions]
     return Survey(
         name=words.name,
         title=words.title,
@@ -85,8 +87,8 @@ def priorities(words: Words) -> Survey:
 
 def _block(words: Words, mode: str) -> Block:
     asked = words.questions[mode]
-    if mode == "open":
-        return Block("mode.open", (), (Question("open", "text", asked, measure="open"),), fixed=True)
+    if mode == OPEN:
+        return Block("mode.open", (), (Question(OPEN, "text", asked, measure=OPEN),), fixed=True)
     if mode == "rating":
         return Block("mode.rating", (words.frame, asked), tuple(_ratings(words.themes)), shuffled=True)
     question = Question(mode, mode, asked, words.themes, measure=mode)
@@ -108,7 +110,7 @@ def _ratings(themes: Sequence[Option]) -> list[Question]:
 
 
 def human_reference(answers: pd.DataFrame) -> pd.DataFrame:
-    """The human reference: what each respondent answered, per mode and theme.
+    """The human reference: what each respondent answered, per closed mode and theme.
 
     Parameters
     ----------
@@ -118,14 +120,20 @@ def human_reference(answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `REFERENCE`: respondent, mode, theme (its key; empty for the open question),
-        response (a rank, 1 the most important; a rating; points; the text). A mode in which a respondent left
-        anything open is left out for that respondent.
+        A frame that meets `REFERENCE`: respondent, mode, theme (its key), response (a rank, 1 the most
+        important; a rating; points). A mode in which a respondent left anything open is left out for that
+        respondent.
     """
-    frame = answers.rename(columns={"measure": "mode", "subject": "theme", "answer": "response"})
-    frame = frame[frame["mode"].isin(MODES)][list(REFERENCE.columns)]
+    frame = answers.rename(columns={"measure": "mode", "subject": "theme", "number": "response"})
+    frame = frame[frame["mode"].isin(CLOSED_MODES)][list(REFERENCE.columns)]
     # A rating left open makes a profile of five themes, which cannot be compared with one of six.
     given = frame.groupby(["respondent", "mode"])["theme"].transform("size")
-    complete = frame[given == frame.groupby("mode")["theme"].transform("nunique")]
+    complete = frame[given == frame["theme"].nunique()]
     validated: pd.DataFrame = REFERENCE.validate(complete.reset_index(drop=True))
     return validated
+
+
+def open_answers(answers: pd.DataFrame) -> pd.DataFrame:
+    """The texts that answer the open question, to be coded: respondent, text."""
+    texts = answers[answers["measure"] == OPEN].rename(columns={"answer": "text"})
+    return texts[["respondent", "text"]].reset_index(drop=True)
