@@ -7,9 +7,9 @@ from itertools import count, islice
 
 from deepvalues import draw
 
-#: Without most of what is read for something else (0, O, 1, I, L, B, S, Z), and without vowels: spreadsheets
-#: take 23E45 for a number and MAR22 for a date. 23 is a prime, so that the check character finds every single wrong character and every two
-#: neighbours swapped.
+#: Without most of what is read for something else (0, O, 1, I, L, B, S, Z), and without vowels:
+#: spreadsheets take 23E45 for a number and MAR22 for a date. 23 is a prime, so that the check character
+#: finds every single wrong character and every two neighbours swapped.
 ALPHABET = "23456789CDFGHJKMNPRTWXY"
 LENGTH = 5
 #: There are 23⁴ codes; so many are drawn without trouble.
