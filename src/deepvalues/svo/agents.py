@@ -175,7 +175,8 @@ class ReferenceAgent:
         if value in self.refuses:
             return Reply(REFUSAL)
         shares = self.rule(options, value)
-        place = draw.uniform(seed, "option")
+        # With its name, or agents would err alike on a question that all of them are asked in the same words.
+        place = draw.uniform(seed, self.name)
         reached = np.cumsum(list(shares.values()))
         letter = list(shares)[min(int(np.searchsorted(reached, place, side="right")), len(shares) - 1)]
         return Reply(self.wrapper(letter, options[letter], seed), shares)
