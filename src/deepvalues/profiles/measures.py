@@ -99,17 +99,40 @@ def _centred(x: Array) -> Array:
 
 def correlation(x: Array, h: Array) -> Array:
     """Pearson's r over the last axis; NaN where either profile is flat."""
+    return of_moments(moments(x, h))["r"]
+
+
+class Moments(NamedTuple):
+    """Population moments of two profiles: variances, covariance, and the difference of their means."""
+
+    var_x: Array
+    var_h: Array
+    c: Array
+    shift: Array
+
+
+def moments(x: Array, h: Array) -> Moments:
+    """Moments over the last axis."""
     a, b = _centred(x), _centred(h)
-    return _ratio((a * b).sum(-1), np.sqrt((a**2).sum(-1)) * np.sqrt((b**2).sum(-1)))
+    return Moments((a**2).mean(-1), (b**2).mean(-1), (a * b).mean(-1), x.mean(-1) - h.mean(-1))
 
 
-def _icc_a1(x: Array, h: Array) -> Array:
-    """ICC(A,1) of two raters, from the mean squares of the two-way layout (McGraw and Wong 1996)."""
-    mean, half = (x + h) / 2, (x - h) / 2
-    rows = 2 * (_centred(mean) ** 2).sum(-1) / (THEMES - 1)
-    columns = 2 * THEMES * half.mean(-1) ** 2
-    error = 2 * (_centred(half) ** 2).sum(-1) / (THEMES - 1)
-    return _ratio(rows - error, rows + error + 2 / THEMES * (columns - error))
+def of_moments(given: Moments) -> dict[str, Array]:
+    """The measures that follow from moments alone: r, v, fidelity, ccc, icc_a1.
+
+    ICC(A,1) of two raters is (MSR − MSE) / (MSR + MSE + 2(MSC − MSE)/n); with n = 6 themes MSR − MSE = 12/5
+    c, MSR + MSE = 6/5 (s_x² + s_h²), MSE = 3/5 (s_x² + s_h² − 2c) and MSC = 3 (m_x − m_h)².
+    """
+    var_x, var_h, c, shift = given
+    both = var_x + var_h
+    error, columns = 0.6 * (both - 2 * c), 3 * shift**2
+    return {
+        "r": _ratio(c, np.sqrt(var_x) * np.sqrt(var_h)),
+        "v": _ratio(np.sqrt(var_x), np.sqrt(var_h)),
+        "fidelity": _ratio(2 * c, both),
+        "ccc": _ratio(2 * c, both + shift**2),
+        "icc_a1": _ratio(2.4 * c, 1.2 * both + 2 / THEMES * (columns - error)),
+    }
 
 
 def measures(x: ArrayLike, h: ArrayLike) -> Measures:
@@ -126,17 +149,10 @@ def measures(x: ArrayLike, h: ArrayLike) -> Measures:
         When a profile has another shape or a number that is not finite.
     """
     x, h = np.broadcast_arrays(profile(x, "x"), profile(h, "h"))
-    a, b = _centred(x), _centred(h)
-    var_x, var_h, c = (a**2).mean(-1), (b**2).mean(-1), (a * b).mean(-1)
-    shift = x.mean(-1) - h.mean(-1)
     dx, dh = (np.round(y[..., _PAIRS[:, 0]] - y[..., _PAIRS[:, 1]], _DIGITS) for y in (x, h))
     return Measures(
-        r=correlation(x, h),
+        **of_moments(moments(x, h)),
         rho=correlation(stats.rankdata(x, axis=-1), stats.rankdata(h, axis=-1)),
-        v=_ratio(np.sqrt(var_x), np.sqrt(var_h)),
-        fidelity=_ratio(2 * c, var_x + var_h),
-        ccc=_ratio(2 * c, var_x + var_h + shift**2),
-        icc_a1=_icc_a1(x, h),
         pair_mae=np.abs(dx - dh).mean(-1),
         sign_agreement=(np.sign(dx) == np.sign(dh)).mean(-1),
     )

@@ -136,9 +136,13 @@ def off_scale(numbers: Sequence[float], mode: str) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """A reply without its thinking, closed or not; width folded."""
-    closed = _THINKING.sub(" ", unicodedata.normalize("NFKC", text))
-    return _OPEN_THINKING.sub("", closed).strip()
+    """A reply without its thinking, closed or not."""
+    return _OPEN_THINKING.sub("", _THINKING.sub(" ", text)).strip()
+
+
+def _folded(text: str) -> str:
+    """A reply without its thinking, full-width letters and digits folded."""
+    return unicodedata.normalize("NFKC", without_thinking(text))
 
 
 def parse(text: str, mode: str, theme_names: Sequence[str]) -> Parsed:
@@ -155,7 +159,7 @@ def parse(text: str, mode: str, theme_names: Sequence[str]) -> Parsed:
         The numbers as given (a rank stays a rank), or None and the reason.
     """
     names = {letters(name): place for place, name in enumerate(theme_names)}
-    candidates = without_thinking(text)
+    candidates = _folded(text)
     readings: set[tuple[float, ...]] = set()
     reasons: list[str] = []
     for value in _values(_TRAILING_COMMA.sub(r"\1", candidates)):
@@ -234,7 +238,7 @@ def read_code(received: Received, names: Mapping[str, str]) -> Reading:
     if settled:
         return settled
     by_letters = {letters(name): key for key, name in names.items()} | {letters(key): key for key in names}
-    text = without_thinking(received.text or "")
+    text = _folded(received.text or "")
     given = {dict(value).get("theme") for value in _values(text) if isinstance(value, _Pairs)}
     codes = {by_letters.get(letters(name)) if isinstance(name, str) else None for name in given}
     codes |= {by_letters[letters(text)]} if letters(text) in by_letters else set()

@@ -89,8 +89,8 @@ class SentenceBank:
 
 
 def letters(text: str) -> str:
-    """A name reduced to its letters in lower case, so that ways to write it agree."""
-    return re.sub(r"[^a-z]", "", text.casefold().replace("&", "and"))
+    """A name reduced to its letters without "and", so that ways to write it, and its key, agree."""
+    return re.sub(r"\band\b|[^a-z]", "", text.casefold().replace("_", " "))
 
 
 def _yaml(path: Path) -> dict[str, Any]:
