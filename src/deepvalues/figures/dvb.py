@@ -18,8 +18,8 @@ from deepvalues.figures.theme import (
     FAMILY_ORDER,
     RATE_MAP,
     in_order,
+    label_points,
     new_figure,
-    spread,
     themed,
 )
 
@@ -172,25 +172,11 @@ def _label_lines(axes: Axes, table: pd.DataFrame) -> None:
     """Name each line at its right end, pushed apart so that names don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate")
     names = [_short(model) for model in ends["model"]]
-    _label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=45, gap=0.052)
+    label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=45, gap=0.052)
 
 
 def _short(model: str) -> str:
     return model.removeprefix("learner-").removeprefix("agent-")
-
-
-def _label_points(
-    axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], at: float, gap: float
-) -> None:
-    """Name points in a column at ``at``, each joined to its point by a hairline.
-
-    Points come in rising order of height; ``gap`` is the least distance between names.
-    """
-    low, high = axes.get_ylim()
-    heights = spread([y for _, y in points], gap, low + gap / 2, high - gap / 2)
-    for point, name, height in zip(points, names, heights, strict=True):
-        hairline = {"arrowstyle": "-", "color": CHANCE, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
-        axes.annotate(name, point, (at, height), fontsize=6.5, va="center", arrowprops=hairline)
 
 
 @themed
@@ -281,5 +267,5 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     )
     upwards = known.sort_values("b_s")
     points = list(zip(upwards["b_v"], upwards["b_s"], strict=True))
-    _label_points(axes, points, list(upwards["model"]), at=reach, gap=0.036 * span)
+    label_points(axes, points, list(upwards["model"]), at=reach, gap=0.036 * span)
     return figure
