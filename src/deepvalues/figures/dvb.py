@@ -122,6 +122,22 @@ def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
 
 
 @themed
+def rate_matrix(wide: pd.DataFrame) -> Figure:
+    """Rates as a heat map, rows and columns as they come.
+
+    Parameters
+    ----------
+    wide
+        Rates, the rows' names as the index.
+    """
+    figure, axes = new_figure(1.2 + 0.2 * len(wide))
+    wide = wide.set_axis([str(name).replace("_", " ") for name in wide.index])
+    _heat_map(axes, wide, list(wide.columns))
+    axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
+    return figure
+
+
+@themed
 def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """DVGR against the number of examples, one panel a family, with the published pooled line.
 

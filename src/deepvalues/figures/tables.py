@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepvalues.formats import MISSING
+from deepvalues.formats import MISSING, interval
 
 
 def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | None = None) -> str:
@@ -46,3 +46,9 @@ def _width(cells: Sequence[str]) -> int:
     """
     longest_word = max(len(word) for cell in cells for word in cell.split() or [""])
     return max(longest_word, min(_WIDEST, max(len(cell) for cell in cells))) + 2
+
+
+def intervals(frame: pd.DataFrame, name: str = "", digits: int = 3, *, bounded: bool = True) -> list[str]:
+    """The intervals of a frame as text, from its columns ``name_low`` and ``name_high`` (or ``low``, ``high``)."""
+    low, high = (f"{name}_{end}" if name else end for end in ("low", "high"))
+    return [interval(*ends, digits, bounded=bounded) for ends in zip(frame[low], frame[high], strict=True)]
