@@ -96,7 +96,7 @@ def test_dots_stand_raw_beside_corrected(radar_table):
         filled = [line for line in dots if line.get_markerfacecolor() != "white"]
         assert len(filled) == len(dots) / 2
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == [names[0], *names[1:8]] * 4 and names[0] == "GPT-4", "the best model first, in each block"
+    assert names == names[:8] * 4 and names[0] == "GPT-4", "the best model first, in each block"
     assert texts(figure) == ["altruistic", "prosocial", "individualistic", "competitive"]
 
 

@@ -90,31 +90,35 @@ def test_a_value_is_recognised_in_either_mode():
     for mode in ("faithful", "controlled"):
         for value, answers in IDEAL_ANSWERS.items():
             opening = STUDY.wording.openings(mode, value)[0]
-            assert reply(AGENTS["svo-follower"], opening, question(3)).text == answers[2]
-            assert reply(AGENTS["svo-altruist"], opening, question(3)).text == "A"
-            assert option_lines(reply(AGENTS["svo-follower"], opening).text) == {}
+            assert reply(AGENTS["agent-svo-follower"], opening, question(3)).text == answers[2]
+            assert reply(AGENTS["agent-svo-altruist"], opening, question(3)).text == "A"
+            assert option_lines(reply(AGENTS["agent-svo-follower"], opening).text) == {}
 
 
 def test_other_studies_are_not_answered():
     with pytest.raises(ValueError, match="not a turn of the study of social values: 'Hello'"):
-        reply(AGENTS["svo-follower"], "Hello")
+        reply(AGENTS["agent-svo-follower"], "Hello")
 
 
 @given(st.integers(0, 2**31), st.integers(1, 6), ORDERS)
 def test_prose_means_what_the_follower_says(seed, item, order):
     opening, asked = STUDY.wording.openings("faithful", "competitive")[0], question(item, order)
-    prose, plain = (reply(AGENTS[name], opening, asked, seed=seed) for name in ("svo-prose", "svo-follower"))
+    prose, plain = (
+        reply(AGENTS[name], opening, asked, seed=seed) for name in ("agent-svo-prose", "agent-svo-follower")
+    )
     assert read(Received(prose.text, None, "stop", asked)) == ("answered", plain.text)
 
 
 def test_every_form_of_prose_is_used():
-    texts = {reply(AGENTS["svo-prose"], question(1), seed=seed).text for seed in range(100)}
+    texts = {reply(AGENTS["agent-svo-prose"], question(1), seed=seed).text for seed in range(100)}
     assert len(texts) == len(PROSE)
 
 
 def test_refusing_is_for_competitors_alone():
     for value in IDEAL_ANSWERS:
-        text = reply(AGENTS["svo-refusing"], STUDY.wording.openings("faithful", value)[0], question(1)).text
+        text = reply(
+            AGENTS["agent-svo-refusing"], STUDY.wording.openings("faithful", value)[0], question(1)
+        ).text
         assert (text == REFUSAL) == (value == "competitive")
     assert read(Received(REFUSAL, None, "stop", question(1))) == ("refused", None)
 
@@ -123,11 +127,12 @@ def test_all_chance_comes_from_the_seed():
     for agent in AGENTS.values():
         first, second = (reply(agent, question(4), seed=7) for _ in range(2))
         assert first == second
-        assert sum(first.alternatives.values()) == pytest.approx(1)
+        assert sum((first.alternatives or {"": 1}).values()) == pytest.approx(1)
+        assert (first.alternatives is None) == (agent.name == "agent-svo-prose")
 
 
 def test_random_answers_are_even():
-    letters = [reply(AGENTS["svo-random"], question(2), seed=seed).text for seed in range(1800)]
+    letters = [reply(AGENTS["agent-svo-random"], question(2), seed=seed).text for seed in range(1800)]
     counts = np.array([letters.count(letter) for letter in LETTERS])
     assert (abs(counts - 200) < 5 * np.sqrt(200)).all()
 
@@ -143,10 +148,10 @@ def test_moments_agree_with_enumerating_all_answers():
             axis=0,
         )
         mean = mass @ angles
-        found = trial_moments(AGENTS["svo-noisy"], value, PRINTED)
+        found = trial_moments(AGENTS["agent-svo-noisy"], value, PRINTED)
         assert found.mean == pytest.approx(mean, abs=1e-8)
         assert found.variance == pytest.approx(mass @ (angles - mean) ** 2, abs=1e-6)
-    assert trial_moments(AGENTS["svo-random"], "none", PRINTED).mean == pytest.approx(angles.mean())
+    assert trial_moments(AGENTS["agent-svo-random"], "none", PRINTED).mean == pytest.approx(angles.mean())
 
 
 @pytest.fixture(scope="module")
@@ -158,18 +163,22 @@ def test_every_agent_comes_to_its_angle(trials):
     table = instrument(trials, ITEMS, AGENTS)
     assert len(table) == len(AGENTS) * 20 and table["agrees"].all()
     certain = table[table["standard_error"] == 0]
-    assert {"svo-altruist", "svo-follower", "svo-prose", "svo-first"} <= set(certain["model"])
+    assert {"agent-svo-altruist", "agent-svo-follower", "agent-svo-prose", "agent-svo-first"} <= set(
+        certain["model"]
+    )
     assert certain["off"].abs().max() < 1e-6
     refused = table[table["expected"].isna()]
-    assert set(refused["model"]) == {"svo-refusing"} and set(refused["value"]) == {"competitive"}
-    first = table[(table["model"] == "svo-first") & (table["mode"] == "faithful")]
+    assert set(refused["model"]) == {"agent-svo-refusing"} and set(refused["value"]) == {"competitive"}
+    first = table[(table["model"] == "agent-svo-first") & (table["mode"] == "faithful")]
     assert first["angle"].tolist() == pytest.approx([30.4655] * 10, abs=5e-5)
 
 
 def test_the_check_can_fail(trials):
     wrong = trials.assign(angle=trials["angle"] + 0.01)
     table = instrument(wrong, ITEMS, AGENTS).set_index("model")
-    assert not table.loc["svo-altruist", "agrees"].any()
+    assert not table.loc["agent-svo-altruist", "agrees"].any()
     answered = trials.assign(angle=trials["angle"].fillna(0.0))
     table = instrument(answered, ITEMS, AGENTS)
-    assert not table[(table["model"] == "svo-refusing") & (table["value"] == "competitive")]["agrees"].any()
+    assert not table[(table["model"] == "agent-svo-refusing") & (table["value"] == "competitive")][
+        "agrees"
+    ].any()

@@ -23,7 +23,14 @@ from deepvalues.svo.study import SocialValues
 STUDY = SocialValues(paths.STIMULI / "svo.yml", trials=10)
 AGENTS = reference_agents(STUDY.wording)
 ITEMS = STUDY.items("standard")
-NAMES = ("svo-follower", "svo-noisy", "svo-ignoring", "svo-first", "svo-random", "svo-refusing")
+NAMES = (
+    "agent-svo-follower",
+    "agent-svo-noisy",
+    "agent-svo-ignoring",
+    "agent-svo-first",
+    "agent-svo-random",
+    "agent-svo-refusing",
+)
 HISTOGRAM, NORMS, SHARES = (
     pd.read_csv(paths.PUBLISHED / f"svo_human_{name}.csv") for name in ("histogram", "norms", "option_shares")
 )
@@ -78,7 +85,7 @@ def frame_of(angles, model="m", value="prosocial", mode="faithful", goal=False):
 
 def test_letters_are_mapped_back_through_the_order_shown(asked):
     row = ITEMS[ITEMS["mode"] == "controlled"].iloc[7]
-    replies = answers(STUDY, [AGENTS["svo-first"]], ITEMS[ITEMS["id"] == row["id"]])
+    replies = answers(STUDY, [AGENTS["agent-svo-first"]], ITEMS[ITEMS["id"] == row["id"]])
     found = svo.choices(ITEMS, replies)
     for question, (item, shown) in enumerate(questions_of(row["item_order"], row["option_orders"]), start=1):
         choice = one(found, question=question)
@@ -86,7 +93,7 @@ def test_letters_are_mapped_back_through_the_order_shown(asked):
 
 
 def test_only_questions_count_and_no_reply_is_a_choice_by_accident():
-    replies = answers(STUDY, [AGENTS["svo-follower"]], ITEMS.head(12))
+    replies = answers(STUDY, [AGENTS["agent-svo-follower"]], ITEMS.head(12))
     replies.loc[replies["turn"] == 3, ["status", "choice"]] = ["unparsable", "B"]
     found = svo.choices(ITEMS, replies)
     assert len(found) == 6 * 12
@@ -95,7 +102,7 @@ def test_only_questions_count_and_no_reply_is_a_choice_by_accident():
 
 
 def test_stray_answers_are_an_error():
-    replies = answers(STUDY, [AGENTS["svo-first"]], ITEMS.head(1))
+    replies = answers(STUDY, [AGENTS["agent-svo-first"]], ITEMS.head(1))
     with pytest.raises(UserError, match=r"6 answers belong to no item, the first is faithful\.none"):
         svo.choices(ITEMS.tail(5), replies)
 
@@ -104,7 +111,7 @@ def test_trials_hold_what_score_says(trials):
     table = trials[svo.PRIMARY].to_numpy()
     again = scoring.score(table)
     pd.testing.assert_frame_equal(trials[["angle", "category"]], again[["angle", "category"]])
-    refused = trials[(trials["model"] == "svo-refusing") & (trials["value"] == "competitive")]
+    refused = trials[(trials["model"] == "agent-svo-refusing") & (trials["value"] == "competitive")]
     assert (refused["given"] == 0).all() and (refused["category"] == "incomplete").all()
     assert refused[["angle_low", "angle_high"]].drop_duplicates().values.tolist() == [
         pytest.approx([-16.260205, 61.389540])
@@ -116,22 +123,24 @@ def test_inequality_aversion_is_for_prosocial_trials():
     study = SocialValues(STUDY.wording_file, trials=1)
     items = study.items("full")
     frame = scored(
-        study, [AGENTS["svo-egalitarian"], AGENTS["svo-prosocial"], AGENTS["svo-altruist"]], items
+        study,
+        [AGENTS["agent-svo-egalitarian"], AGENTS["agent-svo-prosocial"], AGENTS["agent-svo-altruist"]],
+        items,
     )[1]
     index = frame.groupby("model")["inequality_aversion"]
-    assert index.max()["svo-egalitarian"] == 0
-    assert index.min()["svo-prosocial"] == pytest.approx(1, abs=0.1)
-    assert math.isnan(index.max()["svo-altruist"])
+    assert index.max()["agent-svo-egalitarian"] == 0
+    assert index.min()["agent-svo-prosocial"] == pytest.approx(1, abs=0.1)
+    assert math.isnan(index.max()["agent-svo-altruist"])
 
 
 def test_missing_is_counted_by_reason_and_stops_past_a_threshold(asked):
     table = svo.missing_by_reason(asked)
-    refusing = one(table, model="svo-refusing")
+    refusing = one(table, model="agent-svo-refusing")
     assert (refusing["refused"], refusing["answered"]) == (240, 960)
     assert refusing["no_choice_share"] == pytest.approx(0.2)
-    assert one(table, model="svo-first")["no_choice_share"] == 0
+    assert one(table, model="agent-svo-first")["no_choice_share"] == 0
     svo.stop_if_missing(asked, 0.2)
-    with pytest.raises(UserError, match=r"more than 10% .* svo-refusing \(20.0%\)"):
+    with pytest.raises(UserError, match=r"more than 10% .* agent-svo-refusing \(20.0%\)"):
         svo.stop_if_missing(asked, 0.1)
 
 
@@ -172,13 +181,13 @@ def test_category_shares_are_of_complete_trials():
 
 def test_value_rationality_of_known_agents(trials):
     table = svo.value_rationality(trials, seed=1)
-    follower = table[table["model"] == "svo-follower"]
+    follower = table[table["model"] == "agent-svo-follower"]
     assert len(follower) == 2 * 4 * 2
     assert follower["rationality"].tolist() == pytest.approx([60] * 16)
     assert follower["corrected"].tolist() == pytest.approx([1] * 16)
     assert (follower["p_value"] < 0.001).all() and (follower["hit_rate"] == 1).all()
-    random = table[table["model"] == "svo-random"]
-    assert (random["p_holm"] > 0.05).all()
+    random = table[table["model"] == "agent-svo-random"]
+    assert (random["p_value"] < 0.05).sum() <= 3, "sixteen tests, one in twenty by chance"
     assert abs(random["corrected"].mean()) < 0.15
     assert table["random"].groupby(table["value"]).first()["prosocial"] > 37
     assert set(table["value"]) == set(VALUES), "without a value there is nothing to be rational about"
@@ -187,7 +196,7 @@ def test_value_rationality_of_known_agents(trials):
 def test_refused_values_are_bounded(trials):
     row = one(
         svo.value_rationality(trials, seed=1),
-        model="svo-refusing",
+        model="agent-svo-refusing",
         value="competitive",
         mode="faithful",
         goal=True,
@@ -216,12 +225,12 @@ def test_an_interval_around_the_target_reaches_the_best():
 
 def test_steering_range(trials):
     table = svo.steering_range(trials, seed=1)
-    follower = one(table, model="svo-follower", mode="controlled", goal=True)
+    follower = one(table, model="agent-svo-follower", mode="controlled", goal=True)
     assert follower["range"] == pytest.approx(follower["ideal"]) == pytest.approx(77.65, abs=0.005)
-    ignoring = table[table["model"] == "svo-ignoring"]
+    ignoring = table[table["model"] == "agent-svo-ignoring"]
     assert (ignoring["range"].abs() < 15).all(), "no more than ten trials' chance, five degrees a mean"
     assert ((ignoring["low"] < ignoring["range"]) & (ignoring["range"] < ignoring["high"])).all()
-    refusing = one(table, model="svo-refusing", mode="faithful", goal=False)
+    refusing = one(table, model="agent-svo-refusing", mode="faithful", goal=False)
     assert refusing["pairs"] == 0 and math.isnan(refusing["range"])
     assert (refusing["bound_low"], refusing["bound_high"]) == pytest.approx((0, 77.65), abs=0.005)
 
@@ -267,10 +276,10 @@ def test_agents_have_no_goal_effect(trials):
 
 def test_position_bias_is_found_where_it_is_and_only_there(asked):
     table = svo.position_bias(asked, seed=1).set_index("model")
-    first = table.loc["svo-first"]
+    first = table.loc["agent-svo-first"]
     assert first["first_share"] == 1 and first["p_holm"] < 0.01 and first["excess"] > 0.8
-    assert table.loc["svo-follower", "p_value"] == 1, "always the same option, wherever it stands"
-    assert (table.drop("svo-first")["p_value"] > 0.01).all()
+    assert table.loc["agent-svo-follower", "p_value"] == 1, "always the same option, wherever it stands"
+    assert (table.drop("agent-svo-first")["p_value"] > 0.01).all()
 
 
 def test_position_test_keeps_its_level():
@@ -279,7 +288,9 @@ def test_position_test_keeps_its_level():
     items = study.items("standard")
     items = items[(items["mode"] == "controlled") & (items["value"] == "none") & ~items["goal"]]
     frames = [
-        svo.choices(items, answers(study, [AGENTS["svo-ignoring"]], items, seed)).assign(model=f"m{seed}")
+        svo.choices(items, answers(study, [AGENTS["agent-svo-ignoring"]], items, seed)).assign(
+            model=f"m{seed}"
+        )
         for seed in range(40)
     ]
     p = svo.position_bias(pd.concat(frames), seed=1)["p_value"]
@@ -287,7 +298,7 @@ def test_position_test_keeps_its_level():
 
 
 def test_option_shares_by_hand(asked):
-    table = svo.option_shares(asked[asked["model"] == "svo-follower"], ["model", "value"])
+    table = svo.option_shares(asked[asked["model"] == "agent-svo-follower"], ["model", "value"])
     altruistic = table[(table["value"] == "altruistic") & (table["share"] > 0)]
     assert altruistic["option"].tolist() == list("AIAAII")
     assert (altruistic["choices"] == 40).all()
@@ -343,13 +354,15 @@ def test_anova_of_agents(trials):
     table = effects.anova(trials, seed=1)
     assert (table["models"] == 5).all(), "a model that refuses a value altogether is left out"
     assert (table[table["source"] != "model"]["p_permutation"] < 0.01).all()
-    deaf = effects.anova(trials[trials["model"].isin(["svo-ignoring", "svo-random"])], seed=1)
+    deaf = effects.anova(trials[trials["model"].isin(["agent-svo-ignoring", "agent-svo-random"])], seed=1)
     assert (deaf[deaf["source"] == "value"]["p_permutation"] > 0.01).all()
 
 
 def test_anova_where_nothing_can_be_tested(trials):
-    alone = effects.anova(trials[trials["model"] == "svo-noisy"], seed=1)
-    certain = effects.anova(trials[trials["model"].isin(["svo-follower", "svo-refusing"])], seed=1)
+    alone = effects.anova(trials[trials["model"] == "agent-svo-noisy"], seed=1)
+    certain = effects.anova(
+        trials[trials["model"].isin(["agent-svo-follower", "agent-svo-refusing"])], seed=1
+    )
     for table in (alone, certain):
         assert table["source"].tolist() == list(effects.SOURCES) * 4
         assert table[["f", "p_value", "eta", "p_permutation"]].isna().all(axis=None)
@@ -399,10 +412,10 @@ def test_weights_agree_with_statsmodels():
 def test_weights_of_agents(asked):
     table = choice_model.weights(asked).set_index(["model", "value"])
     for value, weight in WEIGHTS.items():
-        row = table.loc["svo-noisy", value]
+        row = table.loc["agent-svo-noisy", value]
         assert abs(row["weight"] - weight) < 12 and abs(row["precision"] - PRECISION) < 0.05
-    assert table.loc[("svo-follower", "altruistic")].drop("choices").isna().all(), "no finite precision"
-    assert table.loc["svo-random", "weight"].isna().sum() >= 4, "random answers weigh nothing"
+    assert table.loc[("agent-svo-follower", "altruistic")].drop("choices").isna().all(), "no finite precision"
+    assert table.loc["agent-svo-random", "weight"].isna().sum() >= 4, "random answers weigh nothing"
     assert math.isnan(choice_model.fit([], []).weight)
 
 
@@ -420,7 +433,7 @@ def test_wasserstein_by_hand():
 def test_models_beside_people(trials, asked):
     table = people.against_people(trials, asked, HISTOGRAM, NORMS, SHARES, seed=1)
     assert len(table) == len(NAMES) * 4
-    follower = one(table, model="svo-follower", mode="faithful", goal=False)
+    follower = one(table, model="agent-svo-follower", mode="faithful", goal=False)
     assert follower["angle"] == pytest.approx(37.4824, abs=5e-5) and follower["people_angle"] == 29.48
     assert follower["categories"] == pytest.approx(1 - 75.2 / 100.1, abs=1e-9)
     shares = SHARES.set_index(["item", "option"])["share"]

@@ -206,7 +206,7 @@ def few(study):
 
 
 def test_first_turns_are_alike_and_their_keys_are_not(study, standard):
-    questions = put(study, "svo-follower", standard, Record(paths.DERIVED / "none.jsonl"))
+    questions = put(study, "agent-svo-follower", standard, Record(paths.DERIVED / "none.jsonl"))
     keys = [questions.ask.request(talk, (), talk.first_repeat).key for talk in questions.conversations]
     assert len(set(keys)) == len(standard)
     assert len({talk.turns[0] for talk in questions.conversations}) < len(standard) / 2
@@ -218,8 +218,8 @@ def test_a_conversation_numbers_its_repeats_from_where_it_says():
 
 
 def test_asked_over_the_server_recorded_read_and_scored(study, few, server, tmp_path):
-    record = Record(tmp_path / "svo-follower.jsonl")
-    questions = put(study, "svo-follower", few, record)
+    record = Record(tmp_path / "agent-svo-follower.jsonl")
+    questions = put(study, "agent-svo-follower", few, record)
     assert questions.missing() == len(few)
     assert ask(questions, server).asked == few["turns"].sum()
     assert questions.missing() == 0 and not questions.jobs()
@@ -232,22 +232,22 @@ def test_asked_over_the_server_recorded_read_and_scored(study, few, server, tmp_
     expected = {"altruistic": 61.3895, "prosocial": 45, "individualistic": 0, "competitive": -16.2602}
     for row in trials.itertuples():
         assert row.angle == pytest.approx(expected.get(row.value, 37.4824), abs=5e-5)
-    again = put(study, "svo-follower", few, Record(record.path))
+    again = put(study, "agent-svo-follower", few, Record(record.path))
     pd.testing.assert_frame_equal(again.answers(), frame)
 
 
 def test_the_larger_set_asks_only_what_it_adds(study, server, tmp_path):
     small = SocialValues(WORDING, trials=1)
     record = Record(tmp_path / "m.jsonl")
-    ask(put(study, "svo-egalitarian", small.items("standard"), record), server)
-    full = put(study, "svo-egalitarian", small.items("full"), Record(record.path))
+    ask(put(study, "agent-svo-egalitarian", small.items("standard"), record), server)
+    full = put(study, "agent-svo-egalitarian", small.items("full"), Record(record.path))
     assert ask(full, server).asked == 9 * len(small.items("full"))
     trials = statistics.trials(statistics.choices(small.items("full"), full.answers()))
     assert (trials["inequality_aversion"] == 0).all()
 
 
 def test_a_refusal_is_recorded_as_one(study, few, server, tmp_path):
-    questions = put(study, "svo-refusing", few, Record(tmp_path / "m.jsonl"))
+    questions = put(study, "agent-svo-refusing", few, Record(tmp_path / "m.jsonl"))
     ask(questions, server)
     asked = statistics.choices(few, questions.answers())
     competitive = asked["value"] == "competitive"

@@ -22,6 +22,8 @@ from deepvalues.local.protocol import LocalModel
 from deepvalues.local.server import create_app, serving
 from deepvalues.query.registry import Model, Registry, load_registry
 from deepvalues.query.study import Study
+from deepvalues.svo.agents import reference_agents as svo_agents
+from deepvalues.svo.study import SocialValues
 
 
 @cache
@@ -33,6 +35,7 @@ def studies() -> dict[str, Study]:
         *prompt_variants(benchmark),
         ValueRatings(benchmark),
         StimulusValidation(benchmark),
+        SocialValues(paths.SVO),
     ]
     return {study.name: study for study in found}
 
@@ -75,11 +78,24 @@ def dvb() -> DeepValueBenchmark:
     return found
 
 
+def svo() -> SocialValues:
+    """Study 2, with its wording."""
+    found = study("svo")
+    assert isinstance(found, SocialValues)
+    return found
+
+
 def local_models() -> dict[str, LocalModel]:
     """Everything that the loopback server serves."""
     bank = dvb().bank
     matcher = Matcher(Recogniser(bank))
-    return {**reference_agents(bank), matcher.name: matcher, **raters(bank), **LEARNERS}
+    return {
+        **reference_agents(bank),
+        matcher.name: matcher,
+        **raters(bank),
+        **LEARNERS,
+        **svo_agents(svo().wording),
+    }
 
 
 @contextmanager

@@ -33,6 +33,10 @@ _LOWEST, _HIGHEST = -45.0, 90.0
 _BESIDE = 2.6
 
 
+def _short(model: str) -> str:
+    return model.removeprefix("agent-svo-")
+
+
 def _ring(axes: Axes, payoffs: pd.DataFrame, bounds: Sequence[float]) -> None:
     """The part of the ring that answers can reach, its items as chords, the categories as sectors."""
     edges = [_LOWEST, *bounds, _HIGHEST]
@@ -81,7 +85,7 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
     known = trials.dropna(subset="mean_self").round({"mean_self": 3, "mean_other": 3})
     for axes, model in zip(panels, models, strict=False):
         _ring(axes, payoffs, bounds)
-        axes.set_title(model, fontsize=7)
+        axes.set_title(_short(model), fontsize=7)
         of_model = known[known["model"] == model]
         for row in _points(of_model).to_dict("records"):
             size = 5 + 45 * row["trials"] / len(of_model)
@@ -145,7 +149,7 @@ def angle_distributions(trials: pd.DataFrame, histogram: pd.DataFrame, bounds: S
         for bound in bounds:
             axes.axvline(bound, color=CHANCE, linewidth=0.6, linestyle=(0, (2, 2)), zorder=0)
         axes.set(yticks=[], ylim=(0, 1.08))
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+        axes.set_ylabel(_short(name), rotation=0, ha="right", va="center", fontsize=7)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="x", length=2)
     middles = [(a + b) / 2 for a, b in zip([-20.0, *bounds], [*bounds, 65.0], strict=True)]
@@ -189,7 +193,7 @@ def radar(table: pd.DataFrame, best: float = 60.0) -> Figure:
             # At the sides names stand upright, or there would be no room for the radar.
             side = {"rotation": 90.0 * round(np.sin(angle)), "ha": "center", "va": "center"}
             axes.text(angle, 1.17 * best, value, fontsize=6, **side)
-        axes.set_title(model, fontsize=7, loc="center", pad=15)
+        axes.set_title(_short(model), fontsize=7, loc="center", pad=15)
         axes.grid(color=_FAINT, linewidth=0.5)
         axes.spines["polar"].set_color(_FAINT)
     for axes in panels[len(models) :]:
@@ -279,7 +283,7 @@ def _dots(
 
 def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequence[str]) -> None:
     """Models at the rows, and each value above its block."""
-    axes.set_yticks(list(places.values()), [model for _, model in places], fontsize=6.5)
+    axes.set_yticks(list(places.values()), [_short(model) for _, model in places], fontsize=6.5)
     axes.set_ylim(min(places.values()) - 1, 1.4)
     for value in values:
         top = max(place for (name, _), place in places.items() if name == value)

@@ -179,30 +179,32 @@ class ReferenceAgent:
         place = draw.uniform(seed, self.name)
         reached = np.cumsum(list(shares.values()))
         letter = list(shares)[min(int(np.searchsorted(reached, place, side="right")), len(shares) - 1)]
-        return Reply(self.wrapper(letter, options[letter], seed), shares)
+        # In prose no token decides: its first "I" is no option.
+        alternatives = shares if self.wrapper is _letter else None
+        return Reply(self.wrapper(letter, options[letter], seed), alternatives)
 
 
 def reference_agents(wording: Wording) -> dict[str, ReferenceAgent]:
     """The reference agents by name."""
     types = {
-        "svo-altruist": ("altruistic", "always the most for the other"),
-        "svo-prosocial": ("prosocial", "always the most for both together"),
-        "svo-individualist": ("individualistic", "always the most for itself"),
-        "svo-competitor": ("competitive", "always the most ahead"),
-        "svo-egalitarian": (INEQUALITY_AVERSE, "always the most equal division"),
+        "agent-svo-altruist": ("altruistic", "always the most for the other"),
+        "agent-svo-prosocial": ("prosocial", "always the most for both together"),
+        "agent-svo-individualist": ("individualistic", "always the most for itself"),
+        "agent-svo-competitor": ("competitive", "always the most ahead"),
+        "agent-svo-egalitarian": (INEQUALITY_AVERSE, "always the most equal division"),
     }
     agents = [ReferenceAgent(name, text, _fixed(kind), wording) for name, (kind, text) in types.items()]
     noisy = f"logit choice, precision {PRECISION} a coin, weights by the assigned value"
     ignoring = f"logit choice, precision {PRECISION} a coin, weight angle {OWN_WEIGHT:g}° whatever the value"
     agents += [
-        ReferenceAgent("svo-follower", "the best option for the assigned value", _follow, wording),
-        ReferenceAgent("svo-noisy", noisy, _noisy, wording),
-        ReferenceAgent("svo-ignoring", ignoring, _ignoring, wording),
-        ReferenceAgent("svo-first", "always the option shown first", _first, wording),
-        ReferenceAgent("svo-random", "any option with equal probability", _random, wording),
-        ReferenceAgent("svo-prose", "as the follower, in prose", _follow, wording, _prose),
+        ReferenceAgent("agent-svo-follower", "the best option for the assigned value", _follow, wording),
+        ReferenceAgent("agent-svo-noisy", noisy, _noisy, wording),
+        ReferenceAgent("agent-svo-ignoring", ignoring, _ignoring, wording),
+        ReferenceAgent("agent-svo-first", "always the option shown first", _first, wording),
+        ReferenceAgent("agent-svo-random", "any option with equal probability", _random, wording),
+        ReferenceAgent("agent-svo-prose", "as the follower, in prose", _follow, wording, _prose),
         ReferenceAgent(
-            "svo-refusing",
+            "agent-svo-refusing",
             "as the follower, but refuses to compete",
             _follow,
             wording,
