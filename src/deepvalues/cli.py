@@ -197,6 +197,15 @@ def _render(_: argparse.Namespace) -> int:
     return 0
 
 
+def _browser(arguments: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.browser.write import write_browser
+
+    weight = write_browser(arguments.out)
+    print(f"The answers are in {paths.shown(arguments.out / 'index.html')}: {weight.sentence()}.")
+    return 0
+
+
 def _variables(_: argparse.Namespace) -> int:
     from deepvalues import paths
     from deepvalues.manuscript.numbers import write_variables
@@ -254,6 +263,8 @@ def _batch_collect(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from deepvalues import paths
+
     parser = argparse.ArgumentParser(prog="deepvalues", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -313,6 +324,16 @@ def _parser() -> argparse.ArgumentParser:
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="YAML value"
     )
     command("variables", _variables, "Write paper/_variables.yml from the results.", "variables")
+    browser = command(
+        "browser", _browser, "Write the answer browser, a static page that works from disk.", "browser"
+    )
+    browser.add_argument(
+        "--out",
+        type=Path,
+        default=paths.SITE / "answers",
+        metavar="DIR",
+        help="the folder, which is replaced (default: paper/_site/answers)",
+    )
     command("render", _render, "Render the paper to paper/_site/.", "render")
     return parser
 

@@ -1,0 +1,125 @@
+"""What the browser shows, read from records and items: a sheet for each study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from deepvalues import catalogue, paths
+from deepvalues.browser.options import Marked, marked
+from deepvalues.dvb.agents import Recogniser
+from deepvalues.query.conversation import Conversation
+from deepvalues.query.record import Record
+from deepvalues.query.registry import Model, Registry
+from deepvalues.query.study import Questions, Study, record_path
+
+#: Item sets that are tried until every recorded item is found, unless a study has its own list.
+SETS = ("standard", "full")
+#: Sets whose items go by the same ids as in the standard set, but ask more.
+OWN_SETS = {"svo": ("full",)}
+
+
+class Row(NamedTuple):
+    """What one turn of one repeat of an item brought: the reading, and what was received or went wrong."""
+
+    model: str
+    item: str
+    repeat: int
+    turn: int
+    status: str
+    choice: str | None
+    reply: str | None
+    refusal: str | None
+    finish_reason: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A study's items that any model was asked, and the answers.
+
+    ``answers`` has the columns of `Row`, by model in the order of the paper. ``hidden`` counts recorded
+    answers that no item of the sets asks for.
+    """
+
+    study: str
+    items: pd.DataFrame
+    conversations: Sequence[Conversation]
+    options: Sequence[Marked]
+    answers: pd.DataFrame
+    hidden: int
+
+
+def sheets(record_folder: Path = paths.RESPONSES) -> Iterator[Sheet]:
+    """A sheet for each study that has an answer by a model of the paper.
+
+    Raises
+    ------
+    UserError
+        When a record is damaged.
+    """
+    recogniser = Recogniser(catalogue.dvb().bank)
+    for name, study in catalogue.studies().items():
+        records = [
+            (model, Record(path))
+            for model in paper_models(catalogue.registry(), name)
+            if (path := record_path(record_folder, name, model.name)).exists()
+        ]
+        if any(record.answers for _, record in records):
+            yield _sheet(study, records, recogniser)
+
+
+def paper_models(registry: Registry, study: str) -> list[Model]:
+    """The models that the paper lists for a study, or for one of its sets, each once."""
+    keys = [key for key in registry.paper if key.partition("/")[0] == study]
+    return [
+        registry.model(name) for name in dict.fromkeys(name for key in keys for name in registry.paper[key])
+    ]
+
+
+def _sheet(study: Study, records: Sequence[tuple[Model, Record]], recogniser: Recogniser) -> Sheet:
+    items = recorded_items(
+        study, {answer.item for _, record in records for answer in record.answers.values()}
+    )
+    conversations = study.conversations(items)
+    asked = [Questions(study, conversations, model, record) for model, record in records]
+    rows = [row for questions in asked for row in _rows(questions)]
+    return Sheet(
+        study=study.name,
+        items=items,
+        conversations=conversations,
+        options=list(marked(items, recogniser)),
+        answers=pd.DataFrame(rows, columns=list(Row._fields)),
+        hidden=sum(questions.orphans() for questions in asked),
+    )
+
+
+def _rows(asked: Questions) -> Iterator[Row]:
+    """What is on record, and requests that failed; nothing for what was never asked."""
+    failures = asked.record.failures()
+    for conversation, repeat, found in asked.recorded():
+        place = asked.model.name, conversation.item, repeat
+        for turn, answer in enumerate(found):
+            reading = asked.read(answer, conversation)
+            yield Row(*place, turn, *reading, answer.text, answer.refusal, answer.finish_reason, None)
+        if failures and not conversation.is_over(found):
+            key = asked.ask.key(conversation, [answer.text or "" for answer in found], repeat)
+            if key in failures:
+                yield Row(*place, len(found), "failed", None, None, None, None, failures[key])
+
+
+def recorded_items(study: Study, ids: set[str]) -> pd.DataFrame:
+    """The study's items of the given ids, as far as its sets have them, in the order of the sets."""
+    frames: list[pd.DataFrame] = []
+    for item_set in OWN_SETS.get(study.name, SETS):
+        if not ids:
+            break
+        items = study.items(item_set)
+        found = items[items["id"].isin(ids)]
+        frames.append(found)
+        ids = ids - set(found["id"])
+    return pd.concat(frames, ignore_index=True)

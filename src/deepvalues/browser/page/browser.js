@@ -1,0 +1,477 @@
+/* The answer browser: filters, table and detail over data that come in plain scripts.
+
+   Every script in data/ calls `answers(name, payload)`; the index comes with the page, parts when a detail asks for
+   them. All text that was received is put into the page as text, never as markup. */
+"use strict";
+(() => {
+  const MEANINGS = {
+    answered: "A choice was read from the reply.",
+    refused: "The model declined to answer.",
+    unparsable: "The reply is whole, but the rules do not read a choice from it for certain.",
+    truncated: "The reply was cut off before its choice.",
+    failed: "No reply was received.",
+  };
+  const FACETS = { arm: "Arm, task or mode", examples: "Examples in the prompt", value: "Value", dimension: "Dimension" };
+  const OUTCOMES = { target: "target option", other: "other option", none: "no target, or no choice" };
+  const NARROW = window.matchMedia("(max-width: 40rem)");
+  const $ = (id) => document.getElementById(id);
+
+  // Parts: each is a script that is added once; its call resolves the promise.
+  const parts = new Map();
+  const arrivals = new Map();
+  window.answers = (name, payload) => {
+    if (name === "index") start(payload);
+    else arrivals.get(name)(payload);
+  };
+  function load(name) {
+    if (!parts.has(name)) {
+      parts.set(name, new Promise((resolve, reject) => {
+        arrivals.set(name, resolve);
+        const script = document.createElement("script");
+        script.src = `data/${name}.js`;
+        script.onerror = () => {
+          parts.delete(name);
+          reject(new Error(`data/${name}.js could not be loaded`));
+        };
+        document.head.append(script);
+      }));
+    }
+    return parts.get(name);
+  }
+  /** The part of a kind that holds a row, and the row's place in it. */
+  async function row(kind, starts, number) {
+    let part = starts.length - 1;
+    while (starts[part] > number) part -= 1;
+    const payload = await load(`${kind}-${String(part).padStart(3, "0")}`);
+    return { payload, place: number - payload.first };
+  }
+
+  function element(tag, properties = {}, ...children) {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  }
+
+  let index, rows, shown, grid, selected = -1;
+  const labels = {};
+
+  function start(payload) {
+    index = payload;
+    for (const facet of Object.keys(FACETS)) mergeLabels(facet);
+    rows = flatten();
+    buildFilters();
+    buildGrid();
+    readAddress();
+    const hidden = index.studies.reduce((sum, study) => sum + study.hidden, 0);
+    if (hidden) $("hidden").textContent = `${hidden.toLocaleString("en")} recorded answers to other prompts are not shown.`;
+  }
+
+  /** One list of labels for all studies; each study keeps a table from its own numbers to the common ones. */
+  function mergeLabels(facet) {
+    const all = [...new Set(index.studies.flatMap((study) => study.facets[facet]?.labels ?? []))];
+    const number = (text) => Number.parseFloat(text);
+    all.sort((a, b) => number(a) - number(b) || (a < b ? -1 : a > b ? 1 : 0));
+    labels[facet] = all;
+    for (const study of index.studies) {
+      const own = study.facets[facet];
+      if (own) own.common = own.labels.map((label) => all.indexOf(label));
+    }
+  }
+
+  /** Every answer as a place in four arrays. */
+  function flatten() {
+    const count = index.studies.reduce((sum, study) =>
+      sum + study.models.reduce((part, entry) => part + entry.codes.filter((code) => code >= 0).length, 0), 0);
+    const made = { count, study: new Uint8Array(count), entry: new Uint16Array(count), slot: new Uint32Array(count), code: new Uint32Array(count) };
+    let place = 0;
+    index.studies.forEach((study, s) => study.models.forEach((entry, m) => entry.codes.forEach((code, slot) => {
+      if (code < 0) return;
+      made.study[place] = s;
+      made.entry[place] = m;
+      made.slot[place] = slot;
+      made.code[place] = code;
+      place += 1;
+    })));
+    shown = Uint32Array.from({ length: count }, (_, number) => number);
+    return made;
+  }
+
+  const at = (column, slot) => (column === 0 ? 0 : column[slot]);
+  const facetLabels = (study, facet, item) => {
+    const own = study.facets[facet];
+    return own ? own.of.map((column) => own.labels[column[item]]).filter((label) => label !== undefined) : [];
+  };
+  function facts(number) {
+    const study = index.studies[rows.study[number]], entry = study.models[rows.entry[number]], slot = rows.slot[number];
+    const item = at(study.slots.item, slot), [status, choice] = index.readings[rows.code[number]];
+    const [target] = facetLabels(study, "target", item);
+    return {
+      study, entry, slot, item, status, choice, target, id: study.items[item], model: index.models[entry.model][0],
+      family: index.models[entry.model][1], repeat: at(study.slots.repeat, slot), turn: at(study.slots.turn, slot),
+    };
+  }
+  const outcome = (status, choice, target) =>
+    status !== "answered" || target === undefined ? "none" : choice === target ? "target" : "other";
+
+  // Filters.
+  function buildFilters() {
+    const form = $("filters");
+    const plain = (texts) => texts.map((text) => [text, text]);
+    const statuses = Object.keys(MEANINGS).filter((status) => index.readings.some(([one]) => one === status));
+    const fields = [
+      ["study", "Study", plain(index.studies.map((study) => study.name))],
+      ["model", "Model", plain(index.models.map(([name]) => name).sort())],
+      ...Object.entries(FACETS).map(([facet, label]) => [facet, label, plain(labels[facet])]),
+      ["status", "Status", plain(statuses)],
+      ["read", "Read as", Object.entries(OUTCOMES)],
+    ];
+    for (const [name, label, options] of fields) {
+      const select = element("select", { id: `filter-${name}`, name }, new Option("all", ""));
+      select.append(...options.map(([value, text]) => new Option(text, value)));
+      if (options.length) form.append(field(select, label));
+    }
+    const search = element("input", { id: "filter-item", name: "item", type: "search", spellcheck: false });
+    form.append(field(search, "Item’s name contains"));
+    form.append(element("div", {}, element("button", { type: "reset", id: "clear", textContent: "Clear all filters" })));
+    let timer;
+    form.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(filter, 60);
+    });
+    form.addEventListener("reset", () => setTimeout(filter));
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+  const field = (control, label) =>
+    element("div", {}, element("label", { htmlFor: control.id, textContent: label }), control);
+
+  function wanted() {
+    const found = {};
+    for (const control of $("filters").elements) {
+      if (!control.name) continue;
+      control.classList.toggle("in-use", control.value !== "");
+      if (control.value !== "") found[control.name] = control.value;
+    }
+    return found;
+  }
+
+  /** First which items pass, a few thousand; then which answers, by look-ups alone. */
+  function filter() {
+    const want = wanted();
+    const needle = want.item?.trim().toLowerCase();
+    const facets = Object.keys(FACETS).filter((facet) => want[facet] !== undefined);
+    const items = index.studies.map((study) => {
+      const passes = new Uint8Array(study.items.length).fill(want.study === undefined || want.study === study.name ? 1 : 0);
+      for (const facet of facets) {
+        const own = study.facets[facet], common = labels[facet].indexOf(want[facet]);
+        passes.forEach((pass, item) => {
+          if (pass && !own?.of.some((column) => own.common[column[item]] === common)) passes[item] = 0;
+        });
+      }
+      if (needle) study.items.forEach((id, item) => { if (!id.toLowerCase().includes(needle)) passes[item] = 0; });
+      return passes;
+    });
+    const kept = [];
+    for (let number = 0; number < rows.count; number += 1) {
+      const study = index.studies[rows.study[number]];
+      if (want.model !== undefined && index.models[study.models[rows.entry[number]].model][0] !== want.model) continue;
+      const item = at(study.slots.item, rows.slot[number]);
+      if (!items[rows.study[number]][item]) continue;
+      const [status, choice] = index.readings[rows.code[number]];
+      if (want.status !== undefined && want.status !== status) continue;
+      if (want.read !== undefined) {
+        const own = study.facets.target;
+        if (outcome(status, choice, own ? own.labels[own.of[0][item]] : undefined) !== want.read) continue;
+      }
+      kept.push(number);
+    }
+    show(Uint32Array.from(kept));
+    writeAddress();
+  }
+
+  function show(kept) {
+    shown = kept;
+    grid.resetActiveCell();
+    grid.setData(provider, true);
+    grid.invalidate();
+    grid.getContainerNode().setAttribute("aria-rowcount", String(shown.length + 1));
+    tabStop();
+    const all = rows.count.toLocaleString("en");
+    $("count").textContent = shown.length
+      ? `${shown.length.toLocaleString("en")} of ${all} answers`
+      : `None of ${all} answers passes all filters. Take one back, or clear them all.`;
+    updateSteps();
+  }
+
+  // Table.
+  const provider = { getLength: () => shown.length, getItem: (place) => facts(shown[place]) };
+  const list = (found) => found.join(" / ");
+  const COLUMNS = [
+    { id: "study", name: "Study", width: 90, text: (one) => one.study.name },
+    { id: "model", name: "Model", width: 130, text: (one) => one.model, narrow: true },
+    { id: "item", name: "Item", width: 170, text: (one) => one.id + place(one), narrow: true },
+    { id: "arm", name: "Arm", width: 100, text: (one) => list(facetLabels(one.study, "arm", one.item)) },
+    { id: "value", name: "Values", width: 150, text: (one) => list(facetLabels(one.study, "value", one.item)) },
+    { id: "dimension", name: "Dimension", width: 100, text: (one) => list(facetLabels(one.study, "dimension", one.item)) },
+    { id: "status", name: "Status", width: 80, text: (one) => one.status },
+    { id: "choice", name: "Read as", width: 90, text: readAs, narrow: true },
+  ];
+  function place(one) {
+    const repeats = one.study.slots.repeat !== 0 ? ` · repeat ${one.repeat + 1}` : "";
+    return repeats + (one.study.slots.turn !== 0 ? ` · turn ${one.turn + 1}` : "");
+  }
+  function readAs(one) {
+    if (one.status !== "answered") return NARROW.matches ? one.status : "–";
+    const found = outcome(one.status, one.choice, one.target);
+    return found === "none" ? one.choice || "text" : `${one.choice} · ${found}`;
+  }
+
+  function buildGrid() {
+    const columns = () => COLUMNS.filter((column) => column.narrow || !NARROW.matches);
+    grid = new Slick.Grid("#grid", provider, columns(), {
+      enableCellNavigation: true, enableColumnReorder: false, enableHtmlRendering: false, enableTextSelectionOnCells: true,
+      forceFitColumns: true, rowHeight: 32, dataItemColumnValueExtractor: (one, column) => column.text(one),
+    });
+    const container = grid.getContainerNode();
+    // The component makes a tab stop of each of its panes; here the table is one stop, at its active cell.
+    for (const pane of container.querySelectorAll("[tabindex='0']")) pane.tabIndex = -1;
+    grid.setFocus = () => grid.getActiveCellNode()?.focus({ preventScroll: true });
+    grid.onActiveCellChanged.subscribe((_, { row: active }) => {
+      tabStop();
+      if (active !== undefined && active !== null) choose(shown[active]);
+    });
+    grid.onRendered.subscribe(() => {
+      for (const line of container.querySelectorAll(".slick-row")) line.setAttribute("aria-rowindex", String(Number(line.dataset.row) + 2));
+    });
+    grid.onClick.subscribe(() => { if (stacked()) setTimeout(goToDetail); });
+    container.addEventListener("focus", () => grid.getActiveCellNode() || !shown.length || grid.gotoCell(0, 0));
+    container.addEventListener("keydown", (event) => {
+      // Tab leaves the table, where the component would walk from cell to cell.
+      if (event.key === "Tab" || event.key === "Enter") event.stopPropagation();
+      if (event.key === "Enter" && grid.getActiveCellNode()) {
+        event.preventDefault();
+        goToDetail();
+      }
+    }, true);
+    $("detail").addEventListener("keydown", (event) => { if (event.key === "Escape") goToTable(); });
+    NARROW.addEventListener("change", () => grid.setColumns(columns()));
+    new ResizeObserver(() => {
+      grid.resizeCanvas();
+      grid.autosizeColumns();
+    }).observe(container);
+  }
+  function tabStop() {
+    const container = grid.getContainerNode(), cell = grid.getActiveCellNode();
+    for (const old of container.querySelectorAll(".slick-cell[tabindex='0']")) old.tabIndex = -1;
+    container.tabIndex = cell ? -1 : 0;
+    if (cell) cell.tabIndex = 0;
+  }
+  const stacked = () => $("detail").offsetTop >= $("table").offsetTop + $("table").offsetHeight;
+  function goToDetail() {
+    $("detail-heading").focus({ preventScroll: true });
+    if (stacked()) $("detail").scrollIntoView({ block: "start" });
+  }
+  function goToTable() {
+    if (stacked()) $("count").scrollIntoView({ block: "start" });
+    (grid.getActiveCellNode() ?? grid.getContainerNode()).focus({ preventScroll: true });
+  }
+
+  // Detail.
+  let pending;
+  function choose(number) {
+    if (number === selected) return;
+    selected = number;
+    clearTimeout(pending);
+    pending = setTimeout(() => detail(number), 40);
+  }
+  function step(by) {
+    const active = grid.getActiveCell();
+    const next = (active ? active.row : shown.indexOf(selected)) + by;
+    if (next >= 0 && next < shown.length) {
+      grid.setActiveCell(next, active ? active.cell : 0);
+      grid.scrollRowIntoView(next);
+    }
+  }
+  function updateSteps() {
+    const placed = shown.indexOf(selected);
+    if ($("previous")) $("previous").disabled = placed < 1;
+    if ($("next")) $("next").disabled = placed < 0 || placed === shown.length - 1;
+  }
+
+  async function detail(number) {
+    const one = facts(number);
+    try {
+      const [item, turns] = await Promise.all([itemOf(one), conversationOf(number, one)]);
+      if (selected !== number) return;
+      drawDetail(one, item, turns);
+    } catch (error) {
+      if (selected === number) $("detail-body").replaceChildren(element("p", { className: "fault", textContent: error.message }));
+    }
+    writeAddress();
+  }
+
+  /** What is known of an item: its columns, its turns, its options. */
+  async function itemOf(one) {
+    const { payload, place: inPart } = await row(`items-${one.study.name}`, one.study.itemParts, one.item);
+    const word = (at_) => payload.names[at_] ?? "";
+    const options = (payload.options[inPart] ?? []).map((turn) => turn.map(([label, isTarget, ...marks]) => ({
+      label: word(label), isTarget: isTarget === 1, marks: marks.map(([kind, name, role]) => ({ kind: word(kind), name: word(name), role: word(role) })),
+    })));
+    const columns = payload.columns.map((column, c) => [column, payload.words[payload.rows[inPart][c]]]);
+    const [system, ...turns] = await Promise.all(payload.turns[inPart].map((text) => (text < 0 ? null : textOf(text))));
+    return { columns, options, system, turns };
+  }
+
+  /** A text: the sequence that its number leads to, and the fragments of the sequence. */
+  async function textOf(number) {
+    const { payload, place: inPart } = await row("prompts", index.promptParts, number);
+    let sequence = [];
+    for (let before = 0; before <= inPart; before += 1) {
+      const [shared, ...rest] = payload.rows[before];
+      sequence = sequence.slice(0, shared).concat(rest);
+    }
+    const found = await Promise.all(sequence.map((fragment) => row("texts", index.textParts, fragment)));
+    return found.map(({ payload: part, place: at_ }) => part.rows[at_]).join("");
+  }
+
+  async function replyOf(one, slot) {
+    const { payload, place: inPart } = await row(one.entry.file, one.entry.parts, slot);
+    return Object.fromEntries(payload.columns.map((column, c) => [column, payload.words[payload.rows[inPart][c]] ?? null]));
+  }
+  /** The replies to this turn and those before it; turns of one repeat stand in adjacent slots. */
+  function conversationOf(number, one) {
+    const slots = Array.from({ length: one.turn + 1 }, (_, turn) => one.slot - one.turn + turn);
+    return Promise.all(slots.map((slot) => replyOf(one, slot)));
+  }
+
+  function drawDetail(one, item, replies) {
+    const last = replies[one.turn], options = item.options[one.turn] ?? [];
+    const turns = item.turns.slice(0, one.turn + 1).map((text, turn) =>
+      turn ? text.replace(/\{\{reply (\d+)\}\}/g, (_, quoted) => replies[Number(quoted) - 1]?.reply ?? "") : text);
+    const question = turns[one.turn];
+    const steps = element("div", { className: "steps" },
+      button("previous", "Previous answer", () => step(-1)), button("next", "Next answer", () => step(1)), button("back", "Back to the table", goToTable));
+    $("detail-heading").textContent = `${one.id}${place(one)}, ${one.model}`;
+    $("detail-body").replaceChildren(
+      steps, drawFacts(one), ...drawReading(one, last, options), ...(options.length ? drawOptions(one, options, question) : []),
+      heading("Reply"), ...drawReply(last), heading(item.turns.length > 1 ? "Conversation up to the reply" : "Prompt"),
+      ...drawPrompt(item.system, turns, replies, options), drawItem(item));
+    $("detail").scrollTop = 0;
+    updateSteps();
+  }
+  const heading = (text) => element("h3", { textContent: text });
+  const button = (id, text, action) => {
+    const made = element("button", { type: "button", id, textContent: text });
+    made.addEventListener("click", action);
+    return made;
+  };
+  function terms(pairs) {
+    const made = element("dl", { className: "facts" });
+    for (const [term, text] of pairs) made.append(element("dt", { textContent: term }), element("dd", { textContent: text }));
+    return made;
+  }
+  function drawFacts(one) {
+    const of = (facet) => list(facetLabels(one.study, facet, one.item));
+    return terms([
+      ["Study", one.study.name], ["Model", one.family ? `${one.model} (${one.family})` : one.model],
+      ["Arm", of("arm")], ["Values", of("value")], ["Dimension", of("dimension")],
+    ].filter(([, text]) => text));
+  }
+  function drawReading(one, last, options) {
+    const found = outcome(one.status, last.choice, one.target);
+    const target = options.find((option) => option.isTarget);
+    const choice = last.choice === null ? [] : [["Choice", last.choice]];
+    const against = found === "none" ? [] : [["Which is", found === "target" ? `the target option${shows(target)}` : "not the target option"]];
+    return [heading("How it was read"), terms([["Status", `${one.status}: ${MEANINGS[one.status] ?? ""}`], ...choice, ...against])];
+  }
+  const shows = (option) => (option?.marks.length ? `, which shows ${option.marks.map((mark) => mark.name).join(" and ")}` : "");
+  function drawReply(last) {
+    if (last.error !== null) return [element("p", { textContent: `No reply; the last request failed with ${last.error}.` })];
+    const ended = last.finish_reason === null ? [] : [element("p", { className: "hint", textContent: `The endpoint ended it with “${last.finish_reason}”.` })];
+    const refusal = last.refusal === null ? [] : [element("p", { className: "speaker", textContent: "Refusal" }), element("pre", { textContent: last.refusal })];
+    return [element("pre", { id: "reply", textContent: last.reply ?? "(no text)" }), ...refusal, ...ended];
+  }
+
+  function drawOptions(one, options, question) {
+    const chosen = index.readings && one.status === "answered" ? one.choice : null;
+    const drawn = options.map((option) => {
+      const isChosen = chosen !== null && option.label.endsWith(` ${chosen}`);
+      const title = element("strong", { textContent: option.label });
+      const badges = [option.isTarget && element("span", { className: "badge", textContent: "target" }),
+        isChosen && element("span", { className: "badge chosen", textContent: "chosen" })].filter(Boolean);
+      const kinds = element("ul", { className: "shows" }, ...option.marks.map((mark) =>
+        element("li", {}, element("mark", { className: mark.kind, textContent: `${mark.kind}: ${mark.name}${mark.role ? ` (${mark.role})` : ""}` }))));
+      const span = sentence(question, option);
+      const text = element("p", {}, ...(span ? clauses(question.slice(...span), option) : []));
+      return element("li", { className: option.isTarget ? "target" : "" }, title, ...badges, text, kinds);
+    });
+    return [heading("Options"), element("ul", { className: "options" }, ...drawn)];
+  }
+  /** Where the last line of a text that begins with an option's label has its sentence. */
+  function sentence(text, option) {
+    const begin = `\n${option.label}: `, found = `\n${text}`.lastIndexOf(begin);
+    if (found < 0) return null;
+    const first = found + begin.length - 1, end = text.indexOf("\n", first);
+    return [first, end < 0 ? text.length : end];
+  }
+  /** A sentence with its clauses marked by what they show, where it has as many clauses as marks. */
+  function clauses(text, option) {
+    const opener = text.startsWith(index.opener) ? index.opener : "";
+    const found = text.slice(opener.length).split(index.joiner);
+    if (found.length !== option.marks.length) return [text];
+    return [opener].concat(found.flatMap((clause, c) => [c ? index.joiner : "", element("mark", { className: option.marks[c].kind, textContent: clause })]));
+  }
+
+  function drawPrompt(system, turns, replies, options) {
+    const drawn = [];
+    const say = (speaker, ...content) => {
+      if (turns.length > 1 || system !== null) drawn.push(element("p", { className: "speaker", textContent: speaker }));
+      const text = element("pre", { className: "prompt", tabIndex: 0, role: "region", ariaLabel: `${speaker}: text` }, ...content);
+      drawn.push(text);
+    };
+    if (system !== null) say("System", system);
+    turns.forEach((text, turn) => {
+      const isLast = turn === turns.length - 1;
+      say("User", ...(isLast ? withMarks(text, options) : [text]));
+      if (!isLast) say("Assistant", replies[turn].reply ?? "");
+    });
+    return drawn;
+  }
+  function withMarks(text, options) {
+    const spans = options.map((option) => [sentence(text, option), option]).filter(([span]) => span).sort(([a], [b]) => a[0] - b[0]);
+    const pieces = [];
+    let done = 0;
+    for (const [[first, end], option] of spans) {
+      pieces.push(text.slice(done, first), ...clauses(text.slice(first, end), option));
+      done = end;
+    }
+    return [...pieces, text.slice(done)];
+  }
+  const drawItem = (item) => element("details", {}, element("summary", { textContent: "All that is known of the item" }), terms(item.columns));
+
+  // The address holds filters and answer, so that a view can be cited.
+  function writeAddress() {
+    const fields = new URLSearchParams(wanted());
+    if (selected >= 0) {
+      const one = facts(selected);
+      fields.set("answer", [one.study.name, one.model, one.id, one.repeat, one.turn].join("|"));
+    }
+    history.replaceState(null, "", `#${fields}`);
+  }
+  function readAddress() {
+    const fields = new URLSearchParams(location.hash.slice(1));
+    for (const control of $("filters").elements) if (control.name && fields.has(control.name)) control.value = fields.get(control.name);
+    const answer = fields.get("answer");
+    filter();
+    if (answer === null) return;
+    for (let number = 0; number < rows.count; number += 1) {
+      const one = facts(number);
+      if (answer !== [one.study.name, one.model, one.id, one.repeat, one.turn].join("|")) continue;
+      const placed = shown.indexOf(number);
+      if (placed >= 0) {
+        grid.setActiveCell(placed, 0);
+        grid.scrollRowToTop(placed);
+      } else choose(number);
+      return;
+    }
+  }
+})();

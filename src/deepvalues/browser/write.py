@@ -1,0 +1,101 @@
+"""The folder of the browser: page, style, script, table component, data."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from deepvalues import catalogue, paths
+from deepvalues.browser.collect import sheets
+from deepvalues.browser.encode import encode
+from deepvalues.browser.options import names
+from deepvalues.errors import UserError
+from deepvalues.formats import count, number
+
+#: Bytes that are loaded with the page at most, and that a part has at most.
+MOST_FIRST, MOST_PART = 2_000_000, 1_500_000
+_PAGE = ("browser.css", "browser.js")
+_VENDOR = ("slick.core.js", "slick.interactions.js", "slick.grid.js", "slick.grid.css", "LICENSE")
+
+
+class Weight(NamedTuple):
+    """Bytes of the whole folder, of what is loaded with the page, of the largest part; count of files."""
+
+    total: int
+    first: int
+    largest: int
+    files: int
+
+    def sentence(self) -> str:
+        """How the page states it."""
+        total, first, largest = (number(size / 1e6, 1) for size in (self.total, self.first, self.largest))
+        return (
+            f"{count(self.files)} files, {total} MB in all, of which {first} MB are loaded with the page and "
+            f"the rest in parts of at most {largest} MB, as answers are opened"
+        )
+
+
+def write_browser(folder: Path, record_folder: Path = paths.RESPONSES) -> Weight:
+    """Write the answer browser from the records of the paper's models; it replaces what was in the folder.
+
+    Raises
+    ------
+    UserError
+        When no answer is on record, a record is damaged, or the page would be heavier than it may be.
+    """
+    found = list(sheets(record_folder))
+    if not found:
+        raise UserError(f"{paths.shown(record_folder)}: no recorded answer of a model of the paper to show")
+    families = {name: model.family for name, model in catalogue.registry().models.items()}
+    return write_files(folder, encode(found, families, names(catalogue.dvb().bank)))
+
+
+def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
+    """Write the page around encoded data (see `deepvalues.browser.encode.encode`).
+
+    Raises
+    ------
+    UserError
+        When the folder holds anything else, or the index or a part is larger than it may be.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "data" / "index.js").is_file():
+        raise UserError(
+            f"{paths.shown(folder)}: holds other files than an answer browser; name another folder"
+        )
+    with tempfile.TemporaryDirectory(prefix="deepvalues-") as temporary:
+        site = Path(temporary)
+        (site / "data").mkdir()
+        (site / "vendor").mkdir()
+        for name, content in data.items():
+            (site / "data" / f"{name}.js").write_text(content, encoding="ascii")
+        room = resources.files("deepvalues.browser")
+        for source, files in (("page", _PAGE), ("vendor", _VENDOR)):
+            for file in files:
+                target = site / file if source == "page" else site / source / file
+                target.write_bytes((room / source / file).read_bytes())
+        page = (room / "page" / "index.html").read_text(encoding="utf-8")
+        weight = _weigh(site, len(page.encode()))
+        (site / "index.html").write_text(page.replace("{{weight}}", weight.sentence()), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(site, folder)
+    return weight
+
+
+def _weigh(site: Path, page: int) -> Weight:
+    sizes = {file: file.stat().st_size for file in site.rglob("*") if file.is_file()}
+    parts = {
+        file: size for file, size in sizes.items() if file.parent.name == "data" and file.stem != "index"
+    }
+    total, later = sum(sizes.values()) + page, sum(parts.values())
+    weight = Weight(total, total - later, max(parts.values()), len(sizes) + 1)
+    if weight.first > MOST_FIRST or weight.largest > MOST_PART:
+        raise UserError(
+            f"the answer browser would load {weight.first:,} bytes with the page (at most {MOST_FIRST:,}) "
+            f"and {weight.largest:,} in a part (at most {MOST_PART:,}): "
+            f"list fewer models under `paper` in {paths.shown(paths.MODELS)}"
+        )
+    return weight
