@@ -32,7 +32,10 @@ SET ?= standard
 PORT ?= 8901
 
 SOURCE := src/deepvalues
-SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py)
+# What every notebook runs through; manuscript/ holds what runs it and what it hands its results to.
+SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py) \
+	$(addprefix $(SOURCE)/manuscript/,execute.py numbers.py reads.py results.py scrub.py)
+PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py)
 STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)
 RECORDS := $(filter-out %.log.jsonl,$(wildcard data/responses/*/*.jsonl))
 
@@ -69,9 +72,10 @@ build/0%:
 	@$(DEEPVALUES) notebook 0$*
 	@touch $@ build/changed
 
-build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/*.css $(SOURCE)/manuscript/*.py)
+build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
+	@$(DEEPVALUES) manifest
 	@$(DEEPVALUES) check
 	@$(DEEPVALUES) render
 	@touch $@ build/changed

@@ -49,7 +49,7 @@ def test_tables_are_rounded_to_six_significant_digits(results, tmp_path):
 def test_numbers_are_rounded(value):
     """Rates, p-values and correlations to six digits after the point at least."""
     results = Results.__new__(Results)
-    results.study, results.numbers = "dvb", {}
+    results.study, results.numbers, results.cells = "dvb", {}, {}
     results.number("x", value, "text")
     kept = results.numbers["x"]["value"]
     assert abs(kept - value) <= 0.51e-6
@@ -131,7 +131,7 @@ def test_artefacts_are_listed_sorted_and_relative(results, tmp_path):
     results.figure(small_figure(), "line")
     results.close()
     listed = json.loads((tmp_path / "data/results/dvb/artefacts.json").read_text(encoding="utf-8"))
-    assert listed == [
+    assert list(listed["artefacts"]) == [
         "data/results/dvb/artefacts.json",
         "data/results/dvb/first.csv",
         "data/results/dvb/numbers.json",
@@ -139,7 +139,26 @@ def test_artefacts_are_listed_sorted_and_relative(results, tmp_path):
         "figures/dvb_line.png",
         "figures/dvb_line.svg",
     ]
-    assert all((tmp_path / path).is_file() for path in listed)
+    assert all((tmp_path / path).is_file() for path in listed["artefacts"])
+
+
+def test_outside_a_notebook_no_cell_is_named(results, tmp_path):
+    (tmp_path / "data/models.yml").write_text("models: []\n")
+    (tmp_path / "data/models.yml").read_text()
+    results.number("pooled.dvgr", 0.5, ".50")
+    results.close()
+    listed = json.loads((tmp_path / "data/results/dvb/artefacts.json").read_text(encoding="utf-8"))
+    assert set(listed["artefacts"].values()) == {None}
+    assert listed["numbers"] == {"dvb.pooled.dvgr": None}
+    assert listed["inputs"] == ["data/models.yml"]
+
+
+def test_what_a_study_writes_and_reads_back_is_no_input(results, tmp_path):
+    results.table(pd.DataFrame({"a": [1]}), "kept")
+    pd.read_csv(tmp_path / "data/results/dvb/kept.csv")
+    results.close()
+    listed = json.loads((tmp_path / "data/results/dvb/artefacts.json").read_text(encoding="utf-8"))
+    assert listed["inputs"] == []
 
 
 def test_what_an_earlier_run_left_is_deleted_and_other_studies_are_not(results, tmp_path):

@@ -6,7 +6,6 @@ A user's mistake ends in one message on standard error and exit status 2.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -116,21 +115,19 @@ def _models(arguments: argparse.Namespace) -> int:
 
 def _check(_: argparse.Namespace) -> int:
     from deepvalues import catalogue, paths
-    from deepvalues.manuscript import check
+    from deepvalues.manuscript import check, manifest
 
     print(f"bank {catalogue.dvb().bank.version}: every rule holds")
     print(f"design: {len(catalogue.dvb().design.cells)} cells, made for this bank")
-    declared = [
-        paths.ROOT / name
-        for listing in sorted(paths.RESULTS.glob("*/artefacts.json"))
-        for name in json.loads(listing.read_text(encoding="utf-8"))
-    ]
-    declared += [paths.EXECUTED / source.name for source in paths.NOTEBOOKS.glob("*.ipynb")]
     names = catalogue.registry().models
-    found = check.problems(paths.PAPER, names=names, declared=declared)
+    found = check.problems(paths.PAPER, names=names, declared=manifest.declared(paths.ROOT))
+    found += [
+        check.Problem(paths.ROOT / manifest.MANIFEST, 1, fault) for fault in manifest.faults(paths.ROOT)
+    ]
     for problem in found:
         print(problem)
     print(f"manuscript: {check.summary(paths.PAPER)}")
+    print(f"manifest: {manifest.summary(paths.ROOT)}")
     return 1 if found else 0
 
 
@@ -213,6 +210,14 @@ def _variables(_: argparse.Namespace) -> int:
     files = sorted(paths.RESULTS.glob("*/numbers.json"))
     write_variables(files, paths.VARIABLES)
     print(f"{paths.shown(paths.VARIABLES)} from {', '.join(paths.shown(file) for file in files)}")
+    return 0
+
+
+def _manifest(_: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.manuscript import manifest
+
+    print(f"{paths.shown(manifest.write(paths.ROOT))}: {manifest.summary(paths.ROOT)}")
     return 0
 
 
@@ -334,6 +339,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder, which is replaced (default: paper/_site/answers)",
     )
+    command("manifest", _manifest, "Write data/results/manifest.json: what made each result.", "manifest")
     command("render", _render, "Render the paper to paper/_site/.", "render")
     return parser
 

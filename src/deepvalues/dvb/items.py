@@ -289,7 +289,9 @@ def read_items(path: Path, contract: pa.DataFrameSchema = CONTRACT) -> pd.DataFr
         When the file is missing, is no Parquet, or breaks the contract.
     """
     try:
-        validated: pd.DataFrame = contract.validate(pd.read_parquet(path))
+        # From an open file: a read that pyarrow does by itself leaves no trace for the manifest.
+        with path.open("rb") as file:
+            validated: pd.DataFrame = contract.validate(pd.read_parquet(file))
     except FileNotFoundError:
         raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
     # pandera has one exception for columns' contents and another for the columns themselves.

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython.core.getipython import get_ipython
 from matplotlib.figure import Figure
 
 from deepvalues import paths
 from deepvalues.figures.theme import image
-from deepvalues.manuscript import numbers
+from deepvalues.manuscript import numbers, reads
+
+# A notebook imports this module before it reads anything.
+reads.watch()
 
 #: Significant digits that results keep: more would differ between processors.
 DIGITS = 6
@@ -41,7 +45,8 @@ class Results:
     """The results of one study, written to ``data/results/<study>`` and ``figures``.
 
     Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
-    deletes artefacts of the study that this run did not make.
+    deletes artefacts of the study that this run did not make. ``artefacts.json`` says which cell made
+    which file and number (as the n-th code cell that ran) and which files below ``data/`` were read.
     """
 
     def __init__(self, study: str, root: Path = paths.ROOT) -> None:
@@ -49,12 +54,13 @@ class Results:
         self.folder = root / "data" / "results" / study
         self.figures = root / "figures"
         self.numbers: dict[str, Any] = {}
-        self.artefacts: list[Path] = []
+        self.artefacts: dict[Path, int | None] = {}
+        self.cells: dict[str, int | None] = {}
         for folder in (self.folder, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
 
     def _made(self, path: Path) -> Path:
-        self.artefacts.append(path)
+        self.artefacts[path] = _cell()
         return path
 
     def table(self, frame: pd.DataFrame, name: str) -> None:
@@ -89,13 +95,24 @@ class Results:
         if last in node:
             raise KeyError(f"{self.study}.{key} was given twice")
         node[last] = leaf
+        self.cells[f"{self.study}.{key}"] = _cell()
 
     def close(self) -> None:
         """Write the numbers and the list of artefacts; remove what an earlier run left."""
         numbers.write_numbers({self.study: self.numbers}, self._made(self.folder / "numbers.json"))
         listing = self._made(self.folder / "artefacts.json")
-        made = sorted(path.relative_to(self.root).as_posix() for path in self.artefacts)
-        listing.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
+        read = [path for path in reads.inputs(self.root) if path not in made]
+        content = {"artefacts": made, "inputs": read, "numbers": self.cells}
+        listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
             if old not in self.artefacts:
                 old.unlink()
+
+
+def _cell() -> int | None:
+    """Which code cell runs, counted from 1; None outside a notebook."""
+    shell = get_ipython()
+    # `execution_count` counts the running cell in some versions and the next one in others; the list of
+    # inputs, which begins with an empty one, holds the running cell in all.
+    return None if shell is None else len(shell.user_ns["In"]) - 1
