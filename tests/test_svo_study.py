@@ -11,6 +11,7 @@ from deepvalues.errors import UserError
 from deepvalues.local.server import create_app, serving
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.engine import Settings
+from deepvalues.query.money import CHARACTERS_PER_TOKEN
 from deepvalues.query.processes import run
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Endpoint, Model
@@ -175,6 +176,19 @@ def test_other_wordings_are_refused(tmp_path, spoil):
         load_wording(tmp_path / "svo.yml")
     with pytest.raises(UserError, match="not the wording"):
         load_wording(tmp_path / "none.yml")
+
+
+def test_a_plan_counts_what_later_turns_carry(study, standard, tmp_path):
+    questions = put(study, "agent-svo-first", standard, Record(tmp_path / "m.jsonl"))
+    (job,) = questions.jobs()[:1]
+    plan = questions.plan([job])
+    talk, longest = job.conversation, study.parameters["max_tokens"]
+    sent = 0.0
+    for turn in range(talk.n_turns):
+        messages = talk.messages(["x" * int(longest * CHARACTERS_PER_TOKEN)] * turn)
+        sent += sum(len(message["content"]) for message in messages) / CHARACTERS_PER_TOKEN
+    assert (plan.requests, plan.usage.output) == (6, 6 * longest)
+    assert plan.usage.input == pytest.approx(sent)
 
 
 # Through the engine.

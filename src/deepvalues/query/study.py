@@ -121,7 +121,7 @@ class Questions:
         return jobs
 
     def plan(self, jobs: Sequence[Job]) -> Plan:
-        """What the jobs will use: later turns are taken to be as long as their texts alone.
+        """What the jobs will use: later turns carry all turns before them, and replies at their longest.
 
         Turns that are asked only if needed are not counted.
         """
@@ -132,7 +132,11 @@ class Questions:
                 cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
                 turns = _turns_to_ask(job)
                 estimate = first.estimate()
-                usages.append(Usage(turns * estimate.input, turns * cached, turns * estimate.output))
+                begin = len(job.known)
+                carried = _carried(job.conversation, estimate.output)[begin : begin + turns]
+                usages.append(
+                    Usage(turns * estimate.input + sum(carried), turns * cached, turns * estimate.output)
+                )
         requests = sum(map(_turns_to_ask, jobs))
         return Plan(self.model.name, requests, total(usages), self.model.price)
 
@@ -173,6 +177,15 @@ class Questions:
         """Number of recorded answers that no conversation of this set asks for."""
         keys = {answer.key for _, _, found in self.recorded() for answer in found}
         return len(self.record.answers.keys() - keys)
+
+
+def _carried(conversation: Conversation, longest: float) -> list[float]:
+    """Tokens that each turn sends on top of the first turn's: later turns, and replies at their longest."""
+    lengths = [0, *(len(part) for part in conversation.parts[1:])]
+    return [
+        sum(lengths[: turn + 1]) / CHARACTERS_PER_TOKEN + turn * longest
+        for turn in range(conversation.n_turns)
+    ]
 
 
 def _turns_to_ask(job: Job) -> int:
