@@ -19,15 +19,19 @@ NAMES = {
     "luck": "Luck",
     "wit": "Wit",
 }
-FAMILIES = {"profile-a": "reference agent", "profile-b": "reference agent", "gpt-x": "language model"}
+FAMILIES = {
+    "agent-profile-a": "reference agent",
+    "agent-profile-b": "reference agent",
+    "gpt-x": "language model",
+}
 MODES = ("rating", "ranking")
 
 
 @pytest.fixture
 def profiles():
     means = {
-        "profile-a": [4, 3, 4.5, 5, 2.5, 2],
-        "profile-b": [2, 3, 2.5, 2, 4.5, 5],
+        "agent-profile-a": [4, 3, 4.5, 5, 2.5, 2],
+        "agent-profile-b": [2, 3, 2.5, 2, 4.5, 5],
         "gpt-x": [4.4, 3, 5, 6, 2, 1],
     }
     rows = [
@@ -109,7 +113,9 @@ def test_on_a_curve_fidelity_is_the_same(table, fidelity):
 
 def test_stability_has_a_panel_for_each_mode():
     rows = [
-        (mode, m, w, w - 0.1, w + 0.05) for mode in MODES for m, w in {"profile-a": 0.9, "gpt-x": 0.2}.items()
+        (mode, m, w, w - 0.1, w + 0.05)
+        for mode in MODES
+        for m, w in {"agent-profile-a": 0.9, "gpt-x": 0.2}.items()
     ]
     table = pd.DataFrame(rows, columns=["mode", "model", "w", "w_low", "w_high"])
     figure = figures.stability(table.iloc[1:], FAMILIES)

@@ -22,6 +22,7 @@ from deepvalues.profiles.agents import (
     order_weights,
     profile_agents,
 )
+from deepvalues.profiles.coders import code_table, coder_agreement
 from deepvalues.profiles.measures import fidelity
 from deepvalues.profiles.reading import off_scale
 from deepvalues.profiles.reference import (
@@ -35,8 +36,6 @@ from deepvalues.profiles.reference import (
 )
 from deepvalues.profiles.responses import matrices, missing, reasons, responses, runs, stop_if_missing
 from deepvalues.profiles.sentences import (
-    code_table,
-    coder_agreement,
     codes_of,
     coding_sheet,
     open_responses,
@@ -211,14 +210,14 @@ def test_known_fidelities_are_those_stated():
     means = mean_profiles(reference(), KEYS)
     for mode, h in means.items():
         stated = {name: fidelity(agent.expected(mode), h) for name, agent in AGENTS.items()}
-        assert stated["profile-reference"].fidelity == pytest.approx(1)
-        assert stated["profile-exaggerating"][["v", "fidelity"]].tolist() == pytest.approx([2, 0.8])
-        assert stated["profile-flattening"][["v", "fidelity"]].tolist() == pytest.approx([0.5, 0.8])
-        assert stated["profile-reversed"].fidelity == pytest.approx(-1)
-        assert stated["profile-swapping"].v == pytest.approx(1)
-        assert 0.9 < stated["profile-swapping"].r < 0.99
-        assert stated["profile-random"].fidelity == 0
-        assert stated["profile-drifting"].v == pytest.approx(0.2)
+        assert stated["agent-profile-reference"].fidelity == pytest.approx(1)
+        assert stated["agent-profile-exaggerating"][["v", "fidelity"]].tolist() == pytest.approx([2, 0.8])
+        assert stated["agent-profile-flattening"][["v", "fidelity"]].tolist() == pytest.approx([0.5, 0.8])
+        assert stated["agent-profile-reversed"].fidelity == pytest.approx(-1)
+        assert stated["agent-profile-swapping"].v == pytest.approx(1)
+        assert 0.9 < stated["agent-profile-swapping"].r < 0.99
+        assert stated["agent-profile-random"].fidelity == 0
+        assert stated["agent-profile-drifting"].v == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -240,23 +239,23 @@ def test_the_known_share_is_missing(name):
 
 
 def test_what_is_missing_says_why():
-    malformed = reasons(held("profile-malformed"))
+    malformed = reasons(held("agent-profile-malformed"))
     assert set(malformed["status"]) == {"unparsable"}
     assert "no JSON with the themes" in set(malformed["reason"])
-    assert set(reasons(held("profile-refusing"))["reason"]) == {"refused"}
-    table = missing(held("profile-malformed"))
+    assert set(reasons(held("agent-profile-refusing"))["reason"]) == {"refused"}
+    table = missing(held("agent-profile-malformed"))
     assert (table["repaired"] > 50).all(), "six first replies in ten need a repair"
-    assert missing(held("profile-refusing"))["repaired"].sum() == 0, "a refusal is not asked again"
+    assert missing(held("agent-profile-refusing"))["repaired"].sum() == 0, "a refusal is not asked again"
 
 
 def test_too_many_missing_stop():
-    stop_if_missing(held("profile-malformed"), 0.2)
-    with pytest.raises(UserError, match=r"profile-refusing in \w+ \("):
-        stop_if_missing(held("profile-refusing"), REFUSED / 2)
+    stop_if_missing(held("agent-profile-malformed"), 0.2)
+    with pytest.raises(UserError, match=r"agent-profile-refusing in \w+ \("):
+        stop_if_missing(held("agent-profile-refusing"), REFUSED / 2)
 
 
 def test_responses_keep_place_and_rank():
-    frame = responses(held("profile-reference"), KEYS)
+    frame = responses(held("agent-profile-reference"), KEYS)
     first = frame[frame["item"] == "ranking-000"]
     order = STUDY.items("smoke").set_index("id").loc["ranking-000", "order"].split()
     assert [order[place] for place in first["place"]] == KEYS
@@ -266,23 +265,23 @@ def test_responses_keep_place_and_rank():
 
 
 def test_nothing_answered_gives_no_responses():
-    none = held("profile-refusing")[held("profile-refusing")["status"] == "refused"]
+    none = held("agent-profile-refusing")[held("agent-profile-refusing")["status"] == "refused"]
     assert responses(none, KEYS).empty
 
 
 def test_answers_of_other_items_are_told():
-    answers = hold(STUDY, AGENTS["profile-reference"], STUDY.items("smoke"))
+    answers = hold(STUDY, AGENTS["agent-profile-reference"], STUDY.items("smoke"))
     with pytest.raises(UserError, match="1 answers belong to no item"):
         runs(STIMULI, STUDY.items("smoke"), answers.replace({"item": {"rating-001": "old-001"}}))
 
 
 def test_agents_draw_from_the_seed_alone_and_each_for_itself():
     talk = STUDY.conversations(STUDY.items("smoke"))[0].messages([])
-    one, other = AGENTS["profile-reference"], AGENTS["profile-malformed"]
+    one, other = AGENTS["agent-profile-reference"], AGENTS["agent-profile-malformed"]
     assert one.reply(talk, 5) == one.reply(talk, 5)
     assert len({one.reply(talk, seed).text for seed in range(40)}) > 10
     ranks = [
-        [json_of(agent.reply(talk, seed).text) for agent in (one, AGENTS["profile-refusing"])]
+        [json_of(agent.reply(talk, seed).text) for agent in (one, AGENTS["agent-profile-refusing"])]
         for seed in range(40)
     ]
     assert any(a != b for a, b in ranks)
@@ -294,14 +293,14 @@ def json_of(text):
 
 
 def test_a_question_of_another_study_is_refused():
-    for agent in (AGENTS["profile-reference"], coder()):
+    for agent in (AGENTS["agent-profile-reference"], coder()):
         with pytest.raises(ValueError, match="not a"):
             agent.reply([{"role": "user", "content": "Which option?"}], 1)
 
 
 def test_centres_leave_room_for_exaggeration():
     for mode, centre in CENTRES.items():
-        targets = AGENTS["profile-exaggerating"].targets[mode]
+        targets = AGENTS["agent-profile-exaggerating"].targets[mode]
         low, high = {"ranking": (1, 6), "rating": (1, 7)}.get(mode, (0, 100))
         assert low <= targets.min() and targets.max() <= high
         assert targets.mean() == pytest.approx(centre)
@@ -358,7 +357,7 @@ def test_no_text_breaks_the_rules(text):
 
 def test_open_answers_have_the_known_shares():
     items, sentences = OPENED.items("full"), sentences_of(opened())
-    exact = codes().query("coder == 'coder-exact'")
+    exact = codes().query("coder == 'agent-coder-exact'")
     frame = open_responses(items, sentences, exact, KEYS)
     for (_, name), x in matrices(frame, KEYS).items():
         assert x.sum(axis=1) == pytest.approx(100)
@@ -384,12 +383,15 @@ def test_without_open_answers_there_is_nothing_to_code():
 
 
 def test_the_exact_coder_knows_every_sentence_and_the_erring_one_does_not():
-    table = code_table(codes(), ["coder-exact", "coder-erring"])
+    table = code_table(codes(), ["agent-coder-exact", "agent-coder-erring"])
     known = {sentence_id(s): code for code, listed in BANK.sentences.items() for s in listed}
-    assert table["coder-exact"].to_dict() == {id: known[id] for id in table.index}
-    wrong = (table["coder-erring"].dropna() != table["coder-exact"][table["coder-erring"].notna()]).mean()
+    assert table["agent-coder-exact"].to_dict() == {id: known[id] for id in table.index}
+    wrong = (
+        table["agent-coder-erring"].dropna()
+        != table["agent-coder-exact"][table["agent-coder-erring"].notna()]
+    ).mean()
     assert 0 < wrong < 0.35
-    assert table["coder-erring"].isna().any()
+    assert table["agent-coder-erring"].isna().any()
 
 
 def coder(error=0.0, unreadable=0.0):
@@ -426,13 +428,13 @@ def test_kappa_of_a_known_error_is_recovered():
 
 
 def test_missing_codes_are_left_to_alpha():
-    table = coder_agreement(codes(), ["coder-exact", "coder-erring"]).set_index("measure")
+    table = coder_agreement(codes(), ["agent-coder-exact", "agent-coder-erring"]).set_index("measure")
     assert (
         table.loc["Cohen's kappa", "units"]
-        == code_table(codes(), ["coder-exact", "coder-erring"]).dropna().shape[0]
+        == code_table(codes(), ["agent-coder-exact", "agent-coder-erring"]).dropna().shape[0]
     )
-    three = pd.concat([codes(), codes().query("coder == 'coder-exact'").assign(coder="third")])
-    measures = coder_agreement(three, ["coder-exact", "coder-erring", "third"])["measure"]
+    three = pd.concat([codes(), codes().query("coder == 'agent-coder-exact'").assign(coder="third")])
+    measures = coder_agreement(three, ["agent-coder-exact", "agent-coder-erring", "third"])["measure"]
     assert list(measures) == ["raw agreement", "Krippendorff's alpha"]
 
 
@@ -442,7 +444,7 @@ def test_a_sheet_goes_out_and_comes_back(tmp_path):
     sheet = coding_sheet(sentences, 3)
     assert list(sheet.columns) == ["id", "sentence", "code"]
     assert set(sheet["id"]) == set(sentences["id"]) and not sheet["id"].is_monotonic_increasing
-    exact = codes().query("coder == 'coder-exact'").set_index("id")["code"]
+    exact = codes().query("coder == 'agent-coder-exact'").set_index("id")["code"]
     filled = sheet.assign(code=sheet["id"].map(exact).map(codebook.names).str.lower())
     filled.loc[0, "code"] = ""
     write_sheet(filled, tmp_path / "sheet.csv")

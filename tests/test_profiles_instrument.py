@@ -1,5 +1,6 @@
 """The instrument of study 3: its words, its items, its conversations, and how replies are read."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -322,3 +323,11 @@ def test_codes(text, code):
 def test_a_coder_may_refuse():
     assert read_code(Received("I can't code this."), CODES).status == "refused"
     assert read_code(Received(None, "No."), CODES).status == "refused"
+
+
+def test_released_words_are_never_edited():
+    """Answers are keyed by the text: a change is a new version in files of its own."""
+    words = b"".join(
+        (paths.STIMULI / name).read_bytes() for name in ("profiles.yml", "profiles_codebook.yml")
+    )
+    assert hashlib.sha256(words).hexdigest()[:16] == "30c5c55ae58a5955"

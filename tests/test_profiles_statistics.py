@@ -28,6 +28,7 @@ from deepvalues.profiles.comparison import (
     reference_profiles,
     resampled,
     residual_table,
+    traits,
 )
 from deepvalues.profiles.measures import MEASURES, cronbach_gleser, fidelity, measures
 from deepvalues.profiles.reference import mean_profiles, respondents
@@ -43,6 +44,7 @@ from deepvalues.profiles.stability import (
     stability,
 )
 from deepvalues.profiles.structure import centred_profiles, plane, tree
+from deepvalues.query.registry import Endpoint, Model
 
 RATINGS = st.lists(st.lists(st.integers(1, 7), min_size=6, max_size=6), min_size=2, max_size=12).map(
     lambda rows: np.array(rows, dtype=float)
@@ -102,7 +104,9 @@ def test_w_of_rankings_is_their_mean_correlation(orders):
     assert mean_correlation(kendall_w(x), len(x)) == pytest.approx(np.mean(pairs), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["profile-reference", "profile-exaggerating", "profile-flattening"])
+@pytest.mark.parametrize(
+    "name", ["agent-profile-reference", "agent-profile-exaggerating", "agent-profile-flattening"]
+)
 def test_the_interval_of_w_holds_the_truth_as_often_as_it_says(name):
     """W of unlimited rankings with the mean t is Σ(t − 3.5)²/17.5, of m of them (1 − W)/m more on average."""
     target = AGENTS[name].expected("ranking")
@@ -122,8 +126,10 @@ def test_w_of_the_agents_is_recovered(all_responses):
         truth = ((agent.expected("ranking") - 3.5) ** 2).sum() / 17.5
         inside.append(row["w_low"] <= truth <= row["w_high"])
     assert sum(inside) >= 8, "nine intervals of 95 %"
-    assert (table.loc[["rating", "allocation"]].xs("profile-exaggerating", level="model")["w"] > 0.9).all()
-    assert table.loc[("rating", "profile-drifting"), "w"] < 0.3
+    assert (
+        table.loc[["rating", "allocation"]].xs("agent-profile-exaggerating", level="model")["w"] > 0.9
+    ).all()
+    assert table.loc[("rating", "agent-profile-drifting"), "w"] < 0.3
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -154,8 +160,8 @@ def test_without_variation_there_is_no_intraclass_correlation():
 
 
 def test_mean_profiles_and_student_s_interval(all_responses, all_profiles):
-    x = matrices(all_responses, KEYS)["rating", "profile-reference"]
-    rows = all_profiles.query("mode == 'rating' and model == 'profile-reference'")
+    x = matrices(all_responses, KEYS)["rating", "agent-profile-reference"]
+    rows = all_profiles.query("mode == 'rating' and model == 'agent-profile-reference'")
     assert rows["mean"].to_numpy() == pytest.approx(x.mean(axis=0))
     theirs = stats.ttest_1samp(x[:, 2], 0).confidence_interval()
     assert (rows["low"].iloc[2], rows["high"].iloc[2]) == pytest.approx((theirs.low, theirs.high))
@@ -164,12 +170,14 @@ def test_mean_profiles_and_student_s_interval(all_responses, all_profiles):
 
 def test_models_that_are_alike_converge(all_profiles):
     alike = all_profiles[
-        all_profiles["model"].isin(["profile-reference", "profile-malformed", "profile-exaggerating"])
+        all_profiles["model"].isin(
+            ["agent-profile-reference", "agent-profile-malformed", "agent-profile-exaggerating"]
+        )
     ]
     table = convergence(alike, KEYS, draws=200).set_index("mode")
     assert (table["models"] == 3).all()
     assert table.loc["rating", "w"] > 0.9
-    both = all_profiles[all_profiles["model"].isin(["profile-exaggerating", "profile-reversed"])]
+    both = all_profiles[all_profiles["model"].isin(["agent-profile-exaggerating", "agent-profile-reversed"])]
     assert convergence(both, KEYS, draws=50).set_index("mode").loc["allocation", "w"] < 0.1
 
 
@@ -205,10 +213,10 @@ def test_known_fidelities_are_recovered_within_their_intervals(fidelities):
 def test_directions_are_told(fidelities):
     told = fidelities.set_index(["mode", "model"])["direction"]
     for mode in ("ranking", "rating", "allocation"):
-        assert told[mode, "profile-exaggerating"] == "exaggerates"
+        assert told[mode, "agent-profile-exaggerating"] == "exaggerates"
     for mode in ("rating", "allocation"):
-        assert told[mode, "profile-flattening"] == "flattens"
-        assert told[mode, "profile-reference"] == "neither for certain"
+        assert told[mode, "agent-profile-flattening"] == "flattens"
+        assert told[mode, "agent-profile-reference"] == "neither for certain"
     assert [direction(1.1, 2), direction(0.2, 0.9), direction(0.9, 1.1)] == [
         "exaggerates",
         "flattens",
@@ -217,7 +225,13 @@ def test_directions_are_told(fidelities):
 
 
 @pytest.mark.parametrize(
-    "name", ["profile-reference", "profile-flattening", "profile-swapping", "profile-reversed"]
+    "name",
+    [
+        "agent-profile-reference",
+        "agent-profile-flattening",
+        "agent-profile-swapping",
+        "agent-profile-reversed",
+    ],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(name):
     """Rankings, thirty runs, people drawn from the reference: r and F at their bounds, too."""
@@ -240,7 +254,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name):
 
 def test_one_run_has_no_interval(all_responses):
     table = fidelity_table(all_responses[all_responses["run"] == 0], reference(), KEYS, draws=50)
-    row = table.set_index(["mode", "model"]).loc[("ranking", "profile-reference")]
+    row = table.set_index(["mode", "model"]).loc[("ranking", "agent-profile-reference")]
     assert row["runs"] == 1 and math.isfinite(row["fidelity"])
     assert math.isnan(row["fidelity_low"]) and row["direction"] == "neither for certain"
 
@@ -263,7 +277,7 @@ def test_residuals_say_where_a_model_differs(all_responses):
     table = residual_table(all_responses, reference(), KEYS, draws=300)
     sums = table.groupby(["mode", "model"])["residual"].sum()
     assert np.allclose(sums, 0, atol=1e-9)
-    swapping = table.query("mode == 'allocation' and model == 'profile-swapping'").set_index("theme")
+    swapping = table.query("mode == 'allocation' and model == 'agent-profile-swapping'").set_index("theme")
     assert swapping.loc["performance", "low"] > 0 > swapping.loc["social_good", "high"]
     rest = swapping.drop(["performance", "social_good"])
     assert ((rest["low"] < 0) & (rest["high"] > 0)).all()
@@ -287,11 +301,11 @@ def test_the_ceiling_is_each_against_the_rest():
 
 def test_part_of_exaggeration_is_averaging(all_responses, fidelities):
     single = against_single_respondents(all_responses, reference(), KEYS).set_index(["mode", "model"])
-    row = single.loc[("rating", "profile-exaggerating")]
-    against_mean = fidelities.set_index(["mode", "model"]).loc[("rating", "profile-exaggerating"), "v"]
+    row = single.loc[("rating", "agent-profile-exaggerating")]
+    against_mean = fidelities.set_index(["mode", "model"]).loc[("rating", "agent-profile-exaggerating"), "v"]
     assert row["v_median"] < 0.6 * against_mean
     h = respondents(reference(), "rating", KEYS)
-    x = matrices(all_responses, KEYS)["rating", "profile-exaggerating"].mean(axis=0)
+    x = matrices(all_responses, KEYS)["rating", "agent-profile-exaggerating"].mean(axis=0)
     values = [fidelity(x, one).fidelity for one in h]
     assert row["fidelity_median"] == pytest.approx(np.median(values))
 
@@ -319,14 +333,12 @@ def graded(n):
 
 def test_fidelity_against_size_date_and_tier():
     table = graded(8)
-    tiers = pd.CategoricalDtype(["small", "middle", "large"], ordered=True)
-    models = pd.DataFrame(
-        {
-            "model": table["model"],
-            "size": [1.0, 3, 8, 70, 7, 400, None, 13],
-            "date": [f"2024-0{month}-01" for month in (8, 7, 6, 5, 4, 3, 2, 1)],
-            "tier": pd.Series(["small"] * 3 + ["middle"] * 3 + ["large"] * 2, dtype=tiers),
-        }
+    sizes = [1.0, 3, 8, 70, 7, 400, None, 13]
+    tiers = ["small"] * 3 + ["middle"] * 3 + ["large"] * 2
+    nowhere = Endpoint("vllm", None, None)
+    models = traits(
+        Model(name, nowhere, name, billions=size, released=f"2024-0{8 - place}-01", size_tier=tier)
+        for place, (name, size, tier) in enumerate(zip(table["model"], sizes, tiers, strict=True))
     )
     found = associations(table, models).set_index("predictor")
     known = models["size"].notna()
@@ -376,20 +388,25 @@ def test_the_tree_s_distances_are_scatter_and_shape(all_profiles):
     assert squareform(pdist(centred))[0, 1] ** 2 == pytest.approx(parts.scatter + parts.shape)
     together = squareform(cophenet(merged))
     names = list(centred.index)
-    first, second, apart = (names.index(f"profile-{n}") for n in ("reference", "malformed", "reversed"))
+    first, second, apart = (names.index(f"agent-profile-{n}") for n in ("reference", "malformed", "reversed"))
     assert together[first, second] < together[first, apart]
 
 
 def test_two_models_fit_a_line_and_one_is_none(all_profiles):
-    two = all_profiles[all_profiles["model"].isin(["profile-reference", "profile-reversed"])]
+    two = all_profiles[all_profiles["model"].isin(["agent-profile-reference", "agent-profile-reversed"])]
     found = plane(centred_profiles(two, "rating", KEYS))
     assert found.shares == pytest.approx((1, 0))
     assert np.allclose(found.points["y"], 0, atol=1e-9)
     with pytest.raises(UserError, match="two models or more, and there is 1"):
-        centred_profiles(two[two["model"] == "profile-reversed"], "rating", KEYS)
+        centred_profiles(two[two["model"] == "agent-profile-reversed"], "rating", KEYS)
 
 
 def test_models_that_are_all_alike_have_no_map():
     same = pd.DataFrame(np.ones((3, 6)), index=list("abc"), columns=KEYS)
     with warnings.catch_warnings(action="error"):
         assert np.isnan(plane(same).shares).all()
+
+
+def test_what_the_registry_does_not_know_is_missing():
+    row = traits([Model("m", Endpoint("vllm", None, None), "m")]).iloc[0]
+    assert pd.isna(row[["size", "date", "tier"]]).all()

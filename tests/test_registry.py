@@ -271,7 +271,9 @@ def test_a_price_is_plausible_and_dated(model):
 @each_registered
 def test_a_registered_models_parameters_are_of_the_protocol(model):
     known = {"max_tokens", "max_completion_tokens", "seed", "temperature", "reasoning_effort", "extra_body"}
+    known |= {"response_format", "logprobs", "top_logprobs"}
     assert set(model.parameters) <= known
+    assert model.released is None or datetime.strptime(model.released, "%Y-%m-%d")
 
 
 def test_local_entries_are_what_the_server_serves():

@@ -423,7 +423,13 @@ def test_every_local_model_is_served_and_described(earnest):
 
 NEEDS_NO_PYTORCH = [name for name in catalogue.local_models() if name != "learner-encoder"]
 #: Agents that decline some questions, or answer beside them, by their rules.
-NOT_ALWAYS_READABLE = ("agent-declining", "agent-rater-stray")
+NOT_ALWAYS_READABLE = (
+    "agent-declining",
+    "agent-rater-stray",
+    "agent-profile-malformed",
+    "agent-profile-refusing",
+    "agent-coder-erring",
+)
 
 
 @functools.cache

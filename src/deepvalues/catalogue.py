@@ -20,8 +20,12 @@ from deepvalues.dvb.variants import prompt_variants
 from deepvalues.errors import UserError
 from deepvalues.local.protocol import LocalModel
 from deepvalues.local.server import create_app, serving
+from deepvalues.profiles.agents import coder_agents, profile_agents
+from deepvalues.profiles.stimuli import load_bank
+from deepvalues.profiles.study import OpenProfiles, ProfileCoding, ValueProfiles
+from deepvalues.query.record import Record
 from deepvalues.query.registry import Model, Registry, load_registry
-from deepvalues.query.study import Study
+from deepvalues.query.study import Questions, Study, record_path
 from deepvalues.svo.agents import reference_agents as svo_agents
 from deepvalues.svo.study import SocialValues
 
@@ -36,6 +40,9 @@ def studies() -> dict[str, Study]:
         ValueRatings(benchmark),
         StimulusValidation(benchmark),
         SocialValues(paths.SVO),
+        ValueProfiles(paths.PROFILES),
+        OpenProfiles(paths.PROFILES),
+        ProfileCoding(paths.PROFILES, paths.PROFILES_CODEBOOK, open_answers),
     ]
     return {study.name: study for study in found}
 
@@ -85,16 +92,45 @@ def svo() -> SocialValues:
     return found
 
 
+def profiles() -> ValueProfiles:
+    """Study 3, with its instrument."""
+    found = study("profiles")
+    assert isinstance(found, ValueProfiles)
+    return found
+
+
+def profile_coding() -> ProfileCoding:
+    """The coding of study 3's open answers, with its codebook."""
+    found = study("profiles-coding")
+    assert isinstance(found, ProfileCoding)
+    return found
+
+
+def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """The open answers of study 3 on record, of every model that has any: see `Questions.answers`."""
+    opened = study("profiles-open")
+    conversations = opened.conversations(opened.items(item_set))
+    found = [pd.DataFrame(columns=["model", "item", "repeat", "status", "reply"])]
+    for model in registry().models.values():
+        path = record_path(record_folder, opened.name, model.name)
+        if path.exists():
+            found.append(Questions(opened, conversations, model, Record(path)).answers())
+    return pd.concat(found, ignore_index=True)
+
+
 def local_models() -> dict[str, LocalModel]:
     """Everything that the loopback server serves."""
     bank = dvb().bank
     matcher = Matcher(Recogniser(bank))
+    sentences = load_bank(paths.PROFILES_SENTENCES, profiles().stimuli.themes)
     return {
         **reference_agents(bank),
         matcher.name: matcher,
         **raters(bank),
         **LEARNERS,
         **svo_agents(svo().wording),
+        **profile_agents(profiles().stimuli, sentences),
+        **coder_agents(profile_coding().codebook, sentences),
     }
 
 

@@ -35,7 +35,7 @@ V_LIMITS = (0.25, 4.0)
 
 
 def _short(model: str) -> str:
-    return model.removeprefix("profile-")
+    return model.removeprefix("agent-profile-")
 
 
 def _modes(frame: pd.DataFrame) -> list[str]:

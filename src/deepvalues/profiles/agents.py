@@ -277,7 +277,7 @@ def profile_agents(stimuli: Stimuli, bank: SentenceBank) -> dict[str, ProfileAge
     def agent(
         name: str, description: str, targets: Mapping[str, Array] | None, **more: object
     ) -> ProfileAgent:
-        return ProfileAgent(f"profile-{name}", description, instrument, bank, targets, **more)  # type: ignore[arg-type]
+        return ProfileAgent(f"agent-profile-{name}", description, instrument, bank, targets, **more)  # type: ignore[arg-type]
 
     same = _shifted(own, every)
     wider = _shifted(own, [EXAGGERATION] * len(every))
@@ -333,7 +333,7 @@ def coder_agents(codebook: Codebook, bank: SentenceBank) -> dict[str, CoderAgent
     """The two coders, by name."""
     erring = f"a wrong code for {CODER_ERROR:.0%} of sentences, and often a reply that can't be read"
     agents = [
-        CoderAgent("coder-exact", "the known code of every sentence", codebook, bank),
-        CoderAgent("coder-erring", erring, codebook, bank, CODER_ERROR, CODER_UNREADABLE),
+        CoderAgent("agent-coder-exact", "the known code of every sentence", codebook, bank),
+        CoderAgent("agent-coder-erring", erring, codebook, bank, CODER_ERROR, CODER_UNREADABLE),
     ]
     return {agent.name: agent for agent in agents}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from deepvalues.profiles.measures import (
 from deepvalues.profiles.reference import label, respondents
 from deepvalues.profiles.responses import matrices
 from deepvalues.profiles.stability import TAILS, mean_interval
+from deepvalues.query.registry import Model
 
 Array = NDArray[np.float64]
 #: Measures whose estimate moves with the spread of the means, and whose draws are corrected for it.
@@ -35,6 +36,8 @@ _BOUNDED = ("r", "fidelity", "ccc")
 _LEAST = 1e-9
 #: Fewer models than this say nothing about an association.
 FEWEST = 4
+#: Tiers of the registry, from the lowest.
+TIERS = ("small", "middle", "large")
 
 
 class Resampled(NamedTuple):
@@ -287,6 +290,28 @@ def against_single_respondents(
     return pd.DataFrame(rows, columns=[*named, "run_fidelity_median", "run_v_median"])
 
 
+def traits(models: Iterable[Model]) -> pd.DataFrame:
+    """Size, date and tier of models, as the registry has them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, size (billions of parameters), date (days since 1970) and tier (ordered); missing where
+        unknown.
+    """
+    rows = [(each.name, each.billions, each.released, each.size_tier) for each in models]
+    frame = pd.DataFrame(rows, columns=["model", "size", "date", "tier"])
+    days = pd.to_datetime(frame["date"]) - pd.Timestamp("1970-01-01")
+    return pd.DataFrame(
+        {
+            "model": frame["model"],
+            "size": frame["size"].astype(float),
+            "date": days / pd.Timedelta(days=1),
+            "tier": pd.Categorical(frame["tier"].where(frame["tier"].isin(TIERS)), TIERS, ordered=True),
+        }
+    )
+
+
 def associations(
     fidelity: pd.DataFrame, models: pd.DataFrame, predictors: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
@@ -297,8 +322,8 @@ def associations(
     fidelity
         From `fidelity_table`.
     models
-        A row per model: ``model`` and the predictors' columns, numbers, dates or ordered categories; missing
-        where unknown.
+        A row per model: ``model`` and the predictors' columns, numbers or ordered categories; missing where
+        unknown. See `traits`.
     predictors
         Columns of ``models`` by the name to be shown; size, date and tier where not given.
 
@@ -322,9 +347,7 @@ def _ordinal(column: pd.Series[float]) -> Array:
     """Numbers in the order of a column's values."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return np.asarray(column.cat.codes, dtype=float)
-    if pd.api.types.is_numeric_dtype(column):
-        return np.asarray(column, dtype=float)
-    return np.asarray(pd.to_datetime(column).to_numpy().astype("int64"), dtype=float)
+    return np.asarray(column, dtype=float)
 
 
 def _spearman(predictor: Array, fidelity: pd.Series[float]) -> tuple[float, float, float, float]:

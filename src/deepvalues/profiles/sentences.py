@@ -1,4 +1,4 @@
-"""Open answers: splitting into sentences, coding sheets for people, agreement, and profiles from codes."""
+"""Open answers: splitting into sentences, coding sheets for people, and profiles from codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from deepvalues.errors import UserError
 from deepvalues.profiles.reading import without_thinking
 from deepvalues.profiles.responses import RESPONSES
 from deepvalues.profiles.stimuli import Codebook, letters
-from deepvalues.statistics.agreement import cohens_kappa, krippendorff_alpha, raw_agreement
 
 _MARKER = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^\s*#{1,6}\s")
@@ -43,6 +42,14 @@ SENTENCES = pa.DataFrameSchema(
     strict=True,
     ordered=True,
     name="sentences",
+)
+
+#: The items of the coding: every different sentence once.
+UNIQUE = pa.DataFrameSchema(
+    {"id": pa.Column(str, unique=True), "sentence": pa.Column(str, unique=True)},
+    strict=True,
+    ordered=True,
+    name="items",
 )
 
 
@@ -133,7 +140,8 @@ def unique_sentences(sentences: pd.DataFrame) -> pd.DataFrame:
             "there are no open answers on record to be coded; ask for them first: "
             "deepvalues query --study profiles-open"
         )
-    return sentences[["id", "sentence"]].drop_duplicates("id").sort_values("id", ignore_index=True)
+    unique = sentences[["id", "sentence"]].drop_duplicates("id").sort_values("id", ignore_index=True)
+    return UNIQUE.validate(unique)
 
 
 def codes_of(answers: pd.DataFrame) -> pd.DataFrame:
@@ -209,33 +217,6 @@ def _stop_at(path: Path, sheet: pd.DataFrame, wrong: pd.Series[bool], what: str)
         place = int(np.argmax(wrong.to_numpy()))
         row = sheet.iloc[place]
         raise UserError(f"{path}: line {place + 2} {what}: {row['id']}, {row['code']!r}")
-
-
-def code_table(codes: pd.DataFrame, coders: Sequence[str]) -> pd.DataFrame:
-    """A row per sentence that some coder saw, a column per coder; NaN where a code is missing."""
-    chosen = codes[codes["coder"].isin(coders)]
-    wide = chosen.pivot(index="id", columns="coder", values="code")
-    return wide.reindex(columns=list(coders))
-
-
-def coder_agreement(
-    codes: pd.DataFrame, coders: Sequence[str], draws: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Agreement of coders on sentences, with intervals over sentences.
-
-    Returns
-    -------
-    pandas.DataFrame
-        measure (raw agreement, Cohen's kappa with two coders, Krippendorff's alpha, which takes missing
-        codes), estimate, low, high, units, raters.
-    """
-    table = code_table(codes, coders)
-    found = {"raw agreement": raw_agreement(table, draws, seed)}
-    if len(coders) == 2:
-        found["Cohen's kappa"] = cohens_kappa(table, None, draws, seed)
-    found["Krippendorff's alpha"] = krippendorff_alpha(table, "nominal", draws, seed)
-    rows = [(measure, *agreement) for measure, agreement in found.items()]
-    return pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "units", "raters"])
 
 
 def open_responses(

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 
-from deepvalues.profiles.items import build_items, runs_of
+from deepvalues.profiles.items import CONTRACT, build_items, runs_of
 from deepvalues.profiles.reading import read_closed, read_code, read_open
-from deepvalues.profiles.sentences import sentences_of, unique_sentences
+from deepvalues.profiles.sentences import UNIQUE, sentences_of, unique_sentences
 from deepvalues.profiles.stimuli import (
     CLOSED_MODES,
     OPEN,
@@ -93,6 +94,11 @@ class ValueProfiles:
         return {"max_tokens": MAX_TOKENS, "response_format": profile_schema(self.stimuli)}
 
     @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What the items of any set meet."""
+        return CONTRACT
+
+    @property
     def seed(self) -> int:
         """The seed of orders and requests."""
         return self.stimuli.seed
@@ -130,6 +136,11 @@ class OpenProfiles:
     stimuli_file: Path
     name: str = "profiles-open"
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"max_tokens": MAX_TOKENS})
+
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What the items of any set meet."""
+        return CONTRACT
 
     @cached_property
     def stimuli(self) -> Stimuli:
@@ -171,6 +182,11 @@ class ProfileCoding:
     def stimuli(self) -> Stimuli:
         """The instrument's words."""
         return load_stimuli(self.stimuli_file)
+
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What the items of any set meet."""
+        return UNIQUE
 
     @cached_property
     def codebook(self) -> Codebook:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -53,7 +54,8 @@ class Price:
 class Model:
     """A model: its name in the record, the name its endpoint knows, and how it is asked.
 
-    ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``).
+    ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``). ``billions``
+    are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Model:
     family: str = FAMILIES[0]
     developer: str = "unknown"
     size_tier: str = "unknown"
+    billions: float | None = None
+    released: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     price: Price | None = None
 
@@ -123,10 +127,13 @@ class Registry:
         Raises
         ------
         UserError
-            When the model is unknown and no base URL is given.
+            When the model is unknown and no base URL is given, or the base URL is none.
         """
         known = self.models.get(name)
         if base_url:
+            parts = urlsplit(base_url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise UserError(f"a base URL is like http://localhost:8000/v1, not {base_url!r}")
             key_variable = known.endpoint.key_variable if known else None
             endpoint = Endpoint(CUSTOM, base_url, key_variable or "OPENAI_API_KEY")
             return replace(known, endpoint=endpoint) if known else Model(name, endpoint, name)
