@@ -1,6 +1,6 @@
 # Two commands do everything: `make paper` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check query data serve lab bench clean environment
+.PHONY: help paper test lint check reproduce query data serve lab bench clean environment
 .DELETE_ON_ERROR:
 
 # One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
@@ -42,6 +42,8 @@ RECORDS := $(filter-out %.log.jsonl,$(wildcard data/responses/*/*.jsonl))
 help:  ## what can be made
 	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
 	@echo "make test     style, types and tests"
+	@echo "make reproduce [ENCODER=1]"
+	@echo "              in a copy: ask all local models again, rebuild everything, compare with git (minutes)"
 	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard]"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
@@ -61,9 +63,11 @@ help:  ## what can be made
 
 environment: $(ENVIRONMENT)
 
-build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) $(SHARED) $(wildcard $(SOURCE)/dvb/*.py) | $(ENVIRONMENT)
+build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) $(SHARED) $(wildcard $(SOURCE)/dvb/*.py $(SOURCE)/svo/*.py $(SOURCE)/profiles/*.py) | $(ENVIRONMENT)
 build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/local/*.py)
-build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(wildcard data/published/*.csv $(SOURCE)/statistics/*.py $(SOURCE)/figures/*.py)
+ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/statistics/*.py $(SOURCE)/figures/*.py)
+build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS)
+build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS)
 
 # A notebook's stamp says that it ran here: executed copies and results are in git and have any date.
 build/0%:
@@ -72,7 +76,7 @@ build/0%:
 	@$(DEEPVALUES) notebook 0$*
 	@touch $@ build/changed
 
-build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
+build/paper: build/03_deep_values build/04_social_values paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest
@@ -83,6 +87,9 @@ build/paper: build/03_deep_values paper/index.qmd paper/_quarto.yml paper/refere
 paper: build/paper  ## the paper
 	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
 	@echo "The paper is in paper/_site/: index.html and index.pdf."
+
+reproduce: $(ENVIRONMENT)
+	@$(DEEPVALUES) reproduce $(if $(ENCODER),--encoder)
 
 lint: $(ENVIRONMENT)
 	@$(PY) -m ruff check .
