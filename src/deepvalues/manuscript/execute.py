@@ -18,6 +18,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from deepvalues.errors import UserError
+from deepvalues.manuscript import fanout
 from deepvalues.manuscript.cells import read_notebook, split_options
 from deepvalues.manuscript.scrub import KERNEL, scrub
 from deepvalues.paths import ROOT, shown
@@ -56,7 +57,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
     source, target = source.resolve(), target.resolve()
     _check_parameters(source, parameters)
     print(f"{shown(source)} → {shown(target)}", file=sys.stderr, flush=True)
-    notebook = _run(source, parameters)
+    notebook = _run(source, parameters, root)
     scrub(notebook, root)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".part")
@@ -117,28 +118,35 @@ def _check_parameters(source: Path, parameters: Mapping[str, object]) -> None:
         )
 
 
-def _run(source: Path, parameters: Mapping[str, object]) -> Any:
-    """Run papermill and turn its exceptions into messages."""
+def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
+    """Run papermill, here or by the command that PAPERMILL names, and turn its exceptions into messages."""
+    try:
+        command = fanout.command()
+        if command:
+            return fanout.run(command, source, parameters, root, kernel_settings)
+        return _run_here(source, parameters)
+    except PapermillExecutionError as error:
+        raise UserError(_message(source, error)) from None
+    except DeadKernelError:
+        raise UserError(
+            f"{shown(source)}: Python died while running it (often for want of memory)."
+        ) from None
+
+
+def _run_here(source: Path, parameters: Mapping[str, object]) -> Any:
     with tempfile.TemporaryDirectory(prefix="deepvalues-ipython-") as profile:
-        try:
-            return papermill.execute_notebook(
-                str(source),
-                None,
-                parameters=dict(parameters),
-                kernel_name=KERNEL["name"],
-                language=KERNEL["language"],
-                cwd=str(source.parent),
-                progress_bar={"desc": source.stem, "file": sys.stderr},
-                stdout_file=sys.stderr,
-                stderr_file=sys.stderr,
-                kernel_manager_class=_own_kernel(profile),
-            )
-        except PapermillExecutionError as error:
-            raise UserError(_message(source, error)) from None
-        except DeadKernelError:
-            raise UserError(
-                f"{shown(source)}: Python died while running it (often for want of memory)."
-            ) from None
+        return papermill.execute_notebook(
+            str(source),
+            None,
+            parameters=dict(parameters),
+            kernel_name=KERNEL["name"],
+            language=KERNEL["language"],
+            cwd=str(source.parent),
+            progress_bar={"desc": source.stem, "file": sys.stderr},
+            stdout_file=sys.stderr,
+            stderr_file=sys.stderr,
+            kernel_manager_class=_own_kernel(profile),
+        )
 
 
 def _message(source: Path, error: PapermillExecutionError) -> str:
