@@ -135,12 +135,15 @@ def _surveys() -> dict[str, Callable[[int], Survey]]:
     """Every survey by name; each is built from a seed."""
     from deepvalues import catalogue
     from deepvalues.dvb.surveys import SURVEYS
+    from deepvalues.profiles import survey
 
-    return {name: partial(build, catalogue.dvb()) for name, build in SURVEYS.items()}
+    found = {name: partial(build, catalogue.dvb()) for name, build in SURVEYS.items()}
+    return {**found, survey.NAME: partial(survey.value_profiles, catalogue.profiles().stimuli)}
 
 
 def _survey(arguments: argparse.Namespace) -> int:
     from deepvalues import catalogue
+    from deepvalues.profiles.survey import NAME, reference_tables
     from deepvalues.survey.files import results_of, write_survey, write_tables
 
     surveys = _surveys()
@@ -150,6 +153,8 @@ def _survey(arguments: argparse.Namespace) -> int:
     survey = surveys[arguments.name](seed)
     if arguments.read:
         tables = results_of(survey, arguments.read)
+        if arguments.name == NAME:
+            tables |= reference_tables(tables)
         for rule, limit, respondents in tables["exclusions"].itertuples(index=False, name=None):
             print(f"{rule}{f' ({limit})' if limit else ''}: {respondents}")
         written = write_tables(survey, tables, arguments.out)
