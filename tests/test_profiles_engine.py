@@ -1,11 +1,12 @@
 """Study 3 on the rails of the others: catalogue, server, engine, record, survey."""
 
 import json
+import pickle
 
 import pandas as pd
 import pytest
 
-from deepvalues import asking, catalogue
+from deepvalues import asking, catalogue, cli
 from deepvalues.errors import UserError
 from deepvalues.profiles.coders import coder_agreement
 from deepvalues.profiles.reference import check_reference, label
@@ -14,6 +15,8 @@ from deepvalues.profiles.sentences import codes_of, open_responses, sentences_of
 from deepvalues.profiles.study import ProfileCoding
 from deepvalues.profiles.survey import reference_tables, value_profiles
 from deepvalues.query.engine import Settings
+from deepvalues.query.record import Record
+from deepvalues.query.study import Questions
 
 MODELS = ["agent-profile-exaggerating", "agent-profile-malformed", "agent-profile-refusing"]
 CODERS = ["agent-coder-exact", "agent-coder-erring"]
@@ -139,3 +142,19 @@ def test_completed_forms_become_a_human_reference():
     ranked = checked[checked["mode"] == "ranking"].set_index("theme")
     assert ranked.loc["ethics_responsibility", "priority"] == 6
     assert tables["texts"]["text"].tolist() == ["It works well."]
+
+
+@pytest.mark.parametrize("study", list(catalogue.studies()))
+def test_how_a_study_asks_can_be_sent_to_other_processes(study, tmp_path):
+    found, (model,) = catalogue.study(study), chosen(MODELS[:1])
+    ask = Questions(found, [], model, Record(tmp_path / "record.jsonl")).ask
+    assert pickle.loads(pickle.dumps(ask)) == ask
+
+
+def test_the_survey_is_written(tmp_path, capsys):
+    assert cli.main(["survey", "profiles", "--out", str(tmp_path), "--respondents", "2"]) == 0
+    assert "profiles.html" in capsys.readouterr().out
+    form = (tmp_path / "profiles.html").read_text(encoding="utf-8")
+    assert all(
+        theme.definition in form.replace("&#x27;", "'") for theme in catalogue.profiles().stimuli.themes
+    )

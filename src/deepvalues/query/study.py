@@ -60,7 +60,8 @@ class Questions:
     @property
     def ask(self) -> Ask:
         """How this model is asked."""
-        return Ask(self.model, self.study.parameters, self.study.seed)
+        # A plain copy: what is read-only in a study could not be sent to other processes.
+        return Ask(self.model, dict(self.study.parameters), self.study.seed)
 
     @property
     def items(self) -> int:
