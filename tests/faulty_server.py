@@ -58,8 +58,8 @@ class FaultyServer:
     reply is delivered when its last byte has been given to the network.
     """
 
-    def __init__(self, rule=None):
-        self.rule = rule or good
+    def __init__(self, rule=None, tls=None):
+        self.rule, self.tls = rule or good, tls
         self.asked, self.delivered = Counter(), Counter()
         self.headers = []
         self.in_flight = self.most_in_flight = self.requests = self.connections = 0
@@ -68,9 +68,9 @@ class FaultyServer:
 
     def __enter__(self):
         self._thread.start()
-        start = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+        start = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024, ssl=self.tls)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
         return self
 
     def __exit__(self, *_):

@@ -127,6 +127,12 @@ def test_unknown_model_is_told_the_known_ones(load):
         registry.model("three")
 
 
+@pytest.mark.parametrize("url", ["localhost:8000/v1", "http:///v1", "/v1", "ftp://host/v1"])
+def test_a_base_url_without_scheme_or_host_is_told(load, url):
+    with pytest.raises(UserError, match="a base URL is like http://localhost:8000/v1, not"):
+        load().model("any", url)
+
+
 def test_any_name_works_with_a_base_url(load):
     registry = load([{"name": "one", "endpoint": "openai", "served_as": "vendor/one", "developer": "vendor"}])
     url = "http://127.0.0.1:9000/v1"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
@@ -46,7 +47,7 @@ class Transport(httpx2.AsyncClient):
         verify = httpx2.create_ssl_context()
         super().__init__(verify=verify, trust_env=False)
         self._verify = verify
-        self._trust_env_of_session = urlsplit(base_url).hostname not in _LOOPBACK
+        self._proxy = _proxy_for(base_url)
         self._bound, self._refused, self._stopped = timeout, refused, stopped
         self._session: aiohttp.ClientSession | None = None
 
@@ -74,7 +75,9 @@ class Transport(httpx2.AsyncClient):
         except TimeoutError:
             raise httpx2.ReadTimeout(f"no whole reply within {self._bound:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise httpx2.ConnectError(str(error)) from error
+            raise httpx2.ConnectError(_why(error)) from error
+        except aiohttp.ServerDisconnectedError as error:
+            raise httpx2.ReadError("the server closed the connection before a whole reply") from error
         except aiohttp.ClientError as error:
             raise httpx2.ReadError(str(error) or type(error).__name__) from error
         if response.status_code == _TOO_MANY_REQUESTS:
@@ -83,7 +86,10 @@ class Transport(httpx2.AsyncClient):
 
     async def _exchange(self, request: httpx2.Request) -> httpx2.Response:
         self._session = self._session or self._new_session()
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        # aiohttp names the host itself, since after a redirect it may be another.
+        headers = [
+            (name.decode(), value.decode()) for name, value in request.headers.raw if name.lower() != b"host"
+        ]
         url, content = str(request.url), request.content
         async with self._session.request(request.method, url, data=content, headers=headers) as reply:
             body = await reply.read()
@@ -97,7 +103,9 @@ class Transport(httpx2.AsyncClient):
             headers=_ENCODINGS,
             # The reply says how its body is packed, and httpx2 unpacks it.
             auto_decompress=False,
-            trust_env=self._trust_env_of_session,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Not `trust_env`: it would also look for a password in ~/.netrc, and fail beside the API key.
+            proxy=self._proxy,
         )
 
     async def aclose(self) -> None:
@@ -110,3 +118,24 @@ class Transport(httpx2.AsyncClient):
 @lru_cache(maxsize=8)
 def _parsed(url: str) -> httpx2.URL:
     return httpx2.URL(url)
+
+
+def _proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for an endpoint."""
+    parts = urlsplit(base_url)
+    if parts.hostname is None or parts.hostname in _LOOPBACK or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme, proxies.get("all"))
+
+
+def _why(error: aiohttp.ClientConnectorError) -> str:
+    """What kept a connection from being made, without aiohttp's inner workings."""
+    cause: object = error.strerror or error.os_error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        certificate = error.certificate_error
+        cause = (
+            f"its TLS certificate is not trusted: {getattr(certificate, 'verify_message', certificate)}. If "
+            "it is your own endpoint, name in SSL_CERT_FILE its authority's certificate"
+        )
+    return f"cannot connect to {error.host}:{error.port}: {cause}"
