@@ -17,10 +17,18 @@ from deepvalues.query.record import Record
 from deepvalues.query.registry import Model, Registry
 from deepvalues.query.study import Questions, Study, record_path
 
-#: Item sets that are tried until every recorded item is found, unless a study has its own list.
-SETS = ("standard", "full")
-#: Sets whose items go by the same ids as in the standard set, but ask more.
-OWN_SETS = {"svo": ("full",)}
+#: Item sets that are tried one after the other until every recorded item is found: the quickest to build
+#: first, but where sets have the same ids and one asks more, that one.
+SETS = ("standard",)
+OWN_SETS = {
+    "dvb": ("standard", "subset", "full"),
+    "dvb-explicit": ("subset", "full"),
+    "dvb-cot": ("subset", "full"),
+    "svo": ("full",),
+    "profiles": ("standard", "full"),
+    "profiles-open": ("standard", "full"),
+    "profiles-coding": ("standard", "full"),
+}
 
 
 class Row(NamedTuple):
@@ -42,7 +50,7 @@ class Row(NamedTuple):
 class Sheet:
     """A study's items that any model was asked, and the answers.
 
-    ``answers`` has the columns of `Row`, by model in the order of the paper. ``hidden`` counts recorded
+    ``answers`` are by model, in the order of the paper. ``hidden`` counts recorded
     answers that no item of the sets asks for.
     """
 
@@ -50,7 +58,7 @@ class Sheet:
     items: pd.DataFrame
     conversations: Sequence[Conversation]
     options: Sequence[Marked]
-    answers: pd.DataFrame
+    answers: Sequence[Row]
     hidden: int
 
 
@@ -87,13 +95,12 @@ def _sheet(study: Study, records: Sequence[tuple[Model, Record]], recogniser: Re
     )
     conversations = study.conversations(items)
     asked = [Questions(study, conversations, model, record) for model, record in records]
-    rows = [row for questions in asked for row in _rows(questions)]
     return Sheet(
         study=study.name,
         items=items,
         conversations=conversations,
         options=list(marked(items, recogniser)),
-        answers=pd.DataFrame(rows, columns=list(Row._fields)),
+        answers=[row for questions in asked for row in _rows(questions)],
         hidden=sum(questions.orphans() for questions in asked),
     )
 

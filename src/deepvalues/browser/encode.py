@@ -11,12 +11,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
 
-from deepvalues.browser.collect import Sheet
+from deepvalues.browser.collect import Row, Sheet
 from deepvalues.browser.options import JOINER, OPENER, Marked
 from deepvalues.browser.texts import Texts, front_coded
 
@@ -25,10 +26,10 @@ PART = 500_000
 #: A choice that the table shows is no longer than this; the detail shows all of it.
 SHOWN_CHOICE = 60
 LONG_CHOICE = "(see the answer)"
-_ARM = ("arm", "task", "stimulus", "mode", "scale")
+_ARM = ("arm", "task", "stimulus", "mode", "scale", "goal")
 _VALUES = ("v1", "v2", "value")
 #: What a reply's part holds of an answer.
-_RECEIVED = ("reply", "refusal", "finish_reason", "error", "choice")
+_RECEIVED = ("choice", "reply", "refusal", "finish_reason", "error")
 _UNSHOWN = ("id", "prompt", "hash", "prefix_chars", "sentence")
 
 Json = Any
@@ -71,7 +72,7 @@ class _Words:
         self.known: dict[str, int] = {}
 
     def __call__(self, word: object) -> int:
-        return -1 if word is None or word is pd.NA else self.known.setdefault(str(word), len(self.known))
+        return -1 if word is None else self.known.setdefault(str(word), len(self.known))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> dict[str, Json]:
@@ -107,7 +108,7 @@ def encode(sheets: Sequence[Sheet], families: Mapping[str, str], names: Mapping[
     )
     files |= more
     readings = _Readings(sheets)
-    models = list(dict.fromkeys(model for sheet in sheets for model in sheet.answers["model"].unique()))
+    models = list(dict.fromkeys(row.model for sheet in sheets for row in sheet.answers))
     studies = []
     for sheet in sheets:
         item_starts, item_files = _item_parts(sheet, texts)
@@ -178,19 +179,19 @@ class _Readings:
     def __init__(self, sheets: Sequence[Sheet]) -> None:
         counts: Counter[tuple[str, str]] = Counter()
         for sheet in sheets:
-            counts.update(map(self.shown, sheet.answers["status"], sheet.answers["choice"]))
+            counts.update(self.shown(row) for row in sheet.answers)
         self.listed = [list(pair) for pair, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
         self._number = {(status, choice): number for number, (status, choice) in enumerate(self.listed)}
 
     @staticmethod
-    def shown(status: str, choice: str | None) -> tuple[str, str]:
+    def shown(row: Row) -> tuple[str, str]:
         """A status and a choice that fits into the table."""
-        text = choice if isinstance(choice, str) else ""
-        return status, text if len(text) <= SHOWN_CHOICE else LONG_CHOICE
+        text = row.choice or ""
+        return row.status, text if len(text) <= SHOWN_CHOICE else LONG_CHOICE
 
-    def number(self, status: str, choice: str | None) -> int:
-        """The number of a reading."""
-        return self._number[self.shown(status, choice)]
+    def number(self, row: Row) -> int:
+        """The number of an answer's reading."""
+        return self._number[self.shown(row)]
 
 
 Slots = dict[tuple[int, int, int], int]
@@ -199,8 +200,8 @@ Slots = dict[tuple[int, int, int], int]
 def _slots(sheet: Sheet) -> Slots:
     """Every item (by number), repeat and turn that any model has a row for, numbered in this order."""
     number = {item: place for place, item in enumerate(sheet.items["id"])}
-    used = zip(sheet.answers["item"].map(number), sheet.answers["repeat"], sheet.answers["turn"], strict=True)
-    return {slot: place for place, slot in enumerate(sorted({(int(i), int(r), int(t)) for i, r, t in used}))}
+    used = {(number[row.item], row.repeat, row.turn) for row in sheet.answers}
+    return {slot: place for place, slot in enumerate(sorted(used))}
 
 
 def _slot_columns(slots: Slots) -> dict[str, Json]:
@@ -216,14 +217,14 @@ def _reply_parts(
     number = {item: place for place, item in enumerate(sheet.items["id"])}
     entries: list[Json] = []
     files: dict[str, str] = {}
-    for model, answers in sheet.answers.groupby("model", sort=False):
+    for model, answers in groupby(sheet.answers, key=attrgetter("model")):
         codes = [-1] * len(slots)
         rows: list[Sequence[str | None]] = [()] * len(slots)
-        for row in answers.to_dict("records"):
-            slot = slots[number[row["item"]], row["repeat"], row["turn"]]
-            codes[slot] = readings.number(row["status"], row["choice"])
-            rows[slot] = [row[column] if isinstance(row[column], str) else None for column in _RECEIVED]
-        place = models.index(str(model))
+        for row in answers:
+            slot = slots[number[row.item], row.repeat, row.turn]
+            codes[slot] = readings.number(row)
+            rows[slot] = (row.choice, row.reply, row.refusal, row.finish_reason, row.error)
+        place = models.index(model)
         name = f"replies-{sheet.study}-{place:03d}"
         first, parts = _parts(name, list(map(_cost, rows)), partial(_table_between, _RECEIVED, rows))
         entries.append({"model": place, "codes": codes, "parts": first, "file": name})
@@ -253,9 +254,14 @@ def _labels(items: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
     present = [column for column in columns if column in items.columns]
     if not present:
         return [[] for _ in range(len(items))]
-    return [
-        [str(cell) for cell in row if str(cell)] for row in items[present].itertuples(index=False, name=None)
-    ]
+    rows = items[present].itertuples(index=False, name=None)
+    return [[label for label in map(_label, present, row) if label] for row in rows]
+
+
+def _label(column: str, cell: object) -> str:
+    if isinstance(cell, bool):
+        return column if cell else f"no {column}"
+    return str(cell)
 
 
 def _facet(rows: Sequence[Sequence[str | None]]) -> Json:

@@ -10,10 +10,12 @@ import pandas as pd
 from deepvalues.dvb.agents import Recogniser
 from deepvalues.dvb.bank import Bank
 from deepvalues.dvb.parsing import situations
+from deepvalues.svo.items import questions_of
+from deepvalues.svo.payoffs import IDEAL_ANSWERS, LETTERS, N_PRIMARY, payoffs
 
 
 class Mark(NamedTuple):
-    """One thing that an option shows: its kind (value, pole), its name, and its role in the item."""
+    """One thing that an option shows: its kind (value, pole, coins), its name, and its role in the item."""
 
     kind: str
     name: str
@@ -34,6 +36,7 @@ Marked = tuple[tuple[Option, ...], ...]
 OPENER = "An agent that "
 JOINER = " and that "
 _PAIRED = ("v1", "v2", "s1", "s2", "right", "prefix_chars", "prompt")
+_DIVISIONS = ("value", "openings", "item_order", "option_orders")
 
 
 def names(bank: Bank) -> dict[str, str]:
@@ -50,15 +53,36 @@ def marked(items: pd.DataFrame, recogniser: Recogniser) -> Iterator[Marked]:
     ----------
     items
         The items of any study. Those with v1, v2, s1, s2 and right (the letter of the target) have two
-        options in the last situation of their prompt.
+        options in the last situation of their prompt; those with item_order and option_orders have nine
+        divisions of coins in each question.
     """
     if set(_PAIRED) <= set(items.columns):
         called = names(recogniser.bank)
         for row in items[list(_PAIRED)].to_dict("records"):
             yield _pair(row, recogniser, called)
+    elif set(_DIVISIONS) <= set(items.columns):
+        for value, openings, order, shown in items[list(_DIVISIONS)].itertuples(index=False, name=None):
+            questions = (_divisions(value, *question) for question in questions_of(order, shown))
+            yield ((),) * openings + tuple(questions)
     else:
         for _ in range(len(items)):
             yield ()
+
+
+def _divisions(value: str, number: int, order: str) -> tuple[Option, ...]:
+    """The nine divisions of an item of the slider measure, in the order shown.
+
+    The target is the division that suits the value best, which the six primary items have.
+    """
+    best = IDEAL_ANSWERS[value][number - 1] if value in IDEAL_ANSWERS and number <= N_PRIMARY else None
+    options = []
+    for letter, printed in zip(LETTERS, order, strict=True):
+        place = number - 1, LETTERS.index(printed)
+        own, other = (f"{coins[place]:.0f}" for coins in payoffs())
+        role = "" if printed == letter else f"{printed} as printed"
+        mark = Mark("coins", f"{own} for itself, {other} for the other", role)
+        options.append(Option(letter, printed == best, (mark,)))
+    return tuple(options)
 
 
 def _pair(row: Mapping[Hashable, object], recogniser: Recogniser, called: Mapping[str, str]) -> Marked:

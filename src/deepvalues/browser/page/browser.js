@@ -13,7 +13,6 @@
   };
   const FACETS = { arm: "Arm, task or mode", examples: "Examples in the prompt", value: "Value", dimension: "Dimension" };
   const OUTCOMES = { target: "target option", other: "other option", none: "no target, or no choice" };
-  const NARROW = window.matchMedia("(max-width: 40rem)");
   const $ = (id) => document.getElementById(id);
 
   // Parts: each is a script that is added once; its call resolves the promise.
@@ -52,7 +51,7 @@
     return made;
   }
 
-  let index, rows, shown, grid, selected = -1;
+  let index, rows, shown, grid, selected = -1, comes = false;
   const labels = {};
 
   function start(payload) {
@@ -191,6 +190,7 @@
   function show(kept) {
     shown = kept;
     grid.resetActiveCell();
+    fitColumns();
     grid.setData(provider, true);
     grid.invalidate();
     grid.getContainerNode().setAttribute("aria-rowcount", String(shown.length + 1));
@@ -205,28 +205,37 @@
   // Table.
   const provider = { getLength: () => shown.length, getItem: (place) => facts(shown[place]) };
   const list = (found) => found.join(" / ");
+  // `need` is the width in pixels that shows most of a column; columns come in while there is room, by `rank`, the first three always.
   const COLUMNS = [
-    { id: "study", name: "Study", width: 90, text: (one) => one.study.name },
-    { id: "model", name: "Model", width: 130, text: (one) => one.model, narrow: true },
-    { id: "item", name: "Item", width: 170, text: (one) => one.id + place(one), narrow: true },
-    { id: "arm", name: "Arm", width: 100, text: (one) => list(facetLabels(one.study, "arm", one.item)) },
-    { id: "value", name: "Values", width: 150, text: (one) => list(facetLabels(one.study, "value", one.item)) },
-    { id: "dimension", name: "Dimension", width: 100, text: (one) => list(facetLabels(one.study, "dimension", one.item)) },
-    { id: "status", name: "Status", width: 80, text: (one) => one.status },
-    { id: "choice", name: "Read as", width: 90, text: readAs, narrow: true },
-  ];
+    { id: "study", name: "Study", need: 100, rank: 5, text: (one) => one.study.name },
+    { id: "model", name: "Model", need: 140, rank: 2, text: (one) => one.model },
+    { id: "item", name: "Item", need: 215, rank: 0, text: (one) => one.id + place(one) },
+    { id: "arm", name: "Arm", need: 120, rank: 4, text: (one) => list(facetLabels(one.study, "arm", one.item)) },
+    { id: "value", name: "Values", need: 190, rank: 6, text: (one) => list(facetLabels(one.study, "value", one.item)) },
+    { id: "dimension", name: "Dimension", need: 110, rank: 7, text: (one) => list(facetLabels(one.study, "dimension", one.item)) },
+    { id: "status", name: "Status", need: 95, rank: 3, text: (one) => one.status },
+    { id: "choice", name: "Read as", need: 100, rank: 1, text: readAs },
+  ].map((column) => ({ ...column, width: column.need, formatter: (_, __, text) => ({ text, toolTip: text }) }));
+  const CROWDED = 1.12;
+  /** The columns that there is room for; none in which a filter leaves one word, or the study has nothing. */
+  function columns() {
+    const want = wanted(), only = index.studies.find((study) => study.name === want.study);
+    let room = $("grid").clientWidth * CROWDED;
+    const useful = COLUMNS.filter(({ id }) => (["item", "value"].includes(id) || want[id] === undefined) && !(only && id in FACETS && !only.facets[id]));
+    const fitting = [...useful].sort((a, b) => a.rank - b.rank).filter((column) => (room -= column.need) >= 0 || column.rank < 3);
+    return useful.filter((column) => fitting.includes(column));
+  }
   function place(one) {
     const repeats = one.study.slots.repeat !== 0 ? ` · repeat ${one.repeat + 1}` : "";
     return repeats + (one.study.slots.turn !== 0 ? ` · turn ${one.turn + 1}` : "");
   }
   function readAs(one) {
-    if (one.status !== "answered") return NARROW.matches ? one.status : "–";
+    if (one.status !== "answered") return one.status;
     const found = outcome(one.status, one.choice, one.target);
     return found === "none" ? one.choice || "text" : `${one.choice} · ${found}`;
   }
 
   function buildGrid() {
-    const columns = () => COLUMNS.filter((column) => column.narrow || !NARROW.matches);
     grid = new Slick.Grid("#grid", provider, columns(), {
       enableCellNavigation: true, enableColumnReorder: false, enableHtmlRendering: false, enableTextSelectionOnCells: true,
       forceFitColumns: true, rowHeight: 32, dataItemColumnValueExtractor: (one, column) => column.text(one),
@@ -237,6 +246,8 @@
     grid.setFocus = () => grid.getActiveCellNode()?.focus({ preventScroll: true });
     grid.onActiveCellChanged.subscribe((_, { row: active }) => {
       tabStop();
+      // The component moves the focus before the active cell, here it follows; and only where it is in the table.
+      if (container.contains(document.activeElement)) grid.setFocus();
       if (active !== undefined && active !== null) choose(shown[active]);
     });
     grid.onRendered.subscribe(() => {
@@ -253,11 +264,15 @@
       }
     }, true);
     $("detail").addEventListener("keydown", (event) => { if (event.key === "Escape") goToTable(); });
-    NARROW.addEventListener("change", () => grid.setColumns(columns()));
     new ResizeObserver(() => {
+      fitColumns();
       grid.resizeCanvas();
       grid.autosizeColumns();
     }).observe(container);
+  }
+  function fitColumns() {
+    const now = columns(), before = grid.getColumns();
+    if (now.length !== before.length || now.some((column, place_) => column.id !== before[place_].id)) grid.setColumns(now);
   }
   function tabStop() {
     const container = grid.getContainerNode(), cell = grid.getActiveCellNode();
@@ -268,9 +283,15 @@
   const stacked = () => $("detail").offsetTop >= $("table").offsetTop + $("table").offsetHeight;
   function goToDetail() {
     $("detail-heading").focus({ preventScroll: true });
-    if (stacked()) $("detail").scrollIntoView({ block: "start" });
+    comes = true;
+    bringDetail();
+  }
+  /** Below the table the answer is brought up, again when it is drawn: only then is the page long enough. */
+  function bringDetail() {
+    if (comes && stacked()) $("detail").scrollIntoView({ block: "start" });
   }
   function goToTable() {
+    comes = false;
     if (stacked()) $("count").scrollIntoView({ block: "start" });
     (grid.getActiveCellNode() ?? grid.getContainerNode()).focus({ preventScroll: true });
   }
@@ -349,18 +370,19 @@
       turn ? text.replace(/\{\{reply (\d+)\}\}/g, (_, quoted) => replies[Number(quoted) - 1]?.reply ?? "") : text);
     const question = turns[one.turn];
     const steps = element("div", { className: "steps" },
-      button("previous", "Previous answer", () => step(-1)), button("next", "Next answer", () => step(1)), button("back", "Back to the table", goToTable));
+      button("previous", "Previous", () => step(-1)), button("next", "Next", () => step(1)), button("back", "Back to the table", goToTable));
     $("detail-heading").textContent = `${one.id}${place(one)}, ${one.model}`;
     $("detail-body").replaceChildren(
       steps, drawFacts(one), ...drawReading(one, last, options), ...(options.length ? drawOptions(one, options, question) : []),
-      heading("Reply"), ...drawReply(last), heading(item.turns.length > 1 ? "Conversation up to the reply" : "Prompt"),
-      ...drawPrompt(item.system, turns, replies, options), drawItem(item));
+      heading("Reply"), ...drawReply(last), drawItem(item), heading(item.turns.length > 1 ? "Conversation up to the reply" : "Prompt"),
+      ...drawPrompt(item.system, turns, replies, options));
     $("detail").scrollTop = 0;
+    bringDetail();
     updateSteps();
   }
   const heading = (text) => element("h3", { textContent: text });
   const button = (id, text, action) => {
-    const made = element("button", { type: "button", id, textContent: text });
+    const made = element("button", { type: "button", id, textContent: text, ariaLabel: id === "back" ? text : `${text} answer` });
     made.addEventListener("click", action);
     return made;
   };
@@ -378,9 +400,9 @@
   }
   function drawReading(one, last, options) {
     const found = outcome(one.status, last.choice, one.target);
-    const target = options.find((option) => option.isTarget);
+    const chosen = options.find((option) => isNamed(option, last.choice));
     const choice = last.choice === null ? [] : [["Choice", last.choice]];
-    const against = found === "none" ? [] : [["Which is", found === "target" ? `the target option${shows(target)}` : "not the target option"]];
+    const against = found === "none" ? [] : [["Which is", `the ${OUTCOMES[found]}${shows(chosen)}`]];
     return [heading("How it was read"), terms([["Status", `${one.status}: ${MEANINGS[one.status] ?? ""}`], ...choice, ...against])];
   }
   const shows = (option) => (option?.marks.length ? `, which shows ${option.marks.map((mark) => mark.name).join(" and ")}` : "");
@@ -391,20 +413,21 @@
     return [element("pre", { id: "reply", textContent: last.reply ?? "(no text)" }), ...refusal, ...ended];
   }
 
+  const isNamed = (option, choice) => option.label === choice || option.label.endsWith(` ${choice}`);
   function drawOptions(one, options, question) {
-    const chosen = index.readings && one.status === "answered" ? one.choice : null;
+    const chosen = one.status === "answered" ? one.choice : null;
     const drawn = options.map((option) => {
-      const isChosen = chosen !== null && option.label.endsWith(` ${chosen}`);
+      const isChosen = chosen !== null && isNamed(option, chosen);
       const title = element("strong", { textContent: option.label });
       const badges = [option.isTarget && element("span", { className: "badge", textContent: "target" }),
         isChosen && element("span", { className: "badge chosen", textContent: "chosen" })].filter(Boolean);
-      const kinds = element("ul", { className: "shows" }, ...option.marks.map((mark) =>
+      const kinds = element("ul", { className: "shows", role: "list" }, ...option.marks.map((mark) =>
         element("li", {}, element("mark", { className: mark.kind, textContent: `${mark.kind}: ${mark.name}${mark.role ? ` (${mark.role})` : ""}` }))));
       const span = sentence(question, option);
       const text = element("p", {}, ...(span ? clauses(question.slice(...span), option) : []));
       return element("li", { className: option.isTarget ? "target" : "" }, title, ...badges, text, kinds);
     });
-    return [heading("Options"), element("ul", { className: "options" }, ...drawn)];
+    return [heading("Options"), element("ul", { className: "options", role: "list" }, ...drawn)];
   }
   /** Where the last line of a text that begins with an option's label has its sentence. */
   function sentence(text, option) {
@@ -425,8 +448,7 @@
     const drawn = [];
     const say = (speaker, ...content) => {
       if (turns.length > 1 || system !== null) drawn.push(element("p", { className: "speaker", textContent: speaker }));
-      const text = element("pre", { className: "prompt", tabIndex: 0, role: "region", ariaLabel: `${speaker}: text` }, ...content);
-      drawn.push(text);
+      drawn.push(element("pre", { className: "prompt" }, ...content));
     };
     if (system !== null) say("System", system);
     turns.forEach((text, turn) => {
