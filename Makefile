@@ -68,6 +68,8 @@ build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/m
 ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/statistics/*.py $(SOURCE)/figures/*.py)
 build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS)
 build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS)
+# The last notebook ends with the studies side by side, and reads what the two before it found.
+build/05_value_priorities: notebooks/05_value_priorities.ipynb build/03_deep_values build/04_social_values
 
 # A notebook's stamp says that it ran here: executed copies and results are in git and have any date.
 build/0%:
@@ -76,7 +78,7 @@ build/0%:
 	@$(DEEPVALUES) notebook 0$*
 	@touch $@ build/changed
 
-build/paper: build/03_deep_values build/04_social_values paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
+build/paper: build/05_value_priorities paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest
