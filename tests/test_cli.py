@@ -14,10 +14,11 @@ import pytest
 
 from deepvalues import __version__, asking, catalogue, cli, paths
 from deepvalues.errors import UserError
+from deepvalues.local import server
 
 COMMANDS = (
     *("query", "batch", "data", "serve", "models", "check"),
-    *("survey", "design", "notebook", "variables", "render"),
+    *("survey", "design", "notebook", "variables", "browser", "manifest", "reproduce", "trace", "render"),
 )
 
 
@@ -153,7 +154,7 @@ def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-anything")
     served = catalogue.local_models()
     served["org/new"] = served["agent-first"]
-    with catalogue.serving(catalogue.create_app(served)) as url:
+    with server.serving(server.create_app(served)) as url:
         status, out, _ = run(*query(tmp_path, "--base-url", url, model="org/new"))
     assert status == 0
     assert out == "org/new: 45 asked, 0 replayed, 0 failed\n"

@@ -46,8 +46,9 @@ def test_the_page_says_what_it_is(page):
 
 def test_variables_reach_title_abstract_and_text(page):
     assert "<title>The surface of four choosers: a sample article</title>" in page
-    assert "the value was .302" in " ".join(page.split())
-    assert '<span class="number" title="dvb.pooled.dvgr" data-key="dvb.pooled.dvgr">.302</span>' in page
+    assert "the value was .302" in " ".join(re.sub("<[^>]+>", "", page).split())
+    marked = '<span class="number" data-key="dvb.pooled.dvgr">.302</span>'
+    assert f'<span class="number" title="dvb.pooled.dvgr" data-key="dvb.pooled.dvgr">{marked}</span>' in page
     assert "{{&lt; var dvb.pooled.dvgr &gt;}}" in page  # the one in code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,26 @@ def typst(text):
 
 def test_variable_in_text_and_in_a_span():
     text = 'It was {{< var dvb.dvgr >}}, [{{<var dvb.n>}}]{.number data-key="dvb.n"}.'
-    assert html(text) == 'It was .302, [four]{.number data-key="dvb.n"}.'
+    assert typst(text) == 'It was .302, [four]{.number data-key="dvb.n"}.'
+    assert re.sub("`<[^`]*>`{=html}", "", html(text)) == typst(text)
+
+
+def test_a_page_gets_the_key_around_each_number_of_the_text():
+    expected = '`<span class="number" data-key="dvb.dvgr">`{=html}.302`</span>`{=html}'
+    assert html("It was {{< var dvb.dvgr >}}.") == f"It was {expected}."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "## Of {{< var dvb.n >}} models",
+        '[all]{.claim title="{{< var dvb.n >}}"}',
+        "[there](data/{{< var dvb.n >}}.csv)",
+        "$x = {{< var dvb.n >}}$",
+    ],
+)
+def test_where_no_html_may_stand_a_number_is_plain(text):
+    assert html(text) == text.replace("{{< var dvb.n >}}", "four")
 
 
 def test_variable_in_code_stays():

@@ -29,6 +29,7 @@ CELLS = (
 )
 ARTICLE = """---
 title: "{{< var demo.title >}}"
+author: A person
 abstract: |
   In all {{< var demo.pooled.rate >}}.
 bibliography: references.bib

@@ -226,6 +226,27 @@ def _manifest(_: argparse.Namespace) -> int:
     return 0
 
 
+def _trace(arguments: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.manuscript.trace import trace
+
+    for key in arguments.key:
+        print("\n".join(trace(paths.ROOT, key)))
+    return 0
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from deepvalues import paths, reproduce
+
+    rows = reproduce.reproduce(paths.ROOT, encoder=arguments.encoder, keep=arguments.keep)
+    print(reproduce.report(rows))
+    if reproduce.reproduced(rows):
+        print("Everything was rebuilt as it is in git.")
+        return 0
+    print("\n".join(["The rebuilt files are not those in git.", *reproduce.other_versions(paths.ROOT)]))
+    return 1
+
+
 def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
     from deepvalues import asking, catalogue
 
@@ -345,6 +366,20 @@ def _parser() -> argparse.ArgumentParser:
         help="the folder, which is replaced (default: paper/_site/answers)",
     )
     command("manifest", _manifest, "Write data/results/manifest.json: what made each result.", "manifest")
+    reproduce = command(
+        "reproduce",
+        _reproduce,
+        "Ask all local models again in a copy, rebuild everything, compare with what is in git.",
+        "reproduce --keep /tmp/copies",
+    )
+    reproduce.add_argument("--encoder", action="store_true", help="ask the encoder, too (needs PyTorch)")
+    reproduce.add_argument(
+        "--keep", type=Path, metavar="DIR", help="a new folder for the two copies, kept for a look"
+    )
+    trace = command(
+        "trace", _trace, "Follow numbers of the text back to the answers.", "trace dvb.pooled.dvgr"
+    )
+    trace.add_argument("key", nargs="+", metavar="KEY", help="as in {{< var KEY >}}")
     command("render", _render, "Render the paper to paper/_site/.", "render")
     return parser
 

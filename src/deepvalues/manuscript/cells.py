@@ -50,6 +50,14 @@ class Cell:
         return " ".join(str(self.options.get("fig-alt") or "").split())
 
     @property
+    def anchor(self) -> str:
+        """The cell's id on its notebook's page."""
+        # Quarto gives a table's cell the label itself as its id; links must hold in both renderings.
+        if self.label.startswith("tbl-"):
+            return self.label
+        return f"cell-{self.label or format(self.position, '02d')}"
+
+    @property
     def place(self) -> str:
         """How messages name the cell."""
         label = f" ({self.label})" if self.label else ""

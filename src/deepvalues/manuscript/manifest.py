@@ -309,13 +309,17 @@ def _seeds(root: Path, files: list[str], pattern: re.Pattern[str]) -> dict[str, 
     }
 
 
-def _packages(root: Path) -> dict[str, Any]:
-    """Every locked version; a package may have one for each range of Pythons."""
-    text = _existing(root, LOCK, "the lock").read_text(encoding="utf-8")
+def locked_versions(root: Path) -> dict[str, list[str]]:
+    """Every locked version by package; a package may have one for each range of Pythons."""
     versions: dict[str, list[str]] = {}
+    text = _existing(root, LOCK, "the lock").read_text(encoding="utf-8")
     for name, version in _LOCKED.findall(text):
         versions.setdefault(name, []).append(version)
-    return {"lock": {LOCK: hashlib.sha256(text.encode()).hexdigest()}, "versions": versions}
+    return versions
+
+
+def _packages(root: Path) -> dict[str, Any]:
+    return {"versions": locked_versions(root), "lock": {LOCK: sha256(root / LOCK)}}
 
 
 def _is_record(path: str) -> bool:

@@ -44,9 +44,7 @@ def fenced(text: str, language: str) -> str:
 
 
 def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
-    # Quarto gives a table's cell the label itself as its id; links must hold in both renderings.
-    own_label = cell.label.startswith("tbl-")
-    anchor = cell.label if own_label else f"cell-{cell.label or format(cell.position, '02d')}"
+    anchor = cell.anchor
     lines = [f":::::: {{#{anchor} .cell}}", ""]
     for tag in cell.tags:
         if tag in _TAGS:

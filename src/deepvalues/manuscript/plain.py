@@ -27,12 +27,14 @@ from deepvalues.manuscript.resolve import (
     IMAGES,
     Sources,
     images,
+    marked,
     own_images,
     resolve,
     resolve_value,
     typst_string,
 )
 from deepvalues.manuscript.site import check_links, copy_resources, mend_links
+from deepvalues.manuscript.trace import show_traces
 
 NOTICE = (
     "This is the plain rendering, made by pandoc and typst without Quarto. "
@@ -68,6 +70,7 @@ def render_plain(paper: Path) -> Path:
             _write_notebook(project, notebook, site)
         copy_resources(paper.parent, site)
         mend_links(site)
+        show_traces(paper.parent, site)
         check_links(site)
         shutil.rmtree(project.site, ignore_errors=True)
         shutil.copytree(site, project.site)
@@ -158,6 +161,8 @@ def _document(article: Article, sources: Sources, target: Target) -> str:
     header = resolve_value(dict(article.header), sources.variables)
     kept = {key: header[key] for key in KEPT if key in header}
     kept |= {"author": _authors(header), "date": _shown_date(header), "link-citations": True}
+    if target == "html" and "abstract" in kept:
+        kept["abstract"] = marked(str(article.header["abstract"]), sources.variables)
     kept.setdefault("bibliography", "references.bib")
     return _front_matter(kept) + resolve(article.body, sources, target)
 

@@ -18,6 +18,7 @@ from deepvalues.errors import UserError
 from deepvalues.manuscript.markup import read_article
 from deepvalues.manuscript.project import Project, read_project, source_date_epoch
 from deepvalues.manuscript.site import check_links, copy_resources, mend_links
+from deepvalues.manuscript.trace import show_traces
 
 VERSION = "1.9.38"
 PROBE_SECONDS = 3.0
@@ -150,6 +151,7 @@ def render_with_quarto(quarto: Path, paper: Path) -> Path:
             raise UserError(f"Quarto ended well but {project.site / name} is missing; see its log above.")
     copy_resources(paper.parent, project.site)
     mend_links(project.site)
+    show_traces(paper.parent, project.site)
     check_links(project.site)
     return project.site
 

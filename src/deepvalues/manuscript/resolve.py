@@ -17,11 +17,14 @@ from deepvalues.errors import UserError
 from deepvalues.manuscript.cells import Cell, figure, table
 from deepvalues.manuscript.divs import Target, raw, raw_block, resolve_divs
 from deepvalues.manuscript.markup import (
+    ATTRIBUTES,
     CODE,
     CODE_AND_MATH,
+    HEADING,
     KINDS,
     REFERENCE,
     SHORTCODE,
+    blank,
     numbering,
     outside,
     parse_attributes,
@@ -39,6 +42,7 @@ _TABLE_CAPTION = re.compile(
     r"^(?:Table)?:[ \t]+(?P<caption>.+?)[ \t]*\{#(?P<label>tbl-[\w-]*\w)\}[ \t]*$", re.M
 )
 _GROUP = re.compile(r"\[(?P<prefix>[^\[\]@;]*?)(?P<list>-?@(?:fig|tbl|sec|eq)-[^\[\]]*)\](?!\()", re.I)
+_TARGET = re.compile(r"(?<=\])\([^()\n]*\)")
 _SITE_LINK = re.compile(r"(?<=\]\()(?:\.\./)+(?=(?:data/results|figures|notebooks)/)")
 
 
@@ -98,10 +102,31 @@ def _outside(text: str, pattern: re.Pattern[str], change: Callable[[str], str]) 
 
 
 def _shortcodes(text: str, sources: Sources, numbers: Mapping[str, str], target: Target) -> str:
+    if target == "html":
+        text = marked(text, sources.variables)
+
     def replace(match: re.Match[str]) -> str:
         if match["name"] == "embed":
             return _embed(match["argument"], sources, numbers, target)
         return _variable(match, sources.variables)
+
+    return SHORTCODE.sub(replace, text)
+
+
+def marked(text: str, variables: Mapping[str, Any]) -> str:
+    """Put in the variables, each with its key around it, wherever a text may hold HTML.
+
+    Those in formulas, headings, attributes and the targets of links stay as they are.
+    """
+    free = text
+    for pattern in (CODE_AND_MATH, HEADING, ATTRIBUTES, _TARGET):
+        free = blank(free, pattern)
+
+    def replace(match: re.Match[str]) -> str:
+        if match["name"] != "var" or free[match.start()] != "{":
+            return match[0]
+        opening = f'<span class="number" data-key="{html.escape(match["argument"])}">'
+        return f"{raw(opening, 'html')}{_variable(match, variables)}{raw('</span>', 'html')}"
 
     return SHORTCODE.sub(replace, text)
 

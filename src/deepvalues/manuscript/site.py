@@ -15,18 +15,19 @@ from urllib.parse import unquote, urlsplit
 
 from deepvalues.errors import UserError
 
-RESOURCES = ("data/results", "figures")
+#: What is copied into the site and where; the answer browser is built beforehand, where it was asked for.
+RESOURCES = {"data/results": "data/results", "figures": "figures", "build/answers": "answers"}
 
 _LINK = re.compile(
-    r"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:data/results|figures|notebooks)/)"
+    r"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:data/results|figures|notebooks|answers)/)"
 )
 
 
 def copy_resources(root: Path, site: Path) -> None:
-    """Copy the results' data and figures into the site (Quarto copies nothing from outside)."""
-    for name in RESOURCES:
-        if (root / name).is_dir():
-            shutil.copytree(root / name, site / name, dirs_exist_ok=True)
+    """Copy the results' data, figures and answer browser into the site (Quarto copies nothing from outside)."""
+    for source, target in RESOURCES.items():
+        if (root / source).is_dir():
+            shutil.copytree(root / source, site / target, dirs_exist_ok=True)
 
 
 def mend_links(site: Path) -> None:
@@ -56,6 +57,12 @@ def check_links(site: Path) -> None:
     ]
     if faults:
         raise UserError("\n".join(faults))
+
+
+def anchors(site: Path, page: str) -> set[str]:
+    """The ids on a page of the site; none if there is no such page."""
+    file = site / page
+    return _read(file).anchors if file.is_file() else set()
 
 
 class _Page(HTMLParser):
