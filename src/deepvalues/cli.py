@@ -247,6 +247,13 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     return 1
 
 
+def _dictionary(_: argparse.Namespace) -> int:
+    from deepvalues import dictionary, paths
+
+    print(f"described: {', '.join(paths.shown(file) for file in dictionary.write(paths.ROOT))}")
+    return 0
+
+
 def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
     from deepvalues import asking, catalogue
 
@@ -380,6 +387,12 @@ def _parser() -> argparse.ArgumentParser:
         "trace", _trace, "Follow numbers of the text back to the answers.", "trace dvb.pooled.dvgr"
     )
     trace.add_argument("key", nargs="+", metavar="KEY", help="as in {{< var KEY >}}")
+    command(
+        "dictionary",
+        _dictionary,
+        "Check the data dictionary against the files; write data/README.md, Croissant and CodeMeta.",
+        "dictionary",
+    )
     command("render", _render, "Render the paper to paper/_site/.", "render")
     return parser
 
