@@ -146,7 +146,7 @@ def open_page():
         os.dup2(read, 3)
         os.dup2(write, 4)
 
-    with tempfile.TemporaryDirectory(prefix="deepvalues-browser-") as profile:
+    with tempfile.TemporaryDirectory(prefix="deepvalues-browser-", ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
         process = subprocess.Popen(
             [program, *options, f"--user-data-dir={profile}", "about:blank"],
@@ -169,14 +169,3 @@ def open_page():
             process.wait()
             os.close(to_browser[1])
             os.close(from_browser[0])
-            _settle(profile)
-
-
-def _settle(profile):
-    """Helper processes may write for a moment after the browser's end."""
-    for _ in range(100):
-        shutil.rmtree(profile, ignore_errors=True)
-        if not os.path.exists(profile):  # noqa: PTH110
-            os.mkdir(profile)  # noqa: PTH102
-            return
-        select.select([], [], [], 0.05)

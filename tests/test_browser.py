@@ -22,6 +22,7 @@ from deepvalues.browser.options import marked, names
 from deepvalues.browser.texts import Texts, decoded, fragments_of, front_coded
 from deepvalues.dvb.agents import Recogniser
 from deepvalues.errors import UserError
+from deepvalues.manuscript.site import check_links, copy_resources, mend_links
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.record import Record
 
@@ -403,6 +404,22 @@ def test_the_folder_is_the_same_each_time_and_says_what_it_weighs(files, tmp_pat
     assert not re.search(r'(?:src|rel="stylesheet" href)="https?:', page)
 
 
+def test_the_site_takes_the_browser_in_and_every_link_holds(files, tmp_path):
+    write.write_files(tmp_path / "build" / "answers", files)
+    site = tmp_path / "site"
+    (site / "notebooks").mkdir(parents=True)
+    link = '<a href="answers/index.html#study=dvb">Answers</a>'
+    (site / "index.html").write_text(link)
+    (site / "notebooks" / "page.html").write_text(link)
+    copy_resources(tmp_path, site)
+    mend_links(site)
+    check_links(site)
+    assert 'href="../answers/index.html#' in (site / "notebooks" / "page.html").read_text()
+    assert (site / "answers" / "index.html").read_bytes() == (
+        tmp_path / "build" / "answers" / "index.html"
+    ).read_bytes()
+
+
 def test_a_hundred_thousand_answers_stay_light(many, tmp_path):
     weight = write.write_files(tmp_path / "answers", many)
     assert weight.first < 2_000_000 and weight.largest < 1_500_000
@@ -525,7 +542,7 @@ def test_rows_are_walked_and_opened_by_keyboard(page, site, found):
 
 
 def test_a_screen_reader_is_told_what_everything_is(page, site):
-    page.open(site)
+    page.open(site, width=1700)
     page.tab_to("clear")
     page.press("Tab")
     page.until("document.querySelector('#reply')")

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from deepvalues.browser.collect import Row, Sheet
-from deepvalues.browser.options import JOINER, OPENER, Marked
+from deepvalues.browser.options import JOINER, OPENER, ROLES, Marked
 from deepvalues.browser.texts import Texts, front_coded
 
 #: Characters that a part is filled up to, before escaping.
@@ -131,6 +131,7 @@ def encode(sheets: Sequence[Sheet], families: Mapping[str, str], names: Mapping[
         "readings": readings.listed,
         "opener": OPENER,
         "joiner": JOINER,
+        "roles": ROLES,
         "textParts": text_starts,
         "promptParts": prompt_starts,
         "studies": studies,

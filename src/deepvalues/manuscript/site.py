@@ -24,7 +24,7 @@ _LINK = re.compile(
 
 
 def copy_resources(root: Path, site: Path) -> None:
-    """Copy the results' data, figures and answer browser into the site (Quarto copies nothing from outside)."""
+    """Copy data, figures and answer browser into the site (Quarto copies nothing from outside)."""
     for source, target in RESOURCES.items():
         if (root / source).is_dir():
             shutil.copytree(root / source, site / target, dirs_exist_ok=True)
@@ -95,4 +95,6 @@ def _leads_somewhere(page: Path, link: str, pages: dict[Path, _Page]) -> bool:
     target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
     if not target.exists():
         return False
+    if "=" in parts.fragment and target.parent.name == RESOURCES["build/answers"]:
+        return True  # filters of the answer browser, which are no anchor
     return not parts.fragment or target not in pages or unquote(parts.fragment) in pages[target].anchors

@@ -57,6 +57,7 @@
   function start(payload) {
     index = payload;
     for (const facet of Object.keys(FACETS)) mergeLabels(facet);
+    for (const study of index.studies) study.repeats = hasRepeats(study);
     rows = flatten();
     buildFilters();
     buildGrid();
@@ -207,13 +208,14 @@
   const list = (found) => found.join(" / ");
   // `need` is the width in pixels that shows most of a column; columns come in while there is room, by `rank`, the first three always.
   const COLUMNS = [
-    { id: "study", name: "Study", need: 100, rank: 5, text: (one) => one.study.name },
+    { id: "study", name: "Study", need: 100, rank: 6, text: (one) => one.study.name },
     { id: "model", name: "Model", need: 140, rank: 2, text: (one) => one.model },
-    { id: "item", name: "Item", need: 215, rank: 0, text: (one) => one.id + place(one) },
-    { id: "arm", name: "Arm", need: 120, rank: 4, text: (one) => list(facetLabels(one.study, "arm", one.item)) },
-    { id: "value", name: "Values", need: 190, rank: 6, text: (one) => list(facetLabels(one.study, "value", one.item)) },
-    { id: "dimension", name: "Dimension", need: 110, rank: 7, text: (one) => list(facetLabels(one.study, "dimension", one.item)) },
-    { id: "status", name: "Status", need: 95, rank: 3, text: (one) => one.status },
+    { id: "item", name: "Item", need: 215, rank: 0, text: (one) => one.id },
+    { id: "place", name: "Turn", need: 105, rank: 3, text: place },
+    { id: "arm", name: "Arm", need: 120, rank: 5, text: (one) => list(facetLabels(one.study, "arm", one.item)) },
+    { id: "value", name: "Values", need: 190, rank: 7, text: (one) => list(facetLabels(one.study, "value", one.item)) },
+    { id: "dimension", name: "Dimension", need: 110, rank: 8, text: (one) => list(facetLabels(one.study, "dimension", one.item)) },
+    { id: "status", name: "Status", need: 95, rank: 4, text: (one) => one.status },
     { id: "choice", name: "Read as", need: 100, rank: 1, text: readAs },
   ].map((column) => ({ ...column, width: column.need, formatter: (_, __, text) => ({ text, toolTip: text }) }));
   const CROWDED = 1.12;
@@ -221,14 +223,18 @@
   function columns() {
     const want = wanted(), only = index.studies.find((study) => study.name === want.study);
     let room = $("grid").clientWidth * CROWDED;
-    const useful = COLUMNS.filter(({ id }) => (["item", "value"].includes(id) || want[id] === undefined) && !(only && id in FACETS && !only.facets[id]));
+    const useful = COLUMNS.filter(({ id }) => id === "place" ? (only ? [only] : index.studies).some(hasPlaces) : (["item", "value"].includes(id) || want[id] === undefined) && !(only && id in FACETS && !only.facets[id]));
     const fitting = [...useful].sort((a, b) => a.rank - b.rank).filter((column) => (room -= column.need) >= 0 || column.rank < 3);
     return useful.filter((column) => fitting.includes(column));
   }
+  /** Which repeat and turn of an item, as far as its study has several. */
   function place(one) {
-    const repeats = one.study.slots.repeat !== 0 ? ` · repeat ${one.repeat + 1}` : "";
-    return repeats + (one.study.slots.turn !== 0 ? ` · turn ${one.turn + 1}` : "");
+    const repeat = one.study.repeats ? [`repeat ${one.repeat + 1}`] : [];
+    return [...repeat, ...(one.study.slots.turn !== 0 ? [`turn ${one.turn + 1}`] : [])].join(", ");
   }
+  const hasRepeats = ({ slots }) => slots.repeat !== 0 && slots.item !== 0 &&
+    slots.repeat.some((repeat, slot) => slot > 0 && slots.item[slot] === slots.item[slot - 1] && repeat !== slots.repeat[slot - 1]);
+  const hasPlaces = (study) => study.repeats || study.slots.turn !== 0;
   function readAs(one) {
     if (one.status !== "answered") return one.status;
     const found = outcome(one.status, one.choice, one.target);
@@ -371,10 +377,10 @@
     const question = turns[one.turn];
     const steps = element("div", { className: "steps" },
       button("previous", "Previous", () => step(-1)), button("next", "Next", () => step(1)), button("back", "Back to the table", goToTable));
-    $("detail-heading").textContent = `${one.id}${place(one)}, ${one.model}`;
+    $("detail-heading").textContent = [one.id, place(one), one.model].filter(Boolean).join(", ");
     $("detail-body").replaceChildren(
       steps, drawFacts(one), ...drawReading(one, last, options), ...(options.length ? drawOptions(one, options, question) : []),
-      heading("Reply"), ...drawReply(last), drawItem(item), heading(item.turns.length > 1 ? "Conversation up to the reply" : "Prompt"),
+      heading("Reply"), ...drawReply(last), drawItem(item), heading(turns.length > 1 ? "Conversation up to the reply" : "Prompt"),
       ...drawPrompt(item.system, turns, replies, options));
     $("detail").scrollTop = 0;
     bringDetail();
@@ -400,10 +406,11 @@
   }
   function drawReading(one, last, options) {
     const found = outcome(one.status, last.choice, one.target);
+    const meaning = one.status === "answered" && last.choice === null ? "The text is what was asked for." : MEANINGS[one.status] ?? "";
     const chosen = options.find((option) => isNamed(option, last.choice));
     const choice = last.choice === null ? [] : [["Choice", last.choice]];
     const against = found === "none" ? [] : [["Which is", `the ${OUTCOMES[found]}${shows(chosen)}`]];
-    return [heading("How it was read"), terms([["Status", `${one.status}: ${MEANINGS[one.status] ?? ""}`], ...choice, ...against])];
+    return [heading("How it was read"), terms([["Status", `${one.status}: ${meaning}`], ...choice, ...against])];
   }
   const shows = (option) => (option?.marks.length ? `, which shows ${option.marks.map((mark) => mark.name).join(" and ")}` : "");
   function drawReply(last) {
@@ -423,11 +430,13 @@
         isChosen && element("span", { className: "badge chosen", textContent: "chosen" })].filter(Boolean);
       const kinds = element("ul", { className: "shows", role: "list" }, ...option.marks.map((mark) =>
         element("li", {}, element("mark", { className: mark.kind, textContent: `${mark.kind}: ${mark.name}${mark.role ? ` (${mark.role})` : ""}` }))));
-      const span = sentence(question, option);
-      const text = element("p", {}, ...(span ? clauses(question.slice(...span), option) : []));
-      return element("li", { className: option.isTarget ? "target" : "" }, title, ...badges, text, kinds);
+      const isBrief = option.marks.length === 1, span = isBrief ? null : sentence(question, option);
+      const text = span ? [element("p", {}, ...clauses(question.slice(...span), option))] : [];
+      return element("li", { className: [option.isTarget && "target", isBrief && "brief"].filter(Boolean).join(" ") }, title, ...badges, ...text, kinds);
     });
-    return [heading("Options"), element("ul", { className: "options", role: "list" }, ...drawn)];
+    const hasRoles = options.some((option) => option.marks.some((mark) => /^[vs][12]$/.test(mark.role)));
+    const legend = hasRoles ? [element("p", { className: "hint", textContent: index.roles })] : [];
+    return [heading("Options"), element("ul", { className: "options", role: "list" }, ...drawn), ...legend];
   }
   /** Where the last line of a text that begins with an option's label has its sentence. */
   function sentence(text, option) {
