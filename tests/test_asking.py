@@ -4,9 +4,10 @@ import pytest
 
 from deepvalues import asking, catalogue, paths
 from deepvalues.errors import UserError
-from deepvalues.query.engine import Settings
+from deepvalues.local import server
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Endpoint, Model
+from deepvalues.query.settings import Settings
 from deepvalues.query.study import record_path
 
 NAMES = ("agent-value", "agent-declining", "learner-words")
@@ -32,7 +33,7 @@ def answered(items, models, tmp_path_factory):
 @pytest.fixture
 def no_server(monkeypatch):
     """Starting the loopback server fails the test."""
-    monkeypatch.setattr(catalogue, "serving", lambda app: pytest.fail("the server was started"))
+    monkeypatch.setattr(server, "serving", lambda app: pytest.fail("the server was started"))
 
 
 @pytest.fixture
@@ -98,11 +99,11 @@ def test_the_record_is_the_same_at_any_pace(answered, ask, items, tmp_path):
 def test_the_server_is_started_once_for_all_models(ask, items, monkeypatch):
     started = []
 
-    def counting(app, serving=catalogue.serving):
+    def counting(app, serving=server.serving):
         started.append(app)
         return serving(app)
 
-    monkeypatch.setattr(catalogue, "serving", counting)
+    monkeypatch.setattr(server, "serving", counting)
     ask(["agent-first", "agent-random", "agent-value"], items.head(3))
     assert len(started) == 1
 

@@ -18,11 +18,11 @@ from deepvalues.local.protocol import Reply
 from deepvalues.local.server import create_app, serving
 from deepvalues.query import batch
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Settings
 from deepvalues.query.processes import run
 from deepvalues.query.reading import Reading
 from deepvalues.query.record import Record
 from deepvalues.query.registry import CUSTOM, Endpoint, Model, Price
+from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions
 
 KEY = "sk-marked-5f1c"

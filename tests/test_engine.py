@@ -20,11 +20,12 @@ from deepvalues.errors import UserError
 from deepvalues.local.server import serving
 from deepvalues.query import engine, processes
 from deepvalues.query.conversation import Conversation, digest, key_head, request_key
-from deepvalues.query.engine import Ask, Job, Settings, Summary, recorded
+from deepvalues.query.engine import Ask, Job, Summary, recorded
 from deepvalues.query.processes import run_async
 from deepvalues.query.reading import Reading
 from deepvalues.query.record import Answer, Record
 from deepvalues.query.registry import Endpoint, Model
+from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions
 
 KEY = "sk-MARKED-0123456789"

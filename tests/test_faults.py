@@ -30,9 +30,10 @@ from deepvalues.errors import UserError
 from deepvalues.manuscript.execute import execute_notebook
 from deepvalues.query import processes
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Ask, Asker, Job, Settings
+from deepvalues.query.engine import Ask, Asker, Job
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Endpoint, Model, Price
+from deepvalues.query.settings import Settings
 
 KEY = "sk-MARKED-4f1c9a7be2d80365"
 #: No output may hold even this much of the key.
@@ -766,7 +767,7 @@ CELLS = [
     """from pathlib import Path
 from deepvalues import asking, catalogue
 from deepvalues.errors import UserError
-from deepvalues.query.engine import Settings
+from deepvalues.query.settings import Settings
 import forked_runs
 catalogue.studies()["toy"] = forked_runs.Toy()
 items = forked_runs.Toy().items("24")

@@ -14,8 +14,8 @@ from deepvalues.profiles.responses import missing, responses, runs
 from deepvalues.profiles.sentences import codes_of, open_responses, sentences_of
 from deepvalues.profiles.study import ProfileCoding
 from deepvalues.profiles.survey import reference_tables, value_profiles
-from deepvalues.query.engine import Settings
 from deepvalues.query.record import Record
+from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions
 
 MODELS = ["agent-profile-exaggerating", "agent-profile-malformed", "agent-profile-refusing"]

@@ -51,7 +51,7 @@ def project(store, bank, monkeypatch):
     study = DeepValueBenchmark(paths.BANK, paths.DESIGNS, downloads=store)
     # Read once for all tests.
     vars(study)["bank"] = bank
-    monkeypatch.setattr(catalogue, "studies", lambda: {"dvb": study})
+    monkeypatch.setitem(catalogue.studies(), "dvb", study)
     return study
 
 

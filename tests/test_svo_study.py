@@ -10,11 +10,11 @@ from deepvalues import paths
 from deepvalues.errors import UserError
 from deepvalues.local.server import create_app, serving
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Settings
 from deepvalues.query.money import CHARACTERS_PER_TOKEN
 from deepvalues.query.processes import run
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Endpoint, Model
+from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions
 from deepvalues.svo import statistics
 from deepvalues.svo.agents import GOAL, reference_agents

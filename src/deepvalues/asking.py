@@ -13,13 +13,14 @@ import pandas as pd
 from deepvalues import catalogue, paths
 from deepvalues.errors import UserError
 from deepvalues.query import batch
-from deepvalues.query.engine import Job, Settings, Summary
+from deepvalues.query.engine import Job, Summary
 from deepvalues.query.money import Plan
 from deepvalues.query.processes import run
 from deepvalues.query.progress import Progress
 from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model
+from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions, record_path
 
 

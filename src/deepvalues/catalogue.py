@@ -2,49 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import UserDict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from deepvalues import paths
 from deepvalues.dvb import items
-from deepvalues.dvb.agents import Matcher, Recogniser, raters, reference_agents
-from deepvalues.dvb.learners import LEARNERS
-from deepvalues.dvb.ratings import ValueRatings
 from deepvalues.dvb.study import DeepValueBenchmark
-from deepvalues.dvb.validation import StimulusValidation
-from deepvalues.dvb.variants import prompt_variants
 from deepvalues.errors import UserError
-from deepvalues.local.protocol import LocalModel
-from deepvalues.local.server import create_app, serving
-from deepvalues.profiles.agents import coder_agents, profile_agents
-from deepvalues.profiles.stimuli import load_bank
-from deepvalues.profiles.study import OpenProfiles, ProfileCoding, ValueProfiles
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model, Registry, load_registry
 from deepvalues.query.study import Questions, Study, record_path
-from deepvalues.svo.agents import reference_agents as svo_agents
 from deepvalues.svo.study import SocialValues
+
+# Only what every command needs is imported above. Agents, learners, the server, and studies whose modules
+# hold statistics bring libraries along that take seconds and 200 MB: they are imported when first needed.
+if TYPE_CHECKING:
+    from deepvalues.local.protocol import LocalModel
+    from deepvalues.profiles.study import ProfileCoding, ValueProfiles
+
+
+class _Studies(UserDict[str, Study]):
+    """Studies by name, each made when first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Study]]) -> None:
+        self._makers = makers
+        super().__init__()
+
+    def __getitem__(self, name: str) -> Study:
+        if name not in self.data:
+            self.data[name] = self._makers[name]()
+        return self.data[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers or name in self.data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._makers, **self.data})
+
+    def __len__(self) -> int:
+        return len({**self._makers, **self.data})
 
 
 @cache
-def studies() -> dict[str, Study]:
+def studies() -> UserDict[str, Study]:
     """The studies by name."""
-    benchmark = DeepValueBenchmark(paths.BANK, paths.DESIGNS)
-    found: list[Study] = [
-        benchmark,
-        *prompt_variants(benchmark),
-        ValueRatings(benchmark),
-        StimulusValidation(benchmark),
-        SocialValues(paths.SVO),
-        ValueProfiles(paths.PROFILES),
-        OpenProfiles(paths.PROFILES),
-        ProfileCoding(paths.PROFILES, paths.PROFILES_CODEBOOK, open_answers),
-    ]
-    return {study.name: study for study in found}
+    return _Studies(
+        {
+            "dvb": lambda: DeepValueBenchmark(paths.BANK, paths.DESIGNS),
+            "dvb-explicit": partial(_variant, "dvb-explicit"),
+            "dvb-cot": partial(_variant, "dvb-cot"),
+            "dvb-ratings": _ratings,
+            "dvb-validation": _validation,
+            "svo": lambda: SocialValues(paths.SVO),
+            "profiles": _profiles,
+            "profiles-open": _open_profiles,
+            "profiles-coding": _profile_coding,
+        }
+    )
+
+
+def _variant(name: str) -> Study:
+    from deepvalues.dvb.variants import prompt_variants
+
+    return next(variant for variant in prompt_variants(dvb()) if variant.name == name)
+
+
+def _ratings() -> Study:
+    from deepvalues.dvb.ratings import ValueRatings
+
+    return ValueRatings(dvb())
+
+
+def _validation() -> Study:
+    from deepvalues.dvb.validation import StimulusValidation
+
+    return StimulusValidation(dvb())
+
+
+def _profiles() -> Study:
+    from deepvalues.profiles.study import ValueProfiles
+
+    return ValueProfiles(paths.PROFILES)
+
+
+def _open_profiles() -> Study:
+    from deepvalues.profiles.study import OpenProfiles
+
+    return OpenProfiles(paths.PROFILES)
+
+
+def _profile_coding() -> Study:
+    from deepvalues.profiles.study import ProfileCoding
+
+    return ProfileCoding(paths.PROFILES, paths.PROFILES_CODEBOOK, open_answers)
 
 
 def study(name: str) -> Study:
@@ -94,6 +150,8 @@ def svo() -> SocialValues:
 
 def profiles() -> ValueProfiles:
     """Study 3, with its instrument."""
+    from deepvalues.profiles.study import ValueProfiles
+
     found = study("profiles")
     assert isinstance(found, ValueProfiles)
     return found
@@ -101,6 +159,8 @@ def profiles() -> ValueProfiles:
 
 def profile_coding() -> ProfileCoding:
     """The coding of study 3's open answers, with its codebook."""
+    from deepvalues.profiles.study import ProfileCoding
+
     found = study("profiles-coding")
     assert isinstance(found, ProfileCoding)
     return found
@@ -120,6 +180,12 @@ def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.Dat
 
 def local_models() -> dict[str, LocalModel]:
     """Everything that the loopback server serves."""
+    from deepvalues.dvb.agents import Matcher, Recogniser, raters, reference_agents
+    from deepvalues.dvb.learners import LEARNERS
+    from deepvalues.profiles.agents import coder_agents, profile_agents
+    from deepvalues.profiles.stimuli import load_bank
+    from deepvalues.svo.agents import reference_agents as svo_agents
+
     bank = dvb().bank
     matcher = Matcher(Recogniser(bank))
     sentences = load_bank(paths.PROFILES_SENTENCES, profiles().stimuli.themes)
@@ -145,6 +211,8 @@ def endpoints() -> Iterator[Callable[[Model], str]]:
                 raise UserError(f"{model.name}: its endpoint {model.endpoint.kind} has no base_url")
             return model.endpoint.base_url
         if not address:
+            from deepvalues.local.server import create_app, serving
+
             address.append(stack.enter_context(serving(create_app(local_models()))))
         return address[0]
 

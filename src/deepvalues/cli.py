@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def _query(arguments: argparse.Namespace) -> int:
     from deepvalues import asking, catalogue
-    from deepvalues.query.engine import Settings
+    from deepvalues.query.settings import Settings
 
     models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
     items = catalogue.study(arguments.study).items(arguments.set)
@@ -413,7 +413,7 @@ def _survey_arguments(survey: argparse.ArgumentParser) -> None:
 
 def _query_arguments(query: argparse.ArgumentParser) -> None:
     from deepvalues import paths
-    from deepvalues.query.engine import Settings
+    from deepvalues.query.settings import Settings
 
     def option(
         name: str, default: object, metavar: str, text: str, kind: Callable[[str], object] = str

@@ -24,12 +24,12 @@ import httpx2
 import openai
 from openai import AsyncOpenAI
 
-from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation, Message, key_head, request_key, request_seed
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
 from deepvalues.query.pace import Pace
 from deepvalues.query.record import Answer, Journal, Record
 from deepvalues.query.registry import NO_KEY, Model
+from deepvalues.query.settings import Settings
 from deepvalues.query.transport import Transport
 
 #: After a stop, requests in flight get this long to come back.
@@ -40,28 +40,6 @@ _SEED_MARK, _SEED_IN_JSON = "\0the seed", r'"\u0000the seed"'
 _NUMBER: ContextVar[int] = ContextVar("number")
 #: Errors that every further request would meet again.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run asks.
-
-    ``concurrency`` is the most requests in flight; ``timeout`` bounds one attempt, in seconds;
-    ``break_after`` failures in a row stop the run; ``max_cost`` is in US dollars.
-    """
-
-    concurrency: int = 32
-    timeout: float = 120.0
-    max_retries: int = 5
-    break_after: int = 25
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    max_cost: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a run that could ask nothing."""
-        if self.concurrency < 1:
-            raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
 
 
 @dataclass(frozen=True)

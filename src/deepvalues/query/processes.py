@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from deepvalues.query.engine import Ask, Asker, Job, Settings, Summary, groups
+from deepvalues.query.engine import Ask, Asker, Job, Summary, groups
 from deepvalues.query.record import Answer, Journal, Record
+from deepvalues.query.settings import Settings
 
 T = TypeVar("T")
 #: One event loop keeps about this many requests in flight before it is the limit.
