@@ -13,9 +13,10 @@ export TZ := UTC
 # The date of the version, for whatever wants to write a date into a file.
 export SOURCE_DATE_EPOCH := 1795132800
 
-# The environment: an active conda environment made from environment.yml, else .venv from the lock.
-ifeq ($(CONDA_DEFAULT_ENV),deepvalues)
-PY := $(CONDA_PREFIX)/bin/python
+# The environment: an active conda environment made from environment.yml, on Binder the one of the image (repo2docker
+# names its folder in NB_PYTHON_PREFIX), else .venv from the lock.
+ifneq ($(and $(CONDA_DEFAULT_ENV),$(filter deepvalues $(NB_PYTHON_PREFIX),$(CONDA_DEFAULT_ENV))),)
+PY := $(or $(NB_PYTHON_PREFIX),$(CONDA_PREFIX))/bin/python
 ENVIRONMENT :=
 else
 PY := .venv/bin/python
@@ -82,6 +83,7 @@ build/paper: build/05_value_priorities paper/index.qmd paper/_quarto.yml paper/r
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest
+	@$(DEEPVALUES) dictionary
 	@$(DEEPVALUES) check
 	@$(DEEPVALUES) render
 	@touch $@ build/changed

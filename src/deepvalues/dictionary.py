@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +39,13 @@ _ENTRY = frozenset({"what", "by", "columns", "contract", "names"})
 _TYPES = {"i": "integer", "u": "integer", "f": "number", "b": "boolean"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "text"}
 _PUBLISHED = re.compile(r"^\| `(\S+\.csv)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
-_ENDS = {"_low": "lower", "_high": "upper"}
+#: Endings of columns whose meaning follows from that of the column they are named after.
+_ENDS = {
+    "_low": "lower end of the 95 % interval of",
+    "_high": "upper end of the 95 % interval of",
+    "_median": "median of",
+    **{f"_q{percent:02}": f"{percent} % quantile of" for percent in (5, 25, 75, 95)},
+}
 
 
 class Column(NamedTuple):
@@ -96,7 +102,7 @@ class Declared(NamedTuple):
         for ending, end in _ENDS.items():
             of = column.removesuffix(ending)
             if of != column and (found := self.meaning(of, own)):
-                return found[0], f"{end} end of the 95 % interval of {of}"
+                return found[0], f"{end} {of}"
         of = column.removesuffix("_holm")
         if of != column and (self.meaning(of, own)):
             return "probability", f"{of} after Holm's correction"
@@ -176,7 +182,9 @@ def _file(data: Path, path: str, said: Declared, problems: list[str]) -> File:
     if not what:
         problems.append(f"{path}: no `what`, nor a row in published/README.md")
     kinds = {} if "names" in entry or path in (README, CROISSANT) else _kinds(data / path, entry)
-    return File(path, pattern, what, entry["by"], _columns(path, kinds, entry.get("columns", {}), said, problems))
+    return File(
+        path, pattern, what, entry["by"], _columns(path, kinds, entry.get("columns", {}), said, problems)
+    )
 
 
 def _columns(
@@ -221,7 +229,9 @@ def _kinds(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     if file.suffix == ".jsonl":
         return _of_lines(file)
     if file.suffix in (".yml", ".json"):
-        content = yaml.safe_load(file.read_text("utf-8")) if file.suffix == ".yml" else json.loads(file.read_text())
+        content = (
+            yaml.safe_load(file.read_text("utf-8")) if file.suffix == ".yml" else json.loads(file.read_text())
+        )
         fields = content if isinstance(content, dict) else {}
         return {str(name): (_JSON_TYPES.get(type(value), "structure"), "") for name, value in fields.items()}
     return {}
@@ -299,18 +309,18 @@ def _items(said: Declared, problems: list[str]) -> Iterator[Items]:
 
 def _inherited(name: str, items: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
     """Meanings of a study: its own, over those of the study whose name begins its name (dvb for dvb-cot)."""
-    return {**items.get(name.split("-")[0], {}), **items.get(name, {})}
+    return {**items.get(name.split("-", maxsplit=1)[0], {}), **items.get(name, {})}
 
 
 _HEADING = """# Data dictionary
 
-Written by `deepvalues dictionary` (`make paper` runs it); edit `dictionary.yml` instead. `croissant.json` says the same
-to machines, with a SHA-256 check sum of every file.
+Written by `deepvalues dictionary` (`make paper` runs it); edit `dictionary.yml` instead. `croissant.json`
+says the same to machines, with a SHA-256 check sum of every file.
 
-Shares and probabilities run from 0 to 1. Intervals are 95 % intervals. Results have six significant digits. An empty
-cell is a quantity that cannot be estimated or does not apply. Answers that a statistic cannot use (refused, unparsable,
-truncated, failed) are counted and left out of its rates. DVGR, the deep value generalisation rate, is the share of
-answers that follow the value.
+Shares and probabilities run from 0 to 1. Intervals are 95 % intervals. Results have six significant digits.
+An empty cell is a quantity that cannot be estimated or does not apply. Answers that a statistic cannot use
+(refused, unparsable, truncated, failed) are counted and left out of its rates. DVGR, the deep value
+generalisation rate, is the share of answers that follow the value.
 
 ## Files
 """
@@ -362,7 +372,7 @@ def _code(text: str) -> str:
 
 
 def write(root: Path) -> list[Path]:
-    """Write ``data/README.md``, ``data/croissant.json`` and ``codemeta.json``; the same files give the same bytes.
+    """Write ``data/README.md``, ``data/croissant.json``, ``codemeta.json``; same files, same bytes.
 
     Returns
     -------
@@ -373,13 +383,13 @@ def write(root: Path) -> list[Path]:
 
     dictionary = describe(root / "data")
     # The dictionary's text first: the metadata hold its check sum.
-    texts = {
+    makers: dict[Path, Callable[[], str]] = {
         root / "data" / README: lambda: readme(dictionary),
         root / "data" / CROISSANT: lambda: metadata.croissant(root, dictionary),
         root / metadata.CODEMETA: lambda: metadata.codemeta(root),
     }
-    for file, make in texts.items():
+    for file, make in makers.items():
         text = make()
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8")
-    return list(texts)
+    return list(makers)

@@ -26,41 +26,24 @@ _FORMATS = {
     ".md": "text/markdown",
 }
 _DATA_TYPES = {"integer": "sc:Integer", "number": "sc:Float", "boolean": "sc:Boolean"}
-#: The context that the Croissant format 1.0 prescribes (MLCommons 2024), without the terms not used here.
+_TERMS = (
+    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes "
+    "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
+    "samplingRate separator source subField transform"
+)
+#: The context that the Croissant format 1.0 prescribes (MLCommons 2024).
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
+    **{term: f"cr:{term}" for term in _TERMS.split()},
 }
 
 
@@ -131,15 +114,18 @@ def croissant(root: Path, dictionary: Dictionary) -> str:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": project["name"],
-        "description": f"{project['description']}. Stimuli, recorded answers and results; columns are explained "
-        "in README.md.",
+        "description": f"{project['description']}. Stimuli, recorded answers and results; README.md explains "
+        "every column.",
         "license": DATA_LICENCE,
         "url": citation["repository-code"],
         "version": project["version"],
         "datePublished": str(citation["date-released"]),
         "creator": _authors(citation),
         "citeAs": f"{names} ({year}): {citation['title']}. Version {project['version']}.",
-        "distribution": [*(_object(root, file) for file in files), *map(_set, records)],
+        "distribution": [
+            *(_object(root, file) for file in files),
+            *(_set(study, found) for study, found in records.items()),
+        ],
         "recordSet": [*map(_table, tables), *(_records(study, found) for study, found in records.items())],
     }
     return _text(content)
@@ -159,14 +145,15 @@ def _object(root: Path, file: File) -> dict[str, Any]:
     }
 
 
-def _set(study: str) -> dict[str, Any]:
+def _set(study: str, files: list[File]) -> dict[str, Any]:
     return {
         "@type": "cr:FileSet",
         "@id": f"answers-{study}",
         "name": f"answers-{study}",
         "description": f"The record of the study {study}: a file for each model.",
         "encodingFormat": _FORMATS[".jsonl"],
-        "includes": f"responses/{study}/*.jsonl",
+        # By name: a pattern would take in the logs that lie beside the records.
+        "includes": [file.path for file in files],
     }
 
 
@@ -196,10 +183,12 @@ def _records(study: str, files: list[File]) -> dict[str, Any]:
 
 
 def _field(of: str, column: Column, source: dict[str, Any]) -> dict[str, Any]:
+    # An @id holds no blanks; the column keeps its own name in `extract`.
+    name = f"{of}/{column.name.replace(' ', '_')}"
     return {
         "@type": "cr:Field",
-        "@id": f"{of}/{column.name}",
-        "name": f"{of}/{column.name}",
+        "@id": name,
+        "name": name,
         "description": f"{column.meaning} ({column.unit})",
         "dataType": _DATA_TYPES.get(column.kind, "sc:Text"),
         "source": {**source, "extract": {"column": column.name}},
