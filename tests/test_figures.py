@@ -13,7 +13,16 @@ from matplotlib.colors import to_hex
 
 from deepvalues.figures import dvb as figures
 from deepvalues.figures.tables import markdown
-from deepvalues.figures.theme import COLOURS, FAMILY_ORDER, WIDTH, image, in_order, new_figure, spread
+from deepvalues.figures.theme import (
+    COLOURS,
+    FAMILY_ORDER,
+    WIDTH,
+    image,
+    in_order,
+    new_figure,
+    spread,
+    stable_ids,
+)
 from deepvalues.formats import MISSING, count, share
 
 MODELS = {
@@ -378,3 +387,36 @@ def test_tables_keep_the_order_of_rows_and_columns():
     frame = pd.DataFrame({"b": ["3", "1", "2"], "a": ["x", "y", "z"]}, index=[5, 1, 9])
     assert cells(markdown(frame))[0] == ["b", "a"]
     assert re.findall(r"\d", markdown(frame)) == ["3", "1", "2"]
+
+
+SVG = (
+    b'<svg><defs><path id="m{0}"/></defs><use href="#m{0}"/><g id="axes_1" clip-path="url(#p{1})"/>'
+    b'<clipPath id="p{1}"><rect x="{2}"/></clipPath></svg>'
+)
+
+
+def drawn(marker, clip, x=b"1.0"):
+    return SVG.replace(b"{0}", marker).replace(b"{1}", clip).replace(b"{2}", x)
+
+
+def test_ids_depend_on_what_is_drawn_and_not_on_what_matplotlib_hashed():
+    one = stable_ids(drawn(b"0123456789", b"abcdef0123"))
+    assert one == stable_ids(drawn(b"fedcba9876", b"9876543210"))
+    assert b'<g id="axes_1"' in one
+    assert one != stable_ids(drawn(b"0123456789", b"abcdef0123", b"1.1"))
+
+
+def test_every_reference_in_a_figure_keeps_its_target(by_model):
+    svg = image(figures.dvgr_by_model(by_model), "svg").decode()
+    ids = re.findall(r'\bid="([^"]+)"', svg)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(ids)
+    assert not re.search(r'\bid="[mp][0-9a-f]{10}"', svg)
+
+
+def test_ids_of_two_figures_do_not_meet_on_one_page():
+    ids = [
+        set(re.findall(rb'id="(i[^"]+)"', stable_ids(drawn(b"0" * 10, b"1" * 10, x)))) for x in (b"1", b"2")
+    ]
+    assert len(ids[0]) == len(ids[1]) == 2
+    assert not ids[0] & ids[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
@@ -110,7 +112,23 @@ def image(figure: Figure, kind: str) -> bytes:
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with mpl.rc_context(_SETTINGS):
         figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-    return buffer.getvalue()
+    return stable_ids(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+
+
+def stable_ids(svg: bytes) -> bytes:
+    """An SVG with the ids that matplotlib hashes replaced by numbers in the order of the file.
+
+    The hashes are made of unrounded positions, and the layout's solver leaves their last bit to chance
+    between runs. Numbers are unique across figures by a hash of all that the file shows.
+    """
+    hashed = list(dict.fromkeys(re.findall(rb'\bid="((?:[A-Za-z]|C\w+_)[0-9a-f]{10})"', svg)))
+    place = {name: str(number).encode() for number, name in enumerate(hashed, start=1)}
+    if not place:
+        return svg
+    found = re.compile(rb"(?<=[\"#])(?:" + b"|".join(map(re.escape, hashed)) + rb")(?=[\")])")
+    shown = found.sub(lambda match: place[match[0]], svg)
+    prefix = b"i" + hashlib.sha256(shown).hexdigest()[:8].encode() + b"-"
+    return found.sub(lambda match: prefix + place[match[0]], svg)
 
 
 def in_order(frame: pd.DataFrame, rate: str = "dvgr") -> pd.DataFrame:
