@@ -395,15 +395,15 @@ SVG = (
 )
 
 
-def drawn(marker, clip, x=b"1.0"):
+def svg_with(marker, clip, x=b"1.0"):
     return SVG.replace(b"{0}", marker).replace(b"{1}", clip).replace(b"{2}", x)
 
 
 def test_ids_depend_on_what_is_drawn_and_not_on_what_matplotlib_hashed():
-    one = stable_ids(drawn(b"0123456789", b"abcdef0123"))
-    assert one == stable_ids(drawn(b"fedcba9876", b"9876543210"))
+    one = stable_ids(svg_with(b"0123456789", b"abcdef0123"))
+    assert one == stable_ids(svg_with(b"fedcba9876", b"9876543210"))
     assert b'<g id="axes_1"' in one
-    assert one != stable_ids(drawn(b"0123456789", b"abcdef0123", b"1.1"))
+    assert one != stable_ids(svg_with(b"0123456789", b"abcdef0123", b"1.1"))
 
 
 def test_every_reference_in_a_figure_keeps_its_target(by_model):
@@ -416,7 +416,8 @@ def test_every_reference_in_a_figure_keeps_its_target(by_model):
 
 def test_ids_of_two_figures_do_not_meet_on_one_page():
     ids = [
-        set(re.findall(rb'id="(i[^"]+)"', stable_ids(drawn(b"0" * 10, b"1" * 10, x)))) for x in (b"1", b"2")
+        set(re.findall(rb'id="(i[^"]+)"', stable_ids(svg_with(b"0" * 10, b"1" * 10, x))))
+        for x in (b"1", b"2")
     ]
     assert len(ids[0]) == len(ids[1]) == 2
     assert not ids[0] & ids[1]
