@@ -79,7 +79,13 @@ build/0%:
 	@$(DEEPVALUES) notebook 0$*
 	@touch $@ build/changed
 
-build/paper: build/05_value_priorities paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
+# The answer browser: a page beside the article with every recorded answer.
+build/answers: build/02_query_models $(wildcard $(SOURCE)/browser/*.py $(SOURCE)/browser/*/*)
+	@echo "== answer browser"
+	@$(DEEPVALUES) browser --out build/answers
+	@touch $@ build/changed
+
+build/paper: build/05_value_priorities build/answers paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest

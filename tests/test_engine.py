@@ -1078,3 +1078,12 @@ def test_an_endpoint_without_a_key_variable_gets_a_stand_in(serve, record):
     summary = run(stub, single(1), record, ask=keyless)
     assert KEY not in stub.headers[0]["authorization"]
     assert "none of these" in summary.last_error, "the stand-in is no secret to take out"
+
+
+def test_a_reply_with_half_a_surrogate_pair_comes_into_the_frame_written_out(serve, record):
+    stub = serve(lambda *_: completion("half \ud83d"))
+    run(stub, [Conversation("i", ("Hello",))], record)
+    (answer,) = Record(record.path).answers.values()
+    assert answer.text == "half \ud83d", "the record keeps what was received"
+    asked = Questions(ReadsByFirstWord(), [Conversation("i", ("Hello",))], MODEL, Record(record.path))
+    assert list(asked.answers()["reply"]) == ["half \\ud83d"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Ask, Job, groups, recorded
+from deepvalues.query.engine import Ask, Job, groups, longest_reply, recorded
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
 from deepvalues.query.reading import Reading, Received
 from deepvalues.query.record import Answer, Record
@@ -57,7 +58,7 @@ class Questions:
     model: Model
     record: Record
 
-    @property
+    @cached_property
     def ask(self) -> Ask:
         """How this model is asked."""
         # A plain copy: what is read-only in a study could not be sent to other processes.
@@ -84,7 +85,8 @@ class Questions:
 
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
         """Each conversation and repeat with the answers that the record holds for it."""
-        ask, keys = self.ask, iter(self._first_keys)
+        # What an empty record can't hold need not be hashed.
+        ask, keys = self.ask, iter(self._first_keys) if self.record.answers else itertools.repeat("")
         for conversation in self.conversations:
             for repeat in conversation.repeat_numbers:
                 first = self.record.answers.get(next(keys))
@@ -127,17 +129,15 @@ class Questions:
         Turns that are asked only if needed are not counted.
         """
         usages = []
+        longest = longest_reply(self.model.request_parameters(self.study.parameters))
         for group in groups(jobs).values():
             for place, job in enumerate(group):
-                first = self.ask.request(job.conversation, (), job.repeat)
                 cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
                 turns = _turns_to_ask(job)
-                estimate = first.estimate()
+                first = job.conversation.first_length / CHARACTERS_PER_TOKEN
                 begin = len(job.known)
-                carried = _carried(job.conversation, estimate.output)[begin : begin + turns]
-                usages.append(
-                    Usage(turns * estimate.input + sum(carried), turns * cached, turns * estimate.output)
-                )
+                carried = _carried(job.conversation, longest)[begin : begin + turns]
+                usages.append(Usage(turns * first + sum(carried), turns * cached, turns * longest))
         requests = sum(map(_turns_to_ask, jobs))
         return Plan(self.model.name, requests, total(usages), self.model.price)
 
@@ -163,7 +163,8 @@ class Questions:
                 if turn < len(found):
                     answer = found[turn]
                     reading = self.read(answer, conversation)
-                    rows.append((conversation.item, repeat, turn, *reading, answer.text, None))
+                    reply = answer.text and _without_halves(answer.text)
+                    rows.append((conversation.item, repeat, turn, *reading, reply, None))
                 else:
                     replies = [answer.text or "" for answer in found]
                     key = self.ask.key(conversation, replies, repeat)
@@ -191,6 +192,11 @@ def _carried(conversation: Conversation, longest: float) -> list[float]:
 
 def _turns_to_ask(job: Job) -> int:
     return 1 if job.conversation.until else job.conversation.n_turns - len(job.known)
+
+
+def _without_halves(text: str) -> str:
+    """A reply with half a surrogate pair, as a token limit leaves, written out: no column of text holds one."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def record_path(folder: Path, study: str, model: str) -> Path:
