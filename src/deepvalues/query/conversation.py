@@ -100,6 +100,11 @@ class Conversation:
         """Digest of the messages of the first turn, worked out once for all models and repeats."""
         return digest(self.messages(()))
 
+    @cached_property
+    def first_length(self) -> int:
+        """Characters of the messages of the first turn."""
+        return sum(len(message["content"]) for message in self.messages(()))
+
     def messages(self, replies: Sequence[str]) -> list[Message]:
         """The messages of the turn that follows the given replies."""
         # Half a surrogate pair, which a reply may hold, can't be sent; it is written out, as in the digest.

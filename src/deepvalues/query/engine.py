@@ -96,8 +96,12 @@ class Request:
     def estimate(self) -> Usage:
         """Tokens that the request will use: input by its length, output at its longest."""
         characters = sum(len(message["content"]) for message in self.messages)
-        longest = self.parameters.get("max_completion_tokens", self.parameters.get("max_tokens"))
-        return Usage(characters / CHARACTERS_PER_TOKEN, 0.0, float(longest or 0))
+        return Usage(characters / CHARACTERS_PER_TOKEN, 0.0, longest_reply(self.parameters))
+
+
+def longest_reply(parameters: Mapping[str, Any]) -> float:
+    """The most tokens that a reply may have, 0 where no parameter says so."""
+    return float(parameters.get("max_completion_tokens", parameters.get("max_tokens")) or 0)
 
 
 def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) -> list[Answer]:
