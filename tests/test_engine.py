@@ -1081,7 +1081,7 @@ def test_an_endpoint_without_a_key_variable_gets_a_stand_in(serve, record):
 
 
 def test_a_reply_with_half_a_surrogate_pair_comes_into_the_frame_written_out(serve, record):
-    stub = serve(lambda *_: completion("half \ud83d"))
+    stub = serve(lambda *_: Response(json.dumps(completion("half \ud83d")), media_type="application/json"))
     run(stub, [Conversation("i", ("Hello",))], record)
     (answer,) = Record(record.path).answers.values()
     assert answer.text == "half \ud83d", "the record keeps what was received"

@@ -49,6 +49,6 @@ def _width(cells: Sequence[str]) -> int:
 
 
 def intervals(frame: pd.DataFrame, name: str = "", digits: int = 3, *, bounded: bool = True) -> list[str]:
-    """The intervals of a frame as text, from its columns ``name_low`` and ``name_high`` (or ``low``, ``high``)."""
+    """The intervals of a frame as text, from ``name_low`` and ``name_high``, or from ``low`` and ``high``."""
     low, high = (f"{name}_{end}" if name else end for end in ("low", "high"))
     return [interval(*ends, digits, bounded=bounded) for ends in zip(frame[low], frame[high], strict=True)]
