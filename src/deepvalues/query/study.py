@@ -195,7 +195,7 @@ def _turns_to_ask(job: Job) -> int:
 
 
 def _without_halves(text: str) -> str:
-    """A reply with half a surrogate pair, as a token limit leaves, written out: no column of text holds one."""
+    """A reply with half a surrogate pair, which no column of text can hold, written out."""
     return text.encode(errors="backslashreplace").decode()
 
 
