@@ -221,7 +221,11 @@ def _kinds(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Column name to type and allowed values, from the contract or else from the file itself."""
     if "contract" in entry:
         schema = _contract(entry["contract"])
-        schema.validate(_read_csv(file))
+        try:
+            schema.validate(_read_csv(file))
+        except pa.errors.SchemaError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"{file} does not meet {entry['contract']}: {reason}") from None
         return _of_contract(schema)
     if file.suffix == ".csv":
         frame = _read_csv(file)
