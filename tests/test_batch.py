@@ -1,6 +1,11 @@
 """The batch service: openai's own client against the loopback server, through to the record."""
 
+import errno
+import io
 import json
+import os
+import tempfile
+import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -18,6 +23,7 @@ from deepvalues.local.protocol import Reply
 from deepvalues.local.server import create_app, serving
 from deepvalues.query import batch
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.engine import Request
 from deepvalues.query.processes import run
 from deepvalues.query.reading import Reading
 from deepvalues.query.record import Record
@@ -161,6 +167,52 @@ def test_parts_keep_the_limits(client, ask, limits, parts):
         assert len(content.splitlines()) == len(part.requests) <= limits.get("requests", 10)
         assert len(content) <= limits.get("bytes", 10_000)
     assert sum(len(part.requests) for part in made) == 10
+
+
+def test_requests_are_written_to_disk_one_by_one(client, ask, monkeypatch):
+    asked = ask(*(f"text {number:02}" for number in range(30)))
+    alive, most = set(), []
+
+    def body(request, model, body=Request.body):
+        number = len(most)
+        alive.add(number)
+        weakref.finalize(request, alive.discard, number)
+        most.append(len(alive))
+        return body(request, model)
+
+    monkeypatch.setattr(Request, "body", body)
+    monkeypatch.setattr(batch, "_parts", lambda *args, parts=batch._parts: checked(parts(*args)))
+    files = []
+
+    def checked(parts):
+        for file, held in parts:
+            assert os.fstat(file.fileno()).st_size == len(file.read())
+            file.seek(0)
+            files.append(file)
+            assert all(before.closed for before in files[:-1])
+            assert len(most) <= 10 * len(files) + 1, "no request of the next part but the one that ends this"
+            yield file, held
+
+    assert len(submit(asked, requests=10)) == 3
+    assert len(most) == 30
+    assert max(most) <= 2
+    assert all(file.closed for file in files)
+
+
+class FullDisk(io.BytesIO):
+    def write(self, _):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_and_the_rest_submitted_later(client, ask, monkeypatch):
+    asked = ask(*(f"text {number}" for number in range(6)))
+    with monkeypatch.context() as patch:
+        files = iter([io.BytesIO(), FullDisk()])
+        patch.setattr(tempfile, "TemporaryFile", lambda: next(files))
+        with pytest.raises(UserError, match=r"can't be written to .* \(No space left on device\).*TMPDIR"):
+            submit(asked, requests=3)
+    assert [len(part.requests) for part in batch.State.beside(asked.record).parts] == [3]
+    assert [len(part.requests) for part in submit(asked)] == [3]
 
 
 def test_a_request_that_no_file_can_hold_is_refused(ask):

@@ -8,13 +8,13 @@ goes on where it was: no request is put into two batches that are open.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import openai
 from openai import OpenAI
@@ -166,18 +166,18 @@ def submit(
         state = State.beside(asked.record)
         _find_lost(client, state)
         under_way, before = state.keys, {part.batch for part in state.parts}
-        missing: dict[str, tuple[Job, Request]] = {}
-        for job in (job for group in groups(asked.jobs()).values() for job in group):
-            request = asked.ask.request(job.conversation, (), job.repeat)
-            if request.key not in under_way:
-                missing[request.key] = job, request
+        jobs = [job for group in groups(asked.jobs()).values() for job in group]
+        keyed = {asked.ask.key(job.conversation, (), job.repeat): job for job in jobs}
+        missing = {key: job for key, job in keyed.items() if key not in under_way}
         if not missing:
             return []
-        confirm([job for job, _ in missing.values()])
+        confirm(list(missing.values()))
         for part in [part for part in state.parts if part.batch is None]:
             _resume(client, state, part, missing)
-        for file, requests in _parts([request for _, request in missing.values()], asked.model, limits):
-            _upload(client, state, file, requests)
+        # Made one by one: all requests of a large set together are most of a gigabyte.
+        requests = (asked.ask.request(job.conversation, (), job.repeat) for job in missing.values())
+        for file, held in _parts(requests, asked.model, limits or Limits()):
+            _upload(client, state, file, held)
         return [part for part in state.parts if part.batch not in before]
 
 
@@ -214,7 +214,7 @@ def _find_lost(client: OpenAI, state: State) -> None:
         state.save()
 
 
-def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, tuple[Job, Request]]) -> None:
+def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, Job]) -> None:
     """Make a batch of a file that is uploaded, unless it holds what need not be asked."""
     if part.requests.keys() <= missing.keys():
         _create(client, state, part)
@@ -226,28 +226,54 @@ def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, tuple[J
 
 
 def _parts(
-    requests: Iterable[Request], model: Model, limits: Limits | None
-) -> Iterator[tuple[io.BytesIO, dict[str, tuple[str, int]]]]:
-    """Files of requests, each within the limits, with item and repeat by key."""
-    limits = limits or Limits()
-    file, held = io.BytesIO(), dict[str, tuple[str, int]]()
-    for request in requests:
-        body = request.body(model)
-        line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": body}
-        text = json.dumps(line).encode() + b"\n"
-        if len(text) > limits.bytes:
-            raise UserError(f"{request.conversation.item}: {len(text):,} bytes are too many for a batch")
-        if held and (len(held) == limits.requests or file.tell() + len(text) > limits.bytes):
-            yield file, held
-            file, held = io.BytesIO(), {}
-        file.write(text)
-        held[request.key] = request.conversation.item, request.repeat
-    if held:
-        yield file, held
+    requests: Iterable[Request], model: Model, limits: Limits
+) -> Iterator[tuple[IO[bytes], dict[str, tuple[str, int]]]]:
+    """Files of requests on disk, each within the limits, with item and repeat by key.
+
+    A file is gone when the next one is asked for.
+    """
+    with contextlib.ExitStack() as files:
+        file, held = _new_file(files), dict[str, tuple[str, int]]()
+        for request in requests:
+            line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": request.body(model)}
+            text = json.dumps(line).encode() + b"\n"
+            if len(text) > limits.bytes:
+                raise UserError(f"{request.conversation.item}: {len(text):,} bytes are too many for a batch")
+            if held and (len(held) == limits.requests or file.tell() + len(text) > limits.bytes):
+                yield _rewound(file), held
+                file, held = _new_file(files), {}
+            with _needing_room():
+                file.write(text)
+            held[request.key] = request.conversation.item, request.repeat
+        if held:
+            yield _rewound(file), held
 
 
-def _upload(client: OpenAI, state: State, file: io.BytesIO, requests: dict[str, tuple[str, int]]) -> None:
-    file.seek(0)
+def _new_file(files: contextlib.ExitStack) -> IO[bytes]:
+    """Close the file before, and open a new one."""
+    with _needing_room():
+        files.close()
+        return files.enter_context(tempfile.TemporaryFile())
+
+
+def _rewound(file: IO[bytes]) -> IO[bytes]:
+    with _needing_room():
+        file.seek(0)
+    return file
+
+
+@contextlib.contextmanager
+def _needing_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the requests can't be written to {tempfile.gettempdir()} ({error.strerror}): make room there, "
+            "or name another folder in the environment variable TMPDIR. The same command goes on from there."
+        ) from None
+
+
+def _upload(client: OpenAI, state: State, file: IO[bytes], requests: dict[str, tuple[str, int]]) -> None:
     uploaded = client.files.create(file=("deepvalues.jsonl", file), purpose="batch")
     part = Part(uploaded.id, requests)
     state.parts.append(part)
