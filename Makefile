@@ -1,6 +1,6 @@
 # Two commands do everything: `make paper` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check reproduce query data serve lab bench clean environment
+.PHONY: help paper test lint check reproduce query data dictionary serve lab lab-test bench clean environment
 .DELETE_ON_ERROR:
 
 # One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
@@ -42,6 +42,8 @@ RECORDS := $(filter-out %.log.jsonl,$(wildcard data/responses/*/*.jsonl))
 
 help:  ## what can be made
 	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
+	@echo "make -j paper PAPERMILL='srun papermill'"
+	@echo "              the same, each notebook by that command: on a cluster, for example"
 	@echo "make test     style, types and tests"
 	@echo "make reproduce [ENCODER=1]"
 	@echo "              in a copy: ask all local models again, rebuild everything, compare with git (minutes)"
@@ -49,7 +51,9 @@ help:  ## what can be made
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
-	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make lab      open the notebooks in JupyterLab; make lab-test runs them all there (minutes)"
+	@echo "make dictionary"
+	@echo "              check that every data file and column is described, and write data/README.md"
 	@echo "make check    check bank, design and manuscript sources"
 	@echo "make bench    the query engine against other clients, on loopback (minutes)"
 	@echo "make clean    remove what can be rebuilt; records and results stay"
@@ -124,6 +128,12 @@ serve: $(ENVIRONMENT)
 
 lab: $(ENVIRONMENT)
 	@$(PY) -m jupyterlab notebooks
+
+lab-test: $(ENVIRONMENT)
+	@DEEPVALUES_LAB=all $(PY) -m pytest tests/test_jupyterlab.py
+
+dictionary: $(ENVIRONMENT)
+	@$(DEEPVALUES) dictionary
 
 bench: $(ENVIRONMENT)
 	@$(PY) benchmarks/bench.py
