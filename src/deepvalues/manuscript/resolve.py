@@ -43,7 +43,7 @@ _TABLE_CAPTION = re.compile(
 )
 _GROUP = re.compile(r"\[(?P<prefix>[^\[\]@;]*?)(?P<list>-?@(?:fig|tbl|sec|eq)-[^\[\]]*)\](?!\()", re.I)
 _TARGET = re.compile(r"(?<=\])\([^()\n]*\)")
-_SITE_LINK = re.compile(r"(?<=\]\()(?:\.\./)+(?=(?:data/results|figures|notebooks)/)")
+_SITE_LINK = re.compile(r"(?<=\]\()(?:\.\./)+(?=(?:data/published|data/results|figures|notebooks)/)")
 
 
 @dataclass(frozen=True)

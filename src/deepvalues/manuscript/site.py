@@ -16,11 +16,15 @@ from urllib.parse import unquote, urlsplit
 from deepvalues.errors import UserError
 
 #: What is copied into the site and where; the answer browser is built beforehand, where it was asked for.
-RESOURCES = {"data/results": "data/results", "figures": "figures", "build/answers": "answers"}
+RESOURCES = {
+    "data/published": "data/published",
+    "data/results": "data/results",
+    "figures": "figures",
+    "build/answers": "answers",
+}
 
-_LINK = re.compile(
-    r"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:data/results|figures|notebooks|answers)/)"
-)
+_FOLDERS = "|".join(RESOURCES.values())
+_LINK = re.compile(rf"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:{_FOLDERS}|notebooks)/)")
 
 
 def copy_resources(root: Path, site: Path) -> None:
