@@ -150,6 +150,18 @@ def test_what_came_out_otherwise(project, path, content, state):
     assert f"{path}: {state}" in reproduce.report(rows)
 
 
+def test_a_build_that_stops_shows_how_far_it_came(project, capsys):
+    def stopping(folder):
+        write(folder, {"paper/_variables.yml": MADE["paper/_variables.yml"]})
+        raise UserError("the rebuild stopped")
+
+    with pytest.raises(UserError, match="the rebuild stopped"):
+        reproduce.reproduce(project, rebuild=stopping)
+    shown = capsys.readouterr().out
+    assert "data/results/demo/rates.csv: missing" in shown
+    assert "paper/_variables.yml: " not in shown
+
+
 def test_nothing_to_compare_is_no_success():
     assert not reproduced([])
 

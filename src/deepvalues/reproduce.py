@@ -82,7 +82,8 @@ def reproduce(
     Raises
     ------
     UserError
-        If PyTorch is wanted and missing, ``keep`` is not empty, or the rebuild fails.
+        If PyTorch is wanted and missing, ``keep`` is not empty, or the rebuild fails; then what there
+        is by then is compared and printed.
     """
     if encoder and not all(map(find_spec, ("torch", "sentence_transformers"))):
         raise UserError('ENCODER=1 needs PyTorch: pip install -e ".[encoder]", or leave it out')
@@ -91,7 +92,11 @@ def reproduce(
         export(root, before)
         shutil.copytree(before, after)
         kept = clear(after, encoder)
-        (rebuild or make_paper)(after)
+        try:
+            (rebuild or make_paper)(after)
+        except UserError:
+            print(report(compare(before, after, kept)), flush=True)
+            raise
         return compare(before, after, kept)
 
 
