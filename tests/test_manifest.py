@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
 from traced_project import make_project
 
+from deepvalues import paths
 from deepvalues.errors import UserError
 from deepvalues.manuscript import manifest, reads
 
@@ -218,3 +220,46 @@ def test_only_what_is_opened_for_reading_counts(tmp_path):
     (tmp_path / "data/updated.yml").open("r+").close()
     (tmp_path / "data/gone.yml").unlink()
     assert reads.inputs(tmp_path) == ["data/read.yml"]
+
+
+@pytest.fixture(scope="module")
+def rules():
+    """What make itself says that each stamp below build/ depends on."""
+    command = ["make", "--print-data-base", "--question", "--no-builtin-rules", "ENVIRONMENT=", "help"]
+    shown = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False).stdout
+    return {
+        target: listed.split("|")[0].split()
+        for target, listed in re.findall(r"^(build/\w+): (.*)$", shown, re.MULTILINE)
+    }
+
+
+def behind(target, rules):
+    """All that a target depends on, also through others."""
+    found, open_ = set(), [target]
+    while open_:
+        for name in rules.get(open_.pop(), []):
+            if name not in found:
+                found.add(name)
+                open_.append(name)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in paths.NOTEBOOKS.glob("*.ipynb")))
+def test_make_runs_a_notebook_again_when_anything_changed_that_it_was_seen_to_read(name, rules):
+    read_ = {
+        path for study in manifest.studies(paths.ROOT) if study.notebook == name for path in study.inputs
+    }
+    known = behind(f"build/{name}", rules)
+    assert read_
+    items = {path for path in read_ if path.startswith("data/derived/")}
+    # Items and results that are read come from earlier notebooks.
+    made = {path: study.notebook for study in manifest.studies(paths.ROOT) for path in study.artefacts}
+    made |= dict.fromkeys(items, "01_load_data")
+    for path in read_ - known:
+        assert path in made, f"the Makefile does not say that {name} reads {path}"
+        assert made[path] == name or f"build/{made[path]}" in known, path
+
+
+def test_every_notebook_stands_in_the_manifest_of_this_project():
+    listed = {study.notebook for study in manifest.studies(paths.ROOT)}
+    assert listed == {file.stem for file in paths.NOTEBOOKS.glob("*.ipynb")}
