@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from headless import open_page
 from traced_project import make_project
 
 from deepvalues.errors import UserError
@@ -233,3 +234,39 @@ def test_long_texts_are_phrases_and_everything_is_escaped(built):
     page = linked(number_span("k"), {"k": number}, {})
     assert 'class="number phrase"' in page
     assert "a&quot;b" in page
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_in_a_browser_hover_and_focus_show_the_trace_and_the_name_stays_the_number(site, width):
+    with open_page() as page:
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
+        )
+        page.call("Page.navigate", url=(site / "index.html").as_uri())
+        page.until("document.readyState === 'complete' && document.querySelector('main a.number')")
+        number = "document.querySelectorAll('a.number')[1]"
+        slip = f"getComputedStyle({number}, '::after').content"
+        expected = '"demo.pooled.rate = 0.5 · notebook 03_demo, cell 7" / ""'
+        assert page.evaluate(slip) == "none"
+
+        x, y = page.evaluate(
+            f"(r => [r.x + r.width / 2, r.y + r.height / 2])({number}.getBoundingClientRect())"
+        )
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        assert page.evaluate(slip) == expected
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+        assert page.evaluate(slip) == "none"
+
+        page.evaluate("document.querySelectorAll('a.number')[0].focus()")
+        page.press("Tab")
+        assert page.evaluate(f"document.activeElement === {number}")
+        assert page.evaluate(slip) == expected
+        (focused,) = [
+            node
+            for node in page.call("Accessibility.getFullAXTree")["nodes"]
+            if any(p["name"] == "focused" and p["value"]["value"] for p in node.get("properties", []))
+            and node["role"]["value"] == "link"
+        ]
+        assert focused["name"]["value"] == ".500"
+        assert focused["description"]["value"].startswith("demo.pooled.rate = 0.5")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
