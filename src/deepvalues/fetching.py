@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import pooch
 import yaml
 
 from deepvalues import paths
@@ -141,6 +140,9 @@ class Store:
         return path
 
     def _download(self, source: Source, target: Path) -> None:
+        # Here, and not above: inside a notebook pooch's import warns that there are no widgets for its bars.
+        import pooch
+
         # pooch tells its log what is told below in the project's own words.
         pooch.get_logger().setLevel("ERROR")
         downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=self.timeout)
