@@ -1,5 +1,8 @@
 """Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
 
+import subprocess
+import sys
+
 import pytest
 
 from deepvalues import asking, catalogue, paths
@@ -294,3 +297,29 @@ def test_a_second_run_at_the_same_time_is_refused(ask, items, tmp_path):
         pytest.raises(UserError, match="another run is writing"),
     ):
         ask(["agent-first"], items.head(3))
+
+
+def test_reading_a_record_loads_no_library_of_statistics_and_no_server():
+    code = """
+import sys
+from deepvalues import asking, catalogue
+catalogue.study("dvb"), catalogue.registry()
+heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn"}
+print(sorted(heavy & set(sys.modules)))
+assert list(catalogue.studies()) == [catalogue.study(name).name for name in catalogue.studies()]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n", "they take seconds and hundreds of megabytes"
+
+
+def test_the_command_line_loads_no_client_for_its_help():
+    code = """
+import sys
+from deepvalues import cli
+try:
+    cli.main(["--help"])
+except SystemExit:
+    print(sorted({"openai", "pandas", "numpy"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
