@@ -181,6 +181,24 @@ def test_embeds_without_caption_or_alternative_text(paper, option, embed):
     expect(paper, embed, f"no `#| {option}:`")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("-preview.html#cell-fig-dvgr)", "-preview.html)", "03_deep_values-preview.html#cell-fig-dvgr."),
+        ("(data/results/dvb/models.csv)", "(data/results/dvb/)", "its CSV below data/."),
+    ],
+)
+def test_a_caption_that_leads_to_no_cell_or_no_data(paper, old, new, message):
+    file = paper / "notebooks" / "03_deep_values.ipynb"
+    notebook = nbformat.read(file, as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "label: fig-dvgr" in cell.source]
+    assert old in cell.source
+    cell.source = cell.source.replace(old, new)
+    nbformat.write(notebook, file)
+    expect(paper, "#fig-dvgr >", "the caption lacks a link to")
+    assert message in messages(paper)[0]
+
+
 def test_a_figure_cell_without_a_figure(paper):
     file = paper / "notebooks" / "03_deep_values.ipynb"
     notebook = nbformat.read(file, as_version=4)

@@ -58,6 +58,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _CLAIM = re.compile(r"\]\{[^{}]*\.claim\b[^{}]*\}")
 _ABSTRACT = re.compile(r"^abstract:.*?(?=^[\w-]+:|\Z)", re.MULTILINE | re.DOTALL)
 _BIB_KEY = re.compile(r"^[ \t]*@\w+\s*\{\s*([^,\s]+)\s*,", re.MULTILINE)
+_CSV = re.compile(r"\]\((?:\.\./)*data/[\w./-]+\.csv\)")
 _IMAGE = re.compile(r"!\[(?P<caption>[^\]\n]*)\]\([^)\n]*\)(?P<attributes>\{[^}\n]*\})?")
 
 
@@ -99,6 +100,7 @@ def problems(
     found = [
         *unresolved(article),
         *_unread_captions(article),
+        *_unlinked_captions(article),
         *_typed_numbers(article, names),
         *_unbound_claims(article),
     ]
@@ -262,6 +264,20 @@ def _unread_captions(article: Article) -> Iterator[Problem]:
         _, _, pairs = parse_attributes(match["attributes"] or "{}")
         if not match["caption"].strip() or not pairs.get("fig-alt", "").strip():
             yield _problem(article, match.start(), 'an image needs a caption and {fig-alt="…"}.')
+
+
+def _unlinked_captions(article: Article) -> Iterator[Problem]:
+    """Captions that do not lead to the notebook cell that made the figure or table, and to its data."""
+    for notebook, label, offset in embeds(article.text):
+        cells = _cells_or_fault(article.file.parent / notebook)
+        if isinstance(cells, str) or label not in cells or not cells[label].caption:
+            continue
+        cell = cells[label]
+        source = f"{notebook.removesuffix('.ipynb')}-preview.html#{cell.anchor}"
+        if source not in cell.caption:
+            yield _problem(article, offset, f"{cell.place}: the caption lacks a link to {source}.")
+        if not _CSV.search(cell.caption):
+            yield _problem(article, offset, f"{cell.place}: the caption lacks a link to its CSV below data/.")
 
 
 def _results_ranges(article: Article) -> list[tuple[int, int]]:
