@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ EXAMPLE_ACTIVITIES = 8
 CLAUSE_ORDERS = ("value_first", "pole_first")
 #: Wordings in use where both sides show the same trait: 20 examples of two traits need ten of each.
 _EQUAL_WORDINGS = 10
+_CELLS_AT_ONCE = 25
 
 CONTRACT = pa.DataFrameSchema(
     {
@@ -215,23 +216,37 @@ def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
     if item_set not in ITEM_SETS:
         known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS))
         raise UserError(f"unknown item set {item_set!r}; there are {known}")
-    _, cells = ITEM_SETS[item_set]
+    cells = len(design.cells[: ITEM_SETS[item_set][1]])
     keys = list(_tests(item_set))
     layouts = {(arm.name, t): _layout(design, arm.name, t) for arm, _, t in keys}
-    rows: list[dict[str, Any]] = []
-    for place, cell in enumerate(design.cells[:cells]):
-        maker = _Maker(bank, cell, design.seed)
-        kinds = {arm.examples for arm, _, _ in keys if arm.examples}
-        examples = {kind: _examples(maker, kind, str(kind)) for kind in kinds}
-        for arm, n, test in keys:
-            shown = examples[arm.examples][:n] if arm.examples else []
-            layout = layouts[arm.name, test][place]
-            # Shifted by one from value pair to value pair, or it would go with the domain.
-            alternate = place + place // len(bank.domains)
-            rows.append(_item(maker, arm, n, test, shown, layout, alternate))
-    frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
+    # Frame by frame: all prompts of `full` at once, as rows and as a frame, would take half a gigabyte more.
+    frames = []
+    for first in range(0, cells, _CELLS_AT_ONCE):
+        places = range(first, min(first + _CELLS_AT_ONCE, cells))
+        rows = [row for place in places for row in _of_cell(bank, design, place, keys, layouts)]
+        frames.append(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
+    frame = pd.concat(frames, ignore_index=True)
     validated: pd.DataFrame = CONTRACT.validate(frame)
     return validated
+
+
+def _of_cell(
+    bank: Bank,
+    design: Design,
+    place: int,
+    keys: Sequence[tuple[Arm, int, int]],
+    layouts: Mapping[tuple[str, int], Sequence[tuple[str, str]]],
+) -> Iterator[dict[str, Any]]:
+    """The items of the cell at a place of the design."""
+    cell = design.cells[place]
+    maker = _Maker(bank, cell, design.seed)
+    kinds = {arm.examples for arm, _, _ in keys if arm.examples}
+    examples = {kind: _examples(maker, kind, str(kind)) for kind in kinds}
+    # Shifted by one from value pair to value pair, or it would go with the domain.
+    alternate = place + place // len(bank.domains)
+    for arm, n, test in keys:
+        shown = examples[arm.examples][:n] if arm.examples else []
+        yield _item(maker, arm, n, test, shown, layouts[arm.name, test][place], alternate)
 
 
 def _item(

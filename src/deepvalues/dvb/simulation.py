@@ -150,7 +150,8 @@ def layout_of(items: pd.DataFrame, used: pd.Series[bool]) -> Layout:
     """
     if not used.any():
         raise UserError("simulation: the items have none of the arms in use; pass a whole item set")
-    tests = items[used].reset_index(drop=True)
+    # A selection copies, and no simulation reads the prompts, by far the largest column.
+    tests = items.drop(columns="prompt", errors="ignore")[used].reset_index(drop=True)
     of_arm = {arm: arm_evidence(ARMS[arm]) for arm in tests["arm"].unique()}
     codes, levels = {}, {}
     for effect, columns in _COLUMNS.items():

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from itertools import cycle
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from deepvalues import draw
@@ -124,9 +125,11 @@ def subset(items: pd.DataFrame, design: Design) -> pd.DataFrame:
     pandas.DataFrame
         1,302 rows of ``items`` in their order, with a new index.
     """
-    deep = items[items["arm"] == "deconfounded"]
+    # Without the prompts, of which a selection would copy more than a hundred megabytes.
+    place = np.flatnonzero(items["arm"] == "deconfounded")
+    deep = items[["cell", "n_examples", "test", "right", "clause_order"]].iloc[place]
     tests = deep.drop_duplicates(["cell", "test"])[["cell", "test", "right", "clause_order"]]
     layouts = {(cell, test): Layout(*layout) for cell, test, *layout in tests.itertuples(index=False)}
     keys = pd.MultiIndex.from_tuples(choose(design, layouts))
     inside = pd.MultiIndex.from_frame(deep[["cell", "n_examples", "test"]]).isin(keys)
-    return deep[inside].reset_index(drop=True)
+    return items.iloc[place[inside]].reset_index(drop=True)
