@@ -105,7 +105,7 @@ def test_the_site_is_published_from_main_only_and_after_the_tests(paper):
 
 def test_a_release_gets_paper_site_and_data(paper):
     build = "\n".join(step.get("run", "") for step in paper["jobs"]["build"]["steps"])
-    for name in ("paper.pdf", "site.tar.gz", "data.tar.gz", "SHA256SUMS"):
+    for name in ("paper.pdf", "meca.zip", "site.tar.gz", "data.tar.gz", "SHA256SUMS"):
         assert f"dist/{name}" in build or f"> {name}" in build
     release = paper["jobs"]["release"]
     assert release["if"] == "github.event_name == 'release'" and set(release["needs"]) == {"test", "build"}
@@ -118,7 +118,8 @@ def test_the_archives_can_be_made(tmp_path, paper):
     site, data = tmp_path / "paper" / "_site", tmp_path / "data"
     for folder in (site, data):
         folder.mkdir(parents=True)
-    (site / "index.pdf").write_bytes(b"%PDF")
+    for name in ("index.pdf", "index-meca.zip"):
+        (site / name).write_bytes(b"content")
     (data / "table.csv").write_text("a\n1\n")
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     for words in (["init", "-q"], ["add", "data"], [*identity, "commit", "-q", "-m", "data"]):
@@ -129,7 +130,7 @@ def test_the_archives_can_be_made(tmp_path, paper):
         sums.append((tmp_path / "dist" / "SHA256SUMS").read_text())
         subprocess.run(["rm", "-r", "dist"], cwd=tmp_path, check=True)
     assert sums[0] == sums[1], "the archives differ from one build to the next"
-    assert re.findall(r"  (.*)", sums[0]) == ["data.tar.gz", "paper.pdf", "site.tar.gz"]
+    assert re.findall(r"  (.*)", sums[0]) == ["data.tar.gz", "meca.zip", "paper.pdf", "site.tar.gz"]
 
 
 def test_quarto_is_the_version_that_the_project_installs(paper):
