@@ -7,6 +7,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pypandoc
 import pytest
 from headless import open_page
 from traced_project import make_project
@@ -270,3 +271,25 @@ def test_in_a_browser_hover_and_focus_show_the_trace_and_the_name_stays_the_numb
         assert focused["name"]["value"] == ".500"
         assert focused["description"]["value"].startswith("demo.pooled.rate = 0.5")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_filter_for_quarto_marks_the_numbers_of_the_text_and_for_pages_alone():
+    """Quarto hands shortcodes to a filter as such spans (seen in 1.9); pandoc runs the same filter."""
+    shortcode = '[x]{.quarto-shortcode__ data-raw="{{< %s >}}"}'
+    text = (
+        f"# Of {shortcode % 'var a.b'}\n\nIt was {shortcode % 'var  dvb.pooled.dvgr '} [y]{{.other}}"
+        f" {shortcode % 'embed n.ipynb#fig-a'}.\n"
+    )
+
+    def converted(target):
+        command = [
+            pypandoc.get_pandoc_path(),
+            f"--to={target}",
+            f"--lua-filter={TEMPLATES.parent / 'number.lua'}",
+        ]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+
+    page = converted("html")
+    assert page.count('class="number"') == 1
+    assert re.search(r'It was <span class="number"\s+data-key="dvb.pooled.dvgr"><span\s', page)
+    assert "number" not in converted("typst")
