@@ -202,3 +202,13 @@ def test_a_shared_python_is_left_alone(environment, monkeypatch):
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)
     assert not quarto.try_install_quarto(folder)
     assert calls == []
+
+
+def test_search_engines_are_told_values_and_code_in_the_text_stays(tmp_path):
+    page = tmp_path / "index.html"
+    left = '<meta content="{{&amp;amp;lt; var a.title &amp;gt;}} of {{< var a.n >}} {{< var a.none >}}">'
+    page.write_text(f"<head>{left}</head><body><code>{{{{< var a.n >}}}}</code></body>")
+    quarto.mend_head(page, {"a": {"title": 'He said "no" & left', "n": "four"}})
+    text = page.read_text()
+    assert '<meta content="He said &quot;no&quot; &amp; left of four {{&lt; var a.none &gt;}}">' in text
+    assert text.endswith("<body><code>{{< var a.n >}}</code></body>")

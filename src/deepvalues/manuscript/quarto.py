@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import platform
 import re
@@ -12,10 +13,13 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from deepvalues.errors import UserError
 from deepvalues.manuscript.markup import read_article
+from deepvalues.manuscript.numbers import lookup, read_variables
 from deepvalues.manuscript.project import Project, read_project, source_date_epoch
 from deepvalues.manuscript.site import check_links, copy_resources, mend_links
 from deepvalues.manuscript.trace import show_traces
@@ -38,6 +42,7 @@ _FAULTS = (
     re.compile(r"[Cc]itation\s+\S+\s+not found.*"),
     re.compile(r"WARN.*not found.*"),
 )
+_IN_META = re.compile(r"\{\{(?:<|&(?:amp;)*lt;)\s*var\s+([\w.]+)\s*(?:>|&(?:amp;)*gt;)\}\}")
 _UNKNOWN = re.compile(r"\?(?:var|meta):[\w.-]+")
 
 
@@ -151,6 +156,7 @@ def render_with_quarto(quarto: Path, paper: Path) -> Path:
             raise UserError(f"Quarto ended well but {project.site / name} is missing; see its log above.")
     copy_resources(paper.parent, project.site)
     mend_links(project.site)
+    mend_head(project.site / "index.html", read_variables(paper / "_variables.yml"))
     show_traces(paper.parent, project.site)
     check_links(project.site)
     return project.site
@@ -178,6 +184,13 @@ def _run(quarto: Path, project: Project) -> str:
     if process.wait():
         raise UserError(f"Quarto failed with status {process.returncode}; see its log above.")
     return "".join(lines)
+
+
+def mend_head(page: Path, variables: Mapping[str, Any]) -> None:
+    """Put the variables into what a page tells search engines, where Quarto leaves the shortcodes."""
+    head, body, rest = page.read_text(encoding="utf-8").partition("<body")
+    mended = _IN_META.sub(lambda match: html.escape(lookup(variables, match[1]) or match[0]), head)
+    page.write_text(mended + body + rest, encoding="utf-8")
 
 
 def log_faults(log: str) -> list[str]:
