@@ -18,7 +18,8 @@ from deepvalues.local import server
 
 COMMANDS = (
     *("query", "batch", "data", "serve", "models", "check"),
-    *("survey", "design", "notebook", "variables", "browser", "manifest", "reproduce", "trace", "render"),
+    *("survey", "design", "notebook", "variables", "browser", "manifest", "reproduce", "trace", "dictionary"),
+    "render",
 )
 
 

@@ -246,6 +246,27 @@ def test_arms_show_every_model_and_arm(by_arm):
     assert (notes[1:, columns.index("control")] == ".75").all()
 
 
+def test_arms_that_were_not_asked_have_no_column(by_arm):
+    deep = by_arm[by_arm["arm"] == "deconfounded"]
+    rows, columns, _ = heat_map(figures.arms(deep))
+    assert len(columns) == 3
+    assert set(rows) == set(by_arm["model"])
+
+
+def test_values_that_were_not_asked_are_empty_cells(by_value):
+    some = by_value[by_value["v1"] == by_value["v1"].iloc[0]]
+    values = list(dict.fromkeys(by_value["v1"]))
+    _, columns, notes = heat_map(figures.dvgr_by_value(some, values))
+    assert len(columns) == len(values)
+    assert np.count_nonzero(notes) == len(some)
+
+
+def test_a_dimension_asked_in_one_direction_has_one_dot(by_dimension):
+    forward = by_dimension[by_dimension["direction"] == "forward"]
+    (axes,) = figures.dvgr_by_dimension(forward, NAMES).axes
+    assert len(dots(axes)) == len(forward)
+
+
 def test_dvgr_by_value_shows_every_model_and_value(by_value):
     rows, columns, notes = heat_map(figures.dvgr_by_value(by_value, VALUES))
     assert rows == ORDER
@@ -370,6 +391,10 @@ def test_a_column_is_as_wide_as_its_longest_word_and_long_texts_share_the_rest()
     frame = pd.DataFrame({"short": ["incomprehensible"], "long": ["many small words " * 20]})
     widths = [len(mark) for mark in markdown(frame).splitlines()[1].strip("|").split("|")]
     assert widths == [len("incomprehensible") + 2, 44 + 2]
+
+
+def test_a_table_without_rows_keeps_its_head():
+    assert cells(markdown(pd.DataFrame({"model": [], "n": []}), {"n": count}))[0] == ["model", "n"]
 
 
 def test_missing_cells_are_a_dash_with_or_without_a_format():

@@ -35,6 +35,9 @@ ARM_LABELS = {
     ("surface_only", 20): "surface\nonly",
 }
 
+#: The arms that begin a group of columns.
+_ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
+
 
 def _chance_line(axes: Axes, *, vertical: bool = True) -> None:
     line = axes.axvline if vertical else axes.axhline
@@ -93,16 +96,18 @@ def arms(table: pd.DataFrame) -> Figure:
     deep = table[table["arm"] == "deconfounded"].groupby(["model", "family"])["rate"].mean()
     order = in_order(deep.reset_index(), "rate")["model"]
     wide = table.pivot(index="model", columns=["arm", "n_examples"], values="rate")
-    wide = wide.loc[list(order), list(ARM_LABELS)]
+    asked = [key for key in ARM_LABELS if key in wide]
+    wide = wide.loc[list(order), asked]
     figure, axes = new_figure(0.9 + 0.23 * len(wide))
-    _heat_map(axes, wide, [ARM_LABELS[key] for key in ARM_LABELS])
-    for boundary in (1, 4, 5, 7):
-        axes.axvline(boundary, color="white", linewidth=4)
+    _heat_map(axes, wide, [ARM_LABELS[key] for key in asked])
+    for boundary in _ARM_GROUPS:
+        if boundary in asked:
+            axes.axvline(asked.index(boundary), color="white", linewidth=4)
     return figure
 
 
 def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
-    notes = wide.map(lambda rate: f"{rate:.2f}".removeprefix("0"))
+    notes = wide.map(lambda rate: "" if pd.isna(rate) else f"{rate:.2f}".removeprefix("0"))
     sns.heatmap(
         wide.to_numpy(dtype=float),
         annot=notes.to_numpy(),
@@ -207,7 +212,7 @@ def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
         The values in the order of the columns.
     """
     order = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")["model"]
-    wide = table.pivot(index="model", columns="v1", values="rate").loc[list(order), list(values)]
+    wide = table.pivot(index="model", columns="v1", values="rate").reindex(list(order), columns=list(values))
     figure, axes = new_figure(1.2 + 0.23 * len(wide))
     _heat_map(axes, wide, [value.replace("_", " ") for value in values])
     axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
@@ -231,9 +236,12 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
     _chance_line(axes)
     colours = {"forward": "#0072B2", "reversed": "#E69F00"}
     for place, dimension in enumerate(order):
-        axes.plot(wide.loc[dimension], [place] * 2, color="#cccccc", linewidth=1.2, zorder=1)
+        axes.plot(wide.loc[dimension], [place] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
         for direction, offset in (("forward", 0.12), ("reversed", -0.12)):
-            row: Any = table[(table["dimension"] == dimension) & (table["direction"] == direction)].iloc[0]
+            found = table[(table["dimension"] == dimension) & (table["direction"] == direction)]
+            if found.empty:
+                continue
+            row: Any = found.iloc[0]
             colour = colours[direction]
             bounds = [row["clustered_low"], row["clustered_high"]]
             axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=0.9)

@@ -24,7 +24,7 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
         text = MISSING if pd.isna(cell) else formats.get(column, str)(cell)
         return text.replace("|", "\\|")
 
-    written = frame.apply(lambda cells: [write(str(cells.name), cell) for cell in cells])
+    written = pd.DataFrame({column: [write(str(column), cell) for cell in frame[column]] for column in frame})
     alignment = ["right" if str(column) in formats else "left" for column in frame]
     lines = written.to_markdown(index=False, colalign=alignment, disable_numparse=True).split("\n")
     widths = [_width([str(column), *cells]) for column, cells in written.items()]
