@@ -176,6 +176,7 @@ def test_dvgr_takes_deconfounded_trials_and_adds_the_tests(agent_trials):
     for row in table.itertuples():
         assert row.p_value == exact_test(row.followed, row.answered)
         assert row.cohens_h == cohens_h(row.dvgr)
+        assert row.cohens_g == pytest.approx(row.dvgr - 0.5)
         assert (row.wilson_low, row.wilson_high) == wilson(row.followed, row.answered)
     assert list(table["p_holm"]) == holm(list(table["p_value"]))
     mixture = table.loc["agent-mixture"]
@@ -364,6 +365,7 @@ def test_the_published_dvgr_is_recomputed(published):
         assert row.bound_high == pytest.approx(1 - (row.answered - row.followed) / 12_000)
         assert row.bound_low <= row.dvgr <= row.bound_high
         assert row.cohens_h == cohens_h(row.dvgr)
+        assert row.cohens_g == pytest.approx(row.dvgr - 0.5)
     assert list(table["p_holm"]) == holm(list(table["p_value"]))
 
 

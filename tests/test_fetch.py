@@ -335,9 +335,8 @@ def test_downloads_never_get_into_git():
 
 
 def test_make_data_is_the_command():
-    done = subprocess.run(
-        ["make", "--dry-run", "data"], cwd=paths.ROOT, capture_output=True, text=True, check=True
-    )
+    command = ["make", "--dry-run", "--no-print-directory", "data"]
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].endswith("-m deepvalues data")
     shown = subprocess.run(["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert "make data" in shown.stdout

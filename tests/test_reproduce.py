@@ -273,6 +273,6 @@ def test_the_command_ends_by_what_was_found(monkeypatch, capsys, state, status):
 
 def test_make_reproduce_passes_the_encoder_on():
     for more, expected in ((["ENCODER=1"], "reproduce --encoder"), ([], "reproduce")):
-        command = ["make", "--dry-run", "reproduce", "ENVIRONMENT=", *more]
+        command = ["make", "--dry-run", "--no-print-directory", "reproduce", "ENVIRONMENT=", *more]
         shown = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
         assert shown.strip().endswith(expected)

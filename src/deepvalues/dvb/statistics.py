@@ -15,6 +15,7 @@ from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSepar
 from deepvalues.dvb.agents import ReferenceAgent, arm_evidence, expected_rate
 from deepvalues.dvb.arms import ARMS
 from deepvalues.errors import UserError
+from deepvalues.statistics.contrasts import cohens_g
 from deepvalues.statistics.rates import clustered, cohens_h, exact_test, holm, wilson
 
 #: The arms at N = 20 that share their examples and between them identify both sensitivities.
@@ -105,7 +106,7 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         As from `rates`, with ``dvgr`` for the rate, and p_value (exact, against .5), p_holm, cohens_h,
-        bound_low and bound_high (the DVGR were all missing replies shallow, or all deep).
+        cohens_g, bound_low and bound_high (the DVGR were all missing replies shallow, or all deep).
     """
     table = rates(frame[frame["arm"] == "deconfounded"], ["model"])
     table = table.rename(columns={"rate": "dvgr"})
@@ -118,6 +119,7 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
     table["p_value"] = [exact_test(k, n) for k, n in counts]
     table["p_holm"] = holm(list(table["p_value"]))
     table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
+    table["cohens_g"] = [cohens_g(rate) for rate in table["dvgr"]]
     table["bound_low"] = table["followed"] / table["items"]
     table["bound_high"] = (table["followed"] + table["items"] - table["answered"]) / table["items"]
     return table

@@ -157,6 +157,9 @@ def _calls(number: Number) -> Iterator[str]:
     for node in ast.walk(ast.parse(number.cell.source)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
             continue
+        # `formats.number` writes a number and hands none on.
+        if ast.unparse(node.func.value) == "formats":
+            continue
         if node.func.attr in _GIVES and re.fullmatch(_pattern(node.args[0]), own):
             yield " ".join((ast.get_source_segment(number.cell.source, node) or "").split())
 
