@@ -613,7 +613,8 @@ def test_a_worker_that_breaks_down_stops_the_others(serve, record):
 
     with pytest.raises(RuntimeError, match="a bug"):
         processes.run(ASK, stub.url, replace(SETTINGS, concurrency=2), jobs, record, report)
-    assert len(stub.bodies) <= 4
+    # How far the other worker got by then is chance; without a stop it would have asked all of them.
+    assert len(stub.bodies) < len(jobs) / 2
     assert len(Record(record.path).answers) == len(logged(record)) >= 1, "what was received is kept"
 
 
