@@ -20,7 +20,7 @@ from faulty_server import CUT, DRIP, HANG, FaultyServer, completion, error, good
 from deepvalues.query import transport as module
 from deepvalues.query.engine import without_key
 from deepvalues.query.registry import Endpoint, Model
-from deepvalues.query.transport import Transport
+from deepvalues.query.transport import AsyncOpenAI, Transport
 
 KEY = "sk-MARKED-0123456789"
 #: Far longer than any test takes.
@@ -43,11 +43,13 @@ def at_once(monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def connected(url, *, retries=0, timeout=PATIENCE, refused=lambda: None, stopped=lambda: False):
+async def connected(
+    url, *, retries=0, timeout=PATIENCE, refused=lambda: None, stopped=lambda: False, client=AsyncOpenAI
+):
     transport = Transport(url, timeout, refused, stopped)
     options = {"base_url": url, "api_key": KEY, "http_client": transport, "max_retries": retries}
-    async with openai.AsyncOpenAI(**options, timeout=PATIENCE) as client:
-        yield client
+    async with client(**options, timeout=PATIENCE) as opened:
+        yield opened
 
 
 async def post(client, text=TEXT, url="/chat/completions"):
@@ -125,6 +127,27 @@ def test_headers_of_a_reply_may_hold_any_byte(serve):
     reply = good(TEXT).replace(b"HTTP/1.1 200 as told", "HTTP/1.1 200 schön".encode("latin-1"))
     reply = reply.replace(b"content-type", "x-greeting: Grüße 😀\r\nx-raw: \xe9\r\ncontent-type".encode())
     assert ask(serve(lambda *_: reply.replace(b"\xc3\xa9", b"\xe9")).url).startswith("Option")
+
+
+def test_what_the_client_remembers_is_what_it_would_work_out_again(serve, at_once):
+    def refuses_every_other(text, n, _):
+        return error(429, **SOON) if n % 2 else good(text)
+
+    def heads(kind):
+        server = serve(refuses_every_other)
+
+        async def work():
+            async with connected(server.url, retries=2, client=kind) as client:
+                for number in range(4):
+                    await post(client, f"{TEXT} {number}")
+
+        asyncio.run(work())
+        return [head.replace(server.url.split("/")[2].encode(), b"HOST") for head in server.headers]
+
+    plain = heads(openai.AsyncOpenAI)
+    assert heads(AsyncOpenAI) == plain
+    assert len(plain) == 8, "each was refused once"
+    assert [b"x-stainless-retry-count: 1" in head for head in plain] == [False, True] * 4
 
 
 def test_a_request_is_sent_as_the_client_made_it(serve):

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import httpx2
 import openai
-from openai import AsyncOpenAI
 
 from deepvalues.query.conversation import Conversation, Message, key_head, request_key, request_seed
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
@@ -30,7 +29,7 @@ from deepvalues.query.pace import Pace
 from deepvalues.query.record import Answer, Journal, Record
 from deepvalues.query.registry import NO_KEY, Model
 from deepvalues.query.settings import Settings
-from deepvalues.query.transport import Transport
+from deepvalues.query.transport import AsyncOpenAI, Transport
 
 #: After a stop, requests in flight get this long to come back.
 GRACE_SECONDS = 5.0

@@ -4,25 +4,56 @@ The client's own transports spend more time on a request than the endpoint's ans
 are sent a second: headers and URL are merged and parsed again for each, and the reply passes through
 layers for redirects, cookies and authentication that a chat completion has no use for. `Transport`
 hands a request to aiohttp and a whole reply back; everything else, retries above all, stays with the
-client. It also bounds an attempt as a whole and can stop.
+client, of which `AsyncOpenAI` here only remembers what it would work out again. `Transport` also bounds an
+attempt as a whole, and can stop.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+import openai
+from openai._models import FinalRequestOptions
 
 _TOO_MANY_REQUESTS = 429
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What httpx2 can unpack whatever else is installed.
 _ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
+#: By RFC 9110 every byte of a header can be read so.
+_HEADER_ENCODING = "iso-8859-1"
+#: Where a request carries what aiohttp sends of it.
+_SENT = "sent"
+_Sent = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class AsyncOpenAI(openai.AsyncOpenAI):
+    """The openai client, which here sends requests of one kind: what is alike in all is worked out once.
+
+    That is URL and headers, where only the number of a retry differs. Were the two methods to change
+    their names, the client would be slower, not wrong. It has its parent's name because that is what it
+    calls itself to endpoints.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._urls: dict[str, httpx2.URL] = {}
+        self._headers: dict[int, httpx2.Headers] = {}
+
+    def _prepare_url(self, url: str) -> httpx2.URL:
+        if url not in self._urls:
+            self._urls[url] = super()._prepare_url(url)
+        return self._urls[url]
+
+    def _build_headers(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx2.Headers:
+        if retries_taken not in self._headers:
+            self._headers[retries_taken] = super()._build_headers(options, retries_taken=retries_taken)
+        return self._headers[retries_taken]
 
 
 class Transport(httpx2.AsyncClient):
@@ -50,12 +81,22 @@ class Transport(httpx2.AsyncClient):
         self._proxy = _proxy_for(base_url)
         self._bound, self._refused, self._stopped = timeout, refused, stopped
         self._session: aiohttp.ClientSession | None = None
+        # What the client reads of requests; they are alike but for their content and a retry's number.
+        self._heads: dict[_Sent, tuple[httpx2.URL, httpx2.Headers]] = {}
 
     def build_request(  # type: ignore[override]
         self, method: str, url: str, *, content: bytes | None = None, headers: Any = None, **_: Any
     ) -> httpx2.Request:
         """Make a request of what the openai client has put together: nothing is left to be merged."""
-        return httpx2.Request(method, _parsed(str(url)), headers=headers, content=content)
+        sent = str(url), tuple(headers or ())
+        if sent not in self._heads:
+            self._heads[sent] = httpx2.URL(url), httpx2.Headers(headers)
+        parsed, known = self._heads[sent]
+        # A stream, since content would have the headers looked through for its length and type again.
+        request = httpx2.Request(method, parsed, headers=known, stream=httpx2.ByteStream(content or b""))
+        request.headers.encoding = known.encoding
+        request.extensions[_SENT] = (*sent, content)
+        return request
 
     async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
         """Send one attempt and receive the whole reply.
@@ -86,14 +127,15 @@ class Transport(httpx2.AsyncClient):
 
     async def _exchange(self, request: httpx2.Request) -> httpx2.Response:
         self._session = self._session or self._new_session()
-        # aiohttp names the host itself, since after a redirect it may be another.
-        headers = [
-            (name.decode(), value.decode()) for name, value in request.headers.raw if name.lower() != b"host"
-        ]
-        url, content = str(request.url), request.content
+        url, headers, content = request.extensions[_SENT]
         async with self._session.request(request.method, url, data=content, headers=headers) as reply:
             body = await reply.read()
-            return httpx2.Response(reply.status, headers=reply.raw_headers, content=body, request=request)
+        stream = httpx2.ByteStream(body)
+        response = httpx2.Response(reply.status, headers=reply.raw_headers, stream=stream, request=request)
+        # Told, it need not be found out from every header of every reply.
+        response.headers.encoding = _HEADER_ENCODING
+        response.read()
+        return response
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -113,11 +155,6 @@ class Transport(httpx2.AsyncClient):
         if self._session:
             await self._session.close()
         await super().aclose()
-
-
-@lru_cache(maxsize=8)
-def _parsed(url: str) -> httpx2.URL:
-    return httpx2.URL(url)
 
 
 def _proxy_for(base_url: str) -> str | None:
