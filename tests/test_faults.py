@@ -5,6 +5,7 @@ each test says. A moment is a number of requests or replies, not a time.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -19,6 +20,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import psutil
@@ -41,6 +43,7 @@ PART_OF_KEY = "sk-MARKED-4f1c9"
 #: Far longer than anything here takes: what waits so long waits for something that does not come.
 PATIENCE = 60
 KILLS = 20
+LLMOCK = Path(sys.executable).with_name("llmock")
 
 
 class Run:
@@ -846,17 +849,23 @@ def free_ports(number):
     return ports
 
 
-@pytest.fixture(scope="module")
-def foreign_url():
-    """mock-ai-api from PyPI, a mock of OpenAI's service that sends nothing anywhere."""
-    command = shutil.which("mock-ai-api")
-    if command is None:
-        pytest.skip("no command mock-ai-api: pip install mock-ai-api, in a virtual environment of its own")
-    port, other = free_ports(2)
-    alone = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def foreign():
+    """Start LLMock from PyPI, which speaks OpenAI's protocol, misbehaves as told, and judges its clients."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *options: stack.enter_context(llmock(*options))
+
+
+@contextlib.contextmanager
+def llmock(*options):
+    port = free_port()
     process = subprocess.Popen(
-        [command, "--openai-port", str(port), "--anthropic-port", str(other)],
-        env=alone,
+        [LLMOCK, "serve", "--port", str(port), "--response-style", "varied", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -869,22 +878,43 @@ def foreign_url():
             except httpx2.HTTPError:
                 assert process.poll() is None and time.monotonic() < deadline, "it did not start"
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/v1", root=f"http://127.0.0.1:{port}")
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
 
 
-def test_a_server_that_others_wrote_answers_every_question_once(query, path, foreign_url):
-    foreign = type("Foreign", (), {"url": foreign_url})
-    run = query(foreign, 60, model="gpt-5.4")
+def verdict(server):
+    """What the server says of its clients, and whether it has nothing against them."""
+    command = [LLMOCK, "report", "--strict", "--url", server.root]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    return run.stdout + run.stderr, run.returncode == 0
+
+
+def test_a_server_that_others_wrote_is_asked_every_question_once(query, path, foreign):
+    server = foreign()
+    run = query(server, 60)
     assert run.wait() == 0, run.err
-    assert run.out == "gpt-5.4: 60 asked, 0 replayed, 0 failed\n"
-    record = Record(path.with_name("gpt-5.4.jsonl"))
+    assert run.out == "m: 60 asked, 0 replayed, 0 failed\n"
+    record = Record(path)
     assert len(record.answers) == 60
     assert all(answer.text and answer.prompt_tokens for answer in record.answers.values())
-    before = record.path.read_bytes()
-    run = query(foreign, 60, model="gpt-5.4")
+    before = path.read_bytes()
+    run = query(server, 60)
     assert run.wait() == 0
-    assert run.out == "gpt-5.4: 0 asked, 60 replayed, 0 failed\n"
-    assert record.path.read_bytes() == before
+    assert run.out == "m: 0 asked, 60 replayed, 0 failed\n"
+    assert path.read_bytes() == before
+    said, passed = verdict(server)
+    assert passed and "60 call(s), 60 attempt(s)" in said, said
+
+
+def test_a_server_that_others_wrote_finds_no_fault_with_how_its_faults_are_met(query, path, foreign):
+    server = foreign("--error-rate", "429=0.15", "--error-rate", "503=0.15")
+    # Which requests it refuses is chance; what failed for good in one run is asked again by the next.
+    for _ in range(5):
+        run = query(server, 40)
+        if run.wait() == 0 and " 0 failed" in run.out:
+            break
+    assert len(Record(path).answers) == 40, run.out
+    said, passed = verdict(server)
+    assert passed and " 0 fault(s)" not in said, said
