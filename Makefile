@@ -89,7 +89,7 @@ build/answers: build/02_query_models $(wildcard $(SOURCE)/browser/*.py $(SOURCE)
 	@$(DEEPVALUES) browser --out build/answers
 	@touch $@ build/changed
 
-build/paper: build/05_value_priorities build/answers paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua)
+build/paper: build/05_value_priorities build/answers paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest

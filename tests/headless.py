@@ -80,8 +80,8 @@ class Page:
         )
         assert held, f"{condition} never held; the count reads {self.text('#count')!r}"
 
-    def open(self, address, width=1280, height=900, dark=False):
-        """Load a page in a window of the given size and scheme, until its data are there."""
+    def load(self, address, width=1280, height=900, dark=False):
+        """Load a page in a window of the given size and scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -93,7 +93,12 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
-        self.until("document.readyState === 'complete' && document.querySelector('#count')")
+        self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+
+    def open(self, address, width=1280, height=900, dark=False):
+        """Load the answer browser, until its data are there."""
+        self.load(address, width, height, dark)
+        self.until("document.querySelector('#count')")
         self.until("!document.querySelector('#count').textContent.startsWith('Loading')")
 
     def press(self, key, shift=False):

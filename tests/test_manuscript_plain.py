@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from headless import open_page
+from matplotlib.image import imread
 
 from deepvalues.errors import UserError
 from deepvalues.manuscript.plain import render_plain
@@ -42,6 +47,24 @@ def page(site):
 def test_the_page_says_what_it_is(page):
     assert "This is the plain rendering" in page
     assert "https://quarto.org/docs/get-started/" in page
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_nothing_scrolls_sideways_and_figures_take_the_colour_of_the_page(site, dark):
+    pages = sorted(path for path in site.rglob("*.html") if "answers" not in path.parts)
+    with open_page() as browser:
+        for path in pages:
+            browser.load(path.as_uri(), width=390, height=844, dark=dark)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= 390, path
+        browser.load((site / "index.html").as_uri(), width=390, height=844, dark=dark)
+        box = browser.evaluate(
+            """(() => { const box = document.querySelector('figure img').getBoundingClientRect();
+                return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height} })()"""
+        )
+        shot = browser.call("Page.captureScreenshot", captureBeyondViewport=True, clip={**box, "scale": 1})
+    pixels = imread(io.BytesIO(base64.b64decode(shot["data"])), format="png")[..., :3]
+    ground = np.median(pixels.reshape(-1, 3), axis=0)
+    assert (ground < 0.2).all() if dark else (ground > 0.9).all()
 
 
 def test_variables_reach_title_abstract_and_text(page):

@@ -206,9 +206,27 @@ def test_a_shared_python_is_left_alone(environment, monkeypatch):
 
 def test_search_engines_are_told_values_and_code_in_the_text_stays(tmp_path):
     page = tmp_path / "index.html"
-    left = '<meta content="{{&amp;amp;lt; var a.title &amp;gt;}} of {{< var a.n >}} {{< var a.none >}}">'
+    left = (
+        '<meta content="{{&amp;amp;lt; var a.title &amp;gt;}} of {{< var a.n >}} {{< var a.none >}}">'
+        '<meta content="It&amp;amp;#039;s [{{< var a.n >}}]{.number data-key=&quot;a.n&quot;} [x]">'
+    )
     page.write_text(f"<head>{left}</head><body><code>{{{{< var a.n >}}}}</code></body>")
     quarto.mend_head(page, {"a": {"title": 'He said "no" & left', "n": "four"}})
     text = page.read_text()
     assert '<meta content="He said &quot;no&quot; &amp; left of four {{&lt; var a.none &gt;}}">' in text
+    assert '<meta content="It&#039;s four [x]">' in text
     assert text.endswith("<body><code>{{< var a.n >}}</code></body>")
+
+
+def test_no_page_loads_anything_from_the_network(tmp_path):
+    page = tmp_path / "notebooks" / "a.html"
+    page.parent.mkdir()
+    kept = '<script src="site_libs/jquery@3/x.js"></script>\n<a href="https://example.org/jquery@1">text</a>'
+    widgets = (
+        '<script src="https://cdn.example/npm/requirejs@2.3.6/require.min.js" integrity="sha"></script>\n'
+        '<script src="https://cdn.example/npm/jquery@3.5.1/dist/jquery.min.js"></script>'
+        "<script type=\"application/javascript\">define('jquery', [],function() {return 1;})</script>"
+    )
+    page.write_text(f"<head>{widgets}{kept}</head><body></body>")
+    quarto.drop_widget_scripts(tmp_path)
+    assert page.read_text() == f"<head>\n{kept}</head><body></body>"

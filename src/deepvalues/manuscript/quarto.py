@@ -43,6 +43,14 @@ _FAULTS = (
     re.compile(r"WARN.*not found.*"),
 )
 _IN_META = re.compile(r"\{\{(?:<|&(?:amp;)*lt;)\s*var\s+([\w.]+)\s*(?:>|&(?:amp;)*gt;)\}\}")
+#: What Quarto loads from the network for widgets in outputs of HTML; the notebooks have tables, no widgets.
+_FOR_WIDGETS = re.compile(
+    r'<script src="https://[^"]*/(?:requirejs|jquery)@[^>]*></script>'
+    r"|<script[^>]*>define\('jquery'.*?</script>",
+    re.DOTALL,
+)
+_MARKED_IN_META = re.compile(r"\[([^\[\]]*)\]\{\.number[^{}]*\}")
+_ESCAPED_TWICE = re.compile(r"&(?:amp;)+(#\d+|quot|lt|gt|amp);")
 _UNKNOWN = re.compile(r"\?(?:var|meta):[\w.-]+")
 
 
@@ -157,6 +165,7 @@ def render_with_quarto(quarto: Path, paper: Path) -> Path:
     copy_resources(paper.parent, project.site)
     mend_links(project.site)
     mend_head(project.site / "index.html", read_variables(paper / "_variables.yml"))
+    drop_widget_scripts(project.site)
     show_traces(paper.parent, project.site)
     check_links(project.site)
     return project.site
@@ -187,10 +196,20 @@ def _run(quarto: Path, project: Project) -> str:
 
 
 def mend_head(page: Path, variables: Mapping[str, Any]) -> None:
-    """Put the variables into what a page tells search engines, where Quarto leaves the shortcodes."""
+    """Put plain text into what a page tells search engines, where Quarto leaves shortcodes and markup."""
     head, body, rest = page.read_text(encoding="utf-8").partition("<body")
     mended = _IN_META.sub(lambda match: html.escape(lookup(variables, match[1]) or match[0]), head)
+    mended = _ESCAPED_TWICE.sub(r"&\1;", _MARKED_IN_META.sub(r"\1", mended))
     page.write_text(mended + body + rest, encoding="utf-8")
+
+
+def drop_widget_scripts(site: Path) -> None:
+    """Leave no page that loads anything from the network."""
+    for page in sorted(site.rglob("*.html")):
+        text = page.read_text(encoding="utf-8")
+        without = _FOR_WIDGETS.sub("", text)
+        if without != text:
+            page.write_text(without, encoding="utf-8")
 
 
 def log_faults(log: str) -> list[str]:
