@@ -66,3 +66,25 @@ def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, dig
     read = float(written.replace(",", "").replace("−", "-"))
     assert abs(read - value) <= 0.5 * 10**-digits + 1e-9
     assert not written.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.364966, 0.01, "0.3650"),
+        (104725.0, 1, "104,725"),
+        (104724.96, 1, "104,724.96"),
+        (-0.0386, 0.1, "−0.039"),
+        (73.7513, 1, "73.75"),
+        (0.302392, 0.0001, "0.3024"),
+        (5.96584e-23, 1e-23, "6e−23"),
+        (2.33529e-05, 1e-06, "2.3e−5"),
+        (0.000356595, 0.0001, "0.00036"),
+        (0.0464776, 0.001, "0.0465"),
+        (4.6e-99, 0.001, "4.6e−99"),
+        (0.00001, 0.01, "0.0000"),
+        (math.nan, 0.01, "–"),
+    ],
+)
+def test_a_figure_beside_a_printed_one(value, unit, text):
+    assert formats.beside(value, unit) == text

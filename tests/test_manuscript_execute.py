@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
 from deepvalues.errors import UserError
-from deepvalues.manuscript.execute import execute_notebook, known_parameters
+from deepvalues.manuscript.execute import execute_notebook, kernel_settings, known_parameters
 
 METADATA = {"kernelspec": {"display_name": "Other", "language": "python", "name": "python3"}}
 
@@ -135,3 +136,18 @@ def test_a_missing_or_broken_notebook(tmp_path):
     (tmp_path / "bad.ipynb").write_text("no notebook")
     with pytest.raises(UserError, match="not a notebook"):
         execute_notebook(tmp_path / "bad.ipynb", tmp_path / "out.ipynb", {})
+
+
+def test_a_bar_is_drawn_for_people_only(tmp_path, capfd, monkeypatch):
+    source = save(
+        tmp_path / "a.ipynb",
+        new_code_cell(
+            "from deepvalues.query.progress import Progress\n"
+            "with Progress('m', 1, lambda answer: True, None) as bar:\n    bar.report(None)\nprint('done')"
+        ),
+    )
+    execute_notebook(source, tmp_path / "out.ipynb", {}, root=tmp_path)
+    shown = capfd.readouterr().err
+    assert "done" in shown and "%" not in shown
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "TQDM_DISABLE" not in kernel_settings("")

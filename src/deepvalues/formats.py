@@ -7,6 +7,8 @@ import math
 MISSING = "–"
 _MINUS = "\u2212"
 _SMALLEST_P = 0.001
+#: Decimals beyond the printed ones, and the most of all, beside a printed figure.
+_MORE_DECIMALS, _MOST_DECIMALS = 2, 4
 
 
 def number(value: float, digits: int = 3, *, bounded: bool = False) -> str:
@@ -55,3 +57,22 @@ def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) 
 def p_value(value: float) -> str:
     """A p-value as a table shows it: ".012", or "<.001" where it is smaller than that."""
     return "<.001" if value < _SMALLEST_P else share(value)
+
+
+def beside(value: float, unit: float) -> str:
+    """A figure as it stands beside a printed one, with two more digits than that has.
+
+    Parameters
+    ----------
+    value
+        The figure; NaN gives a dash.
+    unit
+        Of the printed figure's last digit: 0.01 where it has two decimals.
+    """
+    if not math.isfinite(value):
+        return MISSING
+    decimals = max(0, round(-math.log10(unit))) + _MORE_DECIMALS
+    if 0 < abs(value) < _SMALLEST_P / 2 and decimals > _MOST_DECIMALS:
+        mantissa, _, exponent = f"{value:.2g}".partition("e")
+        return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", _MINUS)
+    return number(value, 0 if float(value).is_integer() else min(decimals, _MOST_DECIMALS))

@@ -81,14 +81,20 @@ def kernel_settings(profile: str) -> dict[str, str]:
     """
     matplotlib = find_spec("matplotlib")
     assert matplotlib is not None and matplotlib.origin is not None
-    return dict.fromkeys(ONE_THREAD, "1") | {
-        "PYTHONHASHSEED": "0",
-        "SOURCE_DATE_EPOCH": "0",
-        "TZ": "UTC",
-        "IPYTHONDIR": profile,
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "MATPLOTLIBRC": str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"),
-    }
+    # Bars are for people who look on; in a file they are thousands of lines.
+    quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
+    return (
+        quiet
+        | dict.fromkeys(ONE_THREAD, "1")
+        | {
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": "0",
+            "TZ": "UTC",
+            "IPYTHONDIR": profile,
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MATPLOTLIBRC": str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"),
+        }
+    )
 
 
 def _own_kernel(profile: str) -> type[AsyncKernelManager]:
@@ -142,7 +148,7 @@ def _run_here(source: Path, parameters: Mapping[str, object]) -> Any:
             kernel_name=KERNEL["name"],
             language=KERNEL["language"],
             cwd=str(source.parent),
-            progress_bar={"desc": source.stem, "file": sys.stderr},
+            progress_bar={"desc": source.stem, "file": sys.stderr, "disable": None},
             stdout_file=sys.stderr,
             stderr_file=sys.stderr,
             kernel_manager_class=_own_kernel(profile),

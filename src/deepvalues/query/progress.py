@@ -16,7 +16,8 @@ from deepvalues.query.registry import Price
 class Progress:
     """Counts finished conversations and shows them, unless nobody is looking.
 
-    A bar is shown on a terminal and in a notebook; into a file or pipe nothing is written.
+    A bar is shown on a terminal and in a notebook; into a file or pipe nothing is written, and nothing
+    where TQDM_DISABLE is set.
     """
 
     def __init__(
@@ -26,7 +27,8 @@ class Progress:
         self._answered = self._done = 0
         self._usage = NO_USAGE
         shown = sys.stderr.isatty() or "ipykernel" in sys.modules
-        self._bar: tqdm[Any] = tqdm(total=number, desc=name, unit="item", disable=not shown)
+        hidden: dict[str, Any] = {} if shown else {"disable": True}
+        self._bar: tqdm[Any] = tqdm(total=number, desc=name, unit="item", **hidden)
 
     def __enter__(self) -> Progress:
         return self
