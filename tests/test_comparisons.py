@@ -88,9 +88,10 @@ def test_breakdowns_are_the_rates_of_each_factor(trials, deep, by):
     deep = deep[deep["model"].isin(["one-large", "three"])]
     for factor in ("value", "dimension", "n_examples", "position"):
         column, cluster = FACTORS[factor]
-        expected = statistics.rates(deep, [*by, column], cluster).rename(columns={column: "level"})
+        crossed = None if cluster == "cell" else "cell"
+        expected = statistics.rates(deep, [*by, column], cluster, crossed).rename(columns={column: "level"})
         found = table[table["factor"] == factor].reset_index(drop=True)
-        assert set(found["cluster"]) == {cluster}
+        assert set(found["cluster"]) == {f"{cluster} × cell" if crossed else cluster}
         assert list(found["level"]) == [str(level) for level in expected["level"]]
         numbers = expected.columns.drop("level")
         pd.testing.assert_frame_equal(found[numbers], expected[numbers], check_exact=False, rtol=1e-9)
@@ -103,11 +104,11 @@ def test_every_factor_splits_all_trials(trials, deep):
     assert table[table["factor"] == "pair"].shape[0] == 50
 
 
-def test_values_and_dimensions_are_clustered_by_wording_and_all_else_by_cell(trials):
+def test_values_and_dimensions_are_clustered_by_wording_and_cell_and_all_else_by_cell(trials):
     table = breakdowns(trials[trials["model"] == "three"]).drop_duplicates("factor")
     clusters = dict(zip(table["factor"], table["cluster"], strict=True))
-    assert clusters.pop("value") == "target_value_wording"
-    assert clusters.pop("dimension") == "target_pole_wording"
+    assert clusters.pop("value") == "target_value_wording × cell"
+    assert clusters.pop("dimension") == "target_pole_wording × cell"
     assert set(clusters.values()) == {"cell"}
 
 

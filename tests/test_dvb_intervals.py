@@ -8,7 +8,7 @@ import pytest
 
 from deepvalues.dvb import intervals as module
 from deepvalues.dvb.intervals import METHODS, intervals
-from deepvalues.dvb.statistics import rates, rates_by_wording_cluster
+from deepvalues.dvb.statistics import rates, rates_by_wording
 from deepvalues.errors import UserError
 from deepvalues.statistics import clusters
 from deepvalues.statistics.bootstrap import bootstrapped_mean
@@ -105,17 +105,17 @@ def test_value_and_directed_dimension_cross_in_cells(items_standard):
 def test_by_value_the_wording_is_that_of_the_preferred_value(trials):
     table = intervals(trials, ["model", "v1"], seed=1, resamples=200)
     assert list(table["method"].unique()) == list(METHODS)
-    for found in rates_by_wording_cluster(trials, ["model", "v1"]).itertuples():
+    for found in rates_by_wording(trials, ["model", "v1"]).itertuples():
         expected = (found.clustered_low, found.clustered_high)
-        assert bounds(table, model=found.model, v1=found.v1, method="wording") == expected
+        assert bounds(table, model=found.model, v1=found.v1, method="wording_cell") == expected
         assert math.isnan(bounds(table, model=found.model, v1=found.v1, method="value")[0])
 
 
 def test_by_dimension_the_wording_is_that_of_the_pole(trials):
     by = ["dimension", "direction"]
     table = intervals(trials, by, seed=1, resamples=200)
-    words = table[table["method"] == "wording"].reset_index(drop=True)
-    expected = rates_by_wording_cluster(trials, by)
+    words = table[table["method"] == "wording_cell"].reset_index(drop=True)
+    expected = rates_by_wording(trials, by)
     pd.testing.assert_frame_equal(
         words[["low", "high"]],
         expected[["clustered_low", "clustered_high"]].set_axis(["low", "high"], axis=1),

@@ -17,6 +17,7 @@ from deepvalues.dvb import statistics
 from deepvalues.dvb.agents import expected_rate
 from deepvalues.dvb.arms import ARMS
 from deepvalues.errors import UserError
+from deepvalues.statistics.clusters import two_way
 from deepvalues.statistics.rates import clustered, cohens_h, exact_test, holm, wilson
 
 #: What the right option of each arm shows, as ±1 for the value and for the surface.
@@ -192,15 +193,15 @@ def test_dvgr_takes_deconfounded_trials_and_adds_the_tests(agent_trials):
 @pytest.mark.parametrize(
     ("by", "wording"), [("v1", "target_value_wording"), ("dimension", "target_pole_wording")]
 )
-def test_estimates_by_value_and_dimension_are_clustered_by_wording(agent_trials, by, wording):
+def test_estimates_by_value_and_dimension_are_clustered_by_wording_and_cell(agent_trials, by, wording):
     own = agent_trials[agent_trials["model"] == "agent-sensitive"]
-    table = statistics.rates_by_wording_cluster(own, [by])
+    table = statistics.rates_by_wording(own, [by])
     deep = own[own["arm"] == "deconfounded"]
     assert list(table[by]) == sorted(set(deep[by]))
     for row in table.itertuples():
         group = deep[deep[by] == getattr(row, by)]
         assert (row.answered, row.rate) == (len(group), group["followed"].mean())
-        expected = clustered(group["followed"], group[wording])
+        expected = two_way(group["followed"], group[wording], group["cell"])
         assert (row.clustered_low, row.clustered_high) == pytest.approx(expected, nan_ok=True)
 
 

@@ -446,7 +446,7 @@ def test_rates_of_released_prompts_need_no_other_arm(trials):
 
 
 def test_intervals_by_wording_are_those_by_cell(trials):
-    by_wording = statistics.rates_by_wording_cluster(trials, ["model"])
+    by_wording = statistics.rates_by_wording(trials, ["model"])
     pd.testing.assert_frame_equal(by_wording, statistics.rates(trials, ["model"], cluster="cell"))
     assert by_wording.loc[0, ["clustered_low", "clustered_high"]].notna().all()
 

@@ -17,12 +17,14 @@ from deepvalues.dvb.regression import clustered_logit
 from deepvalues.dvb.statistics import rates
 from deepvalues.errors import UserError
 from deepvalues.statistics import contrasts
+from deepvalues.statistics.clusters import two_way
 from deepvalues.statistics.factors import factor_test
 from deepvalues.statistics.rates import CONFIDENCE, clustered, holm, wilson
 
 Floats = NDArray[np.float64]
 
-#: Column and clusters of each factor. Estimates by value or by dimension share few test wordings.
+#: Column and clusters of each factor. Estimates by value or by dimension share few test wordings; their
+#: intervals cross these with cells.
 FACTORS = {
     "value": ("v1", "target_value_wording"),
     "pair": ("pair", "cell"),
@@ -56,8 +58,8 @@ def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``by``, factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
-        clusters), items, answered, followed, rate, wilson_low, wilson_high, clustered_low, clustered_high.
-        Levels come in sorted order, numbers as numbers.
+        clusters, or two that cross), items, answered, followed, rate, wilson_low, wilson_high,
+        clustered_low, clustered_high. Levels come in sorted order, numbers as numbers.
     """
     deep = _deconfounded(frame)
     tables = []
@@ -65,7 +67,7 @@ def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
         table = _rates(deep, [*by, column], cluster).rename(columns={column: "level"})
         table["level"] = table["level"].astype(str)
         table.insert(len(by), "factor", factor)
-        table.insert(len(by) + 2, "cluster", cluster)
+        table.insert(len(by) + 2, "cluster", cluster if cluster == "cell" else f"{cluster} × cell")
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -78,8 +80,12 @@ def _rates(deep: pd.DataFrame, by: list[str], cluster: str) -> pd.DataFrame:
         outcomes = answered["followed"].to_numpy()
         followed, n = int(outcomes.sum()), len(outcomes)
         estimate = contrasts.mean(outcomes, answered[cluster])
-        intervals = (*wilson(followed, n), *estimate.interval)
-        rows.append((*key, len(group), n, followed, estimate.value, *intervals))
+        interval = (
+            estimate.interval
+            if cluster == "cell"
+            else two_way(answered["followed"], answered[cluster], answered["cell"])
+        )
+        rows.append((*key, len(group), n, followed, estimate.value, *wilson(followed, n), *interval))
     columns = ["items", "answered", "followed", "rate", "wilson_low", "wilson_high"]
     return pd.DataFrame(rows, columns=[*by, *columns, "clustered_low", "clustered_high"])
 
@@ -88,8 +94,8 @@ def factor_tests(frame: pd.DataFrame) -> pd.DataFrame:
     """Does the DVGR depend on a factor? Chi-squared on pooled trials beside a clustered Wald test.
 
     The published kind takes trials as independent and finds too much. The other is the Wald test of
-    the factor alone in `clustered_logit`, clustered as in `breakdowns` (models by cell), over the levels
-    that occur in enough clusters.
+    the factor alone in `clustered_logit`, clustered by wording (value, dimension) or by cell, over the
+    levels that occur in enough clusters.
 
     Returns
     -------

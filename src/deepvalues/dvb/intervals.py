@@ -25,7 +25,7 @@ METHODS = {
 
 
 def wording_column(by: Sequence[str]) -> str | None:
-    """The wording that groups are about, as in `statistics.rates_by_wording_cluster`; None where none is."""
+    """The wording that groups are about, as in `statistics.rates_by_wording`; None where none is."""
     if "v1" in by:
         return "target_value_wording"
     return "target_pole_wording" if "dimension" in by else None

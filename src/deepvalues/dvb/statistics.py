@@ -15,6 +15,7 @@ from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSepar
 from deepvalues.dvb.agents import ReferenceAgent, arm_evidence, expected_rate
 from deepvalues.dvb.arms import ARMS
 from deepvalues.errors import UserError
+from deepvalues.statistics.clusters import two_way
 from deepvalues.statistics.contrasts import cohens_g
 from deepvalues.statistics.rates import clustered, cohens_h, exact_test, holm, wilson
 
@@ -70,7 +71,9 @@ def stop_if_missing(frame: pd.DataFrame, most: float) -> None:
         )
 
 
-def rates(frame: pd.DataFrame, by: Sequence[str], cluster: str = "cell") -> pd.DataFrame:
+def rates(
+    frame: pd.DataFrame, by: Sequence[str], cluster: str = "cell", crossed: str | None = None
+) -> pd.DataFrame:
     """Rate of followed targets per group, with Wilson's and the clustered interval.
 
     Parameters
@@ -79,6 +82,8 @@ def rates(frame: pd.DataFrame, by: Sequence[str], cluster: str = "cell") -> pd.D
         Columns that make the groups; groups come in sorted order.
     cluster
         Column whose values are the clusters.
+    crossed
+        Column of further clusters that cross those: then intervals are two-way.
 
     Returns
     -------
@@ -90,11 +95,11 @@ def rates(frame: pd.DataFrame, by: Sequence[str], cluster: str = "cell") -> pd.D
         answered = group.dropna(subset="followed")
         followed, n = int(answered["followed"].sum()), len(answered)
         rate = followed / n if n else math.nan
-        intervals = (
-            *wilson(followed, n),
-            *clustered(answered["followed"], answered[cluster]),
-        )
-        rows.append((*key, len(group), n, followed, rate, *intervals))
+        if crossed is None:
+            interval = clustered(answered["followed"], answered[cluster])
+        else:
+            interval = two_way(answered["followed"], answered[cluster], answered[crossed])
+        rows.append((*key, len(group), n, followed, rate, *wilson(followed, n), *interval))
     columns = ["items", "answered", "followed", "rate", "wilson_low", "wilson_high"]
     return pd.DataFrame(rows, columns=[*by, *columns, "clustered_low", "clustered_high"])
 
@@ -125,15 +130,16 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def rates_by_wording_cluster(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """DVGR per group with intervals clustered by the test wording that the group is about.
+def rates_by_wording(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """DVGR per group, clustered by the test wording that the group is about and by cell, crossed.
 
     Estimates by value or by dimension rest on few test wordings, which intervals clustered by cell
-    ignore. By value the wording is that of the preferred value, by dimension the target's pole wording.
+    ignore; those clustered by wording ignore what a cell's trials share. By value the wording is that of
+    the preferred value, by dimension the target's pole wording.
     """
     deep = frame[frame["arm"] == "deconfounded"]
     wording = "target_value_wording" if "v1" in by else "target_pole_wording"
-    return rates(deep, by, cluster=wording)
+    return rates(deep, by, cluster=wording, crossed="cell")
 
 
 def missing_by_reason(frame: pd.DataFrame) -> pd.DataFrame:

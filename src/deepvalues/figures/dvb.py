@@ -249,7 +249,7 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
     labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
     axes.set_yticks(range(len(order)), labels, fontsize=7)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(0, 1), xlabel="DVGR, with intervals clustered by test wording")
+    axes.set(xlim=(0, 1), xlabel="DVGR, with intervals clustered by test wording and cell")
     handles = [
         Line2D([], [], color=colours["forward"], marker="o", label="first pole preferred"),
         Line2D([], [], color=colours["reversed"], marker="o", label="second pole preferred"),
