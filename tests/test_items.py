@@ -83,6 +83,11 @@ def test_sets_are_parts_of_larger_sets(items_smoke, items_standard, items_full):
         pd.testing.assert_frame_equal(part, found)
 
 
+def test_items_without_prompts_are_the_same_items(bank, design, items_smoke):
+    without = build_items(bank, design, "smoke", prompts_too=False)
+    pd.testing.assert_frame_equal(without, items_smoke.drop(columns="prompt"))
+
+
 def test_unknown_set(bank, design):
     with pytest.raises(UserError, match="unknown item set 'huge'; there are smoke, standard, full"):
         build_items(bank, design, "huge")

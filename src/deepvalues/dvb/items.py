@@ -195,18 +195,20 @@ def _layout(design: Design, arm: str, test: int) -> list[tuple[str, str]]:
     return _balanced(len(design.cells), design.seed, "layout", same_test, test)
 
 
-def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
+def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool = True) -> pd.DataFrame:
     """Build the items of a set, one row a prompt, ordered by cell, arm, N and test.
 
     Parameters
     ----------
     item_set
         ``smoke`` (45 prompts), ``standard`` (3,600) or ``full`` (14,400).
+    prompts_too
+        Prompts are nearly all of the memory that items take; what needs the design only goes without.
 
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `CONTRACT`.
+        A frame that meets `CONTRACT`, or all of it but ``prompt``.
 
     Raises
     ------
@@ -216,6 +218,7 @@ def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
     if item_set not in ITEM_SETS:
         known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS))
         raise UserError(f"unknown item set {item_set!r}; there are {known}")
+    contract = CONTRACT if prompts_too else CONTRACT.remove_columns(["prompt"])
     cells = len(design.cells[: ITEM_SETS[item_set][1]])
     keys = list(_tests(item_set))
     layouts = {(arm.name, t): _layout(design, arm.name, t) for arm, _, t in keys}
@@ -224,9 +227,9 @@ def build_items(bank: Bank, design: Design, item_set: str) -> pd.DataFrame:
     for first in range(0, cells, _CELLS_AT_ONCE):
         places = range(first, min(first + _CELLS_AT_ONCE, cells))
         rows = [row for place in places for row in _of_cell(bank, design, place, keys, layouts)]
-        frames.append(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
+        frames.append(pd.DataFrame(rows, columns=list(contract.columns)))
     frame = pd.concat(frames, ignore_index=True)
-    validated: pd.DataFrame = CONTRACT.validate(frame)
+    validated: pd.DataFrame = contract.validate(frame)
     return validated
 
 

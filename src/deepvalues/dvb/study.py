@@ -62,6 +62,10 @@ class DeepValueBenchmark:
             return read_released(self.downloads.verified(item_set), self.bank)
         return build_items(self.bank, self.design, item_set)
 
+    def without_prompts(self, item_set: str) -> pd.DataFrame:
+        """The items of a set built here without their prompts, which are nearly all of its memory."""
+        return build_items(self.bank, self.design, item_set, prompts_too=False)
+
     @cached_property
     def _subset(self) -> pd.DataFrame:
         # Kept, because all variants ask it and `full` takes seconds to build.

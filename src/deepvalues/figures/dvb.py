@@ -286,8 +286,8 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         xlim=(least, reach + 0.3 * span),
         ylim=(least, reach),
         aspect="equal",
-        xlabel="sensitivity to the value, b_v (logits)",
-        ylabel="sensitivity to the surface, b_s (logits)",
+        xlabel="sensitivity to the value, $b_v$ (logits)",
+        ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
     upwards = known.sort_values("b_s")
     points = list(zip(upwards["b_v"], upwards["b_s"], strict=True))
