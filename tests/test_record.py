@@ -413,20 +413,6 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     assert (tmp_path / "dvb").read_text() == "in the way"
 
 
-def test_a_read_only_folder_is_told(path):
-    path.parent.mkdir()
-    path.parent.chmod(0o500)
-    try:
-        (path.parent / "probe").touch()
-    except PermissionError:
-        with pytest.raises(UserError, match="can't write the record: Permission denied"):
-            write(path, answer(1))
-    else:
-        pytest.skip("root writes everywhere")
-    finally:
-        path.parent.chmod(0o700)
-
-
 @pytest.mark.parametrize(
     ("in_the_way", "verb"), [("m.jsonl", "read"), ("m.log.jsonl", "write"), ("m.lock", "write")]
 )
