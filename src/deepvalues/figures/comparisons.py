@@ -153,7 +153,7 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
             axes.plot(places, rates, marker, color=colour, markersize=4)
         axes.set_xticks(range(len(effects)), effects, rotation=40, ha="right", fontsize=7)
         axes.set_title(f"{estimand.replace('_', ' ')}, {item_set}", fontsize=8)
-        axes.set_ylim(0.4, 1.02)
+        axes.set_ylim(0, 1.02)
     drawn[0][0].set_ylabel("coverage (nominal .95)")
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=label)
