@@ -83,6 +83,8 @@ def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, dig
         (0.0464776, 0.001, "0.0465"),
         (4.6e-99, 0.001, "4.6e−99"),
         (0.00001, 0.01, "0.0000"),
+        (0.0, 0.0001, "0.0000"),
+        (1.0, 0.01, "1.0000"),
         (math.nan, 0.01, "–"),
     ],
 )

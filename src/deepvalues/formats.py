@@ -75,4 +75,5 @@ def beside(value: float, unit: float) -> str:
     if 0 < abs(value) < _SMALLEST_P / 2 and decimals > _MOST_DECIMALS:
         mantissa, _, exponent = f"{value:.2g}".partition("e")
         return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", _MINUS)
-    return number(value, 0 if float(value).is_integer() else min(decimals, _MOST_DECIMALS))
+    is_count = unit >= 1 and float(value).is_integer()
+    return number(value, 0 if is_count else min(decimals, _MOST_DECIMALS))
