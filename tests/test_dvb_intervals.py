@@ -66,8 +66,8 @@ def test_every_interval_holds_its_estimate(table, trials):
 def test_wilson_and_cell_are_those_of_rates(table, trials):
     for found in rates(trials, ["model"]).itertuples():
         wilson, cell = (bounds(table, model=found.model, method=name) for name in ("wilson", "cell"))
-        assert wilson == (found.wilson_low, found.wilson_high)
-        assert cell == (found.clustered_low, found.clustered_high)
+        assert wilson == pytest.approx((found.wilson_low, found.wilson_high))
+        assert cell == pytest.approx((found.clustered_low, found.clustered_high))
 
 
 def test_the_other_methods_are_their_functions(table, trials):
@@ -81,10 +81,8 @@ def test_the_other_methods_are_their_functions(table, trials):
     for name, interval in expected.items():
         assert bounds(table, model="uneven", method=name) == pytest.approx(tuple(interval))
     by_value = rates(group, ["model"], cluster="v1").iloc[0]
-    assert bounds(table, model="uneven", method="value") == (
-        by_value["clustered_low"],
-        by_value["clustered_high"],
-    )
+    expected_ends = pytest.approx((by_value["clustered_low"], by_value["clustered_high"]))
+    assert bounds(table, model="uneven", method="value") == expected_ends
 
 
 def test_clusters_widen_the_intervals_of_an_uneven_model_only(table):

@@ -23,7 +23,7 @@ from deepvalues.figures.theme import (
     spread,
     stable_ids,
 )
-from deepvalues.formats import MISSING, count, share
+from deepvalues.formats import MISSING, count, number, share
 
 MODELS = {
     "agent-value": "reference agent",
@@ -395,6 +395,15 @@ def test_a_column_is_as_wide_as_its_longest_word_and_long_texts_share_the_rest()
 
 def test_a_table_without_rows_keeps_its_head():
     assert cells(markdown(pd.DataFrame({"model": [], "n": []}), {"n": count}))[0] == ["model", "n"]
+
+
+def test_a_table_says_how_its_fractions_are_written():
+    frame = pd.DataFrame({"factor": ["model"], "χ²": [111.48325784758104]})
+    assert "111.5" in markdown(frame, {"χ²": lambda size: number(size, 1)})
+    with pytest.raises(ValueError, match="'χ²' needs a format"):
+        markdown(frame)
+    with pytest.raises(ValueError, match="no column of the table is called"):
+        markdown(frame, {"chi²": count})
 
 
 def test_missing_cells_are_a_dash_with_or_without_a_format():

@@ -32,6 +32,17 @@ def test_number(value, digits, bounded, text):
     assert formats.number(value, digits, bounded=bounded) == text
 
 
+@given(st.integers(-(10**6), 10**6), st.integers(-4, 4))
+def test_last_bits_decide_nothing(thousandths, bits):
+    """A number that ends in 5 behind the last shown digit is written alike with other last bits."""
+    value = near = thousandths / 1000 + 0.0005
+    for _ in range(abs(bits)):
+        near = math.nextafter(near, bits * math.inf)
+    assert formats.settled(value) == formats.settled(near)
+    assert formats.number(value) == formats.number(near)
+    assert abs(formats.settled(value) - value) <= 1e-11 * abs(value)
+
+
 def test_kinds_of_numbers():
     assert formats.share(31668 / 104725) == ".302"
     assert formats.share(1) == "1.000"

@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -247,6 +249,27 @@ def test_make_runs_in_the_copy_with_the_source_of_the_copy(tmp_path, monkeypatch
     python, source = (tmp_path / "made").read_text().split()
     assert source == str(tmp_path / "src")
     assert python.endswith(("python", "python3")) or "python3." in python
+
+
+def test_the_copy_computes_with_other_last_bits():
+    """numpy's own loops and OpenBLAS, on 1,000 numbers: the same but for rounding, and not the same."""
+    code = (
+        "import numpy as np; x = np.random.default_rng(1).random(1000); "
+        "print(repr(float(x @ np.exp(x))), np.exp(x).tobytes().hex())"
+    )
+    shown = [
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env=os.environ | more,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for more in ({}, reproduce.other_arithmetic())
+    ]
+    assert float(shown[0][0]) == pytest.approx(float(shown[1][0]), rel=1e-13)
+    if "OPENBLAS_CORETYPE" in reproduce.other_arithmetic():
+        assert shown[0] != shown[1]
 
 
 def test_a_copy_without_source_or_with_a_failing_build(tmp_path):

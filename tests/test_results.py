@@ -45,6 +45,30 @@ def test_tables_are_rounded_to_six_significant_digits(results, tmp_path):
     )  # fmt: skip
 
 
+def test_roundings_of_zero_are_zero_but_small_probabilities_stay(results, tmp_path):
+    frame = pd.DataFrame({"sd": [7.4e-15, -1e-16], "p_holm": [7.4e-15, 1e-300], "gap_p": [1e-20, 1]})
+    results.table(frame, "a")
+    results.table(frame, "b", noise=0)
+    assert [(tmp_path / f"data/results/dvb/{name}.csv").read_text() for name in "ab"] == [
+        "sd,p_holm,gap_p\n0,7.4e-15,1e-20\n0,1e-300,1\n",
+        "sd,p_holm,gap_p\n7.4e-15,7.4e-15,1e-20\n-1e-16,1e-300,1\n",
+    ]
+    assert frame["sd"][0] == 7.4e-15
+
+
+@given(st.integers(1, 10**7).map(lambda n: (2 * n + 1) / 2e7), st.integers(-3, 3))
+def test_ties_are_rounded_alike_whatever_the_last_bits(tie, bits):
+    """Seven digits that end in five, and what a sum in another order makes of them."""
+    near = tie
+    for _ in range(abs(bits)):
+        near = math.nextafter(near, math.inf if bits > 0 else -math.inf)
+    results = Results.__new__(Results)
+    results.study, results.numbers, results.cells = "dvb", {}, {}
+    results.number("a", tie, "")
+    results.number("b", near, "")
+    assert results.numbers["a"] == results.numbers["b"]
+
+
 @given(st.floats(-1, 1))
 def test_numbers_are_rounded(value):
     """Rates, p-values and correlations to six digits after the point at least."""

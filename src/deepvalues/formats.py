@@ -11,6 +11,15 @@ _SMALLEST_P = 0.001
 _MORE_DECIMALS, _MOST_DECIMALS = 2, 4
 
 
+def settled(value: float) -> float:
+    """A number without the last bits, in which processors differ: rounded to 12 significant digits.
+
+    Whatever rounds a result goes through this first. A mean such as 0.6125 comes out a bit above or below
+    itself, and without this would be written as .612 on one machine and as .613 on another.
+    """
+    return float(f"{value:.12g}")
+
+
 def number(value: float, digits: int = 3, *, bounded: bool = False) -> str:
     """A number with a fixed count of decimals.
 
@@ -26,7 +35,7 @@ def number(value: float, digits: int = 3, *, bounded: bool = False) -> str:
     """
     if not math.isfinite(value):
         return MISSING
-    shown = f"{abs(value):,.{digits}f}"
+    shown = f"{abs(settled(value)):,.{digits}f}"
     is_zero = not shown.strip("0.,")
     if bounded and shown.startswith("0."):
         shown = shown[1:]
@@ -56,7 +65,7 @@ def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) 
 
 def p_value(value: float) -> str:
     """A p-value as a table shows it: ".012", or "<.001" where it is smaller than that."""
-    return "<.001" if value < _SMALLEST_P else share(value)
+    return "<.001" if settled(value) < _SMALLEST_P else share(value)
 
 
 def beside(value: float, unit: float) -> str:
@@ -73,7 +82,7 @@ def beside(value: float, unit: float) -> str:
         return MISSING
     decimals = max(0, round(-math.log10(unit))) + _MORE_DECIMALS
     if 0 < abs(value) < _SMALLEST_P / 2 and decimals > _MOST_DECIMALS:
-        mantissa, _, exponent = f"{value:.2g}".partition("e")
+        mantissa, _, exponent = f"{settled(value):.2g}".partition("e")
         return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", _MINUS)
     is_count = unit >= 1 and float(value).is_integer()
     return number(value, 0 if is_count else min(decimals, _MOST_DECIMALS))

@@ -1,6 +1,7 @@
 """`make reproduce`: ask all local models again, rebuild everything, compare with what is in git.
 
-All of it happens in a temporary copy; nothing of the project's own folder is touched.
+All of it happens in a temporary copy; nothing of the project's own folder is touched. The copy computes with
+the arithmetic of another kind of processor, so that what comes out the same does not hang on this machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from deepvalues.errors import UserError
@@ -149,8 +152,22 @@ def clear(folder: Path, encoder: bool = False) -> set[str]:
     return kept
 
 
+def other_arithmetic() -> dict[str, str]:
+    """Environment in which numerical libraries compute as on a processor without this one's newer parts.
+
+    Sums then run in another order and functions end in other last bits, as between two machines: linear
+    algebra in numpy and scipy (OpenBLAS, on x86), numpy's own loops, and the C library (glibc, on x86).
+    """
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
+    settings = {"NPY_DISABLE_CPU_FEATURES": " ".join(found)} if found else {}
+    if platform.machine() in ("x86_64", "AMD64"):
+        settings["OPENBLAS_CORETYPE"] = "Prescott"
+        settings["GLIBC_TUNABLES"] = "glibc.cpu.hwcaps=-AVX2,-FMA"
+    return settings
+
+
 def make_paper(folder: Path) -> None:
-    """Run `make paper` in a copy with its own source and the running Python.
+    """Run `make paper` in a copy with its own source, the running Python, and `other_arithmetic`.
 
     Raises
     ------
@@ -159,7 +176,7 @@ def make_paper(folder: Path) -> None:
     """
     outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DEEPVALUES_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in outer}
-    environment["PYTHONPATH"] = str(folder / "src")
+    environment |= other_arithmetic() | {"PYTHONPATH": str(folder / "src")}
     asked = [sys.executable, "-c", "import deepvalues; print(deepvalues.__file__)"]
     found = subprocess.run(asked, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if not found.stdout.startswith(str(folder / "src")):

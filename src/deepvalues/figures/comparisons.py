@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deepvalues import formats
 from deepvalues.figures.theme import CHANCE, COLOURS, in_order, new_figure, themed
 
 #: Told apart by readers with any colour vision, and by their markers.
@@ -67,7 +68,7 @@ def agreement(matrix: pd.DataFrame) -> Figure:
         Square, models as index and columns.
     """
     figure, axes = new_figure(1.3 + 0.3 * len(matrix))
-    notes = matrix.map(lambda rate: f"{rate:.2f}".removeprefix("0"))
+    notes = matrix.map(lambda rate: formats.number(rate, 2, bounded=True))
     sns.heatmap(
         matrix.to_numpy(dtype=float),
         annot=notes.to_numpy(),
@@ -173,10 +174,10 @@ def power(table: pd.DataFrame) -> Figure:
         cells, true_dvgr, power, of one method.
     """
     figure, axes = new_figure(2.6)
-    for true, group in table.groupby("true_dvgr"):
+    for _, group in table.groupby("true_dvgr"):
         axes.plot(group["cells"], group["power"], color=COLOURS["language model"], marker="o", markersize=3)
         first = group.iloc[0]
-        label = f"{true:.2f}  ".removeprefix("0")
+        label = formats.number(first["true_dvgr"], 2, bounded=True) + "  "
         axes.annotate(label, (first["cells"], first["power"]), ha="right", va="center", fontsize=7)
     axes.axhline(0.05, color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.set(xlabel="cells", ylabel="power at α = .05", ylim=(0, 1.03), xscale="log")

@@ -22,6 +22,7 @@ from deepvalues.figures.theme import (
     new_figure,
     themed,
 )
+from deepvalues.formats import number
 
 ARM_LABELS = {
     ("prior", 0): "prior",
@@ -107,7 +108,7 @@ def arms(table: pd.DataFrame) -> Figure:
 
 
 def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
-    notes = wide.map(lambda rate: "" if pd.isna(rate) else f"{rate:.2f}".removeprefix("0"))
+    notes = wide.map(lambda rate: "" if pd.isna(rate) else number(rate, 2, bounded=True))
     sns.heatmap(
         wide.to_numpy(dtype=float),
         annot=notes.to_numpy(),
@@ -191,7 +192,7 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
 
 def _label_lines(axes: Axes, table: pd.DataFrame) -> None:
     """Name each line at its right end, pushed apart so that names don't overlap."""
-    ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate")
+    ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
     names = [_short(model) for model in ends["model"]]
     label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=45, gap=0.052)
 
@@ -231,7 +232,7 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
         By dimension: its name and the names of its first and second pole.
     """
     wide = table.pivot(index="dimension", columns="direction", values="rate")
-    order = wide.mean(axis=1).sort_values().index
+    order = wide.mean(axis=1).round(9).sort_values(kind="stable").index
     figure, axes = new_figure(5.2)
     _chance_line(axes)
     colours = {"forward": "#0072B2", "reversed": "#E69F00"}
@@ -289,7 +290,7 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         xlabel="sensitivity to the value, $b_v$ (logits)",
         ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
-    upwards = known.sort_values("b_s")
+    upwards = known.round({"b_s": 9}).sort_values("b_s", kind="stable")
     points = list(zip(upwards["b_v"], upwards["b_s"], strict=True))
     label_points(axes, points, list(upwards["model"]), at=reach, gap=0.036 * span)
     return figure

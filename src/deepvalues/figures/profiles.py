@@ -77,7 +77,8 @@ def profile_lines(
     families
         Family of each model.
     """
-    people = reference[reference["mode"] == mode].set_index("theme").sort_values("mean", ascending=False)
+    people = reference[reference["mode"] == mode].set_index("theme")
+    people = people.round({"mean": 9}).sort_values("mean", ascending=False, kind="stable")
     order = list(people.index)
     wide = profiles[profiles["mode"] == mode].pivot(index="model", columns="theme", values="mean")[order]
     figure, axes = new_figure(3.6)
@@ -90,7 +91,7 @@ def profile_lines(
     axes.set_xticks(places, _wrapped(names, order))
     axes.set_xlim(-0.2, len(order) - 1 + 1.15)
     axes.set_ylabel(UNITS[mode])
-    last = wide.iloc[:, -1].sort_values(kind="stable")
+    last = wide.iloc[:, -1].round(9).sort_values(kind="stable")
     gap = 0.052 * float(np.ptp(axes.get_ylim()))
     points = [(places[-1], float(mean)) for mean in last]
     label_points(axes, points, [_short(str(model)) for model in last.index], at=places[-1] + 0.25, gap=gap)
@@ -138,7 +139,8 @@ def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
     for panel in panels[len(modes) :]:
         panel.set_visible(False)
     for axes, mode in zip(panels, modes, strict=False):
-        known = table[table["mode"] == mode].dropna(subset=["r", "v"]).sort_values("v")
+        known = table[table["mode"] == mode].dropna(subset=["r", "v"])
+        known = known.round({"v": 9}).sort_values("v", kind="stable")
         _iso_curves(axes)
         for row in known.itertuples():
             colour = _colour(families, str(row.model))
@@ -184,7 +186,7 @@ def stability(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
         Family of each model.
     """
     modes = _modes(table)
-    order = list(table.groupby("model")["w"].mean().sort_values(kind="stable").index)
+    order = list(table.groupby("model")["w"].mean().round(9).sort_values(kind="stable").index)
     figure, panels = new_figure(0.8 + 0.2 * len(order), len(modes), sharey=True, squeeze=False)
     for axes, mode in zip(panels[0], modes, strict=True):
         rows = table[table["mode"] == mode].set_index("model")
@@ -237,7 +239,7 @@ def tree_and_map(
     reach = 1.12 * float(np.abs(points.to_numpy()).max())
     for model, (x, y) in zip(points.index, points.to_numpy(), strict=True):
         right.plot(x, y, **_marker(str(model), families))
-    upwards = points.sort_values("y", kind="stable")
+    upwards = points.round(9).sort_values("y", kind="stable")
     coordinates = [(float(x), float(y)) for x, y in upwards.to_numpy()]
     right.set(xlim=(-reach, 2.0 * reach), ylim=(-reach, reach), xticks=[], yticks=[])
     # One scale on both axes, or distances would mislead.
@@ -245,7 +247,8 @@ def tree_and_map(
     labels = [_short(str(model)) for model in upwards.index]
     label_points(right, coordinates, labels, at=1.18 * reach, gap=0.1 * reach)
     for axis, share, setter in zip("xy", shares, (right.set_xlabel, right.set_ylabel), strict=True):
-        least, most = (names[str(theme)] for theme in (themes[axis].idxmin(), themes[axis].idxmax()))
+        along = themes[axis].round(9)
+        least, most = (names[str(theme)] for theme in (along.idxmin(), along.idxmax()))
         setter(f"← {least}   ({share:.0%})   {most} →", fontsize=7)
     right.set_title("map of centred profiles")
     return figure
@@ -295,7 +298,7 @@ def residuals(
     """
     chosen = table[table["mode"] == mode]
     size = chosen["residual"].abs().groupby(chosen["model"]).mean()
-    order = list(size.sort_values(ascending=False, kind="stable").index)
+    order = list(size.round(9).sort_values(ascending=False, kind="stable").index)
     figure, panels = new_figure(1.0 + 0.19 * len(order), len(names), sharey=True, sharex=True)
     for axes, theme in zip(panels, names, strict=True):
         rows = chosen[chosen["theme"] == theme].set_index("model")

@@ -229,7 +229,8 @@ def value_rationality(table: pd.DataFrame, best: Mapping[str, float] | None = No
         Where ideal answers lie on either scale: 60 and 1.
     """
     ends = best or {"raw": 60.0, "corrected": 1.0}
-    models = list(table.groupby("model")["raw"].mean().sort_values(ascending=False).index)
+    means = table.groupby("model")["raw"].mean().round(9)
+    models = list(means.sort_values(ascending=False, kind="stable").index)
     values = [value for value in VALUE_COLOURS if value in set(table["value"])]
     block = len(models) + 1.6
     places = {(v, m): -(i * block + j) for i, v in enumerate(values) for j, m in enumerate(models)}

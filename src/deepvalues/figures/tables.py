@@ -17,10 +17,20 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
     ----------
     formats
         How to write the cells of a column; missing values become a dash.
+
+    Raises
+    ------
+    ValueError
+        If a column holds fractions and nothing says how they are written, or a format names no column.
     """
     formats = formats or {}
+    unknown = [name for name in formats if name not in frame]
+    if unknown:
+        raise ValueError(f"no column of the table is called {unknown}; it has {list(map(str, frame))}")
 
     def write(column: str, cell: Any) -> str:
+        if isinstance(cell, float) and not pd.isna(cell) and column not in formats:
+            raise ValueError(f"the table's column {column!r} needs a format: {cell} has too many digits")
         text = MISSING if pd.isna(cell) else formats.get(column, str)(cell)
         return text.replace("|", "\\|")
 

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from deepvalues.errors import UserError
+from deepvalues.formats import settled
 
 HEADER = (
     "# Generated from data/results/*/numbers.json by `make paper`; do not edit.\n"
@@ -38,7 +39,7 @@ def number(value: float, text: str, digits: int = 6) -> Leaf:
     """A leaf for a number, its value rounded to significant digits: the same bytes on every machine."""
     if isinstance(value, (int, np.integer)):
         return {"value": int(value), "text": text}
-    return {"value": float(f"{value:.{digits}g}") if math.isfinite(value) else None, "text": text}
+    return {"value": float(f"{settled(value):.{digits}g}") if math.isfinite(value) else None, "text": text}
 
 
 def text(value: str) -> Leaf:

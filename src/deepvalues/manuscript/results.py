@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from deepvalues import paths
 from deepvalues.figures.theme import image
+from deepvalues.formats import settled
 from deepvalues.manuscript import numbers, reads
 
 # A notebook imports this module before it reads anything.
@@ -19,6 +21,11 @@ reads.watch()
 
 #: Significant digits that results keep: more would differ between processors.
 DIGITS = 6
+#: A quantity that is smaller than this, in its own unit, is the rounding of a zero, which differs between
+#: processors.
+NOISE = 1e-12
+#: Columns of probabilities, which may be that small: ``p``, ``p_holm``, ``wald_p`` and so on.
+_PROBABILITY = re.compile(r"(^|_)p($|_)")
 
 
 class Shown:
@@ -63,10 +70,20 @@ class Results:
         self.artefacts[path] = _cell()
         return path
 
-    def table(self, frame: pd.DataFrame, name: str) -> None:
-        """Write a tidy table as CSV, numbers rounded to `DIGITS` significant digits."""
+    def table(self, frame: pd.DataFrame, name: str, *, noise: float = NOISE) -> None:
+        """Write a tidy table as CSV, numbers rounded to `DIGITS` significant digits.
+
+        Parameters
+        ----------
+        noise
+            Numbers smaller than this in size are written as 0, but in columns of probabilities.
+        """
         path = self._made(self.folder / f"{name}.csv")
-        frame.to_csv(path, index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
+        shown = frame.copy()
+        for column in frame.select_dtypes("float"):
+            if not _PROBABILITY.search(str(column)):
+                shown[column] = frame[column].mask(frame[column].abs() < noise, 0.0)
+        shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
 
     def figure(self, figure: Figure, name: str) -> Shown:
         """Write a figure as SVG and PNG, and return it for display."""
@@ -108,6 +125,10 @@ class Results:
         for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
             if old not in self.artefacts:
                 old.unlink()
+
+
+def _written(value: Any) -> str:
+    return f"{settled(value):.{DIGITS}g}"
 
 
 def _cell() -> int | None:

@@ -50,9 +50,9 @@ SECONDARY_IDEALS = {
     "altruist": (9, 1, 9, 9, 1, 1, 1, 9, 1),
 }
 #: Step of the grid on which the distribution of a mean of random angles is worked out, in degrees, and the
-#: most points of that grid; at one step the error of the expected distance is below 1e-5 degrees.
-_STEP = 0.005
-_MOST_POINTS = 1 << 22
+#: most points of that grid: up to ten trials the expected distance is off by less than 1e-6 degrees.
+_STEP = 0.02
+_MOST_POINTS = 40_000
 
 
 def checked(choices: npt.ArrayLike, items: int = N_PRIMARY) -> Ints:
@@ -330,20 +330,25 @@ def _random_mean(trials: int) -> tuple[Floats, Floats]:
     """Distribution of the mean angle of a number of trials with random answers, on an even grid.
 
     The distribution of one angle, each mass split between the two nearest points of the grid so that the
-    mean is kept, folded with itself by fast Fourier transform.
+    mean is kept, folded with itself. By sums of products and not by Fourier transform, whose
+    rounding errors of about 1e-17 would drown the tails: here every term is positive, so that the
+    smallest probability is as exact as the largest, on every processor.
     """
     found, mass = random_angles()
-    span = found[-1] - found[0]
-    step = max(_STEP, trials * span / _MOST_POINTS)
+    step = max(_STEP, trials * (found[-1] - found[0]) / _MOST_POINTS)
     place = (found - found[0]) / step
     below = np.floor(place).astype(int)
     points = int(below[-1]) + 2
-    one = np.bincount(below, mass * (1 - (place - below)), points)
+    one = np.zeros(points)
+    one += np.bincount(below, mass * (1 - (place - below)), points)
     one += np.bincount(below + 1, mass * (place - below), points)
-    length = trials * (points - 1) + 1
-    size = 1 << (length - 1).bit_length()
-    folded = np.fft.irfft(np.fft.rfft(one, size) ** trials, size)[:length]
-    return found[0] + step * np.arange(length) / trials, np.clip(folded, 0, None)
+    folded = one
+    # By the binary digits of their number, from the second: each doubles the trials, a 1 adds one.
+    for digit in f"{trials:b}"[1:]:
+        folded = np.convolve(folded, folded)
+        if digit == "1":
+            folded = np.convolve(folded, one)
+    return found[0] + step * np.arange(len(folded)) / trials, folded
 
 
 @lru_cache(maxsize=256)
@@ -363,7 +368,10 @@ def random_value_rationality(value: str, trials: int) -> float:
 
 
 def random_at_least(value: str, trials: int, rationality: float) -> float:
-    """Probability that random answers have at least a given value rationality (one-sided)."""
+    """Probability that random answers have at least a given value rationality (one-sided).
+
+    For more than one trial the grid moves it by less than one part in a hundred, far down the tail too.
+    """
     if trials < 1 or np.isnan(rationality):
         return float("nan")
     points, mass = random_angles() if trials == 1 else _random_mean(trials)
