@@ -76,6 +76,43 @@ def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_s
     assert {name: lines(folder, name) for name in NAMES} == before
 
 
+def test_local_models_are_completed_several_at_a_time(answered, items, models, tmp_path, monkeypatch):
+    folder, _ = answered
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    paid = Model("paid", Endpoint("openai", "https://example.org/v1", "KEY"), "paid")
+    sets = [
+        asking.Chosen("dvb", "smoke", items.head(20), [*models[::-1], paid]),
+        asking.Chosen("dvb", "more", items, models[:1]),
+    ]
+    table = asking.complete_local(sets, tmp_path).set_index(["model", "items"])
+    assert table["asked"].to_dict() == {
+        ("learner-words", 20): 20,
+        ("agent-declining", 20): 20,
+        ("agent-value", 20): 20,
+        ("agent-value", 45): 25,
+    }
+    assert not table["failed"].any()
+    assert lines(tmp_path, "agent-value") == lines(folder, "agent-value")
+    assert set(lines(tmp_path, "learner-words")) < set(lines(folder, "learner-words"))
+
+
+def test_complete_local_models_are_not_asked(answered, items, models, monkeypatch):
+    folder, _ = answered
+    monkeypatch.setattr(asking, "query", lambda *_, **__: pytest.fail("a model was asked"))
+    table = asking.complete_local([asking.Chosen("dvb", "smoke", items, models)], folder)
+    assert table.empty and list(table.columns) == list(asking.Asked._fields)
+
+
+def test_a_failure_in_another_process_is_told_here(items, models, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    chosen = [asking.Chosen("dvb", "smoke", items.head(3), models)]
+    busy = Record(record_path(tmp_path, "dvb", "agent-value")).writing()
+    with busy, pytest.raises(UserError, match="another run"):
+        asking.complete_local(chosen, tmp_path)
+    assert not asking.complete_local(chosen, tmp_path)["failed"].any()
+    assert len(lines(tmp_path, "agent-value")) == 3
+
+
 def test_only_the_missing_ones_are_asked(ask, items, tmp_path):
     few = ask(["agent-value"], items.head(20))
     assert list(few["asked"]) == [20]

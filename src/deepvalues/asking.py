@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -251,6 +255,52 @@ def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list
             models = registry.choose(names, listed if listed in registry.paper else study)
             found.append(Chosen(study, item_set, items, models))
     return found
+
+
+def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """Ask the local models of several sets for what their records lack, several models at a time.
+
+    What answers is on this machine, so that one process asks and answers at a time on each processor.
+    A record belongs to one process: a model answers the sets of a study one after the other.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each set and model that lacked answers: see `Asked`.
+
+    Raises
+    ------
+    UserError
+        As from `query`.
+    """
+    lacking: dict[tuple[str, str], list[Chosen]] = {}
+    for each in sets:
+        local = [model for model in each.models if model.is_local]
+        for asked in questions(each.study, local, each.items, record_folder):
+            if asked.missing():
+                part = each._replace(models=[asked.model])
+                lacking.setdefault((each.study, asked.model.name), []).append(part)
+    # Learners take longest: begun first, they leave no processor waiting at the end.
+    records = sorted(lacking.values(), key=lambda parts: parts[0].models[0].family != "text learner")
+    processes = min(os.cpu_count() or 1, len(records))
+    ask = partial(_complete, record_folder=record_folder)
+    if processes <= 1:
+        done = list(map(ask, records))
+    else:
+        # Not forked: a notebook's process has threads.
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            try:
+                done = list(pool.map(ask, records))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return pd.concat([pd.DataFrame(columns=list(Asked._fields)), *done], ignore_index=True)
+
+
+def _complete(sets: Sequence[Chosen], record_folder: Path) -> pd.DataFrame:
+    return pd.concat(
+        [query(each.study, each.models, each.items, record_folder=record_folder) for each in sets]
+    )
 
 
 def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
