@@ -34,7 +34,7 @@ PORT ?= 8901
 
 SOURCE := src/deepvalues
 # What every notebook runs through; manuscript/ holds what runs it and what it hands its results to.
-SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py) \
+SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py $(SOURCE)/tables/*.py) \
 	$(addprefix $(SOURCE)/manuscript/,execute.py numbers.py reads.py results.py scrub.py)
 PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py)
 STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
 from deepvalues.figures import dvb as figures
-from deepvalues.figures.tables import markdown
 from deepvalues.figures.theme import (
     COLOURS,
     FAMILY_ORDER,
@@ -24,6 +23,7 @@ from deepvalues.figures.theme import (
     stable_ids,
 )
 from deepvalues.formats import MISSING, count, number, share
+from deepvalues.tables.markdown import markdown
 
 MODELS = {
     "agent-value": "reference agent",

@@ -8,9 +8,9 @@ import pytest
 
 from deepvalues.figures import comparisons as figures
 from deepvalues.figures.dvb import rate_matrix
-from deepvalues.figures.tables import intervals
 from deepvalues.figures.theme import COLOURS, WIDTH, image
 from deepvalues.formats import MISSING
+from deepvalues.tables.markdown import intervals
 
 NAMES = {"dvb": "baseline", "dvb-explicit": "values first", "dvb-cot": "rationale first"}
 

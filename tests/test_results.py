@@ -89,6 +89,20 @@ def test_counts_stay_whole_and_what_is_no_number_is_null(results, tmp_path):
     assert numbers(tmp_path)["dvb"]["none"] == {"text": "–", "value": None}
 
 
+def test_kinds_of_numbers(results, tmp_path):
+    results.count("n", 3600.0)
+    results.share("rate", 0.30239198)
+    results.decimals("angle", 29.48123, 1)
+    results.interval("interval", -0.25, 1.5, 2, bounded=False)
+    results.close()
+    assert numbers(tmp_path)["dvb"] == {
+        "n": {"text": "3,600", "value": 3600},
+        "rate": {"text": ".302", "value": 0.302392},
+        "angle": {"text": "29.5", "value": 29.4812},
+        "interval": {"text": "[−0.25,\u00a01.50]", "value": "[−0.25,\u00a01.50]"},
+    }
+
+
 def test_numbers_texts_and_claims_are_nested_by_their_keys(results, tmp_path):
     results.number("pooled.dvgr", 0.30239198, ".302")
     results.number("pooled.n", 104_725, "104,725")

@@ -1,1 +1,1 @@
-"""Figures and tables: pure functions from data frames, in one theme."""
+"""Figures: pure functions from data frames, in one theme."""

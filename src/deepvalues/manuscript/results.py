@@ -11,9 +11,8 @@ import pandas as pd
 from IPython.core.getipython import get_ipython
 from matplotlib.figure import Figure
 
-from deepvalues import paths
+from deepvalues import formats, paths
 from deepvalues.figures.theme import image
-from deepvalues.formats import settled
 from deepvalues.manuscript import numbers, reads
 
 # A notebook imports this module before it reads anything.
@@ -96,6 +95,22 @@ class Results:
         """Keep a number of the text: its value, rounded, and how it is written."""
         self._put(key, numbers.number(value, text, DIGITS))
 
+    def count(self, key: str, value: float) -> None:
+        """Keep a whole number: "3,600"."""
+        self.number(key, int(value), formats.count(value))
+
+    def share(self, key: str, value: float) -> None:
+        """Keep a share, rate or correlation with three decimals: ".302"."""
+        self.number(key, value, formats.share(value))
+
+    def decimals(self, key: str, value: float, digits: int = 2) -> None:
+        """Keep a number with a zero before its point: "0.42"."""
+        self.number(key, value, formats.number(value, digits))
+
+    def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
+        """Keep an interval as the text shows it: "[.287, .318]"."""
+        self.text(key, formats.interval(low, high, digits, bounded=bounded))
+
     def text(self, key: str, text: str) -> None:
         """Keep a piece of text that depends on the results."""
         self._put(key, numbers.text(text))
@@ -128,7 +143,7 @@ class Results:
 
 
 def _written(value: Any) -> str:
-    return f"{settled(value):.{DIGITS}g}"
+    return f"{formats.settled(value):.{DIGITS}g}"
 
 
 def _cell() -> int | None:

@@ -1,0 +1,1 @@
+"""Tables of notebooks and paper: pure functions from data frames to Markdown."""
