@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -17,7 +19,7 @@ from matplotlib.image import imread
 from deepvalues.errors import UserError
 from deepvalues.manuscript.plain import render_plain
 from deepvalues.manuscript.project import read_project
-from deepvalues.manuscript.site import check_links, mend_links
+from deepvalues.manuscript.site import check_links, mend_links, name_commit
 
 FIXTURE = Path(__file__).parent / "fixtures" / "manuscript"
 TEMPLATES = Path(__file__).parents[1] / "paper" / "plain"
@@ -216,3 +218,34 @@ def test_links_are_mended_from_any_depth(tmp_path):
     assert (tmp_path / "notebooks/n.html").read_text() == link.format("../")
     with pytest.raises(UserError, match=r"notebooks/n\.html: the link to \.\./data/results/x\.csv"):
         check_links(tmp_path)
+
+
+def test_the_site_names_the_commit_that_made_it(tmp_path):
+    root, site = tmp_path / "project", tmp_path / "site"
+    for folder in (root, site / "data" / "results"):
+        folder.mkdir(parents=True)
+    listing = site / "data/results/manifest.json"
+    listing.write_text('{"artefacts": {}}')
+    (site / "index.html").write_text("<main><p>Text.</p></main>")
+    name_commit(root, site)
+    assert (listing.read_text(), (site / "index.html").read_text().count("commit")) == (
+        '{"artefacts": {}}',
+        0,
+    )
+
+    def git(*arguments):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "-q")
+    (root / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-q", "-m", "one")
+    name_commit(root, site)
+    head = git("rev-parse", "HEAD")
+    assert json.loads(listing.read_text()) == {"artefacts": {}, "commit": {"id": head, "clean": True}}
+    assert f"Built from commit <code>{head}</code>. " in (site / "index.html").read_text()
+    (root / "file").write_text("two")
+    name_commit(root, site)
+    assert json.loads(listing.read_text())["commit"] == {"id": head, "clean": False}
+    assert f"<code>{head}</code>, with changes that are not committed" in (site / "index.html").read_text()

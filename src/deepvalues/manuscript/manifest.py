@@ -2,8 +2,8 @@
 
 ``data/results/manifest.json`` is made by `make paper` after the notebooks. What a notebook read is
 what it was seen to open (`deepvalues.manuscript.reads`). A file in git can't name the commit that it
-is in; the manifest names instead the hash of the package's source, of the lock and of every input,
-and `deepvalues trace` adds the commit that is checked out.
+is in: there the manifest names the hash of the package's source, of the lock and of every input. Its copy
+in the rendered site names the commit, too, and so does `deepvalues trace`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ast
 import hashlib
 import json
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -29,8 +30,8 @@ ABOUT = (
     "Written by `make paper`; do not edit. Hashes are SHA-256 of the file; of items (Parquet, not in git) of "
     "their rows as JSON lines; of the package as `find src/deepvalues -name '*.py' | LC_ALL=C sort | "
     "xargs sha256sum | sha256sum` gives it. An artefact's inputs are those of its notebook. Packages are the "
-    "versions of requirements.lock. No commit is named, since a file cannot name the commit that holds it: "
-    "`deepvalues trace` shows it."
+    "versions of requirements.lock. The commit is named in the copy that the rendered site holds, as a file "
+    "cannot name the commit that it is in; `deepvalues trace` shows it, too."
 )
 
 _RESULTS = re.compile(r"\bResults\(\s*[\"'](\w+)[\"']")
@@ -50,6 +51,23 @@ class Study(NamedTuple):
     artefacts: Mapping[str, int | None]
     inputs: list[str]
     numbers: Mapping[str, int | None]
+
+
+class Commit(NamedTuple):
+    """The commit that is checked out; ``clean`` if no tracked file was changed since."""
+
+    id: str
+    clean: bool
+
+
+def commit(root: Path) -> Commit | None:
+    """The commit that is checked out in a folder; None outside a git repository."""
+    options = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    try:
+        found = subprocess.run(["git", "-C", str(root), *options], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return Commit(found.stdout.strip().rstrip("+"), not found.stdout.strip().endswith("+"))
 
 
 def sha256(file: Path) -> str:

@@ -33,7 +33,7 @@ from deepvalues.manuscript.resolve import (
     resolve_value,
     typst_string,
 )
-from deepvalues.manuscript.site import check_links, copy_resources, mend_links
+from deepvalues.manuscript.site import check_links, copy_resources, mend_links, name_commit
 from deepvalues.manuscript.trace import show_traces
 
 NOTICE = (
@@ -69,6 +69,7 @@ def render_plain(paper: Path) -> Path:
         for notebook in project.notebooks:
             _write_notebook(project, notebook, site)
         copy_resources(paper.parent, site)
+        name_commit(paper.parent, site)
         mend_links(site)
         show_traces(paper.parent, site)
         check_links(site)

@@ -21,7 +21,7 @@ from deepvalues.errors import UserError
 from deepvalues.manuscript.markup import read_article
 from deepvalues.manuscript.numbers import lookup, read_variables
 from deepvalues.manuscript.project import Project, read_project, source_date_epoch
-from deepvalues.manuscript.site import check_links, copy_resources, mend_links
+from deepvalues.manuscript.site import check_links, copy_resources, mend_links, name_commit
 from deepvalues.manuscript.trace import show_traces
 
 VERSION = "1.9.38"
@@ -163,6 +163,7 @@ def render_with_quarto(quarto: Path, paper: Path) -> Path:
         if not (project.site / name).is_file():
             raise UserError(f"Quarto ended well but {project.site / name} is missing; see its log above.")
     copy_resources(paper.parent, project.site)
+    name_commit(paper.parent, project.site)
     mend_links(project.site)
     mend_head(project.site / "index.html", read_variables(paper / "_variables.yml"))
     drop_widget_scripts(project.site)

@@ -7,6 +7,7 @@ is shown on two pages, one folder apart, so links are set right on each page aft
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deepvalues.errors import UserError
+from deepvalues.manuscript import manifest
 
 #: What is copied into the site and where; the answer browser is built beforehand, where it was asked for.
 RESOURCES = {
@@ -32,6 +34,29 @@ def copy_resources(root: Path, site: Path) -> None:
     for source, target in RESOURCES.items():
         if (root / source).is_dir():
             shutil.copytree(root / source, site / target, dirs_exist_ok=True)
+
+
+def name_commit(root: Path, site: Path) -> None:
+    """Name the commit that is checked out in the site's manifest, and at the end of the article's page.
+
+    Outside a git repository there is none to name.
+    """
+    found = manifest.commit(root)
+    if found is None:
+        return
+    listing = site / manifest.MANIFEST
+    if listing.is_file():
+        content = json.loads(listing.read_text(encoding="utf-8")) | {"commit": found._asdict()}
+        shown = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+        listing.write_text(shown + "\n", encoding="utf-8")
+    page = site / "index.html"
+    before, end, after = page.read_text(encoding="utf-8").rpartition("</main>")
+    changed = "" if found.clean else ", with changes that are not committed"
+    line = (
+        f'<p class="built">Built from commit <code>{found.id}</code>{changed}. What was made by which cell '
+        f'from what: <a href="{manifest.MANIFEST}">manifest</a>.</p>\n'
+    )
+    page.write_text(before + line + end + after, encoding="utf-8")
 
 
 def mend_links(site: Path) -> None:

@@ -12,7 +12,6 @@ import difflib
 import html
 import json
 import re
-import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -217,21 +216,10 @@ def _source(root: Path, content: Mapping[str, Any]) -> list[str]:
 
 
 def _commit(root: Path) -> str:
-    """The commit that is checked out, and whether the files are as it has them."""
-    try:
-        command = [
-            "git",
-            "-C",
-            str(root),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--exclude=*",
-            "--dirty= with changes",
-        ]
-        return "commit " + subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+    found = manifest.commit(root)
+    if found is None:
         return "commit unknown: this is no git repository"
+    return f"commit {found.id}{'' if found.clean else ' with changes'}"
 
 
 def show_traces(root: Path, site: Path) -> None:
