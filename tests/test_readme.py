@@ -106,6 +106,13 @@ def test_repo2docker_takes_the_roots_environment():
         assert not (paths.ROOT / file).exists(), f"{file}: test that it fits environment.yml"
 
 
+def test_repo2docker_reads_the_version_of_python():
+    """It takes "python", equal signs and digits; from anything else it makes an image with Python 3.10."""
+    entries = yaml.safe_load(text("environment.yml"))["dependencies"]
+    (python,) = [entry for entry in entries if isinstance(entry, str) and entry.startswith("python=")]
+    assert re.match(r"python\s*=+\s*(\d+\.\d+)", python)[1] in {"3.11", "3.12", "3.13", "3.14"}
+
+
 def local(line):
     """Whether repo2docker sees a local path in a line of pip's, so that it copies the repository first.
 
