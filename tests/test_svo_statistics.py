@@ -218,6 +218,20 @@ def test_value_rationality_lies_within_its_interval_and_bounds(angles, value):
         assert row["low"] - 1e-9 <= row["rationality"] <= row["high"] + 1e-9
 
 
+def test_mean_rationality_is_over_values_without_goal_prompting():
+    frame = pd.concat(
+        [
+            frame_of([45.0, 45.0]),
+            frame_of([0.0, 0.0], value="individualistic"),
+            frame_of([math.nan] * 2, value="competitive"),
+            frame_of([10.0, 12.0], goal=True),
+        ]
+    )
+    row = svo.mean_rationality(svo.value_rationality(frame, seed=1)).iloc[0]
+    assert (row["model"], row["mode"]) == ("m", "faithful")
+    assert (row["rationality"], row["corrected"]) == pytest.approx((60, 1))
+
+
 def test_an_interval_around_the_target_reaches_the_best():
     row = svo.value_rationality(frame_of([40.0, 45.0, 52.0, 44.0]), seed=1).iloc[0]
     assert row["high"] == 60 and row["low"] < row["rationality"] < 60
@@ -417,6 +431,16 @@ def test_weights_of_agents(asked):
     assert table.loc[("agent-svo-follower", "altruistic")].drop("choices").isna().all(), "no finite precision"
     assert table.loc["agent-svo-random", "weight"].isna().sum() >= 4, "random answers weigh nothing"
     assert math.isnan(choice_model.fit([], []).weight)
+
+
+def test_recovery_says_which_intervals_hold_the_truth():
+    columns = ["value", "weight_low", "weight_high", "precision_low", "precision_high"]
+    rows = [("altruistic", 70, 75, 0.1, 0.2), ("none", 31, 40, 0.13, 0.2), ("prosocial", *[math.nan] * 4)]
+    truth = {"altruistic": 75.0, "none": 30.0, "prosocial": 45.0}
+    table = choice_model.recovery(pd.DataFrame(rows, columns=columns), truth, 0.12)
+    assert table["true_weight"].tolist() == [75, 30, 45] and (table["true_precision"] == 0.12).all()
+    assert table["weight_held"].tolist() == [True, False, False], "an end of the interval belongs to it"
+    assert table["precision_held"].tolist() == [True, False, False]
 
 
 # People.

@@ -286,6 +286,23 @@ def _image(low: float, high: float, target: float) -> Interval:
     return Interval(scoring.BEST - furthest, scoring.BEST - abs(nearest - target))
 
 
+def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean of value rationality over the values, without goal prompting.
+
+    Parameters
+    ----------
+    table
+        From `value_rationality`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, rationality and corrected.
+    """
+    plain = table[~table["goal"].astype(bool)]
+    return plain.groupby(["model", "mode"])[["rationality", "corrected"]].mean().reset_index()
+
+
 def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Mean angle under the altruistic minus that under the competitive value; 77.65° for ideal answers.
 

@@ -1,0 +1,213 @@
+"""Tables of study 2: angles in degrees with one decimal, shares and corrected scores without a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from deepvalues import formats
+from deepvalues.tables.markdown import intervals, markdown
+
+Writer = Callable[[float], str]
+
+
+def _degrees(angle: float) -> str:
+    return formats.number(angle, 1)
+
+
+def _all(columns: Iterable[str], written: Writer) -> dict[str, Writer]:
+    return dict.fromkeys(columns, written)
+
+
+def missing(table: pd.DataFrame) -> str:
+    """Questions by how they were answered.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.statistics.missing_by_reason`.
+    """
+    shown = table.rename(columns={"no_choice_share": "without a choice"})
+    counts = shown.columns.drop(["model", "without a choice"])
+    return markdown(shown, _all(counts, formats.count) | {"without a choice": formats.share})
+
+
+def instrument(table: pd.DataFrame) -> str:
+    """Reference agents against what their rules imply.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.instrument.by_agent`.
+    """
+    largest = "largest difference (degrees)"
+    shown = table.rename(columns={"model": "agent", "largest": largest})
+    return markdown(shown, _all(["conditions", "agree"], formats.count) | {largest: formats.logit})
+
+
+def weights(table: pd.DataFrame) -> str:
+    """Estimated weights beside the true ones.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.choice_model.recovery`.
+    """
+    shown = pd.DataFrame(
+        {
+            "assigned value": table["value"],
+            "choices": table["choices"],
+            "true weight (degrees)": table["true_weight"],
+            "estimate": table["weight"],
+            "interval": intervals(table, "weight", 1, bounded=False),
+            "precision": table["precision"],
+            "interval ": intervals(table, "precision"),
+        }
+    )
+    degrees = _all(["true weight (degrees)", "estimate"], _degrees)
+    return markdown(shown, {"choices": formats.count, **degrees, "precision": formats.share})
+
+
+def steering(table: pd.DataFrame) -> str:
+    """How far the assigned value moves the angle: a row a model, a column a mode and kind of prompting.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.statistics.steering_range`.
+    """
+    prompting = table["goal"].map({False: "", True: ", goal prompting"})
+    columns = table.assign(condition=table["mode"] + prompting)
+    wide = columns.pivot(index="model", columns="condition", values="range")
+    return markdown(wide.reset_index(), _all(wide.columns, _degrees))
+
+
+def rationality(means: pd.DataFrame) -> str:
+    """Value rationality, raw and corrected for chance: a row a model, columns by mode.
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.svo.statistics.mean_rationality`.
+    """
+    wide = means.rename(columns={"rationality": "raw"}).pivot(index="model", columns="mode")
+    wide.columns = wide.columns.map(", ".join)
+    written = {name: _degrees if name.startswith("raw") else formats.logit for name in wide.columns}
+    return markdown(wide.reset_index(), written)
+
+
+def goal(table: pd.DataFrame) -> str:
+    """What goal prompting changes.
+
+    Parameters
+    ----------
+    table
+        Rows of `deepvalues.svo.statistics.goal_effect`, one a model.
+    """
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "pairs": table["pairs"],
+            "angle change": table["angle_change"],
+            "nearer": table["closer"],
+            "interval": intervals(table, "closer", 1, bounded=False),
+            "p (Holm)": table["p_holm"],
+        }
+    )
+    degrees = _all(["angle change", "nearer"], _degrees)
+    return markdown(shown, {"pairs": formats.count, **degrees, "p (Holm)": formats.p_value})
+
+
+def anova(table: pd.DataFrame) -> str:
+    """Analysis of variance of the angle.
+
+    Parameters
+    ----------
+    table
+        Rows of `deepvalues.svo.effects.anova`, of one mode.
+    """
+    shown = pd.DataFrame(
+        {
+            "prompting": table["goal"].map({True: "goal", False: "no goal"}),
+            "source": table["source"],
+            "df": table["df"],
+            "df residual": table["df_residual"],
+            "F": table["f"],
+            "η²p": table["eta"],
+            "p": table["p_value"],
+            "p (permutation)": table["p_permutation"],
+        }
+    )
+    written = _all(["df", "df residual"], formats.count) | {"F": _degrees, "η²p": formats.share}
+    return markdown(shown, written | _all(["p", "p (permutation)"], formats.p_value))
+
+
+def against_people(table: pd.DataFrame) -> str:
+    """Distance of models from people.
+
+    Parameters
+    ----------
+    table
+        Rows of `deepvalues.svo.people.against_people`, one a model.
+    """
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "angle": table["angle"],
+            "Wasserstein": table["wasserstein"],
+            "people": table["wasserstein_people_95"],
+            "categories": table["categories"],
+            "people ": table["categories_people_95"],
+            "options": table["options"],
+            " people": table["options_people_95"],
+        }
+    )
+    shares = _all(["categories", "people ", "options", " people"], formats.share)
+    return markdown(shown, _all(["angle", "Wasserstein", "people"], _degrees) | shares)
+
+
+def position(table: pd.DataFrame) -> str:
+    """Whether choices go by the place of an option.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.statistics.position_bias`.
+    """
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "choices": table["choices"],
+            "first place": table["first_share"],
+            "interval": intervals(table, "first"),
+            "expected": table["first_expected"],
+            "total variation": table["excess"],
+            "p (Holm)": table["p_holm"],
+        }
+    )
+    shares = _all(["first place", "expected", "total variation"], formats.share)
+    return markdown(shown, {"choices": formats.count, **shares, "p (Holm)": formats.p_value})
+
+
+def lean(table: pd.DataFrame) -> str:
+    """Whether published models lean to neutral values.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.published.neutral_lean`.
+    """
+    shown = pd.DataFrame(
+        {
+            "scale": table["scale"],
+            "contrast": table["contrast"],
+            "lean": table["lean"],
+            "interval": intervals(table, "", 2, bounded=False),
+            "widened": intervals(table, "read", 2, bounded=False),
+            "leaning": table["models_leaning"],
+            "p": table["p_value"],
+            "verdict": table["verdict"],
+        }
+    )
+    return markdown(shown, {"lean": formats.logit, "leaning": formats.count, "p": formats.p_value})
