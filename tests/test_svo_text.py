@@ -128,7 +128,8 @@ def test_verdicts_in_words(results, verdict, words):
         ("yes", "yes", "It survives the correction."),
         ("yes", "open", "It does not survive the correction."),
         ("yes", "no", "It does not survive the correction."),
-        ("open", "yes", "It does not survive the correction."),
+        ("open", "yes", "Raw, there is no such lean that could survive the correction."),
+        ("no", "no", "Raw, there is no such lean that could survive the correction."),
     ],
 )
 def test_what_survives(raw, corrected, sentence):

@@ -42,7 +42,7 @@ def test_instrument_names_agent_and_rule():
     frame.columns = ["model", "rule", "conditions", "agree", "largest"]
     header, rows = cells(tables.instrument(frame))
     assert header == ["agent", "rule", "conditions", "agree", "largest difference (degrees)"]
-    assert rows == [["a", "most for itself", "20", "19", "5.75"]]
+    assert rows == [["a", "most for itself", "20", "19", "5.7"]]
 
 
 def weights_frame():
@@ -55,10 +55,14 @@ def weights_frame():
 
 
 def test_weights_beside_the_truth():
-    _, rows = cells(tables.weights(weights_frame()))
+    header, rows = cells(tables.weights(weights_frame()))
+    assert header == [
+        *("assigned value", "choices", "true weight (degrees)", "weight (degrees)", "interval of the weight"),
+        *("true precision", "precision", "interval of the precision"),
+    ]
     assert rows == [
-        ["altruistic", "240", "75.0", "69.0", "[60.9,\u00a077.1]", ".131", "[.105,\u00a0.157]"],
-        ["none", "6", "30.0", "–", "–", ".020", "[−.010,\u00a0.050]"],
+        ["altruistic", "240", "75.0", "69.0", "[60.9,\u00a077.1]", ".120", ".131", "[.105,\u00a0.157]"],
+        ["none", "6", "30.0", "–", "–", ".120", ".020", "[−.010,\u00a0.050]"],
     ]
 
 
@@ -139,7 +143,13 @@ def test_people_have_a_yardstick_for_each_distance():
         "options": math.nan,
         "options_people_95": 0.3,
     }
-    _, rows = cells(tables.against_people(pd.DataFrame([row])))
+    table = tables.against_people(pd.DataFrame([row]))
+    header, rows = cells(table)
+    assert header == [
+        *("model", "angle", "Wasserstein", "Wasserstein, 95 % of people"),
+        *("categories", "categories, 95 % of people", "options", "options, 95 % of people"),
+    ]
+    assert aligned_right(table) == header[1:]
     assert rows == [["a", "−16.3", "45.7", "8.8", ".995", ".262", "–", ".300"]]
 
 
@@ -168,10 +178,13 @@ def lean_frame():
     )
 
 
-def test_lean_with_both_intervals():
-    header, rows = cells(tables.lean(lean_frame()))
+def test_lean_in_degrees_or_corrected():
+    table = tables.lean(lean_frame())
+    header, rows = cells(table)
+    assert aligned_right(table) == ["lean", "leaning", "p"]
     assert header == ["scale", "contrast", "lean", "interval", "widened", "leaning", "p", "verdict"]
-    assert [row[2] for row in rows] == ["10.45", "−0.05"]
+    assert [row[2] for row in rows] == ["10.4", "−0.05"], "raw figures as in the text"
+    assert rows[0][3:5] == ["[5.3,\u00a015.6]", "[4.3,\u00a016.6]"]
     assert rows[1][3:] == ["[−0.11,\u00a00.02]", "[−0.14,\u00a00.05]", "2", ".125", "open"]
 
 

@@ -152,6 +152,6 @@ def lean(numbers: Numbers, contrasts: pd.DataFrame) -> None:
 
 def survives(raw: str, corrected: str) -> str:
     """Say whether the lean to neutral values survives the correction for chance, by its two verdicts."""
-    if raw == corrected == "yes":
-        return "It survives the correction."
-    return "It does not survive the correction."
+    if raw != "yes":
+        return "Raw, there is no such lean that could survive the correction."
+    return "It survives the correction." if corrected == "yes" else "It does not survive the correction."

@@ -43,7 +43,7 @@ def instrument(table: pd.DataFrame) -> str:
     """
     largest = "largest difference (degrees)"
     shown = table.rename(columns={"model": "agent", "largest": largest})
-    return markdown(shown, _all(["conditions", "agree"], formats.count) | {largest: formats.logit})
+    return markdown(shown, _all(["conditions", "agree"], formats.count) | {largest: _degrees})
 
 
 def weights(table: pd.DataFrame) -> str:
@@ -59,14 +59,16 @@ def weights(table: pd.DataFrame) -> str:
             "assigned value": table["value"],
             "choices": table["choices"],
             "true weight (degrees)": table["true_weight"],
-            "estimate": table["weight"],
-            "interval": intervals(table, "weight", 1, bounded=False),
+            "weight (degrees)": table["weight"],
+            "interval of the weight": intervals(table, "weight", 1, bounded=False),
+            "true precision": table["true_precision"],
             "precision": table["precision"],
-            "interval ": intervals(table, "precision"),
+            "interval of the precision": intervals(table, "precision"),
         }
     )
-    degrees = _all(["true weight (degrees)", "estimate"], _degrees)
-    return markdown(shown, {"choices": formats.count, **degrees, "precision": formats.share})
+    degrees = _all(["true weight (degrees)", "weight (degrees)"], _degrees)
+    precision = _all(["true precision", "precision"], formats.share)
+    return markdown(shown, {"choices": formats.count, **degrees, **precision})
 
 
 def steering(table: pd.DataFrame) -> str:
@@ -156,15 +158,15 @@ def against_people(table: pd.DataFrame) -> str:
             "model": table["model"],
             "angle": table["angle"],
             "Wasserstein": table["wasserstein"],
-            "people": table["wasserstein_people_95"],
+            "Wasserstein, 95 % of people": table["wasserstein_people_95"],
             "categories": table["categories"],
-            "people ": table["categories_people_95"],
+            "categories, 95 % of people": table["categories_people_95"],
             "options": table["options"],
-            " people": table["options_people_95"],
+            "options, 95 % of people": table["options_people_95"],
         }
     )
-    shares = _all(["categories", "people ", "options", " people"], formats.share)
-    return markdown(shown, _all(["angle", "Wasserstein", "people"], _degrees) | shares)
+    degrees = _all(["angle", "Wasserstein", "Wasserstein, 95 % of people"], _degrees)
+    return markdown(shown, _all(shown.columns.drop("model"), formats.share) | degrees)
 
 
 def position(table: pd.DataFrame) -> str:
@@ -191,23 +193,28 @@ def position(table: pd.DataFrame) -> str:
 
 
 def lean(table: pd.DataFrame) -> str:
-    """Whether published models lean to neutral values.
+    """Whether published models lean to neutral values: raw in degrees, corrected with two decimals.
 
     Parameters
     ----------
     table
         From `deepvalues.svo.published.neutral_lean`.
     """
-    shown = pd.DataFrame(
+    # Figures are read off to half a point, so that raw ones have no second decimal.
+    parts = [_lean(part, 1 if scale == "raw" else 2) for scale, part in table.groupby("scale", sort=False)]
+    return markdown(pd.concat(parts), {"lean": str, "leaning": formats.count, "p": formats.p_value})
+
+
+def _lean(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "scale": table["scale"],
             "contrast": table["contrast"],
-            "lean": table["lean"],
-            "interval": intervals(table, "", 2, bounded=False),
-            "widened": intervals(table, "read", 2, bounded=False),
+            "lean": [formats.number(lean, digits) for lean in table["lean"]],
+            "interval": intervals(table, "", digits, bounded=False),
+            "widened": intervals(table, "read", digits, bounded=False),
             "leaning": table["models_leaning"],
             "p": table["p_value"],
             "verdict": table["verdict"],
         }
     )
-    return markdown(shown, {"lean": formats.logit, "leaning": formats.count, "p": formats.p_value})
