@@ -372,6 +372,28 @@ def test_anova_of_agents(trials):
     assert (deaf[deaf["source"] == "value"]["p_permutation"] > 0.01).all()
 
 
+def test_models_that_anova_leaves_out(trials):
+    table = effects.left_out(trials)
+    assert table.to_dict("records") == [
+        {"model": "agent-svo-refusing", "value": "competitive", "lacking": 4, "analyses": 4}
+    ]
+    assert len(NAMES) - len(table) == effects.anova(trials, seed=1)["models"].unique()
+    assert effects.left_out(trials[trials["model"] != "agent-svo-refusing"]).empty
+
+
+def test_a_value_that_no_model_acts_on_leaves_nobody_out():
+    angles = {"altruistic": [60.0, math.nan], "prosocial": [45.0, 44.0], "competitive": [math.nan] * 2}
+    both = [frame_of(angles[value], model=m, value=value) for value in angles for m in ("a", "b")]
+    assert effects.left_out(pd.concat(both)).empty
+    other = [frame_of([math.nan] * 2, model="c", value="altruistic"), frame_of([45.0, 41.0], model="c")]
+    again = [part.assign(mode="controlled") for part in both]
+    table = effects.left_out(
+        pd.concat([*both, *other, *again, frame_of([math.nan], model="c", value="none")])
+    )
+    assert table.to_numpy().tolist() == [["c", "altruistic", 1, 2]]
+    assert (effects.anova(pd.concat([*both, *other]), seed=1)["models"] == 2).all()
+
+
 def test_anova_where_nothing_can_be_tested(trials):
     alone = effects.anova(trials[trials["model"] == "agent-svo-noisy"], seed=1)
     certain = effects.anova(

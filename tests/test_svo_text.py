@@ -59,6 +59,22 @@ def test_goal_counts_what_can_be_tested(results):
     assert texts(results.numbers) == {"goal.compared": "3", "goal.changed": "1"}
 
 
+def left_out(*rows):
+    return pd.DataFrame(rows, columns=["model", "value", "lacking", "analyses"])
+
+
+def test_anova_that_leaves_nobody_out():
+    assert text.anova_left_out(left_out()) == "The analysis of variance leaves no model out."
+
+
+def test_anova_names_models_values_and_in_how_many_analyses():
+    rows = [("a", "competitive", 4, 4), ("b", "altruistic", 1, 4), ("b", "competitive", 4, 4)]
+    assert text.anova_left_out(left_out(*rows)) == (
+        "The analysis of variance, which needs a complete trial of every value, leaves out "
+        "a (none of competitive), b (none of altruistic in 1 of 4 analyses, none of competitive)."
+    )
+
+
 @pytest.mark.parametrize(
     ("p", "names"), [([0.006, 1.0, 0.049], "a, c"), ([0.05, 1.0, float("nan")], "none"), ([], "none")]
 )

@@ -57,7 +57,7 @@ def weights_frame():
 def test_weights_beside_the_truth():
     header, rows = cells(tables.weights(weights_frame()))
     assert header == [
-        *("assigned value", "choices", "true weight (degrees)", "weight (degrees)", "interval of the weight"),
+        *("assigned value", "choices", "true weight (°)", "weight (°)", "interval of the weight"),
         *("true precision", "precision", "interval of the precision"),
     ]
     assert rows == [
@@ -146,8 +146,8 @@ def test_people_have_a_yardstick_for_each_distance():
     table = tables.against_people(pd.DataFrame([row]))
     header, rows = cells(table)
     assert header == [
-        *("model", "angle", "Wasserstein", "Wasserstein, 95 % of people"),
-        *("categories", "categories, 95 % of people", "options", "options, 95 % of people"),
+        *("model", "angle", "Wasserstein", "people, Wasserstein"),
+        *("categories", "people, categories", "options", "people, options"),
     ]
     assert aligned_right(table) == header[1:]
     assert rows == [["a", "−16.3", "45.7", "8.8", ".995", ".262", "–", ".300"]]

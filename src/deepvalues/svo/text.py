@@ -92,6 +92,30 @@ def goal(numbers: Numbers, effects: pd.DataFrame) -> None:
     numbers.count("goal.changed", (effects["p_holm"] < SIGNIFICANCE).sum())
 
 
+def anova_left_out(left_out: pd.DataFrame) -> str:
+    """Say which models the analysis of variance leaves out, and why.
+
+    Parameters
+    ----------
+    left_out
+        From `deepvalues.svo.effects.left_out`.
+    """
+    if left_out.empty:
+        return "The analysis of variance leaves no model out."
+    models = [
+        f"{model} ({', '.join(map(_none_of, rows['value'], rows['lacking'], rows['analyses']))})"
+        for model, rows in left_out.groupby("model", sort=False)
+    ]
+    return (
+        "The analysis of variance, which needs a complete trial of every value, leaves out "
+        f"{', '.join(models)}."
+    )
+
+
+def _none_of(value: str, lacking: int, analyses: int) -> str:
+    return f"none of {value}" + ("" if lacking == analyses else f" in {lacking} of {analyses} analyses")
+
+
 def biased(position: pd.DataFrame) -> str:
     """Name the models whose choices go by the place of an option: names with commas, or "none".
 

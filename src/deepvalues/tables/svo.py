@@ -58,15 +58,15 @@ def weights(table: pd.DataFrame) -> str:
         {
             "assigned value": table["value"],
             "choices": table["choices"],
-            "true weight (degrees)": table["true_weight"],
-            "weight (degrees)": table["weight"],
+            "true weight (°)": table["true_weight"],
+            "weight (°)": table["weight"],
             "interval of the weight": intervals(table, "weight", 1, bounded=False),
             "true precision": table["true_precision"],
             "precision": table["precision"],
             "interval of the precision": intervals(table, "precision"),
         }
     )
-    degrees = _all(["true weight (degrees)", "weight (degrees)"], _degrees)
+    degrees = _all(["true weight (°)", "weight (°)"], _degrees)
     precision = _all(["true precision", "precision"], formats.share)
     return markdown(shown, {"choices": formats.count, **degrees, **precision})
 
@@ -158,14 +158,14 @@ def against_people(table: pd.DataFrame) -> str:
             "model": table["model"],
             "angle": table["angle"],
             "Wasserstein": table["wasserstein"],
-            "Wasserstein, 95 % of people": table["wasserstein_people_95"],
+            "people, Wasserstein": table["wasserstein_people_95"],
             "categories": table["categories"],
-            "categories, 95 % of people": table["categories_people_95"],
+            "people, categories": table["categories_people_95"],
             "options": table["options"],
-            "options, 95 % of people": table["options_people_95"],
+            "people, options": table["options_people_95"],
         }
     )
-    degrees = _all(["angle", "Wasserstein", "Wasserstein, 95 % of people"], _degrees)
+    degrees = _all(["angle", "Wasserstein", "people, Wasserstein"], _degrees)
     return markdown(shown, _all(shown.columns.drop("model"), formats.share) | degrees)
 
 
