@@ -230,6 +230,21 @@ def test_mean_rationality_is_over_values_without_goal_prompting():
     row = svo.mean_rationality(svo.value_rationality(frame, seed=1)).iloc[0]
     assert (row["model"], row["mode"]) == ("m", "faithful")
     assert (row["rationality"], row["corrected"]) == pytest.approx((60, 1))
+    assert (row["values"], row["left_out"], row["complete"]) == (2, "competitive", 4)
+    # `frame_of` takes a missing choice to make anything from -16 to 61 degrees.
+    worst, best = 60 - (61 + 16.2602), 60 - 0.2602
+    assert row["bound_low"] == pytest.approx((60 + 60 + worst) / 3, abs=1e-4)
+    assert row["bound_high"] == pytest.approx((60 + 60 + best) / 3, abs=1e-4)
+
+
+def test_refusing_a_value_shows_in_the_mean(trials):
+    table = svo.mean_rationality(svo.value_rationality(trials, seed=1)).set_index(["model", "mode"])
+    refusing, follower = (table.loc[f"agent-svo-{name}", "faithful"] for name in ("refusing", "follower"))
+    assert refusing["rationality"] == pytest.approx(60) == follower["rationality"]
+    assert (refusing["values"], refusing["left_out"]) == (3, "competitive")
+    assert (follower["values"], follower["left_out"], follower["complete"]) == (4, "", 40)
+    assert refusing["bound_low"] == pytest.approx((3 * 60 + 60 - 77.65) / 4, abs=0.005)
+    assert follower["bound_low"] == follower["bound_high"] == pytest.approx(60)
 
 
 def test_an_interval_around_the_target_reaches_the_best():

@@ -1,5 +1,7 @@
 """What the text says about study 2: every key, and every branch of a sentence."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -57,6 +59,27 @@ def test_instrument(agrees, sentence):
 def test_goal_counts_what_can_be_tested(results):
     text.goal(results, pd.DataFrame({"p_holm": [0.0499, 0.05, None, 1.0, None]}))
     assert texts(results.numbers) == {"goal.compared": "3", "goal.changed": "1"}
+
+
+def means(*rows):
+    return pd.DataFrame(rows, columns=["model", "mode", "left_out", "rationality", "bound_low"])
+
+
+def test_means_over_all_values():
+    assert (
+        text.rationality_left_out(means(("a", "faithful", "", 60.0, 31.0))) == "Each mean is over all values."
+    )
+
+
+def test_means_that_leave_values_out():
+    rows = [("a", "faithful", "", 50.0, 50.0), ("b", "controlled", "competitive", 60.0, 40.5881)]
+    rows += [("c", "faithful", "altruistic, competitive", math.nan, -9.96)]
+    assert text.rationality_left_out(means(*rows)) == (
+        "Values without a complete trial are left out of the means. In brackets what the raw mean over all "
+        "values would be, were the missing choices at their worst: "
+        "b, controlled mode, without competitive (40.6 instead of 60.0); "
+        "c, faithful mode, without altruistic, competitive (−10.0 instead of –)."
+    )
 
 
 def left_out(*rows):

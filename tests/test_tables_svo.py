@@ -84,14 +84,25 @@ def test_steering_has_a_column_a_condition():
 
 
 def test_rationality_in_degrees_and_corrected():
-    rows = [("a", "controlled", 51.849, 0.7388), ("a", "faithful", math.nan, math.nan)]
-    frame = pd.DataFrame(rows, columns=["model", "mode", "rationality", "corrected"])
-    header, rows = cells(tables.rationality(frame))
+    rows = [
+        ("a", "controlled", 3, "competitive", 51.849, 0.7388, 40.0),
+        ("a", "faithful", 0, "all", math.nan, math.nan, -1.4),
+        ("b", "controlled", 4, "", 60.0, 1.0, 60.0),
+        ("b", "faithful", 4, "", -1.36, -0.356, -1.36),
+    ]
+    columns = ["model", "mode", "values", "left_out", "rationality", "corrected", "bound_low"]
+    table = tables.rationality(pd.DataFrame(rows, columns=columns))
+    header, rows = cells(table)
     assert header == [
         "model",
+        "values",
         *(f"{scale}, {mode}" for scale in ("raw", "corrected") for mode in ("controlled", "faithful")),
     ]
-    assert rows == [["a", "51.8", "–", "0.74", "–"]]
+    assert rows == [
+        ["a", "3 / 0", "51.8", "–", "0.74", "–"],
+        ["b", "4 / 4", "60.0", "−1.4", "1.00", "−0.36"],
+    ]
+    assert aligned_right(table) == header[1:]
 
 
 def test_goal_with_and_without_anything_to_test():

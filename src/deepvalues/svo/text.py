@@ -92,6 +92,28 @@ def goal(numbers: Numbers, effects: pd.DataFrame) -> None:
     numbers.count("goal.changed", (effects["p_holm"] < SIGNIFICANCE).sum())
 
 
+def rationality_left_out(means: pd.DataFrame) -> str:
+    """Say which values the means of value rationality leave out, and what these could at worst be.
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.svo.statistics.mean_rationality`.
+    """
+    gaps = means[means["left_out"] != ""]
+    if gaps.empty:
+        return "Each mean is over all values."
+    models = [
+        f"{row['model']}, {row['mode']} mode, without {row['left_out']} "
+        f"({formats.number(row['bound_low'], 1)} instead of {formats.number(row['rationality'], 1)})"
+        for row in gaps.to_dict("records")
+    ]
+    return (
+        "Values without a complete trial are left out of the means. In brackets what the raw mean over all "
+        f"values would be, were the missing choices at their worst: {'; '.join(models)}."
+    )
+
+
 def anova_left_out(left_out: pd.DataFrame) -> str:
     """Say which models the analysis of variance leaves out, and why.
 

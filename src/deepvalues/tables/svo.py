@@ -88,15 +88,20 @@ def steering(table: pd.DataFrame) -> str:
 def rationality(means: pd.DataFrame) -> str:
     """Value rationality, raw and corrected for chance: a row a model, columns by mode.
 
+    The column of values says how many of them a mean is over, in the order of the modes: "4 / 3".
+
     Parameters
     ----------
     means
         From `deepvalues.svo.statistics.mean_rationality`.
     """
-    wide = means.rename(columns={"rationality": "raw"}).pivot(index="model", columns="mode")
+    scales = means.rename(columns={"rationality": "raw"})
+    wide = scales.pivot(index="model", columns="mode", values=["raw", "corrected"])
     wide.columns = wide.columns.map(", ".join)
-    written = {name: _degrees if name.startswith("raw") else formats.logit for name in wide.columns}
-    return markdown(wide.reset_index(), written)
+    values = means.assign(values=means["values"].map(formats.count)).groupby("model")["values"]
+    wide.insert(0, "values", values.agg(" / ".join))
+    written = {name: _degrees if name.startswith("raw") else formats.logit for name in wide.columns[1:]}
+    return markdown(wide.reset_index(), {"values": str, **written})
 
 
 def goal(table: pd.DataFrame) -> str:
