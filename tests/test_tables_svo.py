@@ -157,11 +157,11 @@ def test_people_have_a_yardstick_for_each_distance():
     table = tables.against_people(pd.DataFrame([row]))
     header, rows = cells(table)
     assert header == [
-        *("model", "angle", "Wasserstein", "people, Wasserstein"),
-        *("categories", "people, categories", "options", "people, options"),
+        *("model", "angle", "Wasserstein (95 % of people)"),
+        *("categories (95 % of people)", "options (95 % of people)"),
     ]
     assert aligned_right(table) == header[1:]
-    assert rows == [["a", "−16.3", "45.7", "8.8", ".995", ".262", "–", ".300"]]
+    assert rows == [["a", "−16.3", "45.7 (8.8)", ".995 (.262)", "– (.300)"]]
 
 
 def test_position_beside_what_is_expected():

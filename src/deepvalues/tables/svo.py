@@ -151,27 +151,24 @@ def anova(table: pd.DataFrame) -> str:
 
 
 def against_people(table: pd.DataFrame) -> str:
-    """Distance of models from people.
+    """Distance of models from people, in brackets what 95 % of samples of as many people do not exceed.
 
     Parameters
     ----------
     table
         Rows of `deepvalues.svo.people.against_people`, one a model.
     """
-    shown = pd.DataFrame(
-        {
-            "model": table["model"],
-            "angle": table["angle"],
-            "Wasserstein": table["wasserstein"],
-            "people, Wasserstein": table["wasserstein_people_95"],
-            "categories": table["categories"],
-            "people, categories": table["categories_people_95"],
-            "options": table["options"],
-            "people, options": table["options_people_95"],
-        }
-    )
-    degrees = _all(["angle", "Wasserstein", "people, Wasserstein"], _degrees)
-    return markdown(shown, _all(shown.columns.drop("model"), formats.share) | degrees)
+    measures = {"wasserstein": _degrees, "categories": formats.share, "options": formats.share}
+    distances = {
+        f"{measure} (95 % of people)": [
+            f"{written(distance)} ({written(of_people)})"
+            for distance, of_people in zip(table[measure], table[f"{measure}_people_95"], strict=True)
+        ]
+        for measure, written in measures.items()
+    }
+    shown = pd.DataFrame({"model": table["model"], "angle": table["angle"], **distances})
+    shown.columns = shown.columns.str.replace("wasserstein", "Wasserstein")
+    return markdown(shown, _all(shown.columns[2:], str) | {"angle": _degrees})
 
 
 def position(table: pd.DataFrame) -> str:
