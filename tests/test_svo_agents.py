@@ -198,3 +198,8 @@ def test_conditions_of_an_agent_are_summed_up():
     ]
     assert table[["conditions", "agree"]].to_numpy().tolist() == [[2, 1], [1, 1]]
     assert table["largest"].iloc[0] == 7 and np.isnan(table["largest"].iloc[1])
+
+
+def test_no_agent_no_row(trials):
+    check = instrument(trials.assign(model="a language model"), ITEMS, {})
+    assert check.empty and by_agent(check, {}).empty

@@ -478,6 +478,8 @@ def test_recovery_says_which_intervals_hold_the_truth():
     assert table["true_weight"].tolist() == [75, 30, 45] and (table["true_precision"] == 0.12).all()
     assert table["weight_held"].tolist() == [True, False, False], "an end of the interval belongs to it"
     assert table["precision_held"].tolist() == [True, False, False]
+    none = choice_model.recovery(pd.DataFrame(rows, columns=columns).iloc[:0], truth, 0.12)
+    assert none.empty and none[["weight_held", "precision_held"]].to_numpy().sum() == 0
 
 
 # People.

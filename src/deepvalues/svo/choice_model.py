@@ -150,7 +150,8 @@ def recovery(table: pd.DataFrame, true_weights: Mapping[str, float], precision: 
         The rows, with true_weight and true_precision, and weight_held and precision_held: whether the
         interval holds the truth.
     """
-    found = table.assign(true_weight=table["value"].map(true_weights), true_precision=precision)
+    truth = table["value"].map(true_weights).astype(float)
+    found = table.assign(true_weight=truth, true_precision=precision)
     for name in ("weight", "precision"):
         found[f"{name}_held"] = found[f"true_{name}"].between(found[f"{name}_low"], found[f"{name}_high"])
     return found
