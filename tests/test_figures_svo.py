@@ -1,9 +1,11 @@
 """Figures of study 2: what they show, from tables small enough to know."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from deepvalues import paths
 from deepvalues.figures import svo as figures
@@ -47,11 +49,28 @@ def test_ring_shows_each_point_once_sized_by_its_trials():
 
 
 def test_ring_sets_values_on_the_same_point_side_by_side():
-    rows = [("m", value, "AAAAAA") for value in ("altruistic", "prosocial", "competitive")]
+    rows = [("m", value, "AAAAAA") for value in ("competitive", "prosocial", "altruistic")]
+    table = trials(rows)
+    figure = figures.slider_ring(table, PAYOFFS, BOUNDS)
+    marks = {
+        to_hex(mark.get_facecolor()[0]): mark.get_offsets()[0] - 50 for mark in figure.axes[0].collections
+    }
+    colours = [figures.VALUE_COLOURS[value].lower() for value in ("altruistic", "prosocial", "competitive")]
+    places = np.array([marks[colour] for colour in colours])
+    assert np.hypot(*places.T) == pytest.approx(table["length"].iloc[0] + np.array([-2.6, 0, 2.6]), abs=0.01)
+    angles = np.degrees(np.arctan2(*places.T[::-1]))
+    assert angles == pytest.approx([table["angle"].iloc[0]] * 3, abs=0.01), "each stays in its sector"
+
+
+def test_values_are_told_apart_without_colour():
+    assert len(set(figures.VALUE_MARKS.values())) == len(figures.VALUE_COLOURS)
+    rows = [("m", "altruistic", "AIAAII"), ("m", "none", "IAIIAA")]
     figure = figures.slider_ring(trials(rows), PAYOFFS, BOUNDS)
-    places = sorted(dot.get_offsets()[0][0] for dot in figure.axes[0].collections)
-    centre = trials(rows)["mean_self"].iloc[0]
-    assert places == pytest.approx([centre - 2.6, centre, centre + 2.6], abs=0.01)
+    first, second = (mark.get_paths()[0].vertices for mark in figure.axes[0].collections)
+    assert first.shape != second.shape, "a triangle and a diamond"
+    (legend,) = figure.legends
+    assert [handle.get_marker() for handle in legend.legend_handles] == ["^", "D"]
+    assert texts(figure) == list(figures.CATEGORIES), "sectors have their names in the first panel"
 
 
 def test_sectors_meet_at_the_bounds():
@@ -68,7 +87,9 @@ def test_sectors_meet_at_the_bounds():
 def test_distributions_put_models_below_people_by_falling_angle():
     rows = [("low", "none", "IAIIAA"), ("high", "none", "AIAAII"), ("high", "none", "AIIAEI")]
     figure = figures.angle_distributions(trials(rows), HISTOGRAM, BOUNDS)
-    assert [axes.get_ylabel() for axes in figure.axes] == ["people", "high", "low"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["people (6,234)", "high (2)", "low (1)"]
+    assert [label.get_text() for label in figure.legends[0].get_texts()] == ["people", "reference agents"]
+    assert texts(figure) == list(figures.CATEGORIES)
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert max(heights) == 1 and heights[11] == 1, "people crowd between 35 and 40 degrees"
     own = [bar for bar in figure.axes[1].patches[len(HISTOGRAM) :] if bar.get_height()]
@@ -85,6 +106,30 @@ def test_radar_has_a_panel_a_model_and_chance_in_each(radar_table):
     chance = gpt4.patches[0].get_xy()[:4, 1]
     assert chance == pytest.approx([21.313, 37.703, 37.297, 21.037], abs=0.001)
     assert "prosocial" in texts(figure)
+    assert [text for text in texts(figure) if text.isdigit()] == ["40", "60"], "two rings, in one panel"
+
+
+def drawn(figure, words):
+    """Extents of all texts with these words, in pixels, once the layout has found their places."""
+    figure.draw_without_rendering()
+    return [
+        text.get_window_extent() for axes in figure.axes for text in axes.texts if text.get_text() in words
+    ]
+
+
+def test_names_of_neighbouring_radars_keep_apart(radar_table):
+    figure = figures.radar(radar_table)
+    boxes = drawn(figure, {"prosocial", "competitive"})[:8]
+    boxes.sort(key=lambda box: box.x0)
+    gaps = [right.x0 - left.x1 for left, right in pairwise(boxes)]
+    assert min(gaps) > boxes[0].width, "by more than a line of text"
+
+
+def test_categories_keep_apart_and_inside():
+    figure = figures.angle_distributions(trials([("m", "none", "IAIIAA")]), HISTOGRAM, BOUNDS)
+    boxes = drawn(figure, set(figures.CATEGORIES))
+    assert all(right.x0 > left.x1 for left, right in pairwise(boxes))
+    assert boxes[0].x0 >= 0 and boxes[-1].x1 <= figure.bbox.width
 
 
 def test_dots_stand_raw_beside_corrected(radar_table):

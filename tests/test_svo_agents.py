@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from deepvalues.svo.agents import (
     logit,
     reference_agents,
 )
-from deepvalues.svo.instrument import instrument, trial_moments
+from deepvalues.svo.instrument import by_agent, instrument, trial_moments
 from deepvalues.svo.payoffs import IDEAL_ANSWERS, LETTERS
 from deepvalues.svo.prompts import Coins, option_lines
 from deepvalues.svo.reading import read
@@ -182,3 +183,23 @@ def test_the_check_can_fail(trials):
     assert not table[(table["model"] == "agent-svo-refusing") & (table["value"] == "competitive")][
         "agrees"
     ].any()
+
+
+def test_conditions_of_an_agent_are_summed_up():
+    rows = [
+        ("agent-svo-first", True, 0.5),
+        ("agent-svo-first", False, -7.0),
+        ("agent-svo-refusing", True, np.nan),
+    ]
+    table = by_agent(pd.DataFrame(rows, columns=["model", "agrees", "off"]), AGENTS)
+    assert table["rule"].tolist() == [
+        "always the option shown first",
+        "as the follower, but refuses to compete",
+    ]
+    assert table[["conditions", "agree"]].to_numpy().tolist() == [[2, 1], [1, 1]]
+    assert table["largest"].iloc[0] == 7 and np.isnan(table["largest"].iloc[1])
+
+
+def test_no_agent_no_row(trials):
+    check = instrument(trials.assign(model="a language model"), ITEMS, {})
+    assert check.empty and by_agent(check, {}).empty

@@ -218,6 +218,35 @@ def test_value_rationality_lies_within_its_interval_and_bounds(angles, value):
         assert row["low"] - 1e-9 <= row["rationality"] <= row["high"] + 1e-9
 
 
+def test_mean_rationality_is_over_values_without_goal_prompting():
+    frame = pd.concat(
+        [
+            frame_of([45.0, 45.0]),
+            frame_of([0.0, 0.0], value="individualistic"),
+            frame_of([math.nan] * 2, value="competitive"),
+            frame_of([10.0, 12.0], goal=True),
+        ]
+    )
+    row = svo.mean_rationality(svo.value_rationality(frame, seed=1)).iloc[0]
+    assert (row["model"], row["mode"]) == ("m", "faithful")
+    assert (row["rationality"], row["corrected"]) == pytest.approx((60, 1))
+    assert (row["values"], row["left_out"], row["complete"]) == (2, "competitive", 4)
+    # `frame_of` takes a missing choice to make anything from -16 to 61 degrees.
+    worst, best = 60 - (61 + 16.2602), 60 - 0.2602
+    assert row["bound_low"] == pytest.approx((60 + 60 + worst) / 3, abs=1e-4)
+    assert row["bound_high"] == pytest.approx((60 + 60 + best) / 3, abs=1e-4)
+
+
+def test_refusing_a_value_shows_in_the_mean(trials):
+    table = svo.mean_rationality(svo.value_rationality(trials, seed=1)).set_index(["model", "mode"])
+    refusing, follower = (table.loc[f"agent-svo-{name}", "faithful"] for name in ("refusing", "follower"))
+    assert refusing["rationality"] == pytest.approx(60) == follower["rationality"]
+    assert (refusing["values"], refusing["left_out"]) == (3, "competitive")
+    assert (follower["values"], follower["left_out"], follower["complete"]) == (4, "", 40)
+    assert refusing["bound_low"] == pytest.approx((3 * 60 + 60 - 77.65) / 4, abs=0.005)
+    assert follower["bound_low"] == follower["bound_high"] == pytest.approx(60)
+
+
 def test_an_interval_around_the_target_reaches_the_best():
     row = svo.value_rationality(frame_of([40.0, 45.0, 52.0, 44.0]), seed=1).iloc[0]
     assert row["high"] == 60 and row["low"] < row["rationality"] < 60
@@ -358,6 +387,28 @@ def test_anova_of_agents(trials):
     assert (deaf[deaf["source"] == "value"]["p_permutation"] > 0.01).all()
 
 
+def test_models_that_anova_leaves_out(trials):
+    table = effects.left_out(trials)
+    assert table.to_dict("records") == [
+        {"model": "agent-svo-refusing", "value": "competitive", "lacking": 4, "analyses": 4}
+    ]
+    assert len(NAMES) - len(table) == effects.anova(trials, seed=1)["models"].unique()
+    assert effects.left_out(trials[trials["model"] != "agent-svo-refusing"]).empty
+
+
+def test_a_value_that_no_model_acts_on_leaves_nobody_out():
+    angles = {"altruistic": [60.0, math.nan], "prosocial": [45.0, 44.0], "competitive": [math.nan] * 2}
+    both = [frame_of(angles[value], model=m, value=value) for value in angles for m in ("a", "b")]
+    assert effects.left_out(pd.concat(both)).empty
+    other = [frame_of([math.nan] * 2, model="c", value="altruistic"), frame_of([45.0, 41.0], model="c")]
+    again = [part.assign(mode="controlled") for part in both]
+    table = effects.left_out(
+        pd.concat([*both, *other, *again, frame_of([math.nan], model="c", value="none")])
+    )
+    assert table.to_numpy().tolist() == [["c", "altruistic", 1, 2]]
+    assert (effects.anova(pd.concat([*both, *other]), seed=1)["models"] == 2).all()
+
+
 def test_anova_where_nothing_can_be_tested(trials):
     alone = effects.anova(trials[trials["model"] == "agent-svo-noisy"], seed=1)
     certain = effects.anova(
@@ -417,6 +468,18 @@ def test_weights_of_agents(asked):
     assert table.loc[("agent-svo-follower", "altruistic")].drop("choices").isna().all(), "no finite precision"
     assert table.loc["agent-svo-random", "weight"].isna().sum() >= 4, "random answers weigh nothing"
     assert math.isnan(choice_model.fit([], []).weight)
+
+
+def test_recovery_says_which_intervals_hold_the_truth():
+    columns = ["value", "weight_low", "weight_high", "precision_low", "precision_high"]
+    rows = [("altruistic", 70, 75, 0.1, 0.2), ("none", 31, 40, 0.13, 0.2), ("prosocial", *[math.nan] * 4)]
+    truth = {"altruistic": 75.0, "none": 30.0, "prosocial": 45.0}
+    table = choice_model.recovery(pd.DataFrame(rows, columns=columns), truth, 0.12)
+    assert table["true_weight"].tolist() == [75, 30, 45] and (table["true_precision"] == 0.12).all()
+    assert table["weight_held"].tolist() == [True, False, False], "an end of the interval belongs to it"
+    assert table["precision_held"].tolist() == [True, False, False]
+    none = choice_model.recovery(pd.DataFrame(rows, columns=columns).iloc[:0], truth, 0.12)
+    assert none.empty and none[["weight_held", "precision_held"]].to_numpy().sum() == 0
 
 
 # People.

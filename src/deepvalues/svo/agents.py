@@ -18,6 +18,8 @@ from deepvalues.local.protocol import Message, Reply
 from deepvalues.svo.payoffs import IDEAL_POINTS, VALUES
 from deepvalues.svo.prompts import MODES, NO_VALUE, Coins, Wording, option_lines
 
+#: The agent whose weights `deepvalues.svo.choice_model` must find.
+NOISY = "agent-svo-noisy"
 #: Precision of the noisy agents, in logits per coin of utility cos φ · self + sin φ · other.
 PRECISION = 0.12
 #: Weight angle φ in degrees: of the agent that ignores the value, and of the noisy one where there is none.
@@ -198,7 +200,7 @@ def reference_agents(wording: Wording) -> dict[str, ReferenceAgent]:
     ignoring = f"logit choice, precision {PRECISION} a coin, weight angle {OWN_WEIGHT:g}° whatever the value"
     agents += [
         ReferenceAgent("agent-svo-follower", "the best option for the assigned value", _follow, wording),
-        ReferenceAgent("agent-svo-noisy", noisy, _noisy, wording),
+        ReferenceAgent(NOISY, noisy, _noisy, wording),
         ReferenceAgent("agent-svo-ignoring", ignoring, _ignoring, wording),
         ReferenceAgent("agent-svo-first", "always the option shown first", _first, wording),
         ReferenceAgent("agent-svo-random", "any option with equal probability", _random, wording),

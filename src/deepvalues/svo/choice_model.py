@@ -7,7 +7,7 @@ precisely. With the reference agents the truth is known, so the estimate can be 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -130,3 +130,28 @@ def weights(asked: pd.DataFrame, by: Sequence[str] = ("model", "value")) -> pd.D
     given = asked[asked["option"] >= 0]
     rows = [(*key, *fit(group["item"], group["option"])) for key, group in given.groupby(list(by), sort=True)]
     return pd.DataFrame(rows, columns=[*by, *Weights._fields])
+
+
+def recovery(table: pd.DataFrame, true_weights: Mapping[str, float], precision: float) -> pd.DataFrame:
+    """Put the estimates for an agent beside the weights that it chooses by.
+
+    Parameters
+    ----------
+    table
+        Rows of `weights` of that agent, one an assigned value.
+    true_weights
+        Weight angle of each assigned value, in degrees.
+    precision
+        Its precision, in logits per coin.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows, with true_weight and true_precision, and weight_held and precision_held: whether the
+        interval holds the truth.
+    """
+    truth = table["value"].map(true_weights).astype(float)
+    found = table.assign(true_weight=truth, true_precision=precision)
+    for name in ("weight", "precision"):
+        found[f"{name}_held"] = found[f"true_{name}"].between(found[f"{name}_low"], found[f"{name}_high"])
+    return found

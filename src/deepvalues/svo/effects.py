@@ -34,7 +34,7 @@ def anova(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal"), *, seed: in
     answer alike break; so each F stands beside a permutation test. For values it permutes angles within each
     model, for models within each value (exact where the factor has no effect in any stratum); for the
     interaction it permutes the residuals of the additive model (approximate). Models without a complete
-    trial for some value are left out.
+    trial for some value are left out; `left_out` names them.
 
     Parameters
     ----------
@@ -77,6 +77,30 @@ def _anova(group: pd.DataFrame, seed: int) -> list[tuple[object, ...]]:
         (source, *table.loc[source, ["DF"]], residual, *table.loc[source, ["F", "p_unc", "np2"]], p, *size)
         for source, p in zip(SOURCES, permuted, strict=True)
     ]
+
+
+def left_out(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal")) -> pd.DataFrame:
+    """Name the models that `anova` leaves out, with the values of which they have no complete trial.
+
+    A value of which no model at all has a complete trial is no level of the analysis, and leaves nobody out.
+
+    Parameters
+    ----------
+    frame, by
+        As for `anova`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, value, lacking (how many analyses leave the model out for want of that value), analyses.
+    """
+    assigned = frame[frame["value"] != NO_VALUE]
+    sizes = assigned.groupby([*by, "model", "value"])["angle"].count().unstack("value", fill_value=0)
+    cells = sizes.melt(ignore_index=False, value_name="complete").reset_index()
+    is_level = cells.groupby([*by, "value"])["complete"].transform("max") > 0
+    lacking = cells[is_level & (cells["complete"] == 0)].groupby(["model", "value"]).size()
+    analyses = len(assigned.drop_duplicates(list(by)))
+    return lacking.reset_index(name="lacking").assign(analyses=analyses)
 
 
 def _dummies(codes: npt.NDArray[np.intp]) -> Floats:

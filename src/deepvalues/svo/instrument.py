@@ -128,3 +128,22 @@ def _row(moments: list[Moments], group: pd.DataFrame) -> Iterator[object]:
     off = angle - expected
     agrees = complete == 0 if math.isnan(expected) else abs(off) <= MOST_ERRORS * error + _PRECISION
     return iter((n, complete, expected, error, angle, off, bool(agrees)))
+
+
+def by_agent(check: pd.DataFrame, agents: Mapping[str, ReferenceAgent]) -> pd.DataFrame:
+    """Sum the conditions of each agent up.
+
+    Parameters
+    ----------
+    check
+        From `instrument`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, rule (in words), conditions, agree (how many of them), largest (difference, in degrees).
+    """
+    measures = {"conditions": ("agrees", "size"), "agree": ("agrees", "sum"), "largest": ("off", "max")}
+    table = check.assign(off=check["off"].abs()).groupby("model").agg(**measures).reset_index()
+    table.insert(1, "rule", table["model"].map({name: agent.description for name, agent in agents.items()}))
+    return table

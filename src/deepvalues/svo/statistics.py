@@ -286,6 +286,34 @@ def _image(low: float, high: float, target: float) -> Interval:
     return Interval(scoring.BEST - furthest, scoring.BEST - abs(nearest - target))
 
 
+def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean of value rationality over the values, without goal prompting.
+
+    A value without a complete trial has no rationality. The mean leaves it out, so that a model which
+    refuses a value is not scored on it; the bounds take it in.
+
+    Parameters
+    ----------
+    table
+        From `value_rationality`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, values (how many have a complete trial), left_out (the others' names, with commas),
+        complete (trials behind the mean), rationality and corrected (means over the values that have one),
+        bound_low and bound_high (mean rationality over all values, missing choices at their worst and best).
+    """
+    rows = []
+    for key, group in _groups(table[~table["goal"].astype(bool)], ("model", "mode")):
+        known = group["rationality"].notna()
+        names = ", ".join(group.loc[~known, "value"])
+        means = group[["rationality", "corrected", "bound_low", "bound_high"]].mean()
+        rows.append((*key, int(known.sum()), names, int(group["complete"].sum()), *means))
+    columns = ["values", "left_out", "complete", "rationality", "corrected", "bound_low", "bound_high"]
+    return pd.DataFrame(rows, columns=["model", "mode", *columns])
+
+
 def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Mean angle under the altruistic minus that under the competitive value; 77.65° for ideal answers.
 

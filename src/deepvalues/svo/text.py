@@ -1,0 +1,203 @@
+"""What the text says about study 2: numbers under their keys, and sentences that go by the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import pandas as pd
+
+from deepvalues import formats
+
+#: Below this a p-value, corrected by Holm, counts as a difference.
+SIGNIFICANCE = 0.05
+#: What each verdict on the lean to neutral values means.
+VERDICTS = {
+    "yes": "the models lean to the neutral values",
+    "no": "the models lean away from them",
+    "open": "no lean to either side can be told",
+}
+_GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
+
+
+class Numbers(Protocol):
+    """What keeps the numbers of the text, such as `deepvalues.manuscript.results.Results`."""
+
+    def count(self, key: str, value: float) -> None:
+        """Keep a whole number."""
+
+    def share(self, key: str, value: float) -> None:
+        """Keep a share."""
+
+    def decimals(self, key: str, value: float, digits: int = 2) -> None:
+        """Keep a number with decimals."""
+
+    def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
+        """Keep an interval."""
+
+    def text(self, key: str, text: str) -> None:
+        """Keep a piece of text."""
+
+    def claim(self, key: str, holds: bool) -> None:
+        """Keep whether a claim holds."""
+
+
+def models(numbers: Numbers, family: Mapping[str, str], trials: int) -> None:
+    """Say who was asked: ``models``, ``text.models``, ``language_models``, ``reference_agents``, ``trials``.
+
+    Parameters
+    ----------
+    family
+        Of each model.
+    trials
+        Of all models together.
+    """
+    counts = pd.Series(family, dtype="str").value_counts(sort=False)
+    numbers.text("text.models", "; ".join(f"{kind}s: {count}" for kind, count in counts.items()))
+    for kind in ("language model", "reference agent"):
+        numbers.count(f"{kind.replace(' ', '_')}s", counts.get(kind, 0))
+    numbers.count("models", len(family))
+    numbers.count("trials", trials)
+
+
+def instrument(check: pd.DataFrame) -> str:
+    """Say whether the reference agents have the angles that their rules imply.
+
+    Parameters
+    ----------
+    check
+        From `deepvalues.svo.instrument.instrument`.
+    """
+    if check.empty:
+        return "No reference agent was asked."
+    agrees = check["agrees"].astype(bool)
+    if agrees.all():
+        return f"All {formats.count(len(check))} conditions agree."
+    others = ", ".join(check.loc[~agrees, "model"].unique())
+    return (
+        f"{formats.count(agrees.sum())} of {formats.count(len(check))} conditions agree; "
+        f"those that do not are of {others}."
+    )
+
+
+def goal(numbers: Numbers, effects: pd.DataFrame) -> None:
+    """Count the comparisons with goal prompting that leave anything to test, and those that differ.
+
+    Parameters
+    ----------
+    effects
+        From `deepvalues.svo.statistics.goal_effect`.
+    """
+    numbers.count("goal.compared", effects["p_holm"].notna().sum())
+    numbers.count("goal.changed", (effects["p_holm"] < SIGNIFICANCE).sum())
+
+
+def rationality_left_out(means: pd.DataFrame) -> str:
+    """Say which values the means of value rationality leave out, and what these could at worst be.
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.svo.statistics.mean_rationality`.
+    """
+    gaps = means[means["left_out"] != ""]
+    if gaps.empty:
+        return "Each mean is over all values."
+    models = [
+        f"{row['model']}, {row['mode']} mode, without {row['left_out']} "
+        f"({formats.number(row['bound_low'], 1)} instead of {formats.number(row['rationality'], 1)})"
+        for row in gaps.to_dict("records")
+    ]
+    return (
+        "Values without a complete trial are left out of the means. In brackets what the raw mean over all "
+        f"values would be, were the missing choices at their worst: {'; '.join(models)}."
+    )
+
+
+def anova_left_out(left_out: pd.DataFrame) -> str:
+    """Say which models the analysis of variance leaves out, and why.
+
+    Parameters
+    ----------
+    left_out
+        From `deepvalues.svo.effects.left_out`.
+    """
+    if left_out.empty:
+        return "The analysis of variance leaves no model out."
+    models = [
+        f"{model} ({', '.join(map(_none_of, rows['value'], rows['lacking'], rows['analyses']))})"
+        for model, rows in left_out.groupby("model", sort=False)
+    ]
+    return (
+        "The analysis of variance, which needs a complete trial of every value, leaves out "
+        f"{', '.join(models)}."
+    )
+
+
+def _none_of(value: str, lacking: int, analyses: int) -> str:
+    return f"none of {value}" + ("" if lacking == analyses else f" in {lacking} of {analyses} analyses")
+
+
+def biased(position: pd.DataFrame) -> str:
+    """Name the models whose choices go by the place of an option: names with commas, or "none".
+
+    Parameters
+    ----------
+    position
+        From `deepvalues.svo.statistics.position_bias`.
+    """
+    return ", ".join(position.loc[position["p_holm"] < SIGNIFICANCE, "model"]) or "none"
+
+
+def people(numbers: Numbers, norms: pd.DataFrame) -> None:
+    """Say who the people are: ``people.n``, ``people.mean`` (degrees) and ``people.prosocial`` (a share).
+
+    Parameters
+    ----------
+    norms
+        ``data/published/svo_human_norms.csv``; of its groups "all".
+    """
+    (everyone,) = norms[norms["group"] == "all"].to_dict("records")
+    numbers.count("people.n", everyone["n"])
+    numbers.decimals("people.mean", everyone["mean"], 1)
+    numbers.share("people.prosocial", everyone["prosocial_pct"] / 100)
+
+
+def published(numbers: Numbers, by_value: pd.DataFrame) -> None:
+    """Give each value's published means under ``published``, and say whether giving stands above taking.
+
+    Parameters
+    ----------
+    by_value
+        From `deepvalues.svo.published.by_value`.
+    """
+    for row in by_value.to_dict("records"):
+        for scale, digits in (("raw", 1), ("random", 1), ("corrected", 2)):
+            numbers.decimals(f"published.{row['value']}.{scale}", row[scale], digits)
+    corrected = by_value.set_index("value")["corrected"]
+    numbers.claim("giving_above_taking", corrected[_GIVING].min() > corrected[_TAKING].max())
+
+
+def lean(numbers: Numbers, contrasts: pd.DataFrame) -> None:
+    """Say whether the published models lean to neutral values, and whether that survives the correction.
+
+    Parameters
+    ----------
+    contrasts
+        From `deepvalues.svo.published.neutral_lean`.
+    """
+    neutral = contrasts[contrasts["contrast"] == "neutral minus extreme"]
+    rows = {row["scale"]: row for row in neutral.to_dict("records")}
+    for scale, digits in (("raw", 1), ("corrected", 2)):
+        row = rows[scale]
+        numbers.decimals(f"lean.{scale}", row["lean"], digits)
+        numbers.interval(f"lean.{scale}_interval", row["low"], row["high"], digits, bounded=False)
+        numbers.text(f"text.lean_{scale}", VERDICTS[row["verdict"]])
+    numbers.text("text.survives", survives(rows["raw"]["verdict"], rows["corrected"]["verdict"]))
+
+
+def survives(raw: str, corrected: str) -> str:
+    """Say whether the lean to neutral values survives the correction for chance, by its two verdicts."""
+    if raw != "yes":
+        return "Raw, there is no such lean that could survive the correction."
+    return "It survives the correction." if corrected == "yes" else "It does not survive the correction."

@@ -1,0 +1,222 @@
+"""Tables of study 2: angles in degrees with one decimal, shares and corrected scores without a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from deepvalues import formats
+from deepvalues.tables.markdown import intervals, markdown
+
+Writer = Callable[[float], str]
+
+
+def _degrees(angle: float) -> str:
+    return formats.number(angle, 1)
+
+
+def _all(columns: Iterable[str], written: Writer) -> dict[str, Writer]:
+    return dict.fromkeys(columns, written)
+
+
+def missing(table: pd.DataFrame) -> str:
+    """Questions by how they were answered.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.statistics.missing_by_reason`.
+    """
+    shown = table.rename(columns={"no_choice_share": "without a choice"})
+    counts = shown.columns.drop(["model", "without a choice"])
+    return markdown(shown, _all(counts, formats.count) | {"without a choice": formats.share})
+
+
+def instrument(table: pd.DataFrame) -> str:
+    """Reference agents against what their rules imply.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.instrument.by_agent`.
+    """
+    largest = "largest difference (degrees)"
+    shown = table.rename(columns={"model": "agent", "largest": largest})
+    return markdown(shown, _all(["conditions", "agree"], formats.count) | {largest: _degrees})
+
+
+def weights(table: pd.DataFrame) -> str:
+    """Estimated weights beside the true ones.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.choice_model.recovery`.
+    """
+    shown = pd.DataFrame(
+        {
+            "assigned value": table["value"],
+            "choices": table["choices"],
+            "true weight (°)": table["true_weight"],
+            "weight (°)": table["weight"],
+            "interval of the weight": intervals(table, "weight", 1, bounded=False),
+            "true precision": table["true_precision"],
+            "precision": table["precision"],
+            "interval of the precision": intervals(table, "precision"),
+        }
+    )
+    degrees = _all(["true weight (°)", "weight (°)"], _degrees)
+    precision = _all(["true precision", "precision"], formats.share)
+    return markdown(shown, {"choices": formats.count, **degrees, **precision})
+
+
+def steering(table: pd.DataFrame) -> str:
+    """How far the assigned value moves the angle: a row a model, a column a mode and kind of prompting.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.statistics.steering_range`.
+    """
+    prompting = table["goal"].map({False: "", True: ", goal prompting"})
+    columns = table.assign(condition=table["mode"] + prompting)
+    wide = columns.pivot(index="model", columns="condition", values="range")
+    return markdown(wide.reset_index(), _all(wide.columns, _degrees))
+
+
+def rationality(means: pd.DataFrame) -> str:
+    """Value rationality, raw and corrected for chance: a row a model, columns by mode.
+
+    The column of values says how many of them a mean is over, in the order of the modes: "4 / 3".
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.svo.statistics.mean_rationality`.
+    """
+    scales = means.rename(columns={"rationality": "raw"})
+    wide = scales.pivot(index="model", columns="mode", values=["raw", "corrected"])
+    wide.columns = wide.columns.map(", ".join)
+    values = means.assign(values=means["values"].map(formats.count)).groupby("model")["values"]
+    wide.insert(0, "values", values.agg(" / ".join))
+    written = {name: _degrees if name.startswith("raw") else formats.logit for name in wide.columns[1:]}
+    return markdown(wide.reset_index(), {"values": str, **written})
+
+
+def goal(table: pd.DataFrame) -> str:
+    """What goal prompting changes.
+
+    Parameters
+    ----------
+    table
+        Rows of `deepvalues.svo.statistics.goal_effect`, one a model.
+    """
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "pairs": table["pairs"],
+            "angle change": table["angle_change"],
+            "nearer": table["closer"],
+            "interval": intervals(table, "closer", 1, bounded=False),
+            "p (Holm)": table["p_holm"],
+        }
+    )
+    degrees = _all(["angle change", "nearer"], _degrees)
+    return markdown(shown, {"pairs": formats.count, **degrees, "p (Holm)": formats.p_value})
+
+
+def anova(table: pd.DataFrame) -> str:
+    """Analysis of variance of the angle.
+
+    Parameters
+    ----------
+    table
+        Rows of `deepvalues.svo.effects.anova`, of one mode.
+    """
+    shown = pd.DataFrame(
+        {
+            "prompting": table["goal"].map({True: "goal", False: "no goal"}),
+            "source": table["source"],
+            "df": table["df"],
+            "df residual": table["df_residual"],
+            "F": table["f"],
+            "η²p": table["eta"],
+            "p": table["p_value"],
+            "p (permutation)": table["p_permutation"],
+        }
+    )
+    written = _all(["df", "df residual"], formats.count) | {"F": _degrees, "η²p": formats.share}
+    return markdown(shown, written | _all(["p", "p (permutation)"], formats.p_value))
+
+
+def against_people(table: pd.DataFrame) -> str:
+    """Distance of models from people, in brackets what 95 % of samples of as many people do not exceed.
+
+    Parameters
+    ----------
+    table
+        Rows of `deepvalues.svo.people.against_people`, one a model.
+    """
+    measures = {"wasserstein": _degrees, "categories": formats.share, "options": formats.share}
+    distances = {
+        f"{measure} (95 % of people)": [
+            f"{written(distance)} ({written(of_people)})"
+            for distance, of_people in zip(table[measure], table[f"{measure}_people_95"], strict=True)
+        ]
+        for measure, written in measures.items()
+    }
+    shown = pd.DataFrame({"model": table["model"], "angle": table["angle"], **distances})
+    shown.columns = shown.columns.str.replace("wasserstein", "Wasserstein")
+    return markdown(shown, _all(shown.columns[2:], str) | {"angle": _degrees})
+
+
+def position(table: pd.DataFrame) -> str:
+    """Whether choices go by the place of an option.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.statistics.position_bias`.
+    """
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "choices": table["choices"],
+            "first place": table["first_share"],
+            "interval": intervals(table, "first"),
+            "expected": table["first_expected"],
+            "total variation": table["excess"],
+            "p (Holm)": table["p_holm"],
+        }
+    )
+    shares = _all(["first place", "expected", "total variation"], formats.share)
+    return markdown(shown, {"choices": formats.count, **shares, "p (Holm)": formats.p_value})
+
+
+def lean(table: pd.DataFrame) -> str:
+    """Whether published models lean to neutral values: raw in degrees, corrected with two decimals.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.published.neutral_lean`.
+    """
+    # Figures are read off to half a point, so that raw ones have no second decimal.
+    parts = [_lean(part, 1 if scale == "raw" else 2) for scale, part in table.groupby("scale", sort=False)]
+    return markdown(pd.concat(parts), {"lean": str, "leaning": formats.count, "p": formats.p_value})
+
+
+def _lean(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "scale": table["scale"],
+            "contrast": table["contrast"],
+            "lean": [formats.number(lean, digits) for lean in table["lean"]],
+            "interval": intervals(table, "", digits, bounded=False),
+            "widened": intervals(table, "read", digits, bounded=False),
+            "leaning": table["models_leaning"],
+            "p": table["p_value"],
+            "verdict": table["verdict"],
+        }
+    )

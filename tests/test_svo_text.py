@@ -1,0 +1,175 @@
+"""What the text says about study 2: every key, and every branch of a sentence."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from deepvalues.manuscript.results import Results
+from deepvalues.svo import text
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results("svo", tmp_path)
+
+
+def texts(node):
+    """Numbers as they are written: nested keys joined by points."""
+    if "text" in node and isinstance(node["text"], str):
+        return {"": node["text"]}
+    return {
+        f"{key}.{more}".rstrip("."): found
+        for key, child in node.items()
+        for more, found in texts(child).items()
+    }
+
+
+def test_models_by_family(results):
+    text.models(results, {"b": "reference agent", "a": "language model", "c": "reference agent"}, 2400)
+    assert texts(results.numbers) == {
+        "text.models": "reference agents: 2; language models: 1",
+        "language_models": "1",
+        "reference_agents": "2",
+        "models": "3",
+        "trials": "2,400",
+    }
+
+
+def test_models_where_none_is_a_language_model(results):
+    text.models(results, {"a": "reference agent"}, 20)
+    found = texts(results.numbers)
+    assert found["text.models"] == "reference agents: 1" and found["language_models"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("agrees", "sentence"),
+    [
+        ([], "No reference agent was asked."),
+        ([True] * 3, "All 3 conditions agree."),
+        ([True, False, False], "1 of 3 conditions agree; those that do not are of b."),
+        ([False, False, True], "1 of 3 conditions agree; those that do not are of a, b."),
+    ],
+)
+def test_instrument(agrees, sentence):
+    check = pd.DataFrame({"model": ["a", "b", "b"][: len(agrees)], "agrees": agrees})
+    assert text.instrument(check) == sentence
+
+
+def test_goal_counts_what_can_be_tested(results):
+    text.goal(results, pd.DataFrame({"p_holm": [0.0499, 0.05, None, 1.0, None]}))
+    assert texts(results.numbers) == {"goal.compared": "3", "goal.changed": "1"}
+
+
+def means(*rows):
+    return pd.DataFrame(rows, columns=["model", "mode", "left_out", "rationality", "bound_low"])
+
+
+def test_means_over_all_values():
+    assert (
+        text.rationality_left_out(means(("a", "faithful", "", 60.0, 31.0))) == "Each mean is over all values."
+    )
+
+
+def test_means_that_leave_values_out():
+    rows = [("a", "faithful", "", 50.0, 50.0), ("b", "controlled", "competitive", 60.0, 40.5881)]
+    rows += [("c", "faithful", "altruistic, competitive", math.nan, -9.96)]
+    assert text.rationality_left_out(means(*rows)) == (
+        "Values without a complete trial are left out of the means. In brackets what the raw mean over all "
+        "values would be, were the missing choices at their worst: "
+        "b, controlled mode, without competitive (40.6 instead of 60.0); "
+        "c, faithful mode, without altruistic, competitive (−10.0 instead of –)."
+    )
+
+
+def left_out(*rows):
+    return pd.DataFrame(rows, columns=["model", "value", "lacking", "analyses"])
+
+
+def test_anova_that_leaves_nobody_out():
+    assert text.anova_left_out(left_out()) == "The analysis of variance leaves no model out."
+
+
+def test_anova_names_models_values_and_in_how_many_analyses():
+    rows = [("a", "competitive", 4, 4), ("b", "altruistic", 1, 4), ("b", "competitive", 4, 4)]
+    assert text.anova_left_out(left_out(*rows)) == (
+        "The analysis of variance, which needs a complete trial of every value, leaves out "
+        "a (none of competitive), b (none of altruistic in 1 of 4 analyses, none of competitive)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "names"), [([0.006, 1.0, 0.049], "a, c"), ([0.05, 1.0, float("nan")], "none"), ([], "none")]
+)
+def test_models_that_go_by_place(p, names):
+    assert text.biased(pd.DataFrame({"model": ["a", "b", "c"][: len(p)], "p_holm": p})) == names
+
+
+def test_people(results):
+    norms = pd.DataFrame(
+        [("us", 10, 1.0, 2.0), ("all", 6234, 29.48, 75.2)], columns=["group", "n", "mean", "prosocial_pct"]
+    )
+    text.people(results, norms)
+    assert texts(results.numbers) == {"people.n": "6,234", "people.mean": "29.5", "people.prosocial": ".752"}
+
+
+@pytest.mark.parametrize(("individualistic", "holds"), [(0.0, True), (0.44, False), (0.6, False)])
+def test_published_values_and_whether_giving_stands_above_taking(results, individualistic, holds):
+    corrected = [0.44, 0.5, individualistic, 0.15]
+    values = ["altruistic", "prosocial", "individualistic", "competitive"]
+    text.published(
+        results, pd.DataFrame({"value": values, "raw": 38.3062, "random": 21.0368, "corrected": corrected})
+    )
+    found = texts(results.numbers)
+    assert found["claims.giving_above_taking"] == str(holds).lower()
+    assert [found[f"published.prosocial.{scale}"] for scale in ("raw", "random", "corrected")] == [
+        *("38.3", "21.0", "0.50")
+    ]
+    assert len(found) == 4 * 3 + 1
+
+
+def contrasts(raw, corrected):
+    """Two contrasts on both scales, the one against extreme values with the given verdicts."""
+    rows = [
+        (scale, contrast, lean, lean - 0.5, lean + 0.25, verdict if contrast.startswith("neutral") else "yes")
+        for scale, lean, verdict in (("raw", 10.4469, raw), ("corrected", -0.0464, corrected))
+        for contrast in ("neutral minus extreme", "prosocial minus the others")
+    ]
+    return pd.DataFrame(rows, columns=["scale", "contrast", "lean", "low", "high", "verdict"])
+
+
+def test_lean_with_its_intervals(results):
+    text.lean(results, contrasts("yes", "open"))
+    found = texts(results.numbers)
+    assert (found["lean.raw"], found["lean.raw_interval"]) == ("10.4", "[9.9,\u00a010.7]")
+    assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55,\u00a00.20]")
+    assert found["text.lean_raw"] == "the models lean to the neutral values"
+    assert found["text.lean_corrected"] == "no lean to either side can be told"
+    assert found["text.survives"] == "It does not survive the correction."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("yes", "the models lean to the neutral values"),
+        ("no", "the models lean away from them"),
+        ("open", "no lean to either side can be told"),
+    ],
+)
+def test_verdicts_in_words(results, verdict, words):
+    text.lean(results, contrasts("yes", verdict))
+    assert texts(results.numbers)["text.lean_corrected"] == words
+
+
+@pytest.mark.parametrize(
+    ("raw", "corrected", "sentence"),
+    [
+        ("yes", "yes", "It survives the correction."),
+        ("yes", "open", "It does not survive the correction."),
+        ("yes", "no", "It does not survive the correction."),
+        ("open", "yes", "Raw, there is no such lean that could survive the correction."),
+        ("no", "no", "Raw, there is no such lean that could survive the correction."),
+    ],
+)
+def test_what_survives(raw, corrected, sentence):
+    assert text.survives(raw, corrected) == sentence
