@@ -1,0 +1,87 @@
+"""Tables of the bank, the design and the items of study 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import pandas as pd
+
+from deepvalues.formats import count, number
+from deepvalues.tables.markdown import markdown
+
+_tenths = partial(number, digits=1)
+_hundredths = partial(number, digits=2)
+
+
+def wordings(table: pd.DataFrame) -> str:
+    """Wordings of values and poles, from `deepvalues.dvb.description.wordings_by_split`."""
+    names = {
+        "kind": "of",
+        "split": "used in",
+        "traits": "traits",
+        "wordings": "wordings",
+        "mean_words": "mean words",
+        "shortest": "shortest trait",
+        "longest": "longest trait",
+    }
+    lengths = dict.fromkeys(("mean words", "shortest trait", "longest trait"), _hundredths)
+    shown = table.rename(columns=names)[list(names.values())]
+    return markdown(shown, {"traits": count, "wordings": count, **lengths})
+
+
+def values(table: pd.DataFrame) -> str:
+    """The values, from `deepvalues.dvb.description.values`."""
+    return markdown(table.rename(columns={"wording": "an agent that …"}))
+
+
+def dimensions(table: pd.DataFrame) -> str:
+    """The shallow dimensions, from `deepvalues.dvb.description.dimensions`; names of poles are emphasised."""
+    shown = table.rename(columns={"first_pole": "first pole", "second_pole": "second pole"})
+    for pole in ("first pole", "second pole"):
+        parts = (cell.partition(": ") for cell in shown[pole])
+        shown[pole] = [f"*{name}*: {wording}" for name, _, wording in parts]
+    return markdown(shown)
+
+
+def arms(table: pd.DataFrame) -> str:
+    """The arms, from `deepvalues.dvb.description.arms`."""
+    names = {
+        "arm": "arm",
+        "examples": "examples: chosen / rejected",
+        "n_examples": "N",
+        "test": "test: target / other",
+        "right_means": "right means",
+        "always_value": "value agent",
+        "always_surface": "surface agent",
+    }
+    shown = table.rename(columns=names)[list(names.values())]
+    return markdown(shown, {"value agent": _tenths, "surface agent": _tenths})
+
+
+def item_sets(built: Mapping[tuple[str, str], pd.DataFrame]) -> str:
+    """How many items each set has; items by study and set, from `deepvalues.catalogue.write_items`."""
+    rows = [(study, item_set, len(items)) for (study, item_set), items in built.items()]
+    return markdown(pd.DataFrame(rows, columns=["study", "set", "items"]), {"items": count})
+
+
+def items(table: pd.DataFrame) -> str:
+    """Items by arm, from `deepvalues.dvb.description.item_counts`."""
+    names = {
+        "arm": "arm",
+        "n_examples": "N",
+        "items": "items",
+        "right_is_a": "right option is A",
+        "value_first": "value clause first",
+        "mean_characters": "mean characters",
+    }
+    shown = table.rename(columns=names)[list(names.values())]
+    shown["arm"] = shown["arm"].str.replace("_", " ")
+    shares = dict.fromkeys(("right option is A", "value clause first"), _hundredths)
+    return markdown(shown, {"N": count, "items": count, **shares, "mean characters": count})
+
+
+def balance(table: pd.DataFrame) -> str:
+    """How evenly the directed dimensions are spread, from `deepvalues.dvb.description.balance`."""
+    names = {"within": "cells of one directed dimension in", "least": "least", "most": "most"}
+    return markdown(table.rename(columns=names)[list(names.values())], {"least": count, "most": count})
