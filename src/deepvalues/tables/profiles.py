@@ -1,0 +1,94 @@
+"""Tables of the value-priority profiles, and of the three studies side by side."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from deepvalues.formats import count, logit, p_value
+from deepvalues.tables.markdown import intervals, markdown
+
+
+def missing(table: pd.DataFrame) -> str:
+    """Runs with and without an answer, from `deepvalues.profiles.responses.over_modes`."""
+    counts = ["runs", "answered", "repaired", "missing"]
+    return markdown(table[["model", *counts]], dict.fromkeys(counts, count))
+
+
+def agents(table: pd.DataFrame, mode: str = "rating") -> str:
+    """What agents' known profiles imply and what was estimated in a mode; held over all modes.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.profiles.recovery.recovery`.
+    """
+    (reference,) = set(table["reference"])
+    chosen = table[table["mode"] == mode]
+    wide = chosen.assign(interval=intervals(chosen, digits=2, bounded=False)).pivot(
+        index="model", columns="measure", values=["implied", "estimate", "interval"]
+    )
+    held = table.groupby("model")["held"].agg(["sum", "size"])
+    shown = pd.DataFrame(
+        {
+            f"agent, against a {reference}": wide.index,
+            "F implied": wide["implied", "fidelity"].astype(float),
+            "F": wide["estimate", "fidelity"].astype(float),
+            "interval": wide["interval", "fidelity"],
+            "v implied": wide["implied", "v"].astype(float),
+            "v": wide["estimate", "v"].astype(float),
+            "interval ": wide["interval", "v"],
+            "in interval": [f"{number} of {of}" for number, of in held.itertuples(index=False)],
+        }
+    )
+    return markdown(shown, dict.fromkeys(["F implied", "F", "v implied", "v"], logit))
+
+
+def fidelity(table: pd.DataFrame) -> str:
+    """Fidelity of each model and mode, from `deepvalues.profiles.comparison.fidelity_table`."""
+    (reference,) = set(table["reference"])
+    shown = table.assign(interval=intervals(table, "fidelity", 2, bounded=False))
+    shown["direction"] = shown["direction"].where(shown["direction"] != "neither for certain", "")
+    names = {
+        "mode": "mode",
+        "model": f"model, against the {reference}",
+        "fidelity": "F",
+        "interval": "interval",
+        "r": "r",
+        "p_greater": "p",
+        "v": "v",
+        "direction": "verdict",
+    }
+    shown = shown.rename(columns=names)[list(names.values())]
+    return markdown(shown, {"F": logit, "r": logit, "p": p_value, "v": logit})
+
+
+def coders(table: pd.DataFrame) -> str:
+    """Agreement of coders, from `deepvalues.profiles.coders.coder_agreement`."""
+    shown = table.assign(interval=intervals(table, digits=2))
+    shown = shown[["measure", "units", "estimate", "interval"]]
+    return markdown(shown, {"units": count, "estimate": logit})
+
+
+def _correlations(table: pd.DataFrame, names: dict[str, str]) -> str:
+    """Rank correlations under the columns that tell them apart."""
+    shown = table.assign(interval=intervals(table, digits=2))
+    names = names | {"models": "models", "rho": "ρ", "interval": "interval", "p_value": "p"}
+    shown = shown.rename(columns=names)[list(names.values())]
+    return markdown(shown, {"models": count, "ρ": logit, "p": p_value})
+
+
+def associations(table: pd.DataFrame) -> str:
+    """Fidelity against traits of models, from `deepvalues.profiles.comparison.associations`."""
+    return _correlations(table, {"mode": "mode", "predictor": "fidelity against"})
+
+
+def reported(table: pd.DataFrame) -> str:
+    """Figures of abstracts, from ``data/published/profiles_reported.csv`` read as text."""
+    names = {"version": "version", "date": "of", "statement": "what is reported", "value": "as printed"}
+    return markdown(table.rename(columns=names)[list(names.values())])
+
+
+def joint(table: pd.DataFrame) -> str:
+    """Rank correlations between the studies, from `deepvalues.joint.rank_correlations`."""
+    measures = {name: table[name].str.replace("_", " ") for name in ("first", "second")}
+    return _correlations(table.assign(**measures), {"first": "measure", "second": "and"})

@@ -1,0 +1,121 @@
+"""Tables of the profiles: columns, formats, missing cells, and the reference that is named."""
+
+import math
+
+import pandas as pd
+import pytest
+from markdown_cells import column, head, rows
+
+from deepvalues.formats import MISSING
+from deepvalues.profiles.comparison import associations
+from deepvalues.tables import profiles as tables
+
+
+def test_runs_are_whole_numbers_by_model():
+    frame = pd.DataFrame(
+        [("a", 1200, 1199, 3, 1)], columns=["model", "runs", "answered", "repaired", "missing"]
+    )
+    assert rows(tables.missing(frame)) == [["a", "1,200", "1,199", "3", "1"]]
+
+
+@pytest.fixture
+def recovered():
+    """Two agents in two modes; one spread in the other mode is not held."""
+    rows = [
+        (model, mode, measure, implied, implied + 0.01, implied - 0.1, implied + 0.2, held)
+        for model in ("a", "b")
+        for mode in ("ranking", "rating")
+        for measure, implied in (("fidelity", 0.8), ("v", 2.0))
+        for held in [not (model == "b" and mode == "ranking" and measure == "v")]
+    ]
+    columns = ["model", "mode", "measure", "implied", "estimate", "low", "high", "held"]
+    return pd.DataFrame(rows, columns=columns).assign(reference="human reference")
+
+
+def test_agents_stand_beside_what_is_implied(recovered):
+    first, second = rows(tables.agents(recovered))
+    assert first[:4] == ["a", "0.80", "0.81", "[0.70,\u00a01.00]"]
+    assert first[4:] == ["2.00", "2.01", "[1.90,\u00a02.20]", "4 of 4"]
+    assert second[-1] == "3 of 4"
+    assert head(tables.agents(recovered))[0] == "agent, against a human reference"
+
+
+def test_agents_of_another_mode(recovered):
+    recovered.loc[recovered["mode"] == "ranking", "estimate"] = 0.123
+    assert column(tables.agents(recovered, "ranking"), "F") == ["0.12", "0.12"]
+
+
+@pytest.fixture
+def fidelities():
+    rows = [
+        ("rating", "a", 0.781, 0.72, 0.84, 1.0, 0.00138, 2.079, "exaggerates"),
+        ("rating", "b", -1.0, -1.0, -0.98, -1.0, 1.0, 1.01, "neither for certain"),
+        ("rating", "flat", 0.0, math.nan, math.nan, math.nan, math.nan, 0.0, "flattens"),
+    ]
+    columns = [
+        "mode",
+        "model",
+        "fidelity",
+        "fidelity_low",
+        "fidelity_high",
+        "r",
+        "p_greater",
+        "v",
+        "direction",
+    ]
+    return pd.DataFrame(rows, columns=columns).assign(reference="synthetic reference")
+
+
+def test_fidelity_names_its_reference_and_writes_a_verdict_only_where_there_is_one(fidelities):
+    table = tables.fidelity(fidelities)
+    assert head(table)[1] == "model, against the synthetic reference"
+    exaggerates, neither, flat = rows(table)
+    assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", "1.00", ".001", "2.08", "exaggerates"]
+    assert neither[-1] == ""
+    assert flat[2:] == ["0.00", MISSING, MISSING, MISSING, "0.00", "flattens"]
+
+
+def test_a_table_of_two_references_is_not_written(fidelities):
+    mixed = pd.concat([fidelities, fidelities.assign(reference="human reference")])
+    with pytest.raises(ValueError, match="too many values"):
+        tables.fidelity(mixed)
+
+
+def test_agreement_of_coders_has_units_and_intervals():
+    frame = pd.DataFrame(
+        [("Cohen's kappa", 0.773, 0.643, 0.881, 1062), ("raw agreement", 1.0, math.nan, math.nan, 2)],
+        columns=["measure", "estimate", "low", "high", "units"],
+    )
+    kappa, raw = rows(tables.coders(frame))
+    assert kappa == ["Cohen's kappa", "1,062", "0.77", "[.64,\u00a0.88]"]
+    assert raw == ["raw agreement", "2", "1.00", MISSING]
+
+
+def test_associations_with_and_without_models():
+    fidelity = pd.DataFrame({"mode": "rating", "model": list("abcd"), "fidelity": [0.1, 0.4, 0.2, 0.9]})
+    traits = pd.DataFrame({"model": list("abcd"), "size": [1.0, 3.0, 2.0, 4.0], "date": [math.nan] * 4})
+    table = tables.associations(associations(fidelity, traits, {"size": "size", "date": "date"}))
+    assert head(table) == ["mode", "fidelity against", "models", "ρ", "interval", "p"]
+    known, unknown = rows(table)
+    assert known[:4] == ["rating", "size", "4", "1.00"]
+    assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
+
+
+def test_reported_figures_stay_as_they_were_printed():
+    frame = pd.DataFrame(
+        [("v3", "2025-09-20", "human respondents", ".78")], columns=["version", "date", "statement", "value"]
+    )
+    assert rows(tables.reported(frame)) == [["v3", "2025-09-20", "human respondents", ".78"]]
+
+
+def test_correlations_of_the_studies():
+    frame = pd.DataFrame(
+        [
+            ("value_sensitivity", "value_rationality", 9, 0.5, -0.2, 0.8, 0.0004),
+            ("value_sensitivity", "profile_fidelity", 0, *[math.nan] * 4),
+        ],
+        columns=["first", "second", "models", "rho", "low", "high", "p_value"],
+    )
+    some, none = rows(tables.joint(frame))
+    assert some == ["value sensitivity", "value rationality", "9", "0.50", "[−.20,\u00a0.80]", "<.001"]
+    assert none == ["value sensitivity", "profile fidelity", "0", MISSING, MISSING, MISSING]
