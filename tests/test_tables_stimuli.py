@@ -5,6 +5,7 @@ from markdown_cells import column, head, rows
 
 from deepvalues.dvb import description
 from deepvalues.dvb.arms import ARMS
+from deepvalues.dvb.bank import VALUE_SETS
 from deepvalues.tables import stimuli as tables
 
 
@@ -17,10 +18,15 @@ def test_wordings_show_lengths_in_hundredths():
 
 
 def test_values_stand_beside_a_wording_as_an_agent_shows_it(bank):
-    table = tables.values(description.values(bank))
+    table = tables.values(description.values(bank), description.SET_NAMES)
     assert head(table)[-1] == "an agent that …"
     assert all(wording.startswith("… ") for wording in column(table, "an agent that …"))
     assert len(rows(table)) == len(bank.values)
+    assert sorted(set(column(table, "set"))) == ["Ross", "Schwartz"]
+
+
+def test_every_set_of_values_has_a_name():
+    assert tuple(description.SET_NAMES) == VALUE_SETS
 
 
 def test_names_of_poles_are_emphasised_and_colons_in_wordings_stay():
@@ -36,6 +42,16 @@ def test_arms_show_the_rates_that_agents_must_reach():
     assert column(table, "arm") == [name.replace("_", " ") for name in ARMS]
     assert column(table, "value agent") == [f"{arm.always_value:.1f}" for arm in ARMS.values()]
     assert column(table, "surface agent") == [f"{arm.always_surface:.1f}" for arm in ARMS.values()]
+
+
+def test_roles_are_set_as_mathematics():
+    arms = description.arms(ARMS.values())
+    deconfounded, prior, *_, surface_only = rows(tables.arms(arms))
+    assert deconfounded[1] == "$(v_1, s_1)$ / $(v_2, s_2)$"
+    assert prior[1] == "none"
+    assert prior[4] == "$v_1$ and $s_2$ are liked without evidence"
+    assert surface_only[1] == "$(v_{=}, s_1)$ / $(v_{=}, s_2)$"
+    assert not arms["test"].str.contains("$", regex=False).any(), "the frame itself stays plain"
 
 
 def test_sets_are_listed_with_the_number_of_their_items():

@@ -11,6 +11,9 @@ from deepvalues.dvb.arms import Arm, Contrast
 from deepvalues.dvb.bank import SPLITS, Bank, Trait, mean_length
 from deepvalues.dvb.design import Design
 
+#: What tables call the sets of values: by those who listed them.
+SET_NAMES = {"ross_duty": "Ross", "schwartz_social": "Schwartz"}
+
 
 def wordings(bank: Bank) -> pd.DataFrame:
     """How many wordings each trait has, and how long they are.
@@ -75,13 +78,10 @@ def values(bank: Bank, domain: str = "legal") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        value, set, definition, wording; sorted by set and value.
+        value, set (one of `SET_NAMES`), definition, wording; sorted by set and value.
     """
     ordered = sorted(bank.values.values(), key=lambda value: (value.group, value.name))
-    rows = [
-        (value.name, value.group.replace("_", " "), value.definition, _first(value, bank, domain))
-        for value in ordered
-    ]
+    rows = [(value.name, value.group, value.definition, _first(value, bank, domain)) for value in ordered]
     return pd.DataFrame(rows, columns=["value", "set", "definition", "wording"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 
@@ -12,6 +13,8 @@ from deepvalues.tables.markdown import markdown
 
 _tenths = partial(number, digits=1)
 _hundredths = partial(number, digits=2)
+#: The roles of an option, "(v1, s=)", or a role alone, "v1".
+_ROLES = re.compile(r"\([vs][12=], [vs][12=]\)|\b[vs][12=]")
 
 
 def wordings(table: pd.DataFrame) -> str:
@@ -30,9 +33,10 @@ def wordings(table: pd.DataFrame) -> str:
     return markdown(shown, {"traits": count, "wordings": count, **lengths})
 
 
-def values(table: pd.DataFrame) -> str:
-    """The values, from `deepvalues.dvb.description.values`."""
-    return markdown(table.rename(columns={"wording": "an agent that …"}))
+def values(table: pd.DataFrame, sets: Mapping[str, str]) -> str:
+    """The values, from `deepvalues.dvb.description.values`, with a name for each set."""
+    named = table.assign(set=table["set"].map(sets))
+    return markdown(named.rename(columns={"wording": "an agent that …"}))
 
 
 def dimensions(table: pd.DataFrame) -> str:
@@ -44,8 +48,13 @@ def dimensions(table: pd.DataFrame) -> str:
     return markdown(shown)
 
 
+def _in_mathematics(roles: re.Match[str]) -> str:
+    """Letters with subscripts; braces only where they are needed, as pandoc goes by a column's characters."""
+    return "$" + re.sub(r"(?<=[vs])([12])", r"_\1", roles[0]).replace("=", "_{=}") + "$"
+
+
 def arms(table: pd.DataFrame) -> str:
-    """The arms, from `deepvalues.dvb.description.arms`."""
+    """The arms, from `deepvalues.dvb.description.arms`; roles are set as mathematics."""
     names = {
         "arm": "arm",
         "examples": "examples: chosen / rejected",
@@ -56,6 +65,8 @@ def arms(table: pd.DataFrame) -> str:
         "always_surface": "surface agent",
     }
     shown = table.rename(columns=names)[list(names.values())]
+    for column in ("examples: chosen / rejected", "test: target / other", "right means"):
+        shown[column] = [_ROLES.sub(_in_mathematics, cell) for cell in shown[column]]
     return markdown(shown, {"value agent": _tenths, "surface agent": _tenths})
 
 
