@@ -1,5 +1,6 @@
 """Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
 
+import re
 import subprocess
 import sys
 
@@ -360,3 +361,14 @@ except SystemExit:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+def test_every_study_has_a_title_of_its_own_that_says_its_number():
+    titles = catalogue.titles()
+    assert list(titles) == list(catalogue.studies())
+    assert len(set(titles.values())) == len(titles)
+    numbers = {"dvb": "1", "svo": "2", "profiles": "3"}
+    for name, title in titles.items():
+        assert re.match(rf"Study {numbers[name.partition('-')[0]]}[:,] \w", title)
+    # The studies themselves have a colon, what belongs to them a comma.
+    assert [name for name, title in titles.items() if ":" in title] == list(numbers)

@@ -56,7 +56,8 @@ def test_roles_are_set_as_mathematics():
 
 def test_sets_are_listed_with_the_number_of_their_items():
     built = {("dvb", "smoke"): pd.DataFrame({"id": range(1200)}), ("svo", "smoke"): pd.DataFrame({"id": []})}
-    assert rows(tables.item_sets(built)) == [["dvb", "smoke", "1,200"], ["svo", "smoke", "0"]]
+    table = tables.item_sets(built, {"dvb": "Study 1", "svo": "Study 2"})
+    assert rows(table) == [["Study 1", "dvb", "smoke", "1,200"], ["Study 2", "svo", "smoke", "0"]]
 
 
 def test_items_show_shares_and_whole_characters():

@@ -103,6 +103,11 @@ def _profile_coding() -> Study:
     return ProfileCoding(paths.PROFILES, paths.PROFILES_CODEBOOK, open_answers)
 
 
+def titles() -> dict[str, str]:
+    """What readers call each study, by its name."""
+    return {name: each.title for name, each in studies().items()}
+
+
 def study(name: str) -> Study:
     """Find a study.
 

@@ -70,10 +70,18 @@ def arms(table: pd.DataFrame) -> str:
     return markdown(shown, {"value agent": _tenths, "surface agent": _tenths})
 
 
-def item_sets(built: Mapping[tuple[str, str], pd.DataFrame]) -> str:
-    """How many items each set has; items by study and set, from `deepvalues.catalogue.write_items`."""
-    rows = [(study, item_set, len(items)) for (study, item_set), items in built.items()]
-    return markdown(pd.DataFrame(rows, columns=["study", "set", "items"]), {"items": count})
+def item_sets(built: Mapping[tuple[str, str], pd.DataFrame], titles: Mapping[str, str]) -> str:
+    """How many items each set has.
+
+    Parameters
+    ----------
+    built
+        Items by study and set, from `deepvalues.catalogue.write_items`.
+    titles
+        What readers call each study.
+    """
+    rows = [(titles[study], study, item_set, len(items)) for (study, item_set), items in built.items()]
+    return markdown(pd.DataFrame(rows, columns=["study", "id", "set", "items"]), {"items": count})
 
 
 def items(table: pd.DataFrame) -> str:
