@@ -1,9 +1,12 @@
 """What the record holds, counted by hand; and how it is shown."""
 
+import math
+
 import pandas as pd
 import pytest
 from markdown_cells import column, head, rows
 
+from deepvalues.formats import MISSING
 from deepvalues.query import coverage
 from deepvalues.query.registry import FAMILIES
 from deepvalues.tables import query as tables
@@ -68,7 +71,39 @@ def test_the_record_is_shown_set_by_set(table):
     assert column(shown, "not asked") == ["1", "2"]
 
 
-def test_only_models_with_answers_left_over_are_shown():
-    frame = pd.DataFrame({"study": ["dvb", "svo"], "model": ["a", "b"], "orphans": [0, 1200]})
-    assert rows(tables.orphans(frame)) == [["svo", "b", "1,200"]]
-    assert tables.orphans(frame.head(1)) == "No answer on record is left over."
+def test_replies_are_counted_by_study_and_those_left_over_among_them():
+    frame = pd.DataFrame(
+        [("svo", "a", 1200, 3), ("dvb", "a", 0, 0), ("svo", "b", 0, 0), ("svo", "c", 7, 0)],
+        columns=["study", "model", "answers", "orphans"],
+    )
+    counted = coverage.by_study(frame)
+    assert counted.to_numpy().tolist() == [["svo", 2, 1207, 3], ["dvb", 0, 0, 0]]
+    shown = tables.replies(counted, {"svo": "Study 2", "dvb": "Study 1"})
+    assert rows(shown) == [["Study 2", "2", "1,207", "3"], ["Study 1", "0", "0", "0"]]
+
+
+@pytest.fixture
+def to_ask():
+    """A set that three models were not asked, one of them without a price and with longer replies."""
+    rows = [
+        ("svo", "standard", "dear", 1540, 2000, 100, 10.126, 9.0),
+        ("svo", "standard", "cheap", 1540, 2000, 100, 0.094, 0.094),
+        ("svo", "standard", "free", 1540, 2000, 900, math.nan, math.nan),
+        ("dvb", "smoke", "free", 45, 10, 10, math.nan, math.nan),
+    ]
+    columns = ["study", "item_set", "model", "requests", "input_tokens", "output_tokens"]
+    return pd.DataFrame(rows, columns=[*columns, "dollars", "dollars_cached"])
+
+
+def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask):
+    shown = tables.to_ask(coverage.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
+    assert head(shown)[3:7] == ["not asked", "requests", "tokens in", "tokens out"]
+    assert rows(shown) == [
+        ["Study 2", "svo", "standard", "3", "1,540", "2,000", "900", "0.09", "10.13"],
+        ["Study 1", "dvb", "smoke", "1", "45", "10", "10", MISSING, MISSING],
+    ]
+
+
+def test_where_every_model_was_asked_a_sentence_says_so(to_ask):
+    nothing = coverage.to_ask_by_set(to_ask.head(0))
+    assert tables.to_ask(nothing, {}) == "Every model was asked for every set."

@@ -36,6 +36,49 @@ def by_set(coverage: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(how).reset_index()
 
 
+def by_study(orphans: pd.DataFrame) -> pd.DataFrame:
+    """Replies on record, study by study.
+
+    Parameters
+    ----------
+    orphans
+        From `deepvalues.asking.orphans`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, models (with a reply on record), answers (replies), orphans (those that no set asks for).
+    """
+    marked = orphans.assign(models=orphans["answers"] > 0)
+    return marked.groupby("study", sort=False)[["models", "answers", "orphans"]].sum().reset_index()
+
+
+def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
+    """What it would take to ask one model more, set by set.
+
+    Parameters
+    ----------
+    to_ask
+        From `deepvalues.asking.to_ask`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, item_set, models (not asked); requests, input_tokens, output_tokens of one model, the largest
+        where models differ; least and most: dollars of the cheapest and the dearest model without caching.
+    """
+    groups = to_ask.groupby(["study", "item_set"], sort=False)
+    counted = groups.agg(
+        models=("model", "size"),
+        requests=("requests", "max"),
+        input_tokens=("input_tokens", "max"),
+        output_tokens=("output_tokens", "max"),
+        least=("dollars", "min"),
+        most=("dollars", "max"),
+    )
+    return counted.reset_index()
+
+
 def counts(coverage: pd.DataFrame, orphans: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
     """The numbers of the record that a text may want.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pandas as pd
 
-from deepvalues.formats import count
+from deepvalues.formats import count, number
 from deepvalues.tables.markdown import markdown
 
 
@@ -21,11 +22,39 @@ def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     counts = ("items", "language_models", "text_learners", "reference_agents", "not_asked")
     names = {"title": "study", "study": "id", "item_set": "set"}
     names |= {name: name.replace("_", " ") for name in counts}
-    shown = table.assign(title=table["study"].map(titles)).rename(columns=names)[list(names.values())]
-    return markdown(shown, {names[name]: count for name in counts})
+    return _titled(table, titles, names, {names[name]: count for name in counts})
 
 
-def orphans(table: pd.DataFrame) -> str:
-    """Models that have answers which no set asks for, from `deepvalues.asking.orphans`."""
-    left = table[table["orphans"] > 0].rename(columns={"orphans": "answers left over"})
-    return markdown(left, {"answers left over": count}) if len(left) else "No answer on record is left over."
+def replies(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Replies on record by study, from `deepvalues.query.coverage.by_study`."""
+    names = {"title": "study", "models": "models", "answers": "replies", "orphans": "of these left over"}
+    return _titled(table, titles, names, {"models": count, "replies": count, "of these left over": count})
+
+
+def to_ask(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """What asking one model more would take, from `deepvalues.query.coverage.to_ask_by_set`."""
+    if table.empty:
+        return "Every model was asked for every set."
+    counts = {
+        "models": "not asked",
+        "requests": "requests",
+        "input_tokens": "tokens in",
+        "output_tokens": "tokens out",
+    }
+    dollars = {"least": "dollars, cheapest", "most": "dollars, dearest"}
+    names = {"title": "study", "study": "id", "item_set": "set", **counts, **dollars}
+    formats = dict.fromkeys(counts.values(), count) | dict.fromkeys(
+        dollars.values(), partial(number, digits=2)
+    )
+    return _titled(table, titles, names, formats)
+
+
+def _titled(
+    table: pd.DataFrame,
+    titles: Mapping[str, str],
+    names: Mapping[str, str],
+    formats: Mapping[str, Callable[[float], str]],
+) -> str:
+    """A table whose studies have titles, with the columns that are named."""
+    titled = table.assign(title=table["study"].map(titles))
+    return markdown(titled[list(names)].rename(columns=dict(names)), formats)
