@@ -86,4 +86,5 @@ def test_the_studies_together_without_and_with_models(kept):
     assert shown(kept, "joint.models") == "0"
     assert shown(kept, "text.joint") == text.joint_sentence(0)
     assert "no model took part in more than one study" in text.joint_sentence(0)
+    assert text.joint_sentence(1) == "In this build one model took part in more than one study."
     assert text.joint_sentence(9) == "In this build 9 models took part in more than one study."

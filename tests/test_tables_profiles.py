@@ -108,14 +108,20 @@ def test_reported_figures_stay_as_they_were_printed():
     assert rows(tables.reported(frame)) == [["v3", "2025-09-20", "human respondents", ".78"]]
 
 
-def test_correlations_of_the_studies():
+def test_correlations_of_the_studies_count_who_has_which_measure():
     frame = pd.DataFrame(
         [
-            ("value_sensitivity", "value_rationality", 9, 0.5, -0.2, 0.8, 0.0004),
-            ("value_sensitivity", "profile_fidelity", 0, *[math.nan] * 4),
+            ("value_sensitivity", "value_rationality", 12, 9, 9, 0.5, -0.2, 0.8, 0.0004),
+            ("value_sensitivity", "profile_fidelity", 12, 1, 0, *[math.nan] * 4),
         ],
-        columns=["first", "second", "models", "rho", "low", "high", "p_value"],
+        columns=[
+            *("first", "second", "models_first", "models_second", "models"),
+            *("rho", "low", "high", "p_value"),
+        ],
     )
-    some, none = rows(tables.joint(frame))
-    assert some == ["value sensitivity", "value rationality", "9", "0.50", "[−.20,\u00a0.80]", "<.001"]
-    assert none == ["value sensitivity", "profile fidelity", "0", MISSING, MISSING, MISSING]
+    table = tables.joint(frame)
+    assert head(table)[2:5] == ["with first", "with second", "with both"]
+    some, none = rows(table)
+    assert some[:5] == ["value sensitivity", "value rationality", "12", "9", "9"]
+    assert some[5:] == ["0.50", "[−.20,\u00a0.80]", "<.001"]
+    assert none == ["value sensitivity", "profile fidelity", "12", "1", "0", MISSING, MISSING, MISSING]

@@ -135,7 +135,8 @@ def joint_sentence(models: int) -> str:
         return (
             "In this build no model took part in more than one study, so that there is nothing to join yet."
         )
-    return f"In this build {models} models took part in more than one study."
+    who = "one model" if models == 1 else f"{models} models"
+    return f"In this build {who} took part in more than one study."
 
 
 def keep_joint(kept: Kept, together: pd.DataFrame) -> None:
@@ -144,7 +145,7 @@ def keep_joint(kept: Kept, together: pd.DataFrame) -> None:
     Parameters
     ----------
     together
-        From `deepvalues.joint.side_by_side`.
+        From `deepvalues.joint.in_several`.
     """
     kept.count("joint.models", len(together))
     kept.text("text.joint", joint_sentence(len(together)))

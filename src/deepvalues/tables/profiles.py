@@ -69,17 +69,18 @@ def coders(table: pd.DataFrame) -> str:
     return markdown(shown, {"units": count, "estimate": logit})
 
 
-def _correlations(table: pd.DataFrame, names: dict[str, str]) -> str:
-    """Rank correlations under the columns that tell them apart."""
+def _correlations(table: pd.DataFrame, names: dict[str, str], counts: dict[str, str]) -> str:
+    """Rank correlations under the columns that tell them apart, and the numbers of models."""
     shown = table.assign(interval=intervals(table, digits=2))
-    names = names | {"models": "models", "rho": "ρ", "interval": "interval", "p_value": "p"}
-    shown = shown.rename(columns=names)[list(names.values())]
-    return markdown(shown, {"models": count, "ρ": logit, "p": p_value})
+    names = names | counts | {"rho": "ρ", "interval": "interval", "p_value": "p"}
+    formats = dict.fromkeys(counts.values(), count) | {"ρ": logit, "p": p_value}
+    return markdown(shown[list(names)].rename(columns=names), formats)
 
 
 def associations(table: pd.DataFrame) -> str:
     """Fidelity against traits of models, from `deepvalues.profiles.comparison.associations`."""
-    return _correlations(table, {"mode": "mode", "predictor": "fidelity against"})
+    names = {"mode": "mode", "predictor": "fidelity against"}
+    return _correlations(table, names, {"models": "models"})
 
 
 def reported(table: pd.DataFrame) -> str:
@@ -91,4 +92,6 @@ def reported(table: pd.DataFrame) -> str:
 def joint(table: pd.DataFrame) -> str:
     """Rank correlations between the studies, from `deepvalues.joint.rank_correlations`."""
     measures = {name: table[name].str.replace("_", " ") for name in ("first", "second")}
-    return _correlations(table.assign(**measures), {"first": "measure", "second": "and"})
+    names = {"first": "first measure", "second": "second measure"}
+    counts = {"models_first": "with first", "models_second": "with second", "models": "with both"}
+    return _correlations(table.assign(**measures), names, counts)
