@@ -35,6 +35,16 @@ def test_what_is_implied_is_the_known_profile_against_the_reference(reference):
     assert set(found["reference"]) == {"synthetic reference"}
 
 
+def test_against_another_reference_another_fidelity_is_implied(reference):
+    """People may order the themes otherwise than the synthetic respondents, and the agents are not theirs."""
+    turned = reference.assign(synthetic=False)
+    rating = turned["mode"] == "rating"
+    turned.loc[rating, "priority"] = 8 - turned.loc[rating, "priority"]
+    found = recovery(pd.DataFrame([row(REFERENCE, -0.9, -1.0, -0.5)]), AGENTS, turned, KEYS)
+    assert found.loc[found["measure"] == "fidelity", "implied"].item() < -0.9
+    assert set(found["reference"]) == {"human reference"}
+
+
 @pytest.mark.parametrize(("low", "high", "held"), [(0.9, 1.0, True), (0.2, 0.5, False), (1.1, 1.2, False)])
 def test_an_interval_holds_what_lies_in_it_or_on_its_end(low, high, held):
     # The agent's profile is the mean of the whole synthetic reference: fidelity and spread are 1.

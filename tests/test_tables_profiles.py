@@ -37,7 +37,13 @@ def test_agents_stand_beside_what_is_implied(recovered):
     assert first[:4] == ["a", "0.80", "0.81", "[0.70,\u00a01.00]"]
     assert first[4:] == ["2.00", "2.01", "[1.90,\u00a02.20]", "4 of 4"]
     assert second[-1] == "3 of 4"
-    assert head(tables.agents(recovered))[0] == "agent, against a human reference"
+    columns = head(tables.agents(recovered))
+    assert columns[0] == "agent, against a human reference"
+    assert len(set(columns)) == len(columns), "every column has a name of its own"
+
+
+def test_without_agents_a_sentence_says_so(recovered):
+    assert tables.agents(recovered.head(0)) == "No reference agent is among the models."
 
 
 def test_agents_of_another_mode(recovered):
@@ -66,13 +72,14 @@ def fidelities():
     return pd.DataFrame(rows, columns=columns).assign(reference="synthetic reference")
 
 
-def test_fidelity_names_its_reference_and_writes_a_verdict_only_where_there_is_one(fidelities):
+def test_fidelity_names_its_reference_and_speaks_of_differences_only_where_it_is_certain(fidelities):
     table = tables.fidelity(fidelities)
     assert head(table)[1] == "model, against the synthetic reference"
+    assert head(table)[3] == "interval of F"
     exaggerates, neither, flat = rows(table)
-    assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", "1.00", ".001", "2.08", "exaggerates"]
-    assert neither[-1] == ""
-    assert flat[2:] == ["0.00", MISSING, MISSING, MISSING, "0.00", "flattens"]
+    assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", "1.00", ".001", "2.08", "exaggerated"]
+    assert neither[-1] == MISSING
+    assert flat[2:] == ["0.00", MISSING, MISSING, MISSING, "0.00", "flattened"]
 
 
 def test_a_table_of_two_references_is_not_written(fidelities):
@@ -86,6 +93,7 @@ def test_agreement_of_coders_has_units_and_intervals():
         [("Cohen's kappa", 0.773, 0.643, 0.881, 1062), ("raw agreement", 1.0, math.nan, math.nan, 2)],
         columns=["measure", "estimate", "low", "high", "units"],
     )
+    assert head(tables.coders(frame))[1] == "sentences"
     kappa, raw = rows(tables.coders(frame))
     assert kappa == ["Cohen's kappa", "1,062", "0.77", "[.64,\u00a0.88]"]
     assert raw == ["raw agreement", "2", "1.00", MISSING]
@@ -101,11 +109,14 @@ def test_associations_with_and_without_models():
     assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
 
 
-def test_reported_figures_stay_as_they_were_printed():
+def test_reported_figures_stay_as_they_were_printed_with_a_dash_in_ranges():
     frame = pd.DataFrame(
-        [("v3", "2025-09-20", "human respondents", ".78")], columns=["version", "date", "statement", "value"]
+        [("v3", "2025-09-20", "correlation", ".97-.98"), ("v4", "2026-05-16", "models", "75")],
+        columns=["version", "date", "statement", "value"],
     )
-    assert rows(tables.reported(frame)) == [["v3", "2025-09-20", "human respondents", ".78"]]
+    some, more = rows(tables.reported(frame))
+    assert some == ["v3", "2025-09-20", "correlation", ".97–.98"]
+    assert more == ["v4", "2026-05-16", "models", "75"]
 
 
 def test_correlations_of_the_studies_count_who_has_which_measure():

@@ -7,6 +7,9 @@ import pandas as pd
 from deepvalues.formats import count, logit, p_value
 from deepvalues.tables.markdown import intervals, markdown
 
+#: What a model does to the reference's differences, where its spread says so for certain.
+_DIRECTIONS = {"exaggerates": "exaggerated", "flattens": "flattened"}
+
 
 def missing(table: pd.DataFrame) -> str:
     """Runs with and without an answer, from `deepvalues.profiles.responses.over_modes`."""
@@ -22,6 +25,8 @@ def agents(table: pd.DataFrame, mode: str = "rating") -> str:
     table
         From `deepvalues.profiles.recovery.recovery`.
     """
+    if table.empty:
+        return "No reference agent is among the models."
     (reference,) = set(table["reference"])
     chosen = table[table["mode"] == mode]
     wide = chosen.assign(interval=intervals(chosen, digits=2, bounded=False)).pivot(
@@ -33,10 +38,10 @@ def agents(table: pd.DataFrame, mode: str = "rating") -> str:
             f"agent, against a {reference}": wide.index,
             "F implied": wide["implied", "fidelity"].astype(float),
             "F": wide["estimate", "fidelity"].astype(float),
-            "interval": wide["interval", "fidelity"],
+            "interval of F": wide["interval", "fidelity"],
             "v implied": wide["implied", "v"].astype(float),
             "v": wide["estimate", "v"].astype(float),
-            "interval ": wide["interval", "v"],
+            "interval of v": wide["interval", "v"],
             "in interval": [f"{number} of {of}" for number, of in held.itertuples(index=False)],
         }
     )
@@ -46,27 +51,30 @@ def agents(table: pd.DataFrame, mode: str = "rating") -> str:
 def fidelity(table: pd.DataFrame) -> str:
     """Fidelity of each model and mode, from `deepvalues.profiles.comparison.fidelity_table`."""
     (reference,) = set(table["reference"])
-    shown = table.assign(interval=intervals(table, "fidelity", 2, bounded=False))
-    shown["direction"] = shown["direction"].where(shown["direction"] != "neither for certain", "")
+    shown = table.assign(
+        interval=intervals(table, "fidelity", 2, bounded=False),
+        # What is not certain has no word, and so a dash.
+        direction=table["direction"].map(_DIRECTIONS),
+    )
     names = {
         "mode": "mode",
         "model": f"model, against the {reference}",
         "fidelity": "F",
-        "interval": "interval",
+        "interval": "interval of F",
         "r": "r",
-        "p_greater": "p",
+        "p_greater": "p of r",
         "v": "v",
-        "direction": "verdict",
+        "direction": "differences",
     }
-    shown = shown.rename(columns=names)[list(names.values())]
-    return markdown(shown, {"F": logit, "r": logit, "p": p_value, "v": logit})
+    shown = shown[list(names)].rename(columns=names)
+    return markdown(shown, {"F": logit, "r": logit, "p of r": p_value, "v": logit})
 
 
 def coders(table: pd.DataFrame) -> str:
     """Agreement of coders, from `deepvalues.profiles.coders.coder_agreement`."""
     shown = table.assign(interval=intervals(table, digits=2))
-    shown = shown[["measure", "units", "estimate", "interval"]]
-    return markdown(shown, {"units": count, "estimate": logit})
+    names = {"measure": "measure", "units": "sentences", "estimate": "estimate", "interval": "interval"}
+    return markdown(shown[list(names)].rename(columns=names), {"sentences": count, "estimate": logit})
 
 
 def _correlations(table: pd.DataFrame, names: dict[str, str], counts: dict[str, str]) -> str:
@@ -86,7 +94,8 @@ def associations(table: pd.DataFrame) -> str:
 def reported(table: pd.DataFrame) -> str:
     """Figures of abstracts, from ``data/published/profiles_reported.csv`` read as text."""
     names = {"version": "version", "date": "of", "statement": "what is reported", "value": "as printed"}
-    return markdown(table.rename(columns=names)[list(names.values())])
+    shown = table.assign(value=table["value"].str.replace("-", "–"))
+    return markdown(shown[list(names)].rename(columns=names))
 
 
 def joint(table: pd.DataFrame) -> str:
