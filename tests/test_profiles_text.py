@@ -31,6 +31,24 @@ def test_runs_and_models_by_family(kept):
     assert shown(kept, "text.models") == "language models: 2; reference agents: 1"
 
 
+@pytest.mark.parametrize(
+    ("lost", "sentence"),
+    [
+        ([0, 0], "The record holds 1,230 runs of 2 models; all of them have an answer."),
+        ([1, 0], "The record holds 1,230 runs of 2 models; one of them has no answer."),
+        ([20, 1000], "The record holds 1,230 runs of 2 models; 1,020 of them have no answer."),
+    ],
+)
+def test_runs_without_an_answer_are_told(lost, sentence):
+    missing = pd.DataFrame({"model": ["a", "b"], "runs": [30, 1200], "missing": lost})
+    assert text.runs_sentence(missing) == sentence
+
+
+def test_runs_of_one_model():
+    missing = pd.DataFrame({"model": ["a", "a"], "runs": [30, 30], "missing": [0, 0]})
+    assert text.runs_sentence(missing).startswith("The record holds 60 runs of one model;")
+
+
 def test_the_reference_is_named_and_counted_once_a_respondent(kept):
     reference = pd.DataFrame({"respondent": ["a", "a", "b"], "synthetic": [False] * 3})
     ceiling = pd.DataFrame(
@@ -46,6 +64,28 @@ def test_the_reference_is_named_and_counted_once_a_respondent(kept):
 def test_recovery_counts_what_was_held(kept):
     text.keep_recovery(kept, pd.DataFrame({"held": [True, False, True]}))
     assert (shown(kept, "instrument.held"), shown(kept, "instrument.compared")) == ("2", "3")
+
+
+@pytest.mark.parametrize(
+    ("held", "beginning"),
+    [
+        ([True, False, True], "2 of 3 fidelities"),
+        ([True] * 3, "All 3 fidelities"),
+        ([], "No reference agent"),
+    ],
+)
+def test_what_is_known_is_held_by_all_some_or_none(held, beginning):
+    assert text.recovery_sentence(pd.DataFrame({"held": held})).startswith(beginning)
+
+
+def test_fidelity_runs_from_the_lowest_model_to_the_highest():
+    table = fidelity(("rating", "low", -0.5), ("rating", "high", 1.0)).assign(reference="human reference")
+    assert text.fidelity_sentence(table) == (
+        "In the rating mode fidelity to the human reference runs from −0.50 (low) to 1.00 (high)."
+    )
+    assert text.fidelity_sentence(table.head(1)) == (
+        "In the rating mode fidelity to the human reference is −0.50 (low)."
+    )
 
 
 def test_extremes_name_every_model_that_is_as_far_in_what_is_written(kept):

@@ -18,6 +18,44 @@ def test_runs_are_whole_numbers_by_model():
     assert rows(tables.missing(frame)) == [["a", "1,200", "1,199", "3", "1"]]
 
 
+def test_the_ceiling_names_its_reference():
+    frame = pd.DataFrame(
+        [("open", "human reference", 1200, 0.2271, 0.189, 0.265, -0.061, 0.403)],
+        columns=[
+            *("mode", "reference", "respondents", "mean", "low", "high"),
+            *("fidelity_q25", "fidelity_q75"),
+        ],
+    )
+    table = tables.ceiling(frame)
+    assert head(table)[0] == "mode, human reference"
+    interval, middle = "[0.19,\u00a00.27]", "[−0.06,\u00a00.40]"
+    assert rows(table) == [["open", "1,200", "0.23", interval, middle]]
+
+
+def test_convergence_of_one_model_is_a_dash():
+    frame = pd.DataFrame(
+        [("rating", 9, 0.567, 0.0, 0.99, 0.51, 0.0001), ("ranking", 1, *[math.nan] * 5)],
+        columns=["mode", "models", "w", "w_low", "w_high", "correlation", "p_value"],
+    )
+    several, one = rows(tables.convergence(frame))
+    assert several == ["rating", "9", "0.57", "[.00,\u00a0.99]", "0.51", "<.001"]
+    assert one == ["ranking", "1", MISSING, MISSING, MISSING, MISSING]
+
+
+def test_single_respondents_of_one_mode():
+    rows_given = [
+        ("rating", "a", 0.52, 0.25, 0.74, 1.05, 0.54),
+        ("ranking", "a", 0.1, 0.0, 0.2, math.inf, 1.0),
+    ]
+    columns = ["mode", "model", "fidelity_median", "fidelity_q25", "fidelity_q75", "v_median", "exaggerates"]
+    frame = pd.DataFrame(rows_given, columns=columns).assign(reference="human reference")
+    table = tables.single_respondents(frame)
+    assert head(table)[0] == "model, against single respondents of the human reference"
+    assert rows(table) == [["a", "0.52", "[0.25,\u00a00.74]", "1.05", ".540"]]
+    # Against flat respondents every profile exaggerates without bounds.
+    assert rows(tables.single_respondents(frame, "ranking"))[0][3:] == [MISSING, "1.000"]
+
+
 @pytest.fixture
 def recovered():
     """Two agents in two modes; one spread in the other mode is not held."""

@@ -47,6 +47,21 @@ def keep_runs(kept: Kept, runs: pd.DataFrame, families: Sequence[str]) -> None:
     kept.text("text.models", "; ".join(listed))
 
 
+def runs_sentence(missing: pd.DataFrame) -> str:
+    """How many runs of how many models there are, and how many have no answer.
+
+    Parameters
+    ----------
+    missing
+        From `deepvalues.profiles.responses.missing`.
+    """
+    asked, lost, models = missing["runs"].sum(), missing["missing"].sum(), missing["model"].nunique()
+    without = {0: "all of them have an answer", 1: "one of them has no answer"}
+    who = "one model" if models == 1 else f"{models} models"
+    how_many = without.get(int(lost), f"{formats.count(lost)} of them have no answer")
+    return f"The record holds {formats.count(asked)} runs of {who}; {how_many}."
+
+
 def keep_reference(kept: Kept, reference: pd.DataFrame, ceiling: pd.DataFrame) -> None:
     """Keep what the reference is called, its respondents, and how faithful they are to each other.
 
@@ -76,6 +91,15 @@ def keep_recovery(kept: Kept, recovery: pd.DataFrame) -> None:
     kept.count("instrument.held", recovery["held"].sum())
 
 
+def recovery_sentence(recovery: pd.DataFrame) -> str:
+    """How many of the agents' known fidelities and spreads lie in their intervals."""
+    held, compared = int(recovery["held"].sum()), len(recovery)
+    if not compared:
+        return "No reference agent is among the models, so that nothing is known in advance."
+    how_many = f"All {compared}" if held == compared else f"{held} of {compared}"
+    return f"{how_many} fidelities and spreads that are known in advance lie in their 95% intervals."
+
+
 def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
     """The lowest and the highest fidelity of `MODE`, each with the models that share it as it is written.
 
@@ -97,6 +121,16 @@ def keep_fidelity(kept: Kept, table: pd.DataFrame) -> None:
     for end, (value, models) in extremes(table).items():
         kept.decimals(f"fidelity.{end}", value)
         kept.text(f"fidelity.{end}_model", models)
+
+
+def fidelity_sentence(table: pd.DataFrame) -> str:
+    """Between which models fidelity lies, and to which reference."""
+    (reference,) = set(table["reference"])
+    (low, lowest), (high, highest) = extremes(table).values()
+    about = f"In the {MODE} mode fidelity to the {reference}"
+    if lowest == highest:
+        return f"{about} is {formats.logit(low)} ({lowest})."
+    return f"{about} runs from {formats.logit(low)} ({lowest}) to {formats.logit(high)} ({highest})."
 
 
 def keep_single_respondents(kept: Kept, single: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deepvalues.formats import count, logit, p_value
+from deepvalues.formats import count, logit, p_value, share
 from deepvalues.tables.markdown import intervals, markdown
 
 #: What a model does to the reference's differences, where its spread says so for certain.
@@ -15,6 +15,38 @@ def missing(table: pd.DataFrame) -> str:
     """Runs with and without an answer, from `deepvalues.profiles.responses.over_modes`."""
     counts = ["runs", "answered", "repaired", "missing"]
     return markdown(table[["model", *counts]], dict.fromkeys(counts, count))
+
+
+def ceiling(table: pd.DataFrame) -> str:
+    """How faithful single respondents are, from `deepvalues.profiles.comparison.human_ceiling`."""
+    (reference,) = set(table["reference"])
+    middle = {"low": table["fidelity_q25"], "high": table["fidelity_q75"]}
+    shown = table.assign(
+        interval=intervals(table, digits=2, bounded=False),
+        middle=intervals(table.assign(**middle), digits=2, bounded=False),
+    )
+    names = {
+        "mode": f"mode, {reference}",
+        "respondents": "respondents",
+        "mean": "mean F",
+        "interval": "interval of the mean",
+        "middle": "middle half of F",
+    }
+    return markdown(shown[list(names)].rename(columns=names), {"respondents": count, "mean F": logit})
+
+
+def convergence(table: pd.DataFrame) -> str:
+    """How alike the models' mean profiles are, from `deepvalues.profiles.stability.convergence`."""
+    names = {
+        "mode": "mode",
+        "models": "models",
+        "w": "W",
+        "interval": "interval",
+        "correlation": "mean ρ",
+        "p_value": "p",
+    }
+    shown = table.assign(interval=intervals(table, "w", 2))[list(names)].rename(columns=names)
+    return markdown(shown, {"models": count, "W": logit, "mean ρ": logit, "p": p_value})
 
 
 def agents(table: pd.DataFrame, mode: str = "rating") -> str:
@@ -68,6 +100,29 @@ def fidelity(table: pd.DataFrame) -> str:
     }
     shown = shown[list(names)].rename(columns=names)
     return markdown(shown, {"F": logit, "r": logit, "p of r": p_value, "v": logit})
+
+
+def single_respondents(table: pd.DataFrame, mode: str = "rating") -> str:
+    """Mean profiles against single respondents in a mode.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.profiles.comparison.against_single_respondents`.
+    """
+    (reference,) = set(table["reference"])
+    chosen = table[table["mode"] == mode]
+    middle = {"low": chosen["fidelity_q25"], "high": chosen["fidelity_q75"]}
+    shown = chosen.assign(middle=intervals(chosen.assign(**middle), digits=2, bounded=False))
+    names = {
+        "model": f"model, against single respondents of the {reference}",
+        "fidelity_median": "median F",
+        "middle": "middle half of F",
+        "v_median": "median v",
+        "exaggerates": "share with v above 1",
+    }
+    formats = {"median F": logit, "median v": logit, "share with v above 1": share}
+    return markdown(shown[list(names)].rename(columns=names), formats)
 
 
 def coders(table: pd.DataFrame) -> str:
