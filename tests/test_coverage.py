@@ -64,7 +64,7 @@ def test_without_answers_the_numbers_are_zero(table):
 def test_the_record_is_shown_set_by_set(table):
     shown = tables.record(coverage.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
     assert head(shown)[:4] == ["study", "id", "set", "items"]
-    assert head(shown)[4:] == ["language models", "text learners", "reference agents", "not asked"]
+    assert head(shown)[4:] == ["language", "learners", "agents", "not asked"]
     assert column(shown, "study") == ["Study 2, again", "Study 1"]
     assert column(shown, "id") == ["two", "one"]
     assert column(shown, "items") == ["10", "1,200"]

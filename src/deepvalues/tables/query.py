@@ -14,15 +14,22 @@ from deepvalues.tables.markdown import markdown
 def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """Models that have answered each set, from `deepvalues.query.coverage.by_set`.
 
+    Families have short names, or there would be no room for the titles of the studies.
+
     Parameters
     ----------
     titles
         What readers call each study.
     """
-    counts = ("items", "language_models", "text_learners", "reference_agents", "not_asked")
-    names = {"title": "study", "study": "id", "item_set": "set"}
-    names |= {name: name.replace("_", " ") for name in counts}
-    return _titled(table, titles, names, {names[name]: count for name in counts})
+    counts = {
+        "items": "items",
+        "language_models": "language",
+        "text_learners": "learners",
+        "reference_agents": "agents",
+        "not_asked": "not asked",
+    }
+    names = {"title": "study", "study": "id", "item_set": "set", **counts}
+    return _titled(table, titles, names, dict.fromkeys(counts.values(), count))
 
 
 def replies(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
