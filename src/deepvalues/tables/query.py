@@ -48,8 +48,8 @@ def to_ask(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
         "input_tokens": "tokens in",
         "output_tokens": "tokens out",
     }
-    dollars = {"least": "dollars, cheapest", "most": "dollars, dearest"}
-    names = {"title": "study", "study": "id", "item_set": "set", **counts, **dollars}
+    dollars = {"least": "least dollars", "most": "most dollars"}
+    names = {"title": "study", "item_set": "set", **counts, **dollars}
     formats = dict.fromkeys(counts.values(), count) | dict.fromkeys(
         dollars.values(), partial(number, digits=2)
     )
