@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 
 def recovery(
-    table: pd.DataFrame, agents: Mapping[str, ProfileAgent], reference: pd.DataFrame, themes: list[str]
+    table: pd.DataFrame, agents: Mapping[str, ProfileAgent], reference: pd.DataFrame, themes: Sequence[str]
 ) -> pd.DataFrame:
     """Fidelity and spread of each reference agent: implied by its known profile, and estimated from its runs.
 
