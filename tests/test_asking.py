@@ -1,5 +1,6 @@
 """Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
 
+import re
 import subprocess
 import sys
 
@@ -274,12 +275,33 @@ def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     asking.stop_if_partial(table)
 
 
+def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):
+    ask(["agent-value"], items.head(2))
+    names = ["agent-value", "gpt-4o-2024-08-06", "agent-prose"]
+    each = asking.Chosen("dvb", "smoke", items, catalogue.registry().choose(names, "dvb"))
+    table = asking.to_ask([each], asking.coverage([each], tmp_path), tmp_path).set_index("model")
+    assert list(table.index) == names[1:], "a record that is partial is completed, not asked from the start"
+    (plan,) = asking.plans("dvb", each.models[1:2], items, tmp_path)
+    row = table.loc["gpt-4o-2024-08-06"]
+    assert (row["requests"], row["input_tokens"]) == (45, round(plan.usage.input))
+    assert row["dollars"] == pytest.approx(plan.usage.uncached().cost(plan.price))
+    assert 0 < row["dollars_cached"] < row["dollars"]
+    assert table.loc["agent-prose", ["dollars", "dollars_cached"]].isna().all(), "it has no price"
+
+
+def test_nothing_is_to_be_asked_of_models_that_have_answered(answered, items, models):
+    folder, _ = answered
+    each = asking.Chosen("dvb", "smoke", items, models)
+    assert asking.to_ask([each], asking.coverage([each], folder), folder).empty
+
+
 def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, items, tmp_path):
     ask(["agent-value"], items)
     models = catalogue.registry().choose(["agent-value", "agent-prose"], "dvb")
     sets = [asking.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
     table = asking.orphans(sets, tmp_path)
     assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 5, "agent-prose": 0}
+    assert list(table["answers"]) == [45, 0]
     assert list(asking.orphans(sets[:1], tmp_path)["orphans"]) == [25, 0]
 
 
@@ -360,3 +382,14 @@ except SystemExit:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+def test_every_study_has_a_title_of_its_own_that_says_its_number():
+    titles = catalogue.titles()
+    assert list(titles) == list(catalogue.studies())
+    assert len(set(titles.values())) == len(titles)
+    numbers = {"dvb": "1", "svo": "2", "profiles": "3"}
+    for name, title in titles.items():
+        assert re.match(rf"Study {numbers[name.partition('-')[0]]}[:,] \w", title)
+    # The studies themselves have a colon, what belongs to them a comma.
+    assert [name for name, title in titles.items() if ":" in title] == list(numbers)

@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from scipy.cluster import hierarchy
 
 from deepvalues.figures import profiles as figures
 from deepvalues.figures.theme import COLOURS, WIDTH, image
 from deepvalues.profiles.measures import measures
-from deepvalues.profiles.structure import centred_profiles, plane, tree
+from deepvalues.profiles.structure import centred_profiles, plane, tree, with_reference
 
 NAMES = {
     "speed": "Speed",
@@ -67,6 +68,17 @@ def texts(figure):
     return [*found, figure.get_suptitle()]
 
 
+def points(axes):
+    """Where single points are."""
+    found = [line for line in axes.lines if line.get_marker() not in ("None", "")]
+    return {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in found}
+
+
+def legend(figure):
+    (found,) = figure.legends
+    return [text.get_text() for text in found.get_texts()]
+
+
 def lines(axes, colour):
     return [line for line in axes.lines if to_hex(line.get_color()) == colour.lower()]
 
@@ -86,17 +98,65 @@ def test_lines_run_through_the_means_in_the_reference_s_order(profiles, referenc
 
 def test_the_plane_shows_r_and_v_and_leaves_out_what_has_no_order(table):
     figure = figures.fidelity_plane(table, FAMILIES)
-    ranking, rating = figure.axes
+    ranking, rating, key, hidden = figure.axes
+    assert not hidden.get_visible() and not key.axison
     assert (ranking.get_title(loc="left"), rating.get_title(loc="left")) == ("ranking", "rating")
-    points = {
-        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
-        for line in rating.lines
-        if line.get_marker() == "o"
-    }
     shown = table[(table["mode"] == "rating") & table["r"].notna()]
-    assert points == set(zip(shown["r"], shown["v"], strict=True))
+    assert points(rating) == set(zip(shown["r"], shown["v"].round(9), strict=True))
     assert "flat" not in texts(figure)
     assert ranking.get_ylim() == figures.V_LIMITS
+
+
+def test_numbers_on_the_plane_go_down_with_v_and_have_a_key(table):
+    *planes, key = figures.fidelity_plane(table, FAMILIES).axes[:3]
+    named = [text.get_text() for text in key.texts]
+    numbers = dict(zip(named[1::2], named[::2], strict=True))
+    by_spread = table.dropna().groupby("model")["v"].mean().sort_values(ascending=False)
+    assert list(numbers) == [model.removeprefix("agent-profile-") for model in by_spread.index]
+    assert list(numbers.values()) == ["1", "2", "3"]
+    assert len(points(key)) == 3, "each name has its family's mark"
+    for axes in planes:
+        shown = [text.get_text() for text in axes.texts if not text.get_text().startswith("±")]
+        assert "".join(sorted("".join(shown))).strip("–, ") == "123"
+
+
+@pytest.mark.parametrize(("v", "text"), [(0.1, "1 ↓"), (9.0, "1 ↑"), (1.0, "1")])
+@pytest.mark.parametrize("r", [0.9, -0.9])
+def test_what_is_off_the_plane_has_an_arrow_at_its_edge(table, v, text, r):
+    one = table.iloc[[0]].assign(v=v, r=r)
+    axes = figures.fidelity_plane(one, FAMILIES).axes[0]
+    low, high = figures.V_LIMITS
+    assert points(axes) == {(r, float(np.clip(v, low, high)))}
+    (label,) = [each for each in axes.texts if not each.get_text().startswith("±")]
+    assert label.get_text() == text
+    assert low < label.get_position()[1] < high
+
+
+def test_points_of_one_place_have_their_numbers_together(table):
+    several = pd.concat([table.iloc[[0]].assign(model=name, r=0.9, v=1.0) for name in "abcd"])
+    apart = several.assign(v=[1.0, 1.01, 1.02, 2.0])
+    for r in (0.9, -0.5):
+        axes = figures.fidelity_plane(apart.assign(r=r), dict.fromkeys("abcd", "language model")).axes[0]
+        shown = [text.get_text() for text in axes.texts if not text.get_text().startswith("±")]
+        assert sorted(shown) == ["1", "2–4"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "3"), ([2, 1], "1, 2"), ([1, 2, 3], "1–3"), ([9, 1, 2, 4, 5, 6, 7], "1, 2, 4–7, 9"), ([], "")],
+)
+def test_numbers_in_a_row_are_written_as_one_run(numbers, text):
+    assert figures._runs(numbers) == text
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_every_plane_has_a_title_and_r_below_it_where_nothing_else_is(table, number):
+    modes = figures.MODE_ORDER[:number]
+    one = pd.concat([table[table["mode"] == "rating"].assign(mode=mode) for mode in modes])
+    figure = figures.fidelity_plane(one, FAMILIES)
+    assert [axes.get_title(loc="left") for axes in figure.axes[:number]] == list(modes)
+    for axes in figure.axes[max(0, number - 2) : number]:
+        assert axes.xaxis.get_tick_params()["labelbottom"]
 
 
 @pytest.mark.parametrize("fidelity", figures.ISO)
@@ -122,24 +182,50 @@ def test_stability_has_a_panel_for_each_mode():
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["ranking", "rating"]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["gpt-x", "a"]
     (bar,) = [line for line in lines(figure.axes[1], COLOURS["language model"]) if len(line.get_xdata()) == 2]
+    assert legend(figure) == ["language models", "reference agents"]
     assert list(bar.get_xdata()) == pytest.approx([0.1, 0.25])
 
 
-def test_tree_and_map_have_every_model_once(profiles, reference):
-    people = reference.assign(model=reference["reference"])
-    both = pd.concat([profiles, people[["mode", "model", "theme", "mean"]]])
-    centred = centred_profiles(both, "rating", list(NAMES))
-    found = plane(centred)
-    figure = figures.tree_and_map(tree(centred), found.points, found.themes, found.shares, NAMES, FAMILIES)
+@pytest.fixture
+def among(profiles, reference):
+    """Centred profiles in the rating mode, the reference among them."""
+    return centred_profiles(with_reference(profiles, reference), "rating", list(NAMES))
+
+
+def test_the_tree_names_the_numbers_of_the_map(among):
+    figure = figures.tree_and_map(tree(among), *plane(among), "rating", NAMES, FAMILIES)
     left, right = figure.axes
-    for axes in (left, right):
-        names = [text.get_text() for text in axes.texts]
-        assert sorted(names) == ["a", "b", "gpt-x", "synthetic reference"]
+    named = dict(reversed(text.get_text().split("  ")) for text in left.texts)
+    assert sorted(named) == ["a", "b", "gpt-x", "synthetic reference"]
+    heights = [text.get_position()[1] for text in left.texts]
+    assert list(named.values()) == ["1", "2", "3", "4"]
+    assert heights == sorted(heights, reverse=True), "numbered from above"
+    written = ", ".join(text.get_text() for text in right.texts).replace("–", ", ")
+    assert {named["gpt-x"], named["b"]} <= set(written.split(", "))
+    assert "rating points" in left.get_xlabel()
+    assert "%" in right.get_xlabel() and "→" in right.get_ylabel()
+
+
+def test_the_map_has_one_scale_and_the_reference_as_a_square(among):
+    right = figures.tree_and_map(tree(among), *plane(among), "rating", NAMES, FAMILIES).axes[1]
     squares = [line for line in right.lines if line.get_marker() == "s"]
     assert [to_hex(line.get_color()) for line in squares] == [figures.PEOPLE]
+    assert len(points(right)) == len(among)
     x_scale = np.ptp(right.get_xlim()) * right.get_box_aspect()
     assert x_scale == pytest.approx(np.ptp(right.get_ylim())), "one scale on both axes"
-    assert "%" in right.get_xlabel() and "→" in right.get_ylabel()
+    across, up = (set(map(float, ticks)) for ticks in (right.get_xticks(), right.get_yticks()))
+    assert up <= across
+
+
+def test_a_number_stands_at_the_leaf_that_is_drawn_for_it(among):
+    """The dendrogram's own order of leaves, from below, is the numbers' from above."""
+    linkage = tree(among)
+    left = figures.tree_and_map(linkage, *plane(among), "rating", NAMES, FAMILIES).axes[0]
+    drawn = hierarchy.dendrogram(linkage, no_plot=True)["leaves"]
+    names = [text.get_text().split("  ")[1] for text in left.texts]
+    expected = [among.index[leaf].removeprefix("agent-profile-") for leaf in drawn]
+    assert names[::-1] == expected
+    assert [text.get_position()[1] for text in left.texts] == [35, 25, 15, 5]
 
 
 def test_residuals_have_a_panel_for_each_theme(profiles):
@@ -148,8 +234,18 @@ def test_residuals_have_a_panel_for_each_theme(profiles):
     figure = figures.residuals(table, "ranking", NAMES, FAMILIES)
     assert [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes] == list(NAMES.values())
     (dot,) = [line for line in lines(figure.axes[0], COLOURS["language model"]) if line.get_marker() == "o"]
+    assert figure.get_supxlabel().startswith("centred residual, ranks")
     assert float(dot.get_xdata()[0]) == pytest.approx(0.9)
     assert "made with a human reference" in texts(figure)
+
+
+def test_families_differ_in_more_than_colour(profiles, reference):
+    figure = figures.profile_lines(profiles, reference, "rating", NAMES, FAMILIES)
+    (axes,) = figure.axes
+    marks = {to_hex(line.get_color()): line.get_marker() for line in axes.lines}
+    assert marks[COLOURS["language model"].lower()] != marks[COLOURS["reference agent"].lower()]
+    assert legend(figure)[2:] == ["language models", "reference agents"]
+    assert len({mark for mark, _ in figures.MARKS.values()}) == len(figures.MARKS)
 
 
 def drawn(profiles, reference, table):

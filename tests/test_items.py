@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 import pandas as pd
 import pytest
 
+from deepvalues import catalogue
 from deepvalues.dvb.bank import SPLITS
 from deepvalues.dvb.items import build_items, read_items
 from deepvalues.errors import UserError
@@ -507,3 +508,16 @@ def test_missing_items_say_what_to_run(tmp_path):
 
 def test_splits_are_named_in_the_ids(wording_ids):
     assert {id.split(".")[-2] for id in wording_ids.values()} == set(SPLITS)
+
+
+def test_sets_are_written_where_they_are_read(tmp_path):
+    folder = tmp_path / "derived"
+    built = catalogue.write_items({"svo": ["smoke"], "profiles": ["smoke"]}, folder)
+    assert list(built) == [("svo", "smoke"), ("profiles", "smoke")]
+    for (study, item_set), frame in built.items():
+        pd.testing.assert_frame_equal(catalogue.read_items(study, item_set, folder), frame)
+
+
+def test_an_unknown_study_is_not_written(tmp_path):
+    with pytest.raises(UserError, match="unknown study 'dvbb'"):
+        catalogue.write_items({"dvbb": ["smoke"]}, tmp_path)

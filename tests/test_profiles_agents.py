@@ -34,7 +34,15 @@ from deepvalues.profiles.reference import (
     synthetic_reference,
     whole_parts,
 )
-from deepvalues.profiles.responses import matrices, missing, reasons, responses, runs, stop_if_missing
+from deepvalues.profiles.responses import (
+    matrices,
+    missing,
+    over_modes,
+    reasons,
+    responses,
+    runs,
+    stop_if_missing,
+)
 from deepvalues.profiles.sentences import (
     codes_of,
     coding_sheet,
@@ -246,6 +254,20 @@ def test_what_is_missing_says_why():
     table = missing(held("agent-profile-malformed"))
     assert (table["repaired"] > 50).all(), "six first replies in ten need a repair"
     assert missing(held("agent-profile-refusing"))["repaired"].sum() == 0, "a refusal is not asked again"
+
+
+def test_missing_over_all_modes_is_the_sum_of_the_modes():
+    table = pd.DataFrame(
+        [
+            ("b", "rating", 30, 29, 3, 1, 1 / 30),
+            ("a", "rating", 30, 30, 0, 0, 0),
+            ("b", "open", 5, 4, 1, 1, 0.2),
+        ],
+        columns=["model", "mode", "runs", "answered", "repaired", "missing", "share"],
+    )
+    found = over_modes(table)
+    assert found.to_numpy().tolist() == [["a", 30, 30, 0, 0], ["b", 35, 33, 4, 2]]
+    assert list(found) == ["model", "runs", "answered", "repaired", "missing"]
 
 
 def test_too_many_missing_stop():

@@ -43,7 +43,7 @@ from deepvalues.profiles.stability import (
     profiles,
     stability,
 )
-from deepvalues.profiles.structure import centred_profiles, plane, tree
+from deepvalues.profiles.structure import centred_profiles, plane, tree, with_reference
 from deepvalues.query.registry import Endpoint, Model
 
 RATINGS = st.lists(st.lists(st.integers(1, 7), min_size=6, max_size=6), min_size=2, max_size=12).map(
@@ -410,3 +410,11 @@ def test_models_that_are_all_alike_have_no_map():
 def test_what_the_registry_does_not_know_is_missing():
     row = traits([Model("m", Endpoint("vllm", None, None), "m")]).iloc[0]
     assert pd.isna(row[["size", "date", "tier"]]).all()
+
+
+def test_the_reference_is_one_model_more_under_its_name():
+    models = pd.DataFrame({"mode": "rating", "model": "gpt-x", "theme": KEYS, "runs": 30, "mean": range(6)})
+    people = pd.DataFrame({"mode": "rating", "reference": "human reference", "theme": KEYS, "mean": 1.0})
+    both = with_reference(models, people)
+    assert list(both) == ["mode", "model", "theme", "mean"]
+    assert list(centred_profiles(both, "rating", KEYS).index) == ["gpt-x", "human reference"]

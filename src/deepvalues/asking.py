@@ -342,9 +342,43 @@ def complete(each: Chosen, table: pd.DataFrame) -> list[Model]:
     table
         From `coverage`.
     """
+    return _in_state("complete", each, table)
+
+
+def _in_state(state: str, each: Chosen, table: pd.DataFrame) -> list[Model]:
     of_set = (table["study"] == each.study) & (table["item_set"] == each.item_set)
-    names = set(table.loc[of_set & (table["state"] == "complete"), "model"])
+    names = set(table.loc[of_set & (table["state"] == state), "model"])
     return [model for model in each.models if model.name in names]
+
+
+def to_ask(
+    sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
+) -> pd.DataFrame:
+    """What it would take to ask the models that were not asked; nothing is sent.
+
+    Sets of a study may share items. Each set is counted as if it were the only one.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, item_set, model, requests, input_tokens, output_tokens (at most), dollars, dollars_cached (with
+        the provider's prefix cache); dollars are NaN where the registry has no price.
+    """
+    rows = []
+    for each in sets:
+        waiting = _in_state("not asked", each, table)
+        for plan in plans(each.study, waiting, each.items, record_folder):
+            price, usage = plan.price, plan.usage
+            costs = [use.cost(price) if price else math.nan for use in (usage.uncached(), usage)]
+            tokens = round(usage.input), round(usage.output)
+            rows.append((each.study, each.item_set, plan.model, plan.requests, *tokens, *costs))
+    columns = ["study", "item_set", "model", "requests", "input_tokens", "output_tokens"]
+    return pd.DataFrame(rows, columns=[*columns, "dollars", "dollars_cached"])
 
 
 def stop_if_partial(table: pd.DataFrame) -> None:
@@ -374,12 +408,12 @@ def stop_if_partial(table: pd.DataFrame) -> None:
 
 
 def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """Recorded answers that none of a study's sets asks for: kept, and counted.
+    """Recorded answers, and those of them that none of a study's sets asks for: kept, and counted.
 
     Returns
     -------
     pandas.DataFrame
-        study, model, orphans.
+        study, model, answers (on record in all), orphans.
     """
     asked_for: dict[tuple[str, str], set[str]] = {}
     recorded: dict[tuple[str, str], set[str]] = {}
@@ -389,8 +423,8 @@ def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd
             recorded[place] = set(asked.record.answers)
             keys = {answer.key for _, _, found in asked.recorded() for answer in found}
             asked_for[place] = asked_for.get(place, set()) | keys
-    rows = [(*place, len(recorded[place] - keys)) for place, keys in asked_for.items()]
-    return pd.DataFrame(rows, columns=["study", "model", "orphans"])
+    rows = [(*place, len(recorded[place]), len(recorded[place] - keys)) for place, keys in asked_for.items()]
+    return pd.DataFrame(rows, columns=["study", "model", "answers", "orphans"])
 
 
 def answers(

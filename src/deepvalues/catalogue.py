@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -103,6 +103,11 @@ def _profile_coding() -> Study:
     return ProfileCoding(paths.PROFILES, paths.PROFILES_CODEBOOK, open_answers)
 
 
+def titles() -> dict[str, str]:
+    """What readers call each study, by its name."""
+    return {name: each.title for name, each in studies().items()}
+
+
 def study(name: str) -> Study:
     """Find a study.
 
@@ -126,6 +131,36 @@ def read_items(study_name: str, item_set: str, folder: Path = paths.DERIVED) -> 
     """
     path = folder / paths.items_file(study_name, item_set).name
     return items.read_items(path, study(study_name).contract)
+
+
+def write_items(
+    item_sets: Mapping[str, Sequence[str]], folder: Path = paths.DERIVED
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Build the items of sets and write them where `read_items` finds them.
+
+    Parameters
+    ----------
+    item_sets
+        Sets by study.
+
+    Returns
+    -------
+    dict
+        The items by study and set.
+
+    Raises
+    ------
+    UserError
+        When a study or set is unknown, or what a set is made of is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    built = {}
+    for name, sets in item_sets.items():
+        for item_set in sets:
+            frame = built[name, item_set] = study(name).items(item_set)
+            path = folder / paths.items_file(name, item_set).name
+            frame.to_parquet(path, index=False, compression="zstd")
+    return built
 
 
 @cache

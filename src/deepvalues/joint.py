@@ -1,4 +1,4 @@
-"""The three studies side by side, for the models that took part in more than one."""
+"""The three studies side by side: the measure that each has of a model, and how measures go together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEWEST = 4
 def side_by_side(
     sensitivities: pd.DataFrame, rationality: pd.DataFrame, fidelity: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row for each model that has at least two of the three measures.
+    """One row for each model that has at least one of the three measures.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def side_by_side(
     Returns
     -------
     pandas.DataFrame
-        model, and `MEASURES`; sorted by model.
+        model, and `MEASURES`, missing where the model has none; sorted by model.
     """
     columns = [
         sensitivities.set_index("model")["b_v"],
@@ -40,7 +40,18 @@ def side_by_side(
         fidelity.groupby("model")["fidelity"].mean(),
     ]
     joined = pd.concat(columns, axis=1, keys=MEASURES).rename_axis("model")
-    return joined[joined.notna().sum(axis=1) >= 2].sort_index().reset_index()
+    return joined.dropna(how="all").sort_index().reset_index()
+
+
+def in_several(table: pd.DataFrame) -> pd.DataFrame:
+    """The models that have at least two of the three measures.
+
+    Parameters
+    ----------
+    table
+        From `side_by_side`.
+    """
+    return table[table[list(MEASURES)].notna().sum(axis=1) >= 2].reset_index(drop=True)
 
 
 def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
@@ -54,8 +65,9 @@ def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        first, second, models, rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than
-        `FEWEST` models or without variation.
+        first, second, models_first and models_second (models that have the measure), models (that have
+        both), rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than `FEWEST` models or
+        without variation.
     """
     rows = []
     for first, second in combinations(MEASURES, 2):
@@ -64,5 +76,7 @@ def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
         if len(both) >= FEWEST and (both.nunique() > 1).all():
             row = pg.corr(both[first], both[second], method="spearman").iloc[0]
             found = (row["r"], *row["CI95"], row["p_val"])
-        rows.append((first, second, len(both), *(float(number) for number in found)))
-    return pd.DataFrame(rows, columns=["first", "second", "models", "rho", "low", "high", "p_value"])
+        counts = table[first].notna().sum(), table[second].notna().sum(), len(both)
+        rows.append((first, second, *map(int, counts), *map(float, found)))
+    columns = ["first", "second", "models_first", "models_second", "models", "rho", "low", "high", "p_value"]
+    return pd.DataFrame(rows, columns=columns)

@@ -63,6 +63,7 @@ class ValueRatings:
 
     benchmark: DeepValueBenchmark
     name: str = "dvb-ratings"
+    title: str = "Study 1, ratings of values"
 
     @property
     def seed(self) -> int:

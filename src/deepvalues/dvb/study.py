@@ -38,6 +38,7 @@ class DeepValueBenchmark:
     parameters: Mapping[str, Any] = field(
         default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
     )
+    title: str = "Study 1: deep values"
 
     @cached_property
     def bank(self) -> Bank:

@@ -80,6 +80,7 @@ class StimulusValidation:
 
     benchmark: DeepValueBenchmark
     name: str = "dvb-validation"
+    title: str = "Study 1, validation"
 
     @property
     def seed(self) -> int:

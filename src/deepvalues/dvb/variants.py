@@ -42,6 +42,7 @@ class PromptVariant:
 
     benchmark: DeepValueBenchmark
     name: str
+    title: str
     instruction: str
     max_tokens: int
     reader: Callable[[Received], Reading]
@@ -76,9 +77,11 @@ class PromptVariant:
 
 def prompt_variants(benchmark: DeepValueBenchmark) -> list[PromptVariant]:
     """The two variants beside the baseline."""
+    explicit = "dvb-explicit", "Study 1, explicit instruction"
+    rationale = "dvb-cot", "Study 1, rationale first"
     return [
-        PromptVariant(benchmark, "dvb-explicit", VALUES_FIRST + ANSWER_ONLY, MAX_TOKENS, read_short),
-        PromptVariant(benchmark, "dvb-cot", RATIONALE_FIRST, MAX_RATIONALE_TOKENS, read_chain_of_thought),
+        PromptVariant(benchmark, *explicit, VALUES_FIRST + ANSWER_ONLY, MAX_TOKENS, read_short),
+        PromptVariant(benchmark, *rationale, RATIONALE_FIRST, MAX_RATIONALE_TOKENS, read_chain_of_thought),
     ]
 
 

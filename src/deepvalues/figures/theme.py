@@ -10,7 +10,6 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -91,15 +90,11 @@ def label_points(
 ) -> None:
     """Name points in a column at ``at``, each joined to its point by a hairline.
 
-    Points come in rising order of height; ``gap`` is the least distance between names, on a logarithmic axis
-    that of their logarithms.
+    Points come in rising order of height; ``gap`` is the least distance between names.
     """
-    logarithmic = axes.get_yscale() == "log"
-    low, high, *places = np.array([*axes.get_ylim(), *(y for _, y in points)])
-    if logarithmic:
-        low, high, *places = np.log([low, high, *places])
-    heights = np.array(spread(places, gap, low + gap / 2, high - gap / 2))
-    for point, name, height in zip(points, names, np.exp(heights) if logarithmic else heights, strict=True):
+    low, high = axes.get_ylim()
+    heights = spread([y for _, y in points], gap, low + gap / 2, high - gap / 2)
+    for point, name, height in zip(points, names, heights, strict=True):
         hairline: dict[str, Any] = {"arrowstyle": "-", "color": CHANCE, "linewidth": 0.4}
         # From the middle of a name's left edge, so that no line runs through the names above and below.
         hairline |= {"relpos": (0.0, 0.5), "shrinkA": 1, "shrinkB": 2}

@@ -120,6 +120,12 @@ def missing(runs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["missing"] / table["runs"]).reset_index()
 
 
+def over_modes(missing: pd.DataFrame) -> pd.DataFrame:
+    """The counts of `missing` over all modes: model, runs, answered, repaired, missing."""
+    counts = ["runs", "answered", "repaired", "missing"]
+    return missing.groupby("model")[counts].sum().reset_index()
+
+
 def reasons(runs: pd.DataFrame) -> pd.DataFrame:
     """Why runs are missing: model, mode, status, reason, runs."""
     lost = runs[runs["status"] != "answered"]

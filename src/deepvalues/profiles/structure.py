@@ -24,6 +24,26 @@ class Map(NamedTuple):
     shares: tuple[float, float]
 
 
+def with_reference(profiles: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Mean profiles with the reference as one model more, under its name.
+
+    Parameters
+    ----------
+    profiles
+        mode, model, theme, mean, from `deepvalues.profiles.stability.profiles`.
+    reference
+        mode, reference, theme, mean, from `deepvalues.profiles.comparison.reference_profiles`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        mode, model, theme, mean.
+    """
+    columns = ["mode", "model", "theme", "mean"]
+    people = reference.rename(columns={"reference": "model"})
+    return pd.concat([profiles[columns], people[columns]], ignore_index=True)
+
+
 def centred_profiles(profiles: pd.DataFrame, mode: str, themes: Sequence[str]) -> pd.DataFrame:
     """Mean profiles of a mode without their elevation: a row per model, a column per theme, sorted by model.
 

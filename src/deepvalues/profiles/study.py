@@ -82,6 +82,7 @@ class ValueProfiles:
 
     stimuli_file: Path
     name: str = "profiles"
+    title: str = "Study 3: value priorities"
 
     @cached_property
     def stimuli(self) -> Stimuli:
@@ -136,6 +137,7 @@ class OpenProfiles:
     stimuli_file: Path
     name: str = "profiles-open"
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"max_tokens": MAX_TOKENS})
+    title: str = "Study 3, open text"
 
     @property
     def contract(self) -> pa.DataFrameSchema:
@@ -177,6 +179,7 @@ class ProfileCoding:
     codebook_file: Path
     open_answers: Callable[[str], pd.DataFrame]
     name: str = "profiles-coding"
+    title: str = "Study 3, coding of open text"
 
     @cached_property
     def stimuli(self) -> Stimuli:

@@ -25,7 +25,11 @@ class Study(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, also that of its folder in the record."""
+        """Its name, also that of its folder in the record, and on the command line."""
+
+    @property
+    def title(self) -> str:
+        """What readers call it, such as "Study 1: deep values"."""
 
     @property
     def seed(self) -> int:

@@ -36,6 +36,7 @@ class SocialValues:
     parameters: Mapping[str, Any] = field(
         default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
     )
+    title: str = "Study 2: social values"
 
     @property
     def contract(self) -> pa.DataFrameSchema:

@@ -1,0 +1,185 @@
+"""What the text says of study 3: its numbers, and the sentences that turn with the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import pandas as pd
+
+from deepvalues import formats
+from deepvalues.profiles.reference import label
+
+#: The mode whose fidelity the text reports.
+MODE = "rating"
+
+
+class Kept(Protocol):
+    """Where numbers and sentences are kept: the results of a notebook."""
+
+    def count(self, key: str, value: float) -> None:
+        """Keep a whole number."""
+
+    def decimals(self, key: str, value: float, digits: int = 2) -> None:
+        """Keep a number with a zero before its point."""
+
+    def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
+        """Keep an interval."""
+
+    def text(self, key: str, text: str) -> None:
+        """Keep a piece of text."""
+
+
+def keep_runs(kept: Kept, runs: pd.DataFrame, families: Sequence[str]) -> None:
+    """Keep how many runs and models there are, and of which families the models are.
+
+    Parameters
+    ----------
+    runs
+        From `deepvalues.profiles.responses.runs`.
+    families
+        Of each model, in the order of the models.
+    """
+    kept.count("runs", len(runs))
+    kept.count("models", len(families))
+    listed = (f"{family}s: {number}" for family, number in Counter(families).items())
+    kept.text("text.models", "; ".join(listed))
+
+
+def runs_sentence(missing: pd.DataFrame) -> str:
+    """How many runs of how many models there are, and how many have no answer.
+
+    Parameters
+    ----------
+    missing
+        From `deepvalues.profiles.responses.missing`.
+    """
+    asked, lost, models = missing["runs"].sum(), missing["missing"].sum(), missing["model"].nunique()
+    without = {0: "all of them have an answer", 1: "one of them has no answer"}
+    who = "one model" if models == 1 else f"{models} models"
+    how_many = without.get(int(lost), f"{formats.count(lost)} of them have no answer")
+    return f"The record holds {formats.count(asked)} runs of {who}; {how_many}."
+
+
+def keep_reference(kept: Kept, reference: pd.DataFrame, ceiling: pd.DataFrame) -> None:
+    """Keep what the reference is called, its respondents, and how faithful they are to each other.
+
+    Parameters
+    ----------
+    reference
+        From `deepvalues.profiles.reference.check_reference`.
+    ceiling
+        From `deepvalues.profiles.comparison.human_ceiling`; that of `MODE` is kept.
+    """
+    top = ceiling[ceiling["mode"] == MODE].iloc[0]
+    kept.text("reference", label(reference))
+    kept.count("respondents", reference["respondent"].nunique())
+    kept.decimals("ceiling.mean", top["mean"])
+    kept.interval("ceiling.interval", top["low"], top["high"], 2, bounded=False)
+
+
+def keep_recovery(kept: Kept, recovery: pd.DataFrame) -> None:
+    """Keep how many of the agents' known fidelities and spreads lie in their intervals.
+
+    Parameters
+    ----------
+    recovery
+        From `deepvalues.profiles.recovery.recovery`.
+    """
+    kept.count("instrument.compared", len(recovery))
+    kept.count("instrument.held", recovery["held"].sum())
+
+
+def recovery_sentence(recovery: pd.DataFrame) -> str:
+    """How many of the agents' known fidelities and spreads lie in their intervals."""
+    held, compared = int(recovery["held"].sum()), len(recovery)
+    if not compared:
+        return "No reference agent is among the models, so that nothing is known in advance."
+    how_many = f"All {compared}" if held == compared else f"{held} of {compared}"
+    return f"{how_many} fidelities and spreads that are known in advance lie in their 95% intervals."
+
+
+def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
+    """The lowest and the highest fidelity of `MODE`, each with the models that share it as it is written.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.profiles.comparison.fidelity_table`.
+    """
+    chosen = table[table["mode"] == MODE].round({"fidelity": 9})
+    found = {}
+    for end, value in (("lowest", chosen["fidelity"].min()), ("highest", chosen["fidelity"].max())):
+        as_far = chosen["fidelity"].map(formats.logit) == formats.logit(value)
+        found[end] = (float(value), " and ".join(chosen.loc[as_far, "model"]))
+    return found
+
+
+def keep_fidelity(kept: Kept, table: pd.DataFrame) -> None:
+    """Keep the `extremes` of fidelity."""
+    for end, (value, models) in extremes(table).items():
+        kept.decimals(f"fidelity.{end}", value)
+        kept.text(f"fidelity.{end}_model", models)
+
+
+def fidelity_sentence(table: pd.DataFrame) -> str:
+    """Between which models fidelity lies, and to which reference."""
+    (reference,) = set(table["reference"])
+    (low, lowest), (high, highest) = extremes(table).values()
+    about = f"In the {MODE} mode fidelity to the {reference}"
+    if lowest == highest:
+        return f"{about} is {formats.logit(low)} ({lowest})."
+    return f"{about} runs from {formats.logit(low)} ({lowest}) to {formats.logit(high)} ({highest})."
+
+
+def keep_single_respondents(kept: Kept, single: pd.DataFrame) -> None:
+    """Keep how many models were held against single respondents in `MODE`.
+
+    Parameters
+    ----------
+    single
+        From `deepvalues.profiles.comparison.against_single_respondents`.
+    """
+    kept.count("single.models", (single["mode"] == MODE).sum())
+
+
+def keep_coding(kept: Kept, sentences: pd.DataFrame, agreement: pd.DataFrame) -> None:
+    """Keep how many sentences the open answers have, and how far their coders agree.
+
+    Parameters
+    ----------
+    sentences
+        From `deepvalues.profiles.sentences.sentences_of`.
+    agreement
+        From `deepvalues.profiles.coders.coder_agreement`.
+    """
+    kept.count("open.sentences", len(sentences))
+    kept.count("open.different", sentences["id"].nunique())
+    for measure, estimate, low, high in agreement[["measure", "estimate", "low", "high"]].itertuples(
+        index=False, name=None
+    ):
+        key = measure.lower().replace("'", "").replace(" ", "_")
+        kept.text(f"open.{key}", f"{formats.logit(estimate)} {formats.interval(low, high, 2)}")
+
+
+def joint_sentence(models: int) -> str:
+    """How many models took part in more than one study."""
+    if not models:
+        return (
+            "In this build no model took part in more than one study, so that there is nothing to join yet."
+        )
+    who = "one model" if models == 1 else f"{models} models"
+    return f"In this build {who} took part in more than one study."
+
+
+def keep_joint(kept: Kept, together: pd.DataFrame) -> None:
+    """Keep how many models took part in more than one study, as a number and a sentence.
+
+    Parameters
+    ----------
+    together
+        From `deepvalues.joint.in_several`.
+    """
+    kept.count("joint.models", len(together))
+    kept.text("text.joint", joint_sentence(len(together)))

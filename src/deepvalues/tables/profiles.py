@@ -1,0 +1,161 @@
+"""Tables of the value-priority profiles, and of the three studies side by side."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from deepvalues.formats import count, logit, p_value, share
+from deepvalues.tables.markdown import intervals, markdown
+
+#: What a model does to the reference's differences, where its spread says so for certain.
+_DIRECTIONS = {"exaggerates": "exaggerated", "flattens": "flattened"}
+
+
+def missing(table: pd.DataFrame) -> str:
+    """Runs with and without an answer, from `deepvalues.profiles.responses.over_modes`."""
+    counts = ["runs", "answered", "repaired", "missing"]
+    return markdown(table[["model", *counts]], dict.fromkeys(counts, count))
+
+
+def ceiling(table: pd.DataFrame) -> str:
+    """How faithful single respondents are, from `deepvalues.profiles.comparison.human_ceiling`."""
+    (reference,) = set(table["reference"])
+    middle = {"low": table["fidelity_q25"], "high": table["fidelity_q75"]}
+    shown = table.assign(
+        interval=intervals(table, digits=2, bounded=False),
+        middle=intervals(table.assign(**middle), digits=2, bounded=False),
+    )
+    names = {
+        "mode": f"mode, {reference}",
+        "respondents": "respondents",
+        "mean": "mean F",
+        "interval": "interval of the mean",
+        "middle": "middle half of F",
+    }
+    return markdown(shown[list(names)].rename(columns=names), {"respondents": count, "mean F": logit})
+
+
+def convergence(table: pd.DataFrame) -> str:
+    """How alike the models' mean profiles are, from `deepvalues.profiles.stability.convergence`."""
+    names = {
+        "mode": "mode",
+        "models": "models",
+        "w": "W",
+        "interval": "interval",
+        "correlation": "mean ρ",
+        "p_value": "p",
+    }
+    shown = table.assign(interval=intervals(table, "w", 2))[list(names)].rename(columns=names)
+    return markdown(shown, {"models": count, "W": logit, "mean ρ": logit, "p": p_value})
+
+
+def agents(table: pd.DataFrame, mode: str = "rating") -> str:
+    """What agents' known profiles imply and what was estimated in a mode; held over all modes.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.profiles.recovery.recovery`.
+    """
+    if table.empty:
+        return "No reference agent is among the models."
+    (reference,) = set(table["reference"])
+    chosen = table[table["mode"] == mode]
+    wide = chosen.assign(interval=intervals(chosen, digits=2, bounded=False)).pivot(
+        index="model", columns="measure", values=["implied", "estimate", "interval"]
+    )
+    held = table.groupby("model")["held"].agg(["sum", "size"])
+    shown = pd.DataFrame(
+        {
+            f"agent, against a {reference}": wide.index,
+            "F implied": wide["implied", "fidelity"].astype(float),
+            "F": wide["estimate", "fidelity"].astype(float),
+            "interval of F": wide["interval", "fidelity"],
+            "v implied": wide["implied", "v"].astype(float),
+            "v": wide["estimate", "v"].astype(float),
+            "interval of v": wide["interval", "v"],
+            "in interval": [f"{number} of {of}" for number, of in held.itertuples(index=False)],
+        }
+    )
+    return markdown(shown, dict.fromkeys(["F implied", "F", "v implied", "v"], logit))
+
+
+def fidelity(table: pd.DataFrame) -> str:
+    """Fidelity of each model and mode, from `deepvalues.profiles.comparison.fidelity_table`."""
+    (reference,) = set(table["reference"])
+    shown = table.assign(
+        interval=intervals(table, "fidelity", 2, bounded=False),
+        # What is not certain has no word, and so a dash.
+        direction=table["direction"].map(_DIRECTIONS),
+    )
+    names = {
+        "mode": "mode",
+        "model": f"model, against the {reference}",
+        "fidelity": "F",
+        "interval": "interval of F",
+        "r": "r",
+        "p_greater": "p of r",
+        "v": "v",
+        "direction": "differences",
+    }
+    shown = shown[list(names)].rename(columns=names)
+    return markdown(shown, {"F": logit, "r": logit, "p of r": p_value, "v": logit})
+
+
+def single_respondents(table: pd.DataFrame, mode: str = "rating") -> str:
+    """Mean profiles against single respondents in a mode.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.profiles.comparison.against_single_respondents`.
+    """
+    (reference,) = set(table["reference"])
+    chosen = table[table["mode"] == mode]
+    middle = {"low": chosen["fidelity_q25"], "high": chosen["fidelity_q75"]}
+    shown = chosen.assign(middle=intervals(chosen.assign(**middle), digits=2, bounded=False))
+    names = {
+        "model": f"model, against single respondents of the {reference}",
+        "fidelity_median": "median F",
+        "middle": "middle half of F",
+        "v_median": "median v",
+        "exaggerates": "share with v above 1",
+    }
+    formats = {"median F": logit, "median v": logit, "share with v above 1": share}
+    return markdown(shown[list(names)].rename(columns=names), formats)
+
+
+def coders(table: pd.DataFrame) -> str:
+    """Agreement of coders, from `deepvalues.profiles.coders.coder_agreement`."""
+    shown = table.assign(interval=intervals(table, digits=2))
+    names = {"measure": "measure", "units": "sentences", "estimate": "estimate", "interval": "interval"}
+    return markdown(shown[list(names)].rename(columns=names), {"sentences": count, "estimate": logit})
+
+
+def _correlations(table: pd.DataFrame, names: dict[str, str], counts: dict[str, str]) -> str:
+    """Rank correlations under the columns that tell them apart, and the numbers of models."""
+    shown = table.assign(interval=intervals(table, digits=2))
+    names = names | counts | {"rho": "ρ", "interval": "interval", "p_value": "p"}
+    formats = dict.fromkeys(counts.values(), count) | {"ρ": logit, "p": p_value}
+    return markdown(shown[list(names)].rename(columns=names), formats)
+
+
+def associations(table: pd.DataFrame) -> str:
+    """Fidelity against traits of models, from `deepvalues.profiles.comparison.associations`."""
+    names = {"mode": "mode", "predictor": "fidelity against"}
+    return _correlations(table, names, {"models": "models"})
+
+
+def reported(table: pd.DataFrame) -> str:
+    """Figures of abstracts, from ``data/published/profiles_reported.csv`` read as text."""
+    names = {"version": "version", "date": "of", "statement": "what is reported", "value": "as printed"}
+    shown = table.assign(value=table["value"].str.replace("-", "–"))
+    return markdown(shown[list(names)].rename(columns=names))
+
+
+def joint(table: pd.DataFrame) -> str:
+    """Rank correlations between the studies, from `deepvalues.joint.rank_correlations`."""
+    measures = {name: table[name].str.replace("_", " ") for name in ("first", "second")}
+    names = {"first": "first measure", "second": "second measure"}
+    counts = {"models_first": "with first", "models_second": "with second", "models": "with both"}
+    return _correlations(table.assign(**measures), names, counts)

@@ -1,0 +1,67 @@
+"""Tables of what the record holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pandas as pd
+
+from deepvalues.formats import count, number
+from deepvalues.tables.markdown import markdown
+
+
+def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Models that have answered each set, from `deepvalues.query.coverage.by_set`.
+
+    Families have short names, or there would be no room for the titles of the studies.
+
+    Parameters
+    ----------
+    titles
+        What readers call each study.
+    """
+    counts = {
+        "items": "items",
+        "language_models": "language",
+        "text_learners": "learners",
+        "reference_agents": "agents",
+        "not_asked": "not asked",
+    }
+    names = {"title": "study", "study": "id", "item_set": "set", **counts}
+    return _titled(table, titles, names, dict.fromkeys(counts.values(), count))
+
+
+def replies(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Replies on record by study, from `deepvalues.query.coverage.by_study`."""
+    names = {"title": "study", "models": "models", "answers": "replies", "orphans": "of these left over"}
+    return _titled(table, titles, names, {"models": count, "replies": count, "of these left over": count})
+
+
+def to_ask(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """What asking one model more would take, from `deepvalues.query.coverage.to_ask_by_set`."""
+    if table.empty:
+        return "Every model was asked for every set."
+    counts = {
+        "models": "not asked",
+        "requests": "requests",
+        "input_tokens": "tokens in",
+        "output_tokens": "tokens out",
+    }
+    dollars = {"least": "least dollars", "most": "most dollars"}
+    names = {"title": "study", "item_set": "set", **counts, **dollars}
+    formats = dict.fromkeys(counts.values(), count) | dict.fromkeys(
+        dollars.values(), partial(number, digits=2)
+    )
+    return _titled(table, titles, names, formats)
+
+
+def _titled(
+    table: pd.DataFrame,
+    titles: Mapping[str, str],
+    names: Mapping[str, str],
+    formats: Mapping[str, Callable[[float], str]],
+) -> str:
+    """A table whose studies have titles, with the columns that are named."""
+    titled = table.assign(title=table["study"].map(titles))
+    return markdown(titled[list(names)].rename(columns=dict(names)), formats)

@@ -1,0 +1,19 @@
+"""A Markdown table taken apart, for tests of what tables say."""
+
+
+def cells(table):
+    """Its lines as lists of cells: the head, the rule, and the rows."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def head(table):
+    return cells(table)[0]
+
+
+def rows(table):
+    return cells(table)[2:]
+
+
+def column(table, name):
+    place = head(table).index(name)
+    return [row[place] for row in rows(table)]

@@ -1,0 +1,130 @@
+"""What the text says of study 3: each number, and each way a sentence can turn."""
+
+import pandas as pd
+import pytest
+
+from deepvalues.manuscript.results import Results
+from deepvalues.profiles import text
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return Results("profiles", tmp_path)
+
+
+def shown(kept, key):
+    leaf = kept.numbers
+    for name in key.split("."):
+        leaf = leaf[name]
+    return leaf["text"]
+
+
+def fidelity(*rows):
+    return pd.DataFrame(rows, columns=["mode", "model", "fidelity"])
+
+
+def test_runs_and_models_by_family(kept):
+    families = ["language model", "reference agent", "language model"]
+    text.keep_runs(kept, pd.DataFrame({"item": range(1200)}), families)
+    assert shown(kept, "runs") == "1,200"
+    assert shown(kept, "models") == "3"
+    assert shown(kept, "text.models") == "language models: 2; reference agents: 1"
+
+
+@pytest.mark.parametrize(
+    ("lost", "sentence"),
+    [
+        ([0, 0], "The record holds 1,230 runs of 2 models; all of them have an answer."),
+        ([1, 0], "The record holds 1,230 runs of 2 models; one of them has no answer."),
+        ([20, 1000], "The record holds 1,230 runs of 2 models; 1,020 of them have no answer."),
+    ],
+)
+def test_runs_without_an_answer_are_told(lost, sentence):
+    missing = pd.DataFrame({"model": ["a", "b"], "runs": [30, 1200], "missing": lost})
+    assert text.runs_sentence(missing) == sentence
+
+
+def test_runs_of_one_model():
+    missing = pd.DataFrame({"model": ["a", "a"], "runs": [30, 30], "missing": [0, 0]})
+    assert text.runs_sentence(missing).startswith("The record holds 60 runs of one model;")
+
+
+def test_the_reference_is_named_and_counted_once_a_respondent(kept):
+    reference = pd.DataFrame({"respondent": ["a", "a", "b"], "synthetic": [False] * 3})
+    ceiling = pd.DataFrame(
+        [("ranking", 0.1, 0.0, 0.2), ("rating", 0.357, -0.02, 0.4)], columns=["mode", "mean", "low", "high"]
+    )
+    text.keep_reference(kept, reference, ceiling)
+    assert shown(kept, "reference") == "human reference"
+    assert shown(kept, "respondents") == "2"
+    assert shown(kept, "ceiling.mean") == "0.36"
+    assert shown(kept, "ceiling.interval") == "[−0.02,\u00a00.40]"
+
+
+def test_recovery_counts_what_was_held(kept):
+    text.keep_recovery(kept, pd.DataFrame({"held": [True, False, True]}))
+    assert (shown(kept, "instrument.held"), shown(kept, "instrument.compared")) == ("2", "3")
+
+
+@pytest.mark.parametrize(
+    ("held", "beginning"),
+    [
+        ([True, False, True], "2 of 3 fidelities"),
+        ([True] * 3, "All 3 fidelities"),
+        ([], "No reference agent"),
+    ],
+)
+def test_what_is_known_is_held_by_all_some_or_none(held, beginning):
+    assert text.recovery_sentence(pd.DataFrame({"held": held})).startswith(beginning)
+
+
+def test_fidelity_runs_from_the_lowest_model_to_the_highest():
+    table = fidelity(("rating", "low", -0.5), ("rating", "high", 1.0)).assign(reference="human reference")
+    assert text.fidelity_sentence(table) == (
+        "In the rating mode fidelity to the human reference runs from −0.50 (low) to 1.00 (high)."
+    )
+    assert text.fidelity_sentence(table.head(1)) == (
+        "In the rating mode fidelity to the human reference is −0.50 (low)."
+    )
+
+
+def test_extremes_name_every_model_that_is_as_far_in_what_is_written(kept):
+    table = fidelity(
+        ("rating", "low", -0.5), ("rating", "high", 0.9961), ("rating", "as-high", 1.0), ("ranking", "x", -1)
+    )
+    text.keep_fidelity(kept, table)
+    assert shown(kept, "fidelity.lowest") == "−0.50"
+    assert shown(kept, "fidelity.lowest_model") == "low"
+    assert shown(kept, "fidelity.highest") == "1.00"
+    assert shown(kept, "fidelity.highest_model") == "high and as-high"
+
+
+def test_rounding_errors_do_not_settle_which_is_highest():
+    ends = text.extremes(fidelity(("rating", "a", 0.3 + 1e-13), ("rating", "b", 0.3)))
+    assert ends["lowest"] == ends["highest"] == (0.3, "a and b")
+
+
+def test_single_respondents_count_the_models_of_one_mode(kept):
+    text.keep_single_respondents(kept, pd.DataFrame({"mode": ["rating", "rating", "ranking"]}))
+    assert shown(kept, "single.models") == "2"
+
+
+def test_coding_keeps_sentences_and_every_measure_of_agreement(kept):
+    sentences = pd.DataFrame({"id": ["s1", "s1", "s2"]})
+    agreement = pd.DataFrame(
+        [("raw agreement", 0.806, 0.69, 0.9), ("Cohen's kappa", 0.773, 0.64, 0.88)],
+        columns=["measure", "estimate", "low", "high"],
+    )
+    text.keep_coding(kept, sentences, agreement)
+    assert (shown(kept, "open.sentences"), shown(kept, "open.different")) == ("3", "2")
+    assert shown(kept, "open.raw_agreement") == "0.81 [.69,\u00a0.90]"
+    assert shown(kept, "open.cohens_kappa") == "0.77 [.64,\u00a0.88]"
+
+
+def test_the_studies_together_without_and_with_models(kept):
+    text.keep_joint(kept, pd.DataFrame({"model": []}))
+    assert shown(kept, "joint.models") == "0"
+    assert shown(kept, "text.joint") == text.joint_sentence(0)
+    assert "no model took part in more than one study" in text.joint_sentence(0)
+    assert text.joint_sentence(1) == "In this build one model took part in more than one study."
+    assert text.joint_sentence(9) == "In this build 9 models took part in more than one study."
