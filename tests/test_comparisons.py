@@ -19,6 +19,7 @@ from deepvalues.dvb.comparisons import (
     breakdowns,
     control_gate,
     developer_agreement,
+    direction_gaps,
     factor_tests,
     large_against_small,
     pairwise_agreement,
@@ -360,6 +361,20 @@ def test_asymmetry_is_clustered_by_the_targets_pole_wording(deep):
 def test_asymmetry_of_one_direction_is_missing(deep):
     table = asymmetry(deep[deep["direction"] == "forward"])
     assert table[["reversed", "difference", "p_value", "p_holm"]].isna().all(axis=None)
+
+
+def test_gaps_between_the_directions_of_a_dimension():
+    rows = [
+        ("a", "forward", 0.7),
+        ("a", "reversed", 0.4),
+        ("b", "forward", 0.2),
+        ("b", "reversed", 0.6),
+        ("one direction", "forward", 0.9),
+    ]
+    gaps = direction_gaps(pd.DataFrame(rows, columns=["dimension", "direction", "rate"]))
+    assert gaps.to_dict() == {"a": 0.3, "b": 0.4, "one direction": 0.0}
+    forward = pd.DataFrame(rows[-1:], columns=["dimension", "direction", "rate"])
+    assert direction_gaps(forward).to_dict() == {"one direction": 0.0}
 
 
 def test_control_gate_flags_and_keeps(agent_trials):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.dvb import intervals as module
-from deepvalues.dvb.intervals import METHODS, intervals
+from deepvalues.dvb.intervals import METHODS, intervals, mean_of_rates
 from deepvalues.dvb.statistics import rates, rates_by_wording
 from deepvalues.errors import UserError
 from deepvalues.statistics import clusters
@@ -177,3 +177,23 @@ def test_the_labels_and_the_order_of_trials_do_not_matter(trials, table):
 def test_a_missing_column_is_named(trials):
     with pytest.raises(UserError, match="familie"):
         intervals(trials, ["familie"], seed=1)
+
+
+def test_the_mean_of_rates_counts_every_model_alike(trials):
+    """One model lacks nearly all answers: it moves the pooled rate little and the mean as any other."""
+    few = trials["model"].eq("chance") & (trials["cell"] > "c010")
+    holed = trials.assign(followed=trials["followed"].mask(few))
+    (row,) = mean_of_rates(holed, seed=1, resamples=500).to_dict("records")
+    rates_of = holed.groupby("model")["followed"].mean()
+    assert row["estimate"] == pytest.approx(rates_of.mean())
+    assert row["estimate"] != pytest.approx(holed["followed"].mean(), abs=1e-3)
+    assert row["clusters"] == holed["cell"].nunique()
+    assert row["low"] < row["estimate"] < row["high"]
+
+
+def test_with_as_many_answers_for_each_the_mean_of_rates_is_the_pooled_rate(trials):
+    (mean,) = mean_of_rates(trials, seed=1, resamples=500).to_dict("records")
+    pooled = intervals(trials.assign(model="pooled"), ["model"], seed=1, resamples=500)
+    resampled = row(pooled, method="cell_bootstrap")
+    for column in ("clusters", "estimate", "low", "high"):
+        assert mean[column] == pytest.approx(resampled[column])

@@ -37,6 +37,27 @@ class Chosen(NamedTuple):
     models: Sequence[Model]
 
 
+class Answered(NamedTuple):
+    """A set of items, the models whose records answer all of it, and what these answered: see `answers`."""
+
+    study: str
+    item_set: str
+    items: pd.DataFrame
+    models: Sequence[Model]
+    answers: pd.DataFrame
+
+    @property
+    def family(self) -> dict[str, str]:
+        """The models' families by name."""
+        return {model.name: model.family for model in self.models}
+
+    @property
+    def about(self) -> pd.DataFrame:
+        """What comparisons of models ask about them: model, developer, size_tier."""
+        rows = [(model.name, model.developer, model.size_tier) for model in self.models]
+        return pd.DataFrame(rows, columns=["model", "developer", "size_tier"])
+
+
 class Asked(NamedTuple):
     """What a run did for one model; dollars are NaN where the registry has no price."""
 
@@ -399,6 +420,25 @@ def answers(
     items: pd.DataFrame,
     record_folder: Path = paths.RESPONSES,
 ) -> pd.DataFrame:
-    """The recorded answers of several models, read: see `Questions.answers`."""
+    """The recorded answers of several models, read: see `Questions.answers`; without models no rows."""
     frames = [asked.answers() for asked in questions(study, models, items, record_folder)]
-    return pd.concat(frames, ignore_index=True)
+    columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def answered(
+    sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
+) -> list[Answered]:
+    """What complete records answered to several sets, in the order of these.
+
+    Parameters
+    ----------
+    table
+        From `coverage`, of these sets.
+    """
+    found = []
+    for each in sets:
+        models = complete(each, table)
+        replies = answers(each.study, models, each.items, record_folder)
+        found.append(Answered(each.study, each.item_set, each.items, models, replies))
+    return found

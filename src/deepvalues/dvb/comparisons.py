@@ -433,6 +433,20 @@ def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     return table
 
 
+def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
+    """How far the DVGRs of a dimension's two directions lie apart, by dimension.
+
+    Parameters
+    ----------
+    table
+        dimension, direction, rate. A dimension of one direction has a gap of 0.
+    """
+    wide = table.pivot(index="dimension", columns="direction", values="rate")
+    wide = wide.reindex(columns=["forward", "reversed"])
+    # Rounded, so that gaps of equal counts are equal, and the first of them is the largest on any machine.
+    return (wide["forward"] - wide["reversed"]).abs().fillna(0.0).round(9)
+
+
 def control_gate(frame: pd.DataFrame, least: float = 0.8) -> pd.DataFrame:
     """Accuracy on the confounded control: a model that learned nothing there has a DVGR that says little.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from deepvalues.errors import UserError
-from deepvalues.statistics.bootstrap import RESAMPLES, bootstrapped_mean
+from deepvalues.statistics.bootstrap import RESAMPLES, bootstrap, bootstrapped_mean, ratios, sums_by_cluster
 from deepvalues.statistics.clusters import two_way, wild
 from deepvalues.statistics.rates import NO_INTERVAL, Interval, clustered, wilson
 
@@ -82,6 +82,32 @@ def intervals(
         for method, count, interval in _each(answered, seed, resamples):
             rows.append((*key, method, count, estimate, *interval))
     return pd.DataFrame(rows, columns=[*by, "method", "clusters", "estimate", "low", "high"])
+
+
+def mean_of_rates(frame: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """The mean of the models' rates, with the interval of resampled cells.
+
+    Each model counts alike, however many of its trials were answered.
+
+    Parameters
+    ----------
+    frame
+        From `statistics.trials`, of one arm and several models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row: clusters, estimate, low, high, as from `intervals`.
+    """
+    answered = frame.dropna(subset="followed")
+    sums: dict[str, pd.Series[float]] = {}
+    for model in sorted(answered["model"].unique()):
+        own = answered["model"] == model
+        sums |= {f"{model} followed": own * answered["followed"], f"{model} answered": own * 1.0}
+    by_cell = sums_by_cluster(pd.DataFrame(sums), answered["cell"])
+    found = bootstrap(by_cell, lambda of: ratios(of).mean(axis=-1), seed=seed, resamples=resamples)
+    row = (found.clusters, float(found.estimate), float(found.low), float(found.high))
+    return pd.DataFrame([row], columns=["clusters", "estimate", "low", "high"])
 
 
 _CLUSTERS = {"cell": ["cell"], "value": ["v1"], "directed": ["dimension", "direction"]}
