@@ -13,6 +13,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from deepvalues.dvb import comparisons, statistics
 from deepvalues.dvb.comparisons import (
+    CLUSTER_NAMES,
+    FACTOR_NAMES,
     FACTORS,
     agreement_matrix,
     asymmetry,
@@ -22,6 +24,7 @@ from deepvalues.dvb.comparisons import (
     direction_gaps,
     factor_tests,
     large_against_small,
+    level_names,
     pairwise_agreement,
     position_bias,
     prior_corrected,
@@ -96,6 +99,18 @@ def test_breakdowns_are_the_rates_of_each_factor(trials, deep, by):
         assert list(found["level"]) == [str(level) for level in expected["level"]]
         numbers = expected.columns.drop("level")
         pd.testing.assert_frame_equal(found[numbers], expected[numbers], check_exact=False, rtol=1e-9)
+
+
+def test_every_factor_cluster_and_level_has_a_name(trials, bank):
+    assert {"model", *FACTORS, "v1"} == set(FACTOR_NAMES)
+    assert {cluster for _, cluster in FACTORS.values()} == set(CLUSTER_NAMES)
+    levels = level_names(bank)
+    table = breakdowns(trials)
+    for factor, names in levels.items():
+        assert set(table.loc[table["factor"] == factor, "level"]) == set(names), factor
+        assert not any("_" in name for name in names.values())
+    assert levels["value"]["self_improvement"] == "self-improvement"
+    assert levels["domain"]["customer_service"] == "customer service"
 
 
 def test_every_factor_splits_all_trials(trials, deep):

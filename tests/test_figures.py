@@ -72,7 +72,7 @@ def printed():
     return pd.DataFrame({**columns, "ci_low": [0.3, 0.3, 0.29], "ci_high": [0.31, 0.3, 0.3]})
 
 
-VALUES = ["justice", "security", "self_improvement"]
+VALUES = {"justice": "justice", "security": "security", "self_improvement": "self-improvement"}
 
 
 @pytest.fixture
@@ -255,9 +255,8 @@ def test_arms_that_were_not_asked_have_no_column(by_arm):
 
 def test_values_that_were_not_asked_are_empty_cells(by_value):
     some = by_value[by_value["v1"] == by_value["v1"].iloc[0]]
-    values = list(dict.fromkeys(by_value["v1"]))
-    _, columns, notes = heat_map(figures.dvgr_by_value(some, values))
-    assert len(columns) == len(values)
+    _, columns, notes = heat_map(figures.dvgr_by_value(some, VALUES))
+    assert len(columns) == len(VALUES)
     assert np.count_nonzero(notes) == len(some)
 
 
@@ -270,7 +269,7 @@ def test_a_dimension_asked_in_one_direction_has_one_dot(by_dimension):
 def test_dvgr_by_value_shows_every_model_and_value(by_value):
     rows, columns, notes = heat_map(figures.dvgr_by_value(by_value, VALUES))
     assert rows == ORDER
-    assert columns == ["justice", "security", "self improvement"]
+    assert columns == ["justice", "security", "self-improvement"]
     for model, row in zip(rows, notes, strict=True):
         expected = [f"{round(0.1 * place + RATES[model] / 2, 2):.2f}".removeprefix("0") for place in range(3)]
         assert list(row) == expected

@@ -191,7 +191,7 @@ def test_classes_are_counts_with_their_sum(sides):
 
 
 def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
-    rows = read(tables.side_by_side(sides))
+    rows = read(tables.side_by_side(sides, {"non_maleficence": "non-maleficence", "n_examples": "examples"}))
     assert len(rows) == (sides["class"] != "not recomputable").sum()
     assert list(rows[0]) == ["figure", "of", "print", "recomputed", "range", "class"]
     found = {(row["figure"], row["of"]): row for row in rows}
@@ -206,6 +206,9 @@ def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
         "range": "0.3633 to 0.3666",
         "class": "within rounding",
     }
+    assert ("DVGR", "non-maleficence") in found
+    assert ("df", "examples") in found
+    assert ("χ²", "preferred value") in found
     # A bare number of examples says what it is.
     assert ("interval from", "N = 20") in found
 
@@ -240,11 +243,15 @@ def test_factors():
             columns,
             ("n_examples", 31.24, 2.0, 1e-6, 0.057, "cell", 9.0, 2.0, 398.0, 0.0004, 0.005),
             ("value", NAN, NAN, NAN, NAN, "target_value_wording", NAN, NAN, NAN, NAN, NAN),
-        )
+        ),
+        {"n_examples": "number of examples", "value": "preferred value"},
+        {"cell": "cell", "target_value_wording": "test wording of the value"},
     )
     first, second = read(table)
     assert list(first.values())[1:] == ["31.2", "2", "<.001", ".057", "cell", "398", "<.001", ".005"]
     assert list(first) == ["factor", "χ²", "df", "p", "V", "clusters", "df error", "p (Wald)", "p (Holm)"]
+    assert (first["factor"], second["factor"]) == ("number of examples", "preferred value")
+    assert second["clusters"] == "test wording of the value"
     assert [cell for cell in second.values() if cell == MISSING] == [MISSING] * 7
     assert "clusters" not in to_the_right(table)
 
@@ -279,10 +286,10 @@ def test_regression():
         ("v1", 58.71, 10.0, 78.0, 0.0001, 0.0001, "logit"),
         ("model", NAN, NAN, NAN, NAN, NAN, "gee"),
     )
-    first, second = read(tables.regression(found))
+    first, second = read(tables.regression(found, {"v1": "preferred value", "model": "model"}))
     assert first == {
         "regression": "logit",
-        "factor": "value",
+        "factor": "preferred value",
         "χ²": "58.7",
         "df": "10",
         "df error": "78",

@@ -126,9 +126,9 @@ class Bank:
         for dimension in self.dimensions.values():
             first, second = dimension.poles
             found[dimension.id] = (dimension.name, self.poles[first].name, self.poles[second].name)
-        for name in sorted(set(present) - set(found)):
-            first, second = name.split("/")
-            found[name] = (name, first, second)
+        for id in sorted(set(present) - set(found)):
+            first, second = id.replace("_", " ").split("/")
+            found[id] = (f"{first} or {second}", first, second)
         return found
 
 

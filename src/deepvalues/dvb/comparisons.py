@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from deepvalues.dvb.bank import Bank
 from deepvalues.dvb.regression import clustered_logit
 from deepvalues.dvb.statistics import rates
 from deepvalues.errors import UserError
@@ -36,12 +37,43 @@ FACTORS = {
     "position": ("right", "cell"),
     "clause_order": ("clause_order", "cell"),
 }
+#: What factors are called; regressions know them by the names of their columns.
+FACTOR_NAMES = {
+    "model": "model",
+    "value": "preferred value",
+    "v1": "preferred value",
+    "pair": "pair of values",
+    "dimension": "dimension",
+    "direction": "direction of the dimension",
+    "domain": "domain",
+    "activity": "activity",
+    "n_examples": "number of examples",
+    "position": "position of the target",
+    "clause_order": "order of clauses",
+}
+#: What the clusters are called that columns make.
+CLUSTER_NAMES = {
+    "cell": "cell",
+    "target_value_wording": "test wording of the value",
+    "target_pole_wording": "test wording of the pole",
+}
 SIZE_TIERS = ("small", "middle", "large")
 
 
 def _deconfounded(frame: pd.DataFrame) -> pd.DataFrame:
     deep = frame[frame["arm"] == "deconfounded"]
     return deep.assign(pair=deep["v1"] + " > " + deep["v2"])
+
+
+def level_names(bank: Bank) -> dict[str, dict[str, str]]:
+    """What levels of factors are called, by factor and level; other levels bear their own names."""
+    return {
+        "value": bank.value_names,
+        "domain": {domain.id: domain.name.lower() for domain in bank.domains.values()},
+        "direction": {"forward": "first pole preferred", "reversed": "second pole preferred"},
+        "position": {"A": "option A", "B": "option B"},
+        "clause_order": {"value_first": "value first", "pole_first": "pole first"},
+    }
 
 
 def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,9 @@ def _dots(axes: Axes, table: pd.DataFrame, places: Sequence[float], colour: str,
 
 
 @themed
-def breakdown(table: pd.DataFrame, factors: Sequence[str], colour: str) -> Figure:
+def breakdown(
+    table: pd.DataFrame, factors: Mapping[str, str], levels: Mapping[str, Mapping[str, str]], colour: str
+) -> Figure:
     """Rate at each level of several factors, one block of rows a factor.
 
     Parameters
@@ -34,7 +36,9 @@ def breakdown(table: pd.DataFrame, factors: Sequence[str], colour: str) -> Figur
     table
         factor, level, rate, clustered_low, clustered_high.
     factors
-        Those to show, from the top.
+        Those to show, from the top, with what they are called.
+    levels
+        What their levels are called, by factor; others bear their own names.
     colour
         Of the dots.
     """
@@ -44,13 +48,13 @@ def breakdown(table: pd.DataFrame, factors: Sequence[str], colour: str) -> Figur
     places: list[float] = []
     labels: list[str] = []
     top = 0.0
-    for factor in factors:
-        levels = shown[shown["factor"] == factor]
-        axes.text(0.005, top, factor.replace("_", " "), fontsize=7.5, weight="bold", va="center")
-        rows = [top - 1 - number for number in range(len(levels))]
-        _dots(axes, levels, rows, colour)
+    for factor, name in factors.items():
+        block = shown[shown["factor"] == factor]
+        axes.text(0.005, top, name, fontsize=7.5, weight="bold", va="center")
+        rows = [top - 1 - number for number in range(len(block))]
+        _dots(axes, block, rows, colour)
         places += rows
-        labels += [str(level).replace("_", " ") for level in levels["level"]]
+        labels += [levels.get(factor, {}).get(level, level) for level in block["level"]]
         top = rows[-1] - 1.2
     axes.set_yticks(places, labels, fontsize=7)
     axes.tick_params(axis="y", length=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,6 @@ def rate_matrix(wide: pd.DataFrame) -> Figure:
         Rates, the rows' names as the index.
     """
     figure, axes = new_figure(1.2 + 0.2 * len(wide))
-    wide = wide.set_axis([str(name).replace("_", " ") for name in wide.index])
     _heat_map(axes, wide, list(wide.columns))
     axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
     return figure
@@ -202,7 +201,7 @@ def _short(model: str) -> str:
 
 
 @themed
-def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
+def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
     """DVGR of each model for each preferred value, as a heat map.
 
     Parameters
@@ -210,12 +209,12 @@ def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
     table
         model, family, v1, rate.
     values
-        The values in the order of the columns.
+        The values in the order of the columns, with their names.
     """
     order = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")["model"]
     wide = table.pivot(index="model", columns="v1", values="rate").reindex(list(order), columns=list(values))
     figure, axes = new_figure(1.2 + 0.23 * len(wide))
-    _heat_map(axes, wide, [value.replace("_", " ") for value in values])
+    _heat_map(axes, wide, list(values.values()))
     axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
     return figure
 

@@ -155,14 +155,22 @@ _FIGURES = {
 }
 
 
-def side_by_side(table: pd.DataFrame) -> str:
-    """Print and recomputation, from `deepvalues.dvb.published.side_by_side`; only what can be recomputed."""
+def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Print and recomputation, figure by figure, as far as they can be recomputed.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.published.side_by_side`.
+    names
+        What values and factors are called.
+    """
     known = table[table["class"] != "not recomputable"]
     ranges = zip(known["range_low"], known["range_high"], known["unit"], strict=True)
-    where = known["where"].str.replace("_", " ").str.replace(r"^(\d+)$", r"N = \1", regex=True)
+    where = known["where"].replace(dict(names)).str.replace("_", " ")
     shown = known.assign(
         quantity=known["quantity"].replace(_FIGURES).str.replace("_", " "),
-        where=where,
+        where=where.str.replace(r"^(\d+)$", r"N = \1", regex=True),
         recomputed=list(map(beside, known["recomputed"], known["unit"])),
         range=[
             f"{beside(low, unit)} to {beside(high, unit)}" if low < high else MISSING
@@ -186,10 +194,16 @@ def large_against_small(table: pd.DataFrame) -> str:
 # ---- comparisons ----
 
 
-def factors(table: pd.DataFrame) -> str:
-    """Tests of the factors, from `deepvalues.dvb.comparisons.factor_tests`."""
+def factors(table: pd.DataFrame, names: Mapping[str, str], clusters: Mapping[str, str]) -> str:
+    """Tests of the factors, from `deepvalues.dvb.comparisons.factor_tests`.
+
+    Parameters
+    ----------
+    names, clusters
+        What factors and clusters are called.
+    """
     shown = table.assign(
-        factor=table["factor"].str.replace("_", " "), cluster=table["cluster"].str.replace("_", " ")
+        factor=table["factor"].map(dict(names)), cluster=table["cluster"].map(dict(clusters))
     )
     heads = {"factor": "factor", "chi2": "χ²", "df": "df", "p_value": "p", "cramers_v": "V"}
     heads |= {"cluster": "clusters", "wald_df_error": "df error", "wald_p": "p (Wald)"}
@@ -218,10 +232,16 @@ def prior(corrected: pd.DataFrame, position: pd.DataFrame) -> str:
     return _table(shown, {**heads, "position": "position gap"}, dict.fromkeys(["prior", "chose A"], share))
 
 
-def regression(table: pd.DataFrame) -> str:
-    """Wald tests of the regressions, from `deepvalues.dvb.regression.factors_of`."""
+def regression(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Wald tests of the regressions, from `deepvalues.dvb.regression.factors_of`.
+
+    Parameters
+    ----------
+    names
+        What factors are called.
+    """
     shown = table.assign(
-        regression=table["regression"].replace("gee", "GEE"), factor=table["factor"].replace("v1", "value")
+        regression=table["regression"].replace("gee", "GEE"), factor=table["factor"].map(dict(names))
     )
     heads = {"regression": "regression", "factor": "factor", "chi2": "χ²", "df": "df"}
     return _table(shown, {**heads, "df_error": "df error", "p_value": "p (F)"})
