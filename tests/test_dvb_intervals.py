@@ -50,7 +50,7 @@ def bounds(table, **key):
 
 
 def test_one_row_for_each_group_and_method(table):
-    assert list(table.columns) == ["model", "method", "clusters", "estimate", "low", "high"]
+    assert list(table.columns) == ["model", "method", "clusters", "crossed", "estimate", "low", "high"]
     assert list(table["method"]) == POOLED * 2
     assert list(table["model"].unique()) == ["chance", "uneven"]
     assert list(table["clusters"])[: len(POOLED)] == [1200, 400, 400, 11, 11, 11]
@@ -98,6 +98,18 @@ def test_value_and_directed_dimension_cross_in_cells(items_standard):
     """Why V_value + V_dimension − V_cell: each pair of the two is one cell of the design."""
     cells = items_standard.drop_duplicates("cell")
     assert not cells.duplicated(["v1", "dimension", "direction"]).any()
+
+
+def test_clusters_are_counted_and_where_two_kinds_cross_both(table, trials):
+    for method, first, crossed in [
+        ("wilson", len(trials) // 2, math.nan),
+        ("cell", 400, math.nan),
+        ("value", 11, math.nan),
+        ("value_dimension", 11, 40),
+    ]:
+        found = row(table, model="chance", method=method)
+        assert found["clusters"] == first
+        assert found["crossed"] == crossed or (math.isnan(crossed) and math.isnan(found["crossed"]))
 
 
 def test_by_value_the_wording_is_that_of_the_preferred_value(trials):

@@ -75,9 +75,9 @@ def test_recovery():
         columns, ("b0", 0.4, 0.436, 0.297, 0.5754, True, 0.94), ("d", -0.8, NAN, NAN, NAN, False, 0.96)
     )
     known, unknown = read(tables.recovery(found))
-    assert list(known.values()) == ["b0", "0.40", "0.44", "[0.30, 0.58]", "yes", ".940"]
+    assert list(known.values()) == ["$b_0$", "0.40", "0.44", "[0.30, 0.58]", "yes", ".940"]
     assert list(known) == ["parameter", "true", "estimate", "95% interval", "holds the truth", "coverage"]
-    assert list(unknown.values())[1:] == ["−0.80", MISSING, MISSING, "no", ".960"]
+    assert list(unknown.values()) == ["$d$", "−0.80", MISSING, MISSING, "no", ".960"]
 
 
 # ---- rates ----
@@ -141,12 +141,14 @@ def test_published_models_have_a_size_and_no_clusters_in_the_order_of_print(rate
 
 def test_intervals_end_with_the_mean_of_the_models_rates():
     pooled = frame(
-        "model method clusters estimate low high",
-        ("pooled", "wilson", 9600, 0.611, 0.602, 0.621),
-        ("pooled", "value", 11, 0.611, NAN, NAN),
+        "model method clusters crossed estimate low high",
+        ("pooled", "wilson", 9600, NAN, 0.611, 0.602, 0.621),
+        ("pooled", "crossed", 11, 40.0, 0.611, NAN, NAN),
     )
     mean = frame("clusters estimate low high", (400, 0.6, 0.58, 0.63))
-    first, second, last = read(tables.intervals(pooled, mean, {"wilson": "Wilson", "value": "by value"}))
+    table = tables.intervals(pooled, mean, {"wilson": "Wilson", "crossed": "by value and dimension"})
+    first, second, last = read(table)
+    assert "clusters" in to_the_right(table)
     assert first == {
         "method": "Wilson",
         "clusters": "9,600",
@@ -155,6 +157,7 @@ def test_intervals_end_with_the_mean_of_the_models_rates():
         "width": ".019",
     }
     assert (second["interval"], second["width"]) == (MISSING, MISSING)
+    assert second["clusters"] == "11 × 40"
     assert last["method"] == "mean of the models' rates, cells resampled"
     assert (last["clusters"], last["width"]) == ("400", ".050")
 
@@ -184,6 +187,10 @@ def sides():
 
 def test_classes_are_counts_with_their_sum(sides):
     rows = read(tables.classes(published.classes(sides)))
+    named = [row["printed figures"] for row in rows]
+    assert named[:2] == ["agreement of models", "by domain"]
+    assert named[-1] == "all"
+    assert MISSING not in named, "every file of print has a name in words"
     total = rows[-1]
     assert list(total)[1:] == ["exact", "within rounding", "differs", "not recomputable", "figures"]
     for name in list(total)[1:]:
@@ -340,6 +347,7 @@ def test_ratings():
     )
     answered = frame("model scale answered", ("m", "popularity", 1.0), ("m", "predictiveness", 7 / 11))
     first, second = read(tables.ratings(consistency, answered))
+    assert list(first)[2] == "share answered"
     assert list(first.values()) == ["m", "popularity", "1.000", "0.86", ".891", "[.79, .96]"]
     assert list(second.values())[2:] == [".636", "0.00", "1.000", MISSING]
 

@@ -59,10 +59,15 @@ def instrument(table: pd.DataFrame) -> str:
     return _table(table, heads, {**counted, "largest difference": share})
 
 
+_PARAMETERS = {"b0": "$b_0$", "b_v": "$b_v$", "b_s": "$b_s$", "d": "$d$"}
+
+
 def recovery(table: pd.DataFrame) -> str:
     """Known parameters beside their estimates, from `deepvalues.dvb.statistics.recovered`."""
     shown = table.assign(
-        interval=bounds(table, digits=2, bounded=False), held=table["held"].map({True: "yes", False: "no"})
+        parameter=table["parameter"].map(_PARAMETERS),
+        interval=bounds(table, digits=2, bounded=False),
+        held=table["held"].map({True: "yes", False: "no"}),
     )
     heads = {**_as_they_are("parameter", "true", "estimate"), "interval": "95% interval"}
     heads |= {"held": "holds the truth", "coverage": "coverage"}
@@ -119,9 +124,16 @@ def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mappin
     named = pooled.assign(method=pooled["method"].map(dict(methods)))
     mean = mean_of_rates.assign(method="mean of the models' rates, cells resampled")
     rows = pd.concat([named, mean], ignore_index=True)
-    rows = rows.assign(interval=bounds(rows), width=rows["high"] - rows["low"])
+    counts = zip(rows["clusters"], rows["crossed"], strict=True)
+    rows = rows.assign(
+        clusters=[
+            count(one) if pd.isna(other) else f"{count(one)} × {count(other)}" for one, other in counts
+        ],
+        interval=bounds(rows),
+        width=rows["high"] - rows["low"],
+    )
     heads = _as_they_are("method", "clusters", "estimate", "interval", "width")
-    return _table(rows, heads, {"clusters": count, **dict.fromkeys(["estimate", "width"], share)})
+    return _table(rows, heads, {"clusters": str, **dict.fromkeys(["estimate", "width"], share)})
 
 
 def control(table: pd.DataFrame) -> str:
@@ -137,10 +149,31 @@ def control(table: pd.DataFrame) -> str:
 # ---- print ----
 
 
+#: What the files of print hold.
+_PRINTED = {
+    "dvb_agreement.csv": "agreement of models",
+    "dvb_by_domain.csv": "by domain",
+    "dvb_by_model.csv": "by model",
+    "dvb_by_n_examples.csv": "by number of examples",
+    "dvb_by_value.csv": "by value",
+    "dvb_factor_tests.csv": "tests of the factors",
+    "dvb_human_validation.csv": "validation",
+    "dvb_logit.csv": "logistic regression",
+    "dvb_model_by_value.csv": "by model and value",
+    "dvb_prompt_variants.csv": "prompt variants",
+    "dvb_size_pairs.csv": "pairs of model sizes",
+    "dvb_statistics.csv": "single figures of the text",
+    "dvb_value_disposition_odds.csv": "odds by rating",
+    "dvb_value_dispositions.csv": "ratings of the values",
+    "all files": "all",
+}
+
+
 def classes(table: pd.DataFrame) -> str:
     """Printed figures by how they come back, from `deepvalues.dvb.published.classes`."""
-    heads = {**_as_they_are(*table.columns), "source_file": "file"}
-    return _table(table, heads, dict.fromkeys(table.columns[1:], count))
+    shown = table.assign(source_file=table["source_file"].map(_PRINTED))
+    heads = {**_as_they_are(*table.columns), "source_file": "printed figures"}
+    return _table(shown, heads, dict.fromkeys(table.columns[1:], count))
 
 
 #: Figures of print whose names are no words.
@@ -289,8 +322,9 @@ def ratings(consistency: pd.DataFrame, answered: pd.DataFrame) -> str:
     """
     both = consistency.merge(answered, on=["model", "scale"])
     shown = both.assign(interval=bounds(both, "icc", 2))
-    heads = {**_as_they_are("model", "scale", "answered"), "sd": "SD over repeats", "icc": "ICC"}
-    formats = {"answered": share, "SD over repeats": logit, "ICC": share}
+    heads = {**_as_they_are("model", "scale"), "answered": "share answered", "sd": "SD over repeats"}
+    heads |= {"icc": "ICC"}
+    formats = {"share answered": share, "SD over repeats": logit, "ICC": share}
     return _table(shown, {**heads, "interval": "interval of ICC"}, formats)
 
 
