@@ -47,6 +47,25 @@ def test_the_pooled_rate_is_that_of_all_deconfounded_trials():
     assert "pooled" not in row
 
 
+def test_each_model_is_left_out_in_turn():
+    frame = trials(a="1111", b="0001", c="11.0")
+    table = focus.leave_one_out(frame.iloc[::-1])
+    assert list(table["left_out"]) == ["a", "b", "c"]
+    assert list(table["models"]) == [2, 2, 2]
+    assert list(table["rate"]) == pytest.approx([3 / 7, 6 / 7, 5 / 8])
+    for name, row in zip("abc", table.to_dict("records"), strict=True):
+        (expected,) = focus.pooled(frame[frame["model"] != name]).to_dict("records")
+        assert {key: row[key] for key in expected} == pytest.approx(expected, nan_ok=True)
+    assert table["followed"].dtype == int, "counts are written as whole numbers"
+
+
+@pytest.mark.parametrize("models", [{"a": "1101"}, {}])
+def test_without_a_second_model_none_can_be_left_out(models):
+    table = focus.leave_one_out(trials(**models))
+    assert len(table) == 0
+    assert list(table) == list(focus.leave_one_out(trials(a="10", b="01")))
+
+
 @pytest.fixture
 def table():
     rows = [

@@ -286,6 +286,31 @@ def test_title_and_scope_follow_from_the_models_present():
     assert "no finding about language models" in text.scope([])
 
 
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        (Sides(0, 7, 1), "of 8 models none lies below chance and 7 lie above it"),
+        (Sides(1, 0, 1), "of 2 models 1 lies below chance and none lies above it"),
+        (Sides(9, 1, 0), "of 10 models 9 lie below chance and 1 lies above it"),
+        (Sides(0, 0, 3), "of 3 models none lies below chance and none lies above it"),
+        (Sides(1, 0, 0), "the one model lies below chance"),
+        (Sides(0, 1, 0), "the one model lies above chance"),
+        (Sides(0, 0, 1), "the one model is not told from chance"),
+    ],
+)
+def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected):
+    of_learners = text.finding([], 0.6114, sides)
+    assert of_learners.startswith(
+        "No language model was asked in this build. For text learners, small models"
+    )
+    assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
+    of_models = text.finding(["gpt-x", "gpt-y"], 0.3, sides)
+    assert of_models == (
+        "Put to language models (gpt-x, gpt-y), the pooled DVGR is .300; after Holm's correction, "
+        f"{expected}."
+    )
+
+
 def test_the_split_names_all_three_sides():
     assert text.split(Sides(0, 7, 1)) == "0 below chance, 7 above chance, 1 not told from chance"
 
@@ -297,6 +322,25 @@ def test_both_splits_stand_in_one_sentence_each():
         "told from chance. By the intervals clustered by cell: 1 below chance, 5 above chance, 2 not told "
         "from chance."
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [("b", 0.628), ("c", 0.6), ("a", 0.594)],
+            "Leaving out one model at a time, it runs from .594 (without a) to .628 (without b).",
+        ),
+        (
+            [("a", 0.6), ("b", 0.3)],
+            "Leaving out one model at a time, it runs from .300 (without b) to .600 (without a).",
+        ),
+        ([("a", 0.61111), ("b", 0.61113)], "Leaving out one model at a time, it stays at .611."),
+        ([], "It rests on one model: there is no other to leave out."),
+    ],
+)
+def test_the_pooled_rate_without_each_model_in_a_sentence(rows, expected):
+    assert text.leave_one_out(frame("left_out rate", *rows)) == expected
 
 
 @pytest.mark.parametrize(

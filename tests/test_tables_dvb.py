@@ -162,6 +162,19 @@ def test_intervals_end_with_the_mean_of_the_models_rates():
     assert (last["clusters"], last["width"]) == ("400", ".050")
 
 
+def test_models_left_out_come_by_the_rate_that_remains():
+    columns = "left_out models answered rate wilson_low wilson_high clustered_low clustered_high"
+    table = tables.leave_one_out(
+        frame(columns, ("a", 7, 8400, 0.63, 0.6, 0.65, NAN, NAN), ("b", 7, 8400, 0.594, 0.58, 0.6, 0.5, 0.7))
+    )
+    first, second = read(table)
+    assert list(first) == ["left out", "n", "DVGR", "Wilson", "clustered"]
+    assert list(first.values()) == ["b", "8,400", ".594", "[.580, .600]", "[.500, .700]"]
+    assert (second["left out"], second["clustered"]) == ("a", MISSING)
+    assert to_the_right(table) == ["n", "DVGR"]
+    assert read(tables.leave_one_out(frame(columns))) == []
+
+
 def test_control_says_who_is_flagged():
     columns = "model answered accuracy wilson_low wilson_high clustered_low clustered_high flagged"
     good, bad = read(

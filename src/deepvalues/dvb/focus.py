@@ -24,6 +24,24 @@ def pooled(frame: pd.DataFrame) -> pd.DataFrame:
     return rates(deep, ["pooled"]).drop(columns="pooled")
 
 
+def leave_one_out(frame: pd.DataFrame) -> pd.DataFrame:
+    """The pooled DVGR without each model in turn: whether one model alone makes the result.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, in sorted order: left_out (the model), models (that stay), and as from `pooled`.
+        No rows with fewer than two models, as none would stay.
+    """
+    names = sorted(frame["model"].unique())
+    rest = {name: frame[frame["model"] != name] for name in names if len(names) > 1}
+    columns = ["items", "answered", "followed", "rate", "wilson_low", "wilson_high"]
+    columns += ["clustered_low", "clustered_high"]
+    rows = [(name, len(names) - 1, *pooled(part)[columns].iloc[0]) for name, part in rest.items()]
+    table = pd.DataFrame(rows, columns=["left_out", "models", *columns])
+    return table.astype(dict.fromkeys(["items", "answered", "followed"], int))
+
+
 class Sides(NamedTuple):
     """Models by the side of chance on which their DVGR lies."""
 

@@ -16,7 +16,7 @@ from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.comparisons import direction_gaps
 from deepvalues.dvb.focus import ALPHA, Sides, arm_means
 from deepvalues.dvb.statistics import met_exactly
-from deepvalues.formats import number, share
+from deepvalues.formats import count, number, share
 
 
 class Numbers(Protocol):
@@ -383,6 +383,18 @@ def title(language_models: Sequence[str]) -> str:
     return f"Deep values or the surface of choices: {about}"
 
 
+def _counted(sides: Sides) -> str:
+    """How many models lie on either side of chance, in a clause."""
+    if sum(sides) == 1:
+        side = "lies below chance" if sides.below else "lies above chance" if sides.above else None
+        return f"the one model {side or 'is not told from chance'}"
+    return f"of {count(sum(sides))} models {_lie(sides.below)} below chance and {_lie(sides.above)} above it"
+
+
+def _lie(models: int) -> str:
+    return "none lies" if models == 0 else "1 lies" if models == 1 else f"{count(models)} lie"
+
+
 def finding(language_models: Sequence[str], dvgr: float, sides: Sides) -> str:
     """What was found, in a sentence or two.
 
@@ -395,10 +407,7 @@ def finding(language_models: Sequence[str], dvgr: float, sides: Sides) -> str:
     sides
         These models by the test.
     """
-    counted = (
-        f"the pooled DVGR is {share(dvgr)}; after Holm's correction, of {sum(sides)} models "
-        f"{sides.below} lie below chance and {sides.above} above it."
-    )
+    counted = f"the pooled DVGR is {share(dvgr)}; after Holm's correction, {_counted(sides)}."
     if language_models:
         return f"Put to language models ({', '.join(language_models)}), {counted}"
     learners = "small models fitted to the text of one prompt, one of them on frozen sentence embeddings"
@@ -423,6 +432,26 @@ def sides(family: str, by_test: Sides, by_interval: Sides) -> str:
     return (
         f"Of {sum(by_test)} {family}s, by the exact test with Holm's correction: {split(by_test)}. "
         f"By the intervals clustered by cell: {split(by_interval)}."
+    )
+
+
+def leave_one_out(table: pd.DataFrame) -> str:
+    """Between which rates the pooled DVGR runs; follows on a sentence that gives it.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.focus.leave_one_out`.
+    """
+    if table.empty:
+        return "It rests on one model: there is no other to leave out."
+    ends = table.sort_values(["rate", "left_out"]).iloc[[0, -1]]
+    (low, without_low), (high, without_high) = zip(ends["rate"].map(share), ends["left_out"], strict=True)
+    if low == high:
+        return f"Leaving out one model at a time, it stays at {low}."
+    return (
+        f"Leaving out one model at a time, it runs from {low} (without {without_low}) to {high} "
+        f"(without {without_high})."
     )
 
 

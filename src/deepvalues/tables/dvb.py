@@ -136,6 +136,13 @@ def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mappin
     return _table(rows, heads, {"clusters": str, **dict.fromkeys(["estimate", "width"], share)})
 
 
+def leave_one_out(table: pd.DataFrame) -> str:
+    """The pooled DVGR without each model in turn, from `deepvalues.dvb.focus.leave_one_out`."""
+    shown = table.assign(wilson=bounds(table, "wilson"), clustered=bounds(table, "clustered"))
+    heads = {"left_out": "left out", "answered": "n", "rate": "DVGR", "wilson": "Wilson"}
+    return _table(shown.sort_values(["rate", "left_out"]), {**heads, "clustered": "clustered"})
+
+
 def control(table: pd.DataFrame) -> str:
     """Accuracy on the confounded control, from `deepvalues.dvb.comparisons.control_gate`."""
     shown = table.assign(
