@@ -322,6 +322,8 @@ def test_both_splits_stand_in_one_sentence_each():
         "told from chance. By the intervals clustered by cell: 1 below chance, 5 above chance, 2 not told "
         "from chance."
     )
+    alone = text.sides("language model", Sides(1, 0, 0), Sides(0, 0, 1))
+    assert alone.startswith("Of 1 language model, by the exact test")
 
 
 @pytest.mark.parametrize(

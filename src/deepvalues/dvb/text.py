@@ -429,8 +429,9 @@ def split(sides: Sides) -> str:
 
 def sides(family: str, by_test: Sides, by_interval: Sides) -> str:
     """On which side of chance the models in focus lie, by the test and by the clustered intervals."""
+    models = family if sum(by_test) == 1 else f"{family}s"
     return (
-        f"Of {sum(by_test)} {family}s, by the exact test with Holm's correction: {split(by_test)}. "
+        f"Of {sum(by_test)} {models}, by the exact test with Holm's correction: {split(by_test)}. "
         f"By the intervals clustered by cell: {split(by_interval)}."
     )
 

@@ -67,7 +67,7 @@ def recovery(table: pd.DataFrame) -> str:
     shown = table.assign(
         parameter=table["parameter"].map(_PARAMETERS),
         interval=bounds(table, digits=2, bounded=False),
-        held=table["held"].map({True: "yes", False: "no"}),
+        held=table["held"].map({True: "yes", False: "no"}).where(table["estimate"].notna()),
     )
     heads = {**_as_they_are("parameter", "true", "estimate"), "interval": "95% interval"}
     heads |= {"held": "holds the truth", "coverage": "coverage"}
