@@ -38,13 +38,17 @@ class Chosen(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A set of items, the models whose records answer all of it, and what these answered: see `answers`."""
+    """A set of items, the models whose records answer all of it, and where these records are."""
 
     study: str
     item_set: str
     items: pd.DataFrame
     models: Sequence[Model]
-    answers: pd.DataFrame
+    record_folder: Path
+
+    def answers(self) -> pd.DataFrame:
+        """What the models answered, read anew at each call: see the function `answers`."""
+        return answers(self.study, self.models, self.items, self.record_folder)
 
     @property
     def family(self) -> dict[str, str]:
@@ -429,16 +433,13 @@ def answers(
 def answered(
     sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
 ) -> list[Answered]:
-    """What complete records answered to several sets, in the order of these.
+    """Several sets with the models whose records answer all of them, in the order of these.
 
     Parameters
     ----------
     table
         From `coverage`, of these sets.
     """
-    found = []
-    for each in sets:
-        models = complete(each, table)
-        replies = answers(each.study, models, each.items, record_folder)
-        found.append(Answered(each.study, each.item_set, each.items, models, replies))
-    return found
+    return [
+        Answered(each.study, each.item_set, each.items, complete(each, table), record_folder) for each in sets
+    ]

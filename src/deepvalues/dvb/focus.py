@@ -33,11 +33,16 @@ def leave_one_out(frame: pd.DataFrame) -> pd.DataFrame:
         One row per model, in sorted order: left_out (the model), models (that stay), and as from `pooled`.
         No rows with fewer than two models, as none would stay.
     """
-    names = sorted(frame["model"].unique())
-    rest = {name: frame[frame["model"] != name] for name in names if len(names) > 1}
     columns = ["items", "answered", "followed", "rate", "wilson_low", "wilson_high"]
     columns += ["clustered_low", "clustered_high"]
-    rows = [(name, len(names) - 1, *pooled(part)[columns].iloc[0]) for name, part in rest.items()]
+    names = sorted(frame["model"].unique())
+    # Without the columns of texts, of which each copy would take much memory.
+    slim = frame[["model", "arm", "cell", "followed"]]
+    rows = [
+        (name, len(names) - 1, *pooled(slim[slim["model"] != name])[columns].iloc[0])
+        for name in names
+        if len(names) > 1
+    ]
     table = pd.DataFrame(rows, columns=["left_out", "models", *columns])
     return table.astype(dict.fromkeys(["items", "answered", "followed"], int))
 
