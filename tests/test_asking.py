@@ -332,6 +332,32 @@ def test_answers_are_those_of_the_model(answered, items, models, no_server):
     assert (deconfounded["choice"] == deconfounded["right"]).all(), "agent-value follows the value"
 
 
+def test_answers_of_several_sets_are_those_of_complete_records(answered, items, models, no_server):
+    folder, _ = answered
+    sets = [
+        asking.Chosen("dvb", name, part, [*models, *catalogue.registry().choose(["agent-prose"], "dvb")])
+        for name, part in (("smoke", items), ("half", items.head(20)))
+    ]
+    found = asking.answered(sets, asking.coverage(sets, folder), folder)
+    assert [(each.study, each.item_set) for each in found] == [("dvb", "smoke"), ("dvb", "half")]
+    for each, whole in zip(found, sets, strict=True):
+        assert each.items is whole.items
+        assert [model.name for model in each.models] == list(NAMES), "agent-prose was not asked"
+        assert each.answers().equals(asking.answers("dvb", models, whole.items, folder))
+    assert found[0].family == {model.name: model.family for model in models}
+    assert found[0].about.to_dict("records") == [
+        {"model": model.name, "developer": model.developer, "size_tier": model.size_tier} for model in models
+    ]
+
+
+def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, no_server):
+    sets = [asking.Chosen("dvb", "smoke", items, models)]
+    (found,) = asking.answered(sets, asking.coverage(sets, tmp_path), tmp_path)
+    assert found.models == []
+    assert len(found.answers()) == 0
+    assert list(found.answers()) == list(asking.answers("dvb", models, items, tmp_path))
+
+
 def test_what_was_not_asked_has_failed(items, models, tmp_path, no_server):
     frame = asking.answers("dvb", models, items, tmp_path)
     assert len(frame) == 3 * 45

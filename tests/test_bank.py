@@ -694,3 +694,21 @@ def test_a_missing_file_and_a_missing_folder_are_named(tmp_path, folder):
 def test_reading_a_yaml_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"none\.yml: file not found"):
         banks.read_yaml(tmp_path / "none.yml")
+
+
+def test_values_have_names_for_running_text_set_by_set(bank):
+    names = list(bank.value_names.values())
+    assert set(bank.value_names) == set(bank.values)
+    assert set(names[:6]) == {name.lower() for name in ROSS}
+    assert set(names[6:]) == {name.lower() for name in SCHWARTZ}
+    assert bank.value_names["non_maleficence"] == "non-maleficence"
+
+
+def test_dimensions_have_names_with_those_of_their_poles(bank):
+    names = bank.dimension_names(["humor", "terse_text/long_text"])
+    assert {name: poles for name, *poles in names.values() if name in DIMENSIONS} == {
+        name: list(poles) for name, poles in DIMENSIONS.items()
+    }
+    # One of the released data, which the bank lacks.
+    assert names["terse_text/long_text"] == ("terse text or long text", "terse text", "long text")
+    assert len(names) == len(DIMENSIONS) + 1

@@ -13,14 +13,18 @@ from sklearn.metrics import cohen_kappa_score
 
 from deepvalues.dvb import comparisons, statistics
 from deepvalues.dvb.comparisons import (
+    CLUSTER_NAMES,
+    FACTOR_NAMES,
     FACTORS,
     agreement_matrix,
     asymmetry,
     breakdowns,
     control_gate,
     developer_agreement,
+    direction_gaps,
     factor_tests,
     large_against_small,
+    level_names,
     pairwise_agreement,
     position_bias,
     prior_corrected,
@@ -95,6 +99,18 @@ def test_breakdowns_are_the_rates_of_each_factor(trials, deep, by):
         assert list(found["level"]) == [str(level) for level in expected["level"]]
         numbers = expected.columns.drop("level")
         pd.testing.assert_frame_equal(found[numbers], expected[numbers], check_exact=False, rtol=1e-9)
+
+
+def test_every_factor_cluster_and_level_has_a_name(trials, bank):
+    assert {"model", *FACTORS, "v1"} == set(FACTOR_NAMES)
+    assert {cluster for _, cluster in FACTORS.values()} == set(CLUSTER_NAMES)
+    levels = level_names(bank)
+    table = breakdowns(trials)
+    for factor, names in levels.items():
+        assert set(table.loc[table["factor"] == factor, "level"]) == set(names), factor
+        assert not any("_" in name for name in names.values())
+    assert levels["value"]["self_improvement"] == "self-improvement"
+    assert levels["domain"]["customer_service"] == "customer service"
 
 
 def test_every_factor_splits_all_trials(trials, deep):
@@ -360,6 +376,20 @@ def test_asymmetry_is_clustered_by_the_targets_pole_wording(deep):
 def test_asymmetry_of_one_direction_is_missing(deep):
     table = asymmetry(deep[deep["direction"] == "forward"])
     assert table[["reversed", "difference", "p_value", "p_holm"]].isna().all(axis=None)
+
+
+def test_gaps_between_the_directions_of_a_dimension():
+    rows = [
+        ("a", "forward", 0.7),
+        ("a", "reversed", 0.4),
+        ("b", "forward", 0.2),
+        ("b", "reversed", 0.6),
+        ("one direction", "forward", 0.9),
+    ]
+    gaps = direction_gaps(pd.DataFrame(rows, columns=["dimension", "direction", "rate"]))
+    assert gaps.to_dict() == {"a": 0.3, "b": 0.4, "one direction": 0.0}
+    forward = pd.DataFrame(rows[-1:], columns=["dimension", "direction", "rate"])
+    assert direction_gaps(forward).to_dict() == {"one direction": 0.0}
 
 
 def test_control_gate_flags_and_keeps(agent_trials):

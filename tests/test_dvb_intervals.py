@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.dvb import intervals as module
-from deepvalues.dvb.intervals import METHODS, intervals
+from deepvalues.dvb.intervals import METHODS, intervals, mean_of_rates
 from deepvalues.dvb.statistics import rates, rates_by_wording
 from deepvalues.errors import UserError
 from deepvalues.statistics import clusters
@@ -50,7 +50,7 @@ def bounds(table, **key):
 
 
 def test_one_row_for_each_group_and_method(table):
-    assert list(table.columns) == ["model", "method", "clusters", "estimate", "low", "high"]
+    assert list(table.columns) == ["model", "method", "clusters", "crossed", "estimate", "low", "high"]
     assert list(table["method"]) == POOLED * 2
     assert list(table["model"].unique()) == ["chance", "uneven"]
     assert list(table["clusters"])[: len(POOLED)] == [1200, 400, 400, 11, 11, 11]
@@ -98,6 +98,18 @@ def test_value_and_directed_dimension_cross_in_cells(items_standard):
     """Why V_value + V_dimension − V_cell: each pair of the two is one cell of the design."""
     cells = items_standard.drop_duplicates("cell")
     assert not cells.duplicated(["v1", "dimension", "direction"]).any()
+
+
+def test_clusters_are_counted_and_where_two_kinds_cross_both(table, trials):
+    for method, first, crossed in [
+        ("wilson", len(trials) // 2, math.nan),
+        ("cell", 400, math.nan),
+        ("value", 11, math.nan),
+        ("value_dimension", 11, 40),
+    ]:
+        found = row(table, model="chance", method=method)
+        assert found["clusters"] == first
+        assert found["crossed"] == crossed or (math.isnan(crossed) and math.isnan(found["crossed"]))
 
 
 def test_by_value_the_wording_is_that_of_the_preferred_value(trials):
@@ -177,3 +189,23 @@ def test_the_labels_and_the_order_of_trials_do_not_matter(trials, table):
 def test_a_missing_column_is_named(trials):
     with pytest.raises(UserError, match="familie"):
         intervals(trials, ["familie"], seed=1)
+
+
+def test_the_mean_of_rates_counts_every_model_alike(trials):
+    """One model lacks nearly all answers: it moves the pooled rate little and the mean as any other."""
+    few = trials["model"].eq("chance") & (trials["cell"] > "c010")
+    holed = trials.assign(followed=trials["followed"].mask(few))
+    (row,) = mean_of_rates(holed, seed=1, resamples=500).to_dict("records")
+    rates_of = holed.groupby("model")["followed"].mean()
+    assert row["estimate"] == pytest.approx(rates_of.mean())
+    assert row["estimate"] != pytest.approx(holed["followed"].mean(), abs=1e-3)
+    assert row["clusters"] == holed["cell"].nunique()
+    assert row["low"] < row["estimate"] < row["high"]
+
+
+def test_with_as_many_answers_for_each_the_mean_of_rates_is_the_pooled_rate(trials):
+    (mean,) = mean_of_rates(trials, seed=1, resamples=500).to_dict("records")
+    pooled = intervals(trials.assign(model="pooled"), ["model"], seed=1, resamples=500)
+    resampled = row(pooled, method="cell_bootstrap")
+    for column in ("clusters", "estimate", "low", "high"):
+        assert mean[column] == pytest.approx(resampled[column])

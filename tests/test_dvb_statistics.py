@@ -79,6 +79,15 @@ def test_an_answer_to_no_item_is_an_error(items_smoke):
         statistics.trials(items_smoke, answers)
 
 
+def test_families_stand_after_the_names_and_the_frame_stays_as_it_was():
+    frame = pd.DataFrame({"arm": ["prior"] * 3, "model": ["a", "b", "stranger"], "rate": [0.1, 0.2, 0.3]})
+    named = statistics.with_family(frame, {"a": "text learner", "b": "language model"})
+    assert list(named) == ["arm", "model", "family", "rate"]
+    assert list(named["family"].iloc[:2]) == ["text learner", "language model"]
+    assert pd.isna(named["family"].iloc[2])
+    assert list(frame) == ["arm", "model", "rate"]
+
+
 # ---- missing replies ----
 
 
@@ -231,6 +240,24 @@ def test_the_instrument_check_can_fail(agent_trials, agents):
     assert table.loc[table["arm"] == "control", "within"].all()
 
 
+def test_rates_met_are_counted_by_agent(agents):
+    rows = [
+        ("agent-value", "control", 20, 1.0, 1.0, True),
+        ("agent-value", "prior", 0, 0.3, 0.1 + 0.2, True),
+        ("agent-random", "prior", 0, 0.5, 0.53, True),
+        ("agent-random", "control", 20, 0.5, 0.4, False),
+    ]
+    check = pd.DataFrame(rows, columns=["model", "arm", "n_examples", "expected", "observed", "within"])
+    # 0.1 + 0.2 is not 0.3 in binary fractions.
+    assert list(statistics.met_exactly(check)) == [True, True, False, False]
+    table = statistics.instrument_by_agent(check, list(agents.values()))
+    assert list(table) == ["model", "rule", "compared", "exact", "within", "largest"]
+    assert list(table["model"]) == ["agent-random", "agent-value"]
+    assert list(table["rule"]) == [agents[name].description for name in table["model"]]
+    assert table[["compared", "exact", "within"]].to_numpy().tolist() == [[2, 0, 1], [2, 2, 2]]
+    assert list(table["largest"]) == pytest.approx([0.1, 0], abs=1e-15)
+
+
 # ---- sensitivities ----
 
 
@@ -342,6 +369,21 @@ def test_sensitivities_use_the_arms_at_20_and_answers_only(items_standard, agent
     pd.testing.assert_frame_equal(statistics.sensitivities(pd.concat([spoilt, unread])), expected)
 
 
+def test_known_parameters_stand_beside_their_estimates():
+    names = ("b0", "b_v")
+    simulated = pd.DataFrame({"parameter": names, "true": [0.4, 0.8], "coverage": [0.94, 0.96]})
+    found = {"b0": 0.5, "b0_low": 0.4, "b0_high": 0.6, "b_v": 1.2, "b_v_low": 0.9, "b_v_high": 1.5}
+    estimates = pd.DataFrame([{"model": "other", **dict.fromkeys(found, 0.0)}, {"model": "agent", **found}])
+    table = statistics.recovered(estimates, simulated, "agent")
+    assert list(table) == ["parameter", "true", "estimate", "low", "high", "held", "coverage"]
+    assert table.iloc[0].tolist() == ["b0", 0.4, 0.5, 0.4, 0.6, True, 0.94]
+    assert table.iloc[1].tolist() == ["b_v", 0.8, 1.2, 0.9, 1.5, False, 0.96]
+    unknown = statistics.recovered(estimates, simulated, "not asked")
+    assert unknown[["estimate", "low", "high"]].isna().all(axis=None)
+    assert not unknown["held"].any()
+    assert list(unknown["coverage"]) == [0.94, 0.96]
+
+
 # ---- the published table ----
 
 
@@ -396,3 +438,16 @@ def test_intervals_of_the_sensitivities_hold_the_truth_about_as_often_as_they_sa
     assert list(table["parameter"]) == ["b0", "b_v", "b_s", "d"]
     assert list(table["true"]) == pytest.approx([0.4, 0.8, 1.6, -0.8])
     assert (table["coverage"] >= 50 / 60).all()
+
+
+def test_published_models_stand_below_those_that_were_asked(published, agent_trials):
+    ours = statistics.dvgr_by_model(agent_trials).assign(family="reference agent")
+    theirs = statistics.published_dvgr(published)
+    table = statistics.beside_published(ours, theirs)
+    columns = ["model", "family", "dvgr", "wilson_low", "wilson_high", "clustered_low", "clustered_high"]
+    assert list(table) == columns
+    pd.testing.assert_frame_equal(table.head(len(ours)), ours[columns])
+    rest = table.tail(9).reset_index(drop=True)
+    assert set(rest["family"]) == {"published"}
+    pd.testing.assert_frame_equal(rest[["model", "dvgr"]], theirs[["model", "dvgr"]])
+    assert rest[["clustered_low", "clustered_high"]].isna().all(axis=None)

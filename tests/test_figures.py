@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from legible import assert_legible
 from matplotlib.colors import to_hex
 
 from deepvalues.figures import dvb as figures
@@ -72,7 +73,7 @@ def printed():
     return pd.DataFrame({**columns, "ci_low": [0.3, 0.3, 0.29], "ci_high": [0.31, 0.3, 0.3]})
 
 
-VALUES = ["justice", "security", "self_improvement"]
+VALUES = {"justice": "justice", "security": "security", "self_improvement": "self-improvement"}
 
 
 @pytest.fixture
@@ -131,11 +132,11 @@ def texts(axes):
 
 
 def dots(axes):
-    """(x, y, colour) of every single dot."""
+    """(x, y, colour) of every single dot, whatever its shape."""
     return [
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]), line.get_color())
         for line in axes.lines
-        if line.get_marker() == "o" and len(line.get_xdata()) == 1
+        if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1
     ]
 
 
@@ -213,6 +214,8 @@ def test_dvgr_by_model_shows_every_rate_and_both_intervals(by_model):
     assert list(thin.get_xdata()) == pytest.approx([0.22, 0.27])
     assert list(thick.get_xdata()) == pytest.approx([0.20, 0.29])
     assert thick.get_linewidth() > thin.get_linewidth()
+    # Square ends would make an interval longer than it is.
+    assert {line.get_solid_capstyle() for line in (thin, thick)} == {"butt"}
     assert labels(axes.get_legend().get_texts()) == [*FAMILY_ORDER, "Wilson", "clustered by cell"]
     assert "chance" in texts(axes)
 
@@ -255,9 +258,8 @@ def test_arms_that_were_not_asked_have_no_column(by_arm):
 
 def test_values_that_were_not_asked_are_empty_cells(by_value):
     some = by_value[by_value["v1"] == by_value["v1"].iloc[0]]
-    values = list(dict.fromkeys(by_value["v1"]))
-    _, columns, notes = heat_map(figures.dvgr_by_value(some, values))
-    assert len(columns) == len(values)
+    _, columns, notes = heat_map(figures.dvgr_by_value(some, VALUES))
+    assert len(columns) == len(VALUES)
     assert np.count_nonzero(notes) == len(some)
 
 
@@ -270,7 +272,7 @@ def test_a_dimension_asked_in_one_direction_has_one_dot(by_dimension):
 def test_dvgr_by_value_shows_every_model_and_value(by_value):
     rows, columns, notes = heat_map(figures.dvgr_by_value(by_value, VALUES))
     assert rows == ORDER
-    assert columns == ["justice", "security", "self improvement"]
+    assert columns == ["justice", "security", "self-improvement"]
     for model, row in zip(rows, notes, strict=True):
         expected = [f"{round(0.1 * place + RATES[model] / 2, 2):.2f}".removeprefix("0") for place in range(3)]
         assert list(row) == expected
@@ -282,12 +284,13 @@ def test_dvgr_by_n_has_a_panel_a_family_and_a_line_a_model(by_n, printed):
     assert titles == ["language models", "text learners", "reference agents"]
     shown = [["gpt-x"], ["words", "style"], ["first", "value"]]
     for axes, names in zip(figure.axes, shown, strict=True):
-        assert sorted(set(texts(axes)) - {"published, pooled"}) == sorted(names)
+        assert sorted(texts(axes)) == sorted(names)
         assert len(axes.containers) == len(names)
         dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
         assert [list(line.get_ydata()) for line in dotted] == [[0.31, 0.3, 0.3]]
         assert list(axes.get_xticks()) == [4, 20, 40]
-    assert "published, pooled" in texts(figure.axes[0])
+    legend = ["published, pooled over nine models", "chance"]
+    assert labels(figure.legends[0].get_texts()) == legend
     lines = figure.axes[1].containers[0].lines
     assert list(lines[0].get_ydata()) == [RATES["learner-style"]] * 3
 
@@ -295,7 +298,7 @@ def test_dvgr_by_n_has_a_panel_a_family_and_a_line_a_model(by_n, printed):
 def test_names_at_the_ends_of_lines_do_not_overlap(by_n, printed):
     close = by_n.assign(rate=0.99, clustered_low=0.98, clustered_high=1.0)
     for axes in figures.dvgr_by_n(close, printed).axes:
-        heights = sorted(text.xyann[1] for text in axes.texts if text.get_text() != "published, pooled")
+        heights = sorted(text.xyann[1] for text in axes.texts)
         low, high = axes.get_ylim()
         assert all(np.diff(heights) >= 0.05)
         assert all(low < height < high for height in heights)
@@ -343,26 +346,88 @@ def test_dvgr_by_dimension_shows_two_dots_a_row(by_dimension):
 
 
 def test_sensitivities_leave_out_models_without_an_estimate(estimates):
-    (axes,) = figures.sensitivities(estimates).axes
+    figure = figures.sensitivities(estimates)
+    (axes,) = figure.axes
     # Names stand in the order of b_s, each beside its dot.
     named = {text.get_text(): text.xy for text in axes.texts}
     assert named == {"agent-first": (0.1, -0.2), "learner-style": (1.2, 0.4), "learner-words": (0.8, 1.6)}
     assert list(named) == ["agent-first", "learner-style", "learner-words"]
     assert [(x, y) for x, y, _ in dots(axes)] == [(0.1, -0.2), (0.8, 1.6), (1.2, 0.4)]
+    # Families are told apart by shape as well.
+    shapes = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]
+    assert shapes == ["^", "s", "s"]
+    (legend,) = figure.legends
+    assert labels(legend.get_texts()) == ["text learner", "reference agent"]
+    assert [handle.get_marker() for handle in legend.legend_handles] == ["s", "^"]
     colours = [to_hex(colour) for _, _, colour in dots(axes)]
     assert colours == [COLOURS["reference agent"].lower(), *[COLOURS["text learner"].lower()] * 2]
     # Diagonal, two axes, and for each model two intervals and a dot.
     assert len(axes.lines) == 3 + 3 * 3
-    # Both axes hold every interval; the horizontal one leaves room for names at its end.
-    for low, high in (axes.get_xlim(), axes.get_ylim()):
-        assert low < -0.5
-        assert high > 1.9
-    assert axes.get_xlim()[0] == axes.get_ylim()[0]
+    # Both axes hold every interval; names stand beside them, where no line runs.
+    assert axes.get_xlim() == axes.get_ylim()
+    low, high = axes.get_xlim()
+    assert low < -0.5
+    assert high > 1.9
+    assert all(text.xyann[0] > high for text in axes.texts)
 
 
 def test_sensitivities_without_any_estimate_are_an_empty_figure(estimates):
     (axes,) = figures.sensitivities(estimates.iloc[:1]).axes
     assert len(axes.lines) == 3
+
+
+# ---- many models with long names ----
+
+
+@pytest.fixture
+def crowd():
+    """Twenty language models with names as long as any, beside the other families."""
+    names = [f"a-language-model-{number:02d}-2025-01" for number in range(20)]
+    return {**dict.fromkeys(names, "language model"), **MODELS}
+
+
+def crowded(crowd, columns):
+    rows = [
+        (model, family, round(0.1 + 0.04 * (place % 20), 2))
+        for place, (model, family) in enumerate(crowd.items())
+    ]
+    table = pd.DataFrame(rows, columns=["model", "family", "rate"])
+    for name in columns:
+        table[f"{name}_low"], table[f"{name}_high"] = table["rate"] - 0.05, table["rate"] + 0.05
+    return table
+
+
+def test_every_figure_is_legible(drawn):
+    for figure in drawn().values():
+        assert_legible(figure)
+
+
+def test_the_dvgr_of_many_models_is_legible(crowd):
+    table = crowded(crowd, ["wilson", "clustered"]).rename(columns={"rate": "dvgr"})
+    assert_legible(figures.dvgr_by_model(table))
+
+
+def test_arms_of_many_models_are_legible(crowd):
+    table = crowded(crowd, [])
+    arms = [table.assign(arm=arm, n_examples=n) for arm, n in figures.ARM_LABELS]
+    assert_legible(figures.arms(pd.concat(arms)))
+
+
+def test_lines_of_many_models_are_legible(crowd, printed):
+    table = crowded(crowd, ["clustered"])
+    table = table[table["family"] != "published"]
+    by_n = pd.concat([table.assign(n_examples=n) for n in (4, 20, 40)])
+    assert_legible(figures.dvgr_by_n(by_n, printed))
+
+
+def test_values_of_many_models_are_legible(crowd):
+    table = crowded(crowd, [])
+    assert_legible(figures.dvgr_by_value(pd.concat([table.assign(v1=value) for value in VALUES]), VALUES))
+
+
+def test_sensitivities_of_many_models_are_legible(crowd):
+    table = crowded(crowd, ["b_v"]).assign(b_v=lambda frame: frame["rate"], b_s=0.1)
+    assert_legible(figures.sensitivities(table.assign(b_s_low=0.0, b_s_high=0.2)))
 
 
 # ---- tables ----

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from legible import assert_legible
 
 from deepvalues.figures import comparisons as figures
 from deepvalues.figures.dvb import rate_matrix
@@ -78,7 +79,12 @@ def drawn(levels, matrix, wordings, printed, simulated, powers):
     """A function that draws every figure anew."""
     methods = {"wilson": "Wilson", "clustered": "clustered"}
     return lambda: {
-        "breakdown": figures.breakdown(levels, ["domain", "direction"], "#123456"),
+        "breakdown": figures.breakdown(
+            levels,
+            {"domain": "domain", "direction": "direction of the dimension"},
+            {"domain": {"care_home": "care home"}, "direction": {"forward": "first pole preferred"}},
+            "#123456",
+        ),
         "agreement": figures.agreement(matrix),
         "variants": figures.variants(wordings, printed, NAMES),
         "coverage": figures.coverage(simulated, methods, ["none", "cells"]),
@@ -109,17 +115,24 @@ def test_every_figure_has_the_same_bytes_when_drawn_again(drawn):
         assert image(figure, "png") == image(second[name], "png"), name
 
 
+def test_every_figure_is_legible(drawn):
+    for figure in drawn().values():
+        assert_legible(figure)
+
+
 def test_a_breakdown_shows_the_factors_in_order_with_their_levels(drawn):
     (axes,) = drawn()["breakdown"].axes
-    assert [text.get_text() for text in axes.texts] == ["domain", "direction"]
-    assert labels(axes.get_yticklabels()) == ["care home", "school", "forward"]
+    chance, *names = axes.texts
+    assert chance.get_text() == "chance"
+    assert [text.get_text() for text in names] == ["domain", "direction of the dimension"]
+    assert labels(axes.get_yticklabels()) == ["care home", "school", "first pole preferred"]
     places = list(axes.get_yticks())
     assert places == sorted(places, reverse=True)
     assert dots(axes, "#123456") == list(zip([0.2, 0.6, 0.4], places, strict=True))
     low, high = axes.get_ylim()
     assert low < min(places)
     assert max(places) < high
-    heights = [text.get_position()[1] for text in axes.texts]
+    heights = [text.get_position()[1] for text in names]
     assert heights[0] > places[0] > places[1] > heights[1] > places[2]
     # One line for chance; a missing interval is drawn as nothing, its dot stays.
     bars = [line for line in axes.lines[1:] if len(line.get_xdata()) == 2]
@@ -129,13 +142,32 @@ def test_a_breakdown_shows_the_factors_in_order_with_their_levels(drawn):
 
 def test_agreement_shows_each_pair_once(drawn):
     axes = drawn()["agreement"].axes[0]
-    assert labels(axes.get_xticklabels()) == labels(axes.get_yticklabels()) == ["one", "two", "three"]
+    # The first model has no row and the last no column: they would be empty.
+    assert labels(axes.get_xticklabels()) == ["one", "two"]
+    assert labels(axes.get_yticklabels()) == ["two", "three"]
     notes = {tuple(int(place) for place in text.get_position()): text.get_text() for text in axes.texts}
-    assert notes[(0, 1)] == ".50"
-    assert notes[(0, 2)] == ".25"
+    assert notes[(0, 0)] == ".50"
+    assert notes[(0, 1)] == ".25"
     assert (1, 0) not in notes
-    assert (0, 0) not in notes
-    assert notes.get((1, 2), "") in ("", MISSING), "an agreement that is not there is no number"
+    assert notes.get((1, 1), "") in ("", MISSING), "an agreement that is not there is no number"
+
+
+@pytest.mark.parametrize(("models", "numbers"), [(21, True), (36, False)])
+def test_agreement_of_many_models_is_shaded_without_numbers(models, numbers):
+    names = [f"a-model-with-a-long-name-{number:02d}" for number in range(models)]
+    figure = figures.agreement(pd.DataFrame(np.full((models, models), 0.5), names, names))
+    assert_legible(figure)
+    assert bool(figure.axes[0].texts) == numbers
+
+
+def test_variants_of_many_models_are_legible(printed):
+    rows = [
+        (study, f"a-model-with-a-long-name-{number:02d}", "language model", number / 20, 0.3, 0.6)
+        for study in NAMES
+        for number in range(20)
+    ]
+    columns = ["study", "model", "family", "dvgr", "clustered_low", "clustered_high"]
+    assert_legible(figures.variants(pd.DataFrame(rows, columns=columns), printed, NAMES))
 
 
 def test_variants_show_every_model_and_the_published_rates(drawn):
@@ -154,11 +186,17 @@ def test_variants_show_every_model_and_the_published_rates(drawn):
 
 def test_coverage_has_a_panel_for_each_estimand_and_set(drawn):
     figure = drawn()["coverage"]
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["pooled, standard", "pooled, full"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        *["pooled, standard set", "pooled, full set"]
+    ]
     for axes in figure.axes:
         assert labels(axes.get_xticklabels()) == ["none", "cells"]
         assert list(axes.lines[0].get_ydata()) == [0.95, 0.95]
     assert list(figure.axes[0].lines[2].get_ydata()) == [0.91, 0.91]
+    # What belongs to one condition stands around it, one beside the other.
+    first, second = (figure.axes[0].lines[place].get_xdata() for place in (1, 2))
+    assert list(first) == [-0.2, 0.8]
+    assert list(second) == [0.2, 1.2]
     last = list(figure.axes[1].lines[2].get_ydata())
     assert last[0] == 0.91
     assert math.isnan(last[1])
@@ -167,7 +205,9 @@ def test_coverage_has_a_panel_for_each_estimand_and_set(drawn):
 
 def test_power_has_a_line_for_each_true_rate(drawn):
     (axes,) = drawn()["power"].axes
-    assert [text.get_text().strip() for text in axes.texts] == [".30", ".40"]
+    *names, heading = [text.get_text().split() for text in axes.texts]
+    assert names == [[".30"], [".40"]]
+    assert heading == ["true", "DVGR"]
     lines = [line for line in axes.lines if line.get_color() == COLOURS["language model"]]
     assert [list(line.get_ydata()) for line in lines] == [
         pytest.approx([0.25, 1.0]),
@@ -178,9 +218,9 @@ def test_power_has_a_line_for_each_true_rate(drawn):
 
 
 def test_a_rate_matrix_keeps_rows_and_columns_as_they_come(matrix):
-    figure = rate_matrix(matrix.set_axis(["b_b", "a", "c"]))
+    figure = rate_matrix(matrix.set_axis(["b", "a", "c"]))
     axes = figure.axes[0]
-    assert labels(axes.get_yticklabels()) == ["b b", "a", "c"]
+    assert labels(axes.get_yticklabels()) == ["b", "a", "c"]
     assert labels(axes.get_xticklabels()) == ["one", "two", "three"]
     notes = [text.get_text() for text in axes.texts]
     assert [note for note in notes if note] == ["1.00", ".50", ".25", ".50", "1.00", ".25", "1.00"]

@@ -416,3 +416,9 @@ def test_a_note_without_its_figure_is_named(copied):
     path.write_text(path.read_text(encoding="utf-8").replace("36 pairs", "some"), encoding="utf-8")
     with pytest.raises(UserError, match="'some' of the published figures lacks"):
         published.side_by_side(copied)
+
+
+def test_the_printed_tables_are_read_by_name():
+    tables = published.read(paths.PUBLISHED)
+    assert {f"dvb_{name}.csv" for name in tables} == {path.name for path in paths.PUBLISHED.glob("dvb_*.csv")}
+    pd.testing.assert_frame_equal(tables["by_model"], printed("by_model"))

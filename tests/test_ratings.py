@@ -15,6 +15,8 @@ from deepvalues.dvb.agents import HIGHEST_RATING, RATING_FORMS, raters, rating_p
 from deepvalues.dvb.parsing import parse_rating
 from deepvalues.dvb.prompts import SCALES
 from deepvalues.dvb.ratings import (
+    answered_shares,
+    odds_beside_print,
     published_odds,
     rating_consistency,
     rating_means,
@@ -443,3 +445,22 @@ def test_published_odds_carry_names_of_their_own():
     table = published_odds(printed)
     assert table.iloc[0].tolist() == ["popularity", 0.86, 0.8, 0.92, 1.6e-5]
     assert not {"odds_ratio", "low"} & set(table)
+
+
+def test_shares_of_ratings_that_could_be_read():
+    rows = [("m", "popularity", 7.0), ("m", "popularity", math.nan), ("m", "predictiveness", math.nan)]
+    table = answered_shares(pd.DataFrame(rows, columns=["model", "scale", "rating"]))
+    assert table.to_dict("records") == [
+        {"model": "m", "scale": "popularity", "answered": 0.5},
+        {"model": "m", "scale": "predictiveness", "answered": 0.0},
+    ]
+
+
+def test_odds_stand_beside_the_printed_ones_of_the_scale():
+    ours = pd.DataFrame({"rating": ["popularity"], "odds_ratio": [1.5]})
+    columns = {"odds_ratio": [0.9, 1.2], "ci_low": [0.8, 1.1], "ci_high": [1.0, 1.3], "p_value": [0.1, 0.2]}
+    printed = pd.DataFrame({"rating": ["popularity", "distinctiveness"], **columns})
+    table = odds_beside_print(ours, printed).set_index("rating")
+    assert table.loc["popularity", ["odds_ratio", "published_odds_ratio"]].tolist() == [1.5, 0.9]
+    assert math.isnan(table.loc["distinctiveness", "odds_ratio"])
+    assert table.loc["distinctiveness", "published_low"] == 1.1

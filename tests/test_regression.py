@@ -52,6 +52,31 @@ def simulated(cells=60, seed=0, tests=1):
     return frame
 
 
+# ---- references ----
+
+
+def test_the_middle_model_is_the_reference_of_the_others():
+    rates = {"a": [1, 1, 1, 0], "b": [0, 0, 0, 0], "c": [1, 0, 1, 0], "d": [1, 0, 0, 0]}
+    rows = [(model, y) for model, outcomes in rates.items() for y in outcomes]
+    frame = pd.DataFrame(rows, columns=["model", "followed"]).assign(domain=["legal", "finance"] * 8, v1="x")
+    # Of an even number the upper one of the two in the middle; a factor with one level is left out.
+    assert regression.references(frame) == {"model": "c", "domain": "productivity"}
+    three = frame[frame["model"] != "a"].assign(v1=["x", "y"] * 6)
+    assert regression.references(three) == {"model": "d", "domain": "productivity", "v1": "reparation"}
+    assert regression.references(frame[frame["model"] == "a"].assign(domain="legal")) == {}
+
+
+def test_factors_of_several_regressions_stand_under_each_other():
+    frame = simulated()
+    fits = {"logit": clustered_logit(frame, REFERENCES), "gee": gee(frame, REFERENCES)}
+    table = regression.factors_of(fits)
+    assert list(table["regression"].unique()) == ["logit", "gee"]
+    assert list(table)[-1] == "regression"
+    for name, fit in fits.items():
+        part = table[table["regression"] == name].drop(columns="regression").reset_index(drop=True)
+        pd.testing.assert_frame_equal(part, fit.factors)
+
+
 # ---- clustered logit and GEE ----
 
 

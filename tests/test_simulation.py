@@ -15,8 +15,10 @@ from deepvalues.dvb.intervals import METHODS, intervals
 from deepvalues.dvb.simulation import (
     EFFECTS,
     ESTIMANDS,
+    METHOD_NAMES,
     Truth,
     bounds,
+    cell_steps,
     clusterings,
     coverage,
     deconfounded,
@@ -409,3 +411,12 @@ def test_the_wanted_dvgr_is_the_expected_one(layout):
 def test_impossible_numbers_of_cells_are_refused(items_standard, cells):
     with pytest.raises(UserError, match="400 cells"):
         power(items_standard, Truth(), cells=cells, true_dvgrs=[0.4], runs=10, seed=1)
+
+
+@pytest.mark.parametrize(("cells", "steps"), [(400, [25, 50, 100, 200, 400]), (50, [25, 50]), (5, [5])])
+def test_power_is_computed_for_doubled_numbers_of_cells_and_for_all(cells, steps):
+    assert cell_steps(pd.DataFrame({"cell": [f"c{place}" for place in range(cells)] * 2})) == steps
+
+
+def test_figures_show_methods_that_are_simulated():
+    assert set(METHOD_NAMES) <= set(METHODS)

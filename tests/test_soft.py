@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deepvalues import asking, catalogue
 from deepvalues.dvb import statistics
-from deepvalues.dvb.soft import UNKNOWN, probabilities, soft_dvgr, soft_trials, weigh
+from deepvalues.dvb.soft import UNKNOWN, all_soft_trials, probabilities, soft_dvgr, soft_trials, weigh
 from deepvalues.query.record import Answer
 from deepvalues.statistics.rates import clustered
 
@@ -184,6 +184,39 @@ def test_only_answered_trials_of_the_model_are_used():
     trials = soft_trials(both, weighed, "m")
     assert list(trials["item"]) == ["i1", "i2", "i3"]
     assert set(trials["model"]) == {"m"}
+
+
+class Put:
+    """Items as put to a model, with what its record holds."""
+
+    def __init__(self, name, answers):
+        self.model = catalogue.registry().model("agent-value")
+        self.model = replace(self.model, name=name)
+        self.answers = answers
+
+    def recorded(self):
+        for place, found in enumerate(self.answers):
+            yield place, 0, [found] if found else []
+
+
+def test_all_models_with_log_probabilities_are_weighed():
+    frame, _ = made_up([None] * 2, list("AB"), list("AA"))
+    letters = [reply(token("A", 0.6, B=0.4)), reply(token("A", 0.9, B=0.1))]
+    known = [answer(f"i{place}", each) for place, each in enumerate(letters)]
+    asked = [Put("m", known), Put("silent", [answer("i0", None), None])]
+    trials = all_soft_trials(pd.concat([frame, frame.assign(model="silent")]), asked)
+    pd.testing.assert_frame_equal(trials, soft_trials(frame, probabilities(known), "m"))
+    assert list(soft_dvgr(trials)["model"]) == ["m"]
+
+
+def test_where_no_record_has_log_probabilities_the_table_has_no_rows():
+    frame, weighed = made_up([None] * 2, list("AB"), list("AA"))
+    trials = all_soft_trials(frame, [Put("m", [answer("i0", None)])])
+    assert len(trials) == 0
+    assert list(trials) == list(soft_trials(frame, weighed, "m"))
+    table = soft_dvgr(trials)
+    assert len(table) == 0
+    assert list(table) == list(soft_dvgr(soft_trials(frame, weighed, "m")))
 
 
 # ---- local agents, asked with log probabilities ----

@@ -17,9 +17,13 @@ from deepvalues.dvb.agents import MIXTURE_SHARE, RATIONALE
 from deepvalues.dvb.items import CLAUSE_ORDERS
 from deepvalues.dvb.parsing import parse_prompt, wants_rationale
 from deepvalues.dvb.prompts import ANSWER_ONLY
-from deepvalues.dvb.statistics import trials
+from deepvalues.dvb.statistics import missing_by_reason, trials
 from deepvalues.dvb.subset import SIZE, Layout, choose, fourths
 from deepvalues.dvb.variants import (
+    BASELINE,
+    NAMES,
+    PUBLISHED_NAMES,
+    missing_by_variant,
     published_variants,
     reworded,
     variant_differences,
@@ -395,3 +399,22 @@ def test_published_rates_carry_our_names():
     table = published_variants(published)
     assert table["study"].tolist() == ["dvb", "dvb-cot", "dvb-explicit"]
     assert table["published_dvgr"].tolist() == [0.30, 0.25, 0.33]
+
+
+def test_missing_replies_are_counted_by_variant():
+    frame = pd.DataFrame(
+        {"model": ["a", "a", "b", "b"], "status": ["answered", "refused", "answered", "answered"]}
+    )
+    table = missing_by_variant({"dvb": frame, "dvb-cot": frame.iloc[:2]})
+    assert list(zip(table["study"], table["model"], strict=True)) == [
+        ("dvb", "a"),
+        ("dvb", "b"),
+        ("dvb-cot", "a"),
+    ]
+    assert list(table)[-1] == "study"
+    pd.testing.assert_frame_equal(table.head(2).drop(columns="study"), missing_by_reason(frame))
+
+
+def test_every_published_variant_has_a_name_the_baseline_first():
+    assert set(NAMES) == set(PUBLISHED_NAMES.values())
+    assert next(iter(NAMES)) == BASELINE

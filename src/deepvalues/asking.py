@@ -37,6 +37,31 @@ class Chosen(NamedTuple):
     models: Sequence[Model]
 
 
+class Answered(NamedTuple):
+    """A set of items, the models whose records answer all of it, and where these records are."""
+
+    study: str
+    item_set: str
+    items: pd.DataFrame
+    models: Sequence[Model]
+    record_folder: Path
+
+    def answers(self) -> pd.DataFrame:
+        """What the models answered, read anew at each call: see the function `answers`."""
+        return answers(self.study, self.models, self.items, self.record_folder)
+
+    @property
+    def family(self) -> dict[str, str]:
+        """The models' families by name."""
+        return {model.name: model.family for model in self.models}
+
+    @property
+    def about(self) -> pd.DataFrame:
+        """What comparisons of models ask about them: model, developer, size_tier."""
+        rows = [(model.name, model.developer, model.size_tier) for model in self.models]
+        return pd.DataFrame(rows, columns=["model", "developer", "size_tier"])
+
+
 class Asked(NamedTuple):
     """What a run did for one model; dollars are NaN where the registry has no price."""
 
@@ -433,6 +458,22 @@ def answers(
     items: pd.DataFrame,
     record_folder: Path = paths.RESPONSES,
 ) -> pd.DataFrame:
-    """The recorded answers of several models, read: see `Questions.answers`."""
+    """The recorded answers of several models, read: see `Questions.answers`; without models no rows."""
     frames = [asked.answers() for asked in questions(study, models, items, record_folder)]
-    return pd.concat(frames, ignore_index=True)
+    columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def answered(
+    sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
+) -> list[Answered]:
+    """Several sets with the models whose records answer all of them, in the order of these.
+
+    Parameters
+    ----------
+    table
+        From `coverage`, of these sets.
+    """
+    return [
+        Answered(each.study, each.item_set, each.items, complete(each, table), record_folder) for each in sets
+    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -106,6 +106,30 @@ class Bank:
     def traits(self) -> tuple[Trait, ...]:
         """All values, then all poles."""
         return (*self.values.values(), *self.poles.values())
+
+    @property
+    def value_names(self) -> dict[str, str]:
+        """What the values are called in running text, by id, one set after the other."""
+        in_sets = (trait for group in VALUE_SETS for trait in self.values.values() if trait.group == group)
+        return {trait.id: trait.name.lower() for trait in in_sets}
+
+    def dimension_names(self, present: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+        """Names of dimensions and of their first and second pole, by dimension.
+
+        Parameters
+        ----------
+        present
+            Dimensions of the trials. The released data have some beyond those of the bank, which bear the
+            names of their poles: ``first/second``.
+        """
+        found = {}
+        for dimension in self.dimensions.values():
+            first, second = dimension.poles
+            found[dimension.id] = (dimension.name, self.poles[first].name, self.poles[second].name)
+        for id in sorted(set(present) - set(found)):
+            first, second = id.replace("_", " ").split("/")
+            found[id] = (f"{first} or {second}", first, second)
+        return found
 
 
 class Problem(NamedTuple):

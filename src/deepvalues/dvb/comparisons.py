@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from deepvalues.dvb.bank import Bank
 from deepvalues.dvb.regression import clustered_logit
 from deepvalues.dvb.statistics import rates
 from deepvalues.errors import UserError
@@ -36,12 +37,43 @@ FACTORS = {
     "position": ("right", "cell"),
     "clause_order": ("clause_order", "cell"),
 }
+#: What factors are called; regressions know them by the names of their columns.
+FACTOR_NAMES = {
+    "model": "model",
+    "value": "preferred value",
+    "v1": "preferred value",
+    "pair": "pair of values",
+    "dimension": "dimension",
+    "direction": "direction of the dimension",
+    "domain": "domain",
+    "activity": "activity",
+    "n_examples": "number of examples",
+    "position": "position of the target",
+    "clause_order": "order of clauses",
+}
+#: What the clusters are called that columns make.
+CLUSTER_NAMES = {
+    "cell": "cell",
+    "target_value_wording": "test wording of the value",
+    "target_pole_wording": "test wording of the pole",
+}
 SIZE_TIERS = ("small", "middle", "large")
 
 
 def _deconfounded(frame: pd.DataFrame) -> pd.DataFrame:
     deep = frame[frame["arm"] == "deconfounded"]
     return deep.assign(pair=deep["v1"] + " > " + deep["v2"])
+
+
+def level_names(bank: Bank) -> dict[str, dict[str, str]]:
+    """What levels of factors are called, by factor and level; other levels bear their own names."""
+    return {
+        "value": bank.value_names,
+        "domain": {domain.id: domain.name.lower() for domain in bank.domains.values()},
+        "direction": {"forward": "first pole preferred", "reversed": "second pole preferred"},
+        "position": {"A": "option A", "B": "option B"},
+        "clause_order": {"value_first": "value first", "pole_first": "pole first"},
+    }
 
 
 def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -431,6 +463,20 @@ def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*by, "dimension", *columns])
     table["p_holm"] = holm(list(table["p_value"]))
     return table
+
+
+def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
+    """How far the DVGRs of a dimension's two directions lie apart, by dimension.
+
+    Parameters
+    ----------
+    table
+        dimension, direction, rate. A dimension of one direction has a gap of 0.
+    """
+    wide = table.pivot(index="dimension", columns="direction", values="rate")
+    wide = wide.reindex(columns=["forward", "reversed"])
+    # Rounded, so that gaps of equal counts are equal, and the first of them is the largest on any machine.
+    return (wide["forward"] - wide["reversed"]).abs().fillna(0.0).round(9)
 
 
 def control_gate(frame: pd.DataFrame, least: float = 0.8) -> pd.DataFrame:

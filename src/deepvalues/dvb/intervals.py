@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
 from deepvalues.errors import UserError
-from deepvalues.statistics.bootstrap import RESAMPLES, bootstrapped_mean
+from deepvalues.statistics.bootstrap import RESAMPLES, bootstrap, bootstrapped_mean, ratios, sums_by_cluster
 from deepvalues.statistics.clusters import two_way, wild
 from deepvalues.statistics.rates import NO_INTERVAL, Interval, clustered, wilson
 
@@ -52,10 +53,10 @@ def intervals(
     Returns
     -------
     pandas.DataFrame
-        ``by``, method (a key of `METHODS`), clusters (the fewer of two; trials for Wilson's), estimate, low,
-        high. Bounds are NaN where nothing can be estimated: without answers, with fewer than two
-        clusters (six for the wild bootstrap), without variation, or where some trials name no cluster,
-        as in the released data, which has no wordings.
+        ``by``, method (a key of `METHODS`), clusters (trials for Wilson's), crossed (the clusters of the
+        second kind, where two cross; else NaN), estimate, low, high. Bounds are NaN where nothing can be
+        estimated: without answers, with fewer than two clusters (six for the wild bootstrap), without
+        variation, or where some trials name no cluster, as in the released data, which has no wordings.
 
     Raises
     ------
@@ -79,9 +80,36 @@ def intervals(
     for key, group in frame.groupby(list(by), observed=True, sort=True):
         answered = clusters.loc[group.index[group["followed"].notna()]]
         estimate = float(answered["followed"].mean())
-        for method, count, interval in _each(answered, seed, resamples):
-            rows.append((*key, method, count, estimate, *interval))
-    return pd.DataFrame(rows, columns=[*by, "method", "clusters", "estimate", "low", "high"])
+        for method, counts, interval in _each(answered, seed, resamples):
+            first, crossed = (*counts, math.nan)[:2]
+            rows.append((*key, method, first, crossed, estimate, *interval))
+    return pd.DataFrame(rows, columns=[*by, "method", "clusters", "crossed", "estimate", "low", "high"])
+
+
+def mean_of_rates(frame: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """The mean of the models' rates, with the interval of resampled cells.
+
+    Each model counts alike, however many of its trials were answered.
+
+    Parameters
+    ----------
+    frame
+        From `statistics.trials`, of one arm and several models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row: clusters, estimate, low, high, as from `intervals`.
+    """
+    answered = frame.dropna(subset="followed")
+    sums: dict[str, pd.Series[float]] = {}
+    for model in sorted(answered["model"].unique()):
+        own = answered["model"] == model
+        sums |= {f"{model} followed": own * answered["followed"], f"{model} answered": own * 1.0}
+    by_cell = sums_by_cluster(pd.DataFrame(sums), answered["cell"])
+    found = bootstrap(by_cell, lambda of: ratios(of).mean(axis=-1), seed=seed, resamples=resamples)
+    row = (found.clusters, float(found.estimate), float(found.low), float(found.high))
+    return pd.DataFrame([row], columns=["clusters", "estimate", "low", "high"])
 
 
 _CLUSTERS = {"cell": ["cell"], "value": ["v1"], "directed": ["dimension", "direction"]}
@@ -98,10 +126,12 @@ def _codes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
     return parts.where(parts != "").groupby(list(columns), sort=False, dropna=True).ngroup().fillna(_BLANK)
 
 
-def _each(answered: pd.DataFrame, seed: int, resamples: int) -> Iterator[tuple[str, int, Interval]]:
-    """(method, clusters, interval) of one group's answered trials and their clusters' codes."""
+def _each(
+    answered: pd.DataFrame, seed: int, resamples: int
+) -> Iterator[tuple[str, tuple[int, ...], Interval]]:
+    """(method, numbers of clusters, interval) of one group's answered trials and their clusters' codes."""
     y = answered["followed"]
-    yield "wilson", len(y), wilson(int(y.sum()), len(y))
+    yield "wilson", (len(y),), wilson(int(y.sum()), len(y))
     yield "cell", *_checked(clustered, answered, "cell")
     yield "cell_bootstrap", *_checked(_resampler(seed, resamples), answered, "cell")
     yield "value", *_checked(clustered, answered, "value")
@@ -112,12 +142,14 @@ def _each(answered: pd.DataFrame, seed: int, resamples: int) -> Iterator[tuple[s
         yield "wording_cell", *_checked(two_way, answered, "wording", "cell")
 
 
-def _checked(method: Callable[..., Interval], answered: pd.DataFrame, *names: str) -> tuple[int, Interval]:
-    """(clusters, interval); none without trials, or where some of them name no cluster."""
+def _checked(
+    method: Callable[..., Interval], answered: pd.DataFrame, *names: str
+) -> tuple[tuple[int, ...], Interval]:
+    """(clusters of each kind, interval); none without trials, or where some of them name no cluster."""
     clusters = [answered[name] for name in names]
     if len(answered) == 0 or any((codes == _BLANK).any() for codes in clusters):
-        return 0, NO_INTERVAL
-    return min(codes.nunique() for codes in clusters), method(answered["followed"], *clusters)
+        return (0,) * len(names), NO_INTERVAL
+    return tuple(codes.nunique() for codes in clusters), method(answered["followed"], *clusters)
 
 
 def _resampler(seed: int, resamples: int) -> Callable[[pd.Series[float], pd.Series[str]], Interval]:

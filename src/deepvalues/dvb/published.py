@@ -119,6 +119,11 @@ class _Print:
         return _Printed.read(table.loc[table["quantity"] == quantity, "printed"].item())
 
 
+def read(folder: Path) -> dict[str, pd.DataFrame]:
+    """The printed tables of the study, by the name of their file without ``dvb_`` and ``.csv``."""
+    return {path.stem.removeprefix("dvb_"): pd.read_csv(path) for path in sorted(folder.glob("dvb_*.csv"))}
+
+
 #: Rates, their intervals and V have as many decimals in a column as its longest entry shows.
 _EVEN_COLUMNS = ("dvgr", "ci_low", "ci_high", "cramers_v", "difference")
 

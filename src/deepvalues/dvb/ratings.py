@@ -227,6 +227,18 @@ def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def answered_shares(trials: pd.DataFrame) -> pd.DataFrame:
+    """Share of ratings that could be read: model, scale, answered.
+
+    Parameters
+    ----------
+    trials
+        From `rating_trials`.
+    """
+    known = trials.assign(answered=trials["rating"].notna())
+    return known.groupby(["model", "scale"])["answered"].mean().reset_index()
+
+
 def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
     """ICC(1,1), its interval, and ICC(1,k), of a table with as many places for every value."""
     by_value = used.groupby("value")["rating"]
@@ -331,3 +343,8 @@ def published_odds(published: pd.DataFrame) -> pd.DataFrame:
         "p_value": "published_p_value",
     }
     return published.rename(columns=names)[list(names.values())]
+
+
+def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The odds of `rating_odds` with the printed ones of the same scale: see `published_odds`."""
+    return odds.merge(published_odds(published), on="rating", how="outer")

@@ -203,6 +203,23 @@ def gee(
     return _fitted(frame, references, covariates, cluster, fit)
 
 
+def references(frame: pd.DataFrame) -> dict[str, str]:
+    """Reference levels for models that are not those in print: the middle one by its DVGR stands for model.
+
+    Factors with one level, which have nothing to compare, are left out.
+    """
+    by_rate = frame.groupby("model")["followed"].mean().sort_values(kind="stable").index
+    wanted = {**PUBLISHED_REFERENCES, "model": str(by_rate[len(by_rate) // 2])}
+    order = ("model", "domain", "v1")
+    return {factor: wanted[factor] for factor in order if frame[factor].nunique() > 1}
+
+
+def factors_of(fits: Mapping[str, Fit]) -> pd.DataFrame:
+    """The factors of several regressions under each other, with the regression's name as the last column."""
+    tables = [fit.factors.assign(regression=name) for name, fit in fits.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
 def _fitted(
     frame: pd.DataFrame,
     references: Mapping[str, str],

@@ -77,6 +77,15 @@ EFFECTS = {
     "value": Truth(value_sd=0.7),
 }
 
+#: The methods that figures show, and what they are called there.
+METHOD_NAMES = {
+    "wilson": "Wilson",
+    "cell": "by cell",
+    "value": "by value",
+    "wording": "by wording",
+    "wording_cell": "by wording × cell",
+}
+
 #: The groups of each estimand, by columns of the items.
 ESTIMANDS: dict[str, tuple[str, ...]] = {
     "pooled": (),
@@ -633,6 +642,12 @@ def power(
             found = _rejections(layout, estimand.groups[0], set_to, runs, rng)
             rows += [(count, len(layout.sign), dvgr, method, rate, runs) for method, rate in found.items()]
     return pd.DataFrame(rows, columns=["cells", "trials", "true_dvgr", "method", "power", "runs"])
+
+
+def cell_steps(items: pd.DataFrame) -> list[int]:
+    """Numbers of cells for `power`: doubled from 25 on, and at last all that the items have."""
+    cells = items["cell"].nunique()
+    return [*(number for number in (25, 50, 100, 200) if number < cells), cells]
 
 
 def _with_dvgr(expected: _Expectation, truth: Truth, dvgr: float) -> Truth:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from deepvalues.query.record import Answer
+from deepvalues.query.study import Questions
 from deepvalues.statistics import contrasts
 
 #: A token that is an option's letter: capital, alone, with "Option" or marks around it at most.
@@ -146,6 +147,26 @@ def soft_trials(frame: pd.DataFrame, weighed: pd.DataFrame, model: str) -> pd.Da
     joined["soft_low"] = np.where(sound, np.where(at_a, low, 1 - high), 0.0)
     joined["soft_high"] = np.where(sound, np.where(at_a, high, 1 - low), 1.0)
     return joined.drop(columns=["letter", "p_a", "p_a_low", "p_a_high"])
+
+
+def all_soft_trials(frame: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataFrame:
+    """`soft_trials` of every model whose record holds log probabilities, under each other.
+
+    Parameters
+    ----------
+    frame
+        Trials of the models.
+    asked
+        The items of the trials as they were put to each model.
+    """
+    found = []
+    for each in asked:
+        answers = (answer for _, _, turns in each.recorded() for answer in turns)
+        weighed = probabilities(answer for answer in answers if answer.logprobs)
+        if len(weighed):
+            found.append(soft_trials(frame, weighed, each.model.name))
+    # Without any: no rows, but the columns.
+    return pd.concat(found) if found else soft_trials(frame.iloc[:0], probabilities(()), "")
 
 
 def soft_dvgr(trials: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFrame:

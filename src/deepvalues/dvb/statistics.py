@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,19 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     followed = (joined["choice"] == joined["right"]).astype(float)
     joined["followed"] = followed.where(joined["status"] == "answered")
     return joined.drop(columns="id")
+
+
+def with_family(frame: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
+    """Say each model's family in a column after its name.
+
+    Parameters
+    ----------
+    family
+        Families by model.
+    """
+    named = frame.copy()
+    named.insert(list(frame).index("model") + 1, "family", frame["model"].map(family))
+    return named
 
 
 def stop_if_missing(frame: pd.DataFrame, most: float) -> None:
@@ -244,6 +257,31 @@ def simulated_coverage(items: pd.DataFrame, truth: Sequence[float], runs: int, s
     return pd.DataFrame(rows, columns=["parameter", "true", "coverage"])
 
 
+def recovered(estimates: pd.DataFrame, simulated: pd.DataFrame, model: str) -> pd.DataFrame:
+    """The known parameters of an agent beside their estimates.
+
+    Parameters
+    ----------
+    estimates
+        From `sensitivities`.
+    simulated
+        From `simulated_coverage`, of the same agent.
+    model
+        The agent's name; without trials of it there are no estimates.
+
+    Returns
+    -------
+    pandas.DataFrame
+        parameter, true, estimate, low, high (logits), held (whether the interval holds the truth), coverage.
+    """
+    found = estimates.set_index("model").reindex([model]).iloc[0]
+    table = simulated[["parameter", "true"]].copy()
+    for column, end in (("estimate", ""), ("low", "_low"), ("high", "_high")):
+        table[column] = [float(found[f"{name}{end}"]) for name in table["parameter"]]
+    table["held"] = (table["low"] <= table["true"]) & (table["true"] <= table["high"])
+    return table.assign(coverage=simulated["coverage"])
+
+
 def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) -> pd.DataFrame:
     """What each reference agent must score in each arm, beside what it scored.
 
@@ -269,6 +307,34 @@ def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) 
     return pd.DataFrame(rows, columns=columns)
 
 
+def met_exactly(check: pd.DataFrame) -> pd.Series[bool]:
+    """Which rates of `instrument_check` are the expected ones but for the rounding of binary fractions."""
+    return (check["observed"] - check["expected"]).abs() < 1e-12
+
+
+def instrument_by_agent(check: pd.DataFrame, agents: Sequence[ReferenceAgent]) -> pd.DataFrame:
+    """How many of its rates each reference agent meets.
+
+    Parameters
+    ----------
+    check
+        From `instrument_check`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, rule (in words), and of its rates: compared (how many), exact (met exactly), within (in the
+        interval of the observed rate), largest (difference in size).
+    """
+    off = (check["observed"] - check["expected"]).abs()
+    groups = check.assign(off=off, exact=met_exactly(check)).groupby("model")
+    table = groups.agg(
+        compared=("arm", "size"), exact=("exact", "sum"), within=("within", "sum"), largest=("off", "max")
+    ).reset_index()
+    table.insert(1, "rule", table["model"].map({agent.name: agent.description for agent in agents}))
+    return table
+
+
 def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     """The published nine models, recomputed from their printed counts.
 
@@ -284,3 +350,23 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     counts = zip(table["followed"], table["answered"], strict=True)
     table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in counts]
     return _tested(table)
+
+
+def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Models that were asked and the published ones in one table.
+
+    Parameters
+    ----------
+    table
+        From `dvgr_by_model`, with the models' family.
+    published
+        From `published_dvgr`; their counts allow no clustered interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, family, dvgr, wilson_low, wilson_high, clustered_low, clustered_high.
+    """
+    columns = ["model", "family", "dvgr", "wilson_low", "wilson_high", "clustered_low", "clustered_high"]
+    theirs = published.assign(family="published", clustered_low=math.nan, clustered_high=math.nan)
+    return pd.concat([table[columns], theirs[columns]], ignore_index=True)

@@ -17,7 +17,7 @@ import pandera.pandas as pa
 
 from deepvalues.dvb.prompts import ANSWER_ONLY, RATIONALE_FIRST, VALUES_FIRST
 from deepvalues.dvb.reading import read_chain_of_thought, read_short
-from deepvalues.dvb.statistics import rates
+from deepvalues.dvb.statistics import missing_by_reason, rates
 from deepvalues.dvb.study import MAX_TOKENS, DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
@@ -28,6 +28,8 @@ from deepvalues.statistics.rates import holm
 #: The longest reply, in tokens, of a rationale of about 50 words and an answer.
 MAX_RATIONALE_TOKENS = 200
 BASELINE = "dvb"
+#: What each study's wording of the question is called, in the order in which they are shown.
+NAMES = {BASELINE: "baseline", "dvb-explicit": "explicit instruction", "dvb-cot": "chain of thought"}
 #: What the published table calls the variant of each study.
 PUBLISHED_NAMES = {
     "chain_of_thought": "dvb-cot",
@@ -171,6 +173,18 @@ def variant_differences(
         rows.append((*group_key, *paired(first, second, group["cell"], bound)))
     table = pd.DataFrame(rows, columns=["study", *by, *Paired._fields])
     return table.assign(p_mcnemar_holm=holm(list(table["p_mcnemar"])))
+
+
+def missing_by_variant(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Replies by status for each variant: as `deepvalues.dvb.statistics.missing_by_reason`, with ``study``.
+
+    Parameters
+    ----------
+    trials
+        By the study's name.
+    """
+    tables = [missing_by_reason(frame).assign(study=study) for study, frame in trials.items()]
+    return pd.concat(tables, ignore_index=True)
 
 
 def published_variants(published: pd.DataFrame) -> pd.DataFrame:

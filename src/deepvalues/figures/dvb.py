@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deepvalues.figures.theme import (
-    CHANCE,
     COLOURS,
+    DASHED,
     FAMILY_ORDER,
     RATE_MAP,
+    chance_line,
     in_order,
     label_points,
     new_figure,
+    slant,
     themed,
 )
 from deepvalues.formats import number
@@ -38,11 +40,10 @@ ARM_LABELS = {
 
 #: The arms that begin a group of columns.
 _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
-
-
-def _chance_line(axes: Axes, *, vertical: bool = True) -> None:
-    line = axes.axvline if vertical else axes.axhline
-    line(0.5, color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+#: Where families mix, colour is not all that tells them apart.
+MARKERS = {"language model": "o", "text learner": "s", "reference agent": "^", "published": "D"}
+#: Height of a line of names beside points, in inches.
+_NAME_HEIGHT = 0.11
 
 
 def _families(frame: pd.DataFrame) -> list[str]:
@@ -62,16 +63,21 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
     places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
     figure, axes = new_figure(0.6 + 0.19 * (len(ordered) + gaps.max()))
-    _chance_line(axes)
+    chance_line(axes, places[0] + 0.8)
     for place, row in zip(places, ordered.itertuples(), strict=True):
         colour = COLOURS[str(row.family)]
-        axes.plot([row.wilson_low, row.wilson_high], [place] * 2, color=colour, linewidth=0.9)
-        bounds = [row.clustered_low, row.clustered_high]
-        axes.plot(bounds, [place] * 2, color=colour, linewidth=3, alpha=0.45)
+        wilson, clustered = (row.wilson_low, row.wilson_high), (row.clustered_low, row.clustered_high)
+        # Ends are cut off at the bounds: a thick line's round or square ends would add to an interval.
+        axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
+        axes.plot(clustered, [place] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
         axes.plot(row.dvgr, place, "o", color=colour, markersize=4)
     axes.set_yticks(places, ordered["model"])
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(-0.03, 1.03), xlabel="DVGR: share of test items on which the value is followed")
+    axes.set(
+        xlim=(-0.03, 1.03),
+        ylim=(places[-1] - 1, places[0] + 1.3),
+        xlabel="DVGR: share of test items on which the value is followed",
+    )
     handles = [
         Line2D([], [], color=COLOURS[family], marker="o", markersize=4, label=family)
         for family in _families(ordered)
@@ -81,7 +87,6 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
         Line2D([], [], color="black", linewidth=3, alpha=0.45, label="clustered by cell"),
     ]
     axes.legend(handles=handles, loc="lower right", fontsize=7)
-    axes.text(0.505, places[0] + 0.75, "chance", color=CHANCE, fontsize=7)
     return figure
 
 
@@ -95,16 +100,23 @@ def arms(table: pd.DataFrame) -> Figure:
         model, family, arm, n_examples, rate; deconfounded rates order the models.
     """
     deep = table[table["arm"] == "deconfounded"].groupby(["model", "family"])["rate"].mean()
-    order = in_order(deep.reset_index(), "rate")["model"]
+    ordered = in_order(deep.reset_index(), "rate")
     wide = table.pivot(index="model", columns=["arm", "n_examples"], values="rate")
     asked = [key for key in ARM_LABELS if key in wide]
-    wide = wide.loc[list(order), asked]
+    wide = wide.loc[list(ordered["model"]), asked]
     figure, axes = new_figure(0.9 + 0.23 * len(wide))
     _heat_map(axes, wide, [ARM_LABELS[key] for key in asked])
     for boundary in _ARM_GROUPS:
         if boundary in asked:
             axes.axvline(asked.index(boundary), color="white", linewidth=4)
+    _part_families(axes, ordered["family"])
     return figure
+
+
+def _part_families(axes: Axes, families: pd.Series[str]) -> None:
+    """A gap in a heat map between the rows of one family and the next."""
+    for row in np.flatnonzero(families.ne(families.shift()))[1:]:
+        axes.axhline(row, color="white", linewidth=4)
 
 
 def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
@@ -118,7 +130,7 @@ def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
         vmax=1,
         linewidths=0.5,
         annot_kws={"fontsize": 7},
-        cbar_kws={"label": "rate", "ticks": [0, 0.5, 1], "aspect": 30, "pad": 0.01},
+        cbar_kws={"label": "rate", "ticks": [0, 0.5, 1], "aspect": 2 + 1.6 * len(wide), "pad": 0.01},
         ax=axes,
     )
     axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0, fontsize=7)
@@ -137,9 +149,8 @@ def rate_matrix(wide: pd.DataFrame) -> Figure:
         Rates, the rows' names as the index.
     """
     figure, axes = new_figure(1.2 + 0.2 * len(wide))
-    wide = wide.set_axis([str(name).replace("_", " ") for name in wide.index])
     _heat_map(axes, wide, list(wide.columns))
-    axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
+    slant(axes)
     return figure
 
 
@@ -155,9 +166,14 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
         n_examples, dvgr, ci_low, ci_high as printed.
     """
     families = _families(table)
-    figure, panels = new_figure(2.9, len(families), sharey=True, squeeze=False)
+    most = int(table.groupby("family")["model"].nunique().max())
+    # As high as the names beside the lines need, and the rest of the figure.
+    room = max(2.1, _NAME_HEIGHT * most)
+    figure, panels = new_figure(room + 1.05, len(families), sharey=True, squeeze=False)
+    print_style: dict[str, Any] = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
     for axes, family in zip(panels[0], families, strict=True):
-        for _, group in table[table["family"] == family].groupby("model"):
+        own = table[table["family"] == family]
+        for _, group in own.groupby("model"):
             axes.errorbar(
                 group["n_examples"],
                 group["rate"],
@@ -172,29 +188,25 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
                 linewidth=1,
                 elinewidth=0.7,
             )
-        print_style = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
         axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
-        _chance_line(axes, vertical=False)
-        axes.set(title=family + "s", xlabel="examples N", xticks=[4, 20, 40], ylim=(-0.04, 1.04))
-        axes.set_xlim(0, 72)
-        _label_lines(axes, table[table["family"] == family])
+        axes.axhline(0.5, zorder=0, **DASHED)
+        axes.set(title=family + "s", xlabel="examples N", xticks=[4, 20, 40])
+        axes.set(xlim=(0, 44), ylim=(-0.04, 1.04))
+        _label_lines(axes, own, gap=1.08 * _NAME_HEIGHT / room)
     panels[0][0].set_ylabel("DVGR")
-    last = published.iloc[0]
-    panels[0][0].annotate(
-        "published, pooled",
-        (last["n_examples"], last["dvgr"]),
-        (2, last["dvgr"] - 0.09),
-        color=COLOURS["published"],
-        fontsize=6.5,
-    )
+    handles = [
+        Line2D([], [], markersize=2.5, label="published, pooled over nine models", **print_style),
+        Line2D([], [], label="chance", **DASHED),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=7)
     return figure
 
 
-def _label_lines(axes: Axes, table: pd.DataFrame) -> None:
-    """Name each line at its right end, pushed apart so that names don't overlap."""
+def _label_lines(axes: Axes, table: pd.DataFrame, gap: float) -> None:
+    """Name each line beside the panel, names pushed apart so that they don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
     names = [_short(model) for model in ends["model"]]
-    label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=45, gap=0.052)
+    label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=46, gap=gap)
 
 
 def _short(model: str) -> str:
@@ -202,7 +214,7 @@ def _short(model: str) -> str:
 
 
 @themed
-def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
+def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
     """DVGR of each model for each preferred value, as a heat map.
 
     Parameters
@@ -210,13 +222,15 @@ def dvgr_by_value(table: pd.DataFrame, values: Sequence[str]) -> Figure:
     table
         model, family, v1, rate.
     values
-        The values in the order of the columns.
+        The values in the order of the columns, with their names.
     """
-    order = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")["model"]
-    wide = table.pivot(index="model", columns="v1", values="rate").reindex(list(order), columns=list(values))
+    ordered = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")
+    wide = table.pivot(index="model", columns="v1", values="rate")
+    wide = wide.reindex(list(ordered["model"]), columns=list(values))
     figure, axes = new_figure(1.2 + 0.23 * len(wide))
-    _heat_map(axes, wide, [value.replace("_", " ") for value in values])
-    axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=40, ha="right")
+    _heat_map(axes, wide, list(values.values()))
+    _part_families(axes, ordered["family"])
+    slant(axes)
     return figure
 
 
@@ -233,27 +247,27 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
     """
     wide = table.pivot(index="dimension", columns="direction", values="rate")
     order = wide.mean(axis=1).round(9).sort_values(kind="stable").index
-    figure, axes = new_figure(5.2)
-    _chance_line(axes)
-    colours = {"forward": "#0072B2", "reversed": "#E69F00"}
+    figure, axes = new_figure(0.9 + 0.215 * len(order))
+    chance_line(axes, len(order) - 0.35)
+    styles = {"forward": ("#0072B2", "o"), "reversed": ("#E69F00", "s")}
     for place, dimension in enumerate(order):
         axes.plot(wide.loc[dimension], [place] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
-        for direction, offset in (("forward", 0.12), ("reversed", -0.12)):
+        for direction, offset in (("forward", 0.15), ("reversed", -0.15)):
             found = table[(table["dimension"] == dimension) & (table["direction"] == direction)]
             if found.empty:
                 continue
             row: Any = found.iloc[0]
-            colour = colours[direction]
+            colour, marker = styles[direction]
             bounds = [row["clustered_low"], row["clustered_high"]]
             axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=0.9)
-            axes.plot(row["rate"], place + offset, "o", color=colour, markersize=4)
+            axes.plot(row["rate"], place + offset, marker, color=colour, markersize=4)
     labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
     axes.set_yticks(range(len(order)), labels, fontsize=7)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(0, 1), xlabel="DVGR, with intervals clustered by test wording and cell")
+    axes.set(xlim=(0, 1), ylim=(-0.7, len(order)), xlabel="DVGR")
     handles = [
-        Line2D([], [], color=colours["forward"], marker="o", label="first pole preferred"),
-        Line2D([], [], color=colours["reversed"], marker="o", label="second pole preferred"),
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=f"{pole} pole preferred")
+        for pole, (colour, marker) in zip(("first", "second"), styles.values(), strict=True)
     ]
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
@@ -271,26 +285,33 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         model, family, b_v, b_s, with _low and _high; rows without an estimate are left out.
     """
     known = table.dropna(subset=["b_v", "b_s"])
-    figure, axes = new_figure(3.8)
+    room = max(3.0, _NAME_HEIGHT * len(known))
+    figure, axes = new_figure(room + 0.95)
     reach = float(np.nanmax(known[["b_v_high", "b_s_high"]].to_numpy(), initial=1.0)) * 1.08
     least = float(np.nanmin(known[["b_v_low", "b_s_low"]].to_numpy(), initial=-0.3)) * 1.08
-    axes.plot([least, reach], [least, reach], color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.plot([least, reach], [least, reach], **DASHED)
     axes.axhline(0, color="#dddddd", linewidth=0.8, zorder=0)
     axes.axvline(0, color="#dddddd", linewidth=0.8, zorder=0)
     for row in known.itertuples():
-        colour = COLOURS[str(row.family)]
-        axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=colour, linewidth=0.9)
-        axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=colour, linewidth=0.9)
-        axes.plot(row.b_v, row.b_s, "o", color=colour, markersize=4)
-    span = reach - least
+        family = str(row.family)
+        axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=COLOURS[family], linewidth=0.9)
+        axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=COLOURS[family], linewidth=0.9)
+        axes.plot(row.b_v, row.b_s, MARKERS[family], color=COLOURS[family], markersize=4)
     axes.set(
-        xlim=(least, reach + 0.3 * span),
+        xlim=(least, reach),
         ylim=(least, reach),
         aspect="equal",
         xlabel="sensitivity to the value, $b_v$ (logits)",
         ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
+    span = reach - least
     upwards = known.round({"b_s": 9}).sort_values("b_s", kind="stable")
     points = list(zip(upwards["b_v"], upwards["b_s"], strict=True))
-    label_points(axes, points, list(upwards["model"]), at=reach, gap=0.036 * span)
+    # Beside the axes, so that no line runs through a name.
+    label_points(axes, points, list(upwards["model"]), reach + 0.04 * span, _NAME_HEIGHT / room * span)
+    handles = [
+        Line2D([], [], color=COLOURS[family], marker=MARKERS[family], markersize=4, label=family)
+        for family in _families(known)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)), fontsize=7)
     return figure

@@ -28,6 +28,8 @@ COLOURS = {
 }
 FAMILY_ORDER = ("language model", "text learner", "reference agent", "published")
 CHANCE = "#888888"
+#: Lines to compare with: chance, a nominal rate, a diagonal.
+DASHED: dict[str, Any] = {"color": CHANCE, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 #: Rates: orange follows the surface, blue the value, white is chance.
 RATE_MAP = sns.diverging_palette(35, 245, s=85, l=55, as_cmap=True)
 PNG_DPI = 200
@@ -65,6 +67,18 @@ def new_figure(height: float, columns: int = 1, **settings: Any) -> tuple[Figure
     """A figure of the column's width without pyplot, so that nothing stays open."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(1, columns, **settings)
+
+
+def chance_line(axes: Axes, at: float) -> None:
+    """A vertical line where a rate says nothing, named at height ``at``, where nothing else is drawn."""
+    axes.axvline(0.5, zorder=0, **DASHED)
+    axes.text(0.505, at, "chance", color=CHANCE, fontsize=7, va="center")
+
+
+def slant(axes: Axes) -> None:
+    """Slant the names below the columns, so that each ends below the middle of its own."""
+    for label in axes.get_xticklabels():
+        label.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

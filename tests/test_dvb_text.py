@@ -1,0 +1,363 @@
+"""Numbers and sentences of the manuscript: keys, values, and each way that a sentence can go."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from deepvalues.dvb import text
+from deepvalues.dvb.arms import ARMS
+from deepvalues.dvb.focus import Sides
+from deepvalues.manuscript.results import Results
+
+NAN = math.nan
+
+
+def frame(columns, *rows):
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results("dvb", tmp_path)
+
+
+def kept(results):
+    """Every number's text by its key."""
+
+    def walk(node, path):
+        if set(node) == {"value", "text"}:
+            yield ".".join(path), node["text"].replace("\u00a0", " ")
+            return
+        for name, inner in node.items():
+            yield from walk(inner, (*path, name))
+
+    return dict(walk(results.numbers, ()))
+
+
+# ---- the instrument and the DVGR ----
+
+
+def test_instrument_and_recovery(results):
+    check = frame("expected observed within", (0.5, 0.5, True), (0.5, 0.53, True), (0.3, 0.4, False))
+    text.instrument(results, check)
+    text.recovery(results, frame("held coverage", (True, 0.94), (False, 0.96), (True, 0.95)), 200)
+    assert kept(results) == {
+        "instrument.compared": "3",
+        "instrument.within": "2",
+        "instrument.exact": "1",
+        "instrument.recovered": "2",
+        "instrument.parameters": "3",
+        "instrument.runs": "200",
+        "instrument.lowest_coverage": ".940",
+        "instrument.highest_coverage": ".960",
+    }
+
+
+def test_focus(results):
+    focused = frame("model family dvgr", ("a", "language model", 0.4), ("b", "language model", 0.2))
+    text.focus(results, focused, Sides(2, 0, 0))
+    assert kept(results) == {
+        "focus.name": "language models",
+        "focus.models": "2",
+        "focus.below": "2",
+        "focus.above": "0",
+        "focus.undecided": "0",
+        "focus.lowest": ".200",
+        "focus.lowest_model": "b",
+        "focus.highest": ".400",
+        "focus.highest_model": "a",
+    }
+
+
+def test_pooled_and_control(results):
+    columns = "answered rate wilson_low wilson_high clustered_low clustered_high"
+    text.pooled(
+        results,
+        frame(columns, (9600, 0.6114, 0.602, 0.621, NAN, NAN)),
+        frame("estimate low high", (0.5, 0.4, 0.6)),
+    )
+    text.control(results, frame("flagged", (True,), (False,)), 0.8)
+    assert kept(results) == {
+        "pooled.n": "9,600",
+        "pooled.dvgr": ".611",
+        "pooled.wilson": "[.602, .621]",
+        "pooled.clustered": "–",
+        "macro.dvgr": ".500",
+        "macro.interval": "[.400, .600]",
+        "control.least": ".800",
+        "control.flagged": "1",
+    }
+
+
+# ---- print ----
+
+
+@pytest.mark.parametrize(
+    ("high", "p", "holds"), [(0.4, 0.0001, "true"), (0.51, 0.0001, "false"), (0.4, 0.01, "false")]
+)
+def test_the_published_models_lie_below_chance_or_the_claim_fails(results, high, p, holds):
+    columns = "followed answered dvgr wilson_high p_holm"
+    text.published(results, frame(columns, (30, 100, 0.3, 0.4, 0.0001), (50, 200, 0.25, high, p)))
+    assert kept(results) == {
+        "published.dvgr": ".267",
+        "published.deep": "80",
+        "published.n": "300",
+        "published.models": "2",
+        "published.lowest": ".250",
+        "published.highest": ".300",
+        "claims.published_below_chance": holds,
+    }
+
+
+@pytest.mark.parametrize(("differs", "holds"), [(0, "true"), (1, "false")])
+def test_classes_of_printed_figures(results, differs, holds):
+    columns = ["source_file", "exact", "within rounding", "differs", "not recomputable", "figures"]
+    rows = [("one", 0, 0, 0, 0, 0), ("all files", 54, 87, differs, 1186, 1327 + differs)]
+    text.in_print(results, pd.DataFrame(rows, columns=columns))
+    found = kept(results)
+    assert found["print.exact"] == "54"
+    assert found["print.within_rounding"] == "87"
+    assert found["print.not_recomputable"] == "1,186"
+    assert found["claims.nothing_in_print_differs"] == holds
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "holds"), [(-0.03, 0.01, "true"), (0.03, 0.01, "false"), (-0.03, 0.2, "false")]
+)
+def test_large_models_follow_less_often_or_the_claim_fails(results, difference, p, holds):
+    table = frame("middle_as difference p_value", ("large", -0.058, 0.001), ("left out", difference, p))
+    text.sizes(results, table, 1302)
+    assert kept(results) == {
+        "print.size.large": "−.058",
+        "print.size.left_out": "−.030" if difference < 0 else ".030",
+        "claims.large_below_small_either_way": holds,
+        "print.sample": "1,302",
+    }
+
+
+# ---- arms, values, dimensions, sensitivities ----
+
+
+def test_arms_that_were_not_asked_have_no_rate(results):
+    text.arms(results, frame("model arm n_examples rate", ("a", "prior", 0, 0.4), ("b", "prior", 0, 0.5)))
+    found = kept(results)
+    assert found["arms.prior.n0"] == ".450"
+    assert found["arms.deconfounded.n40"] == "–"
+    assert len(found) == sum(len(arm.n_examples) for arm in ARMS.values())
+
+
+def test_values_are_means_over_models(results):
+    rows = [("a", "x", 0.1), ("a", "y", 0.9), ("b", "x", 0.3), ("b", "y", 0.7)]
+    text.values(results, frame("model v1 rate", *rows), {"x": "non-maleficence", "y": "justice"})
+    assert kept(results) == {
+        "values.lowest": ".200",
+        "values.lowest_name": "non-maleficence",
+        "values.highest": ".800",
+        "values.highest_name": "justice",
+    }
+
+
+def test_dimensions(results):
+    rows = [("d", "forward", 0.9), ("d", "reversed", 0.6), ("e", "forward", 0.5)]
+    names = {"d": ("Visual aids", "visual", "none"), "e": ("Voice", "one", "other")}
+    text.dimensions(
+        results, frame("dimension direction rate", *rows), frame("p_holm", (0.01,), (0.2,), (NAN,)), names
+    )
+    assert kept(results) == {
+        "dimensions.largest_gap": ".300",
+        "dimensions.largest_gap_name": "visual aids",
+        "dimensions.asymmetric": "1",
+        "dimensions.number": "3",
+    }
+
+
+def test_sensitivities_count_estimates_only(results):
+    rows = [(0.5, -0.9, -0.1), (0.5, 0.1, 0.9), (0.5, -0.1, 0.1), (NAN, NAN, NAN)]
+    text.sensitivities(results, frame("b_v d_low d_high", *rows))
+    assert kept(results) == {"focus.estimated": "3", "focus.surface_wins": "1", "focus.value_wins": "1"}
+
+
+# ---- comparisons ----
+
+
+def test_adjusted(results):
+    rates = frame("conditional raw", (0.31, 0.3), (0.27, 0.3), (NAN, 0.0))
+    text.adjusted(results, rates, frame("adjusted difference", ("conditional", 0.00334), ("marginal", 0.006)))
+    assert kept(results) == {"adjusted.difference": ".020", "adjusted.published_simulated": ".0033"}
+
+
+def test_pairs(results):
+    paired = frame("p_mcnemar_holm p_equivalence", (0.01, 0.9), (0.2, 0.01), (0.04, 0.04), (NAN, NAN))
+    text.pairs(results, paired, frame("large small", ("a", "b")), 0.05)
+    assert kept(results) == {
+        "pairs.number": "4",
+        "pairs.different": "2",
+        "pairs.equivalent": "2",
+        "pairs.bound": ".05",
+        "pairs.sizes": "1",
+    }
+
+
+def test_agreement(results):
+    columns = "comparison agreement cells_low cells_high"
+    text.agreement(results, frame(columns, ("all pairs", 0.6594, 0.647, 0.674)))
+    assert kept(results) == {"agreement.all": ".659", "agreement.interval": "[.647, .674]"}
+
+
+def test_variants_that_leave_nothing_to_test_are_not_compared(results):
+    text.variants(results, frame("p_mcnemar_holm", (0.01,), (0.5,), (NAN,)), 1302)
+    assert kept(results) == {"variants.changed": "1", "variants.compared": "2", "variants.items": "1,302"}
+
+
+# ---- stimuli and simulations ----
+
+
+def test_separability_and_likeness(results):
+    rows = [
+        ("value", "words", 0.345, 1 / 11),
+        ("value pair", "words", 0.762, 0.5),
+        ("pole", "words", 0.592, 0.5),
+        ("pole", "length", 0.571, 0.5),
+        ("value", "length", 0.1, 0.1),
+    ]
+    text.separability(results, frame("layer classifier accuracy chance", *rows))
+    rows = [("value", 0.011, 0.007, 0.016), ("pole", 0.005, 0.001, 0.009), ("value - pole", 0.006, 0.0, 0.1)]
+    text.likeness(results, frame("layer difference low high", *rows))
+    assert kept(results) == {
+        "separability.value": ".345",
+        "separability.value_chance": ".091",
+        "separability.value_pair": ".762",
+        "separability.value_pair_chance": ".500",
+        "separability.pole": ".592",
+        "separability.pole_chance": ".500",
+        "separability.pole_length": ".571",
+        "likeness.value": ".011",
+        "likeness.value_interval": "[.007, .016]",
+        "likeness.pole": ".005",
+        "likeness.pole_interval": "[.001, .009]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("a", 0.3164, 0.314), ("b", 0.9, 0.9)], ["a", ".316", ".314", ".317"]),
+        ([("b", 0.9, 0.8)], ["b", ".900", ".800", "–"]),
+        ([], ["no model", "–", "–", "–"]),
+    ],
+)
+def test_the_soft_dvgr_of_the_first_model(results, rows, expected):
+    text.soft(results, frame("model soft hard", *rows), {"a": 0.3169})
+    assert list(kept(results).values()) == expected
+    assert list(kept(results)) == ["soft.model", "soft.dvgr", "soft.hard", "soft.expected"]
+
+
+def test_coverage_has_two_digits_for_every_set(results):
+    rows = [
+        (item_set, estimand, effects, method, 0.954 if item_set == "full" else 1.0)
+        for item_set in ("full", "standard")
+        for estimand in ("pooled", "by_value")
+        for effects in ("none", "cell", "wording", "value")
+        for method in ("wilson", "cell", "wording", "wording_cell")
+    ]
+    table = pd.DataFrame(rows, columns=["item_set", "estimand", "effects", "method", "coverage"])
+    text.coverage(results, table, 500)
+    found = kept(results)
+    assert found.pop("coverage.runs") == "500"
+    assert len(found) == 2 * 9
+    assert found["coverage.full.pooled_wilson_none"] == ".95"
+    assert found["coverage.standard.value_both_cell"] == "1.00"
+
+
+def test_power_is_that_of_all_cells_one_twentieth_from_chance(results):
+    rows = [(25, 0.45, 0.1), (400, 0.5, 0.05), (400, 0.45, 0.84), (400, 0.4, 1.0)]
+    text.power(results, frame("cells true_dvgr power", *rows))
+    assert kept(results) == {"power.small_effect": ".840"}
+
+
+# ---- sentences ----
+
+
+def test_title_and_scope_follow_from_the_models_present():
+    assert "language models learn" in text.title(["gpt-x"])
+    assert "instrument" in text.title([])
+    assert "controls" in text.scope(["gpt-x"])
+    assert "no finding about language models" in text.scope([])
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        (Sides(0, 7, 1), "of 8 models none lies below chance and 7 lie above it"),
+        (Sides(1, 0, 1), "of 2 models 1 lies below chance and none lies above it"),
+        (Sides(9, 1, 0), "of 10 models 9 lie below chance and 1 lies above it"),
+        (Sides(0, 0, 3), "of 3 models none lies below chance and none lies above it"),
+        (Sides(1, 0, 0), "the one model lies below chance"),
+        (Sides(0, 1, 0), "the one model lies above chance"),
+        (Sides(0, 0, 1), "the one model is not told from chance"),
+    ],
+)
+def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected):
+    of_learners = text.finding([], 0.6114, sides)
+    assert of_learners.startswith(
+        "No language model was asked in this build. For text learners, small models"
+    )
+    assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
+    of_models = text.finding(["gpt-x", "gpt-y"], 0.3, sides)
+    assert of_models == (
+        "Put to language models (gpt-x, gpt-y), the pooled DVGR is .300; after Holm's correction, "
+        f"{expected}."
+    )
+
+
+def test_the_split_names_all_three_sides():
+    assert text.split(Sides(0, 7, 1)) == "0 below chance, 7 above chance, 1 not told from chance"
+
+
+def test_both_splits_stand_in_one_sentence_each():
+    found = text.sides("text learner", Sides(0, 7, 1), Sides(1, 5, 2))
+    assert found == (
+        "Of 8 text learners, by the exact test with Holm's correction: 0 below chance, 7 above chance, 1 not "
+        "told from chance. By the intervals clustered by cell: 1 below chance, 5 above chance, 2 not told "
+        "from chance."
+    )
+    alone = text.sides("language model", Sides(1, 0, 0), Sides(0, 0, 1))
+    assert alone.startswith("Of 1 language model, by the exact test")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [("b", 0.628), ("c", 0.6), ("a", 0.594)],
+            "Leaving out one model at a time, it runs from .594 (without a) to .628 (without b).",
+        ),
+        (
+            [("a", 0.6), ("b", 0.3)],
+            "Leaving out one model at a time, it runs from .300 (without b) to .600 (without a).",
+        ),
+        ([("a", 0.61111), ("b", 0.61113)], "Leaving out one model at a time, it stays at .611."),
+        ([], "It rests on one model: there is no other to leave out."),
+    ],
+)
+def test_the_pooled_rate_without_each_model_in_a_sentence(rows, expected):
+    assert text.leave_one_out(frame("left_out rate", *rows)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "surface", "expected"),
+    [
+        (0.66, 0.53, "Of the two layers, the value is the one whose probe is answered right more often."),
+        (0.53, 0.66, "Of the two layers, the surface is the one whose probe is answered right more often."),
+        (0.535, 0.53, "Both probes are answered about equally well."),
+        (None, None, "The probes were not asked."),
+        (0.66, None, "The probes were not asked."),
+    ],
+)
+def test_the_layer_that_was_learned(value, surface, expected):
+    rows = [
+        ("m", arm, 20, rate) for arm, rate in (("probe_value", value), ("probe_surface", surface)) if rate
+    ]
+    control = ("m", "control", 20, 0.9)
+    assert text.layers(frame("model arm n_examples rate", control, *rows)) == expected
