@@ -94,11 +94,20 @@ def test_pooled_and_control(results):
 
 
 @pytest.mark.parametrize(
-    ("high", "p", "holds"), [(0.4, 0.0001, "true"), (0.51, 0.0001, "false"), (0.4, 0.01, "false")]
+    ("high", "p", "bound", "holds", "bounds_hold"),
+    [
+        (0.4, 0.0001, 0.49, "true", "true"),
+        (0.51, 0.0001, 0.49, "false", "true"),
+        (0.4, 0.01, 0.49, "false", "true"),
+        (0.4, 0.0001, 0.5, "true", "false"),
+    ],
 )
-def test_the_published_models_lie_below_chance_or_the_claim_fails(results, high, p, holds):
-    columns = "followed answered dvgr wilson_high p_holm"
-    text.published(results, frame(columns, (30, 100, 0.3, 0.4, 0.0001), (50, 200, 0.25, high, p)))
+def test_the_published_models_lie_below_chance_or_the_claim_fails(
+    results, high, p, bound, holds, bounds_hold
+):
+    columns = "followed answered dvgr wilson_high p_holm bound_high"
+    rows = (30, 100, 0.3, 0.4, 0.0001, 0.3), (50, 200, 0.25, high, p, bound)
+    text.published(results, frame(columns, *rows))
     assert kept(results) == {
         "published.dvgr": ".267",
         "published.deep": "80",
@@ -107,6 +116,7 @@ def test_the_published_models_lie_below_chance_or_the_claim_fails(results, high,
         "published.lowest": ".250",
         "published.highest": ".300",
         "claims.published_below_chance": holds,
+        "claims.published_bounds_below_chance": bounds_hold,
     }
 
 
@@ -236,7 +246,27 @@ def test_separability_and_likeness(results):
         "likeness.value_interval": "[.007, .016]",
         "likeness.pole": ".005",
         "likeness.pole_interval": "[.001, .009]",
+        "claims.values_more_alike_than_poles": "true",
     }
+
+
+def test_poles_may_be_the_more_alike_ones(results):
+    rows = [("value", 0.005, 0.0, 0.1), ("pole", 0.011, 0.0, 0.1)]
+    text.likeness(results, frame("layer difference low high", *rows))
+    assert kept(results)["claims.values_more_alike_than_poles"] == "false"
+
+
+def test_learners_are_counted_whatever_is_in_focus(results):
+    columns = "family followed answered clustered_low clustered_high"
+    others = ("language model", 90, 100, 0.8, 0.95), ("reference agent", 0, 100, math.nan, math.nan)
+    rows = ("text learner", 60, 100, 0.51, 0.7), ("text learner", 90, 200, 0.4, 0.5)
+    text.learners(results, frame(columns, *others, *rows))
+    assert kept(results) == {"learners.models": "2", "learners.above": "1", "learners.dvgr": ".500"}
+
+
+def test_without_learners_their_rate_is_a_dash(results):
+    text.learners(results, frame("family followed answered clustered_low clustered_high"))
+    assert kept(results) == {"learners.models": "0", "learners.above": "0", "learners.dvgr": "–"}
 
 
 @pytest.mark.parametrize(

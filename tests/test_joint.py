@@ -28,6 +28,13 @@ def test_models_have_means_over_conditions():
     assert table.loc[2, list(MEASURES[1:])].isna().all()
 
 
+def test_a_model_that_leaves_a_condition_out_has_no_average():
+    table = joined({"a": 1.0, "b": 1.0}, {"a": [0.9, np.nan], "b": [0.1, 0.3]}, {"b": [np.nan, 0.5]})
+    assert np.isnan(table.loc[0, "value_rationality"])
+    assert table.loc[1, "value_rationality"] == pytest.approx(0.2)
+    assert np.isnan(table.loc[1, "profile_fidelity"])
+
+
 def test_models_with_at_least_two_measures_are_in_several_studies():
     table = joined({"b": 1.0, "a": 2.0, "lone": 3.0}, {"a": [0.2]}, {"b": [0.5]})
     assert list(in_several(table)["model"]) == ["a", "b"]

@@ -90,6 +90,13 @@ def test_numbers_of_loops_texts_and_claims(built, key, call):
     assert chain["in the text"][0].startswith("paper/index.qmd:1")
 
 
+def test_a_number_that_a_function_of_the_package_gives(built):
+    assert steps(trace(built, "demo.trials"))["made by"][1:] == [
+        "src/deepvalues/svo/text.py, models",
+        'text.models(results, {"agent": "reference agent"}, 2)',
+    ]
+
+
 def test_a_shortcode_may_be_pasted(built):
     assert trace(built, " {{< var demo.title >}}") == trace(built, "demo.title")
     assert "paper/index.qmd:2" in steps(trace(built, "demo.title"))["in the text"][0]

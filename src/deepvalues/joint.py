@@ -20,6 +20,9 @@ def side_by_side(
 ) -> pd.DataFrame:
     """One row for each model that has at least one of the three measures.
 
+    A model without an estimate in some condition or mode has no average: one that refuses what is hard
+    would come out the better for it.
+
     Parameters
     ----------
     sensitivities
@@ -36,8 +39,8 @@ def side_by_side(
     """
     columns = [
         sensitivities.set_index("model")["b_v"],
-        rationality.groupby("model")["corrected"].mean(),
-        fidelity.groupby("model")["fidelity"].mean(),
+        rationality.groupby("model")["corrected"].mean(skipna=False),
+        fidelity.groupby("model")["fidelity"].mean(skipna=False),
     ]
     joined = pd.concat(columns, axis=1, keys=MEASURES).rename_axis("model")
     return joined.dropna(how="all").sort_index().reset_index()

@@ -8,50 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import pandas as pd
 
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.comparisons import direction_gaps
-from deepvalues.dvb.focus import ALPHA, Sides, arm_means
+from deepvalues.dvb.focus import ALPHA, Sides, arm_means, sides_by_interval
 from deepvalues.dvb.statistics import met_exactly
 from deepvalues.formats import count, number, share
-
-
-class Numbers(Protocol):
-    """Keeps the numbers of the text under their keys: ``deepvalues.manuscript.results.Results``."""
-
-    def number(self, key: str, value: float, text: str) -> None:
-        """Keep a number and how it is written."""
-
-    def count(self, key: str, value: float) -> None:
-        """Keep a whole number."""
-
-    def share(self, key: str, value: float) -> None:
-        """Keep a share with three decimals."""
-
-    def interval(self, key: str, low: float, high: float) -> None:
-        """Keep an interval of shares."""
-
-    def text(self, key: str, text: str) -> None:
-        """Keep a word or sentence."""
-
-    def claim(self, key: str, holds: bool) -> None:
-        """Keep whether a sentence's claim holds."""
-
+from deepvalues.keeping import Numbers
 
 # ---- the instrument ----
 
 
-def instrument(results: Numbers, check: pd.DataFrame) -> None:
+def instrument(numbers: Numbers, check: pd.DataFrame) -> None:
     """How many rates the reference agents were held to, from `deepvalues.dvb.statistics.instrument_check`."""
-    results.count("instrument.compared", len(check))
-    results.count("instrument.within", check["within"].sum())
-    results.count("instrument.exact", met_exactly(check).sum())
+    numbers.count("instrument.compared", len(check))
+    numbers.count("instrument.within", check["within"].sum())
+    numbers.count("instrument.exact", met_exactly(check).sum())
 
 
-def recovery(results: Numbers, table: pd.DataFrame, runs: int) -> None:
+def recovery(numbers: Numbers, table: pd.DataFrame, runs: int) -> None:
     """How many parameters are recovered, from `deepvalues.dvb.statistics.recovered`.
 
     Parameters
@@ -59,17 +36,17 @@ def recovery(results: Numbers, table: pd.DataFrame, runs: int) -> None:
     runs
         Simulated runs behind the coverage.
     """
-    results.count("instrument.recovered", table["held"].sum())
-    results.count("instrument.parameters", len(table))
-    results.count("instrument.runs", runs)
-    results.share("instrument.lowest_coverage", table["coverage"].min())
-    results.share("instrument.highest_coverage", table["coverage"].max())
+    numbers.count("instrument.recovered", table["held"].sum())
+    numbers.count("instrument.parameters", len(table))
+    numbers.count("instrument.runs", runs)
+    numbers.share("instrument.lowest_coverage", table["coverage"].min())
+    numbers.share("instrument.highest_coverage", table["coverage"].max())
 
 
 # ---- the DVGR ----
 
 
-def focus(results: Numbers, focused: pd.DataFrame, sides: Sides) -> None:
+def focus(numbers: Numbers, focused: pd.DataFrame, sides: Sides) -> None:
     """The models in focus: how many, on which side of chance, and between which rates.
 
     Parameters
@@ -79,17 +56,33 @@ def focus(results: Numbers, focused: pd.DataFrame, sides: Sides) -> None:
     sides
         By the test.
     """
-    results.text("focus.name", f"{focused['family'].iloc[0]}s")
-    results.count("focus.models", len(focused))
+    numbers.text("focus.name", f"{focused['family'].iloc[0]}s")
+    numbers.count("focus.models", len(focused))
     for name, models in sides._asdict().items():
-        results.count(f"focus.{name}", models)
+        numbers.count(f"focus.{name}", models)
     ends = {"lowest": focused.nsmallest(1, "dvgr"), "highest": focused.nlargest(1, "dvgr")}
     for name, row in ends.items():
-        results.share(f"focus.{name}", row["dvgr"].iloc[0])
-        results.text(f"focus.{name}_model", row["model"].iloc[0])
+        numbers.share(f"focus.{name}", row["dvgr"].iloc[0])
+        numbers.text(f"focus.{name}_model", row["model"].iloc[0])
 
 
-def pooled(results: Numbers, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -> None:
+def learners(numbers: Numbers, table: pd.DataFrame) -> None:
+    """How far programs get that learn from the words of one prompt, whichever family is in focus.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.statistics.dvgr_by_model`, with family.
+    """
+    found = table[table["family"] == "text learner"]
+    numbers.count("learners.models", len(found))
+    numbers.count("learners.above", sides_by_interval(found).above)
+    numbers.share(
+        "learners.dvgr", found["followed"].sum() / found["answered"].sum() if len(found) else math.nan
+    )
+
+
+def pooled(numbers: Numbers, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -> None:
     """The pooled rate and the mean of the models' rates.
 
     Parameters
@@ -100,15 +93,15 @@ def pooled(results: Numbers, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -
         From `deepvalues.dvb.intervals.mean_of_rates`.
     """
     (row,), (mean,) = table.to_dict("records"), mean_of_rates.to_dict("records")
-    results.count("pooled.n", row["answered"])
-    results.share("pooled.dvgr", row["rate"])
-    results.interval("pooled.wilson", row["wilson_low"], row["wilson_high"])
-    results.interval("pooled.clustered", row["clustered_low"], row["clustered_high"])
-    results.share("macro.dvgr", mean["estimate"])
-    results.interval("macro.interval", mean["low"], mean["high"])
+    numbers.count("pooled.n", row["answered"])
+    numbers.share("pooled.dvgr", row["rate"])
+    numbers.interval("pooled.wilson", row["wilson_low"], row["wilson_high"])
+    numbers.interval("pooled.clustered", row["clustered_low"], row["clustered_high"])
+    numbers.share("macro.dvgr", mean["estimate"])
+    numbers.interval("macro.interval", mean["low"], mean["high"])
 
 
-def control(results: Numbers, focused: pd.DataFrame, least: float) -> None:
+def control(numbers: Numbers, focused: pd.DataFrame, least: float) -> None:
     """How many models in focus fail on the control.
 
     Parameters
@@ -118,35 +111,36 @@ def control(results: Numbers, focused: pd.DataFrame, least: float) -> None:
     least
         The accuracy that they should have.
     """
-    results.share("control.least", least)
-    results.count("control.flagged", focused["flagged"].sum())
+    numbers.share("control.least", least)
+    numbers.count("control.flagged", focused["flagged"].sum())
 
 
 # ---- print ----
 
 
-def published(results: Numbers, table: pd.DataFrame) -> None:
+def published(numbers: Numbers, table: pd.DataFrame) -> None:
     """The published models, from `deepvalues.dvb.statistics.published_dvgr`."""
     deep, n = table["followed"].sum(), table["answered"].sum()
-    results.share("published.dvgr", deep / n)
-    results.count("published.deep", deep)
-    results.count("published.n", n)
-    results.count("published.models", len(table))
-    results.share("published.lowest", table["dvgr"].min())
-    results.share("published.highest", table["dvgr"].max())
+    numbers.share("published.dvgr", deep / n)
+    numbers.count("published.deep", deep)
+    numbers.count("published.n", n)
+    numbers.count("published.models", len(table))
+    numbers.share("published.lowest", table["dvgr"].min())
+    numbers.share("published.highest", table["dvgr"].max())
     below = (table["wilson_high"] < 0.5) & (table["p_holm"] < 0.001)
-    results.claim("published_below_chance", bool(below.all()))
+    numbers.claim("published_below_chance", bool(below.all()))
+    numbers.claim("published_bounds_below_chance", bool((table["bound_high"] < 0.5).all()))
 
 
-def in_print(results: Numbers, classes: pd.DataFrame) -> None:
+def in_print(numbers: Numbers, classes: pd.DataFrame) -> None:
     """How many printed figures come back, from `deepvalues.dvb.published.classes`."""
     total = classes.iloc[-1]
     for name in ("exact", "within rounding", "differs", "not recomputable", "figures"):
-        results.count(f"print.{name.replace(' ', '_')}", total[name])
-    results.claim("nothing_in_print_differs", int(total["differs"]) == 0)
+        numbers.count(f"print.{name.replace(' ', '_')}", total[name])
+    numbers.claim("nothing_in_print_differs", int(total["differs"]) == 0)
 
 
-def sizes(results: Numbers, table: pd.DataFrame, sample: int) -> None:
+def sizes(numbers: Numbers, table: pd.DataFrame, sample: int) -> None:
     """Large against small published models, from `deepvalues.dvb.counts.large_against_small`.
 
     Parameters
@@ -155,16 +149,16 @@ def sizes(results: Numbers, table: pd.DataFrame, sample: int) -> None:
         The first size of a follow-up sample that has the printed power.
     """
     for middle_as, difference in zip(table["middle_as"], table["difference"], strict=True):
-        results.share(f"print.size.{middle_as.replace(' ', '_')}", difference)
+        numbers.share(f"print.size.{middle_as.replace(' ', '_')}", difference)
     below = (table["difference"] < 0) & (table["p_value"] < ALPHA)
-    results.claim("large_below_small_either_way", bool(below.all()))
-    results.count("print.sample", sample)
+    numbers.claim("large_below_small_either_way", bool(below.all()))
+    numbers.count("print.sample", sample)
 
 
 # ---- arms, values, dimensions, sensitivities ----
 
 
-def arms(results: Numbers, focused: pd.DataFrame) -> None:
+def arms(numbers: Numbers, focused: pd.DataFrame) -> None:
     """The mean rate of the models in focus in each arm.
 
     Parameters
@@ -175,10 +169,10 @@ def arms(results: Numbers, focused: pd.DataFrame) -> None:
     means = arm_means(focused)
     for arm in ARMS.values():
         for n in arm.n_examples:
-            results.share(f"arms.{arm.name}.n{n}", means.get((arm.name, n), math.nan))
+            numbers.share(f"arms.{arm.name}.n{n}", means.get((arm.name, n), math.nan))
 
 
-def values(results: Numbers, focused: pd.DataFrame, names: Mapping[str, str]) -> None:
+def values(numbers: Numbers, focused: pd.DataFrame, names: Mapping[str, str]) -> None:
     """The values that the models in focus follow least and most often, on the mean.
 
     Parameters
@@ -191,12 +185,12 @@ def values(results: Numbers, focused: pd.DataFrame, names: Mapping[str, str]) ->
     # Rounded, so that equal means are equal, and the first of them is the lowest on any machine.
     means = focused.groupby("v1")["rate"].mean().round(9)
     for end, value in (("lowest", str(means.idxmin())), ("highest", str(means.idxmax()))):
-        results.share(f"values.{end}", means[value])
-        results.text(f"values.{end}_name", names[value])
+        numbers.share(f"values.{end}", means[value])
+        numbers.text(f"values.{end}_name", names[value])
 
 
 def dimensions(
-    results: Numbers,
+    numbers: Numbers,
     table: pd.DataFrame,
     asymmetry: pd.DataFrame,
     names: Mapping[str, tuple[str, str, str]],
@@ -213,13 +207,13 @@ def dimensions(
         Names of the dimensions and their poles.
     """
     gaps = direction_gaps(table)
-    results.share("dimensions.largest_gap", gaps.max())
-    results.text("dimensions.largest_gap_name", names[str(gaps.idxmax())][0].lower())
-    results.count("dimensions.asymmetric", (asymmetry["p_holm"] < ALPHA).sum())
-    results.count("dimensions.number", len(asymmetry))
+    numbers.share("dimensions.largest_gap", gaps.max())
+    numbers.text("dimensions.largest_gap_name", names[str(gaps.idxmax())][0].lower())
+    numbers.count("dimensions.asymmetric", (asymmetry["p_holm"] < ALPHA).sum())
+    numbers.count("dimensions.number", len(asymmetry))
 
 
-def sensitivities(results: Numbers, focused: pd.DataFrame) -> None:
+def sensitivities(numbers: Numbers, focused: pd.DataFrame) -> None:
     """For how many models in focus a layer outweighs the other.
 
     Parameters
@@ -228,15 +222,15 @@ def sensitivities(results: Numbers, focused: pd.DataFrame) -> None:
         Their rows of `deepvalues.dvb.statistics.sensitivities`.
     """
     known = focused.dropna(subset="b_v")
-    results.count("focus.estimated", len(known))
-    results.count("focus.surface_wins", (known["d_high"] < 0).sum())
-    results.count("focus.value_wins", (known["d_low"] > 0).sum())
+    numbers.count("focus.estimated", len(known))
+    numbers.count("focus.surface_wins", (known["d_high"] < 0).sum())
+    numbers.count("focus.value_wins", (known["d_low"] > 0).sum())
 
 
 # ---- comparisons ----
 
 
-def adjusted(results: Numbers, rates: pd.DataFrame, simulated: pd.DataFrame) -> None:
+def adjusted(numbers: Numbers, rates: pd.DataFrame, simulated: pd.DataFrame) -> None:
     """How far adjusted rates lie from raw ones.
 
     Parameters
@@ -245,12 +239,12 @@ def adjusted(results: Numbers, rates: pd.DataFrame, simulated: pd.DataFrame) -> 
         From `deepvalues.dvb.regression.adjusted_rates` and `simulated_adjustment`.
     """
     known = rates.dropna(subset="conditional")
-    results.share("adjusted.difference", (known["conditional"] - known["raw"]).abs().mean())
+    numbers.share("adjusted.difference", (known["conditional"] - known["raw"]).abs().mean())
     of_print = simulated.set_index("adjusted")["difference"]["conditional"]
-    results.number("adjusted.published_simulated", of_print, number(of_print, 4, bounded=True))
+    numbers.number("adjusted.published_simulated", of_print, number(of_print, 4, bounded=True))
 
 
-def pairs(results: Numbers, paired: pd.DataFrame, size_pairs: pd.DataFrame, bound: float) -> None:
+def pairs(numbers: Numbers, paired: pd.DataFrame, size_pairs: pd.DataFrame, bound: float) -> None:
     """How many pairs of models differ, and how many are equivalent.
 
     Parameters
@@ -262,21 +256,21 @@ def pairs(results: Numbers, paired: pd.DataFrame, size_pairs: pd.DataFrame, boun
     bound
         Of equivalence.
     """
-    results.count("pairs.number", len(paired))
-    results.count("pairs.different", (paired["p_mcnemar_holm"] < ALPHA).sum())
-    results.count("pairs.equivalent", (paired["p_equivalence"] < ALPHA).sum())
-    results.number("pairs.bound", bound, number(bound, 2, bounded=True))
-    results.count("pairs.sizes", len(size_pairs))
+    numbers.count("pairs.number", len(paired))
+    numbers.count("pairs.different", (paired["p_mcnemar_holm"] < ALPHA).sum())
+    numbers.count("pairs.equivalent", (paired["p_equivalence"] < ALPHA).sum())
+    numbers.number("pairs.bound", bound, number(bound, 2, bounded=True))
+    numbers.count("pairs.sizes", len(size_pairs))
 
 
-def agreement(results: Numbers, developers: pd.DataFrame) -> None:
+def agreement(numbers: Numbers, developers: pd.DataFrame) -> None:
     """How often two models agree, from `deepvalues.dvb.comparisons.developer_agreement`."""
     (row,) = developers[developers["comparison"] == "all pairs"].to_dict("records")
-    results.share("agreement.all", row["agreement"])
-    results.interval("agreement.interval", row["cells_low"], row["cells_high"])
+    numbers.share("agreement.all", row["agreement"])
+    numbers.interval("agreement.interval", row["cells_low"], row["cells_high"])
 
 
-def variants(results: Numbers, differences: pd.DataFrame, items: int) -> None:
+def variants(numbers: Numbers, differences: pd.DataFrame, items: int) -> None:
     """How many comparisons with the baseline differ.
 
     Parameters
@@ -286,32 +280,34 @@ def variants(results: Numbers, differences: pd.DataFrame, items: int) -> None:
     items
         Tests that every wording asks.
     """
-    results.count("variants.changed", (differences["p_mcnemar_holm"] < ALPHA).sum())
-    results.count("variants.compared", differences["p_mcnemar_holm"].notna().sum())
-    results.count("variants.items", items)
+    numbers.count("variants.changed", (differences["p_mcnemar_holm"] < ALPHA).sum())
+    numbers.count("variants.compared", differences["p_mcnemar_holm"].notna().sum())
+    numbers.count("variants.items", items)
 
 
 # ---- stimuli ----
 
 
-def separability(results: Numbers, table: pd.DataFrame) -> None:
+def separability(numbers: Numbers, table: pd.DataFrame) -> None:
     """What classifiers tell, from `deepvalues.dvb.bank_checks.separability`."""
     for row in table[table["classifier"] == "words"].to_dict("records"):
         key = f"separability.{row['layer'].replace(' ', '_')}"
-        results.share(key, row["accuracy"])
-        results.share(f"{key}_chance", row["chance"])
+        numbers.share(key, row["accuracy"])
+        numbers.share(f"{key}_chance", row["chance"])
     of_lengths = table[(table["classifier"] == "length") & (table["layer"] == "pole")]
-    results.share("separability.pole_length", of_lengths["accuracy"].iloc[0])
+    numbers.share("separability.pole_length", of_lengths["accuracy"].iloc[0])
 
 
-def likeness(results: Numbers, table: pd.DataFrame) -> None:
+def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
     """How alike wordings of one trait are, from `deepvalues.dvb.bank_checks.similarity`."""
     for row in table[table["layer"].isin(["value", "pole"])].to_dict("records"):
-        results.share(f"likeness.{row['layer']}", row["difference"])
-        results.interval(f"likeness.{row['layer']}_interval", row["low"], row["high"])
+        numbers.share(f"likeness.{row['layer']}", row["difference"])
+        numbers.interval(f"likeness.{row['layer']}_interval", row["low"], row["high"])
+    of_layer = table.set_index("layer")["difference"]
+    numbers.claim("values_more_alike_than_poles", bool(of_layer["value"] > of_layer["pole"]))
 
 
-def soft(results: Numbers, table: pd.DataFrame, expected: Mapping[str, float]) -> None:
+def soft(numbers: Numbers, table: pd.DataFrame, expected: Mapping[str, float]) -> None:
     """The soft DVGR of the first model that has one.
 
     Parameters
@@ -324,10 +320,10 @@ def soft(results: Numbers, table: pd.DataFrame, expected: Mapping[str, float]) -
     nothing = ("no model", math.nan, math.nan)
     rows = table[["model", "soft", "hard"]].itertuples(index=False, name=None)
     model, rate, hard = next(rows, nothing)
-    results.text("soft.model", model)
-    results.share("soft.dvgr", rate)
-    results.share("soft.hard", hard)
-    results.text("soft.expected", share(expected.get(model, math.nan)))
+    numbers.text("soft.model", model)
+    numbers.share("soft.dvgr", rate)
+    numbers.share("soft.hard", hard)
+    numbers.text("soft.expected", share(expected.get(model, math.nan)))
 
 
 # ---- simulations ----
@@ -346,7 +342,7 @@ _QUOTED = {
 }
 
 
-def coverage(results: Numbers, population: pd.DataFrame, runs: int) -> None:
+def coverage(numbers: Numbers, population: pd.DataFrame, runs: int) -> None:
     """How often intervals hold the truth.
 
     Parameters
@@ -356,18 +352,18 @@ def coverage(results: Numbers, population: pd.DataFrame, runs: int) -> None:
     runs
         Simulated studies of each kind.
     """
-    results.count("coverage.runs", runs)
+    numbers.count("coverage.runs", runs)
     for item_set, group in population.groupby("item_set"):
         rates = group.set_index(["estimand", "effects", "method"])["coverage"]
         for key, place in _QUOTED.items():
             rate = rates[place]
-            results.number(f"coverage.{item_set}.{key}", rate, number(rate, 2, bounded=True))
+            numbers.number(f"coverage.{item_set}.{key}", rate, number(rate, 2, bounded=True))
 
 
-def power(results: Numbers, table: pd.DataFrame) -> None:
+def power(numbers: Numbers, table: pd.DataFrame) -> None:
     """The power for a small effect with all cells, from `deepvalues.dvb.simulation.power`, of one method."""
     small = table[(table["cells"] == table["cells"].max()) & (table["true_dvgr"] == 0.45)]
-    results.share("power.small_effect", small["power"].iloc[0])
+    numbers.share("power.small_effect", small["power"].iloc[0])
 
 
 # ---- sentences ----
@@ -419,7 +415,7 @@ def scope(language_models: Sequence[str]) -> str:
     if language_models:
         others = "Text learners and reference agents, which are not language models,"
         return f"{others} stand beside them as controls."
-    return "These results describe the instrument and the stimuli. They are no finding about language models."
+    return "These numbers describe the instrument and the stimuli. They are no finding about language models."
 
 
 def split(sides: Sides) -> str:

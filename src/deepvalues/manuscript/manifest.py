@@ -43,12 +43,14 @@ _PYTHON_SEED = re.compile(r"^((?:[A-Z]+_)*SEED)(?:: \w+)? = (\d+)", re.MULTILINE
 class Study(NamedTuple):
     """What one notebook handed on under one name: its ``artefacts.json``, and where the cells are.
 
-    ``artefacts`` and ``numbers`` give for each path or key the n-th code cell that ran.
+    ``artefacts`` and ``numbers`` give for each path or key the n-th code cell that ran; ``givers`` the
+    function of the package by which a cell gave a number.
     """
 
     name: str
     notebook: str
     artefacts: Mapping[str, int | None]
+    givers: Mapping[str, str]
     inputs: list[str]
     numbers: Mapping[str, int | None]
 
@@ -117,7 +119,7 @@ def studies(root: Path) -> list[Study]:
 
 def _study(listing: Path, name: str, notebook: str) -> Study:
     content = json.loads(listing.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or set(content) != {"artefacts", "inputs", "numbers"}:
+    if not isinstance(content, dict) or set(content) != {"artefacts", "givers", "inputs", "numbers"}:
         raise UserError(f"{listing}: not as this version writes it; run: deepvalues notebook {notebook}")
     return Study(name, notebook, **content)
 

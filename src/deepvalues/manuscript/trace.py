@@ -23,7 +23,7 @@ from deepvalues.manuscript.check import claims
 from deepvalues.manuscript.markup import read_article, shortcodes
 from deepvalues.manuscript.site import anchors
 
-_GIVES = ("number", "text", "claim")
+_GIVES = ("number", "count", "share", "decimals", "interval", "text", "claim")
 _CONTEXT = 45
 #: A value longer than this is a phrase, which a page does not underline.
 _SHORT = 24
@@ -38,7 +38,8 @@ _LINK_OR_NUMBER = re.compile(
 class Number(NamedTuple):
     """A number, text or claim of the results: its value, and the notebook and cell that give it.
 
-    ``cell`` is None where the results were not made in a notebook.
+    ``cell`` is None where the results were not made in a notebook; ``giver`` is the function of the package
+    that the cell called to give it, None where the cell's own code did.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Number(NamedTuple):
     file: str
     notebook: str
     cell: Cell | None
+    giver: str | None
 
     @property
     def shown(self) -> str:
@@ -70,7 +72,8 @@ def numbers(root: Path) -> dict[str, Number]:
         content = json.loads((root / file).read_text(encoding="utf-8"))
         for key, leaf in _leaves(content, ()):
             cell = manifest.cell_of(root, study.notebook, study.numbers.get(key))
-            found[key] = Number(key, leaf["value"], leaf["text"], file, study.notebook, cell)
+            giver = study.givers.get(key)
+            found[key] = Number(key, leaf["value"], leaf["text"], file, study.notebook, cell, giver)
     return found
 
 
@@ -149,18 +152,27 @@ def _uses(root: Path, key: str) -> list[str]:
 
 
 def _calls(number: Number) -> Iterator[str]:
-    """The statements of the cell that hand the number on, as they stand in the notebook."""
+    """The calls of the cell that hand the number on, as they stand in the notebook."""
+    if number.giver:
+        module, _, function = number.giver.rpartition(".")
+        yield f"src/{module.replace('.', '/')}.py, {function}"
     if number.cell is None:
         return
     own = number.key.split(".", 1)[1].removeprefix("claims.")
     for node in ast.walk(ast.parse(number.cell.source)):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
-            continue
-        # `formats.number` writes a number and hands none on.
-        if ast.unparse(node.func.value) == "formats":
-            continue
-        if node.func.attr in _GIVES and re.fullmatch(_pattern(node.args[0]), own):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _gives(node, number, own):
             yield " ".join((ast.get_source_segment(number.cell.source, node) or "").split())
+
+
+def _gives(call: ast.Call, number: Number, own: str) -> bool:
+    """Whether a call of a cell is the one that gives a number, whose key within its study is ``own``."""
+    assert isinstance(call.func, ast.Attribute)
+    if number.giver:
+        return call.func.attr == number.giver.rpartition(".")[2]
+    # `formats.number` writes a number and hands none on.
+    if not call.args or ast.unparse(call.func.value) == "formats":
+        return False
+    return call.func.attr in _GIVES and bool(re.fullmatch(_pattern(call.args[0]), own))
 
 
 def _pattern(node: ast.expr) -> str:

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
 
 import pandas as pd
 
 from deepvalues import formats
+from deepvalues.keeping import Numbers
 from deepvalues.profiles.reference import label
 
 #: The mode whose fidelity the text reports.
 MODE = "rating"
 
 
-class Kept(Protocol):
-    """Where numbers and sentences are kept: the results of a notebook."""
-
-    def count(self, key: str, value: float) -> None:
-        """Keep a whole number."""
-
-    def decimals(self, key: str, value: float, digits: int = 2) -> None:
-        """Keep a number with a zero before its point."""
-
-    def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
-        """Keep an interval."""
-
-    def text(self, key: str, text: str) -> None:
-        """Keep a piece of text."""
-
-
-def keep_runs(kept: Kept, runs: pd.DataFrame, families: Sequence[str]) -> None:
+def keep_runs(numbers: Numbers, runs: pd.DataFrame, families: Sequence[str]) -> None:
     """Keep how many runs and models there are, and of which families the models are.
 
     Parameters
@@ -41,10 +25,10 @@ def keep_runs(kept: Kept, runs: pd.DataFrame, families: Sequence[str]) -> None:
     families
         Of each model, in the order of the models.
     """
-    kept.count("runs", len(runs))
-    kept.count("models", len(families))
+    numbers.count("runs", len(runs))
+    numbers.count("models", len(families))
     listed = (f"{family}s: {number}" for family, number in Counter(families).items())
-    kept.text("text.models", "; ".join(listed))
+    numbers.text("text.models", "; ".join(listed))
 
 
 def runs_sentence(missing: pd.DataFrame) -> str:
@@ -62,7 +46,7 @@ def runs_sentence(missing: pd.DataFrame) -> str:
     return f"The record holds {formats.count(asked)} runs of {who}; {how_many}."
 
 
-def keep_reference(kept: Kept, reference: pd.DataFrame, ceiling: pd.DataFrame) -> None:
+def keep_reference(numbers: Numbers, reference: pd.DataFrame, ceiling: pd.DataFrame) -> None:
     """Keep what the reference is called, its respondents, and how faithful they are to each other.
 
     Parameters
@@ -70,16 +54,16 @@ def keep_reference(kept: Kept, reference: pd.DataFrame, ceiling: pd.DataFrame) -
     reference
         From `deepvalues.profiles.reference.check_reference`.
     ceiling
-        From `deepvalues.profiles.comparison.human_ceiling`; that of `MODE` is kept.
+        From `deepvalues.profiles.comparison.human_ceiling`; that of `MODE` is numbers.
     """
     top = ceiling[ceiling["mode"] == MODE].iloc[0]
-    kept.text("reference", label(reference))
-    kept.count("respondents", reference["respondent"].nunique())
-    kept.decimals("ceiling.mean", top["mean"])
-    kept.interval("ceiling.interval", top["low"], top["high"], 2, bounded=False)
+    numbers.text("reference", label(reference))
+    numbers.count("respondents", reference["respondent"].nunique())
+    numbers.decimals("ceiling.mean", top["mean"])
+    numbers.interval("ceiling.interval", top["low"], top["high"], 2, bounded=False)
 
 
-def keep_recovery(kept: Kept, recovery: pd.DataFrame) -> None:
+def keep_recovery(numbers: Numbers, recovery: pd.DataFrame) -> None:
     """Keep how many of the agents' known fidelities and spreads lie in their intervals.
 
     Parameters
@@ -87,8 +71,8 @@ def keep_recovery(kept: Kept, recovery: pd.DataFrame) -> None:
     recovery
         From `deepvalues.profiles.recovery.recovery`.
     """
-    kept.count("instrument.compared", len(recovery))
-    kept.count("instrument.held", recovery["held"].sum())
+    numbers.count("instrument.compared", len(recovery))
+    numbers.count("instrument.held", recovery["held"].sum())
 
 
 def recovery_sentence(recovery: pd.DataFrame) -> str:
@@ -116,11 +100,11 @@ def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
     return found
 
 
-def keep_fidelity(kept: Kept, table: pd.DataFrame) -> None:
+def keep_fidelity(numbers: Numbers, table: pd.DataFrame) -> None:
     """Keep the `extremes` of fidelity."""
     for end, (value, models) in extremes(table).items():
-        kept.decimals(f"fidelity.{end}", value)
-        kept.text(f"fidelity.{end}_model", models)
+        numbers.decimals(f"fidelity.{end}", value)
+        numbers.text(f"fidelity.{end}_model", models)
 
 
 def fidelity_sentence(table: pd.DataFrame) -> str:
@@ -133,7 +117,7 @@ def fidelity_sentence(table: pd.DataFrame) -> str:
     return f"{about} runs from {formats.logit(low)} ({lowest}) to {formats.logit(high)} ({highest})."
 
 
-def keep_single_respondents(kept: Kept, single: pd.DataFrame) -> None:
+def keep_single_respondents(numbers: Numbers, single: pd.DataFrame) -> None:
     """Keep how many models were held against single respondents in `MODE`.
 
     Parameters
@@ -141,10 +125,10 @@ def keep_single_respondents(kept: Kept, single: pd.DataFrame) -> None:
     single
         From `deepvalues.profiles.comparison.against_single_respondents`.
     """
-    kept.count("single.models", (single["mode"] == MODE).sum())
+    numbers.count("single.models", (single["mode"] == MODE).sum())
 
 
-def keep_coding(kept: Kept, sentences: pd.DataFrame, agreement: pd.DataFrame) -> None:
+def keep_coding(numbers: Numbers, sentences: pd.DataFrame, agreement: pd.DataFrame) -> None:
     """Keep how many sentences the open answers have, and how far their coders agree.
 
     Parameters
@@ -154,13 +138,13 @@ def keep_coding(kept: Kept, sentences: pd.DataFrame, agreement: pd.DataFrame) ->
     agreement
         From `deepvalues.profiles.coders.coder_agreement`.
     """
-    kept.count("open.sentences", len(sentences))
-    kept.count("open.different", sentences["id"].nunique())
+    numbers.count("open.sentences", len(sentences))
+    numbers.count("open.different", sentences["id"].nunique())
     for measure, estimate, low, high in agreement[["measure", "estimate", "low", "high"]].itertuples(
         index=False, name=None
     ):
         key = measure.lower().replace("'", "").replace(" ", "_")
-        kept.text(f"open.{key}", f"{formats.logit(estimate)} {formats.interval(low, high, 2)}")
+        numbers.text(f"open.{key}", f"{formats.logit(estimate)} {formats.interval(low, high, 2)}")
 
 
 def joint_sentence(models: int) -> str:
@@ -173,7 +157,7 @@ def joint_sentence(models: int) -> str:
     return f"In this build {who} took part in more than one study."
 
 
-def keep_joint(kept: Kept, together: pd.DataFrame) -> None:
+def keep_joint(numbers: Numbers, together: pd.DataFrame) -> None:
     """Keep how many models took part in more than one study, as a number and a sentence.
 
     Parameters
@@ -181,5 +165,5 @@ def keep_joint(kept: Kept, together: pd.DataFrame) -> None:
     together
         From `deepvalues.joint.in_several`.
     """
-    kept.count("joint.models", len(together))
-    kept.text("text.joint", joint_sentence(len(together)))
+    numbers.count("joint.models", len(together))
+    numbers.text("text.joint", joint_sentence(len(together)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import pandas as pd
 
 from deepvalues import formats
+from deepvalues.keeping import Numbers
 
 #: Below this a p-value, corrected by Holm, counts as a difference.
 SIGNIFICANCE = 0.05
@@ -18,28 +18,6 @@ VERDICTS = {
     "open": "no lean to either side can be told",
 }
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
-
-
-class Numbers(Protocol):
-    """What keeps the numbers of the text, such as `deepvalues.manuscript.results.Results`."""
-
-    def count(self, key: str, value: float) -> None:
-        """Keep a whole number."""
-
-    def share(self, key: str, value: float) -> None:
-        """Keep a share."""
-
-    def decimals(self, key: str, value: float, digits: int = 2) -> None:
-        """Keep a number with decimals."""
-
-    def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
-        """Keep an interval."""
-
-    def text(self, key: str, text: str) -> None:
-        """Keep a piece of text."""
-
-    def claim(self, key: str, holds: bool) -> None:
-        """Keep whether a claim holds."""
 
 
 def models(numbers: Numbers, family: Mapping[str, str], trials: int) -> None:
