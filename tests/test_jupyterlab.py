@@ -63,8 +63,8 @@ def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(tmp_path):
 
     (status, page), (outputs, memory, _, _) = asyncio.run(opened())
     assert status == 200 and "JupyterLab" in page
-    printed = "".join(said["text"] for kind, said in outputs if kind == "stream" and said["name"] == "stdout")
-    assert "dvb smoke: 45 items in data/derived/dvb_smoke.parquet" in printed
+    shown = "".join(str(said["data"]) for kind, said in outputs if kind in ("execute_result", "display_data"))
+    assert "Study 1: deep values" in shown and "smoke" in shown
     assert (root / "data" / "derived" / "dvb_smoke.parquet").is_file()
     assert memory < MOST_MEMORY
 

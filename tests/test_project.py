@@ -92,6 +92,14 @@ def test_notebook_sources_have_no_outputs_and_say_what_they_are(notebook):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_headings_begin_their_cells(notebook):
+    """Quarto's table of contents leaves out those that stand further down."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "markdown":
+            assert not re.search(r"\n#+ ", "".join(cell["source"])), cell["id"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_an_executed_copy_of_the_same_code(notebook):
     def code(path):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

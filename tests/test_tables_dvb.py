@@ -229,6 +229,7 @@ def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
     assert ("DVGR", "non-maleficence") in found
     assert ("df", "examples") in found
     assert ("χ²", "preferred value") in found
+    assert not any("-" in row["print"] for row in rows), "minus signs, no hyphens"
     # A bare number of examples says what it is.
     assert ("interval from", "N = 20") in found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 MISSING = "–"
-_MINUS = "\u2212"
+MINUS = "\u2212"
 _SMALLEST_P = 0.001
 #: Decimals beyond the printed ones, and the most of all, beside a printed figure.
 _MORE_DECIMALS, _MOST_DECIMALS = 2, 4
@@ -39,7 +39,7 @@ def number(value: float, digits: int = 3, *, bounded: bool = False) -> str:
     is_zero = not shown.strip("0.,")
     if bounded and shown.startswith("0."):
         shown = shown[1:]
-    return (_MINUS if value < 0 and not is_zero else "") + shown
+    return (MINUS if value < 0 and not is_zero else "") + shown
 
 
 def share(value: float) -> str:
@@ -83,6 +83,6 @@ def beside(value: float, unit: float) -> str:
     decimals = max(0, round(-math.log10(unit))) + _MORE_DECIMALS
     if 0 < abs(value) < _SMALLEST_P / 2 and decimals > _MOST_DECIMALS:
         mantissa, _, exponent = f"{settled(value):.2g}".partition("e")
-        return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", _MINUS)
+        return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", MINUS)
     is_count = unit >= 1 and float(value).is_integer()
     return number(value, 0 if is_count else min(decimals, _MOST_DECIMALS))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepvalues.formats import MISSING, beside, count, interval, logit, number, p_value, share
+from deepvalues.formats import MINUS, MISSING, beside, count, interval, logit, number, p_value, share
 from deepvalues.tables.markdown import intervals as bounds
 from deepvalues.tables.markdown import markdown
 
@@ -211,6 +211,7 @@ def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     shown = known.assign(
         quantity=known["quantity"].replace(_FIGURES).str.replace("_", " "),
         where=where.str.replace(r"^(\d+)$", r"N = \1", regex=True),
+        printed=known["printed"].astype(str).str.replace("-", MINUS),
         recomputed=list(map(beside, known["recomputed"], known["unit"])),
         range=[
             f"{beside(low, unit)} to {beside(high, unit)}" if low < high else MISSING
