@@ -94,7 +94,7 @@ def rows_of(sheet):
 def sheet(study, conversations, rows, **columns):
     """A sheet of items that have nothing but ids and the given columns."""
     items = pd.DataFrame({"id": [conversation.item for conversation in conversations], **columns})
-    return Sheet(study, items, conversations, [()] * len(items), rows, hidden=0)
+    return Sheet(study, study.title(), items, conversations, [()] * len(items), rows, hidden=0)
 
 
 def hostile_sheet():

@@ -48,13 +48,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet:
-    """A study's items that any model was asked, and the answers.
+    """A study's items that any model was asked, and the answers, under its id and its title for readers.
 
     ``answers`` are by model, in the order of the paper. ``hidden`` counts recorded
     answers that no item of the sets asks for.
     """
 
     study: str
+    title: str
     items: pd.DataFrame
     conversations: Sequence[Conversation]
     options: Sequence[Marked]
@@ -97,6 +98,7 @@ def _sheet(study: Study, records: Sequence[tuple[Model, Record]], recogniser: Re
     asked = [Questions(study, conversations, model, record) for model, record in records]
     return Sheet(
         study=study.name,
+        title=study.title,
         items=items,
         conversations=conversations,
         options=list(marked(items, recogniser)),

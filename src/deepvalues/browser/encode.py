@@ -118,6 +118,7 @@ def encode(sheets: Sequence[Sheet], families: Mapping[str, str], names: Mapping[
         studies.append(
             {
                 "name": sheet.study,
+                "title": sheet.title,
                 "items": sheet.items["id"].tolist(),
                 "slots": _slot_columns(slots),
                 "facets": _facets(sheet.items, names),

@@ -119,7 +119,7 @@
     const plain = (texts) => texts.map((text) => [text, text]);
     const statuses = Object.keys(MEANINGS).filter((status) => index.readings.some(([one]) => one === status));
     const fields = [
-      ["study", "Study", plain(index.studies.map((study) => study.name))],
+      ["study", "Study", index.studies.map((study) => [study.name, study.title])],
       ["model", "Model", plain(index.models.map(([name]) => name).sort())],
       ...Object.entries(FACETS).map(([facet, label]) => [facet, label, plain(labels[facet])]),
       ["status", "Status", plain(statuses)],
@@ -208,7 +208,7 @@
   const list = (found) => found.join(" / ");
   // `need` is the width in pixels that shows most of a column; columns come in while there is room, by `rank`, the first three always.
   const COLUMNS = [
-    { id: "study", name: "Study", need: 100, rank: 6, text: (one) => one.study.name },
+    { id: "study", name: "Study", need: 180, rank: 6, text: (one) => one.study.title },
     { id: "model", name: "Model", need: 140, rank: 2, text: (one) => one.model },
     { id: "item", name: "Item", need: 215, rank: 0, text: (one) => one.id },
     { id: "place", name: "Turn", need: 105, rank: 3, text: place },
