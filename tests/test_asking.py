@@ -79,7 +79,7 @@ def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_s
 
 def test_local_models_are_completed_several_at_a_time(answered, items, models, tmp_path, monkeypatch):
     folder, _ = answered
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(asking, "processors", lambda: 2)
     paid = Model("paid", Endpoint("openai", "https://example.org/v1", "KEY"), "paid")
     sets = [
         asking.Chosen("dvb", "smoke", items.head(20), [*models[::-1], paid]),
@@ -105,7 +105,7 @@ def test_complete_local_models_are_not_asked(answered, items, models, monkeypatc
 
 
 def test_a_failure_in_another_process_is_told_here(items, models, tmp_path, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(asking, "processors", lambda: 2)
     chosen = [asking.Chosen("dvb", "smoke", items.head(3), models)]
     busy = Record(record_path(tmp_path, "dvb", "agent-value")).writing()
     with busy, pytest.raises(UserError, match="another run"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +18,7 @@ from deepvalues.errors import UserError
 from deepvalues.query import batch
 from deepvalues.query.engine import Job, Summary
 from deepvalues.query.money import Plan
-from deepvalues.query.processes import run
+from deepvalues.query.processes import processors, run
 from deepvalues.query.progress import Progress
 from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
@@ -307,7 +306,7 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
                 lacking.setdefault((each.study, asked.model.name), []).append(part)
     # Learners take longest: begun first, they leave no processor waiting at the end.
     records = sorted(lacking.values(), key=lambda parts: parts[0].models[0].family != "text learner")
-    processes = min(os.cpu_count() or 1, len(records))
+    processes = min(processors(), len(records))
     ask = partial(_complete, record_folder=record_folder)
     if processes <= 1:
         done = list(map(ask, records))

@@ -31,6 +31,7 @@ from PIL import Image
 from deepvalues.errors import UserError
 from deepvalues.manuscript.manifest import MANIFEST, VARIABLES, locked_versions
 from deepvalues.manuscript.reads import PASSING
+from deepvalues.query.processes import processors
 from deepvalues.query.registry import load_registry
 
 #: What is compared, and where it lies.
@@ -181,7 +182,7 @@ def make_paper(folder: Path) -> None:
     found = subprocess.run(asked, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if not found.stdout.startswith(str(folder / "src")):
         raise UserError(f"{folder}: Python takes the package from elsewhere: {found.stdout or found.stderr}")
-    command = ["make", "paper", f"PY={sys.executable}", "ENVIRONMENT=", f"--jobs={os.cpu_count() or 1}"]
+    command = ["make", "paper", f"PY={sys.executable}", "ENVIRONMENT=", f"--jobs={processors()}"]
     if subprocess.run(command, cwd=folder, env=environment, check=False).returncode:
         raise UserError("the rebuild stopped; see above")
 

@@ -46,6 +46,11 @@ class Orders:
     log: Path
 
 
+def processors() -> int:
+    """Processors that this process may use: on a cluster fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def number_of_processes(settings: Settings, jobs: int) -> int:
     """How many processes a run deserves: 1, up to one a core for many requests in flight.
 
@@ -53,7 +58,7 @@ def number_of_processes(settings: Settings, jobs: int) -> int:
     """
     if settings.max_cost is not None:
         return 1
-    wanted = min(settings.concurrency // REQUESTS_PER_LOOP, jobs // JOBS_PER_PROCESS, os.cpu_count() or 1)
+    wanted = min(settings.concurrency // REQUESTS_PER_LOOP, jobs // JOBS_PER_PROCESS, processors())
     return max(1, wanted)
 
 
