@@ -7,7 +7,6 @@ import gzip
 import json
 import ssl
 import subprocess
-import threading
 import time
 import warnings
 import zlib
@@ -338,13 +337,12 @@ def test_a_client_that_sent_nothing_can_be_closed():
 
 def test_hundreds_are_in_flight_at_once_and_connections_are_used_again(serve):
     number = 300
-    together = threading.Event()
+    together = asyncio.Event()
 
     async def rule(text, *_):
         if server.in_flight == number:
             together.set()
-        while not together.is_set():
-            await asyncio.sleep(0.001)
+        await together.wait()
         return http(completion(text))
 
     server = serve(rule)
