@@ -61,6 +61,19 @@ def test_without_answers_the_numbers_are_zero(table):
     assert found["not_asked"] == 2
 
 
+@pytest.mark.parametrize(
+    ("numbers", "who"),
+    [
+        ((8, 8, 0), "8 reference agents, 8 text learners and no language model"),
+        ((1, 0, 1), "1 reference agent, no text learner and 1 language model"),
+        ((0, 1, 2), "no reference agent, 1 text learner and 2 language models"),
+    ],
+)
+def test_who_has_answered_in_words(numbers, who):
+    names = ("reference_agents", "text_learners", "language_models")
+    assert coverage.models_sentence(dict(zip(names, numbers, strict=True))) == who
+
+
 def test_the_record_is_shown_set_by_set(table):
     shown = tables.record(coverage.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
     assert head(shown)[:4] == ["study", "id", "set", "items"]

@@ -124,7 +124,7 @@ def test_a_table_is_described_from_its_header(small):
         ("flag", "boolean"),
     ]
     low = table.columns[2]
-    assert (low.unit, low.meaning) == ("share", "lower end of the 95 % interval of rate")
+    assert (low.unit, low.meaning) == ("share", "lower end of the 95% interval of rate")
 
 
 def test_an_undescribed_column_is_named_with_its_file(small):
@@ -202,7 +202,7 @@ def test_an_unknown_contract_is_named(small, name):
 def test_ends_of_intervals_follow_from_the_column(name):
     said = dictionary.Declared({}, {name: "share; what it is"}, {})
     assert said.meaning(name, {}) == ("share", "what it is")
-    assert said.meaning(f"{name}_high", {}) == ("share", f"upper end of the 95 % interval of {name}")
+    assert said.meaning(f"{name}_high", {}) == ("share", f"upper end of the 95% interval of {name}")
     assert said.meaning(f"{name}_holm", {}) == ("probability", f"{name} after Holm's correction")
     assert said.meaning(f"un{name}known", {}) is None
     assert said.meaning(name, {name: "count; other here"}) == ("count", "other here")

@@ -227,7 +227,7 @@ def test_the_instrument_check_compares_every_agent_and_arm(agent_trials, agents)
     exact = table[table["model"].isin(["agent-value", "agent-surface", "agent-first", "agent-prose"])]
     assert (exact["expected"] == exact["observed"]).all()
     assert exact["within"].all()
-    # A 95 % interval misses a few of the others, and not more.
+    # A 95% interval misses a few of the others, and not more.
     assert stats.binomtest(int((~table["within"]).sum()), 72, 0.05, alternative="greater").pvalue > 0.01
 
 
@@ -433,7 +433,7 @@ def test_the_published_counts_give_the_printed_test_statistics(published):
 
 
 def test_intervals_of_the_sensitivities_hold_the_truth_about_as_often_as_they_say(items_standard):
-    """60 runs at 95 %: fewer than 50 hits have a probability below 1 in 1,000."""
+    """60 runs at 95%: fewer than 50 hits have a probability below 1 in 1,000."""
     table = statistics.simulated_coverage(items_standard, (0.4, 0.8, 1.6), runs=60, seed=3)
     assert list(table["parameter"]) == ["b0", "b_v", "b_s", "d"]
     assert list(table["true"]) == pytest.approx([0.4, 0.8, 1.6, -0.8])

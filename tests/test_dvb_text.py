@@ -1,4 +1,4 @@
-"""Numbers and sentences of the manuscript: keys, values, and each way that a sentence can go."""
+"""Numbers of the manuscript: keys and values."""
 
 import math
 
@@ -8,6 +8,7 @@ import pytest
 from deepvalues.dvb import text
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.focus import Sides
+from deepvalues.dvb.simulation import EFFECTS
 from deepvalues.manuscript.results import Results
 
 NAN = math.nan
@@ -63,21 +64,16 @@ def test_focus(results):
         "focus.below": "2",
         "focus.above": "0",
         "focus.undecided": "0",
-        "focus.lowest": ".200",
-        "focus.lowest_model": "b",
-        "focus.highest": ".400",
-        "focus.highest_model": "a",
     }
 
 
-def test_pooled_and_control(results):
+def test_pooled(results):
     columns = "answered rate wilson_low wilson_high clustered_low clustered_high"
     text.pooled(
         results,
         frame(columns, (9600, 0.6114, 0.602, 0.621, NAN, NAN)),
         frame("estimate low high", (0.5, 0.4, 0.6)),
     )
-    text.control(results, frame("flagged", (True,), (False,)), 0.8)
     assert kept(results) == {
         "pooled.n": "9,600",
         "pooled.dvgr": ".611",
@@ -85,8 +81,6 @@ def test_pooled_and_control(results):
         "pooled.clustered": "–",
         "macro.dvgr": ".500",
         "macro.interval": "[.400, .600]",
-        "control.least": ".800",
-        "control.flagged": "1",
     }
 
 
@@ -123,10 +117,12 @@ def test_the_published_models_lie_below_chance_or_the_claim_fails(
 @pytest.mark.parametrize(("differs", "holds"), [(0, "true"), (1, "false")])
 def test_classes_of_printed_figures(results, differs, holds):
     columns = ["source_file", "exact", "within rounding", "differs", "not recomputable", "figures"]
-    rows = [("one", 0, 0, 0, 0, 0), ("all files", 54, 87, differs, 1186, 1327 + differs)]
+    ratings = ("dvb_value_dispositions.csv", 0, 0, 0, 33, 33)
+    rows = [ratings, ("all files", 54, 87, differs, 1186, 1327 + differs)]
     text.in_print(results, pd.DataFrame(rows, columns=columns))
     found = kept(results)
     assert found["print.exact"] == "54"
+    assert found["print.from_ratings"] == "33"
     assert found["print.within_rounding"] == "87"
     assert found["print.not_recomputable"] == "1,186"
     assert found["claims.nothing_in_print_differs"] == holds
@@ -137,16 +133,24 @@ def test_classes_of_printed_figures(results, differs, holds):
 )
 def test_large_models_follow_less_often_or_the_claim_fails(results, difference, p, holds):
     table = frame("middle_as difference p_value", ("large", -0.058, 0.001), ("left out", difference, p))
-    text.sizes(results, table, 1302)
+    text.sizes(results, table)
     assert kept(results) == {
         "print.size.large": "−.058",
         "print.size.left_out": "−.030" if difference < 0 else ".030",
         "claims.large_below_small_either_way": holds,
-        "print.sample": "1,302",
     }
 
 
-# ---- arms, values, dimensions, sensitivities ----
+def test_the_follow_up_sample(results):
+    text.sample(results, 1302, 0.05, 0.95)
+    assert kept(results) == {
+        "print.sample": "1,302",
+        "print.sample_effect": ".05",
+        "print.sample_power": ".95",
+    }
+
+
+# ---- arms, values, dimensions ----
 
 
 def test_arms_that_were_not_asked_have_no_rate(results):
@@ -182,37 +186,18 @@ def test_dimensions(results):
     }
 
 
-def test_sensitivities_count_estimates_only(results):
-    rows = [(0.5, -0.9, -0.1), (0.5, 0.1, 0.9), (0.5, -0.1, 0.1), (NAN, NAN, NAN)]
-    text.sensitivities(results, frame("b_v d_low d_high", *rows))
-    assert kept(results) == {"focus.estimated": "3", "focus.surface_wins": "1", "focus.value_wins": "1"}
-
-
 # ---- comparisons ----
 
 
 def test_adjusted(results):
     rates = frame("conditional raw", (0.31, 0.3), (0.27, 0.3), (NAN, 0.0))
-    text.adjusted(results, rates, frame("adjusted difference", ("conditional", 0.00334), ("marginal", 0.006)))
-    assert kept(results) == {"adjusted.difference": ".020", "adjusted.published_simulated": ".0033"}
-
-
-def test_pairs(results):
-    paired = frame("p_mcnemar_holm p_equivalence", (0.01, 0.9), (0.2, 0.01), (0.04, 0.04), (NAN, NAN))
-    text.pairs(results, paired, frame("large small", ("a", "b")), 0.05)
+    simulated = frame("adjusted difference", ("conditional", 0.00334), ("marginal", 0.006))
+    text.adjusted(results, rates, simulated, ".003")
     assert kept(results) == {
-        "pairs.number": "4",
-        "pairs.different": "2",
-        "pairs.equivalent": "2",
-        "pairs.bound": ".05",
-        "pairs.sizes": "1",
+        "adjusted.difference": ".0200",
+        "adjusted.published_simulated": ".0033",
+        "adjusted.printed": ".003",
     }
-
-
-def test_agreement(results):
-    columns = "comparison agreement cells_low cells_high"
-    text.agreement(results, frame(columns, ("all pairs", 0.6594, 0.647, 0.674)))
-    assert kept(results) == {"agreement.all": ".659", "agreement.interval": "[.647, .674]"}
 
 
 def test_variants_that_leave_nothing_to_test_are_not_compared(results):
@@ -232,7 +217,8 @@ def test_separability_and_likeness(results):
         ("value", "length", 0.1, 0.1),
     ]
     text.separability(results, frame("layer classifier accuracy chance", *rows))
-    rows = [("value", 0.011, 0.007, 0.016), ("pole", 0.005, 0.001, 0.009), ("value - pole", 0.006, 0.0, 0.1)]
+    rows = [("value", 0.011, 0.007, 0.016), ("pole", 0.005, 0.001, 0.009)]
+    rows += [("value - pole", 0.006, 0.001, 0.012)]
     text.likeness(results, frame("layer difference low high", *rows))
     assert kept(results) == {
         "separability.value": ".345",
@@ -246,14 +232,17 @@ def test_separability_and_likeness(results):
         "likeness.value_interval": "[.007, .016]",
         "likeness.pole": ".005",
         "likeness.pole_interval": "[.001, .009]",
+        "likeness.contrast": ".006",
+        "likeness.contrast_interval": "[.001, .012]",
         "claims.values_more_alike_than_poles": "true",
     }
 
 
-def test_poles_may_be_the_more_alike_ones(results):
-    rows = [("value", 0.005, 0.0, 0.1), ("pole", 0.011, 0.0, 0.1)]
+@pytest.mark.parametrize(("low", "holds"), [(0.001, "true"), (0.0, "false"), (-0.01, "false")])
+def test_values_are_more_alike_than_poles_where_the_interval_says_so(results, low, holds):
+    rows = [("value", 0.011, 0.0, 0.1), ("pole", 0.005, 0.0, 0.1), ("value - pole", 0.006, low, 0.1)]
     text.likeness(results, frame("layer difference low high", *rows))
-    assert kept(results)["claims.values_more_alike_than_poles"] == "false"
+    assert kept(results)["claims.values_more_alike_than_poles"] == holds
 
 
 def test_learners_are_counted_whatever_is_in_focus(results):
@@ -269,33 +258,19 @@ def test_without_learners_their_rate_is_a_dash(results):
     assert kept(results) == {"learners.models": "0", "learners.above": "0", "learners.dvgr": "–"}
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([("a", 0.3164, 0.314), ("b", 0.9, 0.9)], ["a", ".316", ".314", ".317"]),
-        ([("b", 0.9, 0.8)], ["b", ".900", ".800", "–"]),
-        ([], ["no model", "–", "–", "–"]),
-    ],
-)
-def test_the_soft_dvgr_of_the_first_model(results, rows, expected):
-    text.soft(results, frame("model soft hard", *rows), {"a": 0.3169})
-    assert list(kept(results).values()) == expected
-    assert list(kept(results)) == ["soft.model", "soft.dvgr", "soft.hard", "soft.expected"]
-
-
 def test_coverage_has_two_digits_for_every_set(results):
     rows = [
         (item_set, estimand, effects, method, 0.954 if item_set == "full" else 1.0)
         for item_set in ("full", "standard")
         for estimand in ("pooled", "by_value")
         for effects in ("none", "cell", "wording", "value")
-        for method in ("wilson", "cell", "wording", "wording_cell")
+        for method in ("wilson", "cell", "value", "wording", "wording_cell")
     ]
     table = pd.DataFrame(rows, columns=["item_set", "estimand", "effects", "method", "coverage"])
     text.coverage(results, table, 500)
     found = kept(results)
     assert found.pop("coverage.runs") == "500"
-    assert len(found) == 2 * 9
+    assert len(found) == 2 * 10
     assert found["coverage.full.pooled_wilson_none"] == ".95"
     assert found["coverage.standard.value_both_cell"] == "1.00"
 
@@ -303,91 +278,17 @@ def test_coverage_has_two_digits_for_every_set(results):
 def test_power_is_that_of_all_cells_one_twentieth_from_chance(results):
     rows = [(25, 0.45, 0.1), (400, 0.5, 0.05), (400, 0.45, 0.84), (400, 0.4, 1.0)]
     text.power(results, frame("cells true_dvgr power", *rows))
-    assert kept(results) == {"power.small_effect": ".840"}
+    assert kept(results) == {
+        "power.small_effect": ".840",
+        "power.true_dvgr": ".45",
+        "power.cells": "400",
+    }
 
 
-# ---- sentences ----
-
-
-def test_title_and_scope_follow_from_the_models_present():
-    assert "language models learn" in text.title(["gpt-x"])
-    assert "instrument" in text.title([])
-    assert "controls" in text.scope(["gpt-x"])
-    assert "no finding about language models" in text.scope([])
-
-
-@pytest.mark.parametrize(
-    ("sides", "expected"),
-    [
-        (Sides(0, 7, 1), "of 8 models none lies below chance and 7 lie above it"),
-        (Sides(1, 0, 1), "of 2 models 1 lies below chance and none lies above it"),
-        (Sides(9, 1, 0), "of 10 models 9 lie below chance and 1 lies above it"),
-        (Sides(0, 0, 3), "of 3 models none lies below chance and none lies above it"),
-        (Sides(1, 0, 0), "the one model lies below chance"),
-        (Sides(0, 1, 0), "the one model lies above chance"),
-        (Sides(0, 0, 1), "the one model is not told from chance"),
-    ],
-)
-def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected):
-    of_learners = text.finding([], 0.6114, sides)
-    assert of_learners.startswith(
-        "No language model was asked in this build. For text learners, small models"
-    )
-    assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
-    of_models = text.finding(["gpt-x", "gpt-y"], 0.3, sides)
-    assert of_models == (
-        "Put to language models (gpt-x, gpt-y), the pooled DVGR is .300; after Holm's correction, "
-        f"{expected}."
-    )
-
-
-def test_the_split_names_all_three_sides():
-    assert text.split(Sides(0, 7, 1)) == "0 below chance, 7 above chance, 1 not told from chance"
-
-
-def test_both_splits_stand_in_one_sentence_each():
-    found = text.sides("text learner", Sides(0, 7, 1), Sides(1, 5, 2))
-    assert found == (
-        "Of 8 text learners, by the exact test with Holm's correction: 0 below chance, 7 above chance, 1 not "
-        "told from chance. By the intervals clustered by cell: 1 below chance, 5 above chance, 2 not told "
-        "from chance."
-    )
-    alone = text.sides("language model", Sides(1, 0, 0), Sides(0, 0, 1))
-    assert alone.startswith("Of 1 language model, by the exact test")
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        (
-            [("b", 0.628), ("c", 0.6), ("a", 0.594)],
-            "Leaving out one model at a time, it runs from .594 (without a) to .628 (without b).",
-        ),
-        (
-            [("a", 0.6), ("b", 0.3)],
-            "Leaving out one model at a time, it runs from .300 (without b) to .600 (without a).",
-        ),
-        ([("a", 0.61111), ("b", 0.61113)], "Leaving out one model at a time, it stays at .611."),
-        ([], "It rests on one model: there is no other to leave out."),
-    ],
-)
-def test_the_pooled_rate_without_each_model_in_a_sentence(rows, expected):
-    assert text.leave_one_out(frame("left_out rate", *rows)) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "surface", "expected"),
-    [
-        (0.66, 0.53, "Of the two layers, the value is the one whose probe is answered right more often."),
-        (0.53, 0.66, "Of the two layers, the surface is the one whose probe is answered right more often."),
-        (0.535, 0.53, "Both probes are answered about equally well."),
-        (None, None, "The probes were not asked."),
-        (0.66, None, "The probes were not asked."),
-    ],
-)
-def test_the_layer_that_was_learned(value, surface, expected):
-    rows = [
-        ("m", arm, 20, rate) for arm, rate in (("probe_value", value), ("probe_surface", surface)) if rate
-    ]
-    control = ("m", "control", 20, 0.9)
-    assert text.layers(frame("model arm n_examples rate", control, *rows)) == expected
+def test_the_sizes_of_simulated_effects(results):
+    text.effects(results, EFFECTS)
+    assert kept(results) == {
+        "coverage.sd.cell": "1.0",
+        "coverage.sd.wording": "0.7",
+        "coverage.sd.value": "0.7",
+    }

@@ -15,7 +15,10 @@ from deepvalues import formats
         (0.30239, 3, False, "0.302"),
         (0.30239, 3, True, ".302"),
         (-0.5, 2, True, "−.50"),
-        (-1.25, 1, False, "−1.2"),
+        (-1.25, 1, False, "−1.3"),
+        (0.0625, 3, True, ".063"),
+        (0.0615, 3, True, ".062"),
+        (1e22, 0, False, "10,000,000,000,000,000,000,000"),
         (1, 3, True, "1.000"),
         (0, 3, True, ".000"),
         (-0.0004, 3, True, ".000"),
@@ -75,7 +78,8 @@ def test_p_value(p, text):
 def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, digits):
     written = formats.number(value, digits)
     read = float(written.replace(",", "").replace("−", "-"))
-    assert abs(read - value) <= 0.5 * 10**-digits + 1e-9
+    # Twelve digits are settled first.
+    assert abs(read - value) <= 0.5 * 10**-digits + 5e-12 * abs(value) + 1e-15
     assert not written.startswith("-")
 
 

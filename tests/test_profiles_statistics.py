@@ -125,7 +125,7 @@ def test_w_of_the_agents_is_recovered(all_responses):
         row = table.loc["ranking", name]
         truth = ((agent.expected("ranking") - 3.5) ** 2).sum() / 17.5
         inside.append(row["w_low"] <= truth <= row["w_high"])
-    assert sum(inside) >= 8, "nine intervals of 95 %"
+    assert sum(inside) >= 8, "nine intervals of 95%"
     assert (
         table.loc[["rating", "allocation"]].xs("agent-profile-exaggerating", level="model")["w"] > 0.9
     ).all()
@@ -197,7 +197,7 @@ def test_the_table_agrees_with_the_definitions(all_responses, fidelities):
 
 
 def test_known_fidelities_are_recovered_within_their_intervals(fidelities):
-    """Of 27 truths in three measures each, 95 % intervals may miss a few, and not many."""
+    """Of 27 truths in three measures each, 95% intervals may miss a few, and not many."""
     h = mean_profiles(reference(), KEYS)
     inside = []
     for row in fidelities.itertuples():

@@ -81,22 +81,25 @@ def test_what_is_known_is_held_by_all_some_or_none(held, beginning):
 def test_fidelity_runs_from_the_lowest_model_to_the_highest():
     table = fidelity(("rating", "low", -0.5), ("rating", "high", 1.0)).assign(reference="human reference")
     assert text.fidelity_sentence(table) == (
-        "In the rating mode fidelity to the human reference runs from −0.50 (low) to 1.00 (high)."
+        "In the rating mode fidelity to the human reference runs from −0.50 (low) to 1.00 (high)"
     )
     assert text.fidelity_sentence(table.head(1)) == (
-        "In the rating mode fidelity to the human reference is −0.50 (low)."
+        "In the rating mode fidelity to the human reference is −0.50 (low)"
     )
 
 
-def test_extremes_name_every_model_that_is_as_far_in_what_is_written(kept):
+def test_language_models_are_in_focus_where_there_are_any():
+    table = pd.DataFrame({"model": ["a", "b", "a"]})
+    agents = {"a": "reference agent", "b": "reference agent"}
+    assert list(text.in_focus(table, agents)["model"]) == ["a", "b", "a"]
+    assert list(text.in_focus(table, {**agents, "b": "language model"})["model"]) == ["b"]
+
+
+def test_extremes_name_every_model_that_is_as_far_in_what_is_written():
     table = fidelity(
         ("rating", "low", -0.5), ("rating", "high", 0.9961), ("rating", "as-high", 1.0), ("ranking", "x", -1)
     )
-    text.keep_fidelity(kept, table)
-    assert shown(kept, "fidelity.lowest") == "−0.50"
-    assert shown(kept, "fidelity.lowest_model") == "low"
-    assert shown(kept, "fidelity.highest") == "1.00"
-    assert shown(kept, "fidelity.highest_model") == "high and as-high"
+    assert text.extremes(table) == {"lowest": (-0.5, "low"), "highest": (1.0, "high and as-high")}
 
 
 def test_rounding_errors_do_not_settle_which_is_highest():
@@ -112,13 +115,25 @@ def test_single_respondents_count_the_models_of_one_mode(kept):
 def test_coding_keeps_sentences_and_every_measure_of_agreement(kept):
     sentences = pd.DataFrame({"id": ["s1", "s1", "s2"]})
     agreement = pd.DataFrame(
-        [("raw agreement", 0.806, 0.69, 0.9), ("Cohen's kappa", 0.773, 0.64, 0.88)],
-        columns=["measure", "estimate", "low", "high"],
+        [("raw agreement", 0.806, 0.69, 0.9, 62), ("Cohen's kappa", 0.773, 0.64, 0.88, 62)],
+        columns=["measure", "estimate", "low", "high", "units"],
     )
     text.keep_coding(kept, sentences, agreement)
     assert (shown(kept, "open.sentences"), shown(kept, "open.different")) == ("3", "2")
-    assert shown(kept, "open.raw_agreement") == "0.81 [.69,\u00a0.90]"
-    assert shown(kept, "open.cohens_kappa") == "0.77 [.64,\u00a0.88]"
+    assert shown(kept, "open.coded") == "62"
+    assert shown(kept, "open.raw_agreement") == ".81 [.69,\u00a0.90]"
+    assert shown(kept, "open.cohens_kappa") == ".77 [.64,\u00a0.88]"
+
+
+def test_the_abstract_and_the_limitation_name_the_reference():
+    synthetic, people = (pd.DataFrame({"synthetic": [made] * 2}) for made in (True, False))
+    assert text.abstract(0, synthetic) == (
+        "A third study holds the value priorities of reference agents against a synthetic reference, in "
+        "order and in spacing."
+    )
+    assert "of one language model against a human reference" in text.abstract(1, people)
+    assert "of 9 language models against" in text.abstract(9, people)
+    assert "synthetic" in text.limitation(synthetic) and "people" in text.limitation(people)
 
 
 def test_the_studies_together_without_and_with_models(kept):

@@ -100,7 +100,7 @@ def test_printed_answers_by_value_and_by_model_add_up():
 
 
 def by_hand(outcomes, clusters):
-    """A 95 % interval from the variance as a double sum over pairs of trials in one cluster."""
+    """A 95% interval from the variance as a double sum over pairs of trials in one cluster."""
     y, n = list(outcomes), len(outcomes)
     mean = sum(y) / n
     pairs = sum(
@@ -212,7 +212,7 @@ def test_exact_test_without_trials():
 
 
 def test_power_of_the_published_sample():
-    """1,302 prompts: 95 % power for a two-sided exact test against .5 at .55, alpha .05 (spec, section 2)."""
+    """1,302 prompts: 95% power for a two-sided exact test against .5 at .55, alpha .05 (spec, section 2)."""
     critical = max(k for k in range(652) if exact_test(k, 1302) <= 0.05)
     power = stats.binom.cdf(critical, 1302, 0.45) + stats.binom.sf(1302 - critical - 1, 1302, 0.45)
     assert power == pytest.approx(0.95, abs=0.002)

@@ -508,7 +508,7 @@ def test_models_beside_people(trials, asked):
 
 
 def test_people_among_people_are_not_told_apart():
-    """Ten people drawn from the histogram are within the 95 % quantile nineteen times in twenty."""
+    """Ten people drawn from the histogram are within the 95% quantile nineteen times in twenty."""
     points, weights = people.spread_people(HISTOGRAM)
     _, most = people._angles_of_people(10, people._frozen(HISTOGRAM), 1)
     drawn = np.random.default_rng(99).choice(points, size=(300, 10), p=weights)

@@ -43,16 +43,22 @@ def test_models_where_none_is_a_language_model(results):
 
 
 @pytest.mark.parametrize(
-    ("agrees", "sentence"),
+    ("rows", "sentence"),
     [
         ([], "No reference agent was asked."),
-        ([True] * 3, "All 3 conditions agree."),
-        ([True, False, False], "1 of 3 conditions agree; those that do not are of b."),
-        ([False, False, True], "1 of 3 conditions agree; those that do not are of a, b."),
+        (
+            [("a", 1.0, True), ("b", 2.0, True)],
+            "2 of 2 conditions with an implied angle have it.",
+        ),
+        (
+            [("a", 1.0, True), ("b", 2.0, False), ("b", math.nan, True)],
+            "1 of 2 conditions with an implied angle have it, and 1 of 1 in which the rule refuses have no "
+            "complete trial; those that do not are of b.",
+        ),
     ],
 )
-def test_instrument(agrees, sentence):
-    check = pd.DataFrame({"model": ["a", "b", "b"][: len(agrees)], "agrees": agrees})
+def test_instrument(rows, sentence):
+    check = pd.DataFrame(rows, columns=["model", "expected", "agrees"])
     assert text.instrument(check) == sentence
 
 
@@ -75,10 +81,21 @@ def test_means_that_leave_values_out():
     rows = [("a", "faithful", "", 50.0, 50.0), ("b", "controlled", "competitive", 60.0, 40.5881)]
     rows += [("c", "faithful", "altruistic, competitive", math.nan, -9.96)]
     assert text.rationality_left_out(means(*rows)) == (
-        "Values without a complete trial are left out of the means. In brackets what the raw mean over all "
-        "values would be, were the missing choices at their worst: "
-        "b, controlled mode, without competitive (40.6 instead of 60.0); "
-        "c, faithful mode, without altruistic, competitive (−10.0 instead of –)."
+        "Values without a complete trial are left out of the means. b in controlled mode has no complete "
+        "trial "
+        "of the competitive value; with these choices at their worst its raw mean would be 40.6 instead "
+        "of 60.0. "
+        "c in faithful mode has no complete trial of the altruistic and competitive values; at their worst "
+        "its raw mean would be −10.0."
+    )
+
+
+def test_modes_that_leave_out_the_same_stand_together():
+    rows = [("b", mode, "competitive", 60.0, 40.5881) for mode in ("controlled", "faithful")]
+    assert text.rationality_left_out(means(*rows)).endswith(
+        "b in controlled and faithful mode has no complete trial of the competitive value; with these "
+        "choices at "
+        "their worst its raw mean would be 40.6 instead of 60.0."
     )
 
 
@@ -99,10 +116,17 @@ def test_anova_names_models_values_and_in_how_many_analyses():
 
 
 @pytest.mark.parametrize(
-    ("p", "names"), [([0.006, 1.0, 0.049], "a, c"), ([0.05, 1.0, float("nan")], "none"), ([], "none")]
+    ("p", "who"),
+    [
+        ([0.006, 1.0, 0.049], "a and c choose by their place."),
+        ([0.006, 1.0, 0.3], "a chooses by their place."),
+        ([0.05, 1.0, float("nan")], "no model is found to choose by their place."),
+        ([], "no model is found to choose by their place."),
+    ],
 )
-def test_models_that_go_by_place(p, names):
-    assert text.biased(pd.DataFrame({"model": ["a", "b", "c"][: len(p)], "p_holm": p})) == names
+def test_models_that_go_by_place(p, who):
+    found = text.position(pd.DataFrame({"model": ["a", "b", "c"][: len(p)], "p_holm": p}))
+    assert found == f"Where options are permuted, {who}"
 
 
 def test_people(results):
@@ -132,7 +156,11 @@ def contrasts(raw, corrected):
     """Two contrasts on both scales, the one against extreme values with the given verdicts."""
     rows = [
         (scale, contrast, lean, lean - 0.5, lean + 0.25, verdict if contrast.startswith("neutral") else "yes")
-        for scale, lean, verdict in (("raw", 10.4469, raw), ("corrected", -0.0464, corrected))
+        for scale, lean, verdict in (
+            ("raw", 10.4469, raw),
+            ("above_chance", -5.875, "no"),
+            ("corrected", -0.0464, corrected),
+        )
         for contrast in ("neutral minus extreme", "prosocial minus the others")
     ]
     return pd.DataFrame(rows, columns=["scale", "contrast", "lean", "low", "high", "verdict"])
@@ -143,6 +171,10 @@ def test_lean_with_its_intervals(results):
     found = texts(results.numbers)
     assert (found["lean.raw"], found["lean.raw_interval"]) == ("10.4", "[9.9,\u00a010.7]")
     assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55,\u00a00.20]")
+    assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
+        "−5.9",
+        "the models lean away from them",
+    )
     assert found["text.lean_raw"] == "the models lean to the neutral values"
     assert found["text.lean_corrected"] == "no lean to either side can be told"
     assert found["text.survives"] == "It does not survive the correction."
@@ -173,3 +205,15 @@ def test_verdicts_in_words(results, verdict, words):
 )
 def test_what_survives(raw, corrected, sentence):
     assert text.survives(raw, corrected) == sentence
+
+
+@pytest.mark.parametrize(
+    ("raw", "corrected", "found"),
+    [
+        ("yes", "yes", "finds that the published lean to neutral values remains when"),
+        ("yes", "open", "finds that the published lean to neutral values does not remain when"),
+        ("open", "open", "finds no lean of the published models to neutral values."),
+    ],
+)
+def test_what_the_abstract_says(raw, corrected, found):
+    assert found in text.abstract(raw, corrected)

@@ -75,9 +75,9 @@ def test_recovery():
         columns, ("b0", 0.4, 0.436, 0.297, 0.5754, True, 0.94), ("d", -0.8, NAN, NAN, NAN, False, 0.96)
     )
     known, unknown = read(tables.recovery(found))
-    assert list(known.values()) == ["$b_0$", "0.40", "0.44", "[0.30, 0.58]", "yes", ".940"]
+    assert list(known.values()) == ["$b_0$", "0.400", "0.436", "[0.297, 0.575]", "yes", ".940"]
     assert list(known) == ["parameter", "true", "estimate", "95% interval", "holds the truth", "coverage"]
-    assert list(unknown.values()) == ["$d$", "−0.80", MISSING, MISSING, MISSING, ".960"]
+    assert list(unknown.values()) == ["$d$", "−0.800", MISSING, MISSING, MISSING, ".960"]
 
 
 # ---- rates ----

@@ -139,10 +139,10 @@ def test_anova_names_the_prompting():
         }
     )
     header, rows = cells(tables.anova(frame))
-    assert header == ["prompting", "source", "df", "df residual", "F", "η²p", "p", "p (permutation)"]
+    assert header == ["prompting", "source", "df", "df residual", "F", "partial η²", "p", "p (permutation)"]
     assert rows == [
         ["no goal", "model", "10", "396", "357.9", ".900", "<.001", ".012"],
-        ["goal", "model * value", *["–"] * 6],
+        ["goal", "model × value", *["–"] * 6],
     ]
 
 
@@ -157,8 +157,8 @@ def test_people_have_a_yardstick_for_each_distance():
     table = tables.against_people(pd.DataFrame([row]))
     header, rows = cells(table)
     assert header == [
-        *("model", "angle", "Wasserstein (95 % of people)"),
-        *("categories (95 % of people)", "options (95 % of people)"),
+        *("model", "angle", "Wasserstein (95% of people)"),
+        *("categories (95% of people)", "options (95% of people)"),
     ]
     assert aligned_right(table) == header[1:]
     assert rows == [["a", "−16.3", "45.7 (8.8)", ".995 (.262)", "– (.300)"]]

@@ -41,8 +41,8 @@ _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "text"}
 _PUBLISHED = re.compile(r"^\| `(\S+\.csv)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 #: Endings of columns whose meaning follows from that of the column they are named after.
 _ENDS = {
-    "_low": "lower end of the 95 % interval of",
-    "_high": "upper end of the 95 % interval of",
+    "_low": "lower end of the 95% interval of",
+    "_high": "upper end of the 95% interval of",
     "_median": "median of",
     **{f"_q{percent:02}": f"{percent} % quantile of" for percent in (5, 25, 75, 95)},
 }
@@ -321,7 +321,7 @@ _HEADING = """# Data dictionary
 Written by `deepvalues dictionary` (`make paper` runs it); edit `dictionary.yml` instead. `croissant.json`
 says the same to machines, with a SHA-256 check sum of every file.
 
-Shares and probabilities run from 0 to 1. Intervals are 95 % intervals. Results have six significant digits.
+Shares and probabilities run from 0 to 1. Intervals are 95% intervals. Results have six significant digits.
 An empty cell is a quantity that cannot be estimated or does not apply. Answers that a statistic cannot use
 (refused, unparsable, truncated, failed) are counted and left out of its rates. DVGR, the deep value
 generalisation rate, is the share of answers that follow the value.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_HALF_UP, Decimal
 
 MISSING = "–"
 MINUS = "\u2212"
@@ -35,7 +36,9 @@ def number(value: float, digits: int = 3, *, bounded: bool = False) -> str:
     """
     if not math.isfinite(value):
         return MISSING
-    shown = f"{abs(settled(value)):,.{digits}f}"
+    # Halves go up, as readers round them: binary fractions would send some up and some down.
+    size = Decimal(repr(abs(settled(value)))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    shown = f"{size:,f}"
     is_zero = not shown.strip("0.,")
     if bounded and shown.startswith("0."):
         shown = shown[1:]

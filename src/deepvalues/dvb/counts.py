@@ -31,7 +31,7 @@ def dvgr_summary(deep: Counts, n: Counts) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per model: dvgr (a rate), wilson_low, wilson_high (95 %), p_value (exact, two-sided,
+        One row per model: dvgr (a rate), wilson_low, wilson_high (95%), p_value (exact, two-sided,
         against .5) and cohens_h (radians, against .5); NaN where a model has no replies.
 
     Raises

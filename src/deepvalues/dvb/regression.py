@@ -482,7 +482,7 @@ def simulated_adjustment(
     -------
     pandas.DataFrame
         adjusted (``conditional`` or ``marginal``), difference (mean absolute difference from the raw rate
-        over models and runs), low, high (of the runs' means: the middle 95 %).
+        over models and runs), low, high (of the runs' means: the middle 95%).
     """
     n_model = by_model.set_index("model")["n_parsed"]
     share = by_value.set_index("value")["n_parsed"] / by_value["n_parsed"].sum()

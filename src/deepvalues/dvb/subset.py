@@ -1,6 +1,6 @@
 """The subset: 1,302 deconfounded tests on which the prompt variants are compared.
 
-The published follow-up used 1,302 prompts, the fewest with a power of 95 % to tell a rate that is .05
+The published follow-up used 1,302 prompts, the fewest with a power of 95% to tell a rate that is .05
 off chance from chance. This subset has as many, drawn from the 12,000 deconfounded prompts of ``full``
 by this rule, in which "drawn" means by the seed of the design:
 

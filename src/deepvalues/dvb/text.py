@@ -1,21 +1,18 @@
-"""Numbers and sentences of the manuscript on study 1, from its tables.
-
-Sentences that depend on the direction of a result are put together here, so that a paper about other
-models says what is true of them.
-"""
+"""Numbers of the manuscript on study 1, from its tables. Its sentences are those of `sentences`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.comparisons import direction_gaps
 from deepvalues.dvb.focus import ALPHA, Sides, arm_means, sides_by_interval
+from deepvalues.dvb.simulation import Truth
 from deepvalues.dvb.statistics import met_exactly
-from deepvalues.formats import count, number, share
+from deepvalues.formats import number
 from deepvalues.keeping import Numbers
 
 # ---- the instrument ----
@@ -47,7 +44,7 @@ def recovery(numbers: Numbers, table: pd.DataFrame, runs: int) -> None:
 
 
 def focus(numbers: Numbers, focused: pd.DataFrame, sides: Sides) -> None:
-    """The models in focus: how many, on which side of chance, and between which rates.
+    """The models in focus: how many, and on which side of chance.
 
     Parameters
     ----------
@@ -60,10 +57,6 @@ def focus(numbers: Numbers, focused: pd.DataFrame, sides: Sides) -> None:
     numbers.count("focus.models", len(focused))
     for name, models in sides._asdict().items():
         numbers.count(f"focus.{name}", models)
-    ends = {"lowest": focused.nsmallest(1, "dvgr"), "highest": focused.nlargest(1, "dvgr")}
-    for name, row in ends.items():
-        numbers.share(f"focus.{name}", row["dvgr"].iloc[0])
-        numbers.text(f"focus.{name}_model", row["model"].iloc[0])
 
 
 def learners(numbers: Numbers, table: pd.DataFrame) -> None:
@@ -101,20 +94,6 @@ def pooled(numbers: Numbers, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -
     numbers.interval("macro.interval", mean["low"], mean["high"])
 
 
-def control(numbers: Numbers, focused: pd.DataFrame, least: float) -> None:
-    """How many models in focus fail on the control.
-
-    Parameters
-    ----------
-    focused
-        Their rows of `deepvalues.dvb.comparisons.control_gate`.
-    least
-        The accuracy that they should have.
-    """
-    numbers.share("control.least", least)
-    numbers.count("control.flagged", focused["flagged"].sum())
-
-
 # ---- print ----
 
 
@@ -137,25 +116,27 @@ def in_print(numbers: Numbers, classes: pd.DataFrame) -> None:
     total = classes.iloc[-1]
     for name in ("exact", "within rounding", "differs", "not recomputable", "figures"):
         numbers.count(f"print.{name.replace(' ', '_')}", total[name])
+    of_file = classes.set_index("source_file")["figures"]
+    numbers.count("print.from_ratings", of_file["dvb_value_dispositions.csv"])
     numbers.claim("nothing_in_print_differs", int(total["differs"]) == 0)
 
 
-def sizes(numbers: Numbers, table: pd.DataFrame, sample: int) -> None:
-    """Large against small published models, from `deepvalues.dvb.counts.large_against_small`.
-
-    Parameters
-    ----------
-    sample
-        The first size of a follow-up sample that has the printed power.
-    """
+def sizes(numbers: Numbers, table: pd.DataFrame) -> None:
+    """Large against small published models, from `deepvalues.dvb.counts.large_against_small`."""
     for middle_as, difference in zip(table["middle_as"], table["difference"], strict=True):
         numbers.share(f"print.size.{middle_as.replace(' ', '_')}", difference)
     below = (table["difference"] < 0) & (table["p_value"] < ALPHA)
     numbers.claim("large_below_small_either_way", bool(below.all()))
-    numbers.count("print.sample", sample)
 
 
-# ---- arms, values, dimensions, sensitivities ----
+def sample(numbers: Numbers, size: int, effect: float, power: float) -> None:
+    """The follow-up sample: its first size that has the power to tell the effect, Cohen's g, from chance."""
+    numbers.count("print.sample", size)
+    numbers.number("print.sample_effect", effect, number(effect, 2, bounded=True))
+    numbers.number("print.sample_power", power, number(power, 2, bounded=True))
+
+
+# ---- arms, values, dimensions ----
 
 
 def arms(numbers: Numbers, focused: pd.DataFrame) -> None:
@@ -213,61 +194,30 @@ def dimensions(
     numbers.count("dimensions.number", len(asymmetry))
 
 
-def sensitivities(numbers: Numbers, focused: pd.DataFrame) -> None:
-    """For how many models in focus a layer outweighs the other.
-
-    Parameters
-    ----------
-    focused
-        Their rows of `deepvalues.dvb.statistics.sensitivities`.
-    """
-    known = focused.dropna(subset="b_v")
-    numbers.count("focus.estimated", len(known))
-    numbers.count("focus.surface_wins", (known["d_high"] < 0).sum())
-    numbers.count("focus.value_wins", (known["d_low"] > 0).sum())
-
-
 # ---- comparisons ----
 
 
-def adjusted(numbers: Numbers, rates: pd.DataFrame, simulated: pd.DataFrame) -> None:
+def adjusted(numbers: Numbers, rates: pd.DataFrame, simulated: pd.DataFrame, printed: str) -> None:
     """How far adjusted rates lie from raw ones.
 
     Parameters
     ----------
-    rates, simulated
-        From `deepvalues.dvb.regression.adjusted_rates` and `simulated_adjustment`.
+    rates
+        The rows of the models in focus of `deepvalues.dvb.regression.adjusted_rates`.
+    simulated
+        From `deepvalues.dvb.regression.simulated_adjustment`.
+    printed
+        The published mean difference, as printed.
     """
     known = rates.dropna(subset="conditional")
-    numbers.share("adjusted.difference", (known["conditional"] - known["raw"]).abs().mean())
     of_print = simulated.set_index("adjusted")["difference"]["conditional"]
-    numbers.number("adjusted.published_simulated", of_print, number(of_print, 4, bounded=True))
-
-
-def pairs(numbers: Numbers, paired: pd.DataFrame, size_pairs: pd.DataFrame, bound: float) -> None:
-    """How many pairs of models differ, and how many are equivalent.
-
-    Parameters
-    ----------
-    paired
-        From `deepvalues.statistics.contrasts.paired_contrasts`.
-    size_pairs
-        From `deepvalues.dvb.comparisons.size_pairs`.
-    bound
-        Of equivalence.
-    """
-    numbers.count("pairs.number", len(paired))
-    numbers.count("pairs.different", (paired["p_mcnemar_holm"] < ALPHA).sum())
-    numbers.count("pairs.equivalent", (paired["p_equivalence"] < ALPHA).sum())
-    numbers.number("pairs.bound", bound, number(bound, 2, bounded=True))
-    numbers.count("pairs.sizes", len(size_pairs))
-
-
-def agreement(numbers: Numbers, developers: pd.DataFrame) -> None:
-    """How often two models agree, from `deepvalues.dvb.comparisons.developer_agreement`."""
-    (row,) = developers[developers["comparison"] == "all pairs"].to_dict("records")
-    numbers.share("agreement.all", row["agreement"])
-    numbers.interval("agreement.interval", row["cells_low"], row["cells_high"])
+    differences = {
+        "difference": (known["conditional"] - known["raw"]).abs().mean(),
+        "published_simulated": of_print,
+    }
+    for name, difference in differences.items():
+        numbers.number(f"adjusted.{name}", difference, number(difference, 4, bounded=True))
+    numbers.number("adjusted.printed", float(printed), printed)
 
 
 def variants(numbers: Numbers, differences: pd.DataFrame, items: int) -> None:
@@ -299,31 +249,19 @@ def separability(numbers: Numbers, table: pd.DataFrame) -> None:
 
 
 def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
-    """How alike wordings of one trait are, from `deepvalues.dvb.bank_checks.similarity`."""
-    for row in table[table["layer"].isin(["value", "pole"])].to_dict("records"):
-        numbers.share(f"likeness.{row['layer']}", row["difference"])
-        numbers.interval(f"likeness.{row['layer']}_interval", row["low"], row["high"])
-    of_layer = table.set_index("layer")["difference"]
-    numbers.claim("values_more_alike_than_poles", bool(of_layer["value"] > of_layer["pole"]))
-
-
-def soft(numbers: Numbers, table: pd.DataFrame, expected: Mapping[str, float]) -> None:
-    """The soft DVGR of the first model that has one.
+    """How alike wordings of one trait are beyond those of its rivals, and values beyond poles.
 
     Parameters
     ----------
     table
-        From `deepvalues.dvb.soft.soft_dvgr`.
-    expected
-        What the rules of models with a rule imply, by model.
+        From `deepvalues.dvb.bank_checks.similarity`.
     """
-    nothing = ("no model", math.nan, math.nan)
-    rows = table[["model", "soft", "hard"]].itertuples(index=False, name=None)
-    model, rate, hard = next(rows, nothing)
-    numbers.text("soft.model", model)
-    numbers.share("soft.dvgr", rate)
-    numbers.share("soft.hard", hard)
-    numbers.text("soft.expected", share(expected.get(model, math.nan)))
+    rows = {row["layer"]: row for row in table.to_dict("records")}
+    for name, layer in (("value", "value"), ("pole", "pole"), ("contrast", "value - pole")):
+        row = rows[layer]
+        numbers.share(f"likeness.{name}", row["difference"])
+        numbers.interval(f"likeness.{name}_interval", row["low"], row["high"])
+    numbers.claim("values_more_alike_than_poles", bool(rows["value - pole"]["low"] > 0))
 
 
 # ---- simulations ----
@@ -335,6 +273,7 @@ _QUOTED = {
     "pooled_cell_cell": ("pooled", "cell", "cell"),
     "pooled_cell_wording": ("pooled", "wording", "cell"),
     "pooled_cell_value": ("pooled", "value", "cell"),
+    "pooled_value_value": ("pooled", "value", "value"),
     "value_cell_wording": ("by_value", "wording", "cell"),
     "value_wording_cell": ("by_value", "cell", "wording"),
     "value_both_wording": ("by_value", "wording", "wording_cell"),
@@ -360,115 +299,30 @@ def coverage(numbers: Numbers, population: pd.DataFrame, runs: int) -> None:
             numbers.number(f"coverage.{item_set}.{key}", rate, number(rate, 2, bounded=True))
 
 
+def effects(numbers: Numbers, truths: Mapping[str, Truth]) -> None:
+    """The sizes of the effects that are put into simulated studies, in logits.
+
+    Parameters
+    ----------
+    truths
+        `deepvalues.dvb.simulation.EFFECTS`.
+    """
+    sizes = {
+        "cell": truths["cell"].cell_sd,
+        "wording": truths["wording"].value_wording_sd,
+        "value": truths["value"].value_sd,
+    }
+    for name, size in sizes.items():
+        numbers.number(f"coverage.sd.{name}", size, number(size, 1))
+
+
+#: The true DVGR of the small effect whose power the text gives.
+SMALL_EFFECT = 0.45
+
+
 def power(numbers: Numbers, table: pd.DataFrame) -> None:
     """The power for a small effect with all cells, from `deepvalues.dvb.simulation.power`, of one method."""
-    small = table[(table["cells"] == table["cells"].max()) & (table["true_dvgr"] == 0.45)]
+    small = table[(table["cells"] == table["cells"].max()) & (table["true_dvgr"] == SMALL_EFFECT)]
     numbers.share("power.small_effect", small["power"].iloc[0])
-
-
-# ---- sentences ----
-
-
-def title(language_models: Sequence[str]) -> str:
-    """The title: without a language model this is a paper about an instrument."""
-    about = (
-        "what language models learn from watching a person choose"
-        if language_models
-        else "a reproducible instrument, checked with agents and text learners"
-    )
-    return f"Deep values or the surface of choices: {about}"
-
-
-def _counted(sides: Sides) -> str:
-    """How many models lie on either side of chance, in a clause."""
-    if sum(sides) == 1:
-        side = "lies below chance" if sides.below else "lies above chance" if sides.above else None
-        return f"the one model {side or 'is not told from chance'}"
-    return f"of {count(sum(sides))} models {_lie(sides.below)} below chance and {_lie(sides.above)} above it"
-
-
-def _lie(models: int) -> str:
-    return "none lies" if models == 0 else "1 lies" if models == 1 else f"{count(models)} lie"
-
-
-def finding(language_models: Sequence[str], dvgr: float, sides: Sides) -> str:
-    """What was found, in a sentence or two.
-
-    Parameters
-    ----------
-    language_models
-        Those that answered; without any, the finding is about text learners.
-    dvgr
-        Pooled over the models in focus.
-    sides
-        These models by the test.
-    """
-    counted = f"the pooled DVGR is {share(dvgr)}; after Holm's correction, {_counted(sides)}."
-    if language_models:
-        return f"Put to language models ({', '.join(language_models)}), {counted}"
-    learners = "small models fitted to the text of one prompt, one of them on frozen sentence embeddings"
-    return f"No language model was asked in this build. For text learners, {learners}, {counted}"
-
-
-def scope(language_models: Sequence[str]) -> str:
-    """What the finding is about."""
-    if language_models:
-        others = "Text learners and reference agents, which are not language models,"
-        return f"{others} stand beside them as controls."
-    return "These numbers describe the instrument and the stimuli. They are no finding about language models."
-
-
-def split(sides: Sides) -> str:
-    """How many models lie on which side of chance."""
-    return f"{sides.below} below chance, {sides.above} above chance, {sides.undecided} not told from chance"
-
-
-def sides(family: str, by_test: Sides, by_interval: Sides) -> str:
-    """On which side of chance the models in focus lie, by the test and by the clustered intervals."""
-    models = family if sum(by_test) == 1 else f"{family}s"
-    return (
-        f"Of {sum(by_test)} {models}, by the exact test with Holm's correction: {split(by_test)}. "
-        f"By the intervals clustered by cell: {split(by_interval)}."
-    )
-
-
-def leave_one_out(table: pd.DataFrame) -> str:
-    """Between which rates the pooled DVGR runs; follows on a sentence that gives it.
-
-    Parameters
-    ----------
-    table
-        From `deepvalues.dvb.focus.leave_one_out`.
-    """
-    if table.empty:
-        return "It rests on one model: there is no other to leave out."
-    ends = table.sort_values(["rate", "left_out"]).iloc[[0, -1]]
-    (low, without_low), (high, without_high) = zip(ends["rate"].map(share), ends["left_out"], strict=True)
-    if low == high:
-        return f"Leaving out one model at a time, it stays at {low}."
-    return (
-        f"Leaving out one model at a time, it runs from {low} (without {without_low}) to {high} "
-        f"(without {without_high})."
-    )
-
-
-#: Rates that differ by less are about equal.
-_ABOUT_EQUAL = 0.02
-
-
-def layers(focused: pd.DataFrame) -> str:
-    """Which layer's probe is answered right more often.
-
-    Parameters
-    ----------
-    focused
-        The rows of the models in focus of ``rates(frame, ["model", "arm", "n_examples"])``.
-    """
-    means = arm_means(focused)
-    value, surface = (float(means.get((f"probe_{layer}", 20), math.nan)) for layer in ("value", "surface"))
-    if math.isnan(value - surface):
-        return "The probes were not asked."
-    if abs(value - surface) < _ABOUT_EQUAL:
-        return "Both probes are answered about equally well."
-    better = "value" if value > surface else "surface"
-    return f"Of the two layers, the {better} is the one whose probe is answered right more often."
+    numbers.number("power.true_dvgr", SMALL_EFFECT, number(SMALL_EFFECT, 2, bounded=True))
+    numbers.count("power.cells", small["cells"].iloc[0])

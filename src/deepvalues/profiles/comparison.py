@@ -76,7 +76,7 @@ def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, tuple[floa
     draw. The other measures have plain percentile intervals.
 
     In simulations of the reference agents' rankings with 30 runs the intervals of r and F held the truth in
-    94 % of samples or more, also where it is 1 or −1, and those of v in 91 to 97 %. Plain percentile
+    94% of samples or more, also where it is 1 or −1, and those of v in 91 to 97%. Plain percentile
     intervals of F held a truth of 1 in none.
 
     Returns

@@ -88,7 +88,7 @@ def concordance(x: Array, draws: int, seed: int) -> Concordance:
     A sample's W is too high on average, and that of a resample of it too high again. So each resample's W is
     corrected twice by `mean_correlation`, and the interval is that of the W of unlimited rows; it is widened
     where it would leave out the estimate. In simulations of the reference agents with 30 runs it held the
-    true W in 93 to 96 % of samples, and the plain percentile interval in 70 to 86 %.
+    true W in 93 to 96% of samples, and the plain percentile interval in 70 to 86%.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -84,13 +84,27 @@ def recovery_sentence(recovery: pd.DataFrame) -> str:
     return f"{how_many} fidelities and spreads that are known in advance lie in their 95% intervals."
 
 
+def in_focus(table: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of the language models where there are any, else all: agents only check the instrument.
+
+    Parameters
+    ----------
+    table
+        A row a model, with its name in the column model.
+    family
+        Of each model.
+    """
+    of_language_models = table["model"].map(dict(family)) == "language model"
+    return table[of_language_models] if of_language_models.any() else table
+
+
 def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
     """The lowest and the highest fidelity of `MODE`, each with the models that share it as it is written.
 
     Parameters
     ----------
     table
-        From `deepvalues.profiles.comparison.fidelity_table`.
+        From `deepvalues.profiles.comparison.fidelity_table`, of the models `in_focus`.
     """
     chosen = table[table["mode"] == MODE].round({"fidelity": 9})
     found = {}
@@ -100,21 +114,14 @@ def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
     return found
 
 
-def keep_fidelity(numbers: Numbers, table: pd.DataFrame) -> None:
-    """Keep the `extremes` of fidelity."""
-    for end, (value, models) in extremes(table).items():
-        numbers.decimals(f"fidelity.{end}", value)
-        numbers.text(f"fidelity.{end}_model", models)
-
-
 def fidelity_sentence(table: pd.DataFrame) -> str:
     """Between which models fidelity lies, and to which reference."""
     (reference,) = set(table["reference"])
     (low, lowest), (high, highest) = extremes(table).values()
     about = f"In the {MODE} mode fidelity to the {reference}"
     if lowest == highest:
-        return f"{about} is {formats.logit(low)} ({lowest})."
-    return f"{about} runs from {formats.logit(low)} ({lowest}) to {formats.logit(high)} ({highest})."
+        return f"{about} is {formats.logit(low)} ({lowest})"
+    return f"{about} runs from {formats.logit(low)} ({lowest}) to {formats.logit(high)} ({highest})"
 
 
 def keep_single_respondents(numbers: Numbers, single: pd.DataFrame) -> None:
@@ -140,11 +147,47 @@ def keep_coding(numbers: Numbers, sentences: pd.DataFrame, agreement: pd.DataFra
     """
     numbers.count("open.sentences", len(sentences))
     numbers.count("open.different", sentences["id"].nunique())
+    numbers.count("open.coded", agreement["units"].max())
     for measure, estimate, low, high in agreement[["measure", "estimate", "low", "high"]].itertuples(
         index=False, name=None
     ):
         key = measure.lower().replace("'", "").replace(" ", "_")
-        numbers.text(f"open.{key}", f"{formats.logit(estimate)} {formats.interval(low, high, 2)}")
+        written = formats.number(estimate, 2, bounded=True)
+        numbers.text(f"open.{key}", f"{written} {formats.interval(low, high, 2)}")
+
+
+def limitation(reference: pd.DataFrame) -> str:
+    """What the reference limits.
+
+    Parameters
+    ----------
+    reference
+        From `deepvalues.profiles.reference.check_reference`.
+    """
+    if reference["synthetic"].all():
+        return (
+            "The reference of this build is synthetic: what the study shows so far is that known profiles "
+            "are recovered, and nothing about people."
+        )
+    return "The reference is as good as the sample of people that was given."
+
+
+def abstract(language_models: int, reference: pd.DataFrame) -> str:
+    """What the abstract says of the study.
+
+    Parameters
+    ----------
+    language_models
+        How many have answered.
+    reference
+        From `deepvalues.profiles.reference.check_reference`.
+    """
+    few = {0: "reference agents", 1: "one language model"}
+    asked = few.get(language_models, f"{language_models} language models")
+    return (
+        f"A third study holds the value priorities of {asked} against a {label(reference)}, in order and in "
+        "spacing."
+    )
 
 
 def joint_sentence(models: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -77,6 +78,21 @@ def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
         most=("dollars", "max"),
     )
     return counted.reset_index()
+
+
+def models_sentence(counted: Mapping[str, int]) -> str:
+    """Who has answered, in a clause: "8 reference agents, 8 text learners and no language model".
+
+    Parameters
+    ----------
+    counted
+        From `counts`.
+    """
+    agents, learners, language_models = (
+        f"{counted[name] or 'no'} {family}{'s' if counted[name] > 1 else ''}"
+        for name, family in reversed(FAMILY_COUNTS.items())
+    )
+    return f"{agents}, {learners} and {language_models}"
 
 
 def counts(coverage: pd.DataFrame, orphans: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:

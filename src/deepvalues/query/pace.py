@@ -5,7 +5,7 @@ than a third of a round of replies, once per burst: refusals of requests that we
 halving say nothing new. Every reply lets it grow back, by one and an eighth for each round of replies.
 
 To halve at every refusal, as congestion on a line calls for, is not enough here: shared endpoints refuse
-a few requests at random whatever the pace is, and 1 % of them would keep 64 in flight down to 15, 10 % to
+a few requests at random whatever the pace is, and 1% of them would keep 64 in flight down to 15, 10% to
 5. What an endpoint bears, on the other hand, is found as well by the share of refusals, since the client
 tries a refused request again, later.
 """

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 #: Up to this many clusters all sign vectors are gone through; beyond it they are drawn.
 MOST_ENUMERATED = 12
-#: With g clusters no p-value is below 2^(1 − g): fewer clusters than this cannot reject at 5 %.
+#: With g clusters no p-value is below 2^(1 − g): fewer clusters than this cannot reject at 5%.
 FEWEST_WILD = 6
 _DRAWN_SIGNS = 4_999
 #: Halvings of a bracket a few standard errors wide: bounds are good to 10⁻⁴ standard errors.

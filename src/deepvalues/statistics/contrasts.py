@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
         """P-value of two one-sided tests (TOST) against a difference of `bound` or more either way.
 
         The larger of the p-values of t = (d + bound)/SE and t = (bound − d)/SE; below .05 exactly when
-        the 90 % interval lies within (−bound, bound).
+        the 90% interval lies within (−bound, bound).
 
         References
         ----------

@@ -63,7 +63,7 @@ def against_people(
     """Compare each model's trials without an assigned value with people.
 
     A handful of trials is at some distance from people even if people held them; so beside each distance
-    stand the mean and the 95 % quantile of the distances of as many people, drawn from the same tables.
+    stand the mean and the 95% quantile of the distances of as many people, drawn from the same tables.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def against_people(
         model, mode, goal, trials, complete, angle, people_angle, wasserstein (degrees) with
         wasserstein_people and wasserstein_people_95, categories (total variation) with categories_people and
         categories_people_95, options (total variation, mean over the six items) with options_people and
-        options_people_95. A distance above its 95 % quantile tells the model from people.
+        options_people_95. A distance above its 95% quantile tells the model from people.
     """
     everyone = norms.set_index("group").loc["all"]
     of_people = np.array([everyone[f"{name}_pct"] for name in CATEGORIES], dtype=float)
@@ -141,7 +141,7 @@ def _frozen(histogram: pd.DataFrame) -> Bins:
 
 @lru_cache
 def _angles_of_people(n: int, bins: Bins, seed: int) -> tuple[float, float]:
-    """Mean and 95 % quantile of the Wasserstein distance of n people from all."""
+    """Mean and 95% quantile of the Wasserstein distance of n people from all."""
     if n == 0:
         return math.nan, math.nan
     histogram = pd.DataFrame(bins, columns=["bin_low_degrees", "bin_width_degrees", "count"])
@@ -153,7 +153,7 @@ def _angles_of_people(n: int, bins: Bins, seed: int) -> tuple[float, float]:
 
 @lru_cache
 def _shares_of_people(n: int, table: tuple[tuple[float, ...], ...], seed: int) -> tuple[float, float]:
-    """Mean and 95 % quantile of the total variation of n people from all, mean over the rows of shares.
+    """Mean and 95% quantile of the total variation of n people from all, mean over the rows of shares.
 
     Rows are drawn by themselves, though people answer items alike; that touches the quantile only.
     """

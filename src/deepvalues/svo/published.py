@@ -26,7 +26,8 @@ TRIALS = 10
 READING_ERROR = 0.5
 NEUTRAL = ("prosocial", "individualistic")
 EXTREME = ("altruistic", "competitive")
-SCALES = ("raw", "corrected")
+#: Degrees as read, degrees above what random answers get, and the latter on a scale from 0 to 1.
+SCALES = ("raw", "above_chance", "corrected")
 
 
 def reread(published: pd.DataFrame) -> pd.DataFrame:
@@ -40,8 +41,9 @@ def reread(published: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, value, goal, raw (as read), target, random (expected of random answers to ten trials),
-        corrected (0 random, 1 ideal), with raw_low … corrected_high: where the value drawn may lie.
+        model, value, goal, target, random (expected of random answers to ten trials), raw (as read),
+        above_chance (raw − random) and corrected (0 random, 1 ideal), with raw_low … corrected_high: where
+        the value drawn may lie. All but corrected in degrees.
     """
     names = {"target_value": "value", "goal_prompt": "goal", "value_rationality": "raw"}
     table = published.rename(columns=names)
@@ -50,7 +52,8 @@ def reread(published: pd.DataFrame) -> pd.DataFrame:
     for suffix, error in (("", 0.0), ("_low", -READING_ERROR), ("_high", READING_ERROR)):
         raw = (table["raw"] + error).clip(upper=BEST)
         table[f"raw{suffix}"] = raw if suffix else table["raw"]
-        table[f"corrected{suffix}"] = (raw - table["random"]) / (BEST - table["random"])
+        table[f"above_chance{suffix}"] = raw - table["random"]
+        table[f"corrected{suffix}"] = table[f"above_chance{suffix}"] / (BEST - table["random"])
     columns = ["model", "value", "goal", "target", "random"]
     return table[[*columns, *(f"{scale}{end}" for scale in SCALES for end in ("", "_low", "_high"))]]
 
@@ -61,8 +64,8 @@ def by_value(reread_table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        value, models, random, and for ``raw`` and ``corrected`` the mean with _low and _high (Student's t
-        over models) and _read_low and _read_high (were all read too high, or too low).
+        value, models, random, and for each of `SCALES` the mean with _low and _high (Student's t over
+        models) and _read_low and _read_high (were all read too high, or too low).
     """
     rows = []
     for value in VALUES:
@@ -89,7 +92,7 @@ def _interval(numbers: pd.Series[float]) -> Interval:
 
 
 def neutral_lean(reread_table: pd.DataFrame) -> pd.DataFrame:
-    """Answer whether models lean to neutral values, raw and corrected for chance.
+    """Answer whether models lean to neutral values, raw, above chance and corrected for chance.
 
     Per model the mean of the two neutral values minus that of the two extreme ones, both kinds of prompting
     together; then over models. And the same for each value against the other three, since neutral values need
@@ -121,7 +124,8 @@ def _lean(table: pd.DataFrame, scale: str, first: Sequence[str], second: Sequenc
     low, high = _interval(lean)
     # The mean of each side moves by the mean of its values' errors, at worst both against each other.
     per_value = {
-        value: READING_ERROR / (1.0 if scale == "raw" else BEST - random_value_rationality(value, TRIALS))
+        value: READING_ERROR
+        / (BEST - random_value_rationality(value, TRIALS) if scale == "corrected" else 1.0)
         for value in VALUES
     }
     error = sum(float(np.mean([per_value[value] for value in side])) for side in (first, second))

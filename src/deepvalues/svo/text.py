@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -48,14 +49,16 @@ def instrument(check: pd.DataFrame) -> str:
     """
     if check.empty:
         return "No reference agent was asked."
-    agrees = check["agrees"].astype(bool)
-    if agrees.all():
-        return f"All {formats.count(len(check))} conditions agree."
-    others = ", ".join(check.loc[~agrees, "model"].unique())
-    return (
-        f"{formats.count(agrees.sum())} of {formats.count(len(check))} conditions agree; "
-        f"those that do not are of {others}."
-    )
+    agrees, refused = check["agrees"].astype(bool), check["expected"].isna()
+    sentence = f"{_of(agrees[~refused])} conditions with an implied angle have it"
+    if refused.any():
+        sentence += f", and {_of(agrees[refused])} in which the rule refuses have no complete trial"
+    others = list(check.loc[~agrees, "model"].unique())
+    return sentence + (f"; those that do not are of {_listed(others)}." if others else ".")
+
+
+def _of(agrees: pd.Series[bool]) -> str:
+    return f"{formats.count(agrees.sum())} of {formats.count(len(agrees))}"
 
 
 def goal(numbers: Numbers, effects: pd.DataFrame) -> None:
@@ -81,15 +84,36 @@ def rationality_left_out(means: pd.DataFrame) -> str:
     gaps = means[means["left_out"] != ""]
     if gaps.empty:
         return "Each mean is over all values."
+    alike = gaps.assign(
+        means=[_worst(*means) for means in gaps[["rationality", "bound_low"]].itertuples(index=False)]
+    ).groupby(["model", "left_out", "means"], sort=False)["mode"]
     models = [
-        f"{row['model']}, {row['mode']} mode, without {row['left_out']} "
-        f"({formats.number(row['bound_low'], 1)} instead of {formats.number(row['rationality'], 1)})"
-        for row in gaps.to_dict("records")
+        f"{model} in {_listed(list(modes))} mode has no complete trial of the {_values(str(left_out))}; "
+        f"{means}"
+        for (model, left_out, means), modes in alike
     ]
+    return f"Values without a complete trial are left out of the means. {'. '.join(models)}."
+
+
+def _values(names: str) -> str:
+    """Values in words, from their names with commas between them."""
+    listed = names.split(", ")
+    return f"{_listed(listed)} value" + ("s" if len(listed) > 1 else "")
+
+
+def _worst(mean: float, worst: float) -> str:
+    """What a mean without some values could be at worst, in a clause."""
+    if math.isnan(mean):
+        return f"at their worst its raw mean would be {formats.number(worst, 1)}"
     return (
-        "Values without a complete trial are left out of the means. In brackets what the raw mean over all "
-        f"values would be, were the missing choices at their worst: {'; '.join(models)}."
+        f"with these choices at their worst its raw mean would be {formats.number(worst, 1)} instead of "
+        f"{formats.number(mean, 1)}"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def anova_left_out(left_out: pd.DataFrame) -> str:
@@ -116,15 +140,19 @@ def _none_of(value: str, lacking: int, analyses: int) -> str:
     return f"none of {value}" + ("" if lacking == analyses else f" in {lacking} of {analyses} analyses")
 
 
-def biased(position: pd.DataFrame) -> str:
-    """Name the models whose choices go by the place of an option: names with commas, or "none".
+def position(position: pd.DataFrame) -> str:
+    """Name the models whose choices go by the place of an option.
 
     Parameters
     ----------
     position
         From `deepvalues.svo.statistics.position_bias`.
     """
-    return ", ".join(position.loc[position["p_holm"] < SIGNIFICANCE, "model"]) or "none"
+    biased = list(position.loc[position["p_holm"] < SIGNIFICANCE, "model"])
+    if not biased:
+        return "Where options are permuted, no model is found to choose by their place."
+    verb = "chooses" if len(biased) == 1 else "choose"
+    return f"Where options are permuted, {_listed(biased)} {verb} by their place."
 
 
 def people(numbers: Numbers, norms: pd.DataFrame) -> None:
@@ -166,12 +194,28 @@ def lean(numbers: Numbers, contrasts: pd.DataFrame) -> None:
     """
     neutral = contrasts[contrasts["contrast"] == "neutral minus extreme"]
     rows = {row["scale"]: row for row in neutral.to_dict("records")}
-    for scale, digits in (("raw", 1), ("corrected", 2)):
+    for scale, digits in (("raw", 1), ("above_chance", 1), ("corrected", 2)):
         row = rows[scale]
         numbers.decimals(f"lean.{scale}", row["lean"], digits)
         numbers.interval(f"lean.{scale}_interval", row["low"], row["high"], digits, bounded=False)
         numbers.text(f"text.lean_{scale}", VERDICTS[row["verdict"]])
-    numbers.text("text.survives", survives(rows["raw"]["verdict"], rows["corrected"]["verdict"]))
+    verdicts = rows["raw"]["verdict"], rows["corrected"]["verdict"]
+    numbers.text("text.survives", survives(*verdicts))
+    numbers.text("text.abstract", abstract(*verdicts))
+
+
+def abstract(raw: str, corrected: str) -> str:
+    """What the abstract says of the study, by the two verdicts on the published lean to neutral values."""
+    if raw != "yes":
+        return (
+            "A second study, of assigned social values, finds no lean of the published models to neutral "
+            "values."
+        )
+    found = "remains" if corrected == "yes" else "does not remain"
+    return (
+        "A second study, of assigned social values, finds that the published lean to neutral values "
+        f"{found} when scores are corrected for what random answers get."
+    )
 
 
 def survives(raw: str, corrected: str) -> str:

@@ -66,12 +66,13 @@ def recovery(table: pd.DataFrame) -> str:
     """Known parameters beside their estimates, from `deepvalues.dvb.statistics.recovered`."""
     shown = table.assign(
         parameter=table["parameter"].map(_PARAMETERS),
-        interval=bounds(table, digits=2, bounded=False),
+        interval=bounds(table, bounded=False),
         held=table["held"].map({True: "yes", False: "no"}).where(table["estimate"].notna()),
     )
     heads = {**_as_they_are("parameter", "true", "estimate"), "interval": "95% interval"}
     heads |= {"held": "holds the truth", "coverage": "coverage"}
-    return _table(shown, heads, {"true": logit, "estimate": logit, "coverage": share})
+    # Three decimals: with two, an interval can seem to end at the truth that it misses.
+    return _table(shown, heads, {**dict.fromkeys(["true", "estimate"], number), "coverage": share})
 
 
 #: The columns of a table of DVGRs with tests, and their heads.

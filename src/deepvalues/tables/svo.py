@@ -137,21 +137,21 @@ def anova(table: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
             "prompting": table["goal"].map({True: "goal", False: "no goal"}),
-            "source": table["source"],
+            "source": table["source"].str.replace("*", "×"),
             "df": table["df"],
             "df residual": table["df_residual"],
             "F": table["f"],
-            "η²p": table["eta"],
+            "partial η²": table["eta"],
             "p": table["p_value"],
             "p (permutation)": table["p_permutation"],
         }
     )
-    written = _all(["df", "df residual"], formats.count) | {"F": _degrees, "η²p": formats.share}
+    written = _all(["df", "df residual"], formats.count) | {"F": _degrees, "partial η²": formats.share}
     return markdown(shown, written | _all(["p", "p (permutation)"], formats.p_value))
 
 
 def against_people(table: pd.DataFrame) -> str:
-    """Distance of models from people, in brackets what 95 % of samples of as many people do not exceed.
+    """Distance of models from people, in brackets what 95% of samples of as many people do not exceed.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def against_people(table: pd.DataFrame) -> str:
     """
     measures = {"wasserstein": _degrees, "categories": formats.share, "options": formats.share}
     distances = {
-        f"{measure} (95 % of people)": [
+        f"{measure} (95% of people)": [
             f"{written(distance)} ({written(of_people)})"
             for distance, of_people in zip(table[measure], table[f"{measure}_people_95"], strict=True)
         ]
@@ -202,15 +202,17 @@ def lean(table: pd.DataFrame) -> str:
     table
         From `deepvalues.svo.published.neutral_lean`.
     """
-    # Figures are read off to half a point, so that raw ones have no second decimal.
-    parts = [_lean(part, 1 if scale == "raw" else 2) for scale, part in table.groupby("scale", sort=False)]
+    # Figures are read off to half a point, so that degrees have no second decimal.
+    parts = [
+        _lean(part, 2 if scale == "corrected" else 1) for scale, part in table.groupby("scale", sort=False)
+    ]
     return markdown(pd.concat(parts), {"lean": str, "leaning": formats.count, "p": formats.p_value})
 
 
 def _lean(table: pd.DataFrame, digits: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "scale": table["scale"],
+            "scale": table["scale"].str.replace("_", " "),
             "contrast": table["contrast"],
             "lean": [formats.number(lean, digits) for lean in table["lean"]],
             "interval": intervals(table, "", digits, bounded=False),

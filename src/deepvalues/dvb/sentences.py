@@ -1,0 +1,319 @@
+"""Sentences of the manuscript on study 1 that depend on the direction of a result.
+
+They are put together here, so that a paper about other models says what is true of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from deepvalues.dvb.comparisons import FACTOR_NAMES
+from deepvalues.dvb.focus import ALPHA, Sides, arm_means
+from deepvalues.formats import count, interval, number, share
+
+
+def _plural(noun: str, number_of: int) -> str:
+    """A noun by a number: "language model" for one, else "language models"."""
+    return noun if number_of == 1 else f"{noun}s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a row: "a", "a and b", "a, b and c"; "none" without any."""
+    *first, last = names or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+# ---- the models as a whole ----
+
+
+def title(language_models: Sequence[str]) -> str:
+    """The title: without a language model this is a paper about an instrument."""
+    about = (
+        "what language models learn from watching a person choose"
+        if language_models
+        else "a reproducible instrument, checked with agents and text learners"
+    )
+    return f"Deep values or the surface of choices: {about}"
+
+
+def _counted(sides: Sides) -> str:
+    """How many models lie on either side of chance, in a clause."""
+    if sum(sides) == 1:
+        side = "lies below chance" if sides.below else "lies above chance" if sides.above else None
+        return f"the one model {side or 'is not told from chance'}"
+    return f"of {count(sum(sides))} models {_lie(sides.below)} below chance and {_lie(sides.above)} above it"
+
+
+def _lie(models: int) -> str:
+    return "none lies" if models == 0 else "1 lies" if models == 1 else f"{count(models)} lie"
+
+
+def finding(language_models: Sequence[str], dvgr: float, sides: Sides) -> str:
+    """What was found, in a sentence or two.
+
+    Parameters
+    ----------
+    language_models
+        Those that answered; without any, the finding is about text learners.
+    dvgr
+        Pooled over the models in focus.
+    sides
+        These models by the test.
+    """
+    counted = f"the pooled DVGR is {share(dvgr)}; after Holm's correction, {_counted(sides)}."
+    if language_models:
+        asked = f"{_plural('language model', len(language_models))} asked"
+        return f"For the {asked} ({', '.join(language_models)}), {counted}"
+    learners = "small models fitted to the text of one prompt, one of them on frozen sentence embeddings"
+    return f"No language model was asked in this build. For text learners, {learners}, {counted}"
+
+
+def scope(language_models: Sequence[str]) -> str:
+    """What the finding is about."""
+    if language_models:
+        others = "Text learners and reference agents, which are not language models,"
+        return f"{others} stand beside them as controls."
+    return "These numbers describe the instrument and the stimuli. They are no finding about language models."
+
+
+def limitation(language_models: Sequence[str]) -> str:
+    """What the choice of models limits, with the few words that head it."""
+    if language_models:
+        asked = f"{count(len(language_models))} {_plural('language model', len(language_models))}"
+        return (
+            f"The models are a choice. This build asks {asked}, in the version and with the parameters that "
+            "the record names; of others it says nothing."
+        )
+    return (
+        "No language model is present. This build asks local models only. Its results describe the "
+        "instrument and the stimuli, and are no finding about language models. With a key and one command "
+        "the same pages are about language models."
+    )
+
+
+# ---- the DVGR ----
+
+
+def split(sides: Sides) -> str:
+    """How many models lie on which side of chance."""
+    below, above, undecided = (count(models) if models else "none" for models in sides)
+    return f"{below} below chance, {above} above it, {undecided} not told from it"
+
+
+def sides(family: str, by_test: Sides, by_interval: Sides) -> str:
+    """On which side of chance the models in focus lie, by the test and by the clustered intervals."""
+    return (
+        f"Of {sum(by_test)} {_plural(family, sum(by_test))}, by the exact test with Holm's correction: "
+        f"{split(by_test)}. By the intervals clustered by cell: {split(by_interval)}."
+    )
+
+
+def span(focused: pd.DataFrame) -> str:
+    """Between which rates the models in focus lie.
+
+    Parameters
+    ----------
+    focused
+        Their rows of `deepvalues.dvb.statistics.dvgr_by_model`.
+    """
+    (low, lowest), (high, highest) = (
+        (share(rows["dvgr"].iloc[0]), rows["model"].iloc[0])
+        for rows in (focused.nsmallest(1, "dvgr"), focused.nlargest(1, "dvgr"))
+    )
+    if len(focused) == 1:
+        return f"The one rate is {low} ({lowest})"
+    return f"The {count(len(focused))} rates run from {low} ({lowest}) to {high} ({highest})"
+
+
+def control(focused: pd.DataFrame, family: str, least: float) -> str:
+    """How many models in focus fail on the control.
+
+    Parameters
+    ----------
+    focused
+        Their rows of `deepvalues.dvb.comparisons.control_gate`.
+    least
+        The accuracy that they should have.
+    """
+    failed, models = int(focused["flagged"].sum()), len(focused)
+    who = f"{count(failed) if failed else 'none'} of {count(models)} {_plural(family, models)}"
+    fall = "falls" if failed < 2 else "fall"
+    return f"On the confounded control {who} {fall} below an accuracy of {share(least)}"
+
+
+def leave_one_out(table: pd.DataFrame) -> str:
+    """Between which rates the pooled DVGR runs; follows on a sentence that gives it.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.focus.leave_one_out`.
+    """
+    if table.empty:
+        return "It rests on one model: there is no other to leave out."
+    ends = table.sort_values(["rate", "left_out"]).iloc[[0, -1]]
+    (low, without_low), (high, without_high) = zip(ends["rate"].map(share), ends["left_out"], strict=True)
+    if low == high:
+        return f"Leaving out one model at a time, it stays at {low}."
+    return (
+        f"Leaving out one model at a time, it runs from {low} (without {without_low}) to {high} "
+        f"(without {without_high})."
+    )
+
+
+#: Rates that differ by less are about equal.
+_ABOUT_EQUAL = 0.02
+
+
+def layers(focused: pd.DataFrame) -> str:
+    """Which layer's probe is answered right more often.
+
+    Parameters
+    ----------
+    focused
+        The rows of the models in focus of ``rates(frame, ["model", "arm", "n_examples"])``.
+    """
+    means = arm_means(focused)
+    value, surface = (float(means.get((f"probe_{layer}", 20), math.nan)) for layer in ("value", "surface"))
+    if math.isnan(value - surface):
+        return "The probes were not asked."
+    if abs(value - surface) < _ABOUT_EQUAL:
+        return "Both probes are answered about equally well."
+    better = "value" if value > surface else "surface"
+    return f"Of the two layers, the {better} is the one whose probe is answered right more often."
+
+
+def sensitivities(focused: pd.DataFrame, family: str) -> str:
+    """For how many models in focus a layer outweighs the other.
+
+    Parameters
+    ----------
+    focused
+        Their rows of `deepvalues.dvb.statistics.sensitivities`.
+    """
+    known = focused.dropna(subset="b_v")
+    if known.empty:
+        return f"None of the {family}s has an estimate."
+    surface, value = int((known["d_high"] < 0).sum()), int((known["d_low"] > 0).sum())
+    return (
+        f"Of {count(len(known))} {_plural(family, len(known))} with an estimate, {_have(surface)} an "
+        "interval of the difference that lies wholly on the side of the surface, and "
+        f"{_have(value)} one wholly on the side of the value."
+    )
+
+
+def _have(models: int) -> str:
+    return "none has" if models == 0 else "1 has" if models == 1 else f"{count(models)} have"
+
+
+# ---- factors and pairs ----
+
+
+def factors(tests: pd.DataFrame) -> str:
+    """Which factors the tests with clusters leave, and which the others would add.
+
+    Parameters
+    ----------
+    tests
+        From `deepvalues.dvb.comparisons.factor_tests`.
+    """
+    clustered = tests["wald_p_holm"] < ALPHA
+    pooled = (tests["p_value"] < ALPHA) & ~clustered
+    left, added = (
+        [FACTOR_NAMES[factor] for factor in tests.loc[rows, "factor"]] for rows in (clustered, pooled)
+    )
+    return (
+        f"Significant with clusters and Holm's correction: {_listed(left)}. Significant on pooled trials "
+        f"only, without correction: {_listed(added)}."
+    )
+
+
+def regression(tests: pd.DataFrame) -> str:
+    """Which factors of the regressions are significant.
+
+    Parameters
+    ----------
+    tests
+        From `deepvalues.dvb.regression.factors_of`, of the regressions "logit" and "gee".
+    """
+    significant = tests[tests["p_value"] < ALPHA]
+    logit, gee = (
+        _listed(
+            [FACTOR_NAMES[factor] for factor in significant.loc[significant["regression"] == name, "factor"]]
+        )
+        for name in ("logit", "gee")
+    )
+    return f"Significant in the logit, clustered as published: {logit}; by GEE with cells as groups: {gee}."
+
+
+def pairs(paired: pd.DataFrame, bound: float) -> str:
+    """How many pairs of models differ, and how many are equivalent.
+
+    Parameters
+    ----------
+    paired
+        From `deepvalues.statistics.contrasts.paired_contrasts`.
+    bound
+        Of equivalence.
+    """
+    if paired.empty:
+        return "With one model in focus there are no pairs."
+    different, clustered, equivalent = (
+        count((paired[p] < ALPHA).sum()) for p in ("p_mcnemar_holm", "p_clustered_holm", "p_equivalence")
+    )
+    pairs_of = _plural("pair", len(paired))
+    return (
+        f"{different} of {count(len(paired))} {pairs_of} of models in focus differ by McNemar's test, which "
+        f"takes items as independent, and {clustered} by the test clustered by cell, both after Holm's "
+        f"correction; {equivalent} are equivalent within {number(bound, 2, bounded=True)}, without "
+        "correction."
+    )
+
+
+def agreement(developers: pd.DataFrame) -> str:
+    """How often two models in focus agree, and in what interval.
+
+    Parameters
+    ----------
+    developers
+        From `deepvalues.dvb.comparisons.developer_agreement`.
+    """
+    (row,) = developers[developers["comparison"] == "all pairs"].to_dict("records")
+    if math.isnan(row["agreement"]):
+        return "Agreement needs two models."
+    of_cells, of_both = (interval(row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("cells", "both"))
+    both = "" if math.isnan(row["both_low"]) else f", {of_both} with models resampled as well"
+    return (
+        f"On average two of them choose the same option on a share of {share(row['agreement'])} of the items "
+        f"({of_cells} with cells resampled{both})."
+    )
+
+
+# ---- choices and probabilities ----
+
+
+def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> str:
+    """The soft DVGR of the models that have one, beside what their choices give.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.soft.soft_dvgr`.
+    expected
+        What the rules of models with a rule imply, by model.
+    """
+    if table.empty:
+        return "No model of this build has them on record."
+    parts = [
+        f"{model}, a soft DVGR of {share(rate)} where {_implied(expected.get(model))}its choices give "
+        f"{share(hard)}"
+        for model, rate, hard in table[["model", "soft", "hard"]].itertuples(index=False, name=None)
+    ]
+    return f"The record holds them for {'; for '.join(parts)}."
+
+
+def _implied(rate: float | None) -> str:
+    return "" if rate is None else f"its rule implies {share(rate)} and "
