@@ -141,14 +141,6 @@ def test_points_of_one_place_have_their_numbers_together(table):
         assert sorted(shown) == ["1", "2–4"]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([3], "3"), ([2, 1], "1, 2"), ([1, 2, 3], "1–3"), ([9, 1, 2, 4, 5, 6, 7], "1, 2, 4–7, 9"), ([], "")],
-)
-def test_numbers_in_a_row_are_written_as_one_run(numbers, text):
-    assert figures._runs(numbers) == text
-
-
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_every_plane_has_a_title_and_r_below_it_where_nothing_else_is(table, number):
     modes = figures.MODE_ORDER[:number]
