@@ -35,6 +35,7 @@ DIFFERENCES = {
     "open": "% of coded sentences",
 }
 PEOPLE = "#222222"
+_AGENT = "agent-profile-"
 #: Marks of the families and their sizes, for readers and printers without colour.
 MARKS = {"language model": ("o", 4.0), "text learner": ("^", 4.5), "reference agent": ("D", 3.2)}
 _BAND = "#cccccc"
@@ -52,7 +53,9 @@ V_LIMITS = (0.25, 4.0)
 
 
 def _short(model: str) -> str:
-    return model.removeprefix("agent-profile-")
+    """A model's name; of an agent without the study's prefix, but never to be taken for the reference."""
+    name = model.removeprefix(_AGENT)
+    return model if name == model else f"agent: {name}"
 
 
 def _modes(frame: pd.DataFrame) -> list[str]:
