@@ -1,14 +1,17 @@
-"""The templates of both PDFs: where pictures stand."""
+"""The templates of both PDFs: where pictures stand, and the rules of tables."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pypandoc
 import pytest
 import typst
+from matplotlib.image import imread
 
 PAPER = Path(__file__).parents[1] / "paper"
 #: What Quarto's own template sets beforehand.
@@ -53,3 +56,31 @@ def test_pictures_stay_in_their_section(tmp_path, edition, flush):
     # Without the flush the last ones come after the next heading: the test can tell.
     assert (max(own) <= begins) == flush
     assert begins <= other
+
+
+def rules(page):
+    """The rows of pixels at which lines of 90 mm or more begin, and all rows that hold anything."""
+    dark = imread(io.BytesIO(page), format="png")[..., 0] < 0.5
+    column = dark[: int(0.92 * len(dark))]
+    rows = np.flatnonzero(column.sum(axis=1) > 90 / 210 * dark.shape[1])
+    return rows[np.diff(rows, prepend=-9) > 1], np.flatnonzero(column.any(axis=1))
+
+
+@pytest.mark.parametrize("edition", KINDS)
+@pytest.mark.parametrize("count", [3, 90])
+def test_tables_have_rules_above_below_and_under_the_head(tmp_path, edition, count):
+    cells = "[1], [2], " * count
+    head = "table.header([#box(width: 50mm)[a]], [#box(width: 50mm)[b]]), table.hline(), "
+    file = tmp_path / "document.typ"
+    settings = f'kind: {KINDS[edition][1]}, supplement: "Table", caption: [T.]'
+    body = f"#pagebreak()\n#figure([#table(columns: 2, {head}{cells})], {settings})\n"
+    file.write_text(written(edition, body))
+    pages = typst.compile(str(file), format="png", ppi=220)
+    assert isinstance(pages, list)
+    tables = [page for page in pages if len(rules(page)[0])]
+    assert (len(tables) > 1) == (count > 3)
+    for page in tables:
+        found, dark = rules(page)
+        assert len(found) == 3
+        # Below the last there is nothing of the table.
+        assert dark[-1] - found[-1] < 6
