@@ -13,16 +13,19 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import yaml
 from headless import open_page
 from matplotlib.image import imread
 
 from deepvalues.errors import UserError
+from deepvalues.manuscript import plain
 from deepvalues.manuscript.plain import render_plain
 from deepvalues.manuscript.project import read_project
 from deepvalues.manuscript.site import check_links, mend_links, name_commit
 
 FIXTURE = Path(__file__).parent / "fixtures" / "manuscript"
-TEMPLATES = Path(__file__).parents[1] / "paper" / "plain"
+PAPER = Path(__file__).parents[1] / "paper"
+TEMPLATES = PAPER / "plain"
 
 
 def copy_project(folder):
@@ -133,6 +136,34 @@ def test_pdf(site):
     assert content.startswith(b"%PDF")
     assert b"The surface of four choosers" in content or len(content) > 20_000
     assert not (site / "index.typ").exists()
+
+
+def test_links_in_the_pdf_lead_to_the_published_site(paper, monkeypatch):
+    set_type, sources = plain.typst.compile, []
+
+    def keep(file, **settings):
+        sources.append(Path(file).read_text())
+        return set_type(file, **settings)
+
+    monkeypatch.setattr(plain.typst, "compile", keep)
+    settings = paper / "_quarto.yml"
+    for address in ("https://x.example/site", "https://x.example/site/"):
+        text = re.sub(r"  manuscript-url: .*\n", "", settings.read_text())
+        settings.write_text(text.replace("manuscript:\n", f"manuscript:\n  manuscript-url: {address}\n"))
+        page = (render_plain(paper) / "index.html").read_text()
+        assert 'href="data/results/dvb/models.csv"' in page
+        assert address not in page
+        links = re.findall(r'link\("([^"]*)"\)', sources.pop())
+        assert "https://x.example/site/data/results/dvb/models.csv" in links
+        assert "https://x.example/site/notebooks/03_deep_values-preview.html#cell-fig-dvgr" in links
+        assert [link for link in links if ":" not in link] == []
+
+
+def test_the_site_is_published_from_the_repository():
+    """The address that links in a PDF lead to is that of the repository's pages."""
+    citation = yaml.safe_load((PAPER.parent / "CITATION.cff").read_text())
+    owner, name = citation["repository-code"].removeprefix("https://github.com/").split("/")
+    assert read_project(PAPER).address == f"https://{owner}.github.io/{name}/"
 
 
 def test_rendering_twice_gives_the_same_bytes(site, paper):
