@@ -166,6 +166,40 @@ def test_the_site_is_published_from_the_repository():
     assert read_project(PAPER).address == f"https://{owner}.github.io/{name}/"
 
 
+def cues(browser):
+    """Of each figure, whether it scrolls, and whether a line says so."""
+    return browser.evaluate(
+        """[...document.querySelectorAll('figure')].filter((figure) => figure.querySelector('img'))
+            .map((figure) => [
+                [figure, ...figure.querySelectorAll('div')].some((box) => box.scrollWidth > box.clientWidth),
+                getComputedStyle(figure.querySelector('figcaption'), '::before').content.includes('scrolls'),
+            ])"""
+    )
+
+
+#: A figure as Quarto writes it, in a theme's box that shrinks to its content.
+QUARTO = """<!DOCTYPE html><meta name="viewport" content="width=device-width"><style>{style}</style>
+<main><div id="fig-x" class="quarto-float"><figure class="quarto-float quarto-float-fig figure"
+style="display: inline-block; max-width: 100%; margin: 0"><div aria-describedby="caption">
+<img src="data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='468' height='90'/>" alt="A"></div>
+<figcaption id="caption">Figure 1: what it shows.</figcaption></figure></div></main>"""
+
+
+@pytest.mark.parametrize("edition", ["plain", "quarto"])
+def test_figures_that_scroll_say_so_to_the_eye_alone(site, tmp_path, edition):
+    page = site / "index.html"
+    if edition == "quarto":
+        page = tmp_path / "page.html"
+        page.write_text(QUARTO.format(style=(PAPER / "quarto.css").read_text()))
+    with open_page() as browser:
+        for width, scrolls in ((390, True), (700, False), (1200, False)):
+            browser.load(page.as_uri(), width=width, height=844)
+            found = cues(browser)
+            assert found == [[scrolls, scrolls]] * len(found)
+            assert found
+            assert not any("figure scrolls" in name for _, name in browser.accessible())
+
+
 def test_rendering_twice_gives_the_same_bytes(site, paper):
     again = render_plain(paper)
     files = sorted(file.relative_to(site) for file in site.rglob("*") if file.is_file())
