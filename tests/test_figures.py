@@ -347,33 +347,46 @@ def test_dvgr_by_dimension_shows_two_dots_a_row(by_dimension):
 
 def test_sensitivities_leave_out_models_without_an_estimate(estimates):
     figure = figures.sensitivities(estimates)
-    (axes,) = figure.axes
-    # Names stand in the order of b_s, each beside its dot.
-    named = {text.get_text(): text.xy for text in axes.texts}
-    assert named == {"agent-first": (0.1, -0.2), "learner-style": (1.2, 0.4), "learner-words": (0.8, 1.6)}
-    assert list(named) == ["agent-first", "learner-style", "learner-words"]
-    assert [(x, y) for x, y, _ in dots(axes)] == [(0.1, -0.2), (0.8, 1.6), (1.2, 0.4)]
-    # Families are told apart by shape as well.
-    shapes = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]
-    assert shapes == ["^", "s", "s"]
+    axes, key = figure.axes
+    # From above, each beside its dot.
+    named = texts(key)
+    assert dict(zip(named[::2], named[1::2], strict=True)) == {
+        "1": "learner-words",
+        "2": "learner-style",
+        "3": "agent-first",
+    }
+    numbers = {text.get_text(): text.xy for text in axes.texts}
+    assert numbers == {"1": (0.8, 1.6), "2": (1.2, 0.4), "3": (0.1, -0.2)}
+    assert [(x, y) for x, y, _ in dots(axes)] == [(0.8, 1.6), (1.2, 0.4), (0.1, -0.2)]
+    # Families are told apart by shape as well, here and in the key.
+    for panel in (axes, key):
+        assert [line.get_marker() for line in panel.lines if len(line.get_xdata()) == 1] == ["s", "s", "^"]
+        colours = [to_hex(colour) for _, _, colour in dots(panel)]
+        assert colours == [*[COLOURS["text learner"].lower()] * 2, COLOURS["reference agent"].lower()]
     (legend,) = figure.legends
     assert labels(legend.get_texts()) == ["text learner", "reference agent"]
     assert [handle.get_marker() for handle in legend.legend_handles] == ["s", "^"]
-    colours = [to_hex(colour) for _, _, colour in dots(axes)]
-    assert colours == [COLOURS["reference agent"].lower(), *[COLOURS["text learner"].lower()] * 2]
     # Diagonal, two axes, and for each model two intervals and a dot.
     assert len(axes.lines) == 3 + 3 * 3
-    # Both axes hold every interval; names stand beside them, where no line runs.
+    # Both axes hold every interval.
     assert axes.get_xlim() == axes.get_ylim()
     low, high = axes.get_xlim()
     assert low < -0.5
     assert high > 1.9
-    assert all(text.xyann[0] > high for text in axes.texts)
+
+
+def test_sensitivities_of_one_place_have_their_numbers_together(estimates):
+    together = estimates.iloc[1:].assign(b_v=[0.8, 0.81, 0.82], b_s=[0.31, 0.3, 0.29])
+    axes = figures.sensitivities(together).axes[0]
+    assert texts(axes) == ["1–3"]
+    apart = figures.sensitivities(together.assign(b_s=[0.3, 0.3, 1.4])).axes[0]
+    assert sorted(texts(apart)) == ["1", "2, 3"]
 
 
 def test_sensitivities_without_any_estimate_are_an_empty_figure(estimates):
-    (axes,) = figures.sensitivities(estimates.iloc[:1]).axes
+    axes, key = figures.sensitivities(estimates.iloc[:1]).axes
     assert len(axes.lines) == 3
+    assert not texts(axes) and not texts(key)
 
 
 # ---- many models with long names ----
@@ -425,9 +438,13 @@ def test_values_of_many_models_are_legible(crowd):
     assert_legible(figures.dvgr_by_value(pd.concat([table.assign(v1=value) for value in VALUES]), VALUES))
 
 
-def test_sensitivities_of_many_models_are_legible(crowd):
-    table = crowded(crowd, ["b_v"]).assign(b_v=lambda frame: frame["rate"], b_s=0.1)
-    assert_legible(figures.sensitivities(table.assign(b_s_low=0.0, b_s_high=0.2)))
+@pytest.mark.parametrize("steep", [0.0, 0.02, 1.0, -3.0])
+def test_sensitivities_of_many_models_are_legible(crowd, steep):
+    table = crowded(crowd, ["b_v"]).assign(b_v=lambda frame: frame["rate"])
+    table = table.assign(b_s=(0.1 + steep * table["b_v"]).round(3))
+    assert_legible(
+        figures.sensitivities(table.assign(b_s_low=table["b_s"] - 0.1, b_s_high=table["b_s"] + 0.1))
+    )
 
 
 # ---- tables ----

@@ -1,9 +1,12 @@
 """Figures of the profiles: what they show is what the frames say, and which reference made them."""
 
+import re
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from legible import assert_legible
 from matplotlib.colors import to_hex
 from scipy.cluster import hierarchy
 
@@ -92,7 +95,7 @@ def test_lines_run_through_the_means_in_the_reference_s_order(profiles, referenc
     assert axes.get_xticklabels()[0].get_text() == "Art"
     assert "Care and\nResponsibility" in [tick.get_text() for tick in axes.get_xticklabels()]
     assert list(model.get_ydata()) == [6, 5, 4.4, 3, 2, 1]
-    assert {"a", "b", "gpt-x"} <= set(texts(figure))
+    assert {"agent: a", "agent: b", "gpt-x"} <= set(texts(figure))
     assert len(lines(axes, COLOURS["reference agent"])) == 2
 
 
@@ -112,7 +115,7 @@ def test_numbers_on_the_plane_go_down_with_v_and_have_a_key(table):
     named = [text.get_text() for text in key.texts]
     numbers = dict(zip(named[1::2], named[::2], strict=True))
     by_spread = table.dropna().groupby("model")["v"].mean().sort_values(ascending=False)
-    assert list(numbers) == [model.removeprefix("agent-profile-") for model in by_spread.index]
+    assert list(numbers) == [model.replace("agent-profile-", "agent: ") for model in by_spread.index]
     assert list(numbers.values()) == ["1", "2", "3"]
     assert len(points(key)) == 3, "each name has its family's mark"
     for axes in planes:
@@ -139,14 +142,6 @@ def test_points_of_one_place_have_their_numbers_together(table):
         axes = figures.fidelity_plane(apart.assign(r=r), dict.fromkeys("abcd", "language model")).axes[0]
         shown = [text.get_text() for text in axes.texts if not text.get_text().startswith("±")]
         assert sorted(shown) == ["1", "2–4"]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([3], "3"), ([2, 1], "1, 2"), ([1, 2, 3], "1–3"), ([9, 1, 2, 4, 5, 6, 7], "1, 2, 4–7, 9"), ([], "")],
-)
-def test_numbers_in_a_row_are_written_as_one_run(numbers, text):
-    assert figures._runs(numbers) == text
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -180,7 +175,7 @@ def test_stability_has_a_panel_for_each_mode():
     table = pd.DataFrame(rows, columns=["mode", "model", "w", "w_low", "w_high"])
     figure = figures.stability(table.iloc[1:], FAMILIES)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["ranking", "rating"]
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["gpt-x", "a"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["gpt-x", "agent: a"]
     (bar,) = [line for line in lines(figure.axes[1], COLOURS["language model"]) if len(line.get_xdata()) == 2]
     assert legend(figure) == ["language models", "reference agents"]
     assert list(bar.get_xdata()) == pytest.approx([0.1, 0.25])
@@ -196,12 +191,12 @@ def test_the_tree_names_the_numbers_of_the_map(among):
     figure = figures.tree_and_map(tree(among), *plane(among), "rating", NAMES, FAMILIES)
     left, right = figure.axes
     named = dict(reversed(text.get_text().split("  ")) for text in left.texts)
-    assert sorted(named) == ["a", "b", "gpt-x", "synthetic reference"]
+    assert sorted(named) == ["agent: a", "agent: b", "gpt-x", "synthetic reference"]
     heights = [text.get_position()[1] for text in left.texts]
     assert list(named.values()) == ["1", "2", "3", "4"]
     assert heights == sorted(heights, reverse=True), "numbered from above"
     written = ", ".join(text.get_text() for text in right.texts).replace("–", ", ")
-    assert {named["gpt-x"], named["b"]} <= set(written.split(", "))
+    assert {named["gpt-x"], named["agent: b"]} <= set(written.split(", "))
     assert "rating points" in left.get_xlabel()
     assert "%" in right.get_xlabel() and "→" in right.get_ylabel()
 
@@ -223,7 +218,7 @@ def test_a_number_stands_at_the_leaf_that_is_drawn_for_it(among):
     left = figures.tree_and_map(linkage, *plane(among), "rating", NAMES, FAMILIES).axes[0]
     drawn = hierarchy.dendrogram(linkage, no_plot=True)["leaves"]
     names = [text.get_text().split("  ")[1] for text in left.texts]
-    expected = [among.index[leaf].removeprefix("agent-profile-") for leaf in drawn]
+    expected = [among.index[leaf].replace("agent-profile-", "agent: ") for leaf in drawn]
     assert names[::-1] == expected
     assert [text.get_position()[1] for text in left.texts] == [35, 25, 15, 5]
 
@@ -237,6 +232,28 @@ def test_residuals_have_a_panel_for_each_theme(profiles):
     assert figure.get_supxlabel().startswith("centred residual, ranks")
     assert float(dot.get_xdata()[0]) == pytest.approx(0.9)
     assert "made with a human reference" in texts(figure)
+
+
+def test_no_agent_reads_as_the_reference(profiles, reference, table):
+    """One of the agents answers as the reference does, and is called after it."""
+    called = {"agent-profile-a": "agent-profile-reference"}
+    families = {called.get(model, model): family for model, family in FAMILIES.items()}
+    own, measured = (frame.replace({"model": called}) for frame in (profiles, table))
+    among = centred_profiles(with_reference(own, reference), "rating", list(NAMES))
+    stable = measured.dropna().assign(w=0.5, w_low=0.4, w_high=0.6)
+    residual = own.assign(residual=own["mean"] - 3.5, low=-1.0, high=1.0, reference="synthetic reference")
+    for figure in (
+        figures.profile_lines(own, reference, "rating", NAMES, families),
+        figures.fidelity_plane(measured, families),
+        figures.stability(stable, families),
+        figures.residuals(residual, "rating", NAMES, families),
+        figures.tree_and_map(tree(among), *plane(among), "rating", NAMES, families),
+    ):
+        names = [re.sub(r"^\d+  ", "", text) for text in texts(figure)]
+        assert "agent: reference" in names
+        assert "reference" not in names
+        assert_legible(figure)
+    assert "synthetic reference" in names
 
 
 def test_families_differ_in_more_than_colour(profiles, reference):

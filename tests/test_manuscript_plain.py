@@ -13,16 +13,19 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import yaml
 from headless import open_page
 from matplotlib.image import imread
 
 from deepvalues.errors import UserError
+from deepvalues.manuscript import plain
 from deepvalues.manuscript.plain import render_plain
 from deepvalues.manuscript.project import read_project
 from deepvalues.manuscript.site import check_links, mend_links, name_commit
 
 FIXTURE = Path(__file__).parent / "fixtures" / "manuscript"
-TEMPLATES = Path(__file__).parents[1] / "paper" / "plain"
+PAPER = Path(__file__).parents[1] / "paper"
+TEMPLATES = PAPER / "plain"
 
 
 def copy_project(folder):
@@ -133,6 +136,68 @@ def test_pdf(site):
     assert content.startswith(b"%PDF")
     assert b"The surface of four choosers" in content or len(content) > 20_000
     assert not (site / "index.typ").exists()
+
+
+def test_links_in_the_pdf_lead_to_the_published_site(paper, monkeypatch):
+    set_type, sources = plain.typst.compile, []
+
+    def keep(file, **settings):
+        sources.append(Path(file).read_text())
+        return set_type(file, **settings)
+
+    monkeypatch.setattr(plain.typst, "compile", keep)
+    settings = paper / "_quarto.yml"
+    for address in ("https://x.example/site", "https://x.example/site/"):
+        text = re.sub(r"  manuscript-url: .*\n", "", settings.read_text())
+        settings.write_text(text.replace("manuscript:\n", f"manuscript:\n  manuscript-url: {address}\n"))
+        page = (render_plain(paper) / "index.html").read_text()
+        assert 'href="data/results/dvb/models.csv"' in page
+        assert address not in page
+        links = re.findall(r'link\("([^"]*)"\)', sources.pop())
+        assert "https://x.example/site/data/results/dvb/models.csv" in links
+        assert "https://x.example/site/notebooks/03_deep_values-preview.html#cell-fig-dvgr" in links
+        assert [link for link in links if ":" not in link] == []
+
+
+def test_the_site_is_published_from_the_repository():
+    """The address that links in a PDF lead to is that of the repository's pages."""
+    citation = yaml.safe_load((PAPER.parent / "CITATION.cff").read_text())
+    owner, name = citation["repository-code"].removeprefix("https://github.com/").split("/")
+    assert read_project(PAPER).address == f"https://{owner}.github.io/{name}/"
+
+
+def cues(browser):
+    """Of each figure, whether it scrolls, and whether a line says so."""
+    return browser.evaluate(
+        """[...document.querySelectorAll('figure')].filter((figure) => figure.querySelector('img'))
+            .map((figure) => [
+                [figure, ...figure.querySelectorAll('div')].some((box) => box.scrollWidth > box.clientWidth),
+                getComputedStyle(figure.querySelector('figcaption'), '::before').content.includes('scrolls'),
+            ])"""
+    )
+
+
+#: A figure as Quarto writes it, in a theme's box that shrinks to its content.
+QUARTO = """<!DOCTYPE html><meta name="viewport" content="width=device-width"><style>{style}</style>
+<main><div id="fig-x" class="quarto-float"><figure class="quarto-float quarto-float-fig figure"
+style="display: inline-block; max-width: 100%; margin: 0"><div aria-describedby="caption">
+<img src="data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='468' height='90'/>" alt="A"></div>
+<figcaption id="caption">Figure 1: what it shows.</figcaption></figure></div></main>"""
+
+
+@pytest.mark.parametrize("edition", ["plain", "quarto"])
+def test_figures_that_scroll_say_so_to_the_eye_alone(site, tmp_path, edition):
+    page = site / "index.html"
+    if edition == "quarto":
+        page = tmp_path / "page.html"
+        page.write_text(QUARTO.format(style=(PAPER / "quarto.css").read_text()))
+    with open_page() as browser:
+        for width, scrolls in ((390, True), (700, False), (1200, False)):
+            browser.load(page.as_uri(), width=width, height=844)
+            found = cues(browser)
+            assert found == [[scrolls, scrolls]] * len(found)
+            assert found
+            assert not any("figure scrolls" in name for _, name in browser.accessible())
 
 
 def test_rendering_twice_gives_the_same_bytes(site, paper):

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deepvalues.figures.numbered import NUMBER, groups, key, runs
 from deepvalues.figures.theme import (
     COLOURS,
     DASHED,
@@ -44,6 +45,10 @@ _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("valu
 MARKERS = {"language model": "o", "text learner": "s", "reference agent": "^", "published": "D"}
 #: Height of a line of names beside points, in inches.
 _NAME_HEIGHT = 0.11
+#: Points nearer than this share of the axes have their numbers together.
+_TOGETHER = 0.04
+#: Behind a number, so that lines that run there don't cross it out.
+_GROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
 
 
 def _families(frame: pd.DataFrame) -> list[str]:
@@ -277,16 +282,19 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
 def sensitivities(table: pd.DataFrame) -> Figure:
     """Sensitivity to the value against sensitivity to the surface, in logits.
 
-    Above the diagonal the surface weighs more, and the DVGR is below chance.
+    Above the diagonal the surface weighs more, and the DVGR is below chance. Points have numbers, from
+    above, whose key stands beside the axes.
 
     Parameters
     ----------
     table
         model, family, b_v, b_s, with _low and _high; rows without an estimate are left out.
     """
-    known = table.dropna(subset=["b_v", "b_s"])
-    room = max(3.0, _NAME_HEIGHT * len(known))
-    figure, axes = new_figure(room + 0.95)
+    known = table.dropna(subset=["b_v", "b_s"]).round({"b_v": 9, "b_s": 9})
+    known = known.sort_values("b_s", ascending=False, kind="stable")
+    known = known.assign(number=range(1, len(known) + 1))
+    room = max(3.4, _NAME_HEIGHT * len(known))
+    figure, (axes, names) = new_figure(room + 0.95, 2, width_ratios=(1, 0.46))
     reach = float(np.nanmax(known[["b_v_high", "b_s_high"]].to_numpy(), initial=1.0)) * 1.08
     least = float(np.nanmin(known[["b_v_low", "b_s_low"]].to_numpy(), initial=-0.3)) * 1.08
     axes.plot([least, reach], [least, reach], **DASHED)
@@ -296,7 +304,7 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         family = str(row.family)
         axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=COLOURS[family], linewidth=0.9)
         axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=COLOURS[family], linewidth=0.9)
-        axes.plot(row.b_v, row.b_s, MARKERS[family], color=COLOURS[family], markersize=4)
+        axes.plot(row.b_v, row.b_s, **_family_mark(family))
     axes.set(
         xlim=(least, reach),
         ylim=(least, reach),
@@ -304,14 +312,18 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         xlabel="sensitivity to the value, $b_v$ (logits)",
         ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
-    span = reach - least
-    upwards = known.round({"b_s": 9}).sort_values("b_s", kind="stable")
-    points = list(zip(upwards["b_v"], upwards["b_s"], strict=True))
-    # Beside the axes, so that no line runs through a name.
-    label_points(axes, points, list(upwards["model"]), reach + 0.04 * span, _NAME_HEIGHT / room * span)
-    handles = [
-        Line2D([], [], color=COLOURS[family], marker=MARKERS[family], markersize=4, label=family)
-        for family in _families(known)
-    ]
+    for group in groups(known, ["b_v", "b_s"], _TOGETHER * (reach - least)):
+        # In the corner of the cross of a point's intervals, where none of its lines runs.
+        corner = (float(group["b_v"].max()), float(group["b_s"].max()))
+        style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
+        axes.annotate(runs(group["number"]), corner, (2.5, 2.5), **style)
+    families = dict(zip(known["model"], known["family"], strict=True))
+    numbers = dict(zip(known["model"], known["number"], strict=True))
+    key(names, numbers, lambda model: _family_mark(families[model]), rows=round(room / 0.145))
+    handles = [Line2D([], [], label=family, **_family_mark(family)) for family in _families(known)]
     figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)), fontsize=7)
     return figure
+
+
+def _family_mark(family: str) -> dict[str, Any]:
+    return {"marker": MARKERS[family], "color": COLOURS[family], "markersize": 4}

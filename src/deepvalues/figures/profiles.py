@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
+from deepvalues.figures.numbered import NUMBER, groups, key, runs
 from deepvalues.figures.theme import CHANCE, COLOURS, FAMILY_ORDER, WIDTH, label_points, new_figure, themed
 
 MODE_ORDER = ("ranking", "rating", "allocation", "open")
@@ -33,6 +35,7 @@ DIFFERENCES = {
     "open": "% of coded sentences",
 }
 PEOPLE = "#222222"
+_AGENT = "agent-profile-"
 #: Marks of the families and their sizes, for readers and printers without colour.
 MARKS = {"language model": ("o", 4.0), "text learner": ("^", 4.5), "reference agent": ("D", 3.2)}
 _BAND = "#cccccc"
@@ -50,7 +53,9 @@ V_LIMITS = (0.25, 4.0)
 
 
 def _short(model: str) -> str:
-    return model.removeprefix("agent-profile-")
+    """A model's name; of an agent without the study's prefix, but never to be taken for the reference."""
+    name = model.removeprefix(_AGENT)
+    return model if name == model else f"agent: {name}"
 
 
 def _modes(frame: pd.DataFrame) -> list[str]:
@@ -204,7 +209,7 @@ def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
     # Below the last two there is no other plane.
     for axes in panels[max(0, len(modes) - 2) : len(modes)]:
         axes.tick_params(labelbottom=True)
-    _key(panels[len(modes)], numbers, families)
+    key(panels[len(modes)], numbers, partial(_mark, families), _short)
     for axes in panels[len(modes) + 1 :]:
         axes.set_visible(False)
     figure.supxlabel("ordering r (on a grey curve fidelity F is the same; it has the sign of r)", fontsize=8)
@@ -238,14 +243,14 @@ def _number_plane(axes: Axes, known: pd.DataFrame) -> None:
     """
     known = known.assign(height=np.log(np.clip(known["v"], *V_LIMITS)))
     near = known["r"] >= _NEAR
-    for group in _groups(known[near], ["height"], _TOGETHER):
+    for group in groups(known[near], ["height"], _TOGETHER):
         height, end = float(np.exp(group["height"].mean())), np.fmax(group["r"], group["r_high"]).max()
         dotted: dict[str, Any] = {"color": CHANCE, "linewidth": 0.5, "linestyle": (0, (1, 2)), "zorder": 0}
         axes.plot([end, _NUMBERS_AT], [height] * 2, **dotted)
-        axes.text(_NUMBERS_AT + 0.02, _inside(height), _numbered(group), fontsize=7, va="center")
-    for group in _groups(known[~near], ["r", "height"], _TOGETHER):
+        axes.text(_NUMBERS_AT + 0.02, _inside(height), _numbered(group), va="center", **NUMBER)
+    for group in groups(known[~near], ["r", "height"], _TOGETHER):
         height = _inside(float(np.exp(group["height"].max())))
-        axes.text(float(group["r"].max()) + 0.05, height * 1.04, _numbered(group), fontsize=7, va="bottom")
+        axes.text(float(group["r"].max()) + 0.05, height * 1.04, _numbered(group), va="bottom", **NUMBER)
 
 
 def _inside(height: float) -> float:
@@ -257,28 +262,7 @@ def _numbered(group: pd.DataFrame) -> str:
     """The numbers of a group of points, with an arrow to those that are off the plane."""
     low, high = V_LIMITS
     arrows = {" ↓": group["v"] < low, " ↑": group["v"] > high}
-    return _runs(group["number"]) + "".join(arrow for arrow, off in arrows.items() if off.any())
-
-
-def _groups(points: pd.DataFrame, columns: Sequence[str], near: float) -> list[pd.DataFrame]:
-    """Points that lie together, by single linkage: nearer than ``near`` to another one of the group."""
-    if len(points) < 2:
-        return [points] if len(points) else []
-    places = points[list(columns)].to_numpy(dtype=float).round(9)
-    numbers = hierarchy.fcluster(hierarchy.linkage(places), near, criterion="distance")
-    return [group for _, group in points.groupby(numbers)]
-
-
-def _key(axes: Axes, numbers: Mapping[str, int], families: Mapping[str, str]) -> None:
-    """Names of the numbers, each with its mark, from above in a panel of its own."""
-    axes.set_axis_off()
-    step = 1 / max(len(numbers), 18)
-    for model, number in numbers.items():
-        height = 1 - (number - 0.5) * step
-        axes.plot(0.1, height, transform=axes.transAxes, clip_on=False, **_mark(families, model))
-        for at, text, side in ((0.08, f"{number}", "right"), (0.13, _short(model), "left")):
-            style: dict[str, Any] = {"fontsize": 7, "ha": side, "va": "center"}
-            axes.text(at, height, text, transform=axes.transAxes, **style)
+    return runs(group["number"]) + "".join(arrow for arrow, off in arrows.items() if off.any())
 
 
 @themed
@@ -383,22 +367,10 @@ def _scale(axes: Axes, points: pd.DataFrame) -> None:
 def _number_points(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, int]) -> None:
     """Numbers above points; points too near each other for that have theirs in one place."""
     numbered = points.assign(number=points.index.map(numbers))
-    for group in _groups(numbered, ["x", "y"], 0.11 * max(np.abs(axes.get_xlim()))):
+    for group in groups(numbered, ["x", "y"], 0.11 * max(np.abs(axes.get_xlim()))):
         above = (float(group["x"].mean()), float(group["y"].max()))
-        style: dict[str, Any] = {"fontsize": 7, "ha": "center", "va": "bottom"}
-        axes.annotate(_runs(group["number"]), above, (0, 4), textcoords="offset points", **style)
-
-
-def _runs(numbers: Iterable[int]) -> str:
-    """Numbers in rising order, three or more in a row as first–last: "1, 2, 4–7"."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    shown = (f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
-    return ", ".join(shown)
+        style: dict[str, Any] = {**NUMBER, "ha": "center", "va": "bottom"}
+        axes.annotate(runs(group["number"]), above, (0, 4), textcoords="offset points", **style)
 
 
 def _dendrogram(
@@ -412,7 +384,7 @@ def _dendrogram(
         colour = PEOPLE if _is_people(model) else _colour(families, model)
         # Leaves are drawn from below, ten units apart.
         at = (-0.03 * height, 10 * (len(numbers) - number) + 5)
-        axes.text(*at, f"{number}  {_short(model)}", color=colour, fontsize=7, va="center")
+        axes.text(*at, f"{number}  {_short(model)}", color=colour, va="center", **NUMBER)
     axes.set(xlim=(1.03 * height, -0.85 * height), yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= height])

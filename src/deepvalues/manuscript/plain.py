@@ -121,6 +121,7 @@ def _write_pdf(project: Project, article: Article, sources: Sources, site: Path)
     options = [
         *["--to=typst-citations-smart", "--citeproc", "--syntax-highlighting=idiomatic"],
         f"--template={project.paper / TEMPLATES / 'paper.typ'}",
+        f"--lua-filter={project.paper / TEMPLATES / 'links.lua'}",
         f"--variable=names=({names},)",
         *(
             [f"--variable=day=datetime(year: {date.year}, month: {date.month}, day: {date.day})"]
@@ -129,7 +130,8 @@ def _write_pdf(project: Project, article: Article, sources: Sources, site: Path)
         ),
         f"--shift-heading-level-by={1 - _top_level(article)}",
     ]
-    written = _pandoc(project.paper, _document(article, sources, "typst"), options)
+    published = {"manuscript": {"manuscript-url": project.address}} if project.address else {}
+    written = _pandoc(project.paper, _document(article, sources, "typst", published), options)
     source = site / "index.typ"
     source.write_text(written, encoding="utf-8")
     try:
@@ -157,15 +159,15 @@ def _write_notebook(project: Project, notebook: Notebook, site: Path) -> None:
     target.write_text(_page(project.paper, text, options), encoding="utf-8")
 
 
-def _document(article: Article, sources: Sources, target: Target) -> str:
-    """The whole article, header and body, as pandoc reads it."""
+def _document(article: Article, sources: Sources, target: Target, more: Mapping[str, Any] = {}) -> str:
+    """The whole article, header (with entries more than its own) and body, as pandoc reads it."""
     header = resolve_value(dict(article.header), sources.variables)
     kept = {key: header[key] for key in KEPT if key in header}
     kept |= {"author": _authors(header), "date": _shown_date(header), "link-citations": True}
     if target == "html" and "abstract" in kept:
         kept["abstract"] = marked(str(article.header["abstract"]), sources.variables)
     kept.setdefault("bibliography", "references.bib")
-    return _front_matter(kept) + resolve(article.body, sources, target)
+    return _front_matter(kept | dict(more)) + resolve(article.body, sources, target)
 
 
 def _top_level(article: Article) -> int:

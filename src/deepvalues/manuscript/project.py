@@ -43,6 +43,8 @@ class Project:
     site: Path
     notebooks: tuple[Notebook, ...]
     links: tuple[Link, ...]
+    #: Where the site is published; empty if the file does not say.
+    address: str = ""
 
 
 def read_project(paper: Path) -> Project:
@@ -67,6 +69,7 @@ def read_project(paper: Path) -> Project:
         site=paper / str((settings.get("project") or {}).get("output-dir", "_manuscript")),
         notebooks=tuple(_notebook(paper, entry) for entry in manuscript.get("notebooks") or []),
         links=tuple(Link(entry["text"], entry["href"]) for entry in manuscript.get("code-links") or []),
+        address=str(manuscript.get("manuscript-url", "")),
     )
 
 
