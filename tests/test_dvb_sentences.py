@@ -21,8 +21,12 @@ def frame(columns, *rows):
 def test_title_and_scope_follow_from_the_models_present():
     assert "language models learn" in sentences.title(["gpt-x"])
     assert "instrument" in sentences.title([])
-    assert "controls" in sentences.scope(["gpt-x"])
-    assert "no finding about language models" in sentences.scope([])
+    assert sentences.scope(["gpt-x"], ["text learner", "reference agent"]) == (
+        "Text learners and reference agents, which are not language models, stand beside them as controls."
+    )
+    assert sentences.scope(["gpt-x"], ["reference agent"]).startswith("Reference agents, which are not")
+    assert sentences.scope(["gpt-x"], []).startswith("No local model")
+    assert "no finding about language models" in sentences.scope([], ["text learner"])
 
 
 @pytest.mark.parametrize(
@@ -38,17 +42,21 @@ def test_title_and_scope_follow_from_the_models_present():
     ],
 )
 def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected):
-    of_learners = sentences.finding([], 0.6114, sides)
+    of_learners = sentences.finding([], ["learner-words"], 0.6114, sides)
     assert of_learners.startswith(
         "No language model was asked in this build. For text learners, small models"
     )
     assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
-    of_models = sentences.finding(["gpt-x", "gpt-y"], 0.3, sides)
+    assert "embeddings" not in of_learners
+    assert "embeddings" in sentences.finding([], ["learner-words", "learner-encoder"], 0.6, sides)
+    of_models = sentences.finding(["gpt-x", "gpt-y"], [], 0.3, sides)
     assert of_models == (
         "For the language models asked (gpt-x, gpt-y), the pooled DVGR is .300; after Holm's correction, "
         f"{expected}."
     )
-    assert sentences.finding(["gpt-x"], 0.3, sides).startswith("For the language model asked (gpt-x), the")
+    assert sentences.finding(["gpt-x"], [], 0.3, sides).startswith(
+        "For the language model asked (gpt-x), the"
+    )
 
 
 def test_what_the_choice_of_models_limits():
@@ -61,6 +69,21 @@ def test_the_rates_run_from_the_lowest_to_the_highest():
     rates = frame("model dvgr", ("a", 0.4), ("b", 0.2), ("c", 0.3))
     assert sentences.span(rates) == "The 3 rates run from .200 (b) to .400 (a)"
     assert sentences.span(rates.head(1)) == "The one rate is .400 (a)"
+
+
+def test_learners_are_counted_whatever_is_in_focus():
+    columns = "model family followed answered clustered_low clustered_high"
+    others = ("x", "language model", 90, 100, 0.8, 0.95), ("y", "reference agent", 0, 100, NAN, NAN)
+    known = ("learner-words", "text learner", 60, 100, 0.51, 0.7)
+    encoder = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5)
+    assert sentences.learners(frame(columns, *others, known, encoder)) == (
+        "Of 2 text learners, fitted to the text of one prompt, one of them on frozen sentence "
+        "embeddings, 1 lies on "
+        "the side of the value by the intervals clustered by cell, with a pooled DVGR of .500"
+    )
+    alone = sentences.learners(frame(columns, known))
+    assert alone.startswith("Of 1 text learner, fitted to the text of one prompt, 1 lies on the side")
+    assert "no text learner" in sentences.learners(frame(columns, *others))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +126,7 @@ def test_both_splits_stand_in_one_sentence_each():
             "Leaving out one model at a time, it runs from .300 (without b) to .600 (without a).",
         ),
         ([("a", 0.61111), ("b", 0.61113)], "Leaving out one model at a time, it stays at .611."),
+        ([("a", 0.6), ("b", NAN)], "Leaving out one model at a time, it stays at .600."),
         ([], "It rests on one model: there is no other to leave out."),
     ],
 )

@@ -7,7 +7,6 @@ import pytest
 
 from deepvalues.dvb import text
 from deepvalues.dvb.arms import ARMS
-from deepvalues.dvb.focus import Sides
 from deepvalues.dvb.simulation import EFFECTS
 from deepvalues.manuscript.results import Results
 
@@ -56,15 +55,8 @@ def test_instrument_and_recovery(results):
 
 
 def test_focus(results):
-    focused = frame("model family dvgr", ("a", "language model", 0.4), ("b", "language model", 0.2))
-    text.focus(results, focused, Sides(2, 0, 0))
-    assert kept(results) == {
-        "focus.name": "language models",
-        "focus.models": "2",
-        "focus.below": "2",
-        "focus.above": "0",
-        "focus.undecided": "0",
-    }
+    text.focus(results, "language model")
+    assert kept(results) == {"focus.name": "language models"}
 
 
 def test_pooled(results):
@@ -243,19 +235,6 @@ def test_values_are_more_alike_than_poles_where_the_interval_says_so(results, lo
     rows = [("value", 0.011, 0.0, 0.1), ("pole", 0.005, 0.0, 0.1), ("value - pole", 0.006, low, 0.1)]
     text.likeness(results, frame("layer difference low high", *rows))
     assert kept(results)["claims.values_more_alike_than_poles"] == holds
-
-
-def test_learners_are_counted_whatever_is_in_focus(results):
-    columns = "family followed answered clustered_low clustered_high"
-    others = ("language model", 90, 100, 0.8, 0.95), ("reference agent", 0, 100, math.nan, math.nan)
-    rows = ("text learner", 60, 100, 0.51, 0.7), ("text learner", 90, 200, 0.4, 0.5)
-    text.learners(results, frame(columns, *others, *rows))
-    assert kept(results) == {"learners.models": "2", "learners.above": "1", "learners.dvgr": ".500"}
-
-
-def test_without_learners_their_rate_is_a_dash(results):
-    text.learners(results, frame("family followed answered clustered_low clustered_high"))
-    assert kept(results) == {"learners.models": "0", "learners.above": "0", "learners.dvgr": "–"}
 
 
 def test_coverage_has_two_digits_for_every_set(results):

@@ -53,6 +53,11 @@ def test_kinds_of_numbers():
     assert formats.count(104725) == "104,725"
 
 
+def test_nouns_and_lists():
+    assert [formats.plural("model", n) for n in (0, 1, 2)] == ["models", "model", "models"]
+    assert [formats.listed(list("abc")[:n]) for n in range(4)] == ["none", "a", "a and b", "a, b and c"]
+
+
 def test_interval():
     assert formats.interval(0.2996, 0.3052) == "[.300,\u00a0.305]"
     assert formats.interval(-0.8, 1.6, 2, bounded=False) == "[−0.80,\u00a01.60]"

@@ -28,15 +28,14 @@ def test_runs_and_models_by_family(kept):
     text.keep_runs(kept, pd.DataFrame({"item": range(1200)}), families)
     assert shown(kept, "runs") == "1,200"
     assert shown(kept, "models") == "3"
-    assert shown(kept, "text.models") == "language models: 2; reference agents: 1"
+    assert shown(kept, "text.models") == "2 language models; 1 reference agent"
 
 
 @pytest.mark.parametrize(
     ("lost", "sentence"),
     [
-        ([0, 0], "The record holds 1,230 runs of 2 models; all of them have an answer."),
-        ([1, 0], "The record holds 1,230 runs of 2 models; one of them has no answer."),
-        ([20, 1000], "The record holds 1,230 runs of 2 models; 1,020 of them have no answer."),
+        ([0, 0], "Runs: 1,230, of 2 models; without an answer: 0."),
+        ([20, 1000], "Runs: 1,230, of 2 models; without an answer: 1,020."),
     ],
 )
 def test_runs_without_an_answer_are_told(lost, sentence):
@@ -46,7 +45,7 @@ def test_runs_without_an_answer_are_told(lost, sentence):
 
 def test_runs_of_one_model():
     missing = pd.DataFrame({"model": ["a", "a"], "runs": [30, 30], "missing": [0, 0]})
-    assert text.runs_sentence(missing).startswith("The record holds 60 runs of one model;")
+    assert text.runs_sentence(missing).startswith("Runs: 60, of 1 model;")
 
 
 def test_the_reference_is_named_and_counted_once_a_respondent(kept):
@@ -69,8 +68,7 @@ def test_recovery_counts_what_was_held(kept):
 @pytest.mark.parametrize(
     ("held", "beginning"),
     [
-        ([True, False, True], "2 of 3 fidelities"),
-        ([True] * 3, "All 3 fidelities"),
+        ([True, False, True], "Of 3 fidelities and spreads known in advance, in their 95% intervals: 2."),
         ([], "No reference agent"),
     ],
 )
@@ -86,6 +84,10 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest():
     assert text.fidelity_sentence(table.head(1)) == (
         "In the rating mode fidelity to the human reference is −0.50 (low)"
     )
+    assert text.fidelity_sentence(table.assign(fidelity=float("nan"))) == (
+        "No model has a fidelity in the rating mode"
+    )
+    assert text.fidelity_sentence(table.head(0)) == "No model has a fidelity in the rating mode"
 
 
 def test_language_models_are_in_focus_where_there_are_any():
@@ -107,11 +109,6 @@ def test_rounding_errors_do_not_settle_which_is_highest():
     assert ends["lowest"] == ends["highest"] == (0.3, "a and b")
 
 
-def test_single_respondents_count_the_models_of_one_mode(kept):
-    text.keep_single_respondents(kept, pd.DataFrame({"mode": ["rating", "rating", "ranking"]}))
-    assert shown(kept, "single.models") == "2"
-
-
 def test_coding_keeps_sentences_and_every_measure_of_agreement(kept):
     sentences = pd.DataFrame({"id": ["s1", "s1", "s2"]})
     agreement = pd.DataFrame(
@@ -131,15 +128,14 @@ def test_the_abstract_and_the_limitation_name_the_reference():
         "A third study holds the value priorities of reference agents against a synthetic reference, in "
         "order and in spacing."
     )
-    assert "of one language model against a human reference" in text.abstract(1, people)
+    assert "of 1 language model against a human reference" in text.abstract(1, people)
     assert "of 9 language models against" in text.abstract(9, people)
     assert "synthetic" in text.limitation(synthetic) and "people" in text.limitation(people)
 
 
 def test_the_studies_together_without_and_with_models(kept):
     text.keep_joint(kept, pd.DataFrame({"model": []}))
-    assert shown(kept, "joint.models") == "0"
     assert shown(kept, "text.joint") == text.joint_sentence(0)
     assert "no model took part in more than one study" in text.joint_sentence(0)
-    assert text.joint_sentence(1) == "In this build one model took part in more than one study."
+    assert text.joint_sentence(1) == "In this build 1 model took part in more than one study."
     assert text.joint_sentence(9) == "In this build 9 models took part in more than one study."

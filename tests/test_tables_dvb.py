@@ -172,7 +172,7 @@ def test_models_left_out_come_by_the_rate_that_remains():
     assert list(first.values()) == ["b", "8,400", ".594", "[.580, .600]", "[.500, .700]"]
     assert (second["left out"], second["clustered"]) == ("a", MISSING)
     assert to_the_right(table) == ["n", "DVGR"]
-    assert read(tables.leave_one_out(frame(columns))) == []
+    assert tables.leave_one_out(frame(columns)).startswith("There is no second model")
 
 
 def test_control_says_who_is_flagged():
@@ -328,6 +328,7 @@ def test_adjustment():
 
 def test_pairs():
     columns = "model_a model_b difference clustered_low clustered_high p_mcnemar_holm p_equivalence"
+    assert tables.pairs(frame(columns)).startswith("There is no second model")
     (row,) = read(tables.pairs(frame(columns, ("a", "b", -0.14, -0.19, -0.09, 0.0001, 1.0))))
     assert row == {
         "model": "a",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 MISSING = "–"
@@ -64,6 +65,17 @@ def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) 
     """An interval, "[.287, .318]" (with a no-break space); a dash where an end is missing."""
     ends = [number(end, digits, bounded=bounded) for end in (low, high)]
     return MISSING if MISSING in ends else f"[{ends[0]},\u00a0{ends[1]}]"
+
+
+def plural(noun: str, number_of: float) -> str:
+    """A noun by a number of what it names: "model" for one, else "models"."""
+    return noun if number_of == 1 else f"{noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row: "a", "a and b", "a, b and c"; "none" without any."""
+    *first, last = names or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def p_value(value: float) -> str:

@@ -11,20 +11,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from deepvalues.dvb.comparisons import FACTOR_NAMES
-from deepvalues.dvb.focus import ALPHA, Sides, arm_means
-from deepvalues.formats import count, interval, number, share
+from deepvalues.dvb.focus import ALPHA, Sides, arm_means, sides_by_interval
+from deepvalues.formats import count, interval, listed, number, plural, share
 
-
-def _plural(noun: str, number_of: int) -> str:
-    """A noun by a number: "language model" for one, else "language models"."""
-    return noun if number_of == 1 else f"{noun}s"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a row: "a", "a and b", "a, b and c"; "none" without any."""
-    *first, last = names or ["none"]
-    return f"{', '.join(first)} and {last}" if first else last
-
+#: The learner that brings knowledge of language besides what its prompt says.
+ENCODER = "learner-encoder"
 
 # ---- the models as a whole ----
 
@@ -51,13 +42,13 @@ def _lie(models: int) -> str:
     return "none lies" if models == 0 else "1 lies" if models == 1 else f"{count(models)} lie"
 
 
-def finding(language_models: Sequence[str], dvgr: float, sides: Sides) -> str:
+def finding(language_models: Sequence[str], learners: Sequence[str], dvgr: float, sides: Sides) -> str:
     """What was found, in a sentence or two.
 
     Parameters
     ----------
-    language_models
-        Those that answered; without any, the finding is about text learners.
+    language_models, learners
+        Those that answered; without a language model the finding is about text learners.
     dvgr
         Pooled over the models in focus.
     sides
@@ -65,24 +56,37 @@ def finding(language_models: Sequence[str], dvgr: float, sides: Sides) -> str:
     """
     counted = f"the pooled DVGR is {share(dvgr)}; after Holm's correction, {_counted(sides)}."
     if language_models:
-        asked = f"{_plural('language model', len(language_models))} asked"
+        asked = f"{plural('language model', len(language_models))} asked"
         return f"For the {asked} ({', '.join(language_models)}), {counted}"
-    learners = "small models fitted to the text of one prompt, one of them on frozen sentence embeddings"
-    return f"No language model was asked in this build. For text learners, {learners}, {counted}"
+    small = f"small models fitted to the text of one prompt{_encoder(learners)}"
+    return f"No language model was asked in this build. For text learners, {small}, {counted}"
 
 
-def scope(language_models: Sequence[str]) -> str:
-    """What the finding is about."""
+def _encoder(learners: Sequence[str]) -> str:
+    """What must be said of the learner that knows more than the words of its prompt, as an apposition."""
+    return ", one of them on frozen sentence embeddings" if ENCODER in learners else ""
+
+
+def scope(language_models: Sequence[str], controls: Sequence[str]) -> str:
+    """What the finding is about.
+
+    Parameters
+    ----------
+    controls
+        The other families that have answered.
+    """
+    if language_models and controls:
+        others = listed([f"{family}s" for family in controls])
+        return f"{others.capitalize()}, which are not language models, stand beside them as controls."
     if language_models:
-        others = "Text learners and reference agents, which are not language models,"
-        return f"{others} stand beside them as controls."
+        return "No local model stands beside them as a control."
     return "These numbers describe the instrument and the stimuli. They are no finding about language models."
 
 
 def limitation(language_models: Sequence[str]) -> str:
     """What the choice of models limits, with the few words that head it."""
     if language_models:
-        asked = f"{count(len(language_models))} {_plural('language model', len(language_models))}"
+        asked = f"{count(len(language_models))} {plural('language model', len(language_models))}"
         return (
             f"The models are a choice. This build asks {asked}, in the version and with the parameters that "
             "the record names; of others it says nothing."
@@ -106,7 +110,7 @@ def split(sides: Sides) -> str:
 def sides(family: str, by_test: Sides, by_interval: Sides) -> str:
     """On which side of chance the models in focus lie, by the test and by the clustered intervals."""
     return (
-        f"Of {sum(by_test)} {_plural(family, sum(by_test))}, by the exact test with Holm's correction: "
+        f"Of {sum(by_test)} {plural(family, sum(by_test))}, by the exact test with Holm's correction: "
         f"{split(by_test)}. By the intervals clustered by cell: {split(by_interval)}."
     )
 
@@ -139,9 +143,29 @@ def control(focused: pd.DataFrame, family: str, least: float) -> str:
         The accuracy that they should have.
     """
     failed, models = int(focused["flagged"].sum()), len(focused)
-    who = f"{count(failed) if failed else 'none'} of {count(models)} {_plural(family, models)}"
+    who = f"{count(failed) if failed else 'none'} of {count(models)} {plural(family, models)}"
     fall = "falls" if failed < 2 else "fall"
     return f"On the confounded control {who} {fall} below an accuracy of {share(least)}"
+
+
+def learners(table: pd.DataFrame) -> str:
+    """How far programs get that learn from the words of one prompt, whichever family is in focus.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.statistics.dvgr_by_model`, with family.
+    """
+    found = table[table["family"] == "text learner"]
+    if found.empty:
+        return "How far the words of a prompt lead by themselves, no text learner tells in this build"
+    above, models = sides_by_interval(found).above, len(found)
+    dvgr = found["followed"].sum() / found["answered"].sum()
+    return (
+        f"Of {count(models)} {plural('text learner', models)}, fitted to the text of one prompt"
+        f"{_encoder(list(found['model']))}, {_lie(above)} on the side of the value by the intervals "
+        f"clustered by cell, with a pooled DVGR of {share(dvgr)}"
+    )
 
 
 def leave_one_out(table: pd.DataFrame) -> str:
@@ -154,7 +178,7 @@ def leave_one_out(table: pd.DataFrame) -> str:
     """
     if table.empty:
         return "It rests on one model: there is no other to leave out."
-    ends = table.sort_values(["rate", "left_out"]).iloc[[0, -1]]
+    ends = table.dropna(subset="rate").sort_values(["rate", "left_out"]).iloc[[0, -1]]
     (low, without_low), (high, without_high) = zip(ends["rate"].map(share), ends["left_out"], strict=True)
     if low == high:
         return f"Leaving out one model at a time, it stays at {low}."
@@ -199,7 +223,7 @@ def sensitivities(focused: pd.DataFrame, family: str) -> str:
         return f"None of the {family}s has an estimate."
     surface, value = int((known["d_high"] < 0).sum()), int((known["d_low"] > 0).sum())
     return (
-        f"Of {count(len(known))} {_plural(family, len(known))} with an estimate, {_have(surface)} an "
+        f"Of {count(len(known))} {plural(family, len(known))} with an estimate, {_have(surface)} an "
         "interval of the difference that lies wholly on the side of the surface, and "
         f"{_have(value)} one wholly on the side of the value."
     )
@@ -226,8 +250,8 @@ def factors(tests: pd.DataFrame) -> str:
         [FACTOR_NAMES[factor] for factor in tests.loc[rows, "factor"]] for rows in (clustered, pooled)
     )
     return (
-        f"Significant with clusters and Holm's correction: {_listed(left)}. Significant on pooled trials "
-        f"only, without correction: {_listed(added)}."
+        f"Significant with clusters and Holm's correction: {listed(left)}. Significant on pooled trials "
+        f"only, without correction: {listed(added)}."
     )
 
 
@@ -241,7 +265,7 @@ def regression(tests: pd.DataFrame) -> str:
     """
     significant = tests[tests["p_value"] < ALPHA]
     logit, gee = (
-        _listed(
+        listed(
             [FACTOR_NAMES[factor] for factor in significant.loc[significant["regression"] == name, "factor"]]
         )
         for name in ("logit", "gee")
@@ -264,7 +288,7 @@ def pairs(paired: pd.DataFrame, bound: float) -> str:
     different, clustered, equivalent = (
         count((paired[p] < ALPHA).sum()) for p in ("p_mcnemar_holm", "p_clustered_holm", "p_equivalence")
     )
-    pairs_of = _plural("pair", len(paired))
+    pairs_of = plural("pair", len(paired))
     return (
         f"{different} of {count(len(paired))} {pairs_of} of models in focus differ by McNemar's test, which "
         f"takes items as independent, and {clustered} by the test clustered by cell, both after Holm's "

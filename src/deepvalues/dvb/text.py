@@ -9,7 +9,7 @@ import pandas as pd
 
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.comparisons import direction_gaps
-from deepvalues.dvb.focus import ALPHA, Sides, arm_means, sides_by_interval
+from deepvalues.dvb.focus import ALPHA, arm_means
 from deepvalues.dvb.simulation import Truth
 from deepvalues.dvb.statistics import met_exactly
 from deepvalues.formats import number
@@ -43,36 +43,9 @@ def recovery(numbers: Numbers, table: pd.DataFrame, runs: int) -> None:
 # ---- the DVGR ----
 
 
-def focus(numbers: Numbers, focused: pd.DataFrame, sides: Sides) -> None:
-    """The models in focus: how many, and on which side of chance.
-
-    Parameters
-    ----------
-    focused
-        Their rows of `deepvalues.dvb.statistics.dvgr_by_model`, with family.
-    sides
-        By the test.
-    """
-    numbers.text("focus.name", f"{focused['family'].iloc[0]}s")
-    numbers.count("focus.models", len(focused))
-    for name, models in sides._asdict().items():
-        numbers.count(f"focus.{name}", models)
-
-
-def learners(numbers: Numbers, table: pd.DataFrame) -> None:
-    """How far programs get that learn from the words of one prompt, whichever family is in focus.
-
-    Parameters
-    ----------
-    table
-        From `deepvalues.dvb.statistics.dvgr_by_model`, with family.
-    """
-    found = table[table["family"] == "text learner"]
-    numbers.count("learners.models", len(found))
-    numbers.count("learners.above", sides_by_interval(found).above)
-    numbers.share(
-        "learners.dvgr", found["followed"].sum() / found["answered"].sum() if len(found) else math.nan
-    )
+def focus(numbers: Numbers, family: str) -> None:
+    """What the models in focus are called."""
+    numbers.text("focus.name", f"{family}s")
 
 
 def pooled(numbers: Numbers, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -> None:
@@ -114,7 +87,7 @@ def published(numbers: Numbers, table: pd.DataFrame) -> None:
 def in_print(numbers: Numbers, classes: pd.DataFrame) -> None:
     """How many printed figures come back, from `deepvalues.dvb.published.classes`."""
     total = classes.iloc[-1]
-    for name in ("exact", "within rounding", "differs", "not recomputable", "figures"):
+    for name in ("exact", "within rounding", "not recomputable", "figures"):
         numbers.count(f"print.{name.replace(' ', '_')}", total[name])
     of_file = classes.set_index("source_file")["figures"]
     numbers.count("print.from_ratings", of_file["dvb_value_dispositions.csv"])

@@ -27,8 +27,8 @@ def keep_runs(numbers: Numbers, runs: pd.DataFrame, families: Sequence[str]) -> 
     """
     numbers.count("runs", len(runs))
     numbers.count("models", len(families))
-    listed = (f"{family}s: {number}" for family, number in Counter(families).items())
-    numbers.text("text.models", "; ".join(listed))
+    counted = Counter(families).items()
+    numbers.text("text.models", "; ".join(f"{n} {formats.plural(family, n)}" for family, n in counted))
 
 
 def runs_sentence(missing: pd.DataFrame) -> str:
@@ -40,10 +40,10 @@ def runs_sentence(missing: pd.DataFrame) -> str:
         From `deepvalues.profiles.responses.missing`.
     """
     asked, lost, models = missing["runs"].sum(), missing["missing"].sum(), missing["model"].nunique()
-    without = {0: "all of them have an answer", 1: "one of them has no answer"}
-    who = "one model" if models == 1 else f"{models} models"
-    how_many = without.get(int(lost), f"{formats.count(lost)} of them have no answer")
-    return f"The record holds {formats.count(asked)} runs of {who}; {how_many}."
+    return (
+        f"Runs: {formats.count(asked)}, of {models} {formats.plural('model', models)}; without an answer: "
+        f"{formats.count(lost)}."
+    )
 
 
 def keep_reference(numbers: Numbers, reference: pd.DataFrame, ceiling: pd.DataFrame) -> None:
@@ -80,8 +80,7 @@ def recovery_sentence(recovery: pd.DataFrame) -> str:
     held, compared = int(recovery["held"].sum()), len(recovery)
     if not compared:
         return "No reference agent is among the models, so that nothing is known in advance."
-    how_many = f"All {compared}" if held == compared else f"{held} of {compared}"
-    return f"{how_many} fidelities and spreads that are known in advance lie in their 95% intervals."
+    return f"Of {compared} fidelities and spreads known in advance, in their 95% intervals: {held}."
 
 
 def in_focus(table: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
@@ -110,29 +109,21 @@ def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
     found = {}
     for end, value in (("lowest", chosen["fidelity"].min()), ("highest", chosen["fidelity"].max())):
         as_far = chosen["fidelity"].map(formats.logit) == formats.logit(value)
-        found[end] = (float(value), " and ".join(chosen.loc[as_far, "model"]))
+        found[end] = (float(value), formats.listed(list(chosen.loc[as_far, "model"])))
     return found
 
 
 def fidelity_sentence(table: pd.DataFrame) -> str:
     """Between which models fidelity lies, and to which reference."""
+    table = table.dropna(subset="fidelity")
+    if table[table["mode"] == MODE].empty:
+        return f"No model has a fidelity in the {MODE} mode"
     (reference,) = set(table["reference"])
     (low, lowest), (high, highest) = extremes(table).values()
     about = f"In the {MODE} mode fidelity to the {reference}"
     if lowest == highest:
         return f"{about} is {formats.logit(low)} ({lowest})"
     return f"{about} runs from {formats.logit(low)} ({lowest}) to {formats.logit(high)} ({highest})"
-
-
-def keep_single_respondents(numbers: Numbers, single: pd.DataFrame) -> None:
-    """Keep how many models were held against single respondents in `MODE`.
-
-    Parameters
-    ----------
-    single
-        From `deepvalues.profiles.comparison.against_single_respondents`.
-    """
-    numbers.count("single.models", (single["mode"] == MODE).sum())
 
 
 def keep_coding(numbers: Numbers, sentences: pd.DataFrame, agreement: pd.DataFrame) -> None:
@@ -182,11 +173,10 @@ def abstract(language_models: int, reference: pd.DataFrame) -> str:
     reference
         From `deepvalues.profiles.reference.check_reference`.
     """
-    few = {0: "reference agents", 1: "one language model"}
-    asked = few.get(language_models, f"{language_models} language models")
+    asked = f"{language_models} {formats.plural('language model', language_models)}"
     return (
-        f"A third study holds the value priorities of {asked} against a {label(reference)}, in order and in "
-        "spacing."
+        f"A third study holds the value priorities of {asked if language_models else 'reference agents'} "
+        f"against a {label(reference)}, in order and in spacing."
     )
 
 
@@ -196,17 +186,15 @@ def joint_sentence(models: int) -> str:
         return (
             "In this build no model took part in more than one study, so that there is nothing to join yet."
         )
-    who = "one model" if models == 1 else f"{models} models"
-    return f"In this build {who} took part in more than one study."
+    return f"In this build {models} {formats.plural('model', models)} took part in more than one study."
 
 
 def keep_joint(numbers: Numbers, together: pd.DataFrame) -> None:
-    """Keep how many models took part in more than one study, as a number and a sentence.
+    """Say how many models took part in more than one study.
 
     Parameters
     ----------
     together
         From `deepvalues.joint.in_several`.
     """
-    numbers.count("joint.models", len(together))
     numbers.text("text.joint", joint_sentence(len(together)))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from deepvalues.formats import plural
+
 #: Columns of counts by the family that they count, in the order in which tables show them.
 FAMILY_COUNTS = {
     "language_models": "language model",
@@ -89,7 +91,7 @@ def models_sentence(counted: Mapping[str, int]) -> str:
         From `counts`.
     """
     agents, learners, language_models = (
-        f"{counted[name] or 'no'} {family}{'s' if counted[name] > 1 else ''}"
+        f"{counted[name] or 'no'} {plural(family, max(counted[name], 1))}"
         for name, family in reversed(FAMILY_COUNTS.items())
     )
     return f"{agents}, {learners} and {language_models}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive
 
 
 def models(numbers: Numbers, family: Mapping[str, str], trials: int) -> None:
-    """Say who was asked: ``models``, ``text.models``, ``language_models``, ``reference_agents``, ``trials``.
+    """Say who was asked: ``models``, ``text.models``, ``trials``.
 
     Parameters
     ----------
@@ -32,9 +32,10 @@ def models(numbers: Numbers, family: Mapping[str, str], trials: int) -> None:
         Of all models together.
     """
     counts = pd.Series(family, dtype="str").value_counts(sort=False)
-    numbers.text("text.models", "; ".join(f"{kind}s: {count}" for kind, count in counts.items()))
-    for kind in ("language model", "reference agent"):
-        numbers.count(f"{kind.replace(' ', '_')}s", counts.get(kind, 0))
+    numbers.text(
+        "text.models",
+        "; ".join(f"{count} {formats.plural(str(kind), count)}" for kind, count in counts.items()),
+    )
     numbers.count("models", len(family))
     numbers.count("trials", trials)
 
@@ -54,7 +55,7 @@ def instrument(check: pd.DataFrame) -> str:
     if refused.any():
         sentence += f", and {_of(agrees[refused])} in which the rule refuses have no complete trial"
     others = list(check.loc[~agrees, "model"].unique())
-    return sentence + (f"; those that do not are of {_listed(others)}." if others else ".")
+    return sentence + (f"; those that do not are of {formats.listed(others)}." if others else ".")
 
 
 def _of(agrees: pd.Series[bool]) -> str:
@@ -88,8 +89,8 @@ def rationality_left_out(means: pd.DataFrame) -> str:
         means=[_worst(*means) for means in gaps[["rationality", "bound_low"]].itertuples(index=False)]
     ).groupby(["model", "left_out", "means"], sort=False)["mode"]
     models = [
-        f"{model} in {_listed(list(modes))} mode has no complete trial of the {_values(str(left_out))}; "
-        f"{means}"
+        f"{model} in {formats.listed(list(modes))} mode has no complete trial of the "
+        f"{_values(str(left_out))}; {means}"
         for (model, left_out, means), modes in alike
     ]
     return f"Values without a complete trial are left out of the means. {'. '.join(models)}."
@@ -98,7 +99,7 @@ def rationality_left_out(means: pd.DataFrame) -> str:
 def _values(names: str) -> str:
     """Values in words, from their names with commas between them."""
     listed = names.split(", ")
-    return f"{_listed(listed)} value" + ("s" if len(listed) > 1 else "")
+    return f"{formats.listed(listed)} value" + ("s" if len(listed) > 1 else "")
 
 
 def _worst(mean: float, worst: float) -> str:
@@ -111,19 +112,18 @@ def _worst(mean: float, worst: float) -> str:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def anova_left_out(left_out: pd.DataFrame) -> str:
+def anova_left_out(anova: pd.DataFrame, left_out: pd.DataFrame) -> str:
     """Say which models the analysis of variance leaves out, and why.
 
     Parameters
     ----------
+    anova
+        From `deepvalues.svo.effects.anova`.
     left_out
         From `deepvalues.svo.effects.left_out`.
     """
+    if anova["f"].isna().all():
+        return "There is no analysis of variance: it needs two models with a complete trial of every value."
     if left_out.empty:
         return "The analysis of variance leaves no model out."
     models = [
@@ -152,7 +152,7 @@ def position(position: pd.DataFrame) -> str:
     if not biased:
         return "Where options are permuted, no model is found to choose by their place."
     verb = "chooses" if len(biased) == 1 else "choose"
-    return f"Where options are permuted, {_listed(biased)} {verb} by their place."
+    return f"Where options are permuted, {formats.listed(biased)} {verb} by their place."
 
 
 def people(numbers: Numbers, norms: pd.DataFrame) -> None:
@@ -177,10 +177,9 @@ def published(numbers: Numbers, by_value: pd.DataFrame) -> None:
     by_value
         From `deepvalues.svo.published.by_value`.
     """
-    for row in by_value.to_dict("records"):
-        for scale, digits in (("raw", 1), ("random", 1), ("corrected", 2)):
-            numbers.decimals(f"published.{row['value']}.{scale}", row[scale], digits)
     corrected = by_value.set_index("value")["corrected"]
+    for value, mean in corrected.items():
+        numbers.decimals(f"published.{value}.corrected", mean)
     numbers.claim("giving_above_taking", corrected[_GIVING].min() > corrected[_TAKING].max())
 
 

@@ -139,6 +139,8 @@ def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mappin
 
 def leave_one_out(table: pd.DataFrame) -> str:
     """The pooled DVGR without each model in turn, from `deepvalues.dvb.focus.leave_one_out`."""
+    if table.empty:
+        return "There is no second model in focus that would stay."
     shown = table.assign(wilson=bounds(table, "wilson"), clustered=bounds(table, "clustered"))
     heads = {"left_out": "left out", "answered": "n", "rate": "DVGR", "wilson": "Wilson"}
     return _table(shown.sort_values(["rate", "left_out"]), {**heads, "clustered": "clustered"})
@@ -299,6 +301,8 @@ def adjustment(table: pd.DataFrame) -> str:
 
 def pairs(table: pd.DataFrame) -> str:
     """Models pair by pair, from `deepvalues.statistics.contrasts.paired_contrasts`."""
+    if table.empty:
+        return "There is no second model in focus to compare with."
     shown = table.assign(interval=bounds(table, "clustered"))
     heads = {"model_a": "model", "model_b": "against", "difference": "difference", "interval": "95% interval"}
     heads |= {"p_mcnemar_holm": "p (McNemar, Holm)", "p_equivalence": "p (equivalence)"}
