@@ -67,7 +67,7 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
     ordered = in_order(table)
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
     places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
-    figure, axes = new_figure(0.6 + 0.19 * (len(ordered) + gaps.max()))
+    figure, axes = new_figure(0.6 + 0.165 * (len(ordered) + gaps.max()))
     chance_line(axes, places[0] + 0.8)
     for place, row in zip(places, ordered.itertuples(), strict=True):
         colour = COLOURS[str(row.family)]
