@@ -631,12 +631,18 @@ def test_a_long_list_of_problems_is_cut_and_counted(small):
     assert lines[-1] == f"  … and {total - 20} more"
 
 
+def test_a_lone_problem_is_not_said_to_be_many(small, monkeypatch):
+    monkeypatch.setattr(banks, "problems", lambda _: [banks.Problem("values/a.yml", "a", "length", "long")])
+    with pytest.raises(UserError, match=r"breaks 1 rule:\n  values/a\.yml: a: length: long$"):
+        load_bank(small)
+
+
 @pytest.mark.parametrize(
     ("content", "match"),
     [
         (b"name: [Justice\n", r"values/justice\.yml: not valid YAML: .*line 2"),
         (b"name: caf\xe9\n", r"values/justice\.yml: not valid YAML: .*utf-8"),
-        (b"", r"values/justice\.yml: the entry is not shaped like the others"),
+        (b"", r"values/justice\.yml: the file is empty"),
         (b"- a list\n", r"values/justice\.yml: the entry is not shaped like the others"),
     ],
 )

@@ -194,9 +194,10 @@ def test_a_dry_run_shows_the_plan_and_asks_nothing(run, tmp_path):
 
 
 def test_an_unknown_model(mistake, tmp_path):
-    err = mistake(*query(tmp_path, model="gpt-17"))
-    assert "unknown model 'gpt-17'" in err
-    assert "agent-value" in err
+    err = mistake(*query(tmp_path, model="agent-vlaue"))
+    assert "unknown model 'agent-vlaue': did you mean agent-value" in err
+    assert "`deepvalues models` lists" in err
+    assert len(err) < 250
 
 
 def test_an_unknown_study(mistake, tmp_path):

@@ -127,7 +127,7 @@ def test_a_fault_in_the_file_is_named(bank, design, tmp_path, change, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a design"), (b"cells: [", "not valid YAML"), (b"\xff", "not valid YAML")],
+    [(b"", "the file is empty"), (b"cells: [", "not valid YAML"), (b"\xff", "not valid YAML")],
 )
 def test_a_malformed_file_is_named(bank, tmp_path, content, message):
     (tmp_path / "designs.yml").write_bytes(content)

@@ -85,11 +85,14 @@ def test_a_broken_instrument_is_told(tmp_path, changes, told):
 
 
 def test_files_that_are_none_are_told(tmp_path):
-    with pytest.raises(UserError, match=r"none\.yml: can't be read"):
+    with pytest.raises(UserError, match=r"none\.yml: file not found"):
         load_stimuli(tmp_path / "none.yml")
     (tmp_path / "list.yml").write_text("- 1\n")
     with pytest.raises(UserError, match="not a list of named entries"):
         load_stimuli(tmp_path / "list.yml")
+    (tmp_path / "empty.yml").touch()
+    with pytest.raises(UserError, match=r"empty\.yml: the file is empty; restore it from git"):
+        load_stimuli(tmp_path / "empty.yml")
     (tmp_path / "bank.yml").write_text("performance: [same]\nagency: [same]\n")
     with pytest.raises(UserError, match="wrong or missing entry"):
         load_bank(tmp_path / "bank.yml", STIMULI.themes)

@@ -121,10 +121,13 @@ def test_a_key_that_is_needed_is_asked_for_by_its_name(monkeypatch):
     assert needing.require_key() == own.require_key() == "sk-1"
 
 
-def test_unknown_model_is_told_the_known_ones(load):
-    registry = load([{"name": "one", "endpoint": "local"}, {"name": "two", "endpoint": "vllm"}])
-    with pytest.raises(UserError, match=r"unknown model 'three': models\.yml has one, two\..*--base-url"):
-        registry.model("three")
+def test_unknown_model_is_told_the_nearest_ones_not_all(load):
+    registry = load([{"name": f"agent-{name}", "endpoint": "local"} for name in ("first", "value", "fist")])
+    with pytest.raises(UserError, match=r"'agent-frst': did you mean agent-f\w+ or agent-f") as told:
+        registry.model("agent-frst")
+    assert "agent-value" not in str(told.value)
+    with pytest.raises(UserError, match=r"unknown model 'x': `deepvalues models` lists those .*--base-url"):
+        registry.model("x")
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "http:///v1", "/v1", "ftp://host/v1"])
@@ -174,13 +177,16 @@ def test_lists_within_a_list_of_the_paper_are_read_as_one(load):
 @pytest.mark.parametrize(
     ("entry", "named"),
     [
-        ({"endpoint": "local"}, "name"),
-        ({"name": "m"}, "endpoint"),
-        ({"name": "m", "endpoint": "nowhere"}, "nowhere"),
+        ({"endpoint": "local"}, "entry 2 of `models` has no name"),
+        ({"name": "m"}, "m: the key 'endpoint' is missing"),
+        ({"name": "m", "endpoint": "nowhere"}, "m: endpoint 'nowhere' is not among local, openai, vllm"),
         ({"name": "m", "endpoint": ["local"]}, "m"),
-        ({"name": "m", "endpoint": "local", "famly": "text learner"}, "famly"),
-        ({"name": "m", "endpoint": "local", "price": {"input": 1.0}}, "cached"),
-        ({"name": "m", "endpoint": "local", "price": 3}, "m"),
+        ({"name": "m", "endpoint": "local", "famly": "text learner"}, "m: the key 'famly' is not among name"),
+        (
+            {"name": "m", "endpoint": "local", "price": {"input": 1.0}},
+            "'cached' of its price is missing",
+        ),
+        ({"name": "m", "endpoint": "local", "price": 3}, "m: 3 of its price holds no keys"),
         ({"name": "m", "endpoint": "local", "family": "oracle"}, "oracle"),
         ("m", "m"),
         (["m", "local"], "m"),
@@ -216,10 +222,8 @@ def test_a_paper_that_lists_a_model_twice_is_refused(refusal):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "just words",
         "[1, 2]",
-        "endpoints: {local: {}",
         "endpoints: {}\nmodels: []",
         "models: []\npaper: {}",
         "endpoints: []\nmodels: []\npaper: {}",
@@ -235,9 +239,15 @@ def test_a_file_of_another_shape_is_refused(refusal, text):
     assert "not a registry of models" in refusal(text=text)
 
 
+def test_a_file_that_is_no_yaml_is_refused_by_its_line(refusal):
+    message = refusal(text="paper: {}\nendpoints: {local: {}\nmodels: []\n")
+    assert "not valid YAML: line 3, column 1: did not find expected ',' or '}'" in message
+    assert "Mark" not in message and "\n" not in message
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "models.yml").write_bytes(b"\xff\xfe\x00models")
-    with pytest.raises(UserError, match="not a registry of models"):
+    with pytest.raises(UserError, match="not valid YAML"):
         load_registry(tmp_path / "models.yml")
 
 

@@ -169,12 +169,15 @@ def test_questions_show_every_payoff_of_their_item(standard, talks):
             assert [found[option].other for option in LETTERS] == pay.other[item - 1].tolist()
 
 
-@pytest.mark.parametrize("spoil", ["", "labels: 3", "version: 1\nlabels: {altruistic: a}"])
+@pytest.mark.parametrize("spoil", ["labels: 3", "version: 1\nlabels: {altruistic: a}"])
 def test_other_wordings_are_refused(tmp_path, spoil):
     (tmp_path / "svo.yml").write_text(spoil)
     with pytest.raises(UserError, match="not the wording of this study"):
         load_wording(tmp_path / "svo.yml")
-    with pytest.raises(UserError, match="not the wording"):
+    (tmp_path / "svo.yml").write_text("")
+    with pytest.raises(UserError, match="the file is empty; restore it from git"):
+        load_wording(tmp_path / "svo.yml")
+    with pytest.raises(UserError, match=r"none\.yml: file not found"):
         load_wording(tmp_path / "none.yml")
 
 

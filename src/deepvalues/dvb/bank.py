@@ -16,9 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import yaml
-
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
+from deepvalues.formats import plural
+from deepvalues.paths import shown
 
 SPLITS = ("train", "test")
 SLOTS = ("person", "people", "record", "records", "task", "tasks", "staff", "outsiders", "place")
@@ -170,16 +171,6 @@ def in_family(word: str, families: Sequence[str]) -> str | None:
     return None
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file; a missing or malformed one is a `UserError` that names it."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: file not found") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
-
-
 def _listed(entry: Mapping[str, Any], key: str) -> list[str]:
     """A list of texts; a lone text, which would be taken apart into letters, is a mistake."""
     if not isinstance(entry[key], list):
@@ -222,7 +213,7 @@ def _domain(id: str, entry: Mapping[str, Any], file: str) -> Domain:
 def _entries(folder: Path) -> Iterator[tuple[str, Any, str]]:
     files = sorted(folder.glob("*.yml"))
     if not files:
-        raise UserError(f"{folder}: no YAML file of the wording bank found there")
+        raise UserError(f"{shown(folder)}: no YAML file of the wording bank found there")
     for path in files:
         yield path.stem, read_yaml(path), f"{folder.name}/{path.name}"
 
@@ -256,7 +247,9 @@ def read_bank(folder: Path) -> Bank:
         for id, entry, file in _entries(folder / "domains"):
             domains[id] = _domain(id, entry, file)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder}: {file}: the entry is not shaped like the others ({error!r})") from None
+        raise UserError(
+            f"{shown(folder)}: {file}: the entry is not shaped like the others ({error!r})"
+        ) from None
     return Bank(folder.name, values, poles, dimensions, domains)
 
 
@@ -273,7 +266,8 @@ def load_bank(folder: Path) -> Bank:
     if found:
         lines = "\n".join(f"  {problem}" for problem in found[:20])
         more = f"\n  … and {len(found) - 20} more" if len(found) > 20 else ""
-        raise UserError(f"{folder}: the wording bank breaks {len(found)} rules:\n{lines}{more}")
+        broken = plural("rule", len(found))
+        raise UserError(f"{shown(folder)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
     return bank
 
 

@@ -15,8 +15,10 @@ from itertools import permutations
 from pathlib import Path
 
 from deepvalues import draw
-from deepvalues.dvb.bank import VALUE_SETS, Bank, read_yaml
+from deepvalues.dvb.bank import VALUE_SETS, Bank
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
+from deepvalues.paths import shown
 
 DIRECTIONS = ("forward", "reversed")
 _SWAPS = 60_000
@@ -158,20 +160,20 @@ def load_design(path: Path, bank: Bank) -> Design:
             tuple(Cell(**cell) for cell in entry["cells"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a design ({error!r}); run `deepvalues design`") from None
+        raise UserError(f"{shown(path)}: not a design ({error!r}); run `deepvalues design`") from None
     if design.bank != bank.version:
-        raise UserError(f"{path}: made for bank {design.bank}, but the bank read is {bank.version}")
+        raise UserError(f"{shown(path)}: made for bank {design.bank}, but the bank read is {bank.version}")
     for cell in design.cells:
         _known(path, cell.id, "value", (cell.v1, cell.v2), bank.values)
         _known(path, cell.id, "domain", (cell.domain,), bank.domains)
         _known(path, cell.id, "dimension", (cell.dimension,), bank.dimensions)
         _known(path, cell.id, "direction", (cell.direction,), DIRECTIONS)
     if len(design.cells) != len(_frames(bank)):
-        raise UserError(f"{path}: {len(design.cells)} cells, and this bank makes {len(_frames(bank))}")
+        raise UserError(f"{shown(path)}: {len(design.cells)} cells, and this bank makes {len(_frames(bank))}")
     return design
 
 
 def _known(path: Path, cell: str, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
     unknown = set(names) - set(known)
     if unknown:
-        raise UserError(f"{path}: cell {cell}: unknown {kind} {', '.join(sorted(unknown))}")
+        raise UserError(f"{shown(path)}: cell {cell}: unknown {kind} {', '.join(sorted(unknown))}")

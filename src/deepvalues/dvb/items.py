@@ -20,6 +20,7 @@ from deepvalues.dvb.arms import ARMS, Arm, Contrast, Side
 from deepvalues.dvb.bank import Bank, Domain, Wording
 from deepvalues.dvb.design import DIRECTIONS, Cell, Design
 from deepvalues.errors import UserError
+from deepvalues.paths import shown
 
 #: Deconfounded tests per cell and N, and cells, of each set.
 ITEM_SETS = {"smoke": (1, 5), "standard": (1, 400), "full": (10, 400)}
@@ -311,10 +312,12 @@ def read_items(path: Path, contract: pa.DataFrameSchema = CONTRACT) -> pd.DataFr
         with path.open("rb") as file:
             validated: pd.DataFrame = contract.validate(pd.read_parquet(file))
     except FileNotFoundError:
-        raise UserError(f"{path}: no items yet; run the notebook 01_load_data first") from None
+        raise UserError(f"{shown(path)}: no items yet; run the notebook 01_load_data first") from None
     # pandera has one exception for columns' contents and another for the columns themselves.
     except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
         first = getattr(error, "schema_errors", [error])[0]
         reason = textwrap.shorten(str(first), 200, placeholder=" …")
-        raise UserError(f"{path}: not the items this version writes ({reason}); run 01_load_data") from None
+        raise UserError(
+            f"{shown(path)}: not the items this version writes ({reason}); run 01_load_data"
+        ) from None
     return validated

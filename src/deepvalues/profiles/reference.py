@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deepvalues import draw
 from deepvalues.errors import UserError
+from deepvalues.paths import shown
 from deepvalues.profiles.measures import THEMES
 from deepvalues.profiles.reading import off_scale
 from deepvalues.profiles.responses import priority
@@ -149,7 +150,7 @@ def read_reference(path: Path, themes: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a reference as CSV: {error}") from None
+        raise UserError(f"{shown(path)}: not a reference as CSV: {error}") from None
     return check_reference(frame, themes, str(path))
 
 

@@ -12,6 +12,7 @@ import pandera.pandas as pa
 
 from deepvalues import draw
 from deepvalues.errors import UserError
+from deepvalues.paths import shown
 from deepvalues.profiles.reading import without_thinking
 from deepvalues.profiles.responses import RESPONSES
 from deepvalues.profiles.stimuli import Codebook, letters
@@ -196,10 +197,10 @@ def read_sheet(path: Path, coder: str, codebook: Codebook, sentences: pd.DataFra
     try:
         sheet = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a coding sheet as CSV: {error}") from None
+        raise UserError(f"{shown(path)}: not a coding sheet as CSV: {error}") from None
     absent = {"id", "code"} - set(sheet.columns)
     if absent:
-        raise UserError(f"{path}: the column {sorted(absent)[0]!r} is missing")
+        raise UserError(f"{shown(path)}: the column {sorted(absent)[0]!r} is missing")
     by_letters = {letters(text): key for key, name in codebook.names.items() for text in (key, name)}
     given = sheet["code"].map(letters)
     _stop_at(path, sheet, ~sheet["id"].isin(sentences["id"]), "has an id that no sentence has")
@@ -216,7 +217,7 @@ def _stop_at(path: Path, sheet: pd.DataFrame, wrong: pd.Series[bool], what: str)
     if wrong.any():
         place = int(np.argmax(wrong.to_numpy()))
         row = sheet.iloc[place]
-        raise UserError(f"{path}: line {place + 2} {what}: {row['id']}, {row['code']!r}")
+        raise UserError(f"{shown(path)}: line {place + 2} {what}: {row['id']}, {row['code']!r}")
 
 
 def open_responses(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
+from deepvalues.paths import shown
 from deepvalues.profiles.measures import THEMES
 
 #: Modes with a number for each theme; a ranking's priority is 7 − rank, in the others the number itself.
@@ -94,12 +94,9 @@ def letters(text: str) -> str:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: can't be read: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a list of named entries; restore it from git")
+        raise UserError(f"{shown(path)}: not a list of named entries; restore it from git")
     return content
 
 
@@ -127,12 +124,12 @@ def load_stimuli(path: Path) -> Stimuli:
             open_format=content["open_format"],
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: wrong or missing entry {error}") from None
+        raise UserError(f"{shown(path)}: wrong or missing entry {error}") from None
     counts = (len(themes), len(stimuli.frames), len(stimuli.open_questions), tuple(stimuli.questions))
     if counts != (THEMES, WORDINGS, WORDINGS, CLOSED_MODES):
         raise UserError(
-            f"{path}: there must be {THEMES} themes, {WORDINGS} frames, {WORDINGS} open questions and the "
-            f"modes {', '.join(CLOSED_MODES)}; there are {counts}"
+            f"{shown(path)}: there must be {THEMES} themes, {WORDINGS} frames, {WORDINGS} open questions and "
+            f"the modes {', '.join(CLOSED_MODES)}; there are {counts}"
         )
     return stimuli
 
@@ -148,7 +145,7 @@ def load_codebook(path: Path, themes: tuple[Theme, ...]) -> Codebook:
     content = _yaml(path)
     try:
         if list(content["themes"]) != [theme.key for theme in themes]:
-            raise UserError(f"{path}: its themes are not those of the instrument, in their order")
+            raise UserError(f"{shown(path)}: its themes are not those of the instrument, in their order")
         names = {theme.key: theme.name for theme in themes} | {NONE: "None"}
         lines = [content["task"], "", *(f"- {rule}" for rule in content["rules"]), ""]
         for theme in themes:
@@ -159,7 +156,7 @@ def load_codebook(path: Path, themes: tuple[Theme, ...]) -> Codebook:
         text = "\n".join([*lines, "", content["format"].format(names=listed)])
         return Codebook(content["version"], text, content["repair"].format(names=listed), names)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: wrong or missing entry {error}") from None
+        raise UserError(f"{shown(path)}: wrong or missing entry {error}") from None
 
 
 def load_bank(path: Path, themes: tuple[Theme, ...]) -> SentenceBank:
@@ -175,9 +172,9 @@ def load_bank(path: Path, themes: tuple[Theme, ...]) -> SentenceBank:
         codes = [*(theme.key for theme in themes), NONE]
         bank = SentenceBank({code: tuple(content[code]) for code in codes}, content["refusal"])
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: wrong or missing entry {error}") from None
+        raise UserError(f"{shown(path)}: wrong or missing entry {error}") from None
     listed = [sentence for sentences in bank.sentences.values() for sentence in sentences]
     twice = {sentence for sentence in listed if listed.count(sentence) > 1}
     if twice or not all(bank.sentences.values()):
-        raise UserError(f"{path}: each code needs sentences of its own; twice: {sorted(twice)[:1]}")
+        raise UserError(f"{shown(path)}: each code needs sentences of its own; twice: {sorted(twice)[:1]}")
     return bank

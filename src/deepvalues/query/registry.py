@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
+from deepvalues.paths import shown
 
 LOCAL = "local"
 #: The kind of an endpoint that is named by its base URL alone.
@@ -138,8 +139,10 @@ class Registry:
             endpoint = Endpoint(CUSTOM, base_url, key_variable or "OPENAI_API_KEY")
             return replace(known, endpoint=endpoint) if known else Model(name, endpoint, name)
         if known is None:
+            near = difflib.get_close_matches(name, self.models, n=3)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
             raise UserError(
-                f"unknown model {name!r}: {self.path.name} has {', '.join(self.models)}. "
+                f"unknown model {name!r}: {hint}`deepvalues models` lists those of {self.path.name}. "
                 "Add an entry there, or give --base-url."
             )
         return known
@@ -150,17 +153,29 @@ def _endpoint(kind: str, entry: Mapping[str, Any]) -> Endpoint:
 
 
 def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
-    fields = dict(entry)
-    name = fields.pop("name")
-    endpoint = endpoints[fields.pop("endpoint")]
-    price = fields.pop("price", None)
-    return Model(
-        name=name,
-        endpoint=endpoint,
-        served_as=fields.pop("served_as", name),
-        price=Price(**price) if price else None,
-        **fields,
-    )
+    given = {"served_as": entry["name"], **entry}
+    _check_keys(Model, given, "")
+    if given["endpoint"] not in endpoints:
+        raise ValueError(f"endpoint {given['endpoint']!r} is not among {', '.join(endpoints)}")
+    given["endpoint"] = endpoints[given["endpoint"]]
+    if given.get("price"):
+        _check_keys(Price, given["price"], " of its price")
+        given["price"] = Price(**given["price"])
+    return Model(**given)
+
+
+def _check_keys(kind: type[Model | Price], given: Any, where: str) -> None:
+    """Raise a ValueError for a key that such an entry does not have, or lacks."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{given!r}{where} holds no keys")
+    known = [each.name for each in fields(kind)]
+    needed = [each.name for each in fields(kind) if each.default is each.default_factory is MISSING]
+    for key in given:
+        if key not in known:
+            raise ValueError(f"the key {key!r}{where} is not among {', '.join(known)}")
+    for key in needed:
+        if key not in given:
+            raise ValueError(f"the key {key!r}{where} is missing")
 
 
 def _flat(listed: Sequence[Any]) -> Iterator[str]:
@@ -178,11 +193,12 @@ def _listed_twice(names: Sequence[str]) -> list[str]:
 
 def _check_paper(path: Path, paper: Mapping[str, tuple[str, ...]], models: Mapping[str, Model]) -> None:
     for study, names in paper.items():
+        where = f"{shown(path)}: `paper`"
         unlisted = sorted(set(names) - set(models))
         if unlisted:
-            raise UserError(f"{path}: `paper` names {', '.join(unlisted)} for {study}, which has no entry")
+            raise UserError(f"{where} names {', '.join(unlisted)} for {study}, which has no entry")
         if _listed_twice(names):
-            raise UserError(f"{path}: `paper` lists {', '.join(_listed_twice(names))} twice for {study}")
+            raise UserError(f"{where} lists {', '.join(_listed_twice(names))} twice for {study}")
 
 
 def load_registry(path: Path) -> Registry:
@@ -193,23 +209,26 @@ def load_registry(path: Path) -> Registry:
     UserError
         When the file is malformed; the message names the entry.
     """
+    content = read_yaml(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         endpoints = {kind: _endpoint(kind, entry) for kind, entry in content["endpoints"].items()}
         listed = list(content["models"])
         paper = {study: tuple(_flat([*names])) for study, names in content["paper"].items()}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a registry of models: {error!r}") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{shown(path)}: not a registry of models: {error!r}") from None
     models: dict[str, Model] = {}
-    for entry in listed:
+    for place, entry in enumerate(listed, start=1):
+        if not isinstance(entry, dict) or "name" not in entry:
+            raise UserError(f"{shown(path)}: entry {place} of `models` has no name: {entry!r:.80}")
         try:
             model = _model(entry, endpoints)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise UserError(f"{path}: entry {entry!r}: wrong or missing field {error}") from None
+        except (TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{shown(path)}: {entry['name']}: {error}") from None
         if model.family not in FAMILIES:
-            raise UserError(f"{path}: {model.name}: family {model.family!r} is none of {FAMILIES}")
+            known = ", ".join(FAMILIES)
+            raise UserError(f"{shown(path)}: {model.name}: family {model.family!r} is none of {known}")
         if model.name in models:
-            raise UserError(f"{path}: the model {model.name!r} is listed twice")
+            raise UserError(f"{shown(path)}: the model {model.name!r} is listed twice")
         models[model.name] = model
     _check_paper(path, paper, models)
     return Registry(path, endpoints, models, paper)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from deepvalues import paths
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
 from deepvalues.svo.payoffs import LETTERS, N_ITEMS, N_PRIMARY, VALUES, payoffs
 
 #: The model describes the value itself, options in their printed order; or definition and order are ours.
@@ -98,14 +98,14 @@ def load_wording(path: Path) -> Wording:
     UserError
         When the file lacks a text, or a value.
     """
+    content: Mapping[str, Any] = read_yaml(path)
     try:
-        content: Mapping[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         wording = Wording(
             {value: str(content["labels"][value]) for value in VALUES},
             {value: str(content["definitions"][value]) for value in VALUES},
             {name: str(content[name]) for name in _TEXTS},
         )
         wording.turns(FAITHFUL, VALUES[0], True, [1], [LETTERS])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not the wording of this study: {error!r}") from None
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{paths.shown(path)}: not the wording of this study: {error!r}") from None
     return wording
