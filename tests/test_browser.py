@@ -1,5 +1,6 @@
 """The answer browser: what its files hold, and that a real browser shows it."""
 
+import errno
 import hashlib
 import json
 import re
@@ -424,6 +425,29 @@ def test_a_hundred_thousand_answers_stay_light(many, tmp_path):
     weight = write.write_files(tmp_path / "answers", many)
     assert weight.first < 2_000_000 and weight.largest < 1_500_000
     assert sum(1 for _ in Reader(many).answers()) == 100_000
+
+
+def test_a_folder_that_can_not_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "answers"
+    write.write_files(folder, {"index": "old", "texts-000": ""})
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(
+        UserError, match="answers: can't be written: Permission denied; what was there before"
+    ):
+        write.write_files(folder, {"index": "new", "texts-000": ""})
+    assert (folder / "data" / "index.js").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_others_may_read_the_folder(tmp_path):
+    write.write_files(tmp_path / "answers", {"index": "", "texts-000": ""})
+    assert (tmp_path / "answers").stat().st_mode & 0o777 == (
+        tmp_path / "answers" / "data"
+    ).stat().st_mode & 0o777
 
 
 def test_too_heavy_a_page_and_a_foreign_folder_are_refused(tmp_path, monkeypatch):

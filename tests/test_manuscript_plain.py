@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import re
@@ -230,6 +231,20 @@ def test_what_does_not_resolve_is_an_error_and_the_old_site_stays(paper, old, ne
     with pytest.raises(UserError, match=message):
         render_plain(paper)
     assert (paper / "_site" / "index.html").read_text() == "old"
+
+
+def test_a_site_that_can_not_be_written_leaves_the_old_one_whole(paper, monkeypatch):
+    (paper / "_site").mkdir()
+    (paper / "_site" / "index.html").write_text("old")
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="_site: can't be written: Permission denied; what was there before"):
+        render_plain(paper)
+    assert (paper / "_site" / "index.html").read_text() == "old"
+    assert sorted(path.name for path in paper.glob("_site*")) == ["_site"]
 
 
 def test_a_link_to_nothing_is_an_error(paper):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib import resources
@@ -14,6 +13,7 @@ from deepvalues.browser.collect import sheets
 from deepvalues.browser.encode import encode
 from deepvalues.browser.options import names
 from deepvalues.errors import UserError
+from deepvalues.files import replace_folder
 from deepvalues.formats import count, number
 
 #: Bytes that are loaded with the page at most, and that a part has at most.
@@ -60,15 +60,16 @@ def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
     Raises
     ------
     UserError
-        When the folder holds anything else, or the index or a part is larger than it may be.
+        When the folder holds anything else, the index or a part is larger than it may be, or the folder
+        can't be written.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "data" / "index.js").is_file():
         raise UserError(
             f"{paths.shown(folder)}: holds other files than an answer browser; name another folder"
         )
     with tempfile.TemporaryDirectory(prefix="deepvalues-") as temporary:
-        site = Path(temporary)
-        (site / "data").mkdir()
+        site = Path(temporary) / "answers"
+        (site / "data").mkdir(parents=True)
         (site / "vendor").mkdir()
         for name, content in data.items():
             (site / "data" / f"{name}.js").write_text(content, encoding="ascii")
@@ -80,8 +81,7 @@ def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
         page = (room / "page" / "index.html").read_text(encoding="utf-8")
         weight = _weigh(site, len(page.encode()))
         (site / "index.html").write_text(page.replace("{{weight}}", weight.sentence()), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(site, folder)
+        replace_folder(site, folder)
     return weight
 
 

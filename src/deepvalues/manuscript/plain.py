@@ -16,6 +16,7 @@ import typst
 import yaml
 
 from deepvalues.errors import UserError
+from deepvalues.files import replace_folder
 from deepvalues.manuscript.cells import labelled_cells
 from deepvalues.manuscript.check import unresolved
 from deepvalues.manuscript.divs import Target, resolve_divs
@@ -54,7 +55,7 @@ def render_plain(paper: Path) -> Path:
     ------
     UserError
         If anything in the sources does not resolve (file and line are named), pandoc or typst
-        refuse the text, or a link leads nowhere.
+        refuse the text, a link leads nowhere, or the site can't be written.
     """
     project = read_project(paper)
     article = read_article(project.article)
@@ -73,8 +74,7 @@ def render_plain(paper: Path) -> Path:
         mend_links(site)
         show_traces(paper.parent, site)
         check_links(site)
-        shutil.rmtree(project.site, ignore_errors=True)
-        shutil.copytree(site, project.site)
+        replace_folder(site, project.site)
     return project.site
 
 
