@@ -157,7 +157,7 @@ def test_a_meaning_for_a_column_that_is_gone_is_a_fault(small):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not YAML"),
+        ("{", "not valid YAML: line 2"),
         ("files: {}", "has to have the keys files, columns, items"),
         ("{files: {a: {what: b}}, columns: {}, items: {}}", "a: an entry has `by`"),
         ("{files: {a: {by: b, typo: c}}, columns: {}, items: {}}", "a: an entry has `by` and may have"),
@@ -171,7 +171,7 @@ def test_declarations_of_another_form_are_refused(tmp_path, content, message):
 
 
 def test_missing_declarations_say_where_they_were_expected(tmp_path):
-    with pytest.raises(UserError, match=r"dictionary\.yml: missing"):
+    with pytest.raises(UserError, match=r"dictionary\.yml: file not found"):
         dictionary.declared(tmp_path)
 
 

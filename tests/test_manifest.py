@@ -174,10 +174,13 @@ def test_items_that_are_not_built_are_passed_over_by_the_check_alone(project):
 
 def test_a_missing_or_broken_manifest_says_what_makes_it(project):
     (project / manifest.MANIFEST).write_text("{")
-    with pytest.raises(UserError, match=r"manifest\.json:1: not JSON"):
+    with pytest.raises(UserError, match=r"manifest\.json:1: not JSON: .*; `deepvalues manifest`"):
         manifest.read(project)
+    (project / manifest.MANIFEST).write_text("{}")
+    with pytest.raises(UserError, match=r"manifest\.json: not as this version .*`deepvalues manifest`"):
+        manifest.summary(project)
     (project / manifest.MANIFEST).unlink()
-    with pytest.raises(UserError, match="missing; `make paper` writes it"):
+    with pytest.raises(UserError, match="missing; `deepvalues manifest` writes it"):
         manifest.faults(project)
 
 
@@ -192,9 +195,23 @@ def test_results_of_no_notebook_and_of_two(project):
 
 
 def test_a_listing_of_an_older_version_says_what_to_run(project):
-    (project / "data/results/demo/artefacts.json").write_text("[]\n")
-    with pytest.raises(UserError, match="run: deepvalues notebook 03_demo"):
-        manifest.studies(project)
+    for content in ("[]\n", '{"artefacts": {\n'):
+        (project / "data/results/demo/artefacts.json").write_text(content)
+        with pytest.raises(UserError, match=r"artefacts\.json.*; run: deepvalues notebook 03_demo$"):
+            manifest.studies(project)
+
+
+def test_an_altered_record_is_not_said_to_be_mended_by_make_paper(project):
+    record = project / "data/responses/demo/agent.jsonl"
+    record.write_text(record.read_text().replace("i1", "i2"))
+    (fault,) = manifest.faults(project)
+    assert fault == (
+        "inputs › data/responses/demo/agent.jsonl is not what the manifest says; "
+        "restore it from git; after asking models: run `make paper`"
+    )
+    record.unlink()
+    (fault,) = manifest.faults(project)
+    assert "agent.jsonl: an input that the manifest lists is missing; restore it from git" in fault
 
 
 def test_declared_are_all_files_that_are_there(built):

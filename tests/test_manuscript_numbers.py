@@ -83,7 +83,7 @@ def test_malformed_numbers(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(UserError, match="missing; the statistics notebook"):
+    with pytest.raises(UserError, match="missing; the notebook of that study writes it"):
         numbers.write_variables([tmp_path / "numbers.json"], tmp_path / "_variables.yml")
 
 

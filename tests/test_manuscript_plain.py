@@ -20,6 +20,7 @@ from matplotlib.image import imread
 
 from deepvalues.errors import UserError
 from deepvalues.manuscript import plain
+from deepvalues.manuscript.manifest import PARTS
 from deepvalues.manuscript.plain import render_plain
 from deepvalues.manuscript.project import read_project
 from deepvalues.manuscript.site import check_links, mend_links, name_commit
@@ -304,14 +305,14 @@ def test_the_site_names_the_commit_that_made_it(tmp_path):
     root, site = tmp_path / "project", tmp_path / "site"
     for folder in (root, site / "data" / "results"):
         folder.mkdir(parents=True)
-    listing = site / "data/results/manifest.json"
-    listing.write_text('{"artefacts": {}}')
+    (root / "data/results").mkdir(parents=True)
+    original, listing = (folder / "data/results/manifest.json" for folder in (root, site))
+    content = json.dumps({part: {} for part in PARTS})
+    for file in (original, listing):
+        file.write_text(content)
     (site / "index.html").write_text("<main><p>Text.</p></main>")
     name_commit(root, site)
-    assert (listing.read_text(), (site / "index.html").read_text().count("commit")) == (
-        '{"artefacts": {}}',
-        0,
-    )
+    assert (listing.read_text(), (site / "index.html").read_text().count("commit")) == (content, 0)
 
     def git(*arguments):
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(root), *arguments]
@@ -323,7 +324,8 @@ def test_the_site_names_the_commit_that_made_it(tmp_path):
     git("commit", "-q", "-m", "one")
     name_commit(root, site)
     head = git("rev-parse", "HEAD")
-    assert json.loads(listing.read_text()) == {"artefacts": {}, "commit": {"id": head, "clean": True}}
+    named = json.loads(listing.read_text())
+    assert named == json.loads(content) | {"commit": {"id": head, "clean": True}}
     assert f"Built from commit <code>{head}</code>. " in (site / "index.html").read_text()
     (root / "file").write_text("two")
     name_commit(root, site)

@@ -42,6 +42,20 @@ def steps(lines):
     return found
 
 
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("data/results/demo/numbers.json", "run: deepvalues notebook 03_demo"),
+        ("data/results/demo/artefacts.json", "run: deepvalues notebook 03_demo"),
+        ("data/results/manifest.json", "`deepvalues manifest` writes it anew"),
+    ],
+)
+def test_results_cut_short_are_named_with_what_to_do(project, file, remedy):
+    (project / file).write_bytes((project / file).read_bytes()[:50])
+    with pytest.raises(UserError, match=rf"{file}:\d+: not JSON: .*; {remedy}$"):
+        trace(project, "demo.pooled.rate")
+
+
 def test_the_whole_chain(built):
     lines = trace(built, "demo.pooled.rate")
     assert lines[0] == "demo.pooled.rate"

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pandera.pandas as pa
-import yaml
 
 from deepvalues.errors import UserError
+from deepvalues.files import read_json, read_yaml
 
 DECLARED = "dictionary.yml"
 README = "README.md"
@@ -118,12 +118,7 @@ def declared(data: Path) -> Declared:
         If it is missing, is not YAML, or an entry is not of the documented form.
     """
     file = data / DECLARED
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing; restore it from git.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from None
+    content = read_yaml(file)
     if not isinstance(content, dict) or set(content) != set(Declared._fields):
         raise UserError(f"{file}: has to have the keys {', '.join(Declared._fields)}.")
     for pattern, entry in content["files"].items():
@@ -233,9 +228,7 @@ def _kinds(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     if file.suffix == ".jsonl":
         return _of_lines(file)
     if file.suffix in (".yml", ".json"):
-        content = (
-            yaml.safe_load(file.read_text("utf-8")) if file.suffix == ".yml" else json.loads(file.read_text())
-        )
+        content = read_yaml(file) if file.suffix == ".yml" else read_json(file, "restore it from git")
         fields = content if isinstance(content, dict) else {}
         return {str(name): (_JSON_TYPES.get(type(value), "structure"), "") for name, value in fields.items()}
     return {}

@@ -16,10 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from deepvalues import paths
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
 
 #: Seconds without a byte after which a transfer has failed.
 TIMEOUT = 60.0
@@ -220,12 +219,7 @@ def load_sources(path: Path) -> dict[str, Source]:
     UserError
         When the file is missing or malformed; the message names the entry.
     """
-    try:
-        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: file not found") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+    listed = read_yaml(path)
     if not isinstance(listed, dict):
         raise UserError(f"{path}: not a list of sources by name")
     keys = {field.name for field in fields(Source)} - {"name"}

@@ -21,11 +21,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from deepvalues.errors import UserError
+from deepvalues.files import read_json, writing
 from deepvalues.manuscript.cells import Cell, read_cells
+from deepvalues.paths import shown
 
 MANIFEST = "data/results/manifest.json"
 VARIABLES = "paper/_variables.yml"
+RESPONSES = "data/responses/"
 LOCK = "requirements.lock"
+#: What the manifest holds beside a word about itself.
+PARTS = ("artefacts", "inputs", "items", "notebooks", "package", "packages", "records")
 ABOUT = (
     "Written by `make paper`; do not edit. Hashes are SHA-256 of the file; of items (Parquet, not in git) of "
     "their rows as JSON lines; of the package as `find src/deepvalues -name '*.py' | LC_ALL=C sort | "
@@ -111,16 +116,17 @@ def studies(root: Path) -> list[Study]:
         if len(notebooks) != 1:
             where = " and ".join(notebooks) or "no notebook"
             raise UserError(
-                f'{listing.parent}: {where} has `Results("{name}")`; expected one. Delete or rename.'
+                f'{shown(listing.parent)}: {where} has `Results("{name}")`; expected one. Delete or rename.'
             )
         found.append(_study(listing, name, notebooks[0]))
     return found
 
 
 def _study(listing: Path, name: str, notebook: str) -> Study:
-    content = json.loads(listing.read_text(encoding="utf-8"))
+    remedy = f"run: deepvalues notebook {notebook}"
+    content = read_json(listing, remedy)
     if not isinstance(content, dict) or set(content) != {"artefacts", "givers", "inputs", "numbers"}:
-        raise UserError(f"{listing}: not as this version writes it; run: deepvalues notebook {notebook}")
+        raise UserError(f"{shown(listing)}: not as this version writes it; {remedy}")
     return Study(name, notebook, **content)
 
 
@@ -183,7 +189,8 @@ def write(root: Path) -> Path:
     target = root / MANIFEST
     text = json.dumps(build(root), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        target.write_text(text, encoding="utf-8")
+        with writing(target):
+            target.write_text(text, encoding="utf-8")
     return target
 
 
@@ -193,17 +200,13 @@ def read(root: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it is missing or is not JSON.
+        If it is missing, is not JSON, or lacks a part.
     """
     file = root / MANIFEST
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing; `make paper` writes it.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{file}:{error.lineno}: not JSON: {error.msg}; `make paper` writes it anew."
-        ) from None
+    remedy = "`deepvalues manifest` writes it anew"
+    content: dict[str, Any] = read_json(file, remedy)
+    if not isinstance(content, dict) or not set(PARTS) <= set(content):
+        raise UserError(f"{shown(file)}: not as this version writes it; {remedy}")
     return content
 
 
@@ -214,8 +217,14 @@ def faults(root: Path) -> list[str]:
         present = build(root, written.get("items"))
     except UserError as error:
         return [str(error)]
-    differing = list(_differences(written, present, ()))
-    return [f"{place}; run `make paper`, or restore the file" for place in differing]
+    return [f"{place}; {_remedy(place)}" for place in _differences(written, present, ())]
+
+
+def _remedy(place: str) -> str:
+    # What models answered can't be made anew from anything else.
+    if RESPONSES in place:
+        return "restore it from git; after asking models: run `make paper`"
+    return "run `make paper`, or restore the file"
 
 
 def summary(root: Path) -> str:
@@ -244,7 +253,7 @@ def _differences(written: Any, present: Any, place: tuple[str, ...]) -> Iterator
 
 def _existing(root: Path, path: str, what: str) -> Path:
     if not (root / path).is_file():
-        raise UserError(f"{root / path}: {what} that the manifest lists is missing; run `make paper`")
+        raise UserError(f"{shown(root / path)}: {what} that the manifest lists is missing; {_remedy(path)}")
     return root / path
 
 
@@ -343,7 +352,7 @@ def _packages(root: Path) -> dict[str, Any]:
 
 
 def _is_record(path: str) -> bool:
-    return path.startswith("data/responses/") and path.endswith(".jsonl")
+    return path.startswith(RESPONSES) and path.endswith(".jsonl")
 
 
 def _answers(file: Path) -> dict[str, int]:

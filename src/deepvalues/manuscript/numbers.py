@@ -18,7 +18,9 @@ import numpy as np
 import yaml
 
 from deepvalues.errors import UserError
+from deepvalues.files import read_json, writing, yaml_fault
 from deepvalues.formats import settled
+from deepvalues.paths import shown
 
 HEADER = (
     "# Generated from data/results/*/numbers.json by `make paper`; do not edit.\n"
@@ -54,10 +56,11 @@ def claim(holds: bool) -> Leaf:
 
 def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
     """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
-    dict(_leaves(numbers, (), str(target)))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shown = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    target.write_text(shown + "\n", encoding="utf-8")
+    dict(_leaves(numbers, (), shown(target)))
+    content = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content + "\n", encoding="utf-8")
 
 
 def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
@@ -71,17 +74,18 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
     merged: dict[tuple[str, ...], str] = {}
     origin: dict[tuple[str, ...], Path] = {}
     for file in sorted(numbers_files):
-        for path, shown in _leaves(_read(file), (), str(file)):
+        for path, written in _leaves(_read(file), (), shown(file)):
             clash = next((old for old in merged if _overlap(old, path)), None)
             if clash is not None:
                 raise UserError(
-                    f"{file}: {'.'.join(path)} collides with {'.'.join(clash)} of {origin[clash]}; "
-                    "rename one of them in its notebook."
+                    f"{shown(file)}: {'.'.join(path)} collides with {'.'.join(clash)} of "
+                    f"{shown(origin[clash])}; rename one of them in its notebook."
                 )
-            merged[path], origin[path] = shown, file
+            merged[path], origin[path] = written, file
     content = HEADER + "\n".join(_yaml_lines(merged)) + "\n"
     if not target.is_file() or target.read_text(encoding="utf-8") != content:
-        target.write_text(content, encoding="utf-8")
+        with writing(target):
+            target.write_text(content, encoding="utf-8")
 
 
 def read_variables(file: Path) -> dict[str, Any]:
@@ -91,7 +95,8 @@ def read_variables(file: Path) -> dict[str, Any]:
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML; make it anew with `make paper`. {error}") from error
+        reason = yaml_fault(error)
+        raise UserError(f"{shown(file)}: not YAML: {reason}; `deepvalues variables` writes it anew") from None
 
 
 def lookup(variables: Mapping[str, Any], name: str) -> str | None:
@@ -112,12 +117,7 @@ def flatten(variables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _read(file: Path) -> Any:
-    if not file.is_file():
-        raise UserError(f"{file}: missing; the statistics notebook of that study writes it.")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
+    return read_json(file, "the notebook of that study writes it: deepvalues notebook NAME")
 
 
 def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], str]]:

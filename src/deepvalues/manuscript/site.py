@@ -46,7 +46,7 @@ def name_commit(root: Path, site: Path) -> None:
         return
     listing = site / manifest.MANIFEST
     if listing.is_file():
-        content = json.loads(listing.read_text(encoding="utf-8")) | {"commit": found._asdict()}
+        content = manifest.read(root) | {"commit": found._asdict()}
         shown = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
         listing.write_text(shown + "\n", encoding="utf-8")
     page = site / "index.html"

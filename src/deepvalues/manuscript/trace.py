@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepvalues.errors import UserError
+from deepvalues.files import read_json
 from deepvalues.manuscript import manifest
 from deepvalues.manuscript.cells import Cell
 from deepvalues.manuscript.check import claims
@@ -69,7 +70,7 @@ def numbers(root: Path) -> dict[str, Number]:
     found = {}
     for study in manifest.studies(root):
         file = f"data/results/{study.name}/numbers.json"
-        content = json.loads((root / file).read_text(encoding="utf-8"))
+        content = read_json(root / file, f"run: deepvalues notebook {study.notebook}")
         for key, leaf in _leaves(content, ()):
             cell = manifest.cell_of(root, study.notebook, study.numbers.get(key))
             giver = study.givers.get(key)
@@ -107,7 +108,7 @@ def trace(root: Path, key: str) -> list[str]:
     number, content = found[key], manifest.read(root)
     entry = content["notebooks"].get(number.notebook)
     if entry is None:
-        raise UserError(f"{root / manifest.MANIFEST}: lacks notebook {number.notebook}; run `make paper`")
+        raise UserError(f"{manifest.MANIFEST}: lacks notebook {number.notebook}; run `make paper`")
     chain = {
         "in the text": _uses(root, key) or ["nowhere in paper/index.qmd"],
         "written": [f"{number.text}  (paper/_variables.yml)"],
