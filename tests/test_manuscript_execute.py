@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import nbformat
@@ -151,3 +154,41 @@ def test_a_bar_is_drawn_for_people_only(tmp_path, capfd, monkeypatch):
     assert "done" in shown and "%" not in shown
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert "TQDM_DISABLE" not in kernel_settings("")
+
+
+CALL = """
+import gc, sys
+from pathlib import Path
+from deepvalues.manuscript.execute import execute_notebook
+
+def main(source, target):
+    try:
+        execute_notebook(Path(source), Path(target), {})
+    except KeyboardInterrupt:
+        return 130
+
+status = main(*sys.argv[1:])
+gc.collect()
+sys.exit(status)
+"""
+
+
+def test_ctrl_c_is_told_without_the_tracebacks_of_what_it_stopped(tmp_path):
+    # A kernel that waits for processes of its own lives long enough to say what stopped it.
+    wait = (
+        "import multiprocessing, time\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as pool:\n"
+        "    list(pool.map(time.sleep, [0.1] * 2))\n    print('ready', flush=True)\n"
+        "    try:\n        list(pool.map(time.sleep, [3] * 20))\n"
+        "    except BaseException:\n        pool.shutdown(cancel_futures=True)\n        raise"
+    )
+    source, target = save(tmp_path / "a.ipynb", new_code_cell(wait)), tmp_path / "out.ipynb"
+    command = [sys.executable, "-c", CALL, source, target]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    shown = [process.stderr.readline(), process.stderr.readline()]
+    assert shown[1] == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not any(words in rest for words in ("Cell In", "never retrieved", "destroyed"))
+    assert not target.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import tempfile
@@ -103,9 +104,8 @@ def _own_kernel(profile: str) -> type[AsyncKernelManager]:
     class OwnKernelManager(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(
-                argv=[*launcher, "--log-level=CRITICAL"],
+                argv=fanout.launcher(),
                 display_name=KERNEL["display_name"],
                 language=KERNEL["language"],
                 env=kernel_settings(profile),
@@ -133,6 +133,10 @@ def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
         return _run_here(source, parameters)
     except PapermillExecutionError as error:
         raise UserError(_message(source, error)) from None
+    except KeyboardInterrupt:
+        # asyncio would log the tracebacks of what this stopped.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
     except DeadKernelError:
         raise UserError(
             f"{shown(source)}: Python died while running it (often for want of memory)."

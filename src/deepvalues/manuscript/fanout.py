@@ -97,12 +97,19 @@ def run(
     return notebook
 
 
+def launcher() -> list[str]:
+    """The words that start a kernel of the running interpreter, silent about itself."""
+    # asyncio tells of every task that an interrupt ends.
+    quiet = {"loggers": {"asyncio": {"level": "CRITICAL"}}}
+    start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    return [*start, "--log-level=CRITICAL", f"--Application.logging_config={json.dumps(quiet)}"]
+
+
 def _describe_kernel(folder: Path, settings: Callable[[str], dict[str, str]]) -> None:
     kernel = folder / "kernels" / NAME
     kernel.mkdir(parents=True)
-    launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     content = {
-        "argv": [*launcher, "--log-level=CRITICAL"],
+        "argv": launcher(),
         "display_name": KERNEL["display_name"],
         "language": KERNEL["language"],
         "env": settings(str(folder / "ipython")),
