@@ -141,6 +141,18 @@ def test_an_embed_of_nothing(paper, new, message):
     assert any(message in found for found in messages(paper))
 
 
+@pytest.mark.parametrize("content", [None, '{"cells": [', '{"nbformat": 4, "nbformat_minor": 5}'])
+def test_a_notebook_that_is_missing_or_damaged_is_said_once(paper, content):
+    file = paper / "notebooks" / "03_deep_values.ipynb"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    (found,) = [message for message in messages(paper) if "03_deep_values" in message]
+    assert ": the notebook is missing; run: deep" in found or ": not a notebook: " in found
+    assert found.endswith("; run: deepvalues notebook 03_deep_values")
+    assert "\n" not in found
+
+
 @pytest.mark.parametrize("label", ["fig-none", "tbl-none", "sec-none", "eq-none"])
 def test_a_reference_to_nothing(paper, label):
     replace(paper, "See @sec-methods", f"See @{label}")

@@ -281,7 +281,7 @@ def test_two_images_in_a_figure_cell(paper):
 
 def test_project_faults(paper):
     (paper / "notebooks" / "01_load_data.ipynb").unlink()
-    with pytest.raises(UserError, match=r"01_load_data\.ipynb: missing; `make paper`"):
+    with pytest.raises(UserError, match=r"01_load_data\.ipynb: missing; run: deepvalues notebook 01"):
         read_project(paper)
     (paper / "_quarto.yml").unlink()
     with pytest.raises(UserError, match=r"_quarto\.yml: missing"):

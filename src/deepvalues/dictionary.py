@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pandera.pandas as pa
 
+from deepvalues import paths
 from deepvalues.errors import UserError
 from deepvalues.files import read_json, read_yaml
 
@@ -120,15 +121,19 @@ def declared(data: Path) -> Declared:
     file = data / DECLARED
     content = read_yaml(file)
     if not isinstance(content, dict) or set(content) != set(Declared._fields):
-        raise UserError(f"{file}: has to have the keys {', '.join(Declared._fields)}.")
+        raise UserError(f"{paths.shown(file)}: has to have the keys {', '.join(Declared._fields)}.")
     for pattern, entry in content["files"].items():
         if not isinstance(entry, dict) or "by" not in entry or not set(entry) <= _ENTRY:
-            raise UserError(f"{file}: {pattern}: an entry has `by` and may have {', '.join(sorted(_ENTRY))}.")
+            raise UserError(
+                f"{paths.shown(file)}: {pattern}: an entry has `by` and may have {', '.join(sorted(_ENTRY))}."
+            )
     own = [entry.get("columns", {}) for entry in content["files"].values()]
     for columns in [content["columns"], *own, *content["items"].values()]:
         for name, text in columns.items():
             if not isinstance(text, str) or ("; " not in text and name != "*"):
-                raise UserError(f'{file}: column {name}: is written "unit; meaning", not {text!r}.')
+                raise UserError(
+                    f'{paths.shown(file)}: column {name}: is written "unit; meaning", not {text!r}.'
+                )
     return Declared(**content)
 
 

@@ -13,6 +13,8 @@ import nbformat
 import yaml
 
 from deepvalues.errors import UserError
+from deepvalues.files import yaml_fault
+from deepvalues.paths import shown
 
 FIGURE_TYPES = {"image/svg+xml": "svg", "image/png": "png"}
 
@@ -61,7 +63,7 @@ class Cell:
     def place(self) -> str:
         """How messages name the cell."""
         label = f" ({self.label})" if self.label else ""
-        return f"{self.notebook}: cell {self.position}{label}"
+        return f"{shown(self.notebook)}: cell {self.position}{label}"
 
 
 def read_notebook(file: Path) -> Any:
@@ -73,11 +75,13 @@ def read_notebook(file: Path) -> Any:
         If the file is missing or is not a notebook.
     """
     if not file.is_file():
-        raise UserError(f"{file}: the notebook is missing.")
+        raise UserError(f"{shown(file)}: the notebook is missing")
     try:
         return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call]
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise UserError(f"{file}: not a notebook: {error}") from error
+    except nbformat.reader.NotJSONError:
+        raise UserError(f"{shown(file)}: not a notebook: its JSON is damaged") from None
+    except nbformat.ValidationError as error:
+        raise UserError(f"{shown(file)}: not a notebook: {error.message}") from None
 
 
 def read_cells(file: Path) -> list[Cell]:
@@ -87,7 +91,7 @@ def read_cells(file: Path) -> list[Cell]:
         options: dict[str, Any] = {}
         source = raw.source
         if raw.cell_type == "code":
-            options, source = split_options(raw.source, f"{file}: cell {position}")
+            options, source = split_options(raw.source, f"{shown(file)}: cell {position}")
         tags = tuple(raw.metadata.get("tags", ()))
         outputs = raw.get("outputs", [])
         cells.append(Cell(file, position, raw.cell_type, source, options, outputs, tags))
@@ -102,7 +106,7 @@ def split_options(source: str, place: str) -> tuple[dict[str, Any], str]:
     try:
         options = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise UserError(f"{place}: the #| lines are not YAML: {error}") from error
+        raise UserError(f"{place}: the #| lines are not YAML: {yaml_fault(error)}") from error
     if not isinstance(options, dict):
         raise UserError(f"{place}: the #| lines must read `#| option: value`.")
     return options, "\n".join(lines[count:]).strip("\n")

@@ -35,6 +35,7 @@ from deepvalues.manuscript.markup import (
     shortcodes,
 )
 from deepvalues.manuscript.numbers import flatten, lookup, read_variables
+from deepvalues.paths import shown
 
 NAMES = (
     r"Study \d",
@@ -70,7 +71,7 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        return f"{shown(self.file)}:{self.line}: {self.message}"
 
 
 class Claim(NamedTuple):
@@ -121,8 +122,8 @@ def summary(paper: Path) -> str:
         "cross-references": len(list(references(article.text))),
         "citations": len(list(citations(article.text))),
     }
-    shown = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return f"{article.file.name}: {shown}; {len(unused)} further variables are not used."
+    counted = ", ".join(f"{count} {what}" for what, count in counts.items())
+    return f"{article.file.name}: {counted}; {len(unused)} further variables are not used."
 
 
 def unresolved(article: Article) -> list[Problem]:
@@ -186,13 +187,15 @@ def _unknown_variables(article: Article) -> Iterator[Problem]:
 def _unknown_embeds(article: Article) -> Iterator[Problem]:
     notebooks: dict[str, Mapping[str, Cell] | str] = {}
     for notebook, label, offset in embeds(article.text):
-        if notebook not in notebooks:
+        known = notebook in notebooks
+        if not known:
             notebooks[notebook] = _cells_or_fault(article.file.parent / notebook)
         cells = notebooks[notebook]
         if not label:
             message = f"embed {notebook}: expected notebooks/NAME.ipynb#LABEL and nothing else."
         elif isinstance(cells, str):
-            message = f"embed {notebook}#{label}: {cells}"
+            # One line for a notebook, however many of its cells are embedded.
+            message = "" if known else f"{cells}; run: deepvalues notebook {Path(notebook).stem}"
         elif label not in cells:
             message = f"embed {notebook}#{label}: the notebook has no cell with that label."
         else:
@@ -296,10 +299,10 @@ def _results_prose(article: Article) -> str:
     text = prose(article.text)
     for pattern in (_CITED, REFERENCE, CITATION, ATTRIBUTES, _TAG):
         text = blank(text, pattern)
-    shown = [" " if char != "\n" else char for char in text]
+    kept = [" " if char != "\n" else char for char in text]
     for start, end in _results_ranges(article):
-        shown[start:end] = text[start:end]
-    return "".join(shown)
+        kept[start:end] = text[start:end]
+    return "".join(kept)
 
 
 def _typed_numbers(article: Article, names: Iterable[str]) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from deepvalues.errors import UserError
+from deepvalues.paths import shown
 
 KINDS = {"fig": "Figure", "tbl": "Table", "sec": "Section", "eq": "Equation"}
 
@@ -101,7 +102,7 @@ def read_article(file: Path) -> Article:
         If the file is missing or its header is not YAML; file and line are named.
     """
     if not file.is_file():
-        raise UserError(f"{file}: the article is missing.")
+        raise UserError(f"{shown(file)}: the article is missing.")
     text = file.read_text(encoding="utf-8")
     match = _HEADER.match(text)
     if match is None:
@@ -110,7 +111,7 @@ def read_article(file: Path) -> Article:
         header = yaml.safe_load(match["header"]) or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 1
-        raise UserError(f"{file}:{line}: the header is not YAML: {error.problem}") from error
+        raise UserError(f"{shown(file)}:{line}: the header is not YAML: {error.problem}") from error
     return Article(file, text, header, match.end())
 
 

@@ -36,6 +36,7 @@ from deepvalues.manuscript.resolve import (
 )
 from deepvalues.manuscript.site import check_links, copy_resources, mend_links, name_commit
 from deepvalues.manuscript.trace import show_traces
+from deepvalues.paths import shown
 
 NOTICE = (
     "This is the plain rendering, made by pandoc and typst without Quarto. "
@@ -107,7 +108,7 @@ def _write_html(project: Project, article: Article, sources: Sources, site: Path
     for label, number in numbering(resolve_divs(article.body, "html")).items():
         if f'id="{label}"' not in page and number:
             raise UserError(
-                f"{article.file}: {label} is lost in rendering; "
+                f"{shown(article.file)}: {label} is lost in rendering; "
                 "is its caption or attribute block written as pandoc expects?"
             )
     (site / "index.html").write_text(page, encoding="utf-8")
@@ -138,7 +139,7 @@ def _write_pdf(project: Project, article: Article, sources: Sources, site: Path)
         # Only typst's own fonts, so that every machine sets the same pages.
         pdf = typst.compile(str(source), root=str(site), ignore_system_fonts=True)
     except typst.TypstError as error:
-        raise UserError(f"{article.file}: typst refuses the text: {error}") from error
+        raise UserError(f"{shown(article.file)}: typst refuses the text: {error}") from error
     (site / "index.pdf").write_bytes(pdf)
     source.unlink()
 
@@ -243,5 +244,5 @@ def _pandoc(paper: Path, text: str, options: Sequence[str]) -> str:
         command, input=text, capture_output=True, text=True, encoding="utf-8", cwd=paper, check=False
     )
     if result.returncode:
-        raise UserError(f"{paper}: pandoc refuses the text: {result.stderr.strip()}")
+        raise UserError(f"{shown(paper)}: pandoc refuses the text: {result.stderr.strip()}")
     return result.stdout

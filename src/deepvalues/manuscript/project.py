@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from deepvalues.errors import UserError
+from deepvalues.files import read_yaml
 from deepvalues.manuscript.cells import notebook_title
+from deepvalues.paths import shown
 
 
 class Link(NamedTuple):
@@ -57,11 +57,8 @@ def read_project(paper: Path) -> Project:
     """
     file = paper / "_quarto.yml"
     if not file.is_file():
-        raise UserError(f"{file}: missing; it says what the paper consists of.")
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from error
+        raise UserError(f"{shown(file)}: missing; it says what the paper consists of.")
+    settings = read_yaml(file)
     manuscript: Mapping[str, Any] = settings.get("manuscript") or {}
     return Project(
         paper=paper,
@@ -77,7 +74,7 @@ def _notebook(paper: Path, entry: str | Mapping[str, str]) -> Notebook:
     path = entry if isinstance(entry, str) else entry["notebook"]
     file = paper / path
     if not file.is_file():
-        raise UserError(f"{file}: missing; `make paper` executes the notebook and puts it there.")
+        raise UserError(f"{shown(file)}: missing; run: deepvalues notebook {file.stem}")
     title = None if isinstance(entry, str) else entry.get("title")
     return Notebook(file, path, title or notebook_title(file))
 
