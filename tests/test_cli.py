@@ -250,6 +250,17 @@ def test_a_notebook_parameter_without_a_value(mistake):
     )
 
 
+def test_a_notebook_parameter_that_is_no_yaml(mistake):
+    told = mistake("notebook", "04_social_values", "-p", "seed=[1")
+    assert "-p seed=[1: the value is not YAML: line 1, column 3: expected ',' or ']'" in told
+
+
+def test_the_help_of_survey_names_every_survey(run):
+    _, out, _ = run("survey", "--help")
+    for name in cli._surveys():
+        assert re.search(rf"\b{name}\b", out)
+
+
 @pytest.mark.parametrize("error", [UserError("mend this"), UserError("Größe: line 1")])
 def test_every_mistake_is_one_message_and_status_2(mistake, monkeypatch, error):
     def raises(_):

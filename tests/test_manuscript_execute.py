@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -104,6 +105,39 @@ def test_an_unknown_parameter_lists_the_known_ones(tmp_path):
     with pytest.raises(UserError, match=r"has no parameter modle; it has count, name\."):
         execute_notebook(source, tmp_path / "out.ipynb", {"modle": 1})
     assert not (tmp_path / "out.ipynb").exists()
+
+
+DEFAULTS = "seed = 7\nruns = 20\nshare = 0.5\nname = 'a'\nmodels = []\nsets = {'dvb': ['full']}\nfast = True"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("seed", -1, "a whole number from 0 on, such as 7"),
+        ("seed", "abc", "a whole number from 0 on, such as 7"),
+        ("runs", 0, "a whole number from 1 on, such as 20"),
+        ("runs", 2.5, "a whole number from 1 on"),
+        ("runs", True, "a whole number from 1 on"),
+        ("share", 2, "a number between 0 and 1, such as 0.5"),
+        ("share", "half", "a number between 0 and 1"),
+        ("name", 3, "a text, such as 'a'"),
+        ("models", "agent-first", r"a list, such as \[\]"),
+        ("sets", ["full"], "names with values, such as {'dvb'"),
+        ("fast", 1, "true or false, such as True"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_named_before_anything_runs(tmp_path, name, value, wanted):
+    source = save(tmp_path / "n.ipynb", parameters=DEFAULTS)
+    with pytest.raises(UserError, match=rf"n\.ipynb: {name}={re.escape(repr(value))}: expected {wanted}"):
+        execute_notebook(source, tmp_path / "out.ipynb", {name: value})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_parameters_of_the_defaults_kind_are_taken(tmp_path):
+    source = save(tmp_path / "n.ipynb", parameters=DEFAULTS)
+    given = {"seed": 0, "runs": 1, "share": 1, "name": "", "models": ["a"], "sets": {}, "fast": False}
+    execute_notebook(source, tmp_path / "out.ipynb", given)
+    assert (tmp_path / "out.ipynb").exists()
 
 
 def test_a_notebook_without_parameters_says_so(tmp_path):

@@ -186,10 +186,15 @@ def _notebook(arguments: argparse.Namespace) -> int:
 
 
 def _parameter(text: str) -> tuple[str, object]:
+    from deepvalues.files import yaml_fault
+
     name, equals, setting = text.partition("=")
     if not equals:
         raise UserError(f"a parameter is NAME=VALUE, not {text!r}")
-    return name, yaml.safe_load(setting)
+    try:
+        return name, yaml.safe_load(setting)
+    except yaml.YAMLError as error:
+        raise UserError(f"-p {text}: the value is not YAML: {yaml_fault(error)}") from None
 
 
 def _render(_: argparse.Namespace) -> int:
@@ -355,7 +360,7 @@ def _parser() -> argparse.ArgumentParser:
         "notebook",
         _notebook,
         "Run a notebook and keep a scrubbed copy in paper/notebooks/.",
-        "notebook 01_load_data -p item_set=smoke",
+        "notebook 04_social_values -p most_missing=0.2",
     )
     notebook.add_argument("name", help="its name without folder and ending")
     notebook.add_argument(
@@ -398,7 +403,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _survey_arguments(survey: argparse.ArgumentParser) -> None:
-    survey.add_argument("name", metavar="NAME", help="shallowness, value-predicts, embodies, embodies-pole")
+    survey.add_argument(
+        "name", metavar="NAME", help="shallowness, value-predicts, embodies, embodies-pole, profiles"
+    )
     survey.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files are written")
     survey.add_argument(
         "--seed", type=int, help="draws questions, their order and codes (default: the study seed)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 import tempfile
@@ -19,8 +20,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from deepvalues.errors import UserError
+from deepvalues.files import writing
 from deepvalues.manuscript import fanout
 from deepvalues.manuscript.cells import read_notebook, split_options
+from deepvalues.manuscript.manifest import executed_parameters
 from deepvalues.manuscript.scrub import KERNEL, scrub
 from deepvalues.paths import ROOT, shown
 
@@ -33,6 +36,7 @@ ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "names with values"}
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -53,17 +57,19 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
     Raises
     ------
     UserError
-        If a parameter is unknown, a cell fails, or the kernel dies.
+        If a parameter is unknown or of another kind than its default, a cell fails, the kernel dies, or the
+        copy can't be written.
     """
     source, target = source.resolve(), target.resolve()
     _check_parameters(source, parameters)
     print(f"{shown(source)} → {shown(target)}", file=sys.stderr, flush=True)
     notebook = _run(source, parameters, root)
     scrub(notebook, root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".part")
-    unfinished.write_text(_written(notebook), encoding="utf-8")
-    unfinished.replace(target)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_suffix(".part")
+        unfinished.write_text(_written(notebook), encoding="utf-8")
+        unfinished.replace(target)
 
 
 def known_parameters(source: Path) -> list[str]:
@@ -122,6 +128,27 @@ def _check_parameters(source: Path, parameters: Mapping[str, object]) -> None:
             f"{shown(source)} has no parameter {', '.join(unknown)}; "
             f"it has {', '.join(known) or 'none: no cell is tagged `parameters`'}."
         )
+    defaults = executed_parameters(source)
+    for name, value in parameters.items():
+        default = defaults.get(name)
+        if wanted := _unlike(name, value, default):
+            raise UserError(f"{shown(source)}: {name}={value!r}: expected {wanted}, such as {default!r}")
+
+
+def _unlike(name: str, value: object, default: object) -> str:
+    """What a parameter has to be, in words, where the value is something else than its default is.
+
+    A fraction stands for a share; other numbers are counts, or seeds, which may be zero.
+    """
+    if type(default) in _KINDS:
+        return "" if type(value) is type(default) else _KINDS[type(default)]
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if isinstance(default, float):
+        return "" if 0 <= number <= 1 else "a number between 0 and 1"
+    if isinstance(default, int):
+        least = 0 if "seed" in name else 1
+        return "" if isinstance(number, int) and number >= least else f"a whole number from {least} on"
+    return ""
 
 
 def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
