@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepvalues.errors import UserError
 from deepvalues.figures.theme import new_figure
 from deepvalues.manuscript.results import DIGITS, Results, Table
 
@@ -25,6 +26,27 @@ def small_figure(height=1.0):
     figure, axes = new_figure(height)
     axes.plot([0, 1], [0, 1])
     return figure
+
+
+@pytest.mark.parametrize("name", ["data/results/dvb/a.csv", "figures/dvb_a.svg", "figures/dvb_a.png"])
+def test_a_result_that_can_not_be_written_is_named(results, tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name}: can't be written: Is a directory$"):
+        results.table(pd.DataFrame({"a": [1]}), "a")
+        results.figure(small_figure(), "a")
+
+
+@pytest.mark.parametrize("name", ["numbers.json", "artefacts.json", "left over"])
+def test_a_list_of_results_that_can_not_be_written_is_named(results, name):
+    (results.folder / name).mkdir()
+    with pytest.raises(UserError, match=rf"data/results/dvb/{name}: can't be written: Is a directory$"):
+        results.close()
+
+
+def test_a_folder_of_results_that_can_not_be_made_is_named(tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(UserError, match="data/results/dvb: can't be written: Not a directory"):
+        Results("dvb", tmp_path)
 
 
 def test_tables_are_rounded_to_six_significant_digits(results, tmp_path):

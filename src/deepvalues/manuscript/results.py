@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from deepvalues import formats, paths
 from deepvalues.figures.theme import image
+from deepvalues.files import writing
 from deepvalues.manuscript import numbers, reads
 
 # A notebook imports this module before it reads anything.
@@ -52,6 +53,8 @@ class Table:
 class Results:
     """The results of one study, written to ``data/results/<study>`` and ``figures``.
 
+    A file that can't be written is a `UserError` that names it.
+
     Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
     deletes artefacts of the study that this run did not make. ``artefacts.json`` says which cell made
     which file and number (as the n-th code cell that ran), which function of the package gave a number for
@@ -67,7 +70,8 @@ class Results:
         self.cells: dict[str, int | None] = {}
         self.givers: dict[str, str] = {}
         for folder in (self.folder, self.figures):
-            folder.mkdir(parents=True, exist_ok=True)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
 
     def _made(self, path: Path) -> Path:
         self.artefacts[path] = _cell()
@@ -86,13 +90,16 @@ class Results:
         for column in frame.select_dtypes("float"):
             if not _PROBABILITY.search(str(column)):
                 shown[column] = frame[column].mask(frame[column].abs() < noise, 0.0)
-        shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
+        with writing(path):
+            shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
 
     def figure(self, figure: Figure, name: str) -> Shown:
         """Write a figure as SVG and PNG, and return it for display."""
         svg, png = image(figure, "svg"), image(figure, "png")
-        self._made(self.figures / f"{self.study}_{name}.svg").write_bytes(svg)
-        self._made(self.figures / f"{self.study}_{name}.png").write_bytes(png)
+        for kind, content in (("svg", svg), ("png", png)):
+            path = self._made(self.figures / f"{self.study}_{name}.{kind}")
+            with writing(path):
+                path.write_bytes(content)
         return Shown(svg, png)
 
     def number(self, key: str, value: float, text: str) -> None:
@@ -142,10 +149,12 @@ class Results:
         made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
         read = [path for path in reads.inputs(self.root) if path not in made]
         content = {"artefacts": made, "givers": self.givers, "inputs": read, "numbers": self.cells}
-        listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        with writing(listing):
+            listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
             if old not in self.artefacts:
-                old.unlink()
+                with writing(old):
+                    old.unlink()
 
 
 def _written(value: Any) -> str:
