@@ -48,7 +48,7 @@ help:  ## what can be made
 	@echo "make reproduce [ENCODER=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
 	@echo "              everything, compare with git (minutes)"
-	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard]"
+	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
@@ -122,7 +122,7 @@ check: $(ENVIRONMENT)
 
 query: $(ENVIRONMENT)
 	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
-	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model))
+	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
 
 data: $(ENVIRONMENT)
 	@$(DEEPVALUES) data

@@ -245,6 +245,16 @@ def test_a_set_of_which_only_shared_items_were_answered_was_not_asked(ask, items
     assert list(asking.coverage([first._replace(study="dvb-cot"), shared], tmp_path)["state"])[1] == "partial"
 
 
+def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
+    for study, name in (("dvb", "agent-value"), ("dvb", "me/my.model"), ("svo", "agent-value")):
+        path = record_path(tmp_path, study, name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        path.with_suffix(".log.jsonl").touch()
+    assert asking.unlisted(tmp_path).to_numpy().tolist() == [["dvb", "me/my.model"], ["svo", "agent-value"]]
+    assert asking.unlisted(tmp_path / "none").empty
+
+
 def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
     table = asking.coverage([asking.Chosen("dvb", "smoke", items, models)], tmp_path)
     assert set(table["state"]) == {"not asked"}

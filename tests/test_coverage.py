@@ -84,6 +84,12 @@ def test_the_record_is_shown_set_by_set(table):
     assert column(shown, "not asked") == ["1", "2"]
 
 
+def test_models_beside_the_paper_are_named_with_their_studies():
+    frame = pd.DataFrame([("dvb", "b"), ("svo", "a"), ("svo", "b")], columns=["study", "model"])
+    assert tables.unlisted(frame).endswith("so in no result: a (svo); b (dvb, svo).")
+    assert tables.unlisted(frame.head(0)) == "Every model with answers on record is a model of the paper."
+
+
 def test_replies_are_counted_by_study_and_those_left_over_among_them():
     frame = pd.DataFrame(
         [("svo", "a", 1200, 3), ("dvb", "a", 0, 0), ("svo", "b", 0, 0), ("svo", "c", 7, 0)],

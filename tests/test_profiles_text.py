@@ -90,13 +90,6 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest():
     assert text.fidelity_sentence(table.head(0)) == "No model has a fidelity in the rating mode"
 
 
-def test_language_models_are_in_focus_where_there_are_any():
-    table = pd.DataFrame({"model": ["a", "b", "a"]})
-    agents = {"a": "reference agent", "b": "reference agent"}
-    assert list(text.in_focus(table, agents)["model"]) == ["a", "b", "a"]
-    assert list(text.in_focus(table, {**agents, "b": "language model"})["model"]) == ["b"]
-
-
 def test_extremes_name_every_model_that_is_as_far_in_what_is_written():
     table = fidelity(
         ("rating", "low", -0.5), ("rating", "high", 0.9961), ("rating", "as-high", 1.0), ("ranking", "x", -1)

@@ -64,6 +64,22 @@ def test_goal_counts_what_can_be_tested(results):
     assert texts(results.numbers) == {"goal.compared": "3", "goal.changed": "1"}
 
 
+def test_corrected_rationality_runs_between_models_in_each_mode():
+    columns = ["model", "mode", "corrected"]
+    rows = [
+        ("a", "faithful", 0.5),
+        ("b", "faithful", -0.1),
+        ("c", "faithful", math.nan),
+        ("a", "controlled", 0.25),
+    ]
+    assert text.rationality(pd.DataFrame(rows, columns=columns)) == (
+        "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it runs from −0.10 "
+        "(b) to "
+        "0.50 (a)."
+    )
+    assert text.rationality(pd.DataFrame(rows[2:3], columns=columns)) == "No model has a value rationality."
+
+
 def means(*rows):
     return pd.DataFrame(rows, columns=["model", "mode", "left_out", "rationality", "bound_low"])
 

@@ -24,7 +24,7 @@ from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model
 from deepvalues.query.settings import Settings
-from deepvalues.query.study import Questions, record_path
+from deepvalues.query.study import Questions, model_of, record_path
 
 
 class Chosen(NamedTuple):
@@ -449,6 +449,27 @@ def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd
             asked_for[place] = asked_for.get(place, set()) | keys
     rows = [(*place, len(recorded[place]), len(recorded[place] - keys)) for place, keys in asked_for.items()]
     return pd.DataFrame(rows, columns=["study", "model", "answers", "orphans"])
+
+
+def unlisted(record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """Models with answers on record to a study for which the paper does not list them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, model, sorted. Their answers are kept, and enter no result.
+    """
+    listed: dict[str, set[str]] = {}
+    for place, names in catalogue.registry().paper.items():
+        listed.setdefault(place.partition("/")[0], set()).update(names)
+    rows = []
+    for study, known in sorted(listed.items()):
+        of_paper = {record_path(record_folder, study, name) for name in known}
+        on_record = set((record_folder / study).glob("*.jsonl")) - set(
+            (record_folder / study).glob("*.log.jsonl")
+        )
+        rows += [(study, model_of(path)) for path in sorted(on_record - of_paper)]
+    return pd.DataFrame(rows, columns=["study", "model"])
 
 
 def answers(

@@ -206,3 +206,8 @@ def _without_halves(text: str) -> str:
 def record_path(folder: Path, study: str, model: str) -> Path:
     """Where a model's answers to a study are; a slash in a model's name becomes two underscores."""
     return folder / study / f"{model.replace('/', '__')}.jsonl"
+
+
+def model_of(path: Path) -> str:
+    """The model whose answers a file of `record_path` holds."""
+    return path.name.removesuffix(".jsonl").replace("__", "/")
