@@ -55,15 +55,44 @@ def simulated(cells=60, seed=0, tests=1):
 # ---- references ----
 
 
+def outcomes(**followed):
+    """Trials by model, one a character; their domains take turns."""
+    rows = [(model, float(letter)) for model, letters in followed.items() for letter in letters]
+    frame = pd.DataFrame(rows, columns=["model", "followed"]).assign(v1="x")
+    return frame.assign(domain=np.resize(["legal", "finance"], len(frame)))
+
+
 def test_the_middle_model_is_the_reference_of_the_others():
-    rates = {"a": [1, 1, 1, 0], "b": [0, 0, 0, 0], "c": [1, 0, 1, 0], "d": [1, 0, 0, 0]}
-    rows = [(model, y) for model, outcomes in rates.items() for y in outcomes]
-    frame = pd.DataFrame(rows, columns=["model", "followed"]).assign(domain=["legal", "finance"] * 8, v1="x")
-    # Of an even number the upper one of the two in the middle; a factor with one level is left out.
-    assert regression.references(frame) == {"model": "c", "domain": "productivity"}
-    three = frame[frame["model"] != "a"].assign(v1=["x", "y"] * 6)
-    assert regression.references(three) == {"model": "d", "domain": "productivity", "v1": "reparation"}
+    frame = outcomes(a="1110", b="0100", c="1010", d="1000", e="1110")
+    assert regression.references(frame)["model"] == "c"
+    # Of an even number the upper one of the two in the middle.
+    assert regression.references(frame[frame["model"] != "a"])["model"] == "c"
+    assert regression.references(frame[frame["model"] != "c"])["model"] == "a"
+    # A factor with one level is left out.
     assert regression.references(frame[frame["model"] == "a"].assign(domain="legal")) == {}
+    assert regression.references(frame.assign(followed=np.nan)) == {}
+
+
+def test_a_model_that_never_varies_is_the_reference_only_where_none_varies():
+    constant = outcomes(a="1000", b="1111")
+    assert regression.references(constant)["model"] == "a"
+    assert regression.references(outcomes(a="0000", b="1111"))["model"] == "b"
+    frame = simulated().query("model in ('m0', 'm1')")
+    frame = frame.assign(followed=frame["followed"].where(frame["model"] == "m0", 1.0), domain="legal")
+    found = clustered_logit(frame, regression.references(frame)).terms.set_index("term")
+    assert np.isfinite(found.loc[["intercept", "v1:b", "v1:c"], "coefficient"]).all()
+
+
+def test_the_level_in_print_is_the_reference_where_it_has_answers_and_else_the_commonest():
+    frame = outcomes(a="11101000", b="01001101")
+    assert regression.references(frame)["domain"] == "finance", "first by name of two as common"
+    assert regression.references(frame.assign(domain=["legal"] * 5 + ["finance"] * 11))["domain"] == "finance"
+    assert regression.references(frame.assign(domain=["legal"] * 11 + ["finance"] * 5))["domain"] == "legal"
+    printed = frame.assign(v1=["reparation", "duty", "duty", "duty"] * 4)
+    assert regression.references(printed)["v1"] == "reparation"
+    unanswered = frame.assign(v1=["reparation", "duty", "hope", "duty"] * 4)
+    unanswered.loc[unanswered["v1"] == "reparation", "followed"] = np.nan
+    assert regression.references(unanswered)["v1"] == "duty"
 
 
 def test_factors_of_several_regressions_stand_under_each_other():

@@ -204,14 +204,28 @@ def gee(
 
 
 def references(frame: pd.DataFrame) -> dict[str, str]:
-    """Reference levels for models that are not those in print: the middle one by its DVGR stands for model.
+    """Reference levels for trials of any models and items.
 
-    Factors with one level, which have nothing to compare, are left out.
+    For model the middle one by its DVGR; for the other factors the level in print, or without it the
+    commonest. Levels on which all outcomes are one are passed over where another varies, as nothing can be
+    compared with them. Factors with one level, which have nothing to compare, are left out.
     """
-    by_rate = frame.groupby("model")["followed"].mean().sort_values(kind="stable").index
-    wanted = {**PUBLISHED_REFERENCES, "model": str(by_rate[len(by_rate) // 2])}
-    order = ("model", "domain", "v1")
-    return {factor: wanted[factor] for factor in order if frame[factor].nunique() > 1}
+    answered = frame.dropna(subset="followed")
+    found = {}
+    for factor in ("model", "domain", "v1"):
+        outcomes = answered.groupby(factor)["followed"].agg(["nunique", "mean", "size"])
+        if len(outcomes) < 2:
+            continue
+        varying = outcomes[outcomes["nunique"] > 1]
+        levels = outcomes if varying.empty else varying
+        if factor == "model":
+            level = levels["mean"].sort_values(kind="stable").index[len(levels) // 2]
+        elif PUBLISHED_REFERENCES[factor] in levels.index:
+            level = PUBLISHED_REFERENCES[factor]
+        else:
+            level = levels["size"].idxmax()
+        found[factor] = str(level)
+    return found
 
 
 def factors_of(fits: Mapping[str, Fit]) -> pd.DataFrame:
