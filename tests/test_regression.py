@@ -103,7 +103,7 @@ def test_factors_of_several_regressions_stand_under_each_other():
     assert list(table)[-1] == "regression"
     for name, fit in fits.items():
         part = table[table["regression"] == name].drop(columns="regression").reset_index(drop=True)
-        pd.testing.assert_frame_equal(part, fit.factors)
+        pd.testing.assert_frame_equal(part, fit.factors, check_dtype=False)
 
 
 # ---- clustered logit and GEE ----
@@ -241,6 +241,20 @@ def test_a_level_in_few_clusters_has_no_error_and_no_part_in_the_test():
     assert np.isfinite(terms["coefficient"]).all()
     assert list(terms.index[terms["error"].isna()]) == ["v1:rare"]
     assert found.factors.set_index("factor").loc["v1", "df"] == 2
+
+
+@pytest.mark.parametrize("fit", [clustered_logit, gee])
+def test_a_factor_that_cannot_be_tested_keeps_its_row(fit):
+    frame = simulated()
+    tested = fit(frame, REFERENCES, cluster=("cell",)).factors.set_index("factor")
+    assert list(tested.index) == ["model", "v1", "n_examples"]
+    assert tested.notna().all(axis=None)
+    # Two clusters a model, and four a value.
+    few = frame[(frame["model"] != "m4") & frame["v1"].isin(["a", "b"])]
+    found = fit(few, REFERENCES, cluster=("model", "v1")).factors.set_index("factor")
+    assert list(found.index) == list(tested.index)
+    assert found.loc[["model", "v1"]].isna().all(axis=None)
+    assert found.loc["n_examples"].notna().all()
 
 
 @pytest.mark.parametrize("fit", [clustered_logit, gee])

@@ -40,8 +40,9 @@ class Fit(NamedTuple):
     """A fitted regression.
 
     ``terms``: term (``intercept``, ``factor:level`` or a covariate), coefficient (logits), error, low,
-    high, p_value. ``factors``: factor, chi2 (Wald), df, df_error, p_value (F), p_chi2. Also the numbers
-    of trials and clusters used, and McFadden's pseudo-R² (NaN for a GEE, which has no likelihood).
+    high, p_value. ``factors``: factor, chi2 (Wald), df, df_error, p_value (F), p_chi2; all NaN where none of
+    a factor's levels can be tested. Also the numbers of trials and clusters used, and McFadden's pseudo-R²
+    (NaN for a GEE, which has no likelihood).
     """
 
     terms: pd.DataFrame
@@ -262,7 +263,8 @@ def _fitted(
     enough = spread >= FEWEST_CLUSTERS
     known = _terms(design.terms, beta, covariance, groups)
     known.loc[~enough, ["error", "low", "high", "p_value"]] = math.nan
-    factors = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
+    tested = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
+    factors = tested.set_index("factor").reindex([*references, *covariates]).reset_index()
     table = known.set_index("term").reindex(terms).reset_index()
     return Fit(table, factors, len(design.outcome), groups, pseudo_r2)
 
