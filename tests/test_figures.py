@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from legible import assert_legible
+from markdown_cells import cells
 from matplotlib.colors import to_hex
 
 from deepvalues.figures import dvb as figures
@@ -452,10 +453,6 @@ def test_sensitivities_of_many_models_are_legible(crowd, steep):
 
 
 # ---- tables ----
-
-
-def cells(table):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
 def test_tables_align_text_left_and_numbers_right():
