@@ -257,6 +257,16 @@ def test_a_factor_that_cannot_be_tested_keeps_its_row(fit):
     assert found.loc["n_examples"].notna().all()
 
 
+def test_as_many_levels_as_clusters_are_not_tested():
+    frame = simulated(cells=6)
+    letters = frame["cell"].str[-1]
+    many = frame.assign(level=letters + (frame.index % 2).astype(str)).query("level != '51'")
+    found = clustered_logit(many, {"level": "00"}, cluster=("model",))
+    assert (found.clusters, len(found.terms)) == (5, 12)
+    assert found.factors.set_index("factor").loc["level"].isna().all()
+    assert found.terms["coefficient"].notna().all()
+
+
 @pytest.mark.parametrize("fit", [clustered_logit, gee])
 def test_separation_leaves_nothing_estimated(fit):
     frame = simulated()

@@ -284,7 +284,9 @@ def _nothing(terms: Sequence[str], references: Mapping[str, str], covariates: Se
 
 
 def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
-    error = np.sqrt(np.diag(covariance))
+    variance = np.diag(covariance)
+    # With hardly more clusters than columns the sandwich can come out at 0, or below it by rounding.
+    error = np.sqrt(np.where(variance > 0, variance, math.nan))
     t = stats.t(groups - 1)
     half = t.ppf((1 + CONFIDENCE) / 2) * error
     return pd.DataFrame(
@@ -300,7 +302,7 @@ def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) 
 
 
 def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
-    """Wald tests of each factor: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
+    """Wald tests of each factor that has one: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
 
     With many levels and few clusters a level the χ² rejects far too often, since V is estimated. F on q
     and G − q degrees of freedom is what it becomes if cluster totals are normal (Hotelling 1931, Annals
@@ -312,8 +314,9 @@ def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int
         places = np.flatnonzero(owner == factor)
         q = len(places)
         block = covariance[np.ix_(places, places)]
-        solvable = np.linalg.matrix_rank(block) == q and groups > q
-        chi2 = float(beta[places] @ np.linalg.solve(block, beta[places])) if solvable else math.nan
+        if np.linalg.matrix_rank(block) < q or groups <= q:
+            continue
+        chi2 = float(beta[places] @ np.linalg.solve(block, beta[places]))
         f = chi2 * (groups - q) / (q * (groups - 1))
         tests = (float(stats.f.sf(f, q, groups - q)), float(stats.chi2.sf(chi2, q)))
         rows.append((factor, chi2, q, groups - q, *tests))
