@@ -196,6 +196,10 @@ def test_factors_of_both_regressions():
         ("n_examples", 1, "logit"),
     ]
     rows += [("model", 0.01, "gee"), ("v1", 0.5, "gee")]
+    untested = [*rows, ("domain", NAN, "gee")]
+    assert sentences.regression(frame("factor p_value regression", *untested)).endswith(
+        "groups: model. Not to be tested in both: domain."
+    )
     assert sentences.regression(frame("factor p_value regression", *rows)) == (
         "Significant in the logit, clustered as published: model, preferred value and domain; by GEE "
         "with cells as "

@@ -270,7 +270,10 @@ def regression(tests: pd.DataFrame) -> str:
         )
         for name in ("logit", "gee")
     )
-    return f"Significant in the logit, clustered as published: {logit}; by GEE with cells as groups: {gee}."
+    untested = sorted({FACTOR_NAMES[factor] for factor in tests.loc[tests["p_value"].isna(), "factor"]})
+    unsaid = f" Not to be tested in both: {listed(untested)}." if untested else ""
+    significant_in = f"Significant in the logit, clustered as published: {logit}"
+    return f"{significant_in}; by GEE with cells as groups: {gee}.{unsaid}"
 
 
 def pairs(paired: pd.DataFrame, bound: float) -> str:
