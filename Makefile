@@ -48,7 +48,7 @@ help:  ## what can be made
 	@echo "make reproduce [ENCODER=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
 	@echo "              everything, compare with git (minutes)"
-	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard]"
+	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
@@ -77,12 +77,13 @@ build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $
 # The last notebook ends with the studies side by side, and reads what the two before it found.
 build/05_value_priorities: notebooks/05_value_priorities.ipynb build/03_deep_values build/04_social_values
 
-# A notebook's stamp says that it ran here: executed copies and results are in git and have any date.
+# A notebook's stamp, which `deepvalues notebook` writes, says that it ran here: executed copies and results are in git
+# and have any date.
 build/0%:
 	@echo "== notebook 0$*"
 	@mkdir -p build
 	@$(DEEPVALUES) notebook 0$*
-	@touch $@ build/changed
+	@touch build/changed
 
 # The answer browser: a page beside the article with every recorded answer.
 build/answers: build/02_query_models $(wildcard $(SOURCE)/browser/*.py $(SOURCE)/browser/*/*)
@@ -99,7 +100,9 @@ build/paper: build/05_value_priorities build/answers paper/index.qmd paper/_quar
 	@$(DEEPVALUES) render
 	@touch $@ build/changed
 
-paper: build/paper  ## the paper
+paper: $(ENVIRONMENT)  ## the paper
+	@$(DEEPVALUES) stale
+	@$(MAKE) --silent --no-print-directory build/paper
 	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
 	@echo "The paper is in paper/_site/: index.html and index.pdf."
 
@@ -119,7 +122,7 @@ check: $(ENVIRONMENT)
 
 query: $(ENVIRONMENT)
 	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
-	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model))
+	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
 
 data: $(ENVIRONMENT)
 	@$(DEEPVALUES) data

@@ -17,3 +17,8 @@ def rows(table):
 def column(table, name):
     place = head(table).index(name)
     return [row[place] for row in rows(table)]
+
+
+def to_the_right(table):
+    """The heads whose columns are numbers, aligned to the right."""
+    return [name for name, mark in zip(*cells(table)[:2], strict=True) if mark.endswith(":")]

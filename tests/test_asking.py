@@ -245,6 +245,52 @@ def test_a_set_of_which_only_shared_items_were_answered_was_not_asked(ask, items
     assert list(asking.coverage([first._replace(study="dvb-cot"), shared], tmp_path)["state"])[1] == "partial"
 
 
+def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
+    for study, name in (("dvb", "agent-value"), ("dvb", "me/my.model"), ("svo", "agent-value")):
+        path = record_path(tmp_path, study, name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        path.with_suffix(".log.jsonl").touch()
+    assert asking.unlisted(tmp_path).to_numpy().tolist() == [["dvb", "me/my.model"], ["svo", "agent-value"]]
+    assert asking.unlisted(tmp_path / "none").empty
+
+
+def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_standard, study, tmp_path):
+    """Whether or not the smaller one stands beside it, and in which order."""
+    ask(["agent-value"], items)
+    ask(["agent-first"], study.items("subset"))
+    models = catalogue.registry().choose(["agent-value", "agent-first"], "dvb")
+    standard = asking.Chosen("dvb", "standard", items_standard, models)
+    beside = [standard, asking.Chosen("dvb", "subset", study.items("subset"), models)]
+    for sets in ([standard], beside, beside[::-1]):
+        table = asking.coverage(sets, tmp_path)
+        of_standard = table[table["item_set"] == "standard"]
+        assert list(of_standard["recorded"]) == [45, 132]
+        assert set(of_standard["state"]) == {"not asked"}
+        asking.stop_if_partial(table)
+    # One answer more than the smaller set has, or one less than all of it, is a beginning of this one.
+    ask(["agent-value"], items_standard[~items_standard["id"].isin(items["id"])].head(1))
+    path = record_path(tmp_path, "dvb", "agent-first")
+    path.write_bytes(b"".join(lines(tmp_path, "agent-first")[1:]))
+    assert list(asking.coverage([standard], tmp_path)["state"]) == ["partial", "partial"]
+
+
+def test_the_first_turns_of_conversations_are_a_part(tmp_path):
+    items = catalogue.svo().items("smoke")
+    models = catalogue.registry().choose(["agent-svo-follower"], "svo")
+    asking.query("svo", models, items, record_folder=tmp_path)
+    each = asking.Chosen("svo", "smoke", items, models)
+    assert list(asking.coverage([each], tmp_path)["state"]) == ["complete"]
+    record = Record(record_path(tmp_path, "svo", "agent-svo-follower"))
+    kept = [line for line in record.path.read_bytes().splitlines(keepends=True) if b'"turn":0' in line]
+    assert len(kept) == len(items)
+    record.path.write_bytes(b"".join(kept))
+    table = asking.coverage([each], tmp_path)
+    assert list(table["recorded"]) == [0]
+    with pytest.raises(UserError, match="20 of 20 items are not answered in full"):
+        asking.stop_if_partial(table)
+
+
 def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
     table = asking.coverage([asking.Chosen("dvb", "smoke", items, models)], tmp_path)
     assert set(table["state"]) == {"not asked"}
@@ -260,7 +306,7 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
         asking.stop_if_partial(table)
     _, first, prose = str(caught.value).splitlines()
     assert first.strip() == (
-        "dvb: agent-first: 15 of 45 answers are missing; "
+        "dvb: agent-first: 15 of 45 items are not answered in full; "
         "deepvalues query --study dvb --set smoke --model agent-first"
     )
     assert "agent-prose: 1 of 45" in prose

@@ -133,21 +133,6 @@ def test_the_same_seed_gives_the_same_p(bank):
     assert bank_checks.permutation_p(told, 3, 500) == bank_checks.permutation_p(told, 3, 500)
 
 
-def test_accuracy_by_task_adds_up(bank, separability):
-    by_dimension = bank_checks.accuracy_by_task(bank, "pole")
-    assert list(by_dimension["task"]) == list(bank.dimensions)
-    assert by_dimension["right"].sum() == separability.loc[("pole", "words"), "right"]
-    assert (by_dimension["n"] == 12).all()
-
-
-def test_confusion_adds_up(bank, separability):
-    table = bank_checks.confusion(bank)
-    assert len(table) == 121
-    on_diagonal = table[table["value"] == table["predicted"]]
-    assert on_diagonal["n"].sum() == separability.loc[("value", "words"), "right"]
-    np.testing.assert_allclose(table.groupby("value")["share"].sum(), 1)
-
-
 def test_vocabulary_overlap_by_hand(bank):
     overlap = bank_checks.vocabulary_overlap(bank).set_index("trait")
     trait = bank.values["justice"]

@@ -45,20 +45,16 @@ def test_models_are_counted_by_set_and_family_in_the_order_of_the_sets(table):
     ]
 
 
-def test_the_text_s_numbers_are_of_one_set_and_of_all(table):
-    orphans = pd.DataFrame({"study": ["two"], "model": ["gpt-y"], "orphans": [3]})
-    assert coverage.counts(table, orphans, "two", "b") == {
+def test_the_text_s_numbers_are_of_one_set_and_of_models_that_answered_all_of_it(table):
+    assert coverage.counts(table, "two", "b") == {
         **{"language_models": 1, "text_learners": 0, "reference_agents": 1, "not_asked": 1},
-        # A part of a set counts only among all answers.
-        **{"answers": 20, "all_answers": 24, "orphans": 3},
+        "answers": 20,
     }
 
 
 def test_without_answers_the_numbers_are_zero(table):
-    orphans = pd.DataFrame(columns=["study", "model", "orphans"])
-    found = coverage.counts(table, orphans, "one", "a")
-    assert (found["answers"], found["language_models"], found["orphans"]) == (0, 0, 0)
-    assert found["not_asked"] == 2
+    found = coverage.counts(table, "one", "a")
+    assert (found["answers"], found["language_models"], found["not_asked"]) == (0, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +78,12 @@ def test_the_record_is_shown_set_by_set(table):
     assert column(shown, "id") == ["two", "one"]
     assert column(shown, "items") == ["10", "1,200"]
     assert column(shown, "not asked") == ["1", "2"]
+
+
+def test_models_beside_the_paper_are_named_with_their_studies():
+    frame = pd.DataFrame([("dvb", "b"), ("svo", "a"), ("svo", "b")], columns=["study", "model"])
+    assert tables.unlisted(frame).endswith("so in no result: a (svo); b (dvb, svo).")
+    assert tables.unlisted(frame.head(0)) == "Every model with answers on record is a model of the paper."
 
 
 def test_replies_are_counted_by_study_and_those_left_over_among_them():

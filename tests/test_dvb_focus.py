@@ -7,6 +7,7 @@ import pytest
 
 from deepvalues.dvb import focus
 from deepvalues.dvb.focus import Sides
+from deepvalues.errors import UserError
 from deepvalues.statistics.rates import clustered, wilson
 
 
@@ -25,13 +26,17 @@ def trials(**followed):
     [
         (["language model", "text learner", "reference agent"], "language model"),
         (["text learner", "reference agent"], "text learner"),
-        (["reference agent"], "text learner"),
-        ([], "text learner"),
     ],
 )
 def test_language_models_come_into_focus_where_there_are_any(families, expected):
     assert focus.family_in_focus(families) == expected
     assert focus.family_in_focus(dict(zip("abc", families, strict=False)).values()) == expected
+
+
+@pytest.mark.parametrize("families", [["reference agent"], []])
+def test_with_reference_agents_alone_there_is_nothing_to_pool(families):
+    with pytest.raises(UserError, match="no language model and no text learner has answered"):
+        focus.family_in_focus(families)
 
 
 def test_the_pooled_rate_is_that_of_all_deconfounded_trials():

@@ -43,9 +43,7 @@ def test_title_and_scope_follow_from_the_models_present():
 )
 def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected):
     of_learners = sentences.finding([], ["learner-words"], 0.6114, sides)
-    assert of_learners.startswith(
-        "No language model was asked in this build. For text learners, small models"
-    )
+    assert of_learners.startswith("No language model was asked in Study 1. For text learners, small models")
     assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
     assert "embeddings" not in of_learners
     assert "embeddings" in sentences.finding([], ["learner-words", "learner-encoder"], 0.6, sides)
@@ -60,9 +58,9 @@ def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected)
 
 
 def test_what_the_choice_of_models_limits():
-    assert sentences.limitation([]).startswith("No language model is present.")
-    assert "This build asks 1 language model," in sentences.limitation(["gpt-x"])
-    assert "This build asks 2 language models," in sentences.limitation(["gpt-x", "gpt-y"])
+    assert sentences.limitation([]).startswith("Study 1 has no language model")
+    assert "Study 1 asks 1 language model," in sentences.limitation(["gpt-x"])
+    assert "Study 1 asks 2 language models," in sentences.limitation(["gpt-x", "gpt-y"])
 
 
 def test_the_rates_run_from_the_lowest_to_the_highest():
@@ -198,6 +196,10 @@ def test_factors_of_both_regressions():
         ("n_examples", 1, "logit"),
     ]
     rows += [("model", 0.01, "gee"), ("v1", 0.5, "gee")]
+    untested = [*rows, ("domain", NAN, "gee")]
+    assert sentences.regression(frame("factor p_value regression", *untested)).endswith(
+        "groups: model. Not to be tested in both: domain."
+    )
     assert sentences.regression(frame("factor p_value regression", *rows)) == (
         "Significant in the logit, clustered as published: model, preferred value and domain; by GEE "
         "with cells as "

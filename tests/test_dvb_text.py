@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from kept_numbers import kept
 
 from deepvalues.dvb import text
 from deepvalues.dvb.arms import ARMS
@@ -20,19 +21,6 @@ def frame(columns, *rows):
 @pytest.fixture
 def results(tmp_path):
     return Results("dvb", tmp_path)
-
-
-def kept(results):
-    """Every number's text by its key."""
-
-    def walk(node, path):
-        if set(node) == {"value", "text"}:
-            yield ".".join(path), node["text"].replace("\u00a0", " ")
-            return
-        for name, inner in node.items():
-            yield from walk(inner, (*path, name))
-
-    return dict(walk(results.numbers, ()))
 
 
 # ---- the instrument and the DVGR ----

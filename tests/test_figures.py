@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from legible import assert_legible
+from markdown_cells import cells
 from matplotlib.colors import to_hex
 
 from deepvalues.figures import dvb as figures
@@ -17,6 +18,7 @@ from deepvalues.figures.theme import (
     COLOURS,
     FAMILY_ORDER,
     WIDTH,
+    family_mark,
     image,
     in_order,
     new_figure,
@@ -196,6 +198,7 @@ def test_the_order_of_the_rows_that_come_in_does_not_matter(places):
 def test_every_family_has_a_colour_of_its_own():
     assert set(COLOURS) == set(FAMILY_ORDER)
     assert len(set(COLOURS.values())) == len(COLOURS)
+    assert len({family_mark(family)["marker"] for family in FAMILY_ORDER}) == len(FAMILY_ORDER)
 
 
 # ---- what the figures show ----
@@ -359,13 +362,15 @@ def test_sensitivities_leave_out_models_without_an_estimate(estimates):
     assert numbers == {"1": (0.8, 1.6), "2": (1.2, 0.4), "3": (0.1, -0.2)}
     assert [(x, y) for x, y, _ in dots(axes)] == [(0.8, 1.6), (1.2, 0.4), (0.1, -0.2)]
     # Families are told apart by shape as well, here and in the key.
+    shapes = [family_mark(family)["marker"] for family in ("text learner", "reference agent")]
     for panel in (axes, key):
-        assert [line.get_marker() for line in panel.lines if len(line.get_xdata()) == 1] == ["s", "s", "^"]
+        drawn = [line.get_marker() for line in panel.lines if len(line.get_xdata()) == 1]
+        assert drawn == [shapes[0], *shapes]
         colours = [to_hex(colour) for _, _, colour in dots(panel)]
         assert colours == [*[COLOURS["text learner"].lower()] * 2, COLOURS["reference agent"].lower()]
     (legend,) = figure.legends
     assert labels(legend.get_texts()) == ["text learner", "reference agent"]
-    assert [handle.get_marker() for handle in legend.legend_handles] == ["s", "^"]
+    assert [handle.get_marker() for handle in legend.legend_handles] == shapes
     # Diagonal, two axes, and for each model two intervals and a dot.
     assert len(axes.lines) == 3 + 3 * 3
     # Both axes hold every interval.
@@ -448,10 +453,6 @@ def test_sensitivities_of_many_models_are_legible(crowd, steep):
 
 
 # ---- tables ----
-
-
-def cells(table):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
 def test_tables_align_text_left_and_numbers_right():

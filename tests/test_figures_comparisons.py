@@ -152,6 +152,16 @@ def test_agreement_shows_each_pair_once(drawn):
     assert notes.get((1, 1), "") in ("", MISSING), "an agreement that is not there is no number"
 
 
+@pytest.mark.parametrize("names", [[], ["one"]])
+def test_agreement_of_one_model_is_a_sentence(names, recwarn):
+    figure = figures.agreement(pd.DataFrame(math.nan, names, names))
+    assert_legible(figure)
+    (axes,) = figure.axes
+    assert labels(axes.texts) == ["With one model there are no pairs to compare."]
+    assert not axes.axison
+    assert not recwarn
+
+
 @pytest.mark.parametrize(("models", "numbers"), [(21, True), (36, False)])
 def test_agreement_of_many_models_is_shaded_without_numbers(models, numbers):
     names = [f"a-model-with-a-long-name-{number:02d}" for number in range(models)]

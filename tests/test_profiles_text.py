@@ -2,33 +2,27 @@
 
 import pandas as pd
 import pytest
+from kept_numbers import kept
 
 from deepvalues.manuscript.results import Results
 from deepvalues.profiles import text
 
 
 @pytest.fixture
-def kept(tmp_path):
+def results(tmp_path):
     return Results("profiles", tmp_path)
-
-
-def shown(kept, key):
-    leaf = kept.numbers
-    for name in key.split("."):
-        leaf = leaf[name]
-    return leaf["text"]
 
 
 def fidelity(*rows):
     return pd.DataFrame(rows, columns=["mode", "model", "fidelity"])
 
 
-def test_runs_and_models_by_family(kept):
+def test_runs_and_models_by_family(results):
     families = ["language model", "reference agent", "language model"]
-    text.keep_runs(kept, pd.DataFrame({"item": range(1200)}), families)
-    assert shown(kept, "runs") == "1,200"
-    assert shown(kept, "models") == "3"
-    assert shown(kept, "text.models") == "2 language models; 1 reference agent"
+    text.keep_runs(results, pd.DataFrame({"item": range(1200)}), families)
+    assert kept(results)["runs"] == "1,200"
+    assert kept(results)["models"] == "3"
+    assert kept(results)["text.models"] == "2 language models; 1 reference agent"
 
 
 @pytest.mark.parametrize(
@@ -48,21 +42,21 @@ def test_runs_of_one_model():
     assert text.runs_sentence(missing).startswith("Runs: 60, of 1 model;")
 
 
-def test_the_reference_is_named_and_counted_once_a_respondent(kept):
+def test_the_reference_is_named_and_counted_once_a_respondent(results):
     reference = pd.DataFrame({"respondent": ["a", "a", "b"], "synthetic": [False] * 3})
     ceiling = pd.DataFrame(
         [("ranking", 0.1, 0.0, 0.2), ("rating", 0.357, -0.02, 0.4)], columns=["mode", "mean", "low", "high"]
     )
-    text.keep_reference(kept, reference, ceiling)
-    assert shown(kept, "reference") == "human reference"
-    assert shown(kept, "respondents") == "2"
-    assert shown(kept, "ceiling.mean") == "0.36"
-    assert shown(kept, "ceiling.interval") == "[−0.02,\u00a00.40]"
+    text.keep_reference(results, reference, ceiling)
+    assert kept(results)["reference"] == "human reference"
+    assert kept(results)["respondents"] == "2"
+    assert kept(results)["ceiling.mean"] == "0.36"
+    assert kept(results)["ceiling.interval"] == "[−0.02, 0.40]"
 
 
-def test_recovery_counts_what_was_held(kept):
-    text.keep_recovery(kept, pd.DataFrame({"held": [True, False, True]}))
-    assert (shown(kept, "instrument.held"), shown(kept, "instrument.compared")) == ("2", "3")
+def test_recovery_counts_what_was_held(results):
+    text.keep_recovery(results, pd.DataFrame({"held": [True, False, True]}))
+    assert (kept(results)["instrument.held"], kept(results)["instrument.compared"]) == ("2", "3")
 
 
 @pytest.mark.parametrize(
@@ -90,13 +84,6 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest():
     assert text.fidelity_sentence(table.head(0)) == "No model has a fidelity in the rating mode"
 
 
-def test_language_models_are_in_focus_where_there_are_any():
-    table = pd.DataFrame({"model": ["a", "b", "a"]})
-    agents = {"a": "reference agent", "b": "reference agent"}
-    assert list(text.in_focus(table, agents)["model"]) == ["a", "b", "a"]
-    assert list(text.in_focus(table, {**agents, "b": "language model"})["model"]) == ["b"]
-
-
 def test_extremes_name_every_model_that_is_as_far_in_what_is_written():
     table = fidelity(
         ("rating", "low", -0.5), ("rating", "high", 0.9961), ("rating", "as-high", 1.0), ("ranking", "x", -1)
@@ -109,17 +96,17 @@ def test_rounding_errors_do_not_settle_which_is_highest():
     assert ends["lowest"] == ends["highest"] == (0.3, "a and b")
 
 
-def test_coding_keeps_sentences_and_every_measure_of_agreement(kept):
+def test_coding_keeps_sentences_and_every_measure_of_agreement(results):
     sentences = pd.DataFrame({"id": ["s1", "s1", "s2"]})
     agreement = pd.DataFrame(
         [("raw agreement", 0.806, 0.69, 0.9, 62), ("Cohen's kappa", 0.773, 0.64, 0.88, 62)],
         columns=["measure", "estimate", "low", "high", "units"],
     )
-    text.keep_coding(kept, sentences, agreement)
-    assert (shown(kept, "open.sentences"), shown(kept, "open.different")) == ("3", "2")
-    assert shown(kept, "open.coded") == "62"
-    assert shown(kept, "open.raw_agreement") == ".81 [.69,\u00a0.90]"
-    assert shown(kept, "open.cohens_kappa") == ".77 [.64,\u00a0.88]"
+    text.keep_coding(results, sentences, agreement)
+    assert (kept(results)["open.sentences"], kept(results)["open.different"]) == ("3", "2")
+    assert kept(results)["open.coded"] == "62"
+    assert kept(results)["open.raw_agreement"] == ".81 [.69, .90]"
+    assert kept(results)["open.cohens_kappa"] == ".77 [.64, .88]"
 
 
 def test_the_abstract_and_the_limitation_name_the_reference():
@@ -133,9 +120,9 @@ def test_the_abstract_and_the_limitation_name_the_reference():
     assert "synthetic" in text.limitation(synthetic) and "people" in text.limitation(people)
 
 
-def test_the_studies_together_without_and_with_models(kept):
-    text.keep_joint(kept, pd.DataFrame({"model": []}))
-    assert shown(kept, "text.joint") == text.joint_sentence(0)
+def test_the_studies_together_without_and_with_models(results):
+    text.keep_joint(results, pd.DataFrame({"model": []}))
+    assert kept(results)["text.joint"] == text.joint_sentence(0)
     assert "no model took part in more than one study" in text.joint_sentence(0)
     assert text.joint_sentence(1) == "In this build 1 model took part in more than one study."
     assert text.joint_sentence(9) == "In this build 9 models took part in more than one study."

@@ -157,12 +157,6 @@ def test_validation_accuracies_come_back():
     ]
 
 
-def test_odds_ratios_become_percentages():
-    found = counts.odds_as_percentages(printed("value_disposition_odds"))
-    assert list(found["percent"].round(6)) == [-14, 25, -8]
-    assert list(found.iloc[2][["percent_low", "percent_high"]].astype(float).round(6)) == [-17, 3]
-
-
 def test_the_sample_size_is_the_first_with_the_stated_power():
     """Against scipy's own exact test: the chance of a count as far out as the first it rejects."""
 

@@ -55,15 +55,44 @@ def simulated(cells=60, seed=0, tests=1):
 # ---- references ----
 
 
+def outcomes(**followed):
+    """Trials by model, one a character; their domains take turns."""
+    rows = [(model, float(letter)) for model, letters in followed.items() for letter in letters]
+    frame = pd.DataFrame(rows, columns=["model", "followed"]).assign(v1="x")
+    return frame.assign(domain=np.resize(["legal", "finance"], len(frame)))
+
+
 def test_the_middle_model_is_the_reference_of_the_others():
-    rates = {"a": [1, 1, 1, 0], "b": [0, 0, 0, 0], "c": [1, 0, 1, 0], "d": [1, 0, 0, 0]}
-    rows = [(model, y) for model, outcomes in rates.items() for y in outcomes]
-    frame = pd.DataFrame(rows, columns=["model", "followed"]).assign(domain=["legal", "finance"] * 8, v1="x")
-    # Of an even number the upper one of the two in the middle; a factor with one level is left out.
-    assert regression.references(frame) == {"model": "c", "domain": "productivity"}
-    three = frame[frame["model"] != "a"].assign(v1=["x", "y"] * 6)
-    assert regression.references(three) == {"model": "d", "domain": "productivity", "v1": "reparation"}
+    frame = outcomes(a="1110", b="0100", c="1010", d="1000", e="1110")
+    assert regression.references(frame)["model"] == "c"
+    # Of an even number the upper one of the two in the middle.
+    assert regression.references(frame[frame["model"] != "a"])["model"] == "c"
+    assert regression.references(frame[frame["model"] != "c"])["model"] == "a"
+    # A factor with one level is left out.
     assert regression.references(frame[frame["model"] == "a"].assign(domain="legal")) == {}
+    assert regression.references(frame.assign(followed=np.nan)) == {}
+
+
+def test_a_model_that_never_varies_is_the_reference_only_where_none_varies():
+    constant = outcomes(a="1000", b="1111")
+    assert regression.references(constant)["model"] == "a"
+    assert regression.references(outcomes(a="0000", b="1111"))["model"] == "b"
+    frame = simulated().query("model in ('m0', 'm1')")
+    frame = frame.assign(followed=frame["followed"].where(frame["model"] == "m0", 1.0), domain="legal")
+    found = clustered_logit(frame, regression.references(frame)).terms.set_index("term")
+    assert np.isfinite(found.loc[["intercept", "v1:b", "v1:c"], "coefficient"]).all()
+
+
+def test_the_level_in_print_is_the_reference_where_it_has_answers_and_else_the_commonest():
+    frame = outcomes(a="11101000", b="01001101")
+    assert regression.references(frame)["domain"] == "finance", "first by name of two as common"
+    assert regression.references(frame.assign(domain=["legal"] * 5 + ["finance"] * 11))["domain"] == "finance"
+    assert regression.references(frame.assign(domain=["legal"] * 11 + ["finance"] * 5))["domain"] == "legal"
+    printed = frame.assign(v1=["reparation", "duty", "duty", "duty"] * 4)
+    assert regression.references(printed)["v1"] == "reparation"
+    unanswered = frame.assign(v1=["reparation", "duty", "hope", "duty"] * 4)
+    unanswered.loc[unanswered["v1"] == "reparation", "followed"] = np.nan
+    assert regression.references(unanswered)["v1"] == "duty"
 
 
 def test_factors_of_several_regressions_stand_under_each_other():
@@ -74,7 +103,7 @@ def test_factors_of_several_regressions_stand_under_each_other():
     assert list(table)[-1] == "regression"
     for name, fit in fits.items():
         part = table[table["regression"] == name].drop(columns="regression").reset_index(drop=True)
-        pd.testing.assert_frame_equal(part, fit.factors)
+        pd.testing.assert_frame_equal(part, fit.factors, check_dtype=False)
 
 
 # ---- clustered logit and GEE ----
@@ -212,6 +241,30 @@ def test_a_level_in_few_clusters_has_no_error_and_no_part_in_the_test():
     assert np.isfinite(terms["coefficient"]).all()
     assert list(terms.index[terms["error"].isna()]) == ["v1:rare"]
     assert found.factors.set_index("factor").loc["v1", "df"] == 2
+
+
+@pytest.mark.parametrize("fit", [clustered_logit, gee])
+def test_a_factor_that_cannot_be_tested_keeps_its_row(fit):
+    frame = simulated()
+    tested = fit(frame, REFERENCES, cluster=("cell",)).factors.set_index("factor")
+    assert list(tested.index) == ["model", "v1", "n_examples"]
+    assert tested.notna().all(axis=None)
+    # Two clusters a model, and four a value.
+    few = frame[(frame["model"] != "m4") & frame["v1"].isin(["a", "b"])]
+    found = fit(few, REFERENCES, cluster=("model", "v1")).factors.set_index("factor")
+    assert list(found.index) == list(tested.index)
+    assert found.loc[["model", "v1"]].isna().all(axis=None)
+    assert found.loc["n_examples"].notna().all()
+
+
+def test_as_many_levels_as_clusters_are_not_tested():
+    frame = simulated(cells=6)
+    letters = frame["cell"].str[-1]
+    many = frame.assign(level=letters + (frame.index % 2).astype(str)).query("level != '51'")
+    found = clustered_logit(many, {"level": "00"}, cluster=("model",))
+    assert (found.clusters, len(found.terms)) == (5, 12)
+    assert found.factors.set_index("factor").loc["level"].isna().all()
+    assert found.terms["coefficient"].notna().all()
 
 
 @pytest.mark.parametrize("fit", [clustered_logit, gee])

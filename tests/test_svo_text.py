@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from kept_numbers import kept
 
 from deepvalues.manuscript.results import Results
 from deepvalues.svo import text
@@ -14,20 +15,9 @@ def results(tmp_path):
     return Results("svo", tmp_path)
 
 
-def texts(node):
-    """Numbers as they are written: nested keys joined by points."""
-    if "text" in node and isinstance(node["text"], str):
-        return {"": node["text"]}
-    return {
-        f"{key}.{more}".rstrip("."): found
-        for key, child in node.items()
-        for more, found in texts(child).items()
-    }
-
-
 def test_models_by_family(results):
     text.models(results, {"b": "reference agent", "a": "language model", "c": "reference agent"}, 2400)
-    assert texts(results.numbers) == {
+    assert kept(results) == {
         "text.models": "2 reference agents; 1 language model",
         "models": "3",
         "trials": "2,400",
@@ -36,7 +26,7 @@ def test_models_by_family(results):
 
 def test_models_where_none_is_a_language_model(results):
     text.models(results, {"a": "reference agent"}, 20)
-    assert texts(results.numbers)["text.models"] == "1 reference agent"
+    assert kept(results)["text.models"] == "1 reference agent"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +51,23 @@ def test_instrument(rows, sentence):
 
 def test_goal_counts_what_can_be_tested(results):
     text.goal(results, pd.DataFrame({"p_holm": [0.0499, 0.05, None, 1.0, None]}))
-    assert texts(results.numbers) == {"goal.compared": "3", "goal.changed": "1"}
+    assert kept(results) == {"goal.compared": "3", "goal.changed": "1"}
+
+
+def test_corrected_rationality_runs_between_models_in_each_mode():
+    columns = ["model", "mode", "corrected"]
+    rows = [
+        ("a", "faithful", 0.5),
+        ("b", "faithful", -0.1),
+        ("c", "faithful", math.nan),
+        ("a", "controlled", 0.25),
+    ]
+    assert text.rationality(pd.DataFrame(rows, columns=columns)) == (
+        "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it runs from −0.10 "
+        "(b) to "
+        "0.50 (a)."
+    )
+    assert text.rationality(pd.DataFrame(rows[2:3], columns=columns)) == "No model has a value rationality."
 
 
 def means(*rows):
@@ -139,7 +145,7 @@ def test_people(results):
         [("us", 10, 1.0, 2.0), ("all", 6234, 29.48, 75.2)], columns=["group", "n", "mean", "prosocial_pct"]
     )
     text.people(results, norms)
-    assert texts(results.numbers) == {"people.n": "6,234", "people.mean": "29.5", "people.prosocial": ".752"}
+    assert kept(results) == {"people.n": "6,234", "people.mean": "29.5", "people.prosocial": ".752"}
 
 
 @pytest.mark.parametrize(("individualistic", "holds"), [(0.0, True), (0.44, False), (0.6, False)])
@@ -147,7 +153,7 @@ def test_published_values_and_whether_giving_stands_above_taking(results, indivi
     corrected = [0.44, 0.5, individualistic, 0.15]
     values = ["altruistic", "prosocial", "individualistic", "competitive"]
     text.published(results, pd.DataFrame({"value": values, "corrected": corrected}))
-    found = texts(results.numbers)
+    found = kept(results)
     assert found["claims.giving_above_taking"] == str(holds).lower()
     assert found["published.prosocial.corrected"] == "0.50"
     assert len(found) == 4 + 1
@@ -169,9 +175,9 @@ def contrasts(raw, corrected):
 
 def test_lean_with_its_intervals(results):
     text.lean(results, contrasts("yes", "open"))
-    found = texts(results.numbers)
-    assert (found["lean.raw"], found["lean.raw_interval"]) == ("10.4", "[9.9,\u00a010.7]")
-    assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55,\u00a00.20]")
+    found = kept(results)
+    assert (found["lean.raw"], found["lean.raw_interval"]) == ("10.4", "[9.9, 10.7]")
+    assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
     assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
         "−5.9",
         "the models lean away from them",
@@ -191,7 +197,7 @@ def test_lean_with_its_intervals(results):
 )
 def test_verdicts_in_words(results, verdict, words):
     text.lean(results, contrasts("yes", verdict))
-    assert texts(results.numbers)["text.lean_corrected"] == words
+    assert kept(results)["text.lean_corrected"] == words
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from markdown_cells import head, rows, to_the_right
 
 from deepvalues import paths
 from deepvalues.dvb import published
@@ -13,20 +14,10 @@ from deepvalues.tables import dvb as tables
 NAN = math.nan
 
 
-def cells(line):
-    return [cell.strip().replace("\u00a0", " ") for cell in line.strip("|").split("|")]
-
-
 def read(table):
-    """Rows of a Markdown table as mappings from head to cell."""
-    head, _, *rows = map(cells, table.splitlines())
-    return [dict(zip(head, row, strict=True)) for row in rows]
-
-
-def to_the_right(table):
-    """The heads whose columns are numbers, aligned to the right."""
-    head, rule = map(cells, table.splitlines()[:2])
-    return [name for name, mark in zip(head, rule, strict=True) if mark.endswith(":")]
+    """Rows of a Markdown table, with plain spaces, as mappings from head to cell."""
+    plain = table.replace("\u00a0", " ")
+    return [dict(zip(head(plain), row, strict=True)) for row in rows(plain)]
 
 
 def frame(columns, *rows):

@@ -4,20 +4,14 @@ import math
 
 import pandas as pd
 import pytest
+from markdown_cells import head, rows, to_the_right
 
 from deepvalues.tables import svo as tables
 
 
 def cells(table):
-    """The header and the rows of a Markdown table, as lists of texts."""
-    header, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.split("\n")]
-    return header, rows
-
-
-def aligned_right(table):
-    """Names of the columns that stand to the right, as numbers do."""
-    rule = table.split("\n")[1][1:-1].split("|")
-    return [name for name, dashes in zip(cells(table)[0], rule, strict=True) if dashes.endswith(":")]
+    """The head and the rows of a Markdown table."""
+    return head(table), rows(table)
 
 
 def missing_frame():
@@ -34,7 +28,7 @@ def test_missing_counts_by_status():
         ["a", "1,200", "0", "0", "0", "0", ".000"],
         ["b", "960", "240", "0", "0", "0", ".200"],
     ]
-    assert aligned_right(table) == header[1:]
+    assert to_the_right(table) == header[1:]
 
 
 def test_instrument_names_agent_and_rule():
@@ -102,7 +96,7 @@ def test_rationality_in_degrees_and_corrected():
         ["a", "3 / 0", "51.8", "–", "0.74", "–"],
         ["b", "4 / 4", "60.0", "−1.4", "1.00", "−0.36"],
     ]
-    assert aligned_right(table) == header[1:]
+    assert to_the_right(table) == header[1:]
 
 
 def test_goal_with_and_without_anything_to_test():
@@ -160,7 +154,7 @@ def test_people_have_a_yardstick_for_each_distance():
         *("model", "angle", "Wasserstein (95% of people)"),
         *("categories (95% of people)", "options (95% of people)"),
     ]
-    assert aligned_right(table) == header[1:]
+    assert to_the_right(table) == header[1:]
     assert rows == [["a", "−16.3", "45.7 (8.8)", ".995 (.262)", "– (.300)"]]
 
 
@@ -192,7 +186,7 @@ def lean_frame():
 def test_lean_in_degrees_or_corrected():
     table = tables.lean(lean_frame())
     header, rows = cells(table)
-    assert aligned_right(table) == ["lean", "leaning", "p"]
+    assert to_the_right(table) == ["lean", "leaning", "p"]
     assert header == ["scale", "contrast", "lean", "interval", "widened", "leaning", "p", "verdict"]
     assert [row[2] for row in rows] == ["10.4", "−0.05"], "raw figures as in the text"
     assert rows[0][3:5] == ["[5.3,\u00a015.6]", "[4.3,\u00a016.6]"]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from deepvalues.errors import UserError
 from deepvalues.manuscript import manifest
 from deepvalues.manuscript.cells import read_cells
 from deepvalues.manuscript.plain import render_plain
-from deepvalues.manuscript.trace import linked, numbers, trace
+from deepvalues.manuscript.trace import _calls, linked, numbers, trace
 
 TEMPLATES = Path(__file__).parents[1] / "paper" / "plain"
 EXECUTED = "paper/notebooks/03_demo.ipynb"
@@ -109,6 +110,13 @@ def test_a_number_that_a_function_of_the_package_gives(built):
         "src/deepvalues/svo/text.py, models",
         'text.models(results, {"agent": "reference agent"}, 2)',
     ]
+
+
+def test_a_function_of_the_same_name_in_another_module_gives_nothing(built):
+    number = numbers(built)["demo.trials"]
+    source = "pooled = focus.models(trials)\ntext.models(results, pooled)"
+    cell = replace(number.cell, source=source)
+    assert list(_calls(number._replace(cell=cell)))[1:] == ["text.models(results, pooled)"]
 
 
 def test_a_shortcode_may_be_pasted(built):

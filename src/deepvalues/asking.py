@@ -7,6 +7,8 @@ import multiprocessing
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,7 @@ import pandas as pd
 from deepvalues import catalogue, paths
 from deepvalues.errors import UserError
 from deepvalues.query import batch
+from deepvalues.query.conversation import Conversation
 from deepvalues.query.engine import Job, Summary
 from deepvalues.query.money import Plan
 from deepvalues.query.processes import processors, run
@@ -24,7 +27,7 @@ from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model
 from deepvalues.query.settings import Settings
-from deepvalues.query.study import Questions, record_path
+from deepvalues.query.study import Questions, model_of, record_path
 
 
 class Chosen(NamedTuple):
@@ -330,32 +333,74 @@ def _complete(sets: Sequence[Chosen], record_folder: Path) -> pd.DataFrame:
 def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
     """How much of each set each model's record answers.
 
-    Sets of a study may share items. A set of which only items of an earlier one were answered was not
-    asked; its record is no part of it that waits to be completed.
+    Sets of a study may share items. A set was not asked where the record holds no more of it than answers
+    that it shares with an earlier one, or with one that is answered in full: such a record is no part of
+    the set that waits to be completed. A single turn of a conversation that no other set accounts for
+    makes the record a part.
 
     Returns
     -------
     pandas.DataFrame
-        study, item_set, model, family, items, recorded, state: complete, partial, or not asked.
+        study, item_set, model, family, items, recorded (items answered to the last turn), state: complete,
+        partial, or not asked.
     """
     rows = []
     for place, each in enumerate(sets):
-        earlier = {id for other in sets[:place] if other.study == each.study for id in other.items["id"]}
+        others: list[_Other] | None = None
         for asked in questions(each.study, each.models, each.items, record_folder):
-            answered = [
-                conversation.item
-                for conversation, _, found in asked.recorded()
-                if conversation.is_over(found)
-            ]
-            if len(answered) == asked.items:
+            recorded, state = 0, "not asked"
+            keys: set[str] = set()
+            for conversation, _, found in asked.recorded():
+                recorded += conversation.is_over(found)
+                keys.update(answer.key for answer in found)
+            if recorded == asked.items:
                 state = "complete"
-            else:
-                state = "not asked" if earlier.issuperset(answered) else "partial"
-            model = asked.model
-            row = (model.name, model.family, asked.items, len(answered), state)
+            elif keys:
+                others = _others(sets, place) if others is None else others
+                state = "not asked" if keys <= _accounted_for(asked, others) else "partial"
+            row = (asked.model.name, asked.model.family, asked.items, recorded, state)
             rows.append((each.study, each.item_set, *row))
     columns = ["study", "item_set", "model", "family", "items", "recorded", "state"]
     return pd.DataFrame(rows, columns=columns)
+
+
+#: Sets that may be answered in full where a notebook reads another one that shares items with them. Not
+#: ``full``: who has answered it has answered all that it shares.
+_SHARING = ("smoke", "standard", "subset")
+
+
+class _Other(NamedTuple):
+    """Conversations of another set of a study; whether their answers count before all of them are there."""
+
+    conversations: Sequence[Conversation]
+    in_part: bool
+
+
+def _others(sets: Sequence[Chosen], place: int) -> list[_Other]:
+    """The sets that may share items with the one at a place: those beside it, and `_SHARING`."""
+    study = catalogue.study(sets[place].study)
+    found, known = [], set()
+    for other_place, other in enumerate(sets):
+        if other.study == study.name:
+            known.add(other.item_set)
+            if other_place != place:
+                found.append(_Other(study.conversations(other.items), other_place < place))
+    for item_set in _SHARING:
+        # A study need not have a set of the name, nor what it is made of.
+        with suppress(UserError):
+            if item_set not in known:
+                found.append(_Other(study.conversations(study.items(item_set)), in_part=False))
+    return found
+
+
+def _accounted_for(asked: Questions, others: Sequence[_Other]) -> set[str]:
+    """Keys of the answers that a model's record holds because other sets were asked."""
+    keys: set[str] = set()
+    for conversations, in_part in others:
+        other = replace(asked, conversations=conversations)
+        if in_part or not other.missing():
+            keys |= other.recorded_keys()
+    return keys
 
 
 def complete(each: Chosen, table: pd.DataFrame) -> list[Model]:
@@ -421,7 +466,7 @@ def stop_if_partial(table: pd.DataFrame) -> None:
     partial = table[table["state"] == "partial"]
     columns = ["study", "item_set", "model", "items", "recorded"]
     lines = [
-        f"  {study}: {model}: {items - recorded} of {items} answers are missing; "
+        f"  {study}: {model}: {items - recorded} of {items} items are not answered in full; "
         f"deepvalues query --study {study} --set {item_set} --model {model}"
         for study, item_set, model, items, recorded in partial[columns].itertuples(index=False, name=None)
     ]
@@ -445,10 +490,30 @@ def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd
         for asked in questions(each.study, each.models, each.items, record_folder):
             place = each.study, asked.model.name
             recorded[place] = set(asked.record.answers)
-            keys = {answer.key for _, _, found in asked.recorded() for answer in found}
-            asked_for[place] = asked_for.get(place, set()) | keys
+            asked_for[place] = asked_for.get(place, set()) | asked.recorded_keys()
     rows = [(*place, len(recorded[place]), len(recorded[place] - keys)) for place, keys in asked_for.items()]
     return pd.DataFrame(rows, columns=["study", "model", "answers", "orphans"])
+
+
+def unlisted(record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """Models with answers on record to a study for which the paper does not list them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, model, sorted. Their answers are kept, and enter no result.
+    """
+    listed: dict[str, set[str]] = {}
+    for place, names in catalogue.registry().paper.items():
+        listed.setdefault(place.partition("/")[0], set()).update(names)
+    rows = []
+    for study, known in sorted(listed.items()):
+        of_paper = {record_path(record_folder, study, name) for name in known}
+        on_record = set((record_folder / study).glob("*.jsonl")) - set(
+            (record_folder / study).glob("*.log.jsonl")
+        )
+        rows += [(study, model_of(path)) for path in sorted(on_record - of_paper)]
+    return pd.DataFrame(rows, columns=["study", "model"])
 
 
 def answers(

@@ -177,11 +177,24 @@ def _design(arguments: argparse.Namespace) -> int:
 
 def _notebook(arguments: argparse.Namespace) -> int:
     from deepvalues import paths
+    from deepvalues.manuscript import stamps
     from deepvalues.manuscript.execute import execute_notebook
 
     parameters = dict(_parameter(text) for text in arguments.parameter)
     source = paths.NOTEBOOKS / f"{arguments.name}.ipynb"
+    stamps.remove(paths.ROOT, arguments.name)
     execute_notebook(source, paths.EXECUTED / source.name, parameters)
+    if not parameters:
+        stamps.write(paths.ROOT, arguments.name)
+    return 0
+
+
+def _stale(_: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.manuscript import stamps
+
+    for reason in stamps.remove_untrue(paths.ROOT):
+        print(reason)
     return 0
 
 
@@ -366,6 +379,7 @@ def _parser() -> argparse.ArgumentParser:
     notebook.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="YAML value"
     )
+    command("stale", _stale, "Have make make again what is missing or was changed by hand.", "stale")
     command("variables", _variables, "Write paper/_variables.yml from the results.", "variables")
     browser = command(
         "browser", _browser, "Write the answer browser, a static page that works from disk.", "browser"

@@ -225,42 +225,6 @@ def _rate(right: pd.Series[bool]) -> tuple[int, int, float, float, float]:
     return (n, hits, hits / n, *wilson(hits, n))
 
 
-def accuracy_by_task(bank: Bank, layer: str, classifier: str = "words") -> pd.DataFrame:
-    """Accuracy within each task of a layer (for ``pole``: each dimension), Wilson intervals.
-
-    Returns
-    -------
-    pandas.DataFrame
-        layer, classifier, task, n, right, accuracy, low, high, chance.
-    """
-    told = predictions(bank, layer, classifier)
-    found = [
-        (layer, classifier, name, *_rate(rows["right"]), 1 / int(rows["classes"].iloc[0]))
-        for name, rows in told.groupby("task", sort=False)
-    ]
-    columns = ["layer", "classifier", "task", "n", "right", "accuracy", "low", "high", "chance"]
-    return pd.DataFrame(found, columns=columns)
-
-
-def confusion(bank: Bank, classifier: str = "words") -> pd.DataFrame:
-    """What is predicted for the test wordings of each value, of all eleven.
-
-    Returns
-    -------
-    pandas.DataFrame
-        value, predicted, n, share (of the value's test wordings); 121 rows, zeros included.
-    """
-    told = predictions(bank, "value", classifier)
-    table = pd.crosstab(told["trait"], told["predicted"])
-    table = table.reindex(index=list(bank.values), columns=list(bank.values), fill_value=0)
-    rows = [
-        (value, predicted, int(n), n / counts.sum())
-        for value, counts in table.iterrows()
-        for predicted, n in counts.items()
-    ]
-    return pd.DataFrame(rows, columns=["value", "predicted", "n", "share"])
-
-
 def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
     """How many word types of a trait's test wordings its training wordings have as well.
 

@@ -152,21 +152,3 @@ def validation_accuracies(validation: pd.DataFrame) -> pd.DataFrame:
     summary = dvgr_summary(counted["correct"], counted["trials"]).rename(columns={"dvgr": "accuracy"})
     named = validation.loc[counted.index, ["experiment"]]
     return pd.concat([named, counted, summary], axis=1).reset_index(drop=True)
-
-
-def odds_as_percentages(odds: pd.DataFrame) -> pd.DataFrame:
-    """Change of the odds per point of a rating, 100 · (OR − 1) percent, with its printed interval.
-
-    Parameters
-    ----------
-    odds
-        As ``dvb_value_disposition_odds.csv``: rating, odds_ratio, ci_low, ci_high.
-
-    Returns
-    -------
-    pandas.DataFrame
-        rating, percent, percent_low, percent_high.
-    """
-    columns = {"odds_ratio": "percent", "ci_low": "percent_low", "ci_high": "percent_high"}
-    percent = 100 * (odds[list(columns)].astype(float) - 1)
-    return pd.concat([odds[["rating"]], percent.rename(columns=columns)], axis=1)

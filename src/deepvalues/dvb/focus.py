@@ -8,14 +8,36 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from deepvalues.dvb.statistics import rates
+from deepvalues.errors import UserError
 
 #: Below this a test against chance, corrected over models, tells a DVGR from chance.
 ALPHA = 0.05
 
 
+#: The families that pooled results can be about, the first that answered.
+IN_FOCUS = ("language model", "text learner")
+
+
 def family_in_focus(families: Collection[str]) -> str:
-    """The family that pooled results are about: language models, or text learners without any."""
-    return "language model" if "language model" in families else "text learner"
+    """The family that pooled results are about: language models, or text learners without any.
+
+    Parameters
+    ----------
+    families
+        Of the models that answered.
+
+    Raises
+    ------
+    UserError
+        When there are neither, so that nothing could be pooled.
+    """
+    found = next((family for family in IN_FOCUS if family in families), None)
+    if found is None:
+        raise UserError(
+            "no language model and no text learner has answered the whole set: there is nothing to pool; "
+            "name one in models, or ask one with deepvalues query"
+        )
+    return found
 
 
 def pooled(frame: pd.DataFrame) -> pd.DataFrame:

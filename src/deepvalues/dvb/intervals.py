@@ -99,7 +99,8 @@ def mean_of_rates(frame: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES)
     Returns
     -------
     pandas.DataFrame
-        One row: clusters, estimate, low, high, as from `intervals`.
+        One row: clusters, estimate, low, high, as from `intervals`. The bounds are NaN also where a resample
+        may lack a model, because too few of the cells have an answer of that model.
     """
     answered = frame.dropna(subset="followed")
     sums: dict[str, pd.Series[float]] = {}

@@ -40,8 +40,9 @@ class Fit(NamedTuple):
     """A fitted regression.
 
     ``terms``: term (``intercept``, ``factor:level`` or a covariate), coefficient (logits), error, low,
-    high, p_value. ``factors``: factor, chi2 (Wald), df, df_error, p_value (F), p_chi2. Also the numbers
-    of trials and clusters used, and McFadden's pseudo-R² (NaN for a GEE, which has no likelihood).
+    high, p_value. ``factors``: factor, chi2 (Wald), df, df_error, p_value (F), p_chi2; all NaN where none of
+    a factor's levels can be tested. Also the numbers of trials and clusters used, and McFadden's pseudo-R²
+    (NaN for a GEE, which has no likelihood).
     """
 
     terms: pd.DataFrame
@@ -204,14 +205,28 @@ def gee(
 
 
 def references(frame: pd.DataFrame) -> dict[str, str]:
-    """Reference levels for models that are not those in print: the middle one by its DVGR stands for model.
+    """Reference levels for trials of any models and items.
 
-    Factors with one level, which have nothing to compare, are left out.
+    For model the middle one by its DVGR; for the other factors the level in print, or without it the
+    commonest. Levels on which all outcomes are one are passed over where another varies, as nothing can be
+    compared with them. Factors with one level, which have nothing to compare, are left out.
     """
-    by_rate = frame.groupby("model")["followed"].mean().sort_values(kind="stable").index
-    wanted = {**PUBLISHED_REFERENCES, "model": str(by_rate[len(by_rate) // 2])}
-    order = ("model", "domain", "v1")
-    return {factor: wanted[factor] for factor in order if frame[factor].nunique() > 1}
+    answered = frame.dropna(subset="followed")
+    found = {}
+    for factor in ("model", "domain", "v1"):
+        outcomes = answered.groupby(factor)["followed"].agg(["nunique", "mean", "size"])
+        if len(outcomes) < 2:
+            continue
+        varying = outcomes[outcomes["nunique"] > 1]
+        levels = outcomes if varying.empty else varying
+        if factor == "model":
+            level = levels["mean"].sort_values(kind="stable").index[len(levels) // 2]
+        elif PUBLISHED_REFERENCES[factor] in levels.index:
+            level = PUBLISHED_REFERENCES[factor]
+        else:
+            level = levels["size"].idxmax()
+        found[factor] = str(level)
+    return found
 
 
 def factors_of(fits: Mapping[str, Fit]) -> pd.DataFrame:
@@ -248,7 +263,8 @@ def _fitted(
     enough = spread >= FEWEST_CLUSTERS
     known = _terms(design.terms, beta, covariance, groups)
     known.loc[~enough, ["error", "low", "high", "p_value"]] = math.nan
-    factors = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
+    tested = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
+    factors = tested.set_index("factor").reindex([*references, *covariates]).reset_index()
     table = known.set_index("term").reindex(terms).reset_index()
     return Fit(table, factors, len(design.outcome), groups, pseudo_r2)
 
@@ -268,7 +284,9 @@ def _nothing(terms: Sequence[str], references: Mapping[str, str], covariates: Se
 
 
 def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
-    error = np.sqrt(np.diag(covariance))
+    variance = np.diag(covariance)
+    # With hardly more clusters than columns the sandwich can come out at 0, or below it by rounding.
+    error = np.sqrt(np.where(variance > 0, variance, math.nan))
     t = stats.t(groups - 1)
     half = t.ppf((1 + CONFIDENCE) / 2) * error
     return pd.DataFrame(
@@ -284,7 +302,7 @@ def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) 
 
 
 def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
-    """Wald tests of each factor: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
+    """Wald tests of each factor that has one: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
 
     With many levels and few clusters a level the χ² rejects far too often, since V is estimated. F on q
     and G − q degrees of freedom is what it becomes if cluster totals are normal (Hotelling 1931, Annals
@@ -296,8 +314,9 @@ def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int
         places = np.flatnonzero(owner == factor)
         q = len(places)
         block = covariance[np.ix_(places, places)]
-        solvable = np.linalg.matrix_rank(block) == q and groups > q
-        chi2 = float(beta[places] @ np.linalg.solve(block, beta[places])) if solvable else math.nan
+        if np.linalg.matrix_rank(block) < q or groups <= q:
+            continue
+        chi2 = float(beta[places] @ np.linalg.solve(block, beta[places]))
         f = chi2 * (groups - q) / (q * (groups - 1))
         tests = (float(stats.f.sf(f, q, groups - q)), float(stats.chi2.sf(chi2, q)))
         rows.append((factor, chi2, q, groups - q, *tests))

@@ -59,7 +59,7 @@ def finding(language_models: Sequence[str], learners: Sequence[str], dvgr: float
         asked = f"{plural('language model', len(language_models))} asked"
         return f"For the {asked} ({', '.join(language_models)}), {counted}"
     small = f"small models fitted to the text of one prompt{_encoder(learners)}"
-    return f"No language model was asked in this build. For text learners, {small}, {counted}"
+    return f"No language model was asked in Study 1. For text learners, {small}, {counted}"
 
 
 def _encoder(learners: Sequence[str]) -> str:
@@ -84,15 +84,15 @@ def scope(language_models: Sequence[str], controls: Sequence[str]) -> str:
 
 
 def limitation(language_models: Sequence[str]) -> str:
-    """What the choice of models limits, with the few words that head it."""
+    """What the choice of models limits."""
     if language_models:
         asked = f"{count(len(language_models))} {plural('language model', len(language_models))}"
         return (
-            f"The models are a choice. This build asks {asked}, in the version and with the parameters that "
-            "the record names; of others it says nothing."
+            f"Models are a choice. Study 1 asks {asked}, in the version and with the parameters that the "
+            "record names; of others it says nothing."
         )
     return (
-        "No language model is present. This build asks local models only. Its results describe the "
+        "Study 1 has no language model: this build asks local models only. Its results describe the "
         "instrument and the stimuli, and are no finding about language models. With a key and one command "
         "the same pages are about language models."
     )
@@ -270,7 +270,10 @@ def regression(tests: pd.DataFrame) -> str:
         )
         for name in ("logit", "gee")
     )
-    return f"Significant in the logit, clustered as published: {logit}; by GEE with cells as groups: {gee}."
+    untested = sorted({FACTOR_NAMES[factor] for factor in tests.loc[tests["p_value"].isna(), "factor"]})
+    unsaid = f" Not to be tested in both: {listed(untested)}." if untested else ""
+    significant_in = f"Significant in the logit, clustered as published: {logit}"
+    return f"{significant_in}; by GEE with cells as groups: {gee}.{unsaid}"
 
 
 def pairs(paired: pd.DataFrame, bound: float) -> str:

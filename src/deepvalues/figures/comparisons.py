@@ -73,11 +73,16 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     Parameters
     ----------
     matrix
-        Square, models as index and columns.
+        Square, models as index and columns; of fewer than two models a sentence is drawn in its place.
     """
     # A model is no row or column for its own sake: the first has none below it, the last none beside it.
     pairs = matrix.iloc[1:, :-1]
     size = len(pairs)
+    if size == 0:
+        figure, axes = new_figure(0.6)
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "With one model there are no pairs to compare.", ha="center", va="center")
+        return figure
     figure, axes = new_figure(1.3 + min(0.3 * size, 5.2))
     notes = pairs.map(lambda rate: formats.number(rate, 2, bounded=True))
     sns.heatmap(

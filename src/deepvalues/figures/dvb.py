@@ -19,6 +19,7 @@ from deepvalues.figures.theme import (
     FAMILY_ORDER,
     RATE_MAP,
     chance_line,
+    family_mark,
     in_order,
     label_points,
     new_figure,
@@ -41,8 +42,6 @@ ARM_LABELS = {
 
 #: The arms that begin a group of columns.
 _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
-#: Where families mix, colour is not all that tells them apart.
-MARKERS = {"language model": "o", "text learner": "s", "reference agent": "^", "published": "D"}
 #: Height of a line of names beside points, in inches.
 _NAME_HEIGHT = 0.11
 #: Points nearer than this share of the axes have their numbers together.
@@ -304,7 +303,7 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         family = str(row.family)
         axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=COLOURS[family], linewidth=0.9)
         axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=COLOURS[family], linewidth=0.9)
-        axes.plot(row.b_v, row.b_s, **_family_mark(family))
+        axes.plot(row.b_v, row.b_s, **family_mark(family))
     axes.set(
         xlim=(least, reach),
         ylim=(least, reach),
@@ -319,11 +318,7 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         axes.annotate(runs(group["number"]), corner, (2.5, 2.5), **style)
     families = dict(zip(known["model"], known["family"], strict=True))
     numbers = dict(zip(known["model"], known["number"], strict=True))
-    key(names, numbers, lambda model: _family_mark(families[model]), rows=round(room / 0.145))
-    handles = [Line2D([], [], label=family, **_family_mark(family)) for family in _families(known)]
+    key(names, numbers, lambda model: family_mark(families[model]), rows=round(room / 0.145))
+    handles = [Line2D([], [], label=family, **family_mark(family)) for family in _families(known)]
     figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)), fontsize=7)
     return figure
-
-
-def _family_mark(family: str) -> dict[str, Any]:
-    return {"marker": MARKERS[family], "color": COLOURS[family], "markersize": 4}

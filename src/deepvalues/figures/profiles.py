@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
 from deepvalues.figures.numbered import NUMBER, groups, key, runs
-from deepvalues.figures.theme import CHANCE, COLOURS, FAMILY_ORDER, WIDTH, label_points, new_figure, themed
+from deepvalues.figures.theme import (
+    CHANCE,
+    COLOURS,
+    FAMILY_ORDER,
+    WIDTH,
+    family_mark,
+    label_points,
+    new_figure,
+    themed,
+)
 
 MODE_ORDER = ("ranking", "rating", "allocation", "open")
 UNITS = {
@@ -36,8 +45,6 @@ DIFFERENCES = {
 }
 PEOPLE = "#222222"
 _AGENT = "agent-profile-"
-#: Marks of the families and their sizes, for readers and printers without colour.
-MARKS = {"language model": ("o", 4.0), "text learner": ("^", 4.5), "reference agent": ("D", 3.2)}
 _BAND = "#cccccc"
 _FAINT = "#eeeeee"
 #: Fidelity on the curves of the plane.
@@ -74,12 +81,7 @@ def _mark(families: Mapping[str, str], model: str) -> dict[str, Any]:
     """How a model's points are drawn: by its family, and the reference as people."""
     if _is_people(model):
         return {"marker": "s", "color": PEOPLE, "markersize": 5, "zorder": 5}
-    return _family_mark(_family(families, model))
-
-
-def _family_mark(family: str) -> dict[str, Any]:
-    marker, size = MARKS[family]
-    return {"marker": marker, "color": COLOURS[family], "markersize": size}
+    return family_mark(_family(families, model))
 
 
 def _is_people(model: str) -> bool:
@@ -98,7 +100,7 @@ def _legend(
     handles = [
         *more,
         *(
-            Line2D([], [], linestyle="", label=f"{family}s", **_family_mark(family))
+            Line2D([], [], linestyle="", label=f"{family}s", **family_mark(family))
             for family in FAMILY_ORDER
             if family in there
         ),

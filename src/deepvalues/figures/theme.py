@@ -26,6 +26,13 @@ COLOURS = {
     "reference agent": "#D55E00",
     "published": "#555555",
 }
+#: Marks of the families and their sizes, for readers and printers without colour.
+MARKS = {
+    "language model": ("o", 4.0),
+    "text learner": ("^", 4.5),
+    "reference agent": ("D", 3.2),
+    "published": ("s", 4.0),
+}
 FAMILY_ORDER = ("language model", "text learner", "reference agent", "published")
 CHANCE = "#888888"
 #: Lines to compare with: chance, a nominal rate, a diagonal.
@@ -67,6 +74,12 @@ def new_figure(height: float, columns: int = 1, **settings: Any) -> tuple[Figure
     """A figure of the column's width without pyplot, so that nothing stays open."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(1, columns, **settings)
+
+
+def family_mark(family: str) -> dict[str, Any]:
+    """How points of a family are drawn where families mix and colour is not all that tells them apart."""
+    marker, size = MARKS[family]
+    return {"marker": marker, "color": COLOURS[family], "markersize": size}
 
 
 def chance_line(axes: Axes, at: float) -> None:

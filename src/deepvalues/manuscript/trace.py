@@ -169,7 +169,8 @@ def _gives(call: ast.Call, number: Number, own: str) -> bool:
     """Whether a call of a cell is the one that gives a number, whose key within its study is ``own``."""
     assert isinstance(call.func, ast.Attribute)
     if number.giver:
-        return call.func.attr == number.giver.rpartition(".")[2]
+        module, function = number.giver.rsplit(".", 2)[1:]
+        return call.func.attr == function and ast.unparse(call.func.value) == module
     # `formats.number` writes a number and hands none on.
     if not call.args or ast.unparse(call.func.value) == "formats":
         return False

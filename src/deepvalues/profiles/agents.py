@@ -155,12 +155,6 @@ class ProfileAgent:
             return np.full(THEMES, CENTRES[mode])
         return np.asarray(self.targets[mode].mean(axis=0))
 
-    @property
-    def expected_missing(self) -> float:
-        """The share of runs of a closed mode that stay without an answer."""
-        unread = MALFORMED_FIRST * MALFORMED_REPAIR**2 if self.malformed else 0.0
-        return max(unread, self.refused)
-
     @cached_property
     def _ends(self) -> Array:
         """Running sums of the weights of the orders, by wording."""

@@ -29,8 +29,6 @@ from deepvalues.profiles.stability import TAILS, mean_interval
 from deepvalues.query.registry import Model
 
 Array = NDArray[np.float64]
-#: Measures whose estimate moves with the spread of the means, and whose draws are corrected for it.
-_SPREAD = ("r", "v", "fidelity", "ccc", "icc_a1")
 _BOUNDED = ("r", "fidelity", "ccc")
 #: Below this a corrected variance is as good as zero.
 _LEAST = 1e-9

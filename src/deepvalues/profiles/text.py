@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -83,27 +83,13 @@ def recovery_sentence(recovery: pd.DataFrame) -> str:
     return f"Of {compared} fidelities and spreads known in advance, in their 95% intervals: {held}."
 
 
-def in_focus(table: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of the language models where there are any, else all: agents only check the instrument.
-
-    Parameters
-    ----------
-    table
-        A row a model, with its name in the column model.
-    family
-        Of each model.
-    """
-    of_language_models = table["model"].map(dict(family)) == "language model"
-    return table[of_language_models] if of_language_models.any() else table
-
-
 def extremes(table: pd.DataFrame) -> dict[str, tuple[float, str]]:
     """The lowest and the highest fidelity of `MODE`, each with the models that share it as it is written.
 
     Parameters
     ----------
     table
-        From `deepvalues.profiles.comparison.fidelity_table`, of the models `in_focus`.
+        From `deepvalues.profiles.comparison.fidelity_table`, of the models in focus.
     """
     chosen = table[table["mode"] == MODE].round({"fidelity": 9})
     found = {}

@@ -1,4 +1,4 @@
-"""What the record holds, counted: pure functions of the table of `deepvalues.asking.coverage`."""
+"""What the record holds, counted: pure functions of the tables of `deepvalues.asking`."""
 
 from __future__ import annotations
 
@@ -97,15 +97,13 @@ def models_sentence(counted: Mapping[str, int]) -> str:
     return f"{agents}, {learners} and {language_models}"
 
 
-def counts(coverage: pd.DataFrame, orphans: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
+def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
     """The numbers of the record that a text may want.
 
     Parameters
     ----------
     coverage
         From `deepvalues.asking.coverage`.
-    orphans
-        From `deepvalues.asking.orphans`.
     study, item_set
         The set whose models and answers are counted.
 
@@ -113,7 +111,8 @@ def counts(coverage: pd.DataFrame, orphans: pd.DataFrame, study: str, item_set: 
     -------
     dict
         language_models, text_learners, reference_agents: models whose records answer all of the set;
-        not_asked; answers: replies of these models to the set; all_answers: replies to all sets; orphans.
+        not_asked; answers: what these models answered of the set, a repeat like an item of its own and a
+        conversation of several turns once.
     """
     of_set = coverage[(coverage["study"] == study) & (coverage["item_set"] == item_set)]
     complete = of_set[of_set["state"] == "complete"]
@@ -121,6 +120,4 @@ def counts(coverage: pd.DataFrame, orphans: pd.DataFrame, study: str, item_set: 
     return families | {
         "not_asked": int((of_set["state"] == "not asked").sum()),
         "answers": int(complete["recorded"].sum()),
-        "all_answers": int(coverage["recorded"].sum()),
-        "orphans": int(orphans["orphans"].sum()),
     }

@@ -99,6 +99,10 @@ class Questions:
                 else:
                     yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
 
+    def recorded_keys(self) -> set[str]:
+        """Keys of the answers that the record holds for these conversations."""
+        return {answer.key for _, _, found in self.recorded() for answer in found}
+
     def missing(self) -> int:
         """Number of conversations that the record does not answer in full."""
         return sum(not conversation.is_over(found) for conversation, _, found in self.recorded())
@@ -181,8 +185,7 @@ class Questions:
 
     def orphans(self) -> int:
         """Number of recorded answers that no conversation of this set asks for."""
-        keys = {answer.key for _, _, found in self.recorded() for answer in found}
-        return len(self.record.answers.keys() - keys)
+        return len(self.record.answers.keys() - self.recorded_keys())
 
 
 def _carried(conversation: Conversation, longest: float) -> list[float]:
@@ -206,3 +209,8 @@ def _without_halves(text: str) -> str:
 def record_path(folder: Path, study: str, model: str) -> Path:
     """Where a model's answers to a study are; a slash in a model's name becomes two underscores."""
     return folder / study / f"{model.replace('/', '__')}.jsonl"
+
+
+def model_of(path: Path) -> str:
+    """The model whose answers a file of `record_path` holds."""
+    return path.name.removesuffix(".jsonl").replace("__", "/")

@@ -237,8 +237,9 @@ def value_rationality(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     pandas.DataFrame
         model, mode, value, goal, trials, complete, angle, target, rationality, low, high, bound_low and
         bound_high (missing choices at their worst and best), random (expected of random answers), corrected,
-        corrected_low, corrected_high, p_value (random answers do as well; exact but for the grid,
-        one-sided), p_holm, hits (trials in the category of the value), hit_rate, hit_low, hit_high.
+        corrected_low, corrected_high, p_value (random answers do as well; one-sided, never too small: see
+        `deepvalues.svo.scoring.random_at_least`), p_holm, hits (trials in the category of the value),
+        hit_rate, hit_low, hit_high.
     """
     assigned = frame[frame["value"] != NO_VALUE]
     table = mean_angles(assigned, seed=seed)

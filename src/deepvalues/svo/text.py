@@ -74,6 +74,33 @@ def goal(numbers: Numbers, effects: pd.DataFrame) -> None:
     numbers.count("goal.changed", (effects["p_holm"] < SIGNIFICANCE).sum())
 
 
+def rationality(means: pd.DataFrame) -> str:
+    """Say between which models corrected value rationality lies, mode by mode.
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.svo.statistics.mean_rationality`, of the models in focus.
+    """
+    modes = [
+        f"in {mode} mode {_span(part)}"
+        for mode, part in means.dropna(subset="corrected").groupby("mode", sort=True)
+    ]
+    return f"Corrected for chance, {formats.listed(modes)}." if modes else "No model has a value rationality."
+
+
+def _span(means: pd.DataFrame) -> str:
+    """Between which models the corrected means of one mode lie, in a clause."""
+    ends = means.assign(corrected=means["corrected"].map(formats.settled)).sort_values(["corrected", "model"])
+    low, high = (ends.iloc[place] for place in (0, -1))
+    if len(ends) == 1:
+        return f"it is {formats.logit(low['corrected'])} ({low['model']})"
+    return (
+        f"it runs from {formats.logit(low['corrected'])} ({low['model']}) to "
+        f"{formats.logit(high['corrected'])} ({high['model']})"
+    )
+
+
 def rationality_left_out(means: pd.DataFrame) -> str:
     """Say which values the means of value rationality leave out, and what these could at worst be.
 

@@ -11,6 +11,15 @@ from deepvalues.formats import count, number
 from deepvalues.tables.markdown import markdown
 
 
+def unlisted(table: pd.DataFrame) -> str:
+    """Which models have answers that enter no result, from `deepvalues.asking.unlisted`."""
+    if table.empty:
+        return "Every model with answers on record is a model of the paper."
+    names = table.groupby("model")["study"].agg(", ".join)
+    found = "; ".join(f"{model} ({studies})" for model, studies in names.items())
+    return f"On record, but not listed under `paper` in `data/models.yml`, and so in no result: {found}."
+
+
 def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """Models that have answered each set, from `deepvalues.query.coverage.by_set`.
 
