@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepvalues.errors import UserError
+from deepvalues.paths import shown
 
 SCHEMA = 1
 #: Half a surrogate pair, as a reply cut by a token limit may hold, is written as JSON's \ud83d.
@@ -156,9 +157,10 @@ class Record:
                 if path.exists():
                     self._read_file(path)
         except OSError as error:
-            raise UserError(f"{self.path}: can't read the record: {error.strerror}") from None
+            raise UserError(f"{shown(self.path)}: can't read the record: {error.strerror}") from None
 
     def _read_file(self, path: Path) -> None:
+        name = shown(path)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
@@ -166,7 +168,7 @@ class Record:
                     if notice not in self.notices:
                         self.notices.append(notice)
                     break
-                answer = read_line(line.rstrip(b"\n"), f"{path}, line {number}")
+                answer = read_line(line.rstrip(b"\n"), f"{name}, line {number}")
                 before = self.answers.get(answer.key, answer)
                 if before != answer:
                     self._replaced.append(before)
@@ -208,7 +210,7 @@ class Record:
         try:
             return Journal(self.path, self.log_path)
         except OSError as error:
-            raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
+            raise UserError(f"{shown(self.path)}: can't write the record: {error.strerror}") from None
 
     def _put_in_order(self) -> None:
         """Keep in the log what newer answers replaced; only then may it leave the record."""
@@ -218,7 +220,7 @@ class Record:
                 for answer in self._replaced:
                     journal.log({"key": answer.key, "replaced": answer._asdict()})
             except OSError as error:
-                raise UserError(f"{self.log_path}: can't write the log: {error.strerror}") from None
+                raise UserError(f"{shown(self.log_path)}: can't write the log: {error.strerror}") from None
             finally:
                 journal.close()
             self._replaced.clear()
@@ -237,12 +239,12 @@ class Record:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = self.path.with_suffix(".lock").open("wb")
         except OSError as error:
-            raise UserError(f"{self.path}: can't write the record: {error.strerror}") from None
+            raise UserError(f"{shown(self.path)}: can't write the record: {error.strerror}") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{self.path}: another run is writing to this record") from None
+                raise UserError(f"{shown(self.path)}: another run is writing to this record") from None
             self.lock = lock.fileno()
             # Between reading and locking another run may have ended.
             self._read()
@@ -266,8 +268,8 @@ class Record:
             except OSError as error:
                 temporary.unlink(missing_ok=True)
                 raise UserError(
-                    f"{self.path}: can't put the record in order: {error.strerror}. Nothing is lost: the "
-                    "answers are there, in the order of their arrival, and the next run sorts them."
+                    f"{shown(self.path)}: can't put the record in order: {error.strerror}. Nothing is lost: "
+                    "the answers are there, in the order of their arrival, and the next run sorts them."
                 ) from None
         if not content:
             self.path.unlink(missing_ok=True)
