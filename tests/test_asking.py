@@ -321,6 +321,19 @@ def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     asking.stop_if_partial(table)
 
 
+def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answered, items, no_server):
+    folder, _ = answered
+    each = asking.Chosen("dvb", "smoke", items, catalogue.registry().choose(["agent-prose", *NAMES], "dvb"))
+    asking.stop_if_unanswered(each, asking.coverage([each], folder), folder)
+    nowhere = folder / "none"
+    with pytest.raises(UserError) as caught:
+        asking.stop_if_unanswered(each, asking.coverage([each], nowhere), nowhere)
+    command = f"deepvalues query --study dvb --set smoke --model agent-prose --record {nowhere}"
+    assert str(caught.value) == f"no model has answered dvb/smoke in {nowhere}; to ask one: {command}"
+    with pytest.raises(UserError, match=r"in data/responses; to ask one: .* --model agent-prose$"):
+        asking.stop_if_unanswered(each, asking.coverage([each], nowhere))
+
+
 def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(2))
     names = ["agent-value", "gpt-4o-2024-08-06", "agent-prose"]

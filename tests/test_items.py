@@ -506,6 +506,13 @@ def test_missing_items_say_what_to_run(tmp_path):
         read_items(tmp_path / "none.parquet")
 
 
+@pytest.mark.parametrize("study", ["dvb", "dvb-cot", "dvb-ratings", "svo", "profiles", "profiles-open"])
+def test_a_set_that_does_not_exist_is_told_with_those_that_do(study, tmp_path):
+    with pytest.raises(UserError, match=r"unknown (item )?set 'nope'; (there are|\S+ has) \w+") as told:
+        catalogue.read_items(study, "nope", tmp_path)
+    assert "standard" in str(told.value) or "smoke" in str(told.value)
+
+
 def test_splits_are_named_in_the_ids(wording_ids):
     assert {id.split(".")[-2] for id in wording_ids.values()} == set(SPLITS)
 

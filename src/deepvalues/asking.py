@@ -476,6 +476,31 @@ def stop_if_partial(table: pd.DataFrame) -> None:
         )
 
 
+def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path = paths.RESPONSES) -> None:
+    """Stop when no model has answered a set, of which there would be nothing to say.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+
+    Raises
+    ------
+    UserError
+        With study, set, folder, and a command that asks a model.
+    """
+    if complete(each, table):
+        return
+    model = each.models[0].name if each.models else "NAME"
+    command = f"deepvalues query --study {each.study} --set {each.item_set} --model {model}"
+    if record_folder != paths.RESPONSES:
+        command += f" --record {record_folder}"
+    raise UserError(
+        f"no model has answered {each.study}/{each.item_set} in {paths.shown(record_folder)}; "
+        f"to ask one: {command}"
+    )
+
+
 def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
     """Recorded answers, and those of them that none of a study's sets asks for: kept, and counted.
 

@@ -127,10 +127,13 @@ def read_items(study_name: str, item_set: str, folder: Path = paths.DERIVED) -> 
     Raises
     ------
     UserError
-        When the study is unknown, or the file is missing or not what this version writes.
+        When the study or set is unknown, what the set is made of is not there, or the file is missing or not
+        what this version writes.
     """
-    path = folder / paths.items_file(study_name, item_set).name
-    return items.read_items(path, study(study_name).contract)
+    path, found = folder / paths.items_file(study_name, item_set).name, study(study_name)
+    if not path.is_file():
+        found.items(item_set)  # tells what keeps the set from being built, such as that there is none
+    return items.read_items(path, found.contract)
 
 
 def write_items(
