@@ -56,7 +56,7 @@ def test_a_folder_can_not_be_read_as_a_file(tmp_path):
 def test_a_write_that_is_refused_names_the_path_as_people_type_it():
     with (
         pytest.raises(UserError, match=r"^figures/a\.svg: can't be written: No space left on device; so$"),
-        writing(paths.FIGURES / "a.svg", "; so"),
+        writing(paths.ROOT / "figures" / "a.svg", "; so"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
