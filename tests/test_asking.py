@@ -323,7 +323,12 @@ def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
 
 def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answered, items, no_server):
     folder, _ = answered
-    each = asking.Chosen("dvb", "smoke", items, catalogue.registry().choose(["agent-prose", *NAMES], "dvb"))
+    each = asking.Chosen(
+        "dvb",
+        "smoke",
+        items,
+        catalogue.registry().choose(["gpt-4o-2024-08-06", "agent-prose", *NAMES], "dvb"),
+    )
     asking.stop_if_unanswered(each, asking.coverage([each], folder), folder)
     nowhere = folder / "none"
     with pytest.raises(UserError) as caught:

@@ -491,7 +491,8 @@ def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path = 
     """
     if complete(each, table):
         return
-    model = each.models[0].name if each.models else "NAME"
+    free_first = [model.name for model in sorted(each.models, key=lambda model: not model.is_local)]
+    model = [*free_first, "NAME"][0]
     command = f"deepvalues query --study {each.study} --set {each.item_set} --model {model}"
     if record_folder != paths.RESPONSES:
         command += f" --record {record_folder}"
