@@ -17,9 +17,8 @@ from deepvalues.errors import UserError
 from deepvalues.local import server
 
 COMMANDS = (
-    *("query", "batch", "data", "serve", "models", "check"),
-    *("survey", "design", "notebook", "variables", "browser", "manifest", "reproduce", "trace", "dictionary"),
-    "render",
+    *("query", "batch", "data", "serve", "models", "check", "survey", "design", "notebook", "stale"),
+    *("variables", "browser", "manifest", "reproduce", "trace", "dictionary", "render"),
 )
 
 
