@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from legible import assert_legible
 from markdown_cells import cells
+from matplotlib import font_manager
 from matplotlib.colors import to_hex
 
 from deepvalues.figures import dvb as figures
+from deepvalues.figures import theme
 from deepvalues.figures.theme import (
     COLOURS,
     FAMILY_ORDER,
@@ -143,6 +146,19 @@ def dots(axes):
 
 
 # ---- bytes ----
+
+
+def test_a_font_of_the_machine_is_not_taken_for_the_bundled_one(monkeypatch, tmp_path):
+    bundled = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    installed = tmp_path / "DejaVuSans.ttf"
+    installed.write_bytes((bundled / "DejaVuSans.ttf").read_bytes())
+    manager = font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", [])
+    manager.addfont(installed)
+    assert Path(font_manager.findfont("DejaVu Sans")) == installed
+    theme.use_bundled_fonts()
+    assert Path(font_manager.findfont("DejaVu Sans")) == bundled / "DejaVuSans.ttf"
+    assert {Path(font.fname).parent for font in manager.ttflist} == {bundled}
 
 
 def test_every_figure_has_the_same_bytes_when_drawn_again(drawn):

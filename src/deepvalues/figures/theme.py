@@ -7,11 +7,13 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -57,6 +59,21 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+
+
+def use_bundled_fonts() -> None:
+    """Let matplotlib find only the fonts that it brings along.
+
+    A machine can have another version of the same font, and gave figures other bytes, and other places to
+    labels, than the committed ones.
+    """
+    manager = font_manager.fontManager
+    manager.ttflist = []
+    for file in sorted((Path(mpl.get_data_path()) / "fonts" / "ttf").glob("*.ttf")):
+        manager.addfont(file)
+
+
+use_bundled_fonts()
 
 
 def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
