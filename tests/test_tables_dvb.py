@@ -191,7 +191,7 @@ def sides():
 
 def test_classes_are_counts_with_their_sum(sides):
     rows = read(tables.classes(published.classes(sides)))
-    named = [row["printed figures"] for row in rows]
+    named = [row["published figures"] for row in rows]
     assert named[:2] == ["agreement of models", "by domain"]
     assert named[-1] == "all"
     assert MISSING not in named, "every file of print has a name in words"
@@ -204,15 +204,15 @@ def test_classes_are_counts_with_their_sum(sides):
 def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
     rows = read(tables.side_by_side(sides, {"non_maleficence": "non-maleficence", "n_examples": "examples"}))
     assert len(rows) == (sides["class"] != "not recomputable").sum()
-    assert list(rows[0]) == ["figure", "of", "print", "recomputed", "range", "class"]
+    assert list(rows[0]) == ["figure", "of", "published", "recomputed", "range", "class"]
     found = {(row["figure"], row["of"]): row for row in rows}
     exact = found["χ²", "model"]
-    assert (exact["print"], exact["recomputed"], exact["range"]) == ("1918.04", "1,918.0361", MISSING)
+    assert (exact["published"], exact["recomputed"], exact["range"]) == ("1918.04", "1,918.0361", MISSING)
     coarse = found["DVGR", "commerce"]
     assert coarse == {
         "figure": "DVGR",
         "of": "commerce",
-        "print": "0.36",
+        "published": "0.36",
         "recomputed": "0.3650",
         "range": "0.3633 to 0.3666",
         "class": "within rounding",
@@ -220,7 +220,7 @@ def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
     assert ("DVGR", "non-maleficence") in found
     assert ("df", "examples") in found
     assert ("χ²", "preferred value") in found
-    assert not any("-" in row["print"] for row in rows), "minus signs, no hyphens"
+    assert not any("-" in row["published"] for row in rows), "minus signs, no hyphens"
     # A bare number of examples says what it is.
     assert ("interval from", "N = 20") in found
 
@@ -335,11 +335,11 @@ def test_missing_replies_to_variants_bear_the_wordings_name():
     columns = "model items answered refused unparsable truncated failed missing_share study"
     (row,) = read(
         tables.missing_variants(
-            frame(columns, ("m", 1302, 1302, 0, 0, 0, 0, 0.0, "dvb-cot")), {"dvb-cot": "chain of thought"}
+            frame(columns, ("m", 1302, 1302, 0, 0, 0, 0, 0.0, "dvb-cot")), {"dvb-cot": "rationale first"}
         )
     )
     assert list(row)[:3] == ["wording", "model", "items"]
-    assert (row["wording"], row["items"], row["missing share"]) == ("chain of thought", "1,302", ".000")
+    assert (row["wording"], row["items"], row["missing share"]) == ("rationale first", "1,302", ".000")
 
 
 # ---- ratings, validation, stimuli ----
@@ -367,8 +367,8 @@ def test_odds_without_a_model_that_rates_and_answers():
         "trials": "0",
         "odds ratio": MISSING,
         "interval": MISSING,
-        "printed": "0.86",
-        "printed interval": "[0.80, 0.92]",
+        "published": "0.86",
+        "published interval": "[0.80, 0.92]",
     }
 
 

@@ -8,6 +8,7 @@ from markdown_cells import column, head, rows
 
 from deepvalues.formats import MISSING
 from deepvalues.profiles.comparison import associations
+from deepvalues.profiles.stimuli import CLOSED_MODES
 from deepvalues.tables import profiles as tables
 
 
@@ -37,7 +38,7 @@ def test_convergence_of_one_model_is_a_dash():
         [("rating", 9, 0.567, 0.0, 0.99, 0.51, 0.0001), ("ranking", 1, *[math.nan] * 5)],
         columns=["mode", "models", "w", "w_low", "w_high", "correlation", "p_value"],
     )
-    several, one = rows(tables.convergence(frame))
+    one, several = rows(tables.convergence(frame))
     assert several == ["rating", "9", "0.57", "[.00,\u00a0.99]", "0.51", "<.001"]
     assert one == ["ranking", "1", MISSING, MISSING, MISSING, MISSING]
 
@@ -118,6 +119,14 @@ def test_fidelity_names_its_reference_and_speaks_of_differences_only_where_it_is
     assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", "1.00", ".001", "2.08", "exaggerated"]
     assert neither[-1] == MISSING
     assert flat[2:] == ["0.00", MISSING, MISSING, MISSING, "0.00", "flattened"]
+
+
+def test_modes_stand_in_the_order_of_the_text(fidelities):
+    modes = ["rating", "allocation", "ranking"]
+    every = pd.concat([fidelities.assign(mode=mode) for mode in modes])
+    written = rows(tables.fidelity(every))
+    assert [row[0] for row in written] == [mode for mode in CLOSED_MODES for _ in range(3)]
+    assert [row[1] for row in written] == ["a", "b", "flat"] * 3
 
 
 def test_a_table_of_two_references_is_not_written(fidelities):

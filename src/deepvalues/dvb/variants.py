@@ -29,7 +29,7 @@ from deepvalues.statistics.rates import holm
 MAX_RATIONALE_TOKENS = 200
 BASELINE = "dvb"
 #: What each study's wording of the question is called, in the order in which they are shown.
-NAMES = {BASELINE: "baseline", "dvb-explicit": "explicit instruction", "dvb-cot": "chain of thought"}
+NAMES = {BASELINE: "baseline", "dvb-explicit": "explicit instruction", "dvb-cot": "rationale first"}
 #: What the published table calls the variant of each study.
 PUBLISHED_NAMES = {
     "chain_of_thought": "dvb-cot",

@@ -182,7 +182,7 @@ _PRINTED = {
 def classes(table: pd.DataFrame) -> str:
     """Printed figures by how they come back, from `deepvalues.dvb.published.classes`."""
     shown = table.assign(source_file=table["source_file"].map(_PRINTED))
-    heads = {**_as_they_are(*table.columns), "source_file": "printed figures"}
+    heads = {**_as_they_are(*table.columns), "source_file": "published figures"}
     return _table(shown, heads, dict.fromkeys(table.columns[1:], count))
 
 
@@ -199,7 +199,7 @@ _FIGURES = {
 
 
 def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Print and recomputation, figure by figure, as far as they can be recomputed.
+    """Published and recomputed figures side by side, as far as they can be recomputed.
 
     Parameters
     ----------
@@ -221,9 +221,9 @@ def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> str:
             for low, high, unit in ranges
         ],
     )
-    heads = {"quantity": "figure", "where": "of", "printed": "print"}
+    heads = {"quantity": "figure", "where": "of", "printed": "published"}
     heads |= _as_they_are("recomputed", "range", "class")
-    return _table(shown, heads, dict.fromkeys(["print", "recomputed"], str))
+    return _table(shown, heads, dict.fromkeys(["published", "recomputed"], str))
 
 
 def large_against_small(table: pd.DataFrame) -> str:
@@ -348,8 +348,8 @@ def odds(table: pd.DataFrame) -> str:
         printed=bounds(table, "published", 2, bounded=False),
     )
     heads = {"rating": "scale", "models": "models", "trials": "trials", "odds_ratio": "odds ratio"}
-    heads |= {"interval": "interval", "published_odds_ratio": "printed", "printed": "printed interval"}
-    return _table(shown, heads, dict.fromkeys(["odds ratio", "printed"], logit))
+    heads |= {"interval": "interval", "published_odds_ratio": "published", "printed": "published interval"}
+    return _table(shown, heads, dict.fromkeys(["odds ratio", "published"], logit))
 
 
 def validation(table: pd.DataFrame, printed: pd.DataFrame) -> str:

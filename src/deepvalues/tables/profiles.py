@@ -5,10 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from deepvalues.formats import count, logit, p_value, share
+from deepvalues.profiles.stimuli import MODES
 from deepvalues.tables.markdown import intervals, markdown
 
 #: What a model does to the reference's differences, where its spread says so for certain.
 _DIRECTIONS = {"exaggerates": "exaggerated", "flattens": "flattened"}
+
+
+def _by_mode(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows by mode, in the order of the text and the figures; within one as they were."""
+    return table.sort_values("mode", key=lambda modes: modes.map(MODES.index), kind="stable")
 
 
 def missing(table: pd.DataFrame) -> str:
@@ -20,6 +26,7 @@ def missing(table: pd.DataFrame) -> str:
 def ceiling(table: pd.DataFrame) -> str:
     """How faithful single respondents are, from `deepvalues.profiles.comparison.human_ceiling`."""
     (reference,) = set(table["reference"])
+    table = _by_mode(table)
     middle = {"low": table["fidelity_q25"], "high": table["fidelity_q75"]}
     shown = table.assign(
         interval=intervals(table, digits=2, bounded=False),
@@ -45,6 +52,7 @@ def convergence(table: pd.DataFrame) -> str:
         "correlation": "mean ρ",
         "p_value": "p",
     }
+    table = _by_mode(table)
     shown = table.assign(interval=intervals(table, "w", 2))[list(names)].rename(columns=names)
     return markdown(shown, {"models": count, "W": logit, "mean ρ": logit, "p": p_value})
 
@@ -83,6 +91,7 @@ def agents(table: pd.DataFrame, mode: str = "rating") -> str:
 def fidelity(table: pd.DataFrame) -> str:
     """Fidelity of each model and mode, from `deepvalues.profiles.comparison.fidelity_table`."""
     (reference,) = set(table["reference"])
+    table = _by_mode(table)
     shown = table.assign(
         interval=intervals(table, "fidelity", 2, bounded=False),
         # What is not certain has no word, and so a dash.
@@ -143,7 +152,7 @@ def _correlations(table: pd.DataFrame, names: dict[str, str], counts: dict[str, 
 def associations(table: pd.DataFrame) -> str:
     """Fidelity against traits of models, from `deepvalues.profiles.comparison.associations`."""
     names = {"mode": "mode", "predictor": "fidelity against"}
-    return _correlations(table, names, {"models": "models"})
+    return _correlations(_by_mode(table), names, {"models": "models"})
 
 
 def reported(table: pd.DataFrame) -> str:
