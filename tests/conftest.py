@@ -1,6 +1,7 @@
 """What the tests share: the bank, the design and the items, built once, and no network."""
 
 import functools
+import signal
 
 import pandas as pd
 import pytest
@@ -17,6 +18,10 @@ from deepvalues.query.reading import Received
 # The same examples on every run, and no wall clock in a verdict.
 settings.register_profile("project", deadline=None, derandomize=True, database=None)
 settings.load_profile("project")
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and processes inherit that: tests that send it
+# would fail.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

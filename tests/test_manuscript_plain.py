@@ -202,6 +202,48 @@ def test_figures_that_scroll_say_so_to_the_eye_alone(site, tmp_path, edition):
             assert not any("figure scrolls" in name for _, name in browser.accessible())
 
 
+#: A table as Quarto writes it, with columns as wide as the dashes of its source.
+QUARTO_TABLE = """<!DOCTYPE html><meta name="viewport" content="width=device-width"><style>{style}</style>
+<style>:root {{ --bs-body-bg: white }}</style>
+<main><figure class="quarto-float-tbl"><figcaption>Table 1: What it holds.</figcaption><div>
+<div class="cell-output-display"><table><colgroup><col style="width: 12%"><col style="width: 88%"></colgroup>
+<tbody><tr><td>{name}</td><td>{words}</td></tr></tbody></table></div></div></figure></main>"""
+PLAIN_TABLE = "\n\n| name | of |\n|:--|:--|\n| {name} | {words} |\n\n: What it holds. {{#tbl-wide}}\n"
+
+
+@pytest.mark.parametrize("edition", ["plain", "quarto"])
+def test_words_of_a_table_have_room_on_a_phone_and_the_table_scrolls_below_its_caption(
+    paper, tmp_path, edition
+):
+    filled = {"name": "agent-profile-exaggerating", "words": "words of some length " * 8}
+    if edition == "quarto":
+        page = tmp_path / "page.html"
+        page.write_text(QUARTO_TABLE.format(style=(PAPER / "quarto.css").read_text(), **filled))
+    else:
+        with (paper / "index.qmd").open("a") as text:
+            text.write(PLAIN_TABLE.format(**filled) + "\nSee @tbl-wide.\n")
+        page = render_plain(paper) / "index.html"
+    with open_page() as browser:
+        browser.load(page.as_uri(), width=390, height=844)
+        found = browser.evaluate(
+            """(() => {
+                const cells = [...document.querySelectorAll('td')];
+                const name = cells.find((cell) => cell.textContent === 'agent-profile-exaggerating');
+                const words = name.nextElementSibling, box = name.closest('div');
+                return {
+                    words: words.clientWidth > 150 && words.clientHeight > 60,
+                    apart: name.scrollWidth <= name.clientWidth,
+                    scrolls: box.scrollWidth > box.clientWidth,
+                    shadows: getComputedStyle(box).backgroundImage.split('linear-gradient').length - 1,
+                    caption: box.closest('figure').querySelector('figcaption').textContent,
+                    inside: box.querySelector('figcaption, caption') !== null,
+                };
+            })()"""
+        )
+    assert found.pop("caption").strip().endswith("What it holds.")
+    assert found == dict.fromkeys(["words", "apart", "scrolls"], True) | {"shadows": 4, "inside": False}
+
+
 def test_rendering_twice_gives_the_same_bytes(site, paper):
     again = render_plain(paper)
     files = sorted(file.relative_to(site) for file in site.rglob("*") if file.is_file())

@@ -232,6 +232,7 @@ def _page(paper: Path, text: str, options: Sequence[str]) -> str:
     folder = paper / TEMPLATES
     style = (folder / "style.css").read_text(encoding="utf-8")
     settings = [f"--template={folder / 'page.html'}", f"--variable=style={style}"]
+    settings.append(f"--lua-filter={folder / 'tables.lua'}")
     return _pandoc(paper, text, [*settings, *options])
 
 
