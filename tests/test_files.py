@@ -9,7 +9,7 @@ import pytest
 
 from deepvalues import paths
 from deepvalues.errors import UserError
-from deepvalues.files import read_json, read_yaml, replace_folder, writing
+from deepvalues.files import kept, read_json, read_yaml, replace_folder, writing
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,41 @@ def test_the_older_folder_comes_back_if_the_new_one_can_not_take_its_place(folde
         with pytest.raises(UserError, match="can't be written: Permission denied"):
             replace_folder(new, old)
     assert (old / "sub" / "page").read_text() == "_site"
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("failure", [UserError, KeyboardInterrupt])
+def test_a_folder_whose_successor_fails_is_back_as_it_was(folders, failure):
+    _, old = folders
+    with pytest.raises(failure), kept(old):
+        assert not old.exists()
+        old.mkdir()
+        (old / "half").touch()
+        raise failure("no more")
+    assert sorted(path.name for path in old.iterdir()) == ["left over", "sub"]
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_folder_with_a_whole_successor_is_gone(folders):
+    _, old = folders
+    with kept(old):
+        old.mkdir()
+    assert list(old.parent.iterdir()) == [old]
+    assert list(old.iterdir()) == []
+
+
+def test_half_a_folder_is_not_left_where_there_was_none(tmp_path):
+    with pytest.raises(UserError), kept(tmp_path / "_site"):
+        (tmp_path / "_site").mkdir()
+        raise UserError("no more")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_put_aside_stays_and_nothing_is_begun(folders, monkeypatch):
+    _, old = folders
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(UserError, match="_site: can't be written: Permission denied"), kept(old):
+            pytest.fail("begun")
+    assert (old / "left over").exists()
     assert list(old.parent.iterdir()) == [old]

@@ -92,6 +92,17 @@ def test_a_variable_that_quarto_marks_on_the_page(fake, paper):
         render.render(paper=paper)
 
 
+def test_a_quarto_that_fails_leaves_the_site_that_was_there(fake, paper):
+    fake()
+    site = render.render(paper=paper)
+    before = {file: file.read_bytes() for file in site.rglob("*") if file.is_file()}
+    for wrong in ({"status": 3}, {"page": "half ?var:dvb.none"}, {"pdf": False}):
+        fake(**wrong)
+        with pytest.raises(UserError, match="Quarto"):
+            render.render(paper=paper)
+        assert {file: file.read_bytes() for file in site.rglob("*") if file.is_file()} == before
+
+
 def test_a_quarto_that_fails(fake, paper):
     fake(status=3)
     with pytest.raises(UserError, match="Quarto failed with status 3"):

@@ -111,6 +111,33 @@ def replace_folder(source: Path, target: Path) -> None:
                 raise
 
 
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Put a folder aside while something else is made in its place; after a failure the old one is back.
+
+    Raises
+    ------
+    UserError
+        If the folder can't be put aside.
+    """
+    folder = folder.resolve()
+    with contextlib.ExitStack() as stack:
+        with writing(folder):
+            beside = tempfile.TemporaryDirectory(
+                prefix=f"{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+            )
+            old = Path(stack.enter_context(beside)) / "old"
+            if folder.exists():
+                folder.rename(old)
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            if old.exists():
+                old.rename(folder)
+            raise
+
+
 def _why(error: OSError) -> str:
     if isinstance(error, shutil.Error):  # of many files; each with source, target and reason
         return str(error.args[0][0][2])

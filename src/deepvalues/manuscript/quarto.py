@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deepvalues.errors import UserError
+from deepvalues.files import kept
 from deepvalues.manuscript.markup import read_article
 from deepvalues.manuscript.numbers import lookup, read_variables
 from deepvalues.manuscript.project import Project, read_project, source_date_epoch
@@ -146,7 +147,7 @@ def _pip_install() -> str:
 
 
 def render_with_quarto(quarto: Path, paper: Path) -> Path:
-    """Render the paper with Quarto; give the folder of the site.
+    """Render the paper with Quarto; give the folder of the site, which after a failure is as it was.
 
     Raises
     ------
@@ -155,6 +156,13 @@ def render_with_quarto(quarto: Path, paper: Path) -> Path:
         itself takes such faults for warnings.
     """
     project = read_project(paper)
+    with kept(project.site):
+        _make_site(quarto, project)
+    return project.site
+
+
+def _make_site(quarto: Path, project: Project) -> None:
+    paper = project.paper
     log = _run(quarto, project)
     faults = log_faults(log) + page_faults(project.site)
     if faults:
@@ -169,7 +177,6 @@ def render_with_quarto(quarto: Path, paper: Path) -> Path:
     drop_widget_scripts(project.site)
     show_traces(paper.parent, project.site)
     check_links(project.site)
-    return project.site
 
 
 def _run(quarto: Path, project: Project) -> str:
