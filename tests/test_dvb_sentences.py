@@ -1,5 +1,6 @@
 """Sentences of the manuscript on study 1: each way that one can go."""
 
+import functools
 import math
 
 import pandas as pd
@@ -42,19 +43,31 @@ def test_title_and_scope_follow_from_the_models_present():
     ],
 )
 def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected):
-    of_learners = sentences.finding([], ["learner-words"], 0.6114, sides)
+    expected += "; 1 of 8 reaches, short of which a DVGR says little"
+    finding = functools.partial(sentences.finding, sides=sides, passes="1 of 8 reaches")
+    of_learners = finding([], ["learner-words"], 0.6114)
     assert of_learners.startswith("No language model was asked in Study 1. For text learners, small models")
     assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
     assert "embeddings" not in of_learners
-    assert "embeddings" in sentences.finding([], ["learner-words", "learner-encoder"], 0.6, sides)
-    of_models = sentences.finding(["gpt-x", "gpt-y"], [], 0.3, sides)
+    assert "embeddings" in finding([], ["learner-words", "learner-encoder"], 0.6)
+    of_models = finding(["gpt-x", "gpt-y"], [], 0.3)
     assert of_models == (
         "For the language models asked (gpt-x, gpt-y), the pooled DVGR is .300; after Holm's correction, "
         f"{expected}."
     )
-    assert sentences.finding(["gpt-x"], [], 0.3, sides).startswith(
-        "For the language model asked (gpt-x), the"
-    )
+    assert finding(["gpt-x"], [], 0.3).startswith("For the language model asked (gpt-x), the")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([True] * 7 + [False], "1 of 8 reaches an accuracy of .800 on the control"),
+        ([True, True], "none of 2 reaches an accuracy of .800 on the control"),
+        ([False] * 3, "3 of 3 reach an accuracy of .800 on the control"),
+    ],
+)
+def test_how_many_pass_the_control(flags, words):
+    assert sentences.passing(pd.DataFrame({"flagged": flags}), 0.8) == words
 
 
 def test_what_the_choice_of_models_limits():
@@ -176,15 +189,19 @@ def test_sensitivities_count_estimates_only(rows, expected):
 
 
 def test_factors_with_clusters_and_those_that_only_pooled_trials_find():
-    rows = [("model", 0.001, 0.01), ("pair", 0.001, 0.04), ("domain", 0.001, 0.3), ("direction", 0.2, 0.9)]
-    assert sentences.factors(frame("factor p_value wald_p_holm", *rows)) == (
-        "Significant with clusters and Holm's correction: model and pair of values. Significant on "
-        "pooled trials "
-        "only, without correction: domain."
+    columns = "factor p_value wald_p wald_p_holm"
+    rows = [
+        *[("model", 0.001, 0.001, 0.01), ("pair", 0.001, 0.004, 0.04), ("domain", 0.001, 0.2, 0.3)],
+        *[("dimension", 0.01, 0.0124, 0.06), ("direction", 0.2, 0.9, 0.9)],
+    ]
+    assert sentences.factors(frame(columns, *rows)) == (
+        "Significant with clusters and Holm's correction: model and pair of values. On pooled trials without "
+        "correction: also domain and dimension. With clusters but without correction: also dimension "
+        "(p = .012)."
     )
-    assert sentences.factors(frame("factor p_value wald_p_holm", ("model", 0.5, NAN))) == (
-        "Significant with clusters and Holm's correction: none. Significant on pooled trials only, without "
-        "correction: none."
+    assert sentences.factors(frame(columns, ("model", 0.5, NAN, NAN))) == (
+        "Significant with clusters and Holm's correction: none. On pooled trials without correction: "
+        "also none."
     )
 
 

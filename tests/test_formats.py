@@ -79,6 +79,16 @@ def test_p_value(p, text):
     assert formats.p_value(p) == text
 
 
+@pytest.mark.parametrize(("p", "text"), [(0.0124, "= .012"), (1.0, "= 1.000"), (1e-9, "< .001")])
+def test_p_value_after_its_letter(p, text):
+    assert formats.equal_or_less(p) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.773, ".77"), (-0.5, "−.50"), (1.0, "1.00")])
+def test_coefficient(value, text):
+    assert formats.coefficient(value) == text
+
+
 @given(st.floats(-1e6, 1e6), st.integers(0, 6))
 def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, digits):
     written = formats.number(value, digits)

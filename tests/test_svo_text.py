@@ -70,6 +70,14 @@ def test_corrected_rationality_runs_between_models_in_each_mode():
     assert text.rationality(pd.DataFrame(rows[2:3], columns=columns)) == "No model has a value rationality."
 
 
+def test_all_models_at_an_end_of_rationality_are_named():
+    means = {"b": 1.0, "a": 0.9999, "c": 0.3, "d": 0.3}
+    table = pd.DataFrame([(model, "faithful", mean) for model, mean in means.items()])
+    table.columns = ["model", "mode", "corrected"]
+    assert text.rationality(table).endswith("it runs from 0.30 (c and d) to 1.00 (a and b).")
+    assert text.rationality(table.iloc[2:]).endswith("it is 0.30 (c and d).")
+
+
 def means(*rows):
     return pd.DataFrame(rows, columns=["model", "mode", "left_out", "rationality", "bound_low"])
 
@@ -159,10 +167,20 @@ def test_published_values_and_whether_giving_stands_above_taking(results, indivi
     assert len(found) == 4 + 1
 
 
+def test_the_first_place_is_scored_as_any_answers_are(results):
+    text.first_place(results)
+    # By hand: coins for oneself 85, 85, 50, 50, 100, 100 and for the other 85, 15, 100, 100, 50, 50.
+    degrees = math.degrees(math.atan2(400 / 6 - 50, 470 / 6 - 50))
+    assert kept(results) == {"first_place.angle": f"{degrees:.1f}", "first_place.category": "prosocial"}
+
+
 def contrasts(raw, corrected):
     """Two contrasts on both scales, the one against extreme values with the given verdicts."""
     rows = [
-        (scale, contrast, lean, lean - 0.5, lean + 0.25, verdict if contrast.startswith("neutral") else "yes")
+        (
+            *(scale, contrast, lean, lean - 0.5, lean + 0.25, lean - 0.7, lean + 0.3),
+            verdict if contrast.startswith("neutral") else "yes",
+        )
         for scale, lean, verdict in (
             ("raw", 10.4469, raw),
             ("above_chance", -5.875, "no"),
@@ -170,7 +188,8 @@ def contrasts(raw, corrected):
         )
         for contrast in ("neutral minus extreme", "prosocial minus the others")
     ]
-    return pd.DataFrame(rows, columns=["scale", "contrast", "lean", "low", "high", "verdict"])
+    columns = ["scale", "contrast", "lean", "low", "high", "read_low", "read_high", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_lean_with_its_intervals(results):
@@ -180,11 +199,13 @@ def test_lean_with_its_intervals(results):
     assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
     assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
         "−5.9",
-        "the models lean away from them",
+        "with reading errors [−6.6, −5.6], so that the models lean away from them",
     )
-    assert found["text.lean_raw"] == "the models lean to the neutral values"
-    assert found["text.lean_corrected"] == "no lean to either side can be told"
-    assert found["text.survives"] == "It does not survive the correction."
+    assert found["text.lean_raw"].endswith("so that the models lean to the neutral values")
+    assert found["text.lean_corrected"] == (
+        "with reading errors [−0.75, 0.25], so that no lean to either side can be told"
+    )
+    assert found["text.survives"] == "The lean to neutral values does not survive the correction."
 
 
 @pytest.mark.parametrize(
@@ -197,15 +218,15 @@ def test_lean_with_its_intervals(results):
 )
 def test_verdicts_in_words(results, verdict, words):
     text.lean(results, contrasts("yes", verdict))
-    assert kept(results)["text.lean_corrected"] == words
+    assert kept(results)["text.lean_corrected"].endswith(f", so that {words}")
 
 
 @pytest.mark.parametrize(
     ("raw", "corrected", "sentence"),
     [
-        ("yes", "yes", "It survives the correction."),
-        ("yes", "open", "It does not survive the correction."),
-        ("yes", "no", "It does not survive the correction."),
+        ("yes", "yes", "The lean to neutral values survives the correction."),
+        ("yes", "open", "The lean to neutral values does not survive the correction."),
+        ("yes", "no", "The lean to neutral values does not survive the correction."),
         ("open", "yes", "Raw, there is no such lean that could survive the correction."),
         ("no", "no", "Raw, there is no such lean that could survive the correction."),
     ],
@@ -217,8 +238,8 @@ def test_what_survives(raw, corrected, sentence):
 @pytest.mark.parametrize(
     ("raw", "corrected", "found"),
     [
-        ("yes", "yes", "finds that the published lean to neutral values remains when"),
-        ("yes", "open", "finds that the published lean to neutral values does not remain when"),
+        ("yes", "yes", "finds that a published lean to neutral values remains when"),
+        ("yes", "open", "finds that a published lean to neutral values does not remain when"),
         ("open", "open", "finds no lean of the published models to neutral values."),
     ],
 )

@@ -354,8 +354,8 @@ def test_ratings():
     answered = frame("model scale answered", ("m", "popularity", 1.0), ("m", "predictiveness", 7 / 11))
     first, second = read(tables.ratings(consistency, answered))
     assert list(first)[2] == "share answered"
-    assert list(first.values()) == ["m", "popularity", "1.000", "0.86", ".891", "[.79, .96]"]
-    assert list(second.values())[2:] == [".636", "0.00", "1.000", MISSING]
+    assert list(first.values()) == ["m", "popularity", "1.000", "0.86", ".89", "[.79, .96]"]
+    assert list(second.values())[2:] == [".636", "0.00", "1.00", MISSING]
 
 
 def test_odds_without_a_model_that_rates_and_answers():

@@ -142,7 +142,7 @@ def test_agreement_of_coders_has_units_and_intervals():
     )
     assert head(tables.coders(frame))[1] == "sentences"
     kappa, raw = rows(tables.coders(frame))
-    assert kappa == ["Cohen's kappa", "1,062", "0.77", "[.64,\u00a0.88]"]
+    assert kappa == ["Cohen's kappa", "1,062", ".77", "[.64,\u00a0.88]"]
     assert raw == ["raw agreement", "2", "1.00", MISSING]
 
 
@@ -177,9 +177,10 @@ def test_correlations_of_the_studies_count_who_has_which_measure():
             *("rho", "low", "high", "p_value"),
         ],
     )
-    table = tables.joint(frame)
+    table = tables.joint(frame, "human reference")
     assert head(table)[2:5] == ["with first", "with second", "with both"]
     some, none = rows(table)
     assert some[:5] == ["value sensitivity", "value rationality", "12", "9", "9"]
     assert some[5:] == ["0.50", "[−.20,\u00a0.80]", "<.001"]
-    assert none == ["value sensitivity", "profile fidelity", "12", "1", "0", MISSING, MISSING, MISSING]
+    named = ["value sensitivity", "fidelity to the human reference"]
+    assert none == [*named, "12", "1", "0", MISSING, MISSING, MISSING]

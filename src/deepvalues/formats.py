@@ -83,6 +83,17 @@ def p_value(value: float) -> str:
     return "<.001" if settled(value) < _SMALLEST_P else share(value)
 
 
+def coefficient(value: float) -> str:
+    """A coefficient of agreement or reliability: ".77"."""
+    return number(value, 2, bounded=True)
+
+
+def equal_or_less(value: float) -> str:
+    """A p-value after its letter: "= .012", or "< .001"."""
+    shown = p_value(value)
+    return f"< {shown[1:]}" if shown.startswith("<") else f"= {shown}"
+
+
 def beside(value: float, unit: float) -> str:
     """A figure as it stands beside a printed one, with two more digits than that has.
 

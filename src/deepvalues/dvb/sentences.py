@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepvalues.dvb.comparisons import FACTOR_NAMES
 from deepvalues.dvb.focus import ALPHA, Sides, arm_means, sides_by_interval
-from deepvalues.formats import count, interval, listed, number, plural, share
+from deepvalues.formats import count, equal_or_less, interval, listed, number, plural, share
 
 #: The learner that brings knowledge of language besides what its prompt says.
 ENCODER = "learner-encoder"
@@ -42,7 +42,9 @@ def _lie(models: int) -> str:
     return "none lies" if models == 0 else "1 lies" if models == 1 else f"{count(models)} lie"
 
 
-def finding(language_models: Sequence[str], learners: Sequence[str], dvgr: float, sides: Sides) -> str:
+def finding(
+    language_models: Sequence[str], learners: Sequence[str], dvgr: float, sides: Sides, passes: str
+) -> str:
     """What was found, in a sentence or two.
 
     Parameters
@@ -53,8 +55,13 @@ def finding(language_models: Sequence[str], learners: Sequence[str], dvgr: float
         Pooled over the models in focus.
     sides
         These models by the test.
+    passes
+        How many of them pass the control, from `passing`.
     """
-    counted = f"the pooled DVGR is {share(dvgr)}; after Holm's correction, {_counted(sides)}."
+    counted = (
+        f"the pooled DVGR is {share(dvgr)}; after Holm's correction, {_counted(sides)}; {passes}, short of "
+        "which a DVGR says little."
+    )
     if language_models:
         asked = f"{plural('language model', len(language_models))} asked"
         return f"For the {asked} ({', '.join(language_models)}), {counted}"
@@ -146,6 +153,13 @@ def control(focused: pd.DataFrame, family: str, least: float) -> str:
     who = f"{count(failed) if failed else 'none'} of {count(models)} {plural(family, models)}"
     fall = "falls" if failed < 2 else "fall"
     return f"On the confounded control {who} {fall} below an accuracy of {share(least)}"
+
+
+def passing(focused: pd.DataFrame, least: float) -> str:
+    """How many models in focus pass the control, in a clause; from the same table as `control`."""
+    passed = int((~focused["flagged"].astype(bool)).sum())
+    who = f"{count(passed) if passed else 'none'} of {count(len(focused))}"
+    return f"{who} {'reaches' if passed < 2 else 'reach'} an accuracy of {share(least)} on the control"
 
 
 def learners(table: pd.DataFrame) -> str:
@@ -249,9 +263,14 @@ def factors(tests: pd.DataFrame) -> str:
     left, added = (
         [FACTOR_NAMES[factor] for factor in tests.loc[rows, "factor"]] for rows in (clustered, pooled)
     )
+    between = [
+        f"{FACTOR_NAMES[factor]} (p {equal_or_less(p)})"
+        for factor, p in tests.loc[(tests["wald_p"] < ALPHA) & ~clustered, ["factor", "wald_p"]].to_numpy()
+    ]
+    lost = f" With clusters but without correction: also {listed(between)}." if between else ""
     return (
-        f"Significant with clusters and Holm's correction: {listed(left)}. Significant on pooled trials "
-        f"only, without correction: {listed(added)}."
+        f"Significant with clusters and Holm's correction: {listed(left)}. On pooled trials without "
+        f"correction: also {listed(added)}.{lost}"
     )
 
 

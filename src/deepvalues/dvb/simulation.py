@@ -80,10 +80,10 @@ EFFECTS = {
 #: The methods that figures show, and what they are called there.
 METHOD_NAMES = {
     "wilson": "Wilson",
-    "cell": "by cell",
-    "value": "by value",
+    "cell": "clustered by cell",
+    "value": "by preferred value",
     "wording": "by wording",
-    "wording_cell": "by wording × cell",
+    "wording_cell": "by wording and cell, crossed",
 }
 
 #: The groups of each estimand, by columns of the items.

@@ -187,7 +187,7 @@ def _iso_curves(axes: Axes) -> None:
 
 @themed
 def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
-    """Ordering r against calibration v, with curves of equal fidelity, a panel for each mode.
+    """Ordering r against spread v, with curves of equal fidelity, a panel for each mode.
 
     Points have numbers, whose key stands in a panel of its own: names would cover what they name.
 
@@ -215,7 +215,7 @@ def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
     for axes in panels[len(modes) + 1 :]:
         axes.set_visible(False)
     figure.supxlabel("ordering r (on a grey curve fidelity F is the same; it has the sign of r)", fontsize=8)
-    figure.supylabel("calibration v: above 1 exaggerates, below 1 flattens", fontsize=8)
+    figure.supylabel("spread v: above 1 exaggerates, below 1 flattens", fontsize=8)
     _legend(figure, list(numbers), families)
     _made_with(figure, table)
     return figure

@@ -4,7 +4,7 @@ Fidelity is this project's reconstruction from the abstract of Lau and others (a
 formula is not public. With population moments m, s and c of a model's profile x and a reference's h,
 
     r = c / (s_x s_h)            ordering
-    v = s_x / s_h                calibration of differences: above 1 exaggerates, below 1 flattens
+    v = s_x / s_h                spread: above 1 exaggerates differences, below 1 flattens them
     F = 2c / (s_x² + s_h²)       fidelity, = r · 2 / (v + 1/v)
 
 All functions take many profiles at once, in leading axes, because a bootstrap asks for thousands; pingouin

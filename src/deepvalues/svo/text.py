@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from deepvalues import formats
 from deepvalues.keeping import Numbers
+from deepvalues.svo import scoring
+from deepvalues.svo.payoffs import N_PRIMARY
 
 #: Below this a p-value, corrected by Holm, counts as a difference.
 SIGNIFICANCE = 0.05
@@ -92,13 +95,14 @@ def rationality(means: pd.DataFrame) -> str:
 def _span(means: pd.DataFrame) -> str:
     """Between which models the corrected means of one mode lie, in a clause."""
     ends = means.assign(corrected=means["corrected"].map(formats.settled)).sort_values(["corrected", "model"])
-    low, high = (ends.iloc[place] for place in (0, -1))
-    if len(ends) == 1:
-        return f"it is {formats.logit(low['corrected'])} ({low['model']})"
-    return (
-        f"it runs from {formats.logit(low['corrected'])} ({low['model']}) to "
-        f"{formats.logit(high['corrected'])} ({high['model']})"
-    )
+    low, high = (_all_at(ends, ends["corrected"].iloc[place]) for place in (0, -1))
+    return f"it is {low}" if low == high else f"it runs from {low} to {high}"
+
+
+def _all_at(means: pd.DataFrame, corrected: float) -> str:
+    """A corrected mean with all models that have it."""
+    there = means["corrected"].map(formats.logit) == formats.logit(corrected)
+    return f"{formats.logit(corrected)} ({formats.listed(list(means.loc[there, 'model']))})"
 
 
 def rationality_left_out(means: pd.DataFrame) -> str:
@@ -182,6 +186,13 @@ def position(position: pd.DataFrame) -> str:
     return f"Where options are permuted, {formats.listed(biased)} {verb} by their place."
 
 
+def first_place(numbers: Numbers) -> None:
+    """What always taking the first place gives in the printed order: ``first_place.angle``, ``.category``."""
+    angle = scoring.angles(np.zeros((1, N_PRIMARY), dtype=int))
+    numbers.decimals("first_place.angle", float(angle[0]), 1)
+    numbers.text("first_place.category", scoring.categories(angle).iloc[0])
+
+
 def people(numbers: Numbers, norms: pd.DataFrame) -> None:
     """Say who the people are: ``people.n``, ``people.mean`` (degrees) and ``people.prosocial`` (a share).
 
@@ -224,7 +235,9 @@ def lean(numbers: Numbers, contrasts: pd.DataFrame) -> None:
         row = rows[scale]
         numbers.decimals(f"lean.{scale}", row["lean"], digits)
         numbers.interval(f"lean.{scale}_interval", row["low"], row["high"], digits, bounded=False)
-        numbers.text(f"text.lean_{scale}", VERDICTS[row["verdict"]])
+        reading = formats.interval(row["read_low"], row["read_high"], digits, bounded=False)
+        verdict = VERDICTS[row["verdict"]]
+        numbers.text(f"text.lean_{scale}", f"with reading errors {reading}, so that {verdict}")
     verdicts = rows["raw"]["verdict"], rows["corrected"]["verdict"]
     numbers.text("text.survives", survives(*verdicts))
     numbers.text("text.abstract", abstract(*verdicts))
@@ -239,7 +252,7 @@ def abstract(raw: str, corrected: str) -> str:
         )
     found = "remains" if corrected == "yes" else "does not remain"
     return (
-        "A second study, of assigned social values, finds that the published lean to neutral values "
+        "A second study, of assigned social values, finds that a published lean to neutral values "
         f"{found} when scores are corrected for what random answers get."
     )
 
@@ -248,4 +261,5 @@ def survives(raw: str, corrected: str) -> str:
     """Say whether the lean to neutral values survives the correction for chance, by its two verdicts."""
     if raw != "yes":
         return "Raw, there is no such lean that could survive the correction."
-    return "It survives the correction." if corrected == "yes" else "It does not survive the correction."
+    survives = "survives" if corrected == "yes" else "does not survive"
+    return f"The lean to neutral values {survives} the correction."

@@ -7,7 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from deepvalues.formats import MINUS, MISSING, beside, count, interval, logit, number, p_value, share
+from deepvalues.formats import (
+    MINUS,
+    MISSING,
+    beside,
+    coefficient,
+    count,
+    interval,
+    logit,
+    number,
+    p_value,
+    share,
+)
 from deepvalues.tables.markdown import intervals as bounds
 from deepvalues.tables.markdown import markdown
 
@@ -337,7 +348,7 @@ def ratings(consistency: pd.DataFrame, answered: pd.DataFrame) -> str:
     shown = both.assign(interval=bounds(both, "icc", 2))
     heads = {**_as_they_are("model", "scale"), "answered": "share answered", "sd": "SD over repeats"}
     heads |= {"icc": "ICC"}
-    formats = {"share answered": share, "SD over repeats": logit, "ICC": share}
+    formats = {"share answered": share, "SD over repeats": logit, "ICC": coefficient}
     return _table(shown, {**heads, "interval": "interval of ICC"}, formats)
 
 

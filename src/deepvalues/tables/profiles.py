@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deepvalues.formats import count, logit, p_value, share
+from deepvalues.formats import coefficient, count, logit, p_value, share
 from deepvalues.profiles.stimuli import MODES
 from deepvalues.tables.markdown import intervals, markdown
 
@@ -138,7 +138,7 @@ def coders(table: pd.DataFrame) -> str:
     """Agreement of coders, from `deepvalues.profiles.coders.coder_agreement`."""
     shown = table.assign(interval=intervals(table, digits=2))
     names = {"measure": "measure", "units": "sentences", "estimate": "estimate", "interval": "interval"}
-    return markdown(shown[list(names)].rename(columns=names), {"sentences": count, "estimate": logit})
+    return markdown(shown[list(names)].rename(columns=names), {"sentences": count, "estimate": coefficient})
 
 
 def _correlations(table: pd.DataFrame, names: dict[str, str], counts: dict[str, str]) -> str:
@@ -162,9 +162,16 @@ def reported(table: pd.DataFrame) -> str:
     return markdown(shown[list(names)].rename(columns=names))
 
 
-def joint(table: pd.DataFrame) -> str:
-    """Rank correlations between the studies, from `deepvalues.joint.rank_correlations`."""
-    measures = {name: table[name].str.replace("_", " ") for name in ("first", "second")}
+def joint(table: pd.DataFrame, reference: str) -> str:
+    """Rank correlations between the studies, from `deepvalues.joint.rank_correlations`.
+
+    Parameters
+    ----------
+    reference
+        What fidelity is to.
+    """
+    named = {"profile_fidelity": f"fidelity to the {reference}"}
+    measures = {name: table[name].replace(named).str.replace("_", " ") for name in ("first", "second")}
     names = {"first": "first measure", "second": "second measure"}
     counts = {"models_first": "with first", "models_second": "with second", "models": "with both"}
     return _correlations(table.assign(**measures), names, counts)
