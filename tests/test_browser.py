@@ -616,6 +616,104 @@ def test_a_view_can_be_cited_by_its_address(page, site, found):
     assert "answer=" in page.evaluate("location.hash")
 
 
+def cited(study, row):
+    return f"{study}|{row.model}|{row.item}|{row.repeat}|{row.turn}"
+
+
+def go(page, hash_):
+    """Follow a link on the open page to another hash."""
+    page.evaluate(
+        f"""new Promise((resolve) => {{
+            addEventListener('hashchange', () => resolve(), {{once: true}});
+            location.hash = {json.dumps(hash_)};
+        }})"""
+    )
+
+
+def test_a_link_on_the_open_page_and_the_way_back_are_read(page, site, found):
+    first, second = (one.study for one in found[:2])
+    one, other = found[0].answers[3], found[1].answers[-1]
+    page.open(f"{site}#study={first}&answer={cited(first, one)}")
+    page.until("document.querySelector('#reply')")
+    go(page, f"#study={second}&answer={cited(second, other)}")
+    page.until(f"document.querySelector('#detail-heading').textContent.startsWith({json.dumps(other.item)})")
+    assert count(page) == len(found[1].answers) and page.text("#reply") == other.reply
+    assert page.evaluate("document.querySelector('#filter-study').value") == second
+    # The page's own change of the address is no link.
+    page.evaluate("window.heard = 0; addEventListener('hashchange', () => { window.heard += 1; }); undefined")
+    page.tab_to("filter-status")
+    page.press("a")
+    page.until("location.hash.includes('status=answered')")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+    assert page.evaluate("window.heard") == 0
+    page.evaluate("history.back()")
+    page.until(f"document.querySelector('#detail-heading').textContent.startsWith({json.dumps(one.item)})")
+    assert count(page) == len(found[0].answers) and page.text("#reply") == one.reply
+    assert page.evaluate("document.querySelector('#filter-status').value") == ""
+    assert page.evaluate("window.heard") == 1
+    page.evaluate("history.forward()")
+    page.until(f"document.querySelector('#detail-heading').textContent.startsWith({json.dumps(other.item)})")
+    assert page.evaluate("document.querySelector('#filter-status').value") == "answered"
+    # A link that names no answer closes the one that is open.
+    go(page, f"#study={first}")
+    assert page.text("#detail-heading") == "No answer chosen" and page.text("#reply") is None
+    assert page.evaluate("location.hash") == f"#study={first}"
+
+
+def test_the_link_to_the_table_leaves_the_view_as_it_is(page, site, found):
+    study, row = found[1].study, found[1].answers[-1]
+    page.open(f"{site}#study={study}&answer={cited(study, row)}")
+    page.until("document.querySelector('#reply')")
+    address = page.evaluate("location.hash")
+    go(page, "#table")
+    page.until(f"location.hash === {json.dumps(address)}")
+    assert count(page) == len(found[1].answers) and page.text("#reply") == row.reply
+    page.open(f"{site}#table")
+    assert "not here" not in page.text("#count")
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_link_to_what_is_not_here_is_told_in_the_status_line(page, site, found, is_open):
+    total = sum(len(one.answers) for one in found)
+
+    def follow(hash_):
+        if is_open:
+            go(page, hash_)
+        else:
+            page.open(site + hash_)
+        return page.text("#count")
+
+    page.open(f"{site}#answer={cited(found[0].study, found[0].answers[0])}")
+    page.until("document.querySelector('#reply')")
+    gone = f"{found[0].study}|agent-gone|no.such-item|0|0"
+    told = follow(f"#answer={gone}")
+    assert told == f"{total} of {total} answers. This link names an answer that is not here: {gone}."
+    assert page.text("#detail-heading") == "No answer chosen"
+    for name, named in (
+        ("study", "a study"),
+        ("model", "a model"),
+        ("arm", "an arm, task or mode"),
+        ("examples", "a number of examples"),
+        ("value", "a value"),
+        ("dimension", "a dimension"),
+        ("status", "a status"),
+        ("read", "a reading"),
+    ):
+        told = follow(f"#{name}=no-such")
+        assert told == f"{total} of {total} answers. This link names {named} that is not here: no-such."
+        assert page.evaluate(f"document.querySelector('#filter-{name}').selectedOptions[0].text") == "all"
+    assert follow("#modell=x").endswith("This link names a filter that is not here: modell.")
+    # What is here is shown all the same.
+    told = follow(f"#study={found[1].study}&model=no-such&answer={gone}")
+    assert told.startswith(f"{len(found[1].answers)} of {total} answers. This link names a model that")
+    assert told.endswith(f"This link names an answer that is not here: {gone}.")
+    told = follow("#item=zz&model=no-such")
+    assert told.startswith("None of") and "clear them all. This link names a model" in told
+    page.tab_to("clear")
+    page.press("Enter")
+    page.until(f"document.querySelector('#count').textContent === '{total} of {total} answers'")
+
+
 def test_hostile_texts_stay_texts(page, tmp_path):
     write.write_files(tmp_path / "answers", encode([hostile_sheet()], {}, {}))
     page.open((tmp_path / "answers" / "index.html").as_uri() + "#answer=hostile|evil/<model>|first <b>|0|1")

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def mistake(run):
         status, out, err = run(*arguments)
         assert status == 2
         assert "Traceback" not in out + err
+        assert out == ""
         assert err.startswith("deepvalues: ")
         assert err.count("\n") == 1
         assert err.endswith("\n")
@@ -240,7 +242,40 @@ def test_a_taken_port(mistake):
 
 
 def test_a_port_that_is_none(mistake):
-    assert "can't use port 65536" in mistake("serve", "--port", 65536)
+    assert "can't use port 65536: a port is from 0 to 65535" in mistake("serve", "--port", 65536)
+
+
+def test_serving_is_told_with_the_port_that_was_taken(run, monkeypatch):
+    monkeypatch.setattr(server.uvicorn.Server, "run", lambda _, sockets: sockets[0].close())
+    status, out, _ = run("serve", "--port", 0)
+    assert status == 0
+    assert re.fullmatch(
+        r"Serving \d+ local models at http://127\.0\.0\.1:[1-9]\d*/v1 \(Ctrl-C stops\)\n", out
+    )
+
+
+@pytest.mark.parametrize("option", ["--max-cost", "--rpm", "--tpm", "--timeout"])
+@pytest.mark.parametrize("text", ["abc", "0", "nan", "inf", ""])
+def test_a_limit_that_is_no_number_above_0(run, tmp_path, option, text):
+    status, _, err = run(*query(tmp_path), option, text)
+    assert status == 2
+    assert err.endswith(f"error: argument {option}: {text!r} is not a number above 0\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "arguments"),
+    [
+        ("--concurrency", ["query", "--model", "agent-first"]),
+        ("--port", ["serve"]),
+        ("--seed", ["design"]),
+        ("--seed", ["survey", "embodies", "--out", "forms"]),
+        ("--respondents", ["survey", "embodies", "--out", "forms"]),
+    ],
+)
+def test_a_count_that_is_no_whole_number(run, option, arguments):
+    status, _, err = run(*arguments, option, "1.5")
+    assert status == 2
+    assert err.endswith(f"error: argument {option}: '1.5' is not a whole number\n")
 
 
 def test_a_notebook_parameter_without_a_value(mistake):
@@ -286,6 +321,15 @@ def test_an_interrupt_is_told_and_has_its_own_status(run, monkeypatch):
     assert run("models") == (130, "", "deepvalues: interrupted\n")
 
 
+def test_a_pipe_that_broke_elsewhere_is_not_taken_for_a_reader_that_left(monkeypatch):
+    def raises(_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_models", raises)
+    with pytest.raises(BrokenPipeError):
+        cli.main(["models"])
+
+
 # Models.
 
 
@@ -323,6 +367,29 @@ def test_python_m_deepvalues_works_from_any_folder(tmp_path):
     assert done.returncode == 0
     assert "agent-value" in done.stdout
     assert done.stderr == ""
+
+
+DRY_RUN = ("query", "--set", "smoke", "--model", "agent-first", "--dry-run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    # Unbuffered, argparse itself passes over what happens to the help.
+    [(DRY_RUN, ""), (DRY_RUN, "1"), (("models", "--set", "smoke"), "1"), (("--help",), "")],
+)
+def test_a_reader_that_leaves_early_ends_it_without_a_word(arguments, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "deepvalues", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    try:
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=120, env=environment
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 128 + signal.SIGPIPE
 
 
 def test_a_mistake_on_the_real_command_line(tmp_path):

@@ -1,6 +1,8 @@
 """The data dictionary: nothing undescribed, types from contracts, metadata that agree with the files."""
 
+import functools
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -97,6 +99,61 @@ def test_units_are_given_and_meanings_fit_a_table(described):
         for column in entry.columns:
             assert column.unit and column.meaning, column
             assert not re.search(r"[|\n]", column.unit + column.meaning), column
+            assert not column.meaning.startswith(('"', "'")), column
+
+
+def test_codes_of_the_results_are_explained(described):
+    coded = {
+        "results/dvb/coverage.csv": ["estimand", "scope", "effects", "method"],
+        "results/dvb/power.csv": ["method"],
+        "results/dvb/intervals.csv": ["method"],
+        "results/dvb/print_and_recomputation.csv": ["class"],
+        "results/dvb/separability.csv": ["layer", "classifier"],
+        "results/dvb/wording_similarity.csv": ["layer"],
+        "results/dvb/vocabulary.csv": ["layer"],
+        "results/dvb/rates_by_dimension.csv": ["direction"],
+        "results/profiles/fidelity.csv": ["direction"],
+    }
+    files = {file.path: {column.name: column for column in file.columns} for file in described.files}
+    for path, names in coded.items():
+        for name in names:
+            # "none" is a code too, not an empty cell.
+            for code in pd.read_csv(DATA / path, keep_default_na=False)[name].unique():
+                bare = code.removesuffix("s")  # "flattens" and "exaggerates" stand in sentences
+                assert re.search(rf"\b{re.escape(bare)}", files[path][name].meaning), (path, name, code)
+
+
+def test_check_sums_of_the_record_are_as_the_dictionary_says():
+    for path in sorted((DATA / "responses").glob("*/*.jsonl")):
+        with path.open("rb") as lines:
+            line = next(lines)
+        before, _, after = line.rpartition(b',"check":"')
+        assert after == hashlib.blake2b(before, digest_size=4).hexdigest().encode() + b'"}\n', path
+
+
+@pytest.mark.parametrize(("study", "model"), [("dvb", "agent-sensitive"), ("svo", "agent-svo-follower")])
+def test_keys_of_the_record_are_as_the_dictionary_says(study, model):
+    def canonical(content, ascii_only):
+        return json.dumps(content, ensure_ascii=ascii_only, sort_keys=True, separators=(",", ":")).encode()
+
+    asked, entry = catalogue.study(study), catalogue.registry().model(model)
+    conversations = {each.item: each for each in asked.conversations(asked.items("standard"))}
+    checked = 0
+    with (DATA / "responses" / study / f"{model}.jsonl").open(encoding="utf-8") as lines:
+        for line in itertools.islice(lines, 40):
+            answer = json.loads(line)
+            if answer["turn"] or answer["item"] not in conversations:
+                continue
+            messages = hashlib.sha256(canonical(conversations[answer["item"]].messages(()), False)).digest()
+            parts = (asked.seed, messages.hex(), answer["repeat"])
+            drawn = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+            seed = int.from_bytes(drawn, "big") % 2**31
+            settings = {**asked.parameters, "seed": seed, **entry.parameters}
+            settings = {name: value for name, value in settings.items() if value is not None}
+            head = canonical([entry.endpoint.kind, entry.served_as, settings, answer["repeat"]], True)
+            assert answer["key"] == hashlib.sha256(head + b"\0" + messages).hexdigest()[:32]
+            checked += 1
+    assert checked
 
 
 def test_items_are_described_from_the_contracts(described):
@@ -125,6 +182,50 @@ def test_a_table_is_described_from_its_header(small):
     ]
     low = table.columns[2]
     assert (low.unit, low.meaning) == ("share", "lower end of the 95% interval of rate")
+
+
+def test_yes_and_no_with_empty_cells_are_boolean(small):
+    data = small({"flag": "yes or no; a mark"})
+    (data / "results" / "x" / "t.csv").write_text("model,rate,rate_low,flag\na,.5,,True\nb,1,.9,\n")
+    (table,) = [file for file in dictionary.describe(data).files if file.path == "results/x/t.csv"]
+    assert table.columns[-1].kind == "boolean"
+
+
+@pytest.mark.parametrize("filled", ["a", "b"])
+def test_types_of_a_family_are_those_of_all_its_files(small, filled):
+    """A field that is null in one file has the type that another gives it, whichever comes first."""
+    entry = {
+        "what": "answers",
+        "by": "b",
+        "shown": "responses/<study>/<model>.jsonl",
+        "columns": {"logprobs": "JSON; chances", "size": "number; a size"},
+    }
+    data = small({"flag": "yes or no; a mark"}, **{"responses/*.jsonl": entry})
+    (data / "responses" / "s").mkdir(parents=True)
+    for name in ("a", "b"):
+        line = {"logprobs": {"content": []}, "size": 0.5} if name == filled else {"logprobs": None, "size": 1}
+        (data / "responses" / "s" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    described = dictionary.describe(data)
+    for file in described.files:
+        if file.pattern == "responses/*.jsonl":
+            assert [column.kind for column in file.columns] == ["structure", "number"]
+    text = dictionary.readme(described)
+    assert "## `responses/<study>/<model>.jsonl`" in text
+    assert "| `logprobs` | structure | JSON | chances |" in text
+    assert "null so far" not in text
+
+
+@pytest.mark.parametrize(
+    ("kinds", "merged"),
+    [
+        (("null so far", "null so far"), "null so far"),
+        (("text", "null so far"), "text"),
+        (("integer", "null so far", "number"), "number"),
+        (("text", "structure", "text"), "structure or text"),
+    ],
+)
+def test_types_that_differ_are_joined(kinds, merged):
+    assert functools.reduce(dictionary._merged, kinds) == merged
 
 
 def test_an_undescribed_column_is_named_with_its_file(small):
@@ -231,6 +332,13 @@ def test_croissant_has_what_the_format_requires(croissant):
     assert re.fullmatch(r"\d+\.\d+\.\d+", croissant["version"])
 
 
+def test_croissant_is_plain_text_and_states_what_its_licence_leaves_out(croissant):
+    fields = [field for records in croissant["recordSet"] for field in records["field"]]
+    for entry in (croissant, *croissant["distribution"], *croissant["recordSet"], *fields):
+        assert not re.search(r"\*\*|`|\]\(", entry["description"]), entry["@type"]
+    assert "exempt is published/" in croissant["description"]
+
+
 def test_croissant_has_the_check_sum_and_size_of_every_file(croissant, described):
     objects = {
         entry["@id"]: entry for entry in croissant["distribution"] if entry["@type"] == "cr:FileObject"
@@ -291,7 +399,10 @@ def test_codemeta_citation_and_package_say_the_same():
     assert code["datePublished"] == str(citation["date-released"])
     assert code["softwareRequirements"] == project["dependencies"]
     assert code["codeRepository"] == citation["repository-code"]
-    assert code["license"][0] == f"https://spdx.org/licenses/{project['license']}"
+    # A list of licences would leave the choice to the user, in CFF and in CodeMeta.
+    assert citation["license"] == project["license"] == "MIT"
+    assert code["license"] == "https://spdx.org/licenses/MIT"
+    assert "CC BY 4.0" in citation["abstract"] and "data/published" in citation["abstract"]
     assert [author["name"] for author in code["author"]] == [author["name"] for author in project["authors"]]
 
 

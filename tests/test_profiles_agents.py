@@ -446,7 +446,7 @@ def test_kappa_of_a_known_error_is_recovered():
     both = pd.concat(frames)
     shares = frames[0]["code"].value_counts(normalize=True)
     chance = float((shares * (shares * (1 - e) + (1 - shares) * e / 6)).sum())
-    table = coder_agreement(both, ["exact", "erring"]).set_index("measure")
+    table = coder_agreement(both, ["exact", "erring"], 2000, 0).set_index("measure")
     row = table.loc["Cohen's kappa"]
     assert row["low"] < ((1 - e) - chance) / (1 - chance) < row["high"]
     assert table.loc["Krippendorff's alpha", "estimate"] == pytest.approx(row["estimate"], abs=0.02)
@@ -454,13 +454,13 @@ def test_kappa_of_a_known_error_is_recovered():
 
 
 def test_missing_codes_are_left_to_alpha():
-    table = coder_agreement(codes(), ["agent-coder-exact", "agent-coder-erring"]).set_index("measure")
+    table = coder_agreement(codes(), ["agent-coder-exact", "agent-coder-erring"], 2000, 0).set_index("measure")
     assert (
         table.loc["Cohen's kappa", "units"]
         == code_table(codes(), ["agent-coder-exact", "agent-coder-erring"]).dropna().shape[0]
     )
     three = pd.concat([codes(), codes().query("coder == 'agent-coder-exact'").assign(coder="third")])
-    measures = coder_agreement(three, ["agent-coder-exact", "agent-coder-erring", "third"])["measure"]
+    measures = coder_agreement(three, ["agent-coder-exact", "agent-coder-erring", "third"], 200, 0)["measure"]
     assert list(measures) == ["raw agreement", "Krippendorff's alpha"]
 
 

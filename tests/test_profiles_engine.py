@@ -75,7 +75,7 @@ def test_open_answers_are_coded_and_counted(record):
     items = from_record.items("smoke")
     ask("profiles-coding", CODERS, record, items)
     codes = codes_of(asking.answers("profiles-coding", chosen(CODERS), items, record))
-    table = coder_agreement(codes, CODERS).set_index("measure")
+    table = coder_agreement(codes, CODERS, 2000, 0).set_index("measure")
     assert 0.4 < table.loc["Cohen's kappa", "estimate"] < 1
     opened = catalogue.study("profiles-open").items("smoke")
     exact = codes[codes["coder"] == CODERS[0]]

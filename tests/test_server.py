@@ -396,7 +396,7 @@ def test_a_taken_port_is_told():
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none_is_told(port):
-    with pytest.raises(UserError, match=f"can't use port {port} "):
+    with pytest.raises(UserError, match=f"can't use port {port}: a port is from 0 to 65535;"):
         serve_forever(create_app({}), port)
 
 

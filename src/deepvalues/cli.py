@@ -1,12 +1,15 @@
 """The thin command line: reads arguments, calls the package, prints what comes out.
 
-A user's mistake ends in one message on standard error and exit status 2.
+A user's mistake ends in one message on standard error and exit status 2. A reader that has gone, as `head`
+does, ends it without a word.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -85,11 +88,14 @@ def _data(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from deepvalues import catalogue
-    from deepvalues.local.server import HOST, create_app, serve_forever
+    from deepvalues.local.server import create_app, serve_forever
 
     models = catalogue.local_models()
-    print(f"Serving {len(models)} local models at http://{HOST}:{arguments.port}/v1 (Ctrl-C stops)")
-    serve_forever(create_app(models), arguments.port)
+
+    def tell(url: str) -> None:
+        print(f"Serving {len(models)} local models at {url} (Ctrl-C stops)", flush=True)
+
+    serve_forever(create_app(models), arguments.port, tell)
     return 0
 
 
@@ -353,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     data.add_argument("name", nargs="*", metavar="NAME", help="names from data/sources.yml (default: all)")
     serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
-    serve.add_argument("--port", type=int, default=8901, help="the port (default: %(default)s)")
+    serve.add_argument("--port", type=_whole, default=8901, help="the port (default: %(default)s)")
     models = command(
         "models", _models, "List the models, which are ready, and what a set costs.", "models --set full"
     )
@@ -368,7 +374,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _survey_arguments(survey)
     design = command("design", _design, "Build data/stimuli/designs.yml.", "design --seed 20251102")
-    design.add_argument("--seed", type=int, required=True, help="the study seed")
+    design.add_argument("--seed", type=_whole, required=True, help="the study seed")
     notebook = command(
         "notebook",
         _notebook,
@@ -422,10 +428,10 @@ def _survey_arguments(survey: argparse.ArgumentParser) -> None:
     )
     survey.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files are written")
     survey.add_argument(
-        "--seed", type=int, help="draws questions, their order and codes (default: the study seed)"
+        "--seed", type=_whole, help="draws questions, their order and codes (default: the study seed)"
     )
     survey.add_argument(
-        "--respondents", type=int, default=30, metavar="N", help="codes to hand out (default: %(default)s)"
+        "--respondents", type=_whole, default=30, metavar="N", help="codes to hand out (default: %(default)s)"
     )
     survey.add_argument(
         "--read", type=Path, nargs="+", metavar="FILE", help="completed forms to read instead"
@@ -456,7 +462,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where answers are kept (default: data/responses)",
     )
-    option("--concurrency", usual.concurrency, "N", "the most requests in flight", int)
+    option("--concurrency", usual.concurrency, "N", "the most requests in flight", _whole)
     option("--timeout", usual.timeout, "SECONDS", "for one attempt at one request", _positive)
     option("--rpm", None, "N", "keep to so many requests a minute", _positive)
     option("--tpm", None, "N", "keep to so many tokens a minute", _positive)
@@ -504,15 +510,57 @@ def _batch_arguments(batch: argparse.ArgumentParser) -> None:
     )
 
 
+# Of a ValueError argparse would tell with the name of the function that raised it.
+
+
 def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+#: What a shell reports of a program that the signal SIGPIPE has ended: 128 and the signal's number, 13.
+_READER_GONE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    try:
+        try:
+            status = _run(argv)
+        except SystemExit:
+            # Help and version were printed; whether they are read shows here, and not after the last line.
+            print(end="", flush=True)
+            raise
+        print(end="", flush=True)
+        return status
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        # Python writes what is left once more at its end, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is standard output that nobody reads any more, and not some other pipe that broke."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,9 +36,10 @@ _NOT_IN_GIT = (
     "responses/*.tmp",
     "*.ipynb_checkpoints/*",
 )
-_ENTRY = frozenset({"what", "by", "columns", "contract", "names"})
+_ENTRY = frozenset({"what", "by", "columns", "contract", "names", "shown"})
 _TYPES = {"i": "integer", "u": "integer", "f": "number", "b": "boolean"}
-_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "text"}
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null so far"}
+_NULL = _JSON_TYPES[type(None)]
 _PUBLISHED = re.compile(r"^\| `(\S+\.csv)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 #: Endings of columns whose meaning follows from that of the column they are named after.
 _ENDS = {
@@ -60,10 +61,11 @@ class Column(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file below ``data/``: path from there, the pattern that describes it, what it holds, by whom."""
+    """A file below ``data/``: path from there, pattern and title of its family, what it holds, by whom."""
 
     path: str
     pattern: str
+    title: str
     what: str
     by: str
     columns: tuple[Column, ...]
@@ -160,7 +162,7 @@ def describe(data: Path) -> Dictionary:
     """
     said = declared(data)
     problems: list[str] = []
-    files = tuple(_file(data, path, said, problems) for path in files_in_git(data))
+    files = _families([_file(data, path, said, problems) for path in files_in_git(data)])
     items = tuple(_items(said, problems))
     if problems:
         shown = "\n  ".join(problems)
@@ -176,15 +178,43 @@ def _file(data: Path, path: str, said: Declared, problems: list[str]) -> File:
     found = said.entry(path)
     if found is None:
         problems.append(f"{path}: a file without a description; under `files`, with `what` and `by`")
-        return File(path, path, "", "", ())
+        return File(path, path, path, "", "", ())
     pattern, entry = found
     what = entry.get("what") or _published(data, path)
     if not what:
         problems.append(f"{path}: no `what`, nor a row in published/README.md")
     kinds = {} if "names" in entry or path in (README, CROISSANT) else _kinds(data / path, entry)
-    return File(
-        path, pattern, what, entry["by"], _columns(path, kinds, entry.get("columns", {}), said, problems)
+    columns = _columns(path, kinds, entry.get("columns", {}), said, problems)
+    return File(path, pattern, _title(path, pattern, entry), what, entry["by"], columns)
+
+
+def _title(path: str, pattern: str, entry: Mapping[str, Any]) -> str:
+    """Its path; for a file of a family, such as the records, how the paths of the family look."""
+    return path if path.startswith(("published/", "results/")) else entry.get("shown", pattern)
+
+
+def _families(files: Sequence[File]) -> tuple[File, ...]:
+    """Files with the types of their family: a field may be null in every file but one."""
+    kinds: dict[tuple[str, str], str] = {}
+    for file in files:
+        for column in file.columns:
+            place = file.title, column.name
+            kinds[place] = _merged(kinds.get(place, _NULL), column.kind)
+    return tuple(
+        file._replace(columns=tuple(c._replace(kind=kinds[file.title, c.name]) for c in file.columns))
+        for file in files
     )
+
+
+def _merged(first: str, second: str) -> str:
+    """The type of what is of one type here and of another there; null gives way."""
+    if second in (_NULL, first):
+        return first
+    if first == _NULL:
+        return second
+    kinds = {*first.split(" or "), *second.split(" or ")}
+    # Every integer is a number.
+    return " or ".join(sorted(kinds - {"integer"} if "number" in kinds else kinds))
 
 
 def _columns(
@@ -229,7 +259,7 @@ def _kinds(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         return _of_contract(schema)
     if file.suffix == ".csv":
         frame = _read_csv(file)
-        return {str(name): (_TYPES.get(frame[name].dtype.kind, "text"), "") for name in frame}
+        return {str(name): (_csv_type(frame[name]), "") for name in frame}
     if file.suffix == ".jsonl":
         return _of_lines(file)
     if file.suffix in (".yml", ".json"):
@@ -243,15 +273,22 @@ def _read_csv(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, keep_default_na=False, na_values=[""])
 
 
+def _csv_type(column: pd.Series[Any]) -> str:
+    # Yes and no with empty cells are read as objects, which alone would pass for text.
+    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
+        return "boolean"
+    return _TYPES.get(column.dtype.kind, "text")
+
+
 def _of_lines(file: Path) -> dict[str, tuple[str, str]]:
-    """Fields of all lines, in order of appearance; a field that is always null is text or a structure."""
+    """Fields of all lines, in order of appearance, with their types over all lines."""
     kinds: dict[str, str] = {}
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             for name, value in json.loads(line).items():
-                if kinds.get(name, "") in ("", "integer"):
-                    kinds[name] = "" if value is None else _JSON_TYPES.get(type(value), "structure")
-    return {name: (kind or "null so far", "") for name, kind in kinds.items()}
+                kind = _JSON_TYPES.get(type(value), "structure")
+                kinds[name] = _merged(kinds.get(name, _NULL), kind)
+    return {name: (kind, "") for name, kind in kinds.items()}
 
 
 def _contract(name: str) -> pa.DataFrameSchema:
@@ -332,22 +369,17 @@ def readme(dictionary: Dictionary) -> str:
     """The dictionary as Markdown: a table of files, then a table of columns for each that has any."""
     entries: dict[str, list[File]] = {}
     for file in dictionary.files:
-        entries.setdefault(_title(file), []).append(file)
+        entries.setdefault(file.title, []).append(file)
     lines = [_HEADING, "| file | what it holds | written by |", "|---|---|---|"]
     lines += [f"| {_code(title)} | {files[0].what} | {files[0].by} |" for title, files in entries.items()]
     for title, files in entries.items():
         columns = {column.name: column for file in files for column in file.columns}
         if columns:
-            lines += ["", f"## {title}", "", *_table(list(columns.values()))]
+            lines += ["", f"## {_code(title)}", "", *_table(list(columns.values()))]
     for items in dictionary.items:
         lines += ["", f"## Items of {', '.join(items.studies)}", "", *_about_items(items), ""]
         lines += _table(list(items.columns))
     return "\n".join(lines) + "\n"
-
-
-def _title(file: File) -> str:
-    """Its path; for a file of a family, such as the records, the family's pattern."""
-    return file.path if file.path.startswith(("published/", "results/")) else file.pattern
 
 
 def _about_items(items: Items) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def codemeta(root: Path) -> str:
         "version": project["version"],
         "datePublished": str(citation["date-released"]),
         "author": _authors(citation),
-        "license": [f"https://spdx.org/licenses/{name}" for name in citation["license"]],
+        "license": f"https://spdx.org/licenses/{citation['license']}",
         "codeRepository": citation["repository-code"],
         "programmingLanguage": "Python",
         "runtimePlatform": f"Python {project['requires-python']}",
@@ -115,7 +116,8 @@ def croissant(root: Path, dictionary: Dictionary) -> str:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": project["name"],
         "description": f"{project['description']}. Stimuli, recorded answers and results; README.md explains "
-        "every column.",
+        "every column. The licence is CC BY 4.0; exempt is published/: figures printed in other people's "
+        "papers, cited there, which carry no licence of ours.",
         "license": DATA_LICENCE,
         "url": citation["repository-code"],
         "version": project["version"],
@@ -131,13 +133,18 @@ def croissant(root: Path, dictionary: Dictionary) -> str:
     return _text(content)
 
 
+def _plain(text: str) -> str:
+    """Text without the Markdown that the dictionary is written in: machines show it as it stands."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text.replace("**", "").replace("`", ""))
+
+
 def _object(root: Path, file: File) -> dict[str, Any]:
     content = (root / "data" / file.path).read_bytes()
     return {
         "@type": "cr:FileObject",
         "@id": file.path,
         "name": file.path,
-        "description": file.what,
+        "description": _plain(file.what),
         "contentUrl": file.path,
         "contentSize": f"{len(content)} B",
         "encodingFormat": _FORMATS.get(Path(file.path).suffix, "text/plain"),
@@ -163,7 +170,7 @@ def _table(file: File) -> dict[str, Any]:
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
-        "description": file.what,
+        "description": _plain(file.what),
         "field": [_field(name, column, {"fileObject": {"@id": file.path}}) for column in file.columns],
     }
 
@@ -176,7 +183,7 @@ def _records(study: str, files: list[File]) -> dict[str, Any]:
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
-        "description": files[0].what,
+        "description": _plain(files[0].what),
         "key": {"@id": f"{name}/key"},
         "field": [_field(name, column, source) for column in columns.values()],
     }
@@ -189,7 +196,7 @@ def _field(of: str, column: Column, source: dict[str, Any]) -> dict[str, Any]:
         "@type": "cr:Field",
         "@id": name,
         "name": name,
-        "description": f"{column.meaning} ({column.unit})",
+        "description": _plain(f"{column.meaning} ({column.unit})"),
         "dataType": _DATA_TYPES.get(column.kind, "sc:Text"),
         "source": {**source, "extract": {"column": column.name}},
     }

@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -246,8 +246,15 @@ def serving(app: Starlette) -> Iterator[str]:
         listener.close()
 
 
-def serve_forever(app: Starlette, port: int) -> None:
+def serve_forever(app: Starlette, port: int, on_bound: Callable[[str], None] | None = None) -> None:
     """Serve an app on a loopback port until interrupted.
+
+    Parameters
+    ----------
+    app, port
+        What is served, and where; port 0 is any free port.
+    on_bound
+        Called with the base URL once the port is taken.
 
     Raises
     ------
@@ -256,7 +263,13 @@ def serve_forever(app: Starlette, port: int) -> None:
     """
     try:
         listener = _listener(port)
-    except (OSError, OverflowError) as error:
+    except OverflowError:
+        raise UserError(
+            f"can't use port {port}: a port is from 0 to 65535; choose another one with --port"
+        ) from None
+    except OSError as error:
         raise UserError(f"can't use port {port} ({error}); choose another one with --port") from None
+    if on_bound:
+        on_bound(f"http://{HOST}:{listener.getsockname()[1]}/v1")
     config = uvicorn.Config(app, host=HOST, port=port, log_level="info")
     uvicorn.Server(config).run([listener])

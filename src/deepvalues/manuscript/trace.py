@@ -1,8 +1,8 @@
 """From a number in the text back to the answers that it rests on.
 
-The way runs: place in the article → variable → ``numbers.json`` → cell of a notebook → the tables
-of that notebook → the records and items that it read. `deepvalues trace` prints it; the pages show
-its first half on each number.
+The way runs: place in the article → variable → ``numbers.json`` → cell of a notebook → the statements that
+its value rests on and the tables kept of them → the records and items that the notebook read. `deepvalues
+trace` prints it; the pages show its first half on each number.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import difflib
 import html
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepvalues.errors import UserError
 from deepvalues.files import read_json
 from deepvalues.manuscript import manifest
-from deepvalues.manuscript.cells import Cell
+from deepvalues.manuscript.cells import Cell, read_cells
 from deepvalues.manuscript.check import claims
+from deepvalues.manuscript.lineage import Lineage, lineage
 from deepvalues.manuscript.markup import read_article, shortcodes
 from deepvalues.manuscript.site import anchors
 
 _GIVES = ("number", "count", "share", "decimals", "interval", "text", "claim")
 _CONTEXT = 45
+_BANK = "data/stimuli/v"
 #: A value longer than this is a phrase, which a page does not underline.
 _SHORT = 24
 _LINK_OR_NUMBER = re.compile(
@@ -109,13 +111,20 @@ def trace(root: Path, key: str) -> list[str]:
     entry = content["notebooks"].get(number.notebook)
     if entry is None:
         raise UserError(f"{manifest.MANIFEST}: lacks notebook {number.notebook}; run `make paper`")
+    calls = list(_calls(number))
+    found_by = _lineage(number, calls)
     chain = {
         "in the text": _uses(root, key) or ["nowhere in paper/index.qmd"],
         "written": [f"{number.text}  (paper/_variables.yml)"],
         "value": [f"{json.dumps(number.value, ensure_ascii=False)}  ({number.file})"],
-        "made by": [f"notebooks/{number.notebook}.ipynb, {number.place}; {entry['rule']}", *_calls(number)],
+        "made by": [
+            f"notebooks/{number.notebook}.ipynb, {number.place}; {entry['rule']}",
+            *_givers(number),
+            *calls,
+        ],
+        "resting on": found_by.statements or ["nothing else in the notebook"],
         "parameters": [f"{name} = {value!r}" for name, value in entry["parameters"].items()],
-        "tables": [_hashed(path, item["sha256"]) for path, item in _tables(content, number.notebook)],
+        "tables": list(_tables(content, number.notebook, found_by.tables)) or ["none"],
         **_inputs(content, entry),
         "source": _source(root, content),
     }
@@ -152,11 +161,24 @@ def _uses(root: Path, key: str) -> list[str]:
     return shown
 
 
-def _calls(number: Number) -> Iterator[str]:
-    """The calls of the cell that hand the number on, as they stand in the notebook."""
+def _givers(number: Number) -> Iterator[str]:
+    """The function of the package that gave the number, and its file."""
     if number.giver:
         module, _, function = number.giver.rpartition(".")
         yield f"src/{module.replace('.', '/')}.py, {function}"
+
+
+def _lineage(number: Number, calls: Sequence[str]) -> Lineage:
+    """What the calls rest on that hand a number on."""
+    if number.cell is None:
+        return Lineage([], [])
+    cells = read_cells(number.cell.notebook)
+    upto = [cell.source for cell in cells if cell.kind == "code" and cell.position <= number.cell.position]
+    return lineage(upto, "\n".join(calls))
+
+
+def _calls(number: Number) -> Iterator[str]:
+    """The calls of the cell that hand the number on, as they stand in the notebook."""
     if number.cell is None:
         return
     own = number.key.split(".", 1)[1].removeprefix("claims.")
@@ -186,14 +208,14 @@ def _pattern(node: ast.expr) -> str:
     return ".+"
 
 
-def _tables(content: Mapping[str, Any], notebook: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _tables(content: Mapping[str, Any], notebook: str, names: Sequence[str]) -> Iterator[str]:
     for path, item in content["artefacts"].items():
-        if item.get("notebook") == notebook and path.endswith(".csv"):
-            yield path, item
+        if item.get("notebook") == notebook and path.endswith(".csv") and Path(path).stem in names:
+            yield _hashed(path, item["sha256"])
 
 
 def _inputs(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What the notebook read, sorted by kind; many small files of stimuli are one line a folder."""
+    """What the notebook read, sorted by kind; the many small files of the bank are one line a folder."""
     hashes, answers, items = content["inputs"], content["records"], content["items"]
     records = [path for path in entry["inputs"] if path in answers]
     sets = [path for path in entry["inputs"] if path in items]
@@ -202,16 +224,18 @@ def _inputs(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, l
         if path not in answers and path not in items:
             others.setdefault(str(Path(path).parent), []).append(path)
     return {
-        "records": [
+        "records read in that notebook": [
             _hashed(f"{path}  {answers[path]['answers']:,} answers", hashes[path]) for path in records
         ]
         or ["none"],
-        "items": [_hashed(f"{path}  {items[path]['rows']:,} items", items[path]["sha256"]) for path in sets]
+        "items read there": [
+            _hashed(f"{path}  {items[path]['rows']:,} items", items[path]["sha256"]) for path in sets
+        ]
         or ["none"],
-        "other files": [
-            f"{folder}/: {len(paths)} files" if len(paths) > 3 else _hashed(path, hashes[path])
+        "other files read there": [
+            f"{folder}/: {len(paths)} files" if folder.startswith(_BANK) else _hashed(path, hashes[path])
             for folder, paths in others.items()
-            for path in (paths[:1] if len(paths) > 3 else paths)
+            for path in (paths[:1] if folder.startswith(_BANK) else paths)
         ]
         or ["none"],
     }

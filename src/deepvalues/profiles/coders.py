@@ -17,7 +17,7 @@ def code_table(codes: pd.DataFrame, coders: Sequence[str]) -> pd.DataFrame:
 
 
 def coder_agreement(
-    codes: pd.DataFrame, coders: Sequence[str], draws: int = 2000, seed: int = 0
+    codes: pd.DataFrame, coders: Sequence[str], draws: int, seed: int
 ) -> pd.DataFrame:
     """Agreement of coders on sentences, with intervals over sentences.
 

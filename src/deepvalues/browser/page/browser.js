@@ -13,6 +13,11 @@
   };
   const FACETS = { arm: "Arm, task or mode", examples: "Examples in the prompt", value: "Value", dimension: "Dimension" };
   const OUTCOMES = { target: "target option", other: "other option", none: "no target, or no choice" };
+  // What the fields of an address name, for links that name what is not here.
+  const NAMED = {
+    study: "a study", model: "a model", arm: "an arm, task or mode", examples: "a number of examples", value: "a value",
+    dimension: "a dimension", status: "a status", read: "a reading", answer: "an answer",
+  };
   const $ = (id) => document.getElementById(id);
 
   // Parts: each is a script that is added once; its call resolves the promise.
@@ -61,7 +66,15 @@
     rows = flatten();
     buildFilters();
     buildGrid();
-    readAddress();
+    readAddress(location.hash);
+    // The page's own changes of the address replace it, which is no such event. The event's address is read, not the
+    // page's, which an answer that comes late may have replaced since.
+    window.addEventListener("hashchange", (event) => {
+      const { hash } = new URL(event.newURL);
+      // A link to a place of the page, as the one that skips to the table, leaves the view as it is.
+      if (isPlace(hash)) writeAddress();
+      else readAddress(hash);
+    });
     const hidden = index.studies.reduce((sum, study) => sum + study.hidden, 0);
     if (hidden) $("hidden").textContent = `${hidden.toLocaleString("en")} recorded answers to other prompts are not shown.`;
   }
@@ -133,13 +146,14 @@
     const search = element("input", { id: "filter-item", name: "item", type: "search", spellcheck: false });
     form.append(field(search, "Item’s name contains"));
     form.append(element("div", {}, element("button", { type: "reset", id: "clear", textContent: "Clear all filters" })));
-    let timer;
-    form.addEventListener("input", () => {
-      clearTimeout(timer);
-      timer = setTimeout(filter, 60);
-    });
-    form.addEventListener("reset", () => setTimeout(filter));
+    form.addEventListener("input", () => filterIn(60));
+    form.addEventListener("reset", () => filterIn(0));
     form.addEventListener("submit", (event) => event.preventDefault());
+  }
+  let soon;
+  function filterIn(milliseconds) {
+    clearTimeout(soon);
+    soon = setTimeout(filter, milliseconds);
   }
   const field = (control, label) =>
     element("div", {}, element("label", { htmlFor: control.id, textContent: label }), control);
@@ -303,7 +317,15 @@
   }
 
   // Detail.
+  const unchosen = { heading: $("detail-heading").textContent, body: [...$("detail-body").childNodes] };
   let pending;
+  function chooseNone() {
+    selected = -1;
+    comes = false;
+    clearTimeout(pending);
+    $("detail-heading").textContent = unchosen.heading;
+    $("detail-body").replaceChildren(...unchosen.body);
+  }
   function choose(number) {
     if (number === selected) return;
     selected = number;
@@ -488,21 +510,45 @@
     }
     history.replaceState(null, "", `#${fields}`);
   }
-  function readAddress() {
-    const fields = new URLSearchParams(location.hash.slice(1));
-    for (const control of $("filters").elements) if (control.name && fields.has(control.name)) control.value = fields.get(control.name);
-    const answer = fields.get("answer");
+  const isPlace = (hash) => hash.length > 1 && $(hash.slice(1)) !== null;
+  /** Show what an address names, and say what of it is not here. */
+  function readAddress(hash) {
+    const fields = new URLSearchParams(isPlace(hash) ? "" : hash.slice(1));
+    const controls = new Map([...$("filters").elements].filter(({ name }) => name).map((control) => [control.name, control]));
+    const absent = [];
+    for (const [name, control] of controls) {
+      control.value = fields.get(name) ?? "";
+      if (control.value === (fields.get(name) ?? "")) continue;
+      control.value = "";
+      absent.push([NAMED[name], fields.get(name)]);
+    }
+    for (const name of new Set(fields.keys())) {
+      if (name === "answer" || controls.has(name)) continue;
+      absent.push(Object.hasOwn(NAMED, name) ? [NAMED[name], fields.get(name)] : ["a filter", name]);
+    }
+    const answer = fields.get("answer"), number = answer === null ? -1 : numberOf(answer);
+    if (answer !== null && number < 0) absent.push([NAMED.answer, answer]);
+    if (number < 0) chooseNone();
+    clearTimeout(soon);
     filter();
-    if (answer === null) return;
+    if (absent.length) {
+      const told = absent.map(([what, text]) => `This link names ${what} that is not here: ${text}.`);
+      $("count").textContent = [`${$("count").textContent.replace(/\.$/, "")}.`, ...told].join(" ");
+    }
+    if (number < 0) return;
+    const placed = shown.indexOf(number);
+    if (placed >= 0) {
+      grid.setActiveCell(placed, 0);
+      grid.scrollRowToTop(placed);
+    } else choose(number);
+    writeAddress();
+  }
+  /** The answer that an address names by study, model, item, repeat and turn; -1 where there is none. */
+  function numberOf(answer) {
     for (let number = 0; number < rows.count; number += 1) {
       const one = facts(number);
-      if (answer !== [one.study.name, one.model, one.id, one.repeat, one.turn].join("|")) continue;
-      const placed = shown.indexOf(number);
-      if (placed >= 0) {
-        grid.setActiveCell(placed, 0);
-        grid.scrollRowToTop(placed);
-      } else choose(number);
-      return;
+      if (answer === [one.study.name, one.model, one.id, one.repeat, one.turn].join("|")) return number;
     }
+    return -1;
   }
 })();
