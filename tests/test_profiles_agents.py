@@ -454,7 +454,8 @@ def test_kappa_of_a_known_error_is_recovered():
 
 
 def test_missing_codes_are_left_to_alpha():
-    table = coder_agreement(codes(), ["agent-coder-exact", "agent-coder-erring"], 2000, 0).set_index("measure")
+    found = coder_agreement(codes(), ["agent-coder-exact", "agent-coder-erring"], 200, 0)
+    table = found.set_index("measure")
     assert (
         table.loc["Cohen's kappa", "units"]
         == code_table(codes(), ["agent-coder-exact", "agent-coder-erring"]).dropna().shape[0]

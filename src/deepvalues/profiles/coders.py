@@ -16,9 +16,7 @@ def code_table(codes: pd.DataFrame, coders: Sequence[str]) -> pd.DataFrame:
     return wide.reindex(columns=list(coders))
 
 
-def coder_agreement(
-    codes: pd.DataFrame, coders: Sequence[str], draws: int, seed: int
-) -> pd.DataFrame:
+def coder_agreement(codes: pd.DataFrame, coders: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
     """Agreement of coders on sentences, with intervals over sentences.
 
     Returns
