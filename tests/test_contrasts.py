@@ -127,7 +127,7 @@ def test_tango_is_the_printed_interval():
 
 @given(pairs_of_counts())
 def test_tango_inverts_the_score_test(counts):
-    """At a bound δ the score statistic is ±z, with the restricted likelihood maximised by scipy."""
+    """At a bound δ the score statistic is ±z, with the restricted likelihood maximized by scipy."""
     b, c, rest = counts
     n = b + c + rest
     assume(n > 1)

@@ -212,7 +212,7 @@ def roles(item, side, layer, equal):
 
 
 def assert_shows(item, contrast, one, other):
-    """Two recognised options show the two sides of a row of the table."""
+    """Two recognized options show the two sides of a row of the table."""
     for layer in ("value", "pole"):
         pair = (item.v1, item.v2) if layer == "value" else (item.s1, item.s2)
         equal = one[layer]

@@ -1,4 +1,4 @@
-"""Tables of the stimuli: columns, formats, and what is emphasised."""
+"""Tables of the stimuli: columns, formats, and what is emphasized."""
 
 import pandas as pd
 from markdown_cells import column, head, rows

@@ -359,7 +359,7 @@ says the same to machines, with a SHA-256 check sum of every file.
 Shares and probabilities run from 0 to 1. Intervals are 95% intervals. Results have six significant digits.
 An empty cell is a quantity that cannot be estimated or does not apply. Answers that a statistic cannot use
 (refused, unparsable, truncated, failed) are counted and left out of its rates. DVGR, the deep value
-generalisation rate, is the share of answers that follow the value.
+generalization rate, is the share of answers that follow the value.
 
 ## Files
 """

@@ -63,7 +63,7 @@ def _citation(root: Path) -> dict[str, Any]:
 
 
 def _authors(citation: dict[str, Any]) -> list[dict[str, str]]:
-    """Authors in schema.org's terms: a name alone is that of an organisation."""
+    """Authors in schema.org's terms: a name alone is that of an organization."""
     found = []
     for author in citation["authors"]:
         if "name" in author:

@@ -1,6 +1,6 @@
 """Reference agents: local models whose results are known before the run.
 
-They prove the instrument. Unlike text learners they recognise the bank's wordings, by definition:
+They prove the instrument. Unlike text learners they recognize the bank's wordings, by definition:
 they read off which value and pole each option shows, and so know what the examples have in common.
 """
 

@@ -1,7 +1,7 @@
 """Can the test wordings of the bank be told from its training wordings, and by what?
 
 A reader who learns value or pole from training wordings must be able to know it again in test
-wordings, or no model could generalise at all; how far plain word statistics get says how much of a
+wordings, or no model could generalize at all; how far plain word statistics get says how much of a
 model's result needs nothing more. All measures compare training with test wordings of one bank.
 """
 

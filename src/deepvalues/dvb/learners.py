@@ -129,7 +129,7 @@ def style(text: str) -> Style:
 
 
 def style_features(texts: Sequence[str]) -> Embed:
-    """`Style`, each count standardised on the options of the prompt's examples."""
+    """`Style`, each count standardized on the options of the prompt's examples."""
     scaler = StandardScaler().fit([style(text) for text in texts])
     return lambda texts: scaler.transform([style(text) for text in texts])
 
@@ -252,7 +252,7 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
     """Fit the Bradley-Terry model on options' features; scores are log odds.
 
     A logistic regression without intercept on the differences f(chosen) - f(rejected), each entered
-    with both signs. It minimises half the squared length of w plus `C` times the log loss.
+    with both signs. It minimizes half the squared length of w plus `C` times the log loss.
 
     References
     ----------

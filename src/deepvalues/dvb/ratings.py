@@ -1,8 +1,8 @@
-"""Value dispositions: how models rate the values, and whether that goes with what they generalise.
+"""Value dispositions: how models rate the values, and whether that goes with what they generalize.
 
 Each model rates each of the eleven values on three scales from 1 to 10, ten times: how popular the value
 is, how distinctive, and how predictive of choices. The published study did the same and regressed
-generalisation on the ratings.
+generalization on the ratings.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Logistic regression of following a value on the model's own ratings of it.
 
     logit P(followed) = b0 + Σ b_scale · z_scale, over the deconfounded trials, where z is the mean rating
-    of the preferred value, standardised within the model (mean 0 and SD 1 over its values), so that a model
+    of the preferred value, standardized within the model (mean 0 and SD 1 over its values), so that a model
     that rates everything high tells nothing. Standard errors are clustered by model and value.
 
     Parameters
@@ -277,7 +277,7 @@ def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     ----------
     Liang and Zeger (1986), Biometrika 73.
     """
-    scores = _standardised(means)
+    scores = _standardized(means)
     deep = trials[(trials["arm"] == "deconfounded") & trials["followed"].notna()]
     joined = deep.merge(scores, left_on=["model", "v1"], right_on=["model", "value"], validate="many_to_one")
     clusters = joined.groupby(["model", "v1"]).ngroup().to_numpy()
@@ -288,8 +288,8 @@ def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _standardised(means: pd.DataFrame) -> pd.DataFrame:
-    """Means as one column per scale, standardised within each model: model, value and the scales."""
+def _standardized(means: pd.DataFrame) -> pd.DataFrame:
+    """Means as one column per scale, standardized within each model: model, value and the scales."""
     wide = means.pivot(index=["model", "value"], columns="scale", values="mean").reindex(columns=list(SCALES))
     by_model = wide.groupby(level="model")
     # A constant scale divides zero by zero, and the model falls out with what has no mean.

@@ -178,7 +178,7 @@ def gee(
     covariates: Sequence[str] = ("n_examples",),
     cluster: Sequence[str] = ("cell",),
 ) -> Fit:
-    """The same regression by generalised estimating equations, exchangeable within clusters.
+    """The same regression by generalized estimating equations, exchangeable within clusters.
 
     As in statsmodels, with robust errors; parameters, result and errors as for `clustered_logit`.
 

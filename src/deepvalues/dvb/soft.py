@@ -35,7 +35,7 @@ class Weighed(NamedTuple):
     ``letter`` is the one that was sampled, ``p_a`` the probability of A among A and B: NaN unless
     both letters are listed (``covered``). ``p_a_low`` and ``p_a_high`` bound it: with one letter
     listed, the other has at most what the list leaves over.
-    ``mass`` is the probability of the listed letters before they are normalised.
+    ``mass`` is the probability of the listed letters before they are normalized.
     """
 
     letter: str | None

@@ -110,7 +110,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Recognises the questions: agents know the wordings by definition."""
+    """Recognizes the questions: agents know the wordings by definition."""
 
     stimuli: Stimuli
 

@@ -216,7 +216,7 @@ def _between(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, _
 
 
 def by_question(answers: pd.DataFrame) -> pd.DataFrame:
-    """Summarise each question, or each part of it; open questions show in ``n``.
+    """Summarize each question, or each part of it; open questions show in ``n``.
 
     Parameters
     ----------

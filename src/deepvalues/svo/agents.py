@@ -1,7 +1,7 @@
 """Reference agents: local models whose angles are known before the run.
 
 They prove the instrument. They read the options off the question, and the assigned value off the first turn,
-which they recognise by its wording.
+which they recognize by its wording.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def fit(items: npt.ArrayLike, options: npt.ArrayLike) -> Weights:
     Returns
     -------
     Weights
-        NaN where no finite weights are best: a model that always maximises something has no finite precision.
+        NaN where no finite weights are best: a model that always maximizes something has no finite precision.
         The weight alone is NaN where choices may as well be random (Wald's test of both coefficients).
 
     References

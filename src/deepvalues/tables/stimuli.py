@@ -40,7 +40,7 @@ def values(table: pd.DataFrame, sets: Mapping[str, str]) -> str:
 
 
 def dimensions(table: pd.DataFrame) -> str:
-    """The shallow dimensions, from `deepvalues.dvb.description.dimensions`; names of poles are emphasised."""
+    """The shallow dimensions, from `deepvalues.dvb.description.dimensions`; names of poles are emphasized."""
     shown = table.rename(columns={"first_pole": "first pole", "second_pole": "second pole"})
     for pole in ("first pole", "second pole"):
         parts = (cell.partition(": ") for cell in shown[pole])
