@@ -195,7 +195,7 @@ def reference_agents(bank: Bank) -> dict[str, ReferenceAgent]:
 
 def arm_evidence(arm: Arm) -> Evidence:
     """What an arm's examples say of its target option, were it option A."""
-    if arm.examples is None:
+    if arm.examples is None or arm.shuffled:
         return Evidence(0, 0)
     lean = {("1", "2"): 1, ("2", "1"): -1, ("=", "="): 0}
     learned = {

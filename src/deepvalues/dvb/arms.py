@@ -30,7 +30,9 @@ class Arm:
     """A row of the table of arms.
 
     ``always_value`` and ``always_surface`` are the rates of right answers that the reference agents of
-    these names must reach, exactly, on the balanced design.
+    these names must reach, exactly, on the balanced design. ``shuffled`` arms turn half of the choices in
+    the examples round, so that these speak for neither layer. ``wordings`` says where those of the test come
+    from: the ``test`` split, the examples' own (``seen``), or one example as it stands (``repeat``).
     """
 
     name: str
@@ -40,6 +42,15 @@ class Arm:
     right_means: str
     always_value: float
     always_surface: float
+    shuffled: bool = False
+    wordings: str = "test"
+
+    @property
+    def same_test(self) -> str:
+        """The arm whose test items this arm asks: its own name, but for prior and shuffled."""
+        if self.name in ("prior", "shuffled"):
+            return "deconfounded"
+        return self.name.removeprefix("shuffled_")
 
 
 CONFOUNDED = Contrast(Side("v1", "s1"), Side("v2", "s2"))
@@ -47,14 +58,23 @@ DECONFOUNDED = Contrast(Side("v1", "s2"), Side("v2", "s1"))
 VALUE = Contrast(Side("v1", "s="), Side("v2", "s="))
 SURFACE = Contrast(Side("v=", "s1"), Side("v=", "s2"))
 
+#: Numbers of examples at which deconfounded tests, control and probes are asked.
+EXAMPLES = (4, 20, 40)
+#: Where an agent without evidence takes the first option, the mean over both orders is one half.
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("deconfounded", CONFOUNDED, (4, 20, 40), DECONFOUNDED, "the value was followed", 1, 0),
+        Arm("deconfounded", CONFOUNDED, EXAMPLES, DECONFOUNDED, "the value was followed", 1, 0),
+        Arm("control", CONFOUNDED, EXAMPLES, CONFOUNDED, "anything was learned", 1, 1),
+        Arm("probe_value", CONFOUNDED, EXAMPLES, VALUE, "the value was learned", 1, 0.5),
+        Arm("probe_surface", CONFOUNDED, EXAMPLES, SURFACE, "the surface was learned", 0.5, 1),
         Arm("prior", None, (0,), DECONFOUNDED, "v1 and s2 are liked without evidence", 0.5, 0.5),
-        Arm("control", CONFOUNDED, (20,), CONFOUNDED, "anything was learned", 1, 1),
-        Arm("probe_value", CONFOUNDED, (20,), VALUE, "the value was learned", 1, 0.5),
-        Arm("probe_surface", CONFOUNDED, (20,), SURFACE, "the surface was learned", 0.5, 1),
+        Arm("shuffled", CONFOUNDED, (4,), DECONFOUNDED, "v1 and s2 are liked", 0.5, 0.5, shuffled=True),
+        Arm("shuffled_control", CONFOUNDED, (4,), CONFOUNDED, "v1 and s1 are liked", 0.5, 0.5, shuffled=True),
+        Arm("shuffled_probe_value", CONFOUNDED, (4,), VALUE, "v1 is liked", 0.5, 0.5, shuffled=True),
+        Arm("shuffled_probe_surface", CONFOUNDED, (4,), SURFACE, "s1 is liked", 0.5, 0.5, shuffled=True),
+        Arm("repeat", CONFOUNDED, (4,), CONFOUNDED, "an example is found again", 1, 1, wordings="repeat"),
+        Arm("seen", CONFOUNDED, (4,), DECONFOUNDED, "the value was followed", 1, 0, wordings="seen"),
         Arm("value_only", VALUE, (20,), VALUE, "the value can be learned at all", 1, 0.5),
         Arm("surface_only", SURFACE, (20,), SURFACE, "the surface can be learned at all", 0.5, 1),
     )

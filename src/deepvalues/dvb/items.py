@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pandera.pandas as pa
@@ -16,17 +16,17 @@ from pyarrow import ArrowInvalid
 
 from deepvalues import draw
 from deepvalues.dvb import prompts
-from deepvalues.dvb.arms import ARMS, Arm, Contrast, Side
+from deepvalues.dvb.arms import ARMS, CONFOUNDED, EXAMPLES, Arm, Contrast, Side
 from deepvalues.dvb.bank import Bank, Domain, Wording
-from deepvalues.dvb.design import DIRECTIONS, Cell, Design
+from deepvalues.dvb.design import DIRECTIONS, Cell, Design, balanced_order
 from deepvalues.errors import UserError
 from deepvalues.paths import shown
 
-#: Deconfounded tests per cell and N, and cells, of each set.
-ITEM_SETS = {"smoke": (1, 5), "standard": (1, 400), "full": (10, 400)}
+#: Cells that the sets ``n4``, ``n20`` and ``n40`` are cut to where a suffix says so: ``n4-200``.
+FEWER_CELLS = (50, 100, 200)
 #: Sets that are read from the published prompts, by the names that these have in ``data/sources.yml``.
 RELEASED_SETS = ("released", "released-1302")
-MOST_EXAMPLES = max(max(arm.n_examples) for arm in ARMS.values())
+MOST_EXAMPLES = max(EXAMPLES)
 #: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
 EXAMPLE_ACTIVITIES = 8
 CLAUSE_ORDERS = ("value_first", "pole_first")
@@ -59,6 +59,8 @@ CONTRACT = pa.DataFrameSchema(
         "other_pole_wording": pa.Column(str),
         "clause_order": pa.Column(str, pa.Check.isin([*CLAUSE_ORDERS, ""])),
         "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
+        # Whether it is the second order of its options. A repeated example is a copy in the first.
+        "swapped": pa.Column(bool),
         "prefix_chars": pa.Column("int64", pa.Check.ge(0)),
         "prompt": pa.Column(str),
         "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
@@ -73,6 +75,60 @@ CONTRACT = pa.DataFrameSchema(
     ordered=True,
     name="items",
 )
+
+
+class Asked(NamedTuple):
+    """What a set asks of each of its cells: an arm, N, the number of the test, both orders or one."""
+
+    arm: Arm
+    n_examples: int
+    test: int
+    swapped: bool
+
+
+class ItemSet(NamedTuple):
+    """What a set asks of each cell, and of how many cells; fewer cells than all come in balanced order."""
+
+    asked: tuple[Asked, ...]
+    cells: int
+    balanced: bool = False
+
+
+def _both_orders(numbers: Collection[int], arms: Iterable[str]) -> tuple[Asked, ...]:
+    """One test of each arm at those of its numbers of examples, in both orders of its options."""
+    return tuple(
+        Asked(ARMS[arm], n, 0, swapped)
+        for arm in arms
+        for n in ARMS[arm].n_examples
+        if n in numbers
+        for swapped in (False, True)
+    )
+
+
+_SINGLE_LAYER = ("value_only", "surface_only")
+_LAYERS = _both_orders((20,), _SINGLE_LAYER)
+_BY_N = {
+    "n4": _both_orders((0, 4), ARMS),
+    "n20": _both_orders((20,), [arm for arm in ARMS if arm not in _SINGLE_LAYER]),
+    "n40": _both_orders((40,), ARMS),
+}
+_STANDARD = tuple(asked for group in (*_BY_N.values(), _LAYERS) for asked in group)
+_FULL = tuple(Asked(ARMS["deconfounded"], n, test, False) for n in EXAMPLES for test in range(10))
+
+#: The sets by name. ``standard`` is ``n4``, ``n20``, ``n40`` and ``layers`` together; ``full`` has the
+#: published number of tests, each in one order.
+ITEM_SETS = {
+    "smoke": ItemSet((*_BY_N["n4"], *_LAYERS), 5),
+    **{name: ItemSet(asked, 400) for name, asked in _BY_N.items()},
+    **{
+        f"{name}-{cells}": ItemSet(asked, cells, balanced=True)
+        for name, asked in _BY_N.items()
+        for cells in FEWER_CELLS
+    },
+    "layers": ItemSet(_LAYERS, 400),
+    "standard": ItemSet(_STANDARD, 400),
+    "full": ItemSet(_FULL, 400),
+}
 
 
 @dataclass(frozen=True)
@@ -145,6 +201,21 @@ class _Maker:
 
         return both(contrast.target), both(contrast.other)
 
+    def seen(self, example: int) -> tuple[tuple[Wording, Wording], tuple[Wording, Wording]]:
+        """`sides` of a deconfounded test in wordings of the first four examples.
+
+        Each of the four wordings comes from another example, beginning with the one given, so that no option
+        of an example comes back whole.
+        """
+
+        def shown(role: str, layer: str, later: int) -> Wording:
+            side = CONFOUNDED.target if role[1] == "1" else CONFOUNDED.other
+            number = (example + later) % min(EXAMPLES)
+            return self.pick(CONFOUNDED, side, layer, "train", number, alternate=number)
+
+        target = shown("v1", "value", 0), shown("s2", "pole", 1)
+        return target, (shown("v2", "value", 2), shown("s1", "pole", 3))
+
     def fill(self, sides: tuple[Wording, Wording], clause_order: str) -> str:
         value, pole = (wording.fill(self.domain.nouns) for wording in sides)
         return prompts.option(value, pole, value_first=clause_order == "value_first")
@@ -161,7 +232,18 @@ def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
     return [combination for block in blocks for combination in block][:count]
 
 
-def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[prompts.Situation]:
+class _Example(NamedTuple):
+    """An example as it is told, and what it is made of."""
+
+    situation: prompts.Situation
+    activity: str
+    scene: Wording
+    target: tuple[Wording, Wording]
+    other: tuple[Wording, Wording]
+    clause_order: str
+
+
+def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[_Example]:
     """The 40 examples of a cell; smaller sets are their beginning.
 
     Balanced in blocks of four, so that each nested set is balanced as well. Value and pole wordings
@@ -171,38 +253,53 @@ def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[prompts.Situ
     layout = _balanced(MOST_EXAMPLES, maker.seed, maker.cell.id, kind)
     for number, (right, order) in enumerate(layout):
         activity = maker.activities[number % EXAMPLE_ACTIVITIES]
-        _, context = maker.context(activity, "train", number // EXAMPLE_ACTIVITIES)
+        scene, context = maker.context(activity, "train", number // EXAMPLE_ACTIVITIES)
         target, other = maker.sides(contrast, "train", number, alternate=number)
         texts = maker.fill(target, order), maker.fill(other, order)
-        examples.append(prompts.situation(context, *texts, right))
+        posed = prompts.situation(context, *texts, right)
+        examples.append(_Example(posed, activity, scene, target, other, order))
     return examples
 
 
-def _tests(item_set: str) -> Iterator[tuple[Arm, int, int]]:
-    """(arm, N, test number) of every prompt that a cell has in a set."""
-    per_cell, _ = ITEM_SETS[item_set]
-    for arm in ARMS.values():
-        for n in arm.n_examples:
-            for test in range(per_cell if arm.name == "deconfounded" else 1):
-                yield arm, n, test
+def _shuffled(maker: _Maker, examples: Sequence[_Example]) -> list[_Example]:
+    """The examples with half of the choices turned round, as many of either letter."""
+    turned = {
+        number
+        for letter in prompts.LETTERS
+        for number in _half(
+            [number for number, example in enumerate(examples) if example.situation.right == letter],
+            maker.seed, maker.cell.id, "turned", letter,
+        )
+    }  # fmt: skip
+    return [
+        example._replace(situation=_turned(example.situation)) if number in turned else example
+        for number, example in enumerate(examples)
+    ]
+
+
+def _half(numbers: Sequence[int], *key: object) -> list[int]:
+    return draw.shuffled(numbers, *key)[: len(numbers) // 2]
+
+
+def _turned(situation: prompts.Situation) -> prompts.Situation:
+    """The same options, and the other one chosen."""
+    return situation._replace(right="B" if situation.right == "A" else "A")
 
 
 def _layout(design: Design, arm: str, test: int) -> list[tuple[str, str]]:
-    """(right letter, clause order) of every cell, for one test of one arm: the same at every N.
-
-    The prior asks the deconfounded test without examples, so it shares its layout.
-    """
-    same_test = "deconfounded" if arm == "prior" else arm
-    return _balanced(len(design.cells), design.seed, "layout", same_test, test)
+    """(right letter, clause order) of every cell, for one test of one arm: the same at every N."""
+    return _balanced(len(design.cells), design.seed, "layout", arm, test)
 
 
 def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool = True) -> pd.DataFrame:
-    """Build the items of a set, one row a prompt, ordered by cell, arm, N and test.
+    """Build the items of a set, one row a prompt, ordered by cell, arm, N, test and order of the options.
 
     Parameters
     ----------
     item_set
-        ``smoke`` (45 prompts), ``standard`` (3,600) or ``full`` (14,400).
+        ``smoke`` (130 prompts), ``n4`` (8,800), ``n20`` or ``n40`` (3,200 each), ``layers`` (1,600), all but
+        the first together as ``standard`` (16,800), or ``full`` (12,000). ``n4-200`` and the like are cut to
+        so many cells, balanced over value pairs, domains and directed dimensions.
     prompts_too
         Prompts are nearly all of the memory that items take; what needs the design only goes without.
 
@@ -220,14 +317,15 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
         known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS))
         raise UserError(f"unknown item set {item_set!r}; there are {known}")
     contract = CONTRACT if prompts_too else CONTRACT.remove_columns(["prompt"])
-    cells = len(design.cells[: ITEM_SETS[item_set][1]])
-    keys = list(_tests(item_set))
-    layouts = {(arm.name, t): _layout(design, arm.name, t) for arm, _, t in keys}
+    asked, cells, balanced = ITEM_SETS[item_set]
+    order = balanced_order(design) if balanced else list(range(len(design.cells)))
+    places = sorted(order[:cells])
+    layouts = {key: _layout(design, *key) for key in {(each.arm.same_test, each.test) for each in asked}}
     # Frame by frame: all prompts of `full` at once, as rows and as a frame, would take half a gigabyte more.
     frames = []
-    for first in range(0, cells, _CELLS_AT_ONCE):
-        places = range(first, min(first + _CELLS_AT_ONCE, cells))
-        rows = [row for place in places for row in _of_cell(bank, design, place, keys, layouts)]
+    for first in range(0, len(places), _CELLS_AT_ONCE):
+        some = places[first : first + _CELLS_AT_ONCE]
+        rows = [row for place in some for row in _of_cell(bank, design, place, asked, layouts)]
         frames.append(pd.DataFrame(rows, columns=list(contract.columns)))
     frame = pd.concat(frames, ignore_index=True)
     validated: pd.DataFrame = contract.validate(frame)
@@ -238,44 +336,58 @@ def _of_cell(
     bank: Bank,
     design: Design,
     place: int,
-    keys: Sequence[tuple[Arm, int, int]],
+    asked: Sequence[Asked],
     layouts: Mapping[tuple[str, int], Sequence[tuple[str, str]]],
 ) -> Iterator[dict[str, Any]]:
     """The items of the cell at a place of the design."""
     cell = design.cells[place]
     maker = _Maker(bank, cell, design.seed)
-    kinds = {arm.examples for arm, _, _ in keys if arm.examples}
+    kinds = {each.arm.examples for each in asked if each.arm.examples}
     examples = {kind: _examples(maker, kind, str(kind)) for kind in kinds}
     # Shifted by one from value pair to value pair, or it would go with the domain.
     alternate = place + place // len(bank.domains)
-    for arm, n, test in keys:
-        shown = examples[arm.examples][:n] if arm.examples else []
-        yield _item(maker, arm, n, test, shown, layouts[arm.name, test][place], alternate)
+    for each in asked:
+        told = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
+        layout = layouts[each.arm.same_test, each.test][place]
+        posed = _posed(maker, each, told, layout, alternate)
+        yield _item(maker, each, _shuffled(maker, told) if each.arm.shuffled else told, posed)
 
 
-def _item(
-    maker: _Maker,
-    arm: Arm,
-    n: int,
-    test: int,
-    shown: list[prompts.Situation],
-    layout: tuple[str, str],
-    alternate: int,
-) -> dict[str, Any]:
-    cell, (right, clause_order) = maker.cell, layout
-    activity = maker.activities[-1 - test]
-    scene, context = maker.context(activity, "test", test)
-    target, other = maker.sides(arm.test, "test", test, alternate)
-    texts = maker.fill(target, clause_order), maker.fill(other, clause_order)
-    posed = prompts.situation(context, *texts, right)
-    prefix = prompts.examples_text(cell.user, shown) if shown else ""
-    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(shown))
+def _posed(
+    maker: _Maker, asked: Asked, told: Sequence[_Example], layout: tuple[str, str], alternate: int
+) -> _Example:
+    """The test as it is put, with the letter of its target for the letter of the choice."""
+    arm, (right, clause_order) = asked.arm, layout
+    if arm.wordings == "repeat":
+        return told[alternate % len(told)]
+    activity = maker.activities[-1 - asked.test]
+    scene, context = maker.context(activity, "test", asked.test)
+    sides = (
+        maker.seen(alternate)
+        if arm.wordings == "seen"
+        else maker.sides(arm.test, "test", asked.test, alternate)
+    )
+    texts = (maker.fill(side, clause_order) for side in sides)
+    return _Example(prompts.situation(context, *texts, right), activity, scene, *sides, clause_order)
+
+
+def _swapped(situation: prompts.Situation) -> prompts.Situation:
+    """The options in the other order; the target goes with its text."""
+    context, a, b, _ = situation
+    return prompts.Situation(context, b, a, _turned(situation).right)
+
+
+def _item(maker: _Maker, asked: Asked, told: Sequence[_Example], test: _Example) -> dict[str, Any]:
+    cell, (arm, n, number, swapped) = maker.cell, asked
+    posed = _swapped(test.situation) if swapped else test.situation
+    prefix = prompts.examples_text(cell.user, [example.situation for example in told]) if told else ""
+    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(told))
     return {
-        "id": f"{cell.id}.{arm.name}.n{n:02d}.t{test}",
+        "id": f"{cell.id}.{arm.name}.n{n:02d}.t{number}{'b' if swapped else 'a'}",
         "cell": cell.id,
         "arm": arm.name,
         "n_examples": n,
-        "test": test,
+        "test": number,
         "value_set": maker.bank.values[cell.v1].group,
         "v1": cell.v1,
         "v2": cell.v2,
@@ -284,15 +396,16 @@ def _item(
         "s1": maker.poles[0],
         "s2": maker.poles[1],
         "domain": cell.domain,
-        "activity": activity,
+        "activity": test.activity,
         "example_activities": " ".join(maker.activities[: min(n, EXAMPLE_ACTIVITIES)]),
-        "scene": scene.id,
-        "target_value_wording": target[0].id,
-        "target_pole_wording": target[1].id,
-        "other_value_wording": other[0].id,
-        "other_pole_wording": other[1].id,
-        "clause_order": clause_order,
-        "right": right,
+        "scene": test.scene.id,
+        "target_value_wording": test.target[0].id,
+        "target_pole_wording": test.target[1].id,
+        "other_value_wording": test.other[0].id,
+        "other_pole_wording": test.other[1].id,
+        "clause_order": test.clause_order,
+        "right": posed.right,
+        "swapped": swapped,
         "prefix_chars": len(prefix),
         "prompt": prompt,
         "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],

@@ -178,6 +178,7 @@ def _row(entry: object, names: _Names) -> dict[str, Any]:
         **dict.fromkeys(_WORDINGS, cell),
         "clause_order": "",
         "right": _RIGHT[checked["expected_deep_value_choice"]],
+        "swapped": False,
         "prefix_chars": examples_end,
         "prompt": prompt,
         "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],

@@ -56,7 +56,7 @@ class DeepValueBenchmark:
         return self.design.seed
 
     def items(self, item_set: str) -> pd.DataFrame:
-        """The items of a set: ``smoke``, ``standard``, ``full``, ``subset``, or a released one."""
+        """The items of a set: one of `ITEM_SETS`, ``subset``, or a released one."""
         if item_set == SUBSET:
             return self._subset.copy()
         if item_set in RELEASED_SETS:
