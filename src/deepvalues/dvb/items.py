@@ -316,8 +316,13 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
     if item_set not in ITEM_SETS:
         known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS))
         raise UserError(f"unknown item set {item_set!r}; there are {known}")
+    return items_of(bank, design, ITEM_SETS[item_set], prompts_too=prompts_too)
+
+
+def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool = True) -> pd.DataFrame:
+    """Build what a set asks, as `build_items` does for the sets that have a name."""
     contract = CONTRACT if prompts_too else CONTRACT.remove_columns(["prompt"])
-    asked, cells, balanced = ITEM_SETS[item_set]
+    asked, cells, balanced = item_set
     order = balanced_order(design) if balanced else list(range(len(design.cells)))
     places = sorted(order[:cells])
     layouts = {key: _layout(design, *key) for key in {(each.arm.same_test, each.test) for each in asked}}

@@ -29,9 +29,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from deepvalues import draw
-from deepvalues.dvb.parsing import Example, parse_prompt
+from deepvalues.dvb.parsing import Example, Task, parse_prompt
 from deepvalues.errors import UserError
-from deepvalues.local.protocol import LocalModel, Message, Reply
+from deepvalues.local.protocol import Message, Reply
 
 #: Inverse strength of the ridge penalty of every Bradley-Terry fit; nothing tunes it.
 C = 1.0
@@ -321,6 +321,10 @@ class TextLearner:
         self._learn = lru_cache(maxsize=FITS_KEPT)(learn)
         self._log_odds = log_odds
 
+    def score(self, task: Task) -> float:
+        """How far the learner prefers option A of a task to option B; 0 is a tie."""
+        return round(self._learn(task.examples)(task.option_a, task.option_b), DIGITS)
+
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
         """Predict the choice; a tie (as without examples) falls by a coin seeded with ``seed``.
 
@@ -333,7 +337,7 @@ class TextLearner:
         """
         text = "\n".join(message["content"] for message in messages)
         task = parse_prompt(text)
-        score = round(self._learn(task.examples)(task.option_a, task.option_b), DIGITS)
+        score = self.score(task)
         # The coin's key has the text too, so that a run with one seed flips one coin a prompt.
         lean = score or draw.uniform(seed, self.name, text) - 0.5
         letter = "A" if lean > 0 else "B"
@@ -372,4 +376,4 @@ def _learners() -> list[TextLearner]:
 
 
 #: All text learners by name. The encoder's packages and weights are loaded when first needed.
-LEARNERS: dict[str, LocalModel] = {learner.name: learner for learner in _learners()}
+LEARNERS: dict[str, TextLearner] = {learner.name: learner for learner in _learners()}
