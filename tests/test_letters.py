@@ -7,18 +7,24 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from deepvalues import asking, catalogue
 from deepvalues.dvb import soft
 from deepvalues.dvb.study import LETTER_CHOICE
 from deepvalues.errors import UserError
+from deepvalues.local.server import serving
 from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Ask
+from deepvalues.query.engine import Ask, Job, groups
 from deepvalues.query.letters import LetterChoice, NoLogprobsError, kept
 from deepvalues.query.reading import Reading
-from deepvalues.query.record import Answer
-from deepvalues.query.registry import BARE, CONTINUE, Endpoint, Model
+from deepvalues.query.record import Answer, Record
+from deepvalues.query.registry import BARE, CONTINUE, Endpoint, Model, load_registry
+from deepvalues.query.settings import Settings
+from deepvalues.query.study import record_path
 
 NINE = LetterChoice(tuple("ABCDEFGHI"), "Option", "?", "? The letter alone.")
 SEED = 7
@@ -65,7 +71,7 @@ def test_a_letter_beyond_the_list_is_bounded_by_what_the_list_leaves_over():
 
 def test_a_model_that_never_says_a_letter_keeps_its_probabilities():
     found = kept(listed(The=0.7, I=0.2), LETTER_CHOICE)
-    assert found.logprobs == {"letters": {}, "rest": 1.0, "unlisted": 0.1}
+    assert found.logprobs == {"letters": {}, "rest": 1.0, "unlisted": pytest.approx(0.1, abs=2e-6)}
     assert letters.read(answer(found.logprobs), SEED) == Reading("unparsable")
     weighed = soft.weigh(found.logprobs)
     assert (weighed.letter, weighed.covered, weighed.mass) == (None, False, 0)
@@ -210,3 +216,231 @@ def test_a_question_of_another_ending_cannot_ask_for_the_bare_letter():
         letters.put(conversation("Which?"), LETTER_CHOICE, BARE)
     with pytest.raises(UserError, match="several turns"):
         letters.put(Conversation("i", ("a", "b")), LETTER_CHOICE, CONTINUE)
+
+
+# ---- endpoints of each kind ----
+
+MASS = {" A": 0.6, "A": 0.05, " B": 0.3, " C": 0.02, " I": 0.01}
+
+
+class Stub:
+    """An endpoint that lists as many tokens as it allows at most, and keeps what it was asked."""
+
+    def __init__(self, most=20, without=None):
+        self.most, self.without, self.bodies = most, without, []
+
+    def reply(self, body):
+        self.bodies.append(body)
+        if body["top_logprobs"] > self.most:
+            message = (
+                f"Requested sample logprobs of {body['top_logprobs']}, at most {self.most} allowed: logprobs"
+            )
+            return JSONResponse({"error": {"message": message}}, 400)
+        raw = listed(**{token.replace(" ", "_"): p for token, p in MASS.items()})
+        raw["content"][0]["top_logprobs"] = raw["content"][0]["top_logprobs"][: body["top_logprobs"]]
+        # llama.cpp repeats what it was to continue.
+        choice = {"message": {"content": "Option A"}, "finish_reason": "length", "logprobs": raw}
+        choice |= self.without or {}
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        return JSONResponse({"model": "/home/me/models/m.gguf", "choices": [choice], "usage": usage})
+
+
+@pytest.fixture(scope="module")
+def server():
+    stubs = {}
+
+    async def complete(request):
+        return stubs[request.path_params["number"]].reply(await request.json())
+
+    route = Route("/v1/{number:int}/chat/completions", complete, methods=["POST"])
+    with serving(Starlette(routes=[route])) as url:
+        yield stubs, url
+
+
+@pytest.fixture
+def serve(server):
+    stubs, url = server
+
+    def start(**settings):
+        stub = stubs[len(stubs)] = Stub(**settings)
+        return stub, f"{url}/{len(stubs) - 1}"
+
+    return start
+
+
+def model_at(url, mode=CONTINUE, **fields):
+    flags = {"continue_final_message": True} if mode == CONTINUE else {}
+    return Model("m", Endpoint("vllm", url, None, mode, flags), "served", letters=mode, **fields)
+
+
+def items(count=6):
+    prompt = "Options, options. Which?" + LETTER_CHOICE.ending
+    return pd.DataFrame(
+        {"id": [f"i{n}" for n in range(count)], "prompt": [f"{n} {prompt}" for n in range(count)]}
+    ).assign(prefix_chars=0)
+
+
+def ask(model, folder, count=6, **settings):
+    settings = Settings(max_retries=0, **settings)
+    return asking.query("dvb", [model], items(count), record_folder=folder, settings=settings)
+
+
+@pytest.mark.parametrize("mode", [CONTINUE, BARE])
+def test_a_run_by_letters(serve, tmp_path, mode):
+    stub, url = serve()
+    model = model_at(url, mode)
+    assert ask(model, tmp_path)["asked"].tolist() == [6]
+    body = stub.bodies[0]
+    asked = {name: body[name] for name in ("temperature", "max_tokens", "logprobs", "top_logprobs")}
+    assert asked == {"temperature": 0, "max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+    if mode == CONTINUE:
+        assert body["messages"][-1] == {"role": "assistant", "content": "Option"}
+        assert body["continue_final_message"] is True
+    else:
+        assert body["messages"][-1]["content"].endswith(LETTER_CHOICE.bare_ending)
+    answers = asking.answers("dvb", [model], items(), tmp_path)
+    assert set(zip(answers["status"], answers["choice"], strict=True)) == {("answered", "A")}
+    (kept_answer, *_) = Record(record_path(tmp_path, "dvb", "m")).answers.values()
+    assert (kept_answer.text, kept_answer.model) == (" A", "m.gguf")
+    assert soft.weigh(kept_answer.logprobs).p_a == pytest.approx(0.65 / 0.95, abs=1e-5)
+    # Nothing is asked twice.
+    assert ask(model, tmp_path)["asked"].tolist() == [0]
+
+
+@pytest.mark.parametrize(("most", "top"), [(20, 20), (19, 10), (7, 5), (5, 5)])
+def test_an_endpoint_is_asked_for_as_many_alternatives_as_it_allows(serve, tmp_path, most, top):
+    stub, url = serve(most=most)
+    run = ask(model_at(url), tmp_path, concurrency=1)
+    assert (run["asked"][0], run["failed"][0]) == (6, 0)
+    assert stub.bodies[-1]["top_logprobs"] == top
+    # Found out once, not for each request.
+    assert len(stub.bodies) == 6 + len([number for number in letters.TOP_LOGPROBS if number > top])
+    _, other = serve()
+    assert ask(model_at(other), tmp_path)["replayed"].tolist() == [6]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"most": 0},
+        {"without": {"logprobs": None}},
+        {"without": {"logprobs": {"content": []}}},
+    ],
+)
+def test_an_endpoint_without_log_probabilities_stops_the_run(serve, tmp_path, settings):
+    stub, url = serve(**settings)
+    with pytest.raises(UserError, match=r"gives no log probabilities.*letters: free"):
+        ask(model_at(url), tmp_path, 40, concurrency=1)
+    assert len(stub.bodies) <= 3 + len(letters.TOP_LOGPROBS)
+    record = Record(record_path(tmp_path, "dvb", "m"))
+    assert record.answers == {}
+    assert set(record.failures().values()) == {"NoLogprobsError"}
+    read = asking.answers("dvb", [model_at(url)], items(40), tmp_path)
+    assert set(read["status"]) == {"failed"}
+    assert set(read["error"].dropna()) == {"NoLogprobsError"}
+
+
+def test_a_refusal_needs_no_log_probabilities(serve, tmp_path):
+    _, url = serve(without={"logprobs": None, "finish_reason": "content_filter"})
+    assert ask(model_at(url), tmp_path)["asked"].tolist() == [6]
+    assert set(asking.answers("dvb", [model_at(url)], items(), tmp_path)["status"]) == {"refused"}
+
+
+def test_free_replies_to_the_same_questions_are_other_answers(serve, tmp_path):
+    _, url = serve()
+    ask(model_at(url), tmp_path)
+    free = replace(model_at(url), letters=None)
+    assert [asked.missing() for asked in asking.questions("dvb", [free], items(), tmp_path)] == [6]
+
+
+def test_a_plan_says_that_letters_are_asked_for(serve, tmp_path):
+    (plan,) = asking.plans("dvb", [model_at("http://127.0.0.1:1/v1")], items(), tmp_path)
+    assert plan.lines()[0] == "m: 6 requests to send, choices by letter probability (continue)"
+    assert plan.usage.output == 6
+
+
+def test_studies_without_letters_are_asked_freely(tmp_path):
+    model = model_at("http://127.0.0.1:1/v1")
+    frame = catalogue.study("dvb-ratings").items("smoke")
+    (asked,) = asking.questions("dvb-ratings", [model], frame, tmp_path)
+    assert asked.letter_choice is None
+    assert asked.asked is asked.conversations
+    (plan,) = asking.plans("dvb-ratings", [model], frame, tmp_path)
+    assert plan.letters is None
+
+
+def test_cells_come_in_the_order_of_the_design_each_with_its_nested_prefixes():
+    """So one server slot reads a shared beginning once, also with tests without examples in between."""
+
+    def jobs(*named):
+        return [Job(Conversation(item, (prefix + item,), prefix=prefix), 0, {}) for item, prefix in named]
+
+    cells = [
+        (f"{cell}.{arm}", f"{user} {examples}" if examples else "")
+        for cell, user in (("c0", "Zoe"), ("c1", "Ann"))
+        for arm, examples in (
+            ("test.n20", "12345678"),
+            ("control.n4", "1234"),
+            ("prior", ""),
+            ("shuffled", "4321"),
+            ("test.n4", "1234"),
+        )
+    ]
+    order = [job.conversation.item for group in groups(jobs(*cells)).values() for job in group]
+    of_cell = ["control.n4", "test.n4", "test.n20", "prior", "shuffled"]
+    assert order == [f"{cell}.{arm}" for cell in ("c0", "c1") for arm in of_cell]
+
+
+# ---- the registry ----
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(endpoint, entry):
+        path = tmp_path / "models.yml"
+        text = f"endpoints: {{e: {{base_url: 'http://127.0.0.1:1/v1', {endpoint}}}}}\npaper: {{}}\n"
+        path.write_text(text + f"models: [{{name: m, endpoint: e, {entry}}}]\n")
+        return load_registry(path)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "entry", "mode"),
+    [
+        ("", "", None),
+        ("letters: continue", "", CONTINUE),
+        ("letters: continue", "letters: bare", BARE),
+        ("letters: continue", "letters: free", None),
+        ("letters: continue", "letters: null", None),
+        ("", "letters: bare", BARE),
+    ],
+)
+def test_a_model_is_asked_as_its_endpoint_can_be_or_as_its_entry_says(load, endpoint, entry, mode):
+    assert load(endpoint, entry).model("m").letters == mode
+
+
+def test_a_base_url_keeps_how_a_known_model_is_asked(load):
+    registry = load("letters: continue, continue_flags: {x: true}", f"weights_sha256: {'a' * 64}")
+    model = registry.model("m", "http://127.0.0.1:2/v1")
+    assert (model.letters, model.endpoint.continue_flags) == (CONTINUE, {"x": True})
+    assert registry.model("other", "http://127.0.0.1:2/v1").letters is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "entry"), [("letters: loud", ""), ("continue_flags: yes", ""), ("", "letters: 3")]
+)
+def test_another_way_of_asking_is_refused(load, endpoint, entry):
+    with pytest.raises(UserError, match=r"models.yml.*(letters is|continue_flags)"):
+        load(endpoint, entry)
+
+
+def test_the_published_models_are_asked_freely():
+    registry = catalogue.registry()
+    published = [
+        model
+        for model in registry.models.values()
+        if model.endpoint.kind in ("openai", "google", "openrouter")
+    ]
+    assert {model.letters for model in published} == {None}
+    assert registry.endpoints["llama.cpp"].letters == registry.endpoints["vllm"].letters == CONTINUE
