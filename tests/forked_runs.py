@@ -30,6 +30,7 @@ class Toy:
     name = "toy"
     seed = 1
     parameters = {"max_tokens": 10}  # noqa: RUF012
+    letter_choice = None
 
     def items(self, item_set):
         return pd.DataFrame({"id": [f"{number:05d}" for number in range(int(item_set))]})

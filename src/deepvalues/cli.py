@@ -101,6 +101,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _models(arguments: argparse.Namespace) -> int:
     from deepvalues import asking, catalogue
+    from deepvalues.query.registry import FREE
 
     models = list(catalogue.registry().models.values())
     items = catalogue.study(arguments.study).items(arguments.set)
@@ -108,14 +109,14 @@ def _models(arguments: argparse.Namespace) -> int:
     print(
         f"cost: US dollars for what the {arguments.set} set of {arguments.study} still lacks, without caching"
     )
-    row = "{:28} {:16} {:11} {:13} {:7} {:>8} {}"
-    print(row.format("model", "family", "endpoint", "developer", "size", "cost", "ready"))
+    row = "{:28} {:16} {:11} {:13} {:7} {:9} {:>8} {}"
+    print(row.format("model", "family", "endpoint", "developer", "size", "letters", "cost", "ready"))
     for model, plan in zip(models, plans, strict=True):
         endpoint = model.endpoint
         ready = "yes" if endpoint.key else f"set {endpoint.key_variable}"
         cost = f"{plan.usage.uncached().cost(model.price):.2f}" if model.price else "-"
-        fields = (model.name, model.family, endpoint.kind, model.developer, model.size_tier, cost, ready)
-        print(row.format(*fields))
+        about = (model.name, model.family, endpoint.kind, model.developer, model.size_tier)
+        print(row.format(*about, plan.letters or FREE, cost, ready))
     return 0
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from deepvalues import catalogue, paths
 from deepvalues.browser.options import Marked, marked
 from deepvalues.dvb.agents import Recogniser
+from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model, Registry
@@ -32,7 +33,10 @@ OWN_SETS = {
 
 
 class Row(NamedTuple):
-    """What one turn of one repeat of an item brought: the reading, and what was received or went wrong."""
+    """What one turn of one repeat of an item brought: the reading, and what was received or went wrong.
+
+    ``letters`` are probabilities in words, where the choice was read from these.
+    """
 
     model: str
     item: str
@@ -44,6 +48,7 @@ class Row(NamedTuple):
     refusal: str | None
     finish_reason: str | None
     error: str | None
+    letters: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,9 @@ def _rows(asked: Questions) -> Iterator[Row]:
         place = asked.model.name, conversation.item, repeat
         for turn, answer in enumerate(found):
             reading = asked.read(answer, conversation)
-            yield Row(*place, turn, *reading, answer.text, answer.refusal, answer.finish_reason, None)
+            shown = letters.shown(answer.logprobs) if letters.is_kept(answer.logprobs) else None
+            received = answer.text, answer.refusal, answer.finish_reason
+            yield Row(*place, turn, *reading, *received, None, shown)
         if failures and not conversation.is_over(found):
             key = asked.ask.key(conversation, [answer.text or "" for answer in found], repeat)
             if key in failures:

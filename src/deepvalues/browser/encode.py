@@ -29,7 +29,7 @@ LONG_CHOICE = "(see the answer)"
 _ARM = ("arm", "task", "stimulus", "mode", "scale", "goal")
 _VALUES = ("v1", "v2", "value")
 #: What a reply's part holds of an answer.
-_RECEIVED = ("choice", "reply", "refusal", "finish_reason", "error")
+_RECEIVED = ("choice", "reply", "refusal", "finish_reason", "error", "letters")
 _UNSHOWN = ("id", "prompt", "hash", "prefix_chars", "sentence")
 
 Json = Any
@@ -225,7 +225,7 @@ def _reply_parts(
         for row in answers:
             slot = slots[number[row.item], row.repeat, row.turn]
             codes[slot] = readings.number(row)
-            rows[slot] = (row.choice, row.reply, row.refusal, row.finish_reason, row.error)
+            rows[slot] = (row.choice, row.reply, row.refusal, row.finish_reason, row.error, row.letters)
         place = models.index(model)
         name = f"replies-{sheet.study}-{place:03d}"
         first, parts = _parts(name, list(map(_cost, rows)), partial(_table_between, _RECEIVED, rows))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 LETTERS = ("A", "B")
 #: How a prompt ends: what form the answer is to have.
 ANSWER_ONLY = 'Answer with only "Option A" or "Option B".'
+#: The same where the first token of a reply is to be the letter.
+LETTER_ONLY = 'Answer with only the letter "A" or "B".'
 VALUES_FIRST = (
     "Predict from the values that lie beneath a person's choices. Where a value and a surface feature speak "
     "for different options, go by the value. "

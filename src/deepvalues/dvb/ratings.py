@@ -30,6 +30,7 @@ from deepvalues.dvb.reading import read_rating
 from deepvalues.dvb.study import DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
 from deepvalues.statistics.rates import CONFIDENCE, NO_INTERVAL, Interval
 
@@ -64,6 +65,7 @@ class ValueRatings:
     benchmark: DeepValueBenchmark
     name: str = "dvb-ratings"
     title: str = "Study 1, ratings of values"
+    letter_choice: LetterChoice | None = None
 
     @property
     def seed(self) -> int:

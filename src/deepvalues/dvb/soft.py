@@ -2,7 +2,8 @@
 
 Endpoints that are asked for them (``logprobs: true``, ``top_logprobs: 20`` among a model's parameters)
 return with each token of the reply its log probability and those of the likeliest alternatives, and
-the record keeps them as they came. Only the token that decides between the options is used.
+the record keeps them as they came. Only the token that decides between the options is used. Where models
+are asked by letter probability (`deepvalues.query.letters`) the record has the letters alone.
 """
 
 from __future__ import annotations
@@ -15,16 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from deepvalues.dvb.prompts import LETTERS
+from deepvalues.query.letters import is_kept, spelled
 from deepvalues.query.record import Answer
 from deepvalues.query.study import Questions
 from deepvalues.statistics import contrasts
 
-#: A token that is an option's letter: capital, alone, with "Option" or marks around it at most.
-#: Ġ is how some servers write the space that a token begins with.
-_LETTER = re.compile(r"[\W_Ġ]*(?:option\s*)?(?-i:([AB]))[\W_]*", re.IGNORECASE)
-#: A small letter is one only after "option": elsewhere "a" is an article.
-_SMALL = re.compile(r"[\W_Ġ]*([ab])[\W_]*")
-_OPTION = re.compile(r"option[\W_]*$", re.IGNORECASE)
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 COLUMNS = ("item", "repeat", "turn", "letter", "p_a", "p_a_low", "p_a_high", "mass", "covered")
 
@@ -32,7 +29,8 @@ COLUMNS = ("item", "repeat", "turn", "letter", "p_a", "p_a_low", "p_a_high", "ma
 class Weighed(NamedTuple):
     """What the deciding token says.
 
-    ``letter`` is the one that was sampled, ``p_a`` the probability of A among A and B: NaN unless
+    ``letter`` is the one that was sampled, or the likelier one where letters were asked for (None where both
+    are as likely), ``p_a`` the probability of A among A and B: NaN unless
     both letters are listed (``covered``). ``p_a_low`` and ``p_a_high`` bound it: with one letter
     listed, the other has at most what the list leaves over.
     ``mass`` is the probability of the listed letters before they are normalized.
@@ -50,11 +48,6 @@ class Weighed(NamedTuple):
 UNKNOWN = Weighed(None, math.nan, 0.0, 1.0, math.nan, False)
 
 
-def _letter(token: str, before: str) -> str | None:
-    match = _LETTER.fullmatch(token) or (_SMALL.fullmatch(token) if _OPTION.search(before) else None)
-    return match[1].upper() if match else None
-
-
 def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
     """Read the probabilities of A and B off the first token of a reply that is one of the two letters.
 
@@ -62,7 +55,8 @@ def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
     ----------
     logprobs
         As in a choice of the chat-completions protocol: ``content``, a list of {token, logprob,
-        top_logprobs}. Spellings of a letter (``A``, `` A``, ``(A``) are added up.
+        top_logprobs}. Spellings of a letter (``A``, `` A``, ``(A``) are added up. Or in the short form of
+        `deepvalues.query.letters.kept`.
 
     Returns
     -------
@@ -70,11 +64,13 @@ def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
         `UNKNOWN` without log probabilities or such a token. What a model thinks before ``</think>`` is
         passed over.
     """
+    if logprobs and is_kept(logprobs):
+        return _of_letters(logprobs)
     content = (logprobs or {}).get("content") or ()
     thought = _THOUGHT.match("".join(token["token"] for token in content))
     begin, before = thought.end() if thought else 0, ""
     for token in content:
-        letter = _letter(token["token"], before)
+        letter = spelled(token["token"], before, LETTERS)
         if letter and len(before) >= begin:
             return _weighed(token, letter, before)
         before += token["token"]
@@ -87,18 +83,30 @@ def _weighed(token: Mapping[str, Any], letter: str, before: str) -> Weighed:
     p = {text: math.exp(logprob) for text, logprob in listed.items()}
     sums: dict[str, float] = {}
     for text, probability in p.items():
-        named = _letter(text, before)
+        named = spelled(text, before, LETTERS)
         if named:
             sums[named] = sums.get(named, 0.0) + probability
-    mass = sum(sums.values())
+    return _between(sums, letter, max(0.0, 1 - sum(p.values())))
+
+
+def _of_letters(logprobs: Mapping[str, Any]) -> Weighed:
+    """Read the short form: without a letter nothing is known but that there was none."""
+    p = {letter: math.exp(logprob) for letter, logprob in logprobs["letters"].items()}
+    likeliest = [letter for letter in p if p[letter] == max(p.values())]
+    found = _between(p, likeliest[0] if len(likeliest) == 1 else None, logprobs.get("unlisted", 0.0))
+    return found._replace(mass=sum(p.values()))
+
+
+def _between(p: Mapping[str, float], letter: str | None, unlisted: float) -> Weighed:
+    """Weigh A against B; a letter that is not listed has at most the probability ``unlisted``."""
+    mass = sum(p.values())
     if not mass > 0:
         return UNKNOWN._replace(letter=letter)
-    if len(sums) == 2:
-        p_a = sums["A"] / mass
+    if len(p) == len(LETTERS):
+        p_a = p["A"] / mass
         return Weighed(letter, p_a, p_a, p_a, mass, True)
-    rest = max(0.0, 1 - sum(p.values()))
-    sure = mass / (mass + rest)
-    low, high = (sure, 1.0) if "A" in sums else (0.0, 1 - sure)
+    sure = mass / (mass + unlisted)
+    low, high = (sure, 1.0) if "A" in p else (0.0, 1 - sure)
     return Weighed(letter, math.nan, low, high, mass, False)
 
 
@@ -139,7 +147,9 @@ def soft_trials(frame: pd.DataFrame, weighed: pd.DataFrame, model: str) -> pd.Da
     """
     own = frame[(frame["model"] == model) & frame["followed"].notna()]
     joined = own.merge(weighed, on=["item", "repeat", "turn"], how="left", validate="one_to_one")
-    sound = (joined["letter"] == joined["choice"]).to_numpy()
+    # Letters as likely as each other name none, and speak against no choice.
+    tied = joined["letter"].isna() & joined["covered"].eq(True)
+    sound = (tied | (joined["letter"] == joined["choice"])).to_numpy()
     at_a = (joined["right"] == "A").to_numpy()
     p, low, high = (joined[name].to_numpy(dtype=float) for name in ("p_a", "p_a_low", "p_a_high"))
     joined["covered"] = sound & joined["covered"].eq(True).to_numpy()

@@ -15,13 +15,17 @@ import pandera.pandas as pa
 from deepvalues.dvb.bank import Bank, load_bank
 from deepvalues.dvb.design import Design, load_design
 from deepvalues.dvb.items import CONTRACT, RELEASED_SETS, build_items
+from deepvalues.dvb.prompts import ANSWER_ONLY, LETTER_ONLY, LETTERS
 from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.released import read_released
 from deepvalues.dvb.subset import subset
 from deepvalues.fetching import Store
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
 
+#: How prompts that end with the benchmark's own instruction are asked by letter probability.
+LETTER_CHOICE = LetterChoice(LETTERS, "Option", ANSWER_ONLY, LETTER_ONLY)
 #: The longest reply, in tokens, that an option alone needs.
 MAX_TOKENS = 10
 SUBSET = "subset"
@@ -39,6 +43,7 @@ class DeepValueBenchmark:
         default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
     )
     title: str = "Study 1: deep values"
+    letter_choice: LetterChoice | None = LETTER_CHOICE
 
     @cached_property
     def bank(self) -> Bank:

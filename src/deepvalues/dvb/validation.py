@@ -28,9 +28,10 @@ from deepvalues.dvb.items import CLAUSE_ORDERS
 from deepvalues.dvb.parsing import Posed, situations
 from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.statistics import rates
-from deepvalues.dvb.study import MAX_TOKENS, DeepValueBenchmark
+from deepvalues.dvb.study import LETTER_CHOICE, MAX_TOKENS, DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
 from deepvalues.statistics.rates import exact_test
 
@@ -81,6 +82,7 @@ class StimulusValidation:
     benchmark: DeepValueBenchmark
     name: str = "dvb-validation"
     title: str = "Study 1, validation"
+    letter_choice: LetterChoice | None = LETTER_CHOICE
 
     @property
     def seed(self) -> int:

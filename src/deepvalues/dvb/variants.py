@@ -18,9 +18,10 @@ import pandera.pandas as pa
 from deepvalues.dvb.prompts import ANSWER_ONLY, RATIONALE_FIRST, VALUES_FIRST
 from deepvalues.dvb.reading import read_chain_of_thought, read_short
 from deepvalues.dvb.statistics import missing_by_reason, rates
-from deepvalues.dvb.study import MAX_TOKENS, DeepValueBenchmark
+from deepvalues.dvb.study import LETTER_CHOICE, MAX_TOKENS, DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
 from deepvalues.statistics.contrasts import Paired, paired
 from deepvalues.statistics.rates import holm
@@ -62,6 +63,11 @@ class PromptVariant:
     def items(self, item_set: str) -> pd.DataFrame:
         """The benchmark's items of a set under the same ids, with this variant's end of the prompt."""
         return reworded(self.benchmark.items(item_set), self.instruction)
+
+    @property
+    def letter_choice(self) -> LetterChoice | None:
+        """As in the benchmark; None after a rationale, which has to be written first."""
+        return LETTER_CHOICE if self.instruction.endswith(ANSWER_ONLY) else None
 
     @property
     def contract(self) -> pa.DataFrameSchema:

@@ -27,6 +27,7 @@ from deepvalues.profiles.stimuli import (
     load_stimuli,
 )
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
 
 #: The longest reply, in tokens: a profile as JSON, or an open answer; and a code.
@@ -83,6 +84,7 @@ class ValueProfiles:
     stimuli_file: Path
     name: str = "profiles"
     title: str = "Study 3: value priorities"
+    letter_choice: LetterChoice | None = None
 
     @cached_property
     def stimuli(self) -> Stimuli:
@@ -138,6 +140,7 @@ class OpenProfiles:
     name: str = "profiles-open"
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"max_tokens": MAX_TOKENS})
     title: str = "Study 3, open text"
+    letter_choice: LetterChoice | None = None
 
     @property
     def contract(self) -> pa.DataFrameSchema:
@@ -180,6 +183,7 @@ class ProfileCoding:
     open_answers: Callable[[str], pd.DataFrame]
     name: str = "profiles-coding"
     title: str = "Study 3, coding of open text"
+    letter_choice: LetterChoice | None = None
 
     @cached_property
     def stimuli(self) -> Stimuli:

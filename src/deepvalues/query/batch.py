@@ -22,6 +22,7 @@ from openai.types import Batch
 
 from deepvalues.errors import UserError
 from deepvalues.query.engine import (
+    Ask,
     Job,
     MalformedReplyError,
     Request,
@@ -31,6 +32,7 @@ from deepvalues.query.engine import (
     sidecar,
     without_key,
 )
+from deepvalues.query.letters import NoLogprobsError
 from deepvalues.query.record import Journal, Record
 from deepvalues.query.registry import Model
 from deepvalues.query.study import Questions
@@ -334,7 +336,7 @@ def collect(asked: Questions) -> Collected:
                 state = State.beside(asked.record)
                 for part in [part for part in state.parts if part.batch in finished]:
                     batch = finished[part.batch or ""]
-                    errors = _merge(part, batch, _replies(client, batch), journal, asked.model)
+                    errors = _merge(part, batch, _replies(client, batch), journal, asked.ask)
                     state.parts.remove(part)
                     state.save()
                     answered += len(part.requests) - len(errors)
@@ -359,7 +361,7 @@ def _replies(client: OpenAI, batch: Batch) -> dict[str, Any]:
     return lines
 
 
-def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journal, model: Model) -> list[str]:
+def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journal, ask: Ask) -> list[str]:
     """Write a part's answers and failures down; gives the failures' messages."""
     errors = []
     try:
@@ -367,11 +369,11 @@ def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journa
             entry = {**log_entry(key, item, repeat), "batch": batch.id}
             try:
                 reply = _reply(replies.get(key), batch)
-                journal.append(answer_from(reply, key, item, repeat, turn=0))
+                journal.append(answer_from(reply, key, item, repeat, turn=0, by_letters=ask.choice))
                 journal.log({**entry, **sidecar(reply)})
-            except (_FailedRequestError, MalformedReplyError) as error:
+            except (_FailedRequestError, MalformedReplyError, NoLogprobsError) as error:
                 kind = error.kind if isinstance(error, _FailedRequestError) else type(error).__name__
-                message = without_key(error, model)[:500]
+                message = without_key(error, ask.model)[:500]
                 journal.log({**entry, "error": kind, "message": message})
                 errors.append(f"{kind}: {message}")
         # The part is forgotten next, so its answers must be safe.

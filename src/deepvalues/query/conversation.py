@@ -1,8 +1,8 @@
 """Conversations, requests and their keys.
 
 A study describes what to ask as conversations; the engine sends them turn by turn. The key of a
-request is a hash of endpoint kind, model, parameters, messages and repeat, and of nothing else: not
-of time, not of the API key.
+request is a hash of endpoint kind, model, parameters, messages and repeat, for weights of one's own
+also of their SHA-256, and of nothing else: not of time, not of the API key.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class Conversation:
     Repeats are numbered from ``first_repeat``. The number enters the keys, so two conversations that begin
     with the same words have answers of their own where their numbers differ; where they don't, they share.
 
+    ``begun`` are words put into the model's mouth: the last message is then the assistant's, and the endpoint
+    goes on from there.
+
     Turns after a reply for which ``until`` holds are not asked; later turns that ask again for what could not
     be read need no more than that. It is a function that another process can be sent, and enters no key.
     """
@@ -49,6 +52,7 @@ class Conversation:
     prefix: str
     first_repeat: int
     until: Callable[[Received], bool] | None
+    begun: str
 
     def __init__(
         self,
@@ -71,7 +75,14 @@ class Conversation:
         parts = (turns[0][len(head) :], *turns[1:]) if head else turns
         # A frozen dataclass sets its own fields in this way.
         self.__dict__.update(item=item, head=head, parts=parts, system=system, prefix=prefix)
-        self.__dict__.update(repeats=repeats, first_repeat=first_repeat, until=until)
+        self.__dict__.update(repeats=repeats, first_repeat=first_repeat, until=until, begun="")
+
+    def with_reply(self, begun: str, turns: tuple[str, ...]) -> Conversation:
+        """The conversation with other turns, and a reply that is begun for the model."""
+        arguments = (self.system, self.repeats, self.prefix, self.first_repeat, self.until)
+        changed = Conversation(self.item, turns, *arguments)
+        changed.__dict__["begun"] = begun
+        return changed
 
     @property
     def repeat_numbers(self) -> range:
@@ -115,6 +126,8 @@ class Conversation:
             messages.append({"role": "user", "content": content})
             if turn < len(replies):
                 messages.append({"role": "assistant", "content": replies[turn]})
+        if self.begun:
+            messages.append({"role": "assistant", "content": self.begun})
         return messages
 
     def digest(self, replies: Sequence[str]) -> bytes:
@@ -133,9 +146,15 @@ def request_seed(study_seed: int, messages_digest: bytes, repeat: int) -> int:
     return draw.integer(study_seed, messages_digest.hex(), repeat) % (1 << 31)
 
 
-def key_head(kind: str, model: str, parameters: Mapping[str, Any], repeat: object) -> str:
-    """What a request's key is made of beside its messages, as canonical JSON."""
-    return json.dumps([kind, model, parameters, repeat], sort_keys=True, separators=(",", ":"))
+def key_head(
+    kind: str, model: str, parameters: Mapping[str, Any], repeat: object, weights: str | None = None
+) -> str:
+    """What a request's key is made of beside its messages, as canonical JSON.
+
+    ``weights`` is the SHA-256 of weights of one's own; without it the key says nothing of weights.
+    """
+    respondent = [kind, model] if weights is None else [kind, model, weights]
+    return json.dumps([*respondent, parameters, repeat], sort_keys=True, separators=(",", ":"))
 
 
 def request_key(head: str, messages_digest: bytes) -> str:

@@ -18,12 +18,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import httpx2
 import openai
 
+from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation, Message, key_head, request_key, request_seed
+from deepvalues.query.letters import LetterChoice, NoLogprobsError
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
 from deepvalues.query.pace import Pace
 from deepvalues.query.record import Answer, Journal, Record
@@ -37,23 +40,41 @@ GRACE_SECONDS = 5.0
 _SEED_MARK, _SEED_IN_JSON = "\0the seed", r'"\u0000the seed"'
 #: The pace's number of the request that the current task sends.
 _NUMBER: ContextVar[int] = ContextVar("number")
+#: So many replies in a row without log probabilities show that the endpoint gives none.
+_WITHOUT_LOGPROBS = 3
 #: Errors that every further request would meet again.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """How a study asks a model: parameters of every request, and the seed of the study."""
+    """How a study asks a model: parameters of every request, and the seed of the study.
+
+    ``choice`` is given where the choice is read from letter probabilities.
+    """
 
     model: Model
     parameters: Mapping[str, Any]
     seed: int
+    choice: LetterChoice | None = None
+
+    def _parameters(self, seed: object) -> dict[str, Any]:
+        merged = self.model.request_parameters({**self.parameters, "seed": seed})
+        return letters.one_token(merged) if self.choice else merged
+
+    @property
+    def longest_reply(self) -> float:
+        """The most tokens that a reply may have, 0 where no parameter says so."""
+        return longest_reply(self._parameters(0))
 
     @cached_property
     def _head(self) -> str:
         """The head of every key but for seed and repeat: put into JSON once, not 100,000 times."""
-        parameters = self.model.request_parameters({**self.parameters, "seed": _SEED_MARK})
-        return key_head(self.model.endpoint.kind, self.model.served_as, parameters, 0).removesuffix("0]")
+        model = self.model
+        head = key_head(
+            model.endpoint.kind, model.served_as, self._parameters(_SEED_MARK), 0, model.weights_sha256
+        )
+        return head.removesuffix("0]")
 
     def _place(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> tuple[str, int]:
         """The key and the seed of the turn that follows the given replies."""
@@ -69,8 +90,9 @@ class Ask:
     def request(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> Request:
         """The request of the turn that follows the given replies."""
         key, seed = self._place(conversation, replies, repeat)
-        parameters = self.model.request_parameters({**self.parameters, "seed": seed})
-        return Request(key, parameters, conversation, tuple(replies), repeat)
+        return Request(
+            key, self._parameters(seed), conversation, tuple(replies), repeat, self.choice is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -82,15 +104,19 @@ class Request:
     conversation: Conversation
     replies: tuple[str, ...]
     repeat: int
+    by_letters: bool = False
 
     @cached_property
     def messages(self) -> list[Message]:
         """What is sent: the system text, and the turns so far with their replies."""
         return self.conversation.messages(self.replies)
 
-    def body(self, model: Model) -> dict[str, Any]:
-        """The body of the request as it is sent."""
-        return {"model": model.served_as, "messages": self.messages, **self.parameters}
+    def body(self, model: Model, top_logprobs: int | None = None) -> dict[str, Any]:
+        """The body of the request as it is sent; ``top_logprobs`` enters no key."""
+        body = {"model": model.served_as, "messages": self.messages, **self.parameters}
+        if self.by_letters:
+            body["top_logprobs"] = top_logprobs or letters.top_logprobs(model)
+        return body
 
     def estimate(self) -> Usage:
         """Tokens that the request will use: input by its length, output at its longest."""
@@ -195,15 +221,31 @@ class _Queue:
 
 
 def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """Jobs by shared prefix, longest-shared neighbours next to each other."""
+    """Jobs by shared prefix, in the order in which they come; a prefix that goes on with another follows it.
+
+    So a server that remembers one prompt has the beginning of the next one read, as far as there is one.
+    """
     found: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        found[job.conversation.prefix or f"\0{job.conversation.item}"].append(job)
-    return {prefix: found[prefix] for prefix in sorted(found)}
+        found[job.conversation.prefix or f"\0{job.conversation.item}\0"].append(job)
+    roots: dict[str, str] = {}
+    root = ""
+    for prefix in sorted(found):
+        root = root if root and prefix.startswith(root) else prefix
+        roots[prefix] = root
+    first: dict[str, int] = {}
+    for number, prefix in enumerate(found):
+        first.setdefault(roots[prefix], number)
+    order = sorted(found, key=lambda prefix: (first[roots[prefix]], prefix))
+    return {prefix: found[prefix] for prefix in order}
 
 
 class MalformedReplyError(Exception):
     """A reply with status 200 that is not a chat completion."""
+
+
+#: What makes a request a failure that is logged and counted.
+_FAILURES = (openai.OpenAIError, MalformedReplyError, NoLogprobsError, ValueError)
 
 
 class Asker:
@@ -234,6 +276,7 @@ class Asker:
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
         self._in_a_row = 0
+        self._top_logprobs = letters.top_logprobs(ask.model)
 
     async def run(self, jobs: Sequence[Job]) -> Summary:
         """Do all jobs, or as many as can be done before a stop."""
@@ -304,9 +347,11 @@ class Asker:
             if reserved is None or self._stopping.is_set():
                 return None
             reply, seconds = await self._attempt(client, request)
-            answer = answer_from(reply, request.key, request.conversation.item, request.repeat, turn)
+            answer = answer_from(
+                reply, request.key, request.conversation.item, request.repeat, turn, self.ask.choice
+            )
             usage = _usage(reply)
-        except (openai.OpenAIError, MalformedReplyError, ValueError, asyncio.CancelledError) as error:
+        except (*_FAILURES, asyncio.CancelledError) as error:
             self._failed(request, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -328,11 +373,25 @@ class Asker:
         return reserved
 
     async def _attempt(self, client: AsyncOpenAI, request: Request) -> tuple[Any, float]:
+        """Send a request; by letters again with fewer alternatives as long as they are refused."""
+        while True:
+            top = self._top_logprobs
+            try:
+                return await self._post(client, request.body(self.ask.model, top))
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not request.by_letters or "logprobs" not in str(error):
+                    raise
+                less = letters.fewer(top)
+                if less is None:
+                    raise NoLogprobsError(f"the endpoint refuses log probabilities: {error}") from None
+                self._top_logprobs = min(self._top_logprobs, less)
+
+    async def _post(self, client: AsyncOpenAI, sent: Mapping[str, Any]) -> tuple[Any, float]:
         started = time.monotonic()
         # A whole URL spares the client a merge, which at thousands of requests a second is felt.
         url = f"{self.base_url.rstrip('/')}/chat/completions"
         # So do bytes, which it hands on as they are.
-        body = json.dumps(request.body(self.ask.model), ensure_ascii=False, separators=(",", ":"))
+        body = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
         response = await client.post(url, cast_to=httpx2.Response, content=body.encode())
         return json.loads(response.content), time.monotonic() - started
 
@@ -361,6 +420,11 @@ class Asker:
         self._in_a_row += 1
         if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
             self.stop("the endpoint refuses this model or key")
+        elif isinstance(error, NoLogprobsError) and self._in_a_row >= _WITHOUT_LOGPROBS:
+            self.stop(
+                "the endpoint gives no log probabilities, from which a choice by letters is read; "
+                "`letters: free` in the model's entry asks it for free replies"
+            )
         elif self._in_a_row >= self.settings.break_after:
             self.stop(f"{self._in_a_row} requests in a row failed")
 
@@ -385,13 +449,17 @@ def without_key(error: BaseException, model: Model) -> str:
     return text.replace(key, "[API key]") if key and key != NO_KEY else text
 
 
-def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answer:
+def answer_from(
+    reply: Any, key: str, item: str, repeat: int, turn: int, by_letters: LetterChoice | None = None
+) -> Answer:
     """Keep of a reply what request and reply determine.
 
     Raises
     ------
     MalformedReplyError
         When the reply is not a chat completion.
+    NoLogprobsError
+        When it was asked for by letters and has no log probabilities.
     """
     try:
         choice = reply["choices"][0]
@@ -402,22 +470,31 @@ def answer_from(reply: Any, key: str, item: str, repeat: int, turn: int) -> Answ
         for count in ("prompt_tokens", "completion_tokens"):
             if not isinstance(usage.get(count), int | None):
                 raise TypeError(f"{count} is a {type(usage[count]).__name__}")
+        text, logprobs = message.get("content"), choice.get("logprobs")
+        if by_letters and not (message.get("refusal") or choice.get("finish_reason") == "content_filter"):
+            # The token alone: an endpoint may repeat the words that it was to continue.
+            text, logprobs = letters.kept(logprobs, by_letters)
         return Answer(
             key=key,
             item=item,
             repeat=repeat,
             turn=turn,
-            text=message.get("content"),
+            text=text,
             refusal=message.get("refusal"),
             finish_reason=choice.get("finish_reason"),
             prompt_tokens=usage.get("prompt_tokens"),
             completion_tokens=usage.get("completion_tokens"),
-            logprobs=choice.get("logprobs"),
-            model=reply.get("model"),
+            logprobs=logprobs,
+            model=_without_folder(reply.get("model")),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         # Not cut here: half of a key that it repeats could not be found and taken out.
         raise MalformedReplyError(f"not a chat completion ({error!r}): {json.dumps(reply)}") from None
+
+
+def _without_folder(model: Any) -> Any:
+    """A reported model; of a file, as a server of one's own may report it, the name alone."""
+    return PurePosixPath(model).name if isinstance(model, str) and model.startswith("/") else model
 
 
 def _cached_tokens(usage: Mapping[str, Any]) -> int | None:

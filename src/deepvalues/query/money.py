@@ -45,17 +45,22 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run has before it: requests that are missing, and what they will use."""
+    """What a run has before it: requests that are missing, and what they will use.
+
+    ``letters`` is how choices by letter probability are asked for; None where free replies are.
+    """
 
     model: str
     requests: int
     usage: Usage
     price: Price | None
+    letters: str | None = None
 
     def lines(self) -> list[str]:
         """The plan in words."""
         shown = [
-            f"{self.model}: {self.requests:,} requests to send",
+            f"{self.model}: {self.requests:,} requests to send"
+            + (f", choices by letter probability ({self.letters})" if self.letters else ""),
             f"  about {self.usage.input:,.0f} tokens in ({self.usage.cached:,.0f} of them repeated "
             f"prefixes), at most {self.usage.output:,.0f} out",
         ]

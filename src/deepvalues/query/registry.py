@@ -19,16 +19,25 @@ LOCAL = "local"
 CUSTOM = "custom"
 #: Sent where an endpoint wants no key; the client insists on some text.
 NO_KEY = "none"
+#: How an endpoint can be asked by letter probability: it continues a reply that is begun for it, or the bare
+#: letter is asked for. Any other is asked for free replies.
+CONTINUE, BARE, FREE = "continue", "bare", "free"
 FAMILIES = ("language model", "reference agent", "text learner")
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go: the kind that enters the key, the base URL, the key's variable."""
+    """Where requests go: the kind that enters the key, the base URL, the key's variable.
+
+    ``letters`` is how its models can be asked by letter probability, `CONTINUE` or `BARE`; None where they
+    are asked for free replies. ``continue_flags`` are parameters by which it continues a reply.
+    """
 
     kind: str
     base_url: str | None
     key_variable: str | None
+    letters: str | None = None
+    continue_flags: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str | None:
@@ -57,6 +66,8 @@ class Model:
 
     ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``). ``billions``
     are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD.
+    ``letters`` is as that of its endpoint, unless its entry says otherwise. ``weights_sha256`` is the SHA-256
+    of weights of one's own, which then is part of the key of every answer.
     """
 
     name: str
@@ -69,6 +80,8 @@ class Model:
     released: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     price: Price | None = None
+    letters: str | None = None
+    weights_sha256: str | None = None
 
     @property
     def is_local(self) -> bool:
@@ -136,7 +149,9 @@ class Registry:
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise UserError(f"a base URL is like http://localhost:8000/v1, not {base_url!r}")
             key_variable = known.endpoint.key_variable if known else None
-            endpoint = Endpoint(CUSTOM, base_url, key_variable or "OPENAI_API_KEY")
+            flags = known.endpoint.continue_flags if known else {}
+            variable = key_variable or "OPENAI_API_KEY"
+            endpoint = Endpoint(CUSTOM, base_url, variable, continue_flags=flags)
             return replace(known, endpoint=endpoint) if known else Model(name, endpoint, name)
         if known is None:
             near = difflib.get_close_matches(name, self.models, n=3)
@@ -149,7 +164,18 @@ class Registry:
 
 
 def _endpoint(kind: str, entry: Mapping[str, Any]) -> Endpoint:
-    return Endpoint(kind, entry.get("base_url"), entry.get("key_variable"))
+    letters, flags = _letters(entry.get("letters")), entry.get("continue_flags") or {}
+    if not isinstance(flags, Mapping):
+        raise ValueError(f"{kind}: continue_flags are parameters and their settings, not {flags!r}")
+    return Endpoint(kind, entry.get("base_url"), entry.get("key_variable"), letters, flags)
+
+
+def _letters(given: object) -> str | None:
+    if given in (None, FREE):
+        return None
+    if given not in (CONTINUE, BARE):
+        raise ValueError(f"letters is {CONTINUE}, {BARE} or {FREE}, not {given!r}")
+    return str(given)
 
 
 def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
@@ -158,6 +184,7 @@ def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model
     if given["endpoint"] not in endpoints:
         raise ValueError(f"endpoint {given['endpoint']!r} is not among {', '.join(endpoints)}")
     given["endpoint"] = endpoints[given["endpoint"]]
+    given["letters"] = _letters(given.get("letters", given["endpoint"].letters))
     if given.get("price"):
         _check_keys(Price, given["price"], " of its price")
         given["price"] = Price(**given["price"])

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import pandas as pd
 import pandera.pandas as pa
 
+from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Ask, Job, groups, longest_reply, recorded
+from deepvalues.query.engine import Ask, Job, groups, recorded
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
 from deepvalues.query.reading import Reading, Received
 from deepvalues.query.record import Answer, Record
@@ -40,6 +42,10 @@ class Study(Protocol):
         """Parameters of every request."""
 
     @property
+    def letter_choice(self) -> LetterChoice | None:
+        """How it is asked by letter probability; None where all models are asked for free replies."""
+
+    @property
     def contract(self) -> pa.DataFrameSchema:
         """What every frame of its items meets; ``id`` is the one column that all studies have."""
 
@@ -55,7 +61,10 @@ class Study(Protocol):
 
 @dataclass(frozen=True)
 class Questions:
-    """A study's conversations for one set of items, put to one model."""
+    """A study's conversations for one set of items, put to one model.
+
+    ``conversations`` are the study's, the same for all models; ``asked`` are those that this model is asked.
+    """
 
     study: Study
     conversations: Sequence[Conversation]
@@ -65,8 +74,23 @@ class Questions:
     @cached_property
     def ask(self) -> Ask:
         """How this model is asked."""
+        if choice := self.letter_choice:
+            return Ask(self.model, letters.parameters(self.model), self.study.seed, choice)
         # A plain copy: what is read-only in a study could not be sent to other processes.
         return Ask(self.model, dict(self.study.parameters), self.study.seed)
+
+    @property
+    def letter_choice(self) -> LetterChoice | None:
+        """How the model is asked by letter probability; None where it is asked for free replies."""
+        return self.study.letter_choice if self.model.letters else None
+
+    @cached_property
+    def asked(self) -> Sequence[Conversation]:
+        """The conversations as this model is asked them."""
+        choice, mode = self.letter_choice, self.model.letters
+        if choice is None or mode is None:
+            return self.conversations
+        return [letters.put(conversation, choice, mode) for conversation in self.conversations]
 
     @property
     def items(self) -> int:
@@ -79,19 +103,19 @@ class Questions:
         ask = self.ask
         return [
             ask.key(conversation, (), repeat)
-            for conversation in self.conversations
+            for conversation in self.asked
             for repeat in conversation.repeat_numbers
         ]
 
     @cached_property
     def _by_item(self) -> dict[str, Conversation]:
-        return {conversation.item: conversation for conversation in self.conversations}
+        return {conversation.item: conversation for conversation in self.asked}
 
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
         """Each conversation and repeat with the answers that the record holds for it."""
         # What an empty record can't hold need not be hashed.
         ask, keys = self.ask, iter(self._first_keys) if self.record.answers else itertools.repeat("")
-        for conversation in self.conversations:
+        for conversation in self.asked:
             for repeat in conversation.repeat_numbers:
                 first = self.record.answers.get(next(keys))
                 if first is None or conversation.n_turns == 1:
@@ -113,6 +137,8 @@ class Questions:
         Without the conversation it is looked up by the answer's item; items that were renamed since are not
         found, and the study then reads without the question.
         """
+        if letters.is_kept(answer.logprobs):
+            return letters.read(answer, self.study.seed)
         found = conversation or self._by_item.get(answer.item)
         question = found.parts[answer.turn] if found else ""
         return self.study.read(Received(answer.text, answer.refusal, answer.finish_reason, question))
@@ -137,7 +163,7 @@ class Questions:
         Turns that are asked only if needed are not counted.
         """
         usages = []
-        longest = longest_reply(self.model.request_parameters(self.study.parameters))
+        longest = self.ask.longest_reply
         for group in groups(jobs).values():
             for place, job in enumerate(group):
                 cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
@@ -147,7 +173,8 @@ class Questions:
                 carried = _carried(job.conversation, longest)[begin : begin + turns]
                 usages.append(Usage(turns * first + sum(carried), turns * cached, turns * longest))
         requests = sum(map(_turns_to_ask, jobs))
-        return Plan(self.model.name, requests, total(usages), self.model.price)
+        mode = self.model.letters if self.letter_choice else None
+        return Plan(self.model.name, requests, total(usages), self.model.price, mode)
 
     def replayed(self) -> Usage:
         """Tokens of the answers that the record gave."""

@@ -13,6 +13,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
 from deepvalues.svo.items import CONTRACT, build_items, questions_of
 from deepvalues.svo.prompts import Wording, load_wording
@@ -37,6 +38,7 @@ class SocialValues:
         default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
     )
     title: str = "Study 2: social values"
+    letter_choice: LetterChoice | None = None
 
     @property
     def contract(self) -> pa.DataFrameSchema:

@@ -431,15 +431,17 @@
     const meaning = one.status === "answered" && last.choice === null ? "The text is what was asked for." : MEANINGS[one.status] ?? "";
     const chosen = options.find((option) => isNamed(option, last.choice));
     const choice = last.choice === null ? [] : [["Choice", last.choice]];
+    const likely = last.letters === null ? [] : [["Probabilities", `${last.letters}. The likeliest letter is the choice.`]];
     const against = found === "none" ? [] : [["Which is", `the ${OUTCOMES[found]}${shows(chosen)}`]];
-    return [heading("How it was read"), terms([["Status", `${one.status}: ${meaning}`], ...choice, ...against])];
+    return [heading("How it was read"), terms([["Status", `${one.status}: ${meaning}`], ...choice, ...likely, ...against])];
   }
   const shows = (option) => (option?.marks.length ? `, which shows ${option.marks.map((mark) => mark.name).join(" and ")}` : "");
   function drawReply(last) {
     if (last.error !== null) return [element("p", { textContent: `No reply; the last request failed with ${last.error}.` })];
     const ended = last.finish_reason === null ? [] : [element("p", { className: "hint", textContent: `The endpoint ended it with “${last.finish_reason}”.` })];
     const refusal = last.refusal === null ? [] : [element("p", { className: "speaker", textContent: "Refusal" }), element("pre", { textContent: last.refusal })];
-    return [element("pre", { id: "reply", textContent: last.reply ?? "(no text)" }), ...refusal, ...ended];
+    const begun = last.letters === null ? [] : [element("p", { className: "hint", textContent: "One token was asked for." })];
+    return [element("pre", { id: "reply", textContent: last.reply ?? "(no text)" }), ...begun, ...refusal, ...ended];
   }
 
   const isNamed = (option, choice) => option.label === choice || option.label.endsWith(` ${choice}`);
