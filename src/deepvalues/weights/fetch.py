@@ -243,4 +243,4 @@ def _pip_fault(told: str) -> Exception:
         return SourceError("no connection")
     lines = told.strip().splitlines()
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return SourceError([*errors, *lines[-1:], "pip gave no wheel"][0])
+    return SourceError(["pip gave no wheel", *lines[-1:], *errors][-1])

@@ -150,19 +150,19 @@ def _death(name: str, status: int, log: IO[bytes]) -> str:
     elif status == -signal.SIGILL:
         cause = "its build uses instructions that this processor does not have"
     elif _MEMORY.search(told):
-        cause = f"not enough memory: {_last_words(told)}"
+        cause = f"not enough memory: {_words(told)}"
     elif status < 0:
         cause = f"it ended with the signal {signal.Signals(-status).name}"
     else:
-        cause = f"it ended with status {status}: {_last_words(told)}"
+        cause = f"it ended with status {status}: {_words(told)}"
     return f"The server of {name} has died: {cause}."
 
 
-def _last_words(told: str) -> str:
-    """The last error in a log, else its last line."""
+def _words(told: str) -> str:
+    """The first error in a log, of which the others follow; else its last line."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|fail|alloc", line, re.IGNORECASE)]
-    return _STAMP.sub("", ["it said nothing", *lines[-1:], *errors][-1]).rstrip(".")
+    return _STAMP.sub("", [*errors, *lines[-1:], "it said nothing"][0]).rstrip(".")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
