@@ -22,7 +22,7 @@ from deepvalues.query.engine import Ask, Job, groups
 from deepvalues.query.letters import LetterChoice, NoLogprobsError, kept
 from deepvalues.query.reading import Reading
 from deepvalues.query.record import Answer, Record
-from deepvalues.query.registry import BARE, CONTINUE, Endpoint, Model, load_registry
+from deepvalues.query.registry import BARE, CONTINUE, Endpoint, Model, Weights, load_registry
 from deepvalues.query.settings import Settings
 from deepvalues.query.study import record_path
 
@@ -166,8 +166,8 @@ def test_weights_of_ones_own_are_part_of_the_key():
     put = Conversation("i", ("Which?",))
     model = Model("m", Endpoint("llama.cpp", None, None), "served")
     of = [
-        Ask(replace(model, weights_sha256=weights), {}, 1).key(put, (), 0)
-        for weights in (None, "a" * 64, "b" * 64)
+        Ask(replace(model, weights=weights), {}, 1).key(put, (), 0)
+        for weights in (None, Weights("m.gguf", "a" * 64), Weights("m.gguf", "b" * 64))
     ]
     assert len(set(of)) == 3
 
@@ -421,7 +421,7 @@ def test_a_model_is_asked_as_its_endpoint_can_be_or_as_its_entry_says(load, endp
 
 
 def test_a_base_url_keeps_how_a_known_model_is_asked(load):
-    registry = load("letters: continue, continue_flags: {x: true}", f"weights_sha256: {'a' * 64}")
+    registry = load("letters: continue, continue_flags: {x: true}", "")
     model = registry.model("m", "http://127.0.0.1:2/v1")
     assert (model.letters, model.endpoint.continue_flags) == (CONTINUE, {"x": True})
     assert registry.model("other", "http://127.0.0.1:2/v1").letters is None
