@@ -20,10 +20,19 @@ def evidence(items, layer):
 
 
 def liking(items, rng, spread):
-    """A liking for one option of each test, whatever its place: the same in both orders and at every N."""
-    tests = items["arm"].map(lambda arm: ARMS[arm].same_test) + items["cell"] + items["test"].astype(str)
-    codes, names = pd.factorize(tests)
-    return sign(items) * rng.normal(0, spread, len(names))[codes]
+    """A liking for one option of each test, whatever its place: the same in both orders and at every N.
+
+    In each arm half of the likings are the other half turned round, so that they come to nothing over cells
+    and no respondent without learning seems by chance to have learned.
+    """
+    arms = items["arm"].map(lambda arm: ARMS[arm].same_test)
+    found = np.zeros(len(items))
+    for arm in sorted(arms.unique()):
+        own = (arms == arm).to_numpy()
+        codes, names = pd.factorize(items.loc[own, "cell"] + "." + items.loc[own, "test"].astype(str))
+        half = rng.normal(0, spread, (len(names) + 1) // 2)
+        found[own] = rng.permutation(np.concatenate([half, -half])[: len(names)])[codes]
+    return sign(items) * found
 
 
 def answers(items, name, p_a, rng=None, *, mass=1.0, family="language model"):
