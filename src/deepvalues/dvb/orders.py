@@ -141,6 +141,11 @@ def consistency(frame: pd.DataFrame, by: Sequence[str] = ("model", "arm", "n_exa
     gives more. Where p differs from test to test the mean of 2p(1 − p) is below its value at the mean of p
     (Jensen), so that such a place-chooser is not taken for one who chooses options.
 
+    Choices without chance, as of the likelier letter, never agree less than that. A test on which a liking
+    for an option outweighs that for the place gives an agreement and one first option, every other test
+    the same place twice; where that is the first, a consistency c comes with p = 1 − c/2 and an excess of
+    c²/2. Of such choices the size of the excess says more than that it is above 0.
+
     Parameters
     ----------
     frame
