@@ -46,6 +46,11 @@ def items_smoke(study):
 
 
 @pytest.fixture(scope="session")
+def items_n4(study):
+    return study.items("n4")
+
+
+@pytest.fixture(scope="session")
 def items_standard(study):
     return study.items("standard")
 

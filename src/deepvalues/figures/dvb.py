@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deepvalues.dvb.verdicts import LEXICAL
 from deepvalues.figures.numbered import NUMBER, groups, key, runs
 from deepvalues.figures.theme import (
     COLOURS,
@@ -322,3 +324,111 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], label=family, **family_mark(family)) for family in _families(known)]
     figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)), fontsize=7)
     return figure
+
+
+#: Colours of language models, told apart by readers with any colour vision.
+_RESPONDENTS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: The stations of a respondent's way over the plane of the probes, and the marks of those.
+_STATIONS = {"shuffled": "o", "N = 4": "s", "N = 20": "D"}
+_GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
+
+
+def _stations(row: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    """(station, x, y and their bounds) of a respondent, of those that it was asked at."""
+    columns = {
+        "shuffled": ("shuffled_probe_value", "shuffled_probe_surface"),
+        "N = 4": ("probe_value", "probe_surface"),
+        "N = 20": ("probe_value_n20", "probe_surface_n20"),
+    }
+    found = []
+    for station, names in columns.items():
+        at = {
+            f"{axis}{end}": row[f"{name}{end}"]
+            for axis, name in zip("xy", names, strict=True)
+            for end in ("", "_low", "_high")
+        }
+        if not (pd.isna(at["x"]) or pd.isna(at["y"])):
+            found.append((station, at))
+    return found
+
+
+@themed
+def probes(table: pd.DataFrame) -> Figure:
+    """Value probe against surface probe: an arrow a language model, from shuffled over N = 4 to N = 20.
+
+    Who learned a layer goes away from its dashed line at one half; who only likes a place stays where they
+    cross. Text learners by words and characters are a grey cloud; the names of language models stand
+    beside the axes, their numbers where they end.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.verdicts.verdicts`. Other families than language models and the lexical
+        learners are left out.
+    """
+    models = table[table["family"] == "language model"].sort_values("model").to_dict("records")
+    cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
+    figure, (axes, names) = new_figure(4.6, 2, width_ratios=(1, 0.4))
+    axes.axhline(0.5, zorder=0, **DASHED)
+    axes.axvline(0.5, zorder=0, **DASHED)
+    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stations(row)]
+    if lexical:
+        axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
+    colours = {row["model"]: _RESPONDENTS[n % len(_RESPONDENTS)] for n, row in enumerate(models)}
+    reached, ends = list(lexical), []
+    for place, row in enumerate(models, start=1):
+        stations = _stations(row)
+        reached += _way(axes, stations, colours[row["model"]])
+        ends += [(place, at["x"], at["y"]) for _, at in stations[-1:]]
+    _square(axes, reached)
+    _number_ends(axes, pd.DataFrame(ends, columns=["number", "x", "y"]))
+    axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
+    names.set_axis_off()
+    handles = [
+        Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
+        for place, (model, colour) in enumerate(colours.items(), start=1)
+    ]
+    handles += [
+        Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
+        for name, mark in _STATIONS.items()
+    ]
+    if lexical:
+        handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))
+    handles.append(Line2D([], [], label="chance", **DASHED))
+    names.legend(handles=handles, loc="upper left", fontsize=7.5, borderaxespad=0)
+    return figure
+
+
+def _way(
+    axes: Axes, stations: Sequence[tuple[str, dict[str, float]]], colour: str
+) -> list[tuple[float, float]]:
+    """Draw a respondent's stations, their crosses and the arrows between them; return what was reached."""
+    for _, at in stations:
+        for xs, ys in (
+            ((at["x_low"], at["x_high"]), (at["y"],) * 2),
+            ((at["x"],) * 2, (at["y_low"], at["y_high"])),
+        ):
+            axes.plot(xs, ys, color=colour, linewidth=0.6, alpha=0.6, zorder=2)
+    places = [(at["x"], at["y"]) for _, at in stations]
+    for start, end in pairwise(places):
+        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
+        axes.annotate("", end, start, arrowprops=arrow, zorder=3)
+    for (station, _), place in zip(stations, places, strict=True):
+        axes.plot(*place, marker=_STATIONS[station], color=colour, markersize=4, zorder=4)
+    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stations for end in ("_low", "_high")]
+    return places + [end for end in ends if not any(map(pd.isna, end))]
+
+
+def _number_ends(axes: Axes, ends: pd.DataFrame) -> None:
+    """Number the last stations for readers without colour, those that lie together in one text."""
+    low, high = axes.get_xlim()
+    for group in groups(ends, ["x", "y"], _TOGETHER * (high - low)):
+        style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
+        axes.annotate(runs(group["number"]), (group["x"].max(), group["y"].max()), (4, 4), **style)
+
+
+def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
+    """Limits that are the same for both axes and hold all that was reached and one half."""
+    numbers = [0.5, *(number for place in reached for number in place)]
+    low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from deepvalues.dvb.verdicts import NAMES as VERDICT_NAMES
+from deepvalues.dvb.verdicts import N as VERDICT_N
 from deepvalues.formats import (
     MINUS,
     MISSING,
@@ -417,3 +419,77 @@ def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> str:
     heads = {"model": "model", "answered": "n", "coverage": "covered", "expected": "expected"}
     heads |= {"soft": "soft DVGR", "interval": "interval", "hard": "DVGR"}
     return _table(shown, heads, dict.fromkeys(["covered", "expected", "soft DVGR"], share))
+
+
+# ---- verdicts ----
+
+
+def _estimates(table: pd.DataFrame, heads: Mapping[str, str], write: Format = share) -> pd.DataFrame:
+    """Respondents in order, each measure with its interval in one cell, under the heads of `heads`.
+
+    The two have a plain space between them, at which narrow columns break.
+    """
+    family = pd.Categorical(table["family"], _FAMILIES, ordered=True)
+    ordered = table.assign(family=family).sort_values(["family", "model"]).reset_index(drop=True)
+    shown = ordered[["model"]].copy()
+    for name, head in heads.items():
+        ends = bounds(ordered, name, 3 if write is share else 2, bounded=write is share)
+        cells = zip(ordered[name], ends, strict=True)
+        shown[head] = [
+            MISSING if pd.isna(value) else write(value) if end == MISSING else f"{write(value)} {end}"
+            for value, end in cells
+        ]
+    return shown.assign(verdict=ordered["verdict"].map(VERDICT_NAMES), by_place=ordered["by_place"])
+
+
+def _verdict_table(shown: pd.DataFrame, *columns: str, **others: Format) -> str:
+    """Columns of `_estimates`, all but the names and verdicts to the right."""
+    formats = {name: str for name in columns if name not in ("model", "verdict")}
+    return markdown(shown[list(columns)], {**formats, **others})
+
+
+def verdicts(table: pd.DataFrame) -> str:
+    """The verdict on each respondent, whether it answers, and what it does with a place.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.dvb.verdicts.verdicts`, as in the three functions below.
+    """
+    heads = {"letter_mass": "letter mass", "readable": "readable", "order_consistency": "order consistency"}
+    heads["first_option_rate"] = "first option, p"
+    shown = _estimates(table, heads).rename(columns={"by_place": "2p(1 − p)"})
+    columns = ["model", "verdict", *list(heads.values())[:3], "2p(1 − p)", "first option, p"]
+    return _verdict_table(shown, *columns, **{"2p(1 − p)": share})
+
+
+def without_evidence(table: pd.DataFrame) -> str:
+    """What each respondent does where there is nothing to learn, or nothing but to find an example again."""
+    heads = {"prior": "prior", "shuffled": "shuffled", "repeat_copy": "repeat, copy"}
+    heads |= {"repeat_swapped": "repeat, swapped", "control": "control"}
+    return _verdict_table(_estimates(table, heads), "model", *heads.values())
+
+
+def learned(table: pd.DataFrame, n: int = 4) -> str:
+    """What each respondent that was asked learned from ``n`` examples, 4 or 20."""
+    end = "" if n == VERDICT_N else f"_n{n}"
+    heads = {"probe_value": "value probe", "probe_surface": "surface probe", "dvgr": "DVGR"}
+    heads |= {"soft_dvgr": "soft DVGR", "dvgr_minus_shuffled": "DVGR − shuffled"}
+    heads |= {"dvgr_minus_lexical": "DVGR − lexical"}
+    if n != VERDICT_N:
+        # At N = 4 control stands beside what no evidence does.
+        heads = {"control": "control", **heads}
+    asked = table[table[f"dvgr{end}"].notna()]
+    shown = _estimates(asked, {f"{name}{end}": head for name, head in heads.items()})
+    return _verdict_table(shown, "model", *heads.values())
+
+
+def verdict_rules(table: pd.DataFrame) -> str:
+    """What the verdicts rest on: preferences for right options, and shares that are to be equal to .5."""
+    heads = {"control_lean": "control", "probe_value_lean": "value probe"}
+    heads |= {"probe_surface_lean": "surface probe", "probes_lean": "value − surface"}
+    shares = {"consistency_excess": "consistency − 2p(1 − p)", "control_positive": "control, positive"}
+    shares |= {"repeat_positive": "repeat, positive"}
+    both = _estimates(table, heads, logit)[["model", *heads.values()]]
+    shown = both.merge(_estimates(table, shares)[["model", *shares.values()]], on="model")
+    return _verdict_table(shown, "model", *heads.values(), *shares.values())
