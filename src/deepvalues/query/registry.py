@@ -19,7 +19,9 @@ LOCAL = "local"
 CUSTOM = "custom"
 #: Sent where an endpoint wants no key; the client insists on some text.
 NO_KEY = "none"
-FAMILIES = ("language model", "reference agent", "text learner")
+#: The family of what is learned from the hidden states of language models.
+HEAD = "head on hidden states"
+FAMILIES = ("language model", "reference agent", "text learner", HEAD)
 
 
 @dataclass(frozen=True)
