@@ -19,6 +19,7 @@ def table():
         ("two", "b", "gpt-x", "language model", 10, 0, "not asked"),
         ("two", "b", "gpt-y", "language model", 10, 10, "complete"),
         ("two", "b", "agent", "reference agent", 10, 10, "complete"),
+        ("two", "b", "head", "head on hidden states", 10, 10, "complete"),
         ("two", "b", "learner", "text learner", 10, 4, "partial"),
         ("one", "a", "gpt-x", "language model", 1200, 0, "not asked"),
         ("one", "a", "gpt-y", "language model", 1200, 0, "not asked"),
@@ -36,19 +37,19 @@ def test_models_are_counted_by_set_and_family_in_the_order_of_the_sets(table):
     assert counted.to_dict("records") == [
         {
             **{"study": "two", "item_set": "b", "items": 10, "language_models": 1},
-            **{"text_learners": 0, "reference_agents": 1, "not_asked": 1},
+            **{"heads": 1, "text_learners": 0, "reference_agents": 1, "not_asked": 1},
         },
         {
             **{"study": "one", "item_set": "a", "items": 1200, "language_models": 0},
-            **{"text_learners": 0, "reference_agents": 0, "not_asked": 2},
+            **{"heads": 0, "text_learners": 0, "reference_agents": 0, "not_asked": 2},
         },
     ]
 
 
 def test_the_text_s_numbers_are_of_one_set_and_of_models_that_answered_all_of_it(table):
     assert coverage.counts(table, "two", "b") == {
-        **{"language_models": 1, "text_learners": 0, "reference_agents": 1, "not_asked": 1},
-        "answers": 20,
+        **{"language_models": 1, "heads": 1, "text_learners": 0, "reference_agents": 1, "not_asked": 1},
+        "answers": 30,
     }
 
 
@@ -60,20 +61,21 @@ def test_without_answers_the_numbers_are_zero(table):
 @pytest.mark.parametrize(
     ("numbers", "who"),
     [
-        ((8, 8, 0), "8 reference agents, 8 text learners and no language model"),
-        ((1, 0, 1), "1 reference agent, no text learner and 1 language model"),
-        ((0, 1, 2), "no reference agent, 1 text learner and 2 language models"),
+        ((8, 8, 0, 0), "8 reference agents, 8 text learners and no language model"),
+        ((1, 0, 0, 1), "1 reference agent, no text learner and 1 language model"),
+        ((0, 1, 6, 2), "no reference agent, 1 text learner, 6 heads on hidden states and 2 language models"),
+        ((1, 1, 1, 1), "1 reference agent, 1 text learner, 1 head on hidden states and 1 language model"),
     ],
 )
 def test_who_has_answered_in_words(numbers, who):
-    names = ("reference_agents", "text_learners", "language_models")
+    names = ("reference_agents", "text_learners", "heads", "language_models")
     assert coverage.models_sentence(dict(zip(names, numbers, strict=True))) == who
 
 
 def test_the_record_is_shown_set_by_set(table):
     shown = tables.record(coverage.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
     assert head(shown)[:4] == ["study", "id", "set", "items"]
-    assert head(shown)[4:] == ["language", "learners", "agents", "not asked"]
+    assert head(shown)[4:] == ["language", "heads", "learners", "agents", "not asked"]
     assert column(shown, "study") == ["Study 2, again", "Study 1"]
     assert column(shown, "id") == ["two", "one"]
     assert column(shown, "items") == ["10", "1,200"]

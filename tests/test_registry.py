@@ -301,7 +301,7 @@ def test_local_entries_are_what_the_server_serves():
 
 def test_families_tell_themselves_by_their_names():
     for name, model in REGISTERED.models.items():
-        expected = {"agent": "reference agent", "learner": "text learner"}
+        expected = {"agent": "reference agent", "learner": "text learner", "head": "head on hidden states"}
         assert model.family == expected.get(name.split("-")[0], "language model")
 
 

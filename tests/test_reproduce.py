@@ -21,13 +21,15 @@ MODELS = """endpoints:
   local: {}
   openai: {base_url: "https://example.org/v1", key_variable: KEY}
 paper:
-  demo: [agent-a, learner-encoder, paid]
+  demo: [agent-a, learner-encoder, head-a, paid]
 models:
   - {name: agent-a, endpoint: local, family: reference agent}
   - {name: learner-encoder, endpoint: local, family: text learner}
+  - {name: head-a, endpoint: local, family: head on hidden states}
   - {name: paid, endpoint: openai}
 """
-RECORDS = [f"data/responses/demo/{name}.jsonl" for name in ("agent-a", "learner-encoder", "paid", "paid.log")]
+ON_RECORD = ("agent-a", "learner-encoder", "paid", "paid.log", "head-a")
+RECORDS = [f"data/responses/demo/{name}.jsonl" for name in ON_RECORD]
 MADE = {
     "data/results/demo/rates.csv": b"a\n1\n",
     "paper/_variables.yml": b"demo: {}\n",
@@ -93,13 +95,13 @@ def test_a_faithful_build_is_identical_and_says_what_was_replayed(project):
     assert found == dict.fromkeys([*MADE, "figures/demo_a.png"], "identical")
     assert reproduced(rows)
     shown = reproduce.report(rows).splitlines()
-    assert shown[1].split() == ["records", "1", "0", "0", "0", "3"]
+    assert shown[1].split() == ["records", "1", "0", "0", "0", "4"]
     assert "data/responses/demo/paid.jsonl: replayed, not re-asked" in shown
 
 
-def test_with_the_encoder_only_paid_records_stay(project):
+def test_with_the_encoder_only_records_of_paid_models_and_heads_stay(project):
     kept = reproduce.clear(project, encoder=True)
-    assert kept == {RECORDS[2], RECORDS[3]}
+    assert kept == set(RECORDS[2:])
     left = {file.relative_to(project).as_posix() for file in (project / "data").rglob("*") if file.is_file()}
     assert left == {*kept, "data/models.yml"}
     assert not (project / "paper/_variables.yml").exists()

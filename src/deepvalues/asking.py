@@ -25,7 +25,7 @@ from deepvalues.query.processes import processors, run
 from deepvalues.query.progress import Progress
 from deepvalues.query.reading import STATUSES
 from deepvalues.query.record import Record
-from deepvalues.query.registry import Model
+from deepvalues.query.registry import HEAD, Model
 from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions, model_of, record_path
 
@@ -289,6 +289,8 @@ def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list
 def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
     """Ask the local models of several sets for what their records lack, several models at a time.
 
+    Heads on hidden states are left out: they need weights that not every machine has, and hours.
+
     What answers is on this machine, so that one process asks and answers at a time on each processor.
     A record belongs to one process: a model answers the sets of a study one after the other.
 
@@ -304,7 +306,7 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
     """
     lacking: dict[tuple[str, str], list[Chosen]] = {}
     for each in sets:
-        local = [model for model in each.models if model.is_local]
+        local = [model for model in each.models if model.is_local and model.family != HEAD]
         for asked in questions(each.study, local, each.items, record_folder):
             if asked.missing():
                 part = each._replace(models=[asked.model])

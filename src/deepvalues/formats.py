@@ -68,8 +68,9 @@ def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) 
 
 
 def plural(noun: str, number_of: float) -> str:
-    """A noun by a number of what it names: "model" for one, else "models"."""
-    return noun if number_of == 1 else f"{noun}s"
+    """A noun by a number of what it names: "model" for one, else "models"; "heads on hidden states"."""
+    named, on, rest = noun.partition(" on ")
+    return noun if number_of == 1 else f"{named}s{on}{rest}"
 
 
 def listed(names: Sequence[str]) -> str:

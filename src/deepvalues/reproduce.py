@@ -32,7 +32,7 @@ from deepvalues.errors import UserError
 from deepvalues.manuscript.manifest import MANIFEST, VARIABLES, locked_versions
 from deepvalues.manuscript.reads import PASSING
 from deepvalues.query.processes import processors
-from deepvalues.query.registry import load_registry
+from deepvalues.query.registry import HEAD, Model, load_registry
 
 #: What is compared, and where it lies.
 COMPARED = {
@@ -143,7 +143,7 @@ def clear(folder: Path, encoder: bool = False) -> set[str]:
     kept = set()
     for file in sorted((folder / COMPARED["records"]).rglob("*.jsonl")):
         model = models.get(file.name.removesuffix(".jsonl").removesuffix(".log"))
-        if model is not None and model.is_local and (encoder or model.name != ENCODER):
+        if model is not None and _asked_again(model, encoder):
             file.unlink()
         else:
             kept.add(file.relative_to(folder).as_posix())
@@ -151,6 +151,11 @@ def clear(folder: Path, encoder: bool = False) -> set[str]:
         shutil.rmtree(folder / COMPARED[place], ignore_errors=True)
     (folder / VARIABLES).unlink(missing_ok=True)
     return kept
+
+
+def _asked_again(model: Model, encoder: bool) -> bool:
+    """Whether the paper's build asks a model, so that its record can be made anew."""
+    return model.is_local and model.family != HEAD and (encoder or model.name != ENCODER)
 
 
 def other_arithmetic() -> dict[str, str]:

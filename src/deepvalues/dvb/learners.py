@@ -321,9 +321,14 @@ class TextLearner:
         self._learn = lru_cache(maxsize=FITS_KEPT)(learn)
         self._log_odds = log_odds
 
-    def score(self, task: Task) -> float:
+    def score(self, task: Task, seed: int = 0) -> float:
         """How far the learner prefers option A of a task to option B; 0 is a tie."""
-        return round(self._learn(task.examples)(task.option_a, task.option_b), DIGITS)
+        learned = self._learn(self.examples(task.examples, seed))
+        return round(learned(task.option_a, task.option_b), DIGITS)
+
+    def examples(self, told: Examples, _seed: int) -> Examples:
+        """The examples that are learned from: those of the prompt."""
+        return told
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
         """Predict the choice; a tie (as without examples) falls by a coin seeded with ``seed``.
@@ -333,11 +338,11 @@ class TextLearner:
         ValueError
             When the messages have no pair of options to choose between.
         UserError
-            When the encoder is not installed.
+            When the encoder, or a model whose hidden states are read, is not installed.
         """
         text = "\n".join(message["content"] for message in messages)
         task = parse_prompt(text)
-        score = self.score(task)
+        score = self.score(task, seed)
         # The coin's key has the text too, so that a run with one seed flips one coin a prompt.
         lean = score or draw.uniform(seed, self.name, text) - 0.5
         letter = "A" if lean > 0 else "B"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -28,7 +29,7 @@ from deepvalues.figures.theme import (
     slant,
     themed,
 )
-from deepvalues.formats import number
+from deepvalues.formats import number, plural
 
 ARM_LABELS = {
     ("prior", 0): "prior",
@@ -196,7 +197,7 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
             )
         axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
         axes.axhline(0.5, zorder=0, **DASHED)
-        axes.set(title=family + "s", xlabel="examples N", xticks=[4, 20, 40])
+        axes.set(title=plural(family, 2), xlabel="examples N", xticks=[4, 20, 40])
         axes.set(xlim=(0, 44), ylim=(-0.04, 1.04))
         _label_lines(axes, own, gap=1.08 * _NAME_HEIGHT / room)
     panels[0][0].set_ylabel("DVGR")
@@ -216,7 +217,7 @@ def _label_lines(axes: Axes, table: pd.DataFrame, gap: float) -> None:
 
 
 def _short(model: str) -> str:
-    return model.removeprefix("learner-").removeprefix("agent-")
+    return re.sub("^(learner|agent|head)-", "", model)
 
 
 @themed

@@ -17,6 +17,8 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from deepvalues.query.registry import HEAD
+
 P = ParamSpec("P")
 
 #: Width of the text column, in inches.
@@ -24,6 +26,7 @@ WIDTH = 6.5
 #: Okabe and Ito's palette, told apart by readers with any colour vision; grey for what is in print.
 COLOURS = {
     "language model": "#0072B2",
+    HEAD: "#CC79A7",
     "text learner": "#009E73",
     "reference agent": "#D55E00",
     "published": "#555555",
@@ -31,11 +34,12 @@ COLOURS = {
 #: Marks of the families and their sizes, for readers and printers without colour.
 MARKS = {
     "language model": ("o", 4.0),
+    HEAD: ("v", 4.5),
     "text learner": ("^", 4.5),
     "reference agent": ("D", 3.2),
     "published": ("s", 4.0),
 }
-FAMILY_ORDER = ("language model", "text learner", "reference agent", "published")
+FAMILY_ORDER = ("language model", HEAD, "text learner", "reference agent", "published")
 CHANCE = "#888888"
 #: Lines to compare with: chance, a nominal rate, a diagonal.
 DASHED: dict[str, Any] = {"color": CHANCE, "linewidth": 0.8, "linestyle": (0, (4, 3))}

@@ -43,8 +43,9 @@ class Reply(NamedTuple):
 class LocalModel(Protocol):
     """A model that answers on this machine.
 
-    ``family`` is "reference agent" (its results are known before the run) or "text learner" (it gets
-    the prompt's text and nothing else). All of its chance comes from ``seed``.
+    ``family`` is "reference agent" (its results are known before the run), "text learner" (it gets the
+    prompt's text and nothing else) or "head on hidden states" (it gets what a language model makes of the
+    text). All of its chance comes from ``seed``.
     """
 
     @property
@@ -53,7 +54,7 @@ class LocalModel(Protocol):
 
     @property
     def family(self) -> str:
-        """Reference agent or text learner."""
+        """Reference agent, text learner or head on hidden states."""
 
     @property
     def description(self) -> str:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from deepvalues.formats import plural
+from deepvalues.formats import listed, plural
+from deepvalues.query.registry import HEAD
 
 #: Columns of counts by the family that they count, in the order in which tables show them.
 FAMILY_COUNTS = {
     "language_models": "language model",
+    "heads": HEAD,
     "text_learners": "text learner",
     "reference_agents": "reference agent",
 }
@@ -28,8 +30,8 @@ def by_set(coverage: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        study, item_set, items, language_models, text_learners, reference_agents, not_asked, in the order of
-        the sets.
+        study, item_set, items, language_models, heads, text_learners, reference_agents, not_asked, in the
+        order of the sets.
     """
     complete = coverage["state"] == "complete"
     counted = {name: complete & (coverage["family"] == family) for name, family in FAMILY_COUNTS.items()}
@@ -85,16 +87,20 @@ def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
 def models_sentence(counted: Mapping[str, int]) -> str:
     """Who has answered, in a clause: "8 reference agents, 8 text learners and no language model".
 
+    Heads on hidden states are named where there are any.
+
     Parameters
     ----------
     counted
         From `counts`.
     """
-    agents, learners, language_models = (
-        f"{counted[name] or 'no'} {plural(family, max(counted[name], 1))}"
-        for name, family in reversed(FAMILY_COUNTS.items())
+    return listed(
+        [
+            f"{counted[name] or 'no'} {plural(family, max(counted[name], 1))}"
+            for name, family in reversed(FAMILY_COUNTS.items())
+            if family != HEAD or counted[name]
+        ]
     )
-    return f"{agents}, {learners} and {language_models}"
 
 
 def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
@@ -110,8 +116,8 @@ def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
     Returns
     -------
     dict
-        language_models, text_learners, reference_agents: models whose records answer all of the set;
-        not_asked; answers: what these models answered of the set, a repeat like an item of its own and a
+        language_models, heads, text_learners, reference_agents: models whose records answer all of the
+        set; not_asked; answers: what these models answered of the set, a repeat like an item of its own and a
         conversation of several turns once.
     """
     of_set = coverage[(coverage["study"] == study) & (coverage["item_set"] == item_set)]

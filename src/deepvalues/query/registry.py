@@ -23,7 +23,9 @@ NO_KEY = "none"
 #: How an endpoint can be asked by letter probability: it continues a reply that is begun for it, or the bare
 #: letter is asked for. Any other is asked for free replies.
 CONTINUE, BARE, FREE = "continue", "bare", "free"
-FAMILIES = ("language model", "reference agent", "text learner")
+#: The family of what is learned from the hidden states of language models.
+HEAD = "head on hidden states"
+FAMILIES = ("language model", "reference agent", "text learner", HEAD)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w.-]+")
 _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")

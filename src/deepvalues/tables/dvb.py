@@ -21,13 +21,14 @@ from deepvalues.formats import (
     p_value,
     share,
 )
+from deepvalues.query.registry import HEAD
 from deepvalues.tables.markdown import intervals as bounds
 from deepvalues.tables.markdown import markdown
 
 Format = Callable[[Any], str]
 
 #: The order in which families follow each other.
-_FAMILIES = ("language model", "text learner", "reference agent")
+_FAMILIES = ("language model", HEAD, "text learner", "reference agent")
 _STATUSES = ("answered", "refused", "unparsable", "truncated", "failed")
 #: How columns are written that have the same head in several tables.
 _FORMATS: dict[str, Format] = {

@@ -33,6 +33,7 @@ def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     counts = {
         "items": "items",
         "language_models": "language",
+        "heads": "heads",
         "text_learners": "learners",
         "reference_agents": "agents",
         "not_asked": "not asked",
