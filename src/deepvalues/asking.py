@@ -18,7 +18,7 @@ import pandas as pd
 from deepvalues import catalogue, paths
 from deepvalues.errors import UserError
 from deepvalues.query import batch
-from deepvalues.query.conversation import Conversation
+from deepvalues.query.conversation import Conversation, Withheld
 from deepvalues.query.engine import Job, Summary
 from deepvalues.query.money import Plan
 from deepvalues.query.processes import processors, run
@@ -147,6 +147,7 @@ def query(
             jobs = asked.jobs(_known(retry))
             summary = Summary()
             if jobs:
+                _stop_if_withheld(jobs)
                 _stop_if_in_batch(asked, jobs)
                 _confirm(asked, jobs, yes)
                 how = settings.for_own_server() if asked.model.weights else settings
@@ -209,6 +210,13 @@ def submit(asked: Questions, yes: bool, limits: batch.Limits | None = None) -> l
             _ask_leave(asked.model)
 
     return batch.submit(asked, confirm, limits)
+
+
+def _stop_if_withheld(jobs: Sequence[Job]) -> None:
+    """What is known by its digest alone can't be sent: say so before anything is."""
+    for job in jobs:
+        if isinstance(job.conversation, Withheld):
+            job.conversation.messages(())
 
 
 def _stop_if_in_batch(asked: Questions, jobs: Sequence[Job]) -> None:
@@ -290,6 +298,7 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
     """Ask the local models of several sets for what their records lack, several models at a time.
 
     Heads on hidden states are left out: they need weights that not every machine has, and hours.
+    Questions whose text is not on this machine are left as the record has them.
 
     What answers is on this machine, so that one process asks and answers at a time on each processor.
     A record belongs to one process: a model answers the sets of a study one after the other.
@@ -308,7 +317,8 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
     for each in sets:
         local = [model for model in each.models if model.is_local and model.family != HEAD]
         for asked in questions(each.study, local, each.items, record_folder):
-            if asked.missing():
+            withheld = any(isinstance(each, Withheld) for each in asked.conversations)
+            if not withheld and asked.missing():
                 part = each._replace(models=[asked.model])
                 lacking.setdefault((each.study, asked.model.name), []).append(part)
     # Learners take longest: begun first, they leave no processor waiting at the end.

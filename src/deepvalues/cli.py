@@ -73,10 +73,33 @@ def _outcome(row: Asked) -> str:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from deepvalues.fetching import Store
+    from deepvalues import catalogue, paths
+    from deepvalues.dvb import authors
+    from deepvalues.fetching import NoNetworkError, Store
 
     store = Store.project()
-    _each(arguments.name or list(store.sources), store.fetch)
+    problems, offline = [], {}
+    names = arguments.name or list(store.sources)
+    for name in names:
+        # One address that is out of reach says nothing about the others.
+        try:
+            print(store.fetch(name), flush=True)
+        except NoNetworkError as error:
+            offline[name] = str(error)
+        except UserError as error:
+            problems.append(str(error))
+    if len(offline) > 1:
+        problems.append(
+            f"no network: {', '.join(offline)} could not be fetched. Copies of the files in "
+            f"{paths.shown(store.folder)}/ would do (names and addresses: "
+            f"{paths.shown(store.sources_file)}); then run this again"
+        )
+    else:
+        problems += offline.values()
+    if set(names) >= set(authors.FILES) and all(store.path(name).exists() for name in authors.FILES):
+        print(authors.check(store, paths.PUBLIC_PROMPTS, catalogue.dvb().bank), flush=True)
+    if problems:
+        raise UserError("\n".join(problems))
     return 0
 
 

@@ -22,7 +22,13 @@ from deepvalues.files import read_yaml
 
 #: Seconds without a byte after which a transfer has failed.
 TIMEOUT = 60.0
+#: Exceptions of requests, by name, that say that nothing could be reached.
+_NO_NETWORK = ("ConnectionError", "ConnectTimeout", "ProxyError")
 _LOCK_LINE = re.compile(r"([0-9a-f]{64})  downloads/(\S.*)")
+
+
+class NoNetworkError(UserError):
+    """A file that could not be fetched for want of a connection."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ class Store:
         Raises
         ------
         UserError
-            When the name is unknown, the file cannot be had, or it is not the expected one.
+            When the name is unknown, the file cannot be had, or it is not the expected one. It is a
+            `NoNetworkError` where there is no connection.
         """
         path = self.path(name)
         try:
@@ -116,7 +123,8 @@ class Store:
                 return self._admit(name, fresh)
         except (OSError, ValueError) as error:
             # What requests raises are OSErrors; urllib3 has a few that are ValueErrors.
-            raise UserError(self._out_of_reach(name, error)) from None
+            kind = NoNetworkError if type(error).__name__ in _NO_NETWORK else UserError
+            raise kind(self._out_of_reach(name, error)) from None
 
     def verified(self, name: str) -> Path:
         """The path of a source's file, for those who read it; nothing is fetched.

@@ -28,7 +28,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from deepvalues.dvb.authors import FILES
+from deepvalues.dvb.items import AUTHORS
 from deepvalues.errors import UserError
+from deepvalues.fetching import load_sources
 from deepvalues.manuscript.manifest import MANIFEST, VARIABLES, locked_versions
 from deepvalues.manuscript.reads import PASSING
 from deepvalues.query.processes import processors
@@ -95,7 +98,10 @@ def reproduce(
         before, after = folder / "git", folder / "rebuilt"
         export(root, before)
         shutil.copytree(before, after)
-        kept = clear(after, encoder)
+        prompts = bring_prompts(root, after)
+        if not prompts:
+            print(f"The public prompts are not here: answers to them are {REPLAYED}.", flush=True)
+        kept = clear(after, encoder, public_prompts=prompts)
         try:
             (rebuild or make_paper)(after)
         except UserError:
@@ -137,14 +143,34 @@ def _git(root: Path, *arguments: str) -> bytes:
         raise UserError(f"git {arguments[0]}: {error.stderr.decode(errors='replace').strip()}") from None
 
 
-def clear(folder: Path, encoder: bool = False) -> set[str]:
-    """Delete the records of local models and everything that notebooks make; give the records that stay."""
+def bring_prompts(root: Path, target: Path) -> bool:
+    """Copy the files of the public prompts, which git does not have; say whether all of them are there."""
+    sources = load_sources(root / "data" / "sources.yml")
+    files = [root / "data" / "downloads" / sources[name].file for name in FILES]
+    there = all(file.is_file() for file in files)
+    for file in files if there else ():
+        copy = target / file.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    return there
+
+
+def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -> set[str]:
+    """Delete the records of local models and everything that notebooks make; give the records that stay.
+
+    Parameters
+    ----------
+    encoder
+        Whether the encoder learner's record goes as well.
+    public_prompts
+        Whether their texts are there; else the answers to them stay, as nobody can be asked them.
+    """
     models = load_registry(folder / "data" / "models.yml").models
     kept = set()
     for file in sorted((folder / COMPARED["records"]).rglob("*.jsonl")):
         model = models.get(file.name.removesuffix(".jsonl").removesuffix(".log"))
         if model is not None and _asked_again(model, encoder):
-            file.unlink()
+            _forget(file, but_public=not public_prompts)
         else:
             kept.add(file.relative_to(folder).as_posix())
     for place in ("results", "figures", "executed notebooks"):
@@ -156,6 +182,16 @@ def clear(folder: Path, encoder: bool = False) -> set[str]:
 def _asked_again(model: Model, encoder: bool) -> bool:
     """Whether the paper's build asks a model, so that its record can be made anew."""
     return model.is_local and model.family != HEAD and (encoder or model.name != ENCODER)
+
+
+def _forget(record: Path, *, but_public: bool) -> None:
+    """Delete a record; with ``but_public`` all of it but the answers to the public prompts."""
+    mark = f'"item":"{AUTHORS}.'.encode()
+    lines = [line for line in record.read_bytes().splitlines(keepends=True) if but_public and mark in line]
+    if lines:
+        record.write_bytes(b"".join(lines))
+    else:
+        record.unlink()
 
 
 def other_arithmetic() -> dict[str, str]:

@@ -26,6 +26,8 @@ from deepvalues.paths import shown
 FEWER_CELLS = (50, 100, 200)
 #: Sets that are read from the published prompts, by the names that these have in ``data/sources.yml``.
 RELEASED_SETS = ("released", "released-1302")
+#: The public prompts in their authors' repository, of which the project has facts but no texts.
+AUTHORS = "authors"
 MOST_EXAMPLES = max(EXAMPLES)
 #: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
 EXAMPLE_ACTIVITIES = 8
@@ -40,7 +42,7 @@ CONTRACT = pa.DataFrameSchema(
         # A cell of the design, or one of the release: v1/v2/s1/domain.
         "cell": pa.Column(str, pa.Check.str_matches(r"^(c\d{3}|[^/]+(/[^/]+){3})$")),
         "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
-        "n_examples": pa.Column("int64", pa.Check.isin([0, 4, 20, 40])),
+        "n_examples": pa.Column("int64", pa.Check.isin([0, 4, 5, 15, 20, 30, 40])),
         "test": pa.Column("int64", pa.Check.ge(0)),
         "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
         "v1": pa.Column(str),
@@ -314,7 +316,7 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
         When the set is unknown.
     """
     if item_set not in ITEM_SETS:
-        known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS))
+        known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS, AUTHORS))
         raise UserError(f"unknown item set {item_set!r}; there are {known}")
     return items_of(bank, design, ITEM_SETS[item_set], prompts_too=prompts_too)
 

@@ -86,6 +86,22 @@ def take_apart(text: str) -> tuple[Task, int]:
     return Task(tuple(examples), last["a"], last["b"]), end
 
 
+def exchanged(text: str) -> str:
+    """A prompt with the two options of its test in the other order; nothing else changes.
+
+    Raises
+    ------
+    ValueError
+        As from `parse_prompt`; or when the two texts do not read the same in each other's place.
+    """
+    task, last = parse_prompt(text), list(_PAIR.finditer(text))[-1]
+    (a, a_end), (b, b_end) = last.span("a"), last.span("b")
+    other = text[:a] + task.option_b + text[a_end:b] + task.option_a + text[b_end:]
+    if parse_prompt(other) != Task(task.examples, task.option_b, task.option_a):
+        raise ValueError("the two options to choose between cannot be exchanged")
+    return other
+
+
 def _choice(text: str, start: int, end: int) -> re.Match[str] | None:
     """The one mention of an option between two pairs of options; None where there are more, or none."""
     found = list(_NAMED.finditer(text, start, end)) or list(_BARE.finditer(text, start, end))

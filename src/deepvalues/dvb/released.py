@@ -56,8 +56,8 @@ class Poles(NamedTuple):
     s2: str
 
 
-class _FaultError(Exception):
-    """What is wrong with a row."""
+class FaultError(Exception):
+    """What is wrong with a prompt of others, or with what is said about it."""
 
 
 def read_released(path: Path, bank: Bank) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
     Ashkinaze, Shen, Avula, Gilbert and Budak (2025), NeurIPS, arXiv 2511.02109.
     """
     entries = _entries(path)
-    names = _Names(bank)
+    names = Names(bank)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     ids: set[str] = set()
@@ -109,7 +109,7 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
             row = _row(entry, names)
             _refuse_repeats(row, ids, prompts)
             rows.append(row)
-        except _FaultError as fault:
+        except FaultError as fault:
             faults.append(f"  {_label(entry, number)}: {fault}")
     if faults:
         more = [f"  … and {len(faults) - _SHOWN:,} more"] if len(faults) > _SHOWN else []
@@ -142,22 +142,22 @@ def _label(entry: object, number: int) -> str:
 
 def _refuse_repeats(row: Mapping[str, Any], ids: set[str], prompts: dict[str, str]) -> None:
     if row["id"] in ids:
-        raise _FaultError("an earlier row has this prompt_id")
+        raise FaultError("an earlier row has this prompt_id")
     ids.add(row["id"])
     # Answers are keyed by what is asked: two rows with one prompt would be one answer counted twice.
     first = prompts.setdefault(row["hash"], row["id"])
     if first != row["id"]:
-        raise _FaultError(f"its prompt is that of prompt_id {first}")
+        raise FaultError(f"its prompt is that of prompt_id {first}")
 
 
-def _row(entry: object, names: _Names) -> dict[str, Any]:
+def _row(entry: object, names: Names) -> dict[str, Any]:
     """An item from an entry, but for what depends on other rows: test and prefix_chars."""
     checked = _checked(entry)
     values, poles, context = (checked[key] for key in _OBJECTS)
     n, examples_end = _examples(checked)
     v1, v2 = (names.value(values[side]) for side in ("preferred", "less_preferred"))
     if v1 == v2:
-        raise _FaultError(f"deep_values: preferred and less_preferred are both {v1}")
+        raise FaultError(f"deep_values: preferred and less_preferred are both {v1}")
     found = names.poles(*(poles[key] for key in _OBJECTS["shallow_preferences"]))
     domain = names.domain(context["name"])
     cell = f"{v1}/{v2}/{found.s1}/{domain}"
@@ -188,34 +188,34 @@ def _row(entry: object, names: _Names) -> dict[str, Any]:
 def _checked(entry: object) -> dict[str, Any]:
     """An entry that has every documented column in its documented form."""
     if not isinstance(entry, dict):
-        raise _FaultError("not an object")
+        raise FaultError("not an object")
     for column in (*_TEXTS, *_OBJECTS):
         if column not in entry:
-            raise _FaultError(f"has no {column}")
+            raise FaultError(f"has no {column}")
     for column in _TEXTS:
         _text(column, entry[column])
     for column, keys in _OBJECTS.items():
         if not isinstance(entry[column], dict):
-            raise _FaultError(f"{column} is not an object but {_shortened(entry[column])}")
+            raise FaultError(f"{column} is not an object but {_shortened(entry[column])}")
         for key in keys:
             if key not in entry[column]:
-                raise _FaultError(f"{column} has no {key}")
+                raise FaultError(f"{column} has no {key}")
             _text(f"{column}.{key}", entry[column][key])
     if entry["expected_deep_value_choice"] not in _RIGHT:
         choice = _shortened(entry["expected_deep_value_choice"])
-        raise _FaultError(f"expected_deep_value_choice is {choice}, neither 'Option A' nor 'Option B'")
+        raise FaultError(f"expected_deep_value_choice is {choice}, neither 'Option A' nor 'Option B'")
     return entry
 
 
 def _text(column: str, text: object) -> None:
     if not isinstance(text, str):
-        raise _FaultError(f"{column} is not a text but {_shortened(text)}")
+        raise FaultError(f"{column} is not a text but {_shortened(text)}")
     if not text.strip():
-        raise _FaultError(f"{column} is empty")
+        raise FaultError(f"{column} is empty")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _FaultError(f"{column} has half a character, which cannot be sent: {error}") from None
+        raise FaultError(f"{column} has half a character, which cannot be sent: {error}") from None
 
 
 def _shortened(thing: object) -> str:
@@ -227,14 +227,14 @@ def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
     try:
         task, end = take_apart(entry["prompt"])
     except ValueError as error:
-        raise _FaultError(f"prompt: {error}") from None
+        raise FaultError(f"prompt: {error}") from None
     n = len(task.examples)
     if n not in N_EXAMPLES:
         sizes = ", ".join(map(str, N_EXAMPLES))
-        raise _FaultError(f"prompt: {n or 'no'} examples with a choice, and the design has {sizes}")
+        raise FaultError(f"prompt: {n or 'no'} examples with a choice, and the design has {sizes}")
     stated = entry.get("n_training_examples", n)
     if stated != n:
-        raise _FaultError(f"n_training_examples is {_shortened(stated)}, but the prompt has {n} choices")
+        raise FaultError(f"n_training_examples is {_shortened(stated)}, but the prompt has {n} choices")
     return n, end
 
 
@@ -250,8 +250,14 @@ def _with_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-class _Names:
-    """Ids of the bank by the names that a release uses."""
+class Names:
+    """Ids of the bank by the names that a release uses.
+
+    Parameters
+    ----------
+    bank
+        Whose values and domains the names must be; case, spaces and punctuation do not count.
+    """
 
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
@@ -273,7 +279,7 @@ class _Names:
 
     def _known(self, kind: str, name: str, ids: Mapping[str, str]) -> str:
         if _plain(name) not in ids:
-            raise _FaultError(f"unknown {kind} {name!r}; there are {', '.join(sorted(set(ids.values())))}")
+            raise FaultError(f"unknown {kind} {name!r}; there are {', '.join(sorted(set(ids.values())))}")
         return ids[_plain(name)]
 
     @cache  # noqa: B019 - a reading's own object, gone with it
@@ -285,7 +291,7 @@ class _Names:
         """
         sides = _words(preferred), _words(less)
         if not all(sides) or sides[0] == sides[1]:
-            raise _FaultError(f"shallow_preferences: {preferred!r} and {less!r} are not two poles")
+            raise FaultError(f"shallow_preferences: {preferred!r} and {less!r} are not two poles")
         explained = _words(" ".join(definitions))
         found = []
         for dimension in self.bank.dimensions.values():

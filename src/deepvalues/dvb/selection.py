@@ -129,7 +129,7 @@ class _Search:
         return np.array([words.mean(), characters.mean(), *nearest]) / SCALE
 
     def margins(self, kind: str) -> Matrix:
-        """Shape (pairs of rivals, 4): how much nearer test wordings are to their own trait than to the rival."""
+        """How much nearer test wordings are to their own trait than to the rival's: shape (pairs, 4)."""
         near = self.near
         return np.array([near[a, a] - near[a, b] + near[b, b] - near[b, a] for a, b in self.pairs[kind]])
 

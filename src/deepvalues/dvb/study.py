@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 
+from deepvalues import paths
+from deepvalues.dvb.authors import PublicPrompts
 from deepvalues.dvb.bank import Bank, load_bank
 from deepvalues.dvb.design import Design, load_design
-from deepvalues.dvb.items import CONTRACT, RELEASED_SETS, build_items
+from deepvalues.dvb.items import AUTHORS, CONTRACT, RELEASED_SETS, build_items
 from deepvalues.dvb.prompts import ANSWER_ONLY, LETTER_ONLY, LETTERS
 from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.released import read_released
@@ -44,6 +46,7 @@ class DeepValueBenchmark:
     )
     title: str = "Study 1: deep values"
     letter_choice: LetterChoice | None = LETTER_CHOICE
+    public_prompts: Path = paths.PUBLIC_PROMPTS
 
     @cached_property
     def bank(self) -> Bank:
@@ -61,12 +64,19 @@ class DeepValueBenchmark:
         return self.design.seed
 
     def items(self, item_set: str) -> pd.DataFrame:
-        """The items of a set: one of `ITEM_SETS`, ``subset``, or a released one."""
+        """The items of a set: one of `ITEM_SETS`, ``subset``, a released one, or ``authors``."""
         if item_set == SUBSET:
             return self._subset.copy()
         if item_set in RELEASED_SETS:
             return read_released(self.downloads.verified(item_set), self.bank)
+        if item_set == AUTHORS:
+            return self.authors.items()
         return build_items(self.bank, self.design, item_set)
+
+    @cached_property
+    def authors(self) -> PublicPrompts:
+        """The public prompts of the published kind."""
+        return PublicPrompts(self.public_prompts, self.downloads)
 
     def without_prompts(self, item_set: str) -> pd.DataFrame:
         """The items of a set built here without their prompts, which are nearly all of its memory."""
@@ -83,10 +93,15 @@ class DeepValueBenchmark:
         return CONTRACT
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One user message per item; items with the same examples share a prefix."""
+        """One user message per item; items with the same examples share a prefix.
+
+        Items without a prompt are public ones, whose text is looked for on this machine.
+        """
         columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
         return [
             Conversation(item=id, turns=(prompt,), prefix=prompt[:prefix_chars])
+            if prompt
+            else self.authors.conversation(id)
             for id, prompt, prefix_chars in columns
         ]
 

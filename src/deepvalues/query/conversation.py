@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from deepvalues import draw
+from deepvalues.errors import UserError
 from deepvalues.query.reading import Received
 from deepvalues.query.record import Answer
 
@@ -133,6 +134,49 @@ class Conversation:
     def digest(self, replies: Sequence[str]) -> bytes:
         """Digest of the messages of the turn that follows the given replies."""
         return digest(self.messages(replies)) if replies else self.first_digest
+
+
+class Withheld(Conversation):
+    """One question whose text is not on this machine: its answers can be replayed, but it can't be asked.
+
+    Parameters
+    ----------
+    digests
+        Digests of its messages, by the words with which the reply is begun; "" where it is not begun.
+    length
+        Characters of the text.
+    advice
+        What the message says that whoever wants to ask it gets.
+    begun
+        The words put into the model's mouth.
+    """
+
+    digests: Mapping[str, bytes]
+    length: int
+    advice: str
+
+    def __init__(
+        self, item: str, digests: Mapping[str, bytes], length: int, advice: str, begun: str = ""
+    ) -> None:
+        super().__init__(item, ("",))
+        known = {"first_digest": digests[begun], "first_length": length + len(begun)}
+        self.__dict__.update(digests=digests, length=length, advice=advice, **known)
+
+    def beginning(self, begun: str) -> Withheld:
+        """The same question with words put into the model's mouth.
+
+        Raises
+        ------
+        UserError
+            When nothing is known of it with these words.
+        """
+        if begun not in self.digests:
+            raise UserError(self.advice)
+        return Withheld(self.item, self.digests, self.length, self.advice, begun)
+
+    def messages(self, replies: Sequence[str]) -> list[Message]:
+        """Nothing that could be sent: always a `UserError` that says where the text can be had."""
+        raise UserError(self.advice)
 
 
 def digest(messages: Sequence[Message]) -> bytes:

@@ -141,8 +141,8 @@ class Model:
 
     ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``). ``billions``
     are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD.
-    ``letters`` is as that of its endpoint, unless its entry says otherwise. A model with ``weights`` is served
-    on this machine while it is asked.
+    ``letters`` is as that of its endpoint, unless its entry says otherwise. A model with ``weights`` is
+    served on this machine while it is asked.
     """
 
     name: str

@@ -27,8 +27,8 @@ class Interval(NamedTuple):
 NO_INTERVAL = Interval(math.nan, math.nan)
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Wilson's score interval of a proportion; NaN without trials.
+def wilson(successes: float, n: int) -> Interval:
+    """Wilson's score interval of a proportion; NaN without trials. A trial may succeed by half.
 
     Formula: (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n), as in statsmodels.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepvalues.dvb.authors_rates import PUBLISHED
 from deepvalues.dvb.verdicts import NAMES as VERDICT_NAMES
 from deepvalues.dvb.verdicts import N as VERDICT_N
 from deepvalues.formats import (
@@ -122,6 +123,22 @@ def published(table: pd.DataFrame) -> str:
     heads = {"model": "model", "size_tier": "size", **_TESTED}
     del heads["clustered"]
     return _table(shown, heads)
+
+
+def authors(table: pd.DataFrame) -> str:
+    """Respondents on the public prompts, from `deepvalues.dvb.authors_rates.beside_published`.
+
+    Families follow each other as everywhere; the published models stand below.
+    """
+    shown = table.assign(
+        wilson=bounds(table, "wilson"),
+        family=pd.Categorical(table["family"], _FAMILIES, ordered=True),
+        last=table["model"] == PUBLISHED,
+    ).sort_values(["last", "family", "model"])
+    heads = {"model": "respondent", "prompts": "prompts", "dvgr": "DVGR", "wilson": "Wilson"}
+    heads |= {"dvgr_first": "first order", "dvgr_swapped": "exchanged", "consistency": "order consistency"}
+    rates = dict.fromkeys(["first order", "exchanged", "order consistency"], share)
+    return _table(shown, heads, {"prompts": count, **rates})
 
 
 def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mapping[str, str]) -> str:
