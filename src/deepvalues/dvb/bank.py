@@ -24,9 +24,9 @@ from deepvalues.paths import shown
 SPLITS = ("train", "test")
 SLOTS = ("person", "people", "record", "records", "task", "tasks", "staff", "outsiders", "place")
 VALUE_SETS = ("ross_duty", "schwartz_social")
-MINIMUM_WORDINGS = {"value": {"train": 14, "test": 10}, "pole": {"train": 10, "test": 6}}
+MINIMUM_WORDINGS = {"train": 14, "test": 10}
 MINIMUM_SCENES = {"train": 2, "test": 1}
-SHORTEST, LONGEST = 6, 18
+SHORTEST, LONGEST = 6, 14
 PHRASE_WORDS = 5
 LENGTH_TOLERANCE = 0.15
 
@@ -314,7 +314,7 @@ def _shape_problems(bank: Bank) -> Iterator[Problem]:
 
 
 def _count_problems(trait: Trait) -> Iterator[Problem]:
-    for split, least in MINIMUM_WORDINGS[trait.kind].items():
+    for split, least in MINIMUM_WORDINGS.items():
         have = len(trait.wordings[split])
         if have < least:
             yield Problem(trait.file, trait.id, "number of wordings", f"{split}: {have} of {least}")
