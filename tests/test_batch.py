@@ -24,10 +24,11 @@ from deepvalues.local.server import create_app, serving
 from deepvalues.query import batch
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.engine import Request
+from deepvalues.query.letters import LetterChoice
 from deepvalues.query.processes import run
 from deepvalues.query.reading import Reading
 from deepvalues.query.record import Record
-from deepvalues.query.registry import CUSTOM, Endpoint, Model, Price
+from deepvalues.query.registry import BARE, CUSTOM, Endpoint, Model, Price
 from deepvalues.query.settings import Settings
 from deepvalues.query.study import Questions
 
@@ -62,6 +63,23 @@ class Texts:
 
     def read(self, received):
         return Reading("answered", received.text)
+
+
+class Letters(Texts):
+    """A study that asks for one of two letters."""
+
+    letter_choice = LetterChoice(("A", "B"), "Option", "?", "? The letter.")
+
+
+class Leaning:
+    """A local model that says A, though B is nearly as likely; to some texts it says no letter."""
+
+    name = family = description = "leaning"
+
+    def reply(self, messages, seed):
+        if "nothing" in messages[-1]["content"]:
+            return Reply("Well")
+        return Reply("A", {"A": 0.6, "B": 0.4})
 
 
 @pytest.fixture
@@ -144,6 +162,45 @@ def test_the_round_trip_writes_the_engines_record(client, url, echo, ask):
     assert by_batch.missing() == 0
     assert not state_file(by_batch).exists()
     assert len(echo.asked) == 24
+
+
+def test_a_batch_asks_by_letters_as_the_engine_does(server, monkeypatch, tmp_path):
+    address, apps = server
+    apps.append(create_app({"leaning": Leaning()}))
+    monkeypatch.setenv("MARKED_KEY", KEY)
+    model = Model("leaning", Endpoint(CUSTOM, address, "MARKED_KEY"), "leaning", letters=BARE)
+    conversations = [Conversation(item, (f"{item}, which?",)) for item in ("one", "two", "nothing")]
+    by_batch, by_engine = (
+        Questions(Letters(), conversations, model, Record(tmp_path / folder / "m.jsonl")) for folder in "be"
+    )
+    submit(by_batch)
+    with OpenAI(base_url=address, api_key=KEY, max_retries=0) as client:
+        wait(client)
+    assert batch.collect(by_batch) == (3, 0, 0, "")
+    run(by_engine.ask, address, Settings(), by_engine.jobs(), by_engine.record, lambda _: None)
+    assert by_batch.record.path.read_bytes() == by_engine.record.path.read_bytes()
+    answers = by_batch.answers().set_index("item")
+    assert answers["status"].to_dict() == {"one": "answered", "two": "answered", "nothing": "unparsable"}
+    assert answers.loc[["one", "two"], "choice"].tolist() == ["A", "A"]
+    kept = {answer.item: answer.logprobs for answer in by_batch.record.answers.values()}
+    assert kept["one"] == {"letters": {"A": -0.510826, "B": -0.916291}, "rest": 0.0}
+    assert kept["nothing"] == {"letters": {}, "rest": 1.0, "unlisted": 0.0}
+
+
+def test_a_batch_without_log_probabilities_brings_no_answer(server, monkeypatch, tmp_path):
+    address, apps = server
+    apps.append(create_app({"leaning": Leaning()}))
+    monkeypatch.setenv("MARKED_KEY", KEY)
+    # A model's own parameters are laid over those by which letters are asked for.
+    own = {"logprobs": None}
+    model = Model("leaning", Endpoint(CUSTOM, address, "MARKED_KEY"), "leaning", letters=BARE, parameters=own)
+    questions = Questions(Letters(), [Conversation("one", ("Which?",))], model, Record(tmp_path / "m.jsonl"))
+    submit(questions)
+    with OpenAI(base_url=address, api_key=KEY, max_retries=0) as client:
+        wait(client)
+    collected = batch.collect(questions)
+    assert (collected.answered, collected.failed, questions.missing()) == (0, 1, 1)
+    assert "logprobs" in collected.last_error
 
 
 def test_uploaded_lines_are_the_engines_requests(client, ask):

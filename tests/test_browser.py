@@ -105,7 +105,7 @@ def hostile_sheet():
         Conversation("second", ("plain",)),
     ]
     rows = [
-        Row("evil/<model>", "first <b>", 0, 0, "answered", None, HOSTILE, None, "stop", None),
+        Row("evil/<model>", "first <b>", 0, 0, "answered", None, HOSTILE, None, "stop", None, HOSTILE),
         Row("evil/<model>", "first <b>", 0, 1, "refused", None, LINES, HOSTILE, None, None),
         Row("evil/<model>", "first <b>", 1, 0, "failed", None, None, None, None, "Timeout<i>"),
         Row("other", "second", 0, 0, "answered", HOSTILE + "!", "x", None, None, None),

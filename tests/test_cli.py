@@ -340,7 +340,7 @@ def test_models_lists_all_and_says_which_are_ready(run, monkeypatch):
     assert (status, err) == (0, "")
     about, header, *listed = out.splitlines()
     assert "US dollars for what the smoke set of dvb still lacks" in about
-    assert header.split() == ["model", "family", "endpoint", "developer", "size", "cost", "ready"]
+    assert header.split() == ["model", "family", "endpoint", "developer", "size", "letters", "cost", "ready"]
     rows = {line.split()[0]: line for line in listed}
     assert list(rows) == list(catalogue.registry().models)
     for name, model in catalogue.registry().models.items():

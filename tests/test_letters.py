@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from deepvalues import asking, catalogue
+from deepvalues.browser import collect
 from deepvalues.dvb import soft
 from deepvalues.dvb.study import LETTER_CHOICE
 from deepvalues.errors import UserError
@@ -344,6 +345,29 @@ def test_a_refusal_needs_no_log_probabilities(serve, tmp_path):
     _, url = serve(without={"logprobs": None, "finish_reason": "content_filter"})
     assert ask(model_at(url), tmp_path)["asked"].tolist() == [6]
     assert set(asking.answers("dvb", [model_at(url)], items(), tmp_path)["status"]) == {"refused"}
+
+
+def test_the_soft_dvgr_is_read_from_the_letters(serve, tmp_path):
+    _, url = serve()
+    model = model_at(url)
+    ask(model, tmp_path)
+    frame = asking.answers("dvb", [model], items(), tmp_path)
+    frame = frame.assign(followed=1.0, right=["A"] * 3 + ["B"] * 3, cell=["c", "d"] * 3, arm="deconfounded")
+    trials = soft.all_soft_trials(frame, asking.questions("dvb", [model], items(), tmp_path))
+    assert trials["covered"].all()
+    p = 0.65 / 0.95
+    assert trials["soft"].to_numpy() == pytest.approx([p] * 3 + [1 - p] * 3, abs=1e-5)
+    assert soft.soft_dvgr(trials)["mass"][0] == pytest.approx(0.95, abs=1e-5)
+
+
+def test_the_browser_shows_the_probabilities(serve, tmp_path):
+    _, url = serve()
+    ask(model_at(url), tmp_path)
+    (asked,) = asking.questions("dvb", [model_at(url)], items(), tmp_path)
+    rows = list(collect._rows(asked))
+    assert [row.choice for row in rows] == ["A"] * 6
+    assert {row.letters for row in rows} == {"A 0.650, B 0.300, other tokens 0.050"}
+    assert {row.reply for row in rows} == {" A"}
 
 
 def test_free_replies_to_the_same_questions_are_other_answers(serve, tmp_path):
