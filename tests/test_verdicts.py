@@ -379,9 +379,9 @@ def test_facts_for_sentences(table):
     given = {id: fact.models for id, fact in found.items() if fact.models}
     assert given == {"value": ("one",), "place": ("two",)}
     value = found["value"]
-    assert (value.count, value.of, value.name) == (1, 2, "value learner")
+    assert (value.size, value.of, value.name) == (1, 2, "value learner")
     row = table.set_index("model").loc["one"]
     assert value.ranges["dvgr"] == (row["dvgr"], row["dvgr"])
     assert "dvgr_n20" not in found["place"].ranges
     assert found["both"].ranges == {}
-    assert sum(fact.count for fact in facts(table, "text learner").values()) == 3
+    assert sum(fact.size for fact in facts(table, "text learner").values()) == 3
