@@ -13,8 +13,8 @@ How the rules are read where their wording leaves something open:
 - Order consistency, first options and letter mass are those of the four tests that every set by N
   asks (`TESTS`), taken together; prior, shuffled and repeat have rows of their own.
 - Without letter probabilities the share of replies that name an option stands in for the letter mass.
-- Order consistency is of choices. Where these are made without chance, as of the likelier letter, any liking for
-  options lifts it above 2p(1 − p), if little; see `deepvalues.dvb.orders.consistency`.
+- Order consistency is of choices. Where these are made without chance, as of the likelier letter, any
+  liking for options lifts it above 2p(1 − p), if little; see `deepvalues.dvb.orders.consistency`.
 - Rule 5 speaks of the DVGR, which is a share of choices, and so does its comparison with shuffled.
 - "Not different" and "not above" need an estimate: what was not asked meets no rule.
 - *Repeat* in rule 7 is the mean of both orders like the rest, and the order that is a copy may not be
