@@ -166,6 +166,15 @@ def test_place_alone_agrees_as_often_as_derived(items_n4):
         assert row["excess_low"] < 0.01
 
 
+def test_without_chance_the_excess_is_half_the_square_of_the_consistency():
+    """The first place always, but for 30 tests of 100 on which an option is liked more."""
+    liked = [pair for number in range(30) for pair in both(f"c{number:03d}", "A", "A", "B")]
+    place = [pair for number in range(30, 100) for pair in both(f"c{number:03d}", "A", "A", "A")]
+    (row,) = orders.consistency(orders.pairs(pd.DataFrame(liked + place))).to_dict("records")
+    assert row["consistency"] == 0.3
+    assert row["excess"] == pytest.approx(0.3**2 / 2)
+
+
 # ---- faults ----
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import expit
 
 from deepvalues.dvb import verdicts as module
-from deepvalues.dvb.agents import B0, BS, BV, MIXTURE_SHARE
+from deepvalues.dvb.agents import B0, BS, BV, MIXTURE_SHARE, Evidence
 from deepvalues.dvb.orders import consistency, pairs
 from deepvalues.dvb.verdicts import (
     BOUND,
@@ -185,14 +185,8 @@ def test_the_agents_here_are_the_agents(items_n4, agents):
     for name, (_, rule) in AGENTS.items():
         for one, other in {(-1, -1), (-1, 1), (0, 0), (0, 1), (1, 0), (1, 1)}:
             at = rule(np.array([one]), np.array([other]))
-            assert float(at[0]) == pytest.approx(agents[name].rule(type_of(one, other)))
+            assert float(at[0]) == pytest.approx(agents[name].rule(Evidence(one, other)))
     assert set(zip(v, s, strict=True)) <= {(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)}
-
-
-def type_of(value, surface):
-    from deepvalues.dvb.agents import Evidence
-
-    return Evidence(value, surface)
 
 
 # ---- simulated respondents, one for each row ----
@@ -379,9 +373,9 @@ def test_facts_for_sentences(table):
     given = {id: fact.models for id, fact in found.items() if fact.models}
     assert given == {"value": ("one",), "place": ("two",)}
     value = found["value"]
-    assert (value.count, value.of, value.name) == (1, 2, "value learner")
+    assert (value.size, value.of, value.name) == (1, 2, "value learner")
     row = table.set_index("model").loc["one"]
     assert value.ranges["dvgr"] == (row["dvgr"], row["dvgr"])
     assert "dvgr_n20" not in found["place"].ranges
     assert found["both"].ranges == {}
-    assert sum(fact.count for fact in facts(table, "text learner").values()) == 3
+    assert sum(fact.size for fact in facts(table, "text learner").values()) == 3

@@ -131,7 +131,7 @@ def test_stations_and_arrows(table):
 def test_the_lexical_learners_are_a_grey_cloud(table):
     figure = figures.probes(table)
     assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * 3
-    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     expected = ["1  one", "2  two", "shuffled", "N = 4", "N = 20", "lexical learners", "chance"]
     assert labels == expected
 
@@ -149,3 +149,8 @@ def test_without_language_models_the_plane_is_drawn_all_the_same(table):
 
 def test_the_same_bytes_on_every_run(table):
     assert image(figures.probes(table), "svg") == image(figures.probes(table), "svg")
+
+
+def test_long_names_push_nothing_over_the_edge(table):
+    named = table.assign(model=table["model"].replace({"one": "qwen2.5-coder-0.5b", "two": "x" * 28}))
+    assert_legible(figures.probes(named))

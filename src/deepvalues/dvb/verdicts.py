@@ -13,6 +13,8 @@ How the rules are read where their wording leaves something open:
 - Order consistency, first options and letter mass are those of the four tests that every set by N
   asks (`TESTS`), taken together; prior, shuffled and repeat have rows of their own.
 - Without letter probabilities the share of replies that name an option stands in for the letter mass.
+- Order consistency is of choices. Where these are made without chance, as of the likelier letter, any
+  liking for options lifts it above 2p(1 − p), if little; see `deepvalues.dvb.orders.consistency`.
 - Rule 5 speaks of the DVGR, which is a share of choices, and so does its comparison with shuffled.
 - "Not different" and "not above" need an estimate: what was not asked meets no rule.
 - *Repeat* in rule 7 is the mean of both orders like the rest, and the order that is a copy may not be
@@ -229,7 +231,7 @@ class _Respondent:
         return float(tests["answered"].sum() / tests["asked"].sum())
 
 
-#: By name: how a measure at N is had, and whether it is asked at N = 20 too.
+#: How a measure at N is had.
 _Measure = Callable[[_Respondent, int], Estimate]
 _AT_EVERY_N: dict[str, _Measure] = {
     "letter_mass": lambda one, n: by_cell(one.tests(n), "mass"),
@@ -243,6 +245,7 @@ _AT_EVERY_N: dict[str, _Measure] = {
     "dvgr_minus_shuffled": lambda one, n: one.against_shuffled(n),
     "dvgr_minus_lexical": lambda one, n: one.against_lexical(n),
 }
+#: Measures without examples, or whose arms are asked at N = 4 only.
 _ONCE: dict[str, _Measure] = {
     "prior": lambda one, _: one.mean("prior", 0),
     "shuffled": lambda one, n: one.mean("shuffled", n),
@@ -333,7 +336,8 @@ def verdicts(
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
     """The mean of the lexical learners on each deconfounded test."""
     own = pairs[pairs["model"].isin(LEXICAL) & (pairs["arm"] == "deconfounded")]
-    return own.groupby(["cell", "test", "n_examples"], as_index=False)["followed"].mean()
+    means = own.groupby(["cell", "test", "n_examples"])["followed"].mean()
+    return means.reset_index()
 
 
 def _readable(free: pd.DataFrame | None) -> pd.DataFrame:
@@ -343,7 +347,7 @@ def _readable(free: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame(columns=columns, dtype=float)
     found = {}
     for model, own in free.groupby("model"):
-        share = contrasts.mean((own["status"] == "answered").to_numpy(dtype=float), own["cell"])
+        share = contrasts.mean(np.asarray(own["status"] == "answered", dtype=np.float64), own["cell"])
         found[model] = (share.value, *share.interval)
     return pd.DataFrame.from_dict(found, orient="index", columns=columns, dtype=float)
 
@@ -439,7 +443,7 @@ class Facts(NamedTuple):
     name: str
     meaning: str
     models: tuple[str, ...]
-    count: int
+    size: int
     of: int
     ranges: dict[str, Interval]
 
@@ -465,7 +469,7 @@ def facts(table: pd.DataFrame, family: str = "language model") -> dict[str, Fact
     for verdict in VERDICTS:
         given = own[own["verdict"] == verdict.id]
         known = given[list(_RANGES)].dropna(axis="columns", how="all")
-        ranges = {name: Interval(float(known[name].min()), float(known[name].max())) for name in known}
+        ranges = {str(name): Interval(float(each.min()), float(each.max())) for name, each in known.items()}
         models = tuple(given["model"])
         about = (verdict.id, verdict.name, verdict.meaning, models, len(models), len(own))
         found[verdict.id] = Facts(*about, ranges if models else {})

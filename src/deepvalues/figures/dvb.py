@@ -334,7 +334,7 @@ _STATIONS = {"shuffled": "o", "N = 4": "s", "N = 20": "D"}
 _GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
 
 
-def _stations(row: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+def _stations(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
     """(station, x, y and their bounds) of a respondent, of those that it was asked at."""
     columns = {
         "shuffled": ("shuffled_probe_value", "shuffled_probe_surface"),
@@ -369,7 +369,7 @@ def probes(table: pd.DataFrame) -> Figure:
     """
     models = table[table["family"] == "language model"].sort_values("model").to_dict("records")
     cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
-    figure, (axes, names) = new_figure(4.6, 2, width_ratios=(1, 0.4))
+    figure, axes = new_figure(4.6)
     axes.axhline(0.5, zorder=0, **DASHED)
     axes.axvline(0.5, zorder=0, **DASHED)
     lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stations(row)]
@@ -384,7 +384,6 @@ def probes(table: pd.DataFrame) -> Figure:
     _square(axes, reached)
     _number_ends(axes, pd.DataFrame(ends, columns=["number", "x", "y"]))
     axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
-    names.set_axis_off()
     handles = [
         Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
         for place, (model, colour) in enumerate(colours.items(), start=1)
@@ -396,7 +395,7 @@ def probes(table: pd.DataFrame) -> Figure:
     if lexical:
         handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))
     handles.append(Line2D([], [], label="chance", **DASHED))
-    names.legend(handles=handles, loc="upper left", fontsize=7.5, borderaxespad=0)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
     return figure
 
 
@@ -432,4 +431,8 @@ def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
     """Limits that are the same for both axes and hold all that was reached and one half."""
     numbers = [0.5, *(number for place in reached for number in place)]
     low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    # Ticks are set before the layout: with others, found after it, names of axes would be cut off.
+    ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
+    axes.set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high), box_aspect=1)
+    # Centred, its names would reach beyond the edge of the figure.
+    axes.set_anchor("W")
