@@ -29,8 +29,8 @@ HEAD = """## Test {number}
 
 ### PROMPT
 
-  
-{prompt}  
+{end}
+{prompt}{end}
 
 
 ---
@@ -45,6 +45,7 @@ def block(number, cell=made.CELLS[0], n=4, right="A", prompt=None, **changes):
     entry = made.row(cell, n, number)
     said = {
         "number": number,
+        "end": "  ",
         "v1": v1,
         "v2": v2,
         "s1": s1,

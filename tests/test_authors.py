@@ -149,7 +149,10 @@ def test_what_cannot_be_parsed_is_listed_with_its_reason(store, bank, facts_file
 
 NO_SIDES = {"values": "{'preferred': 'justice'}"}
 FAULTS = {
-    "another count": (made.block(1, n=4, prompt=made.made.prompt(made.made.CELLS[0], 5, 1, "A")), "4 examples"),
+    "another count": (
+        made.block(1, n=4, prompt=made.made.prompt(made.made.CELLS[0], 5, 1, "A")),
+        "4 examples",
+    ),
     "no prompt": (made.block(1, prompt=""), "one pair of options"),
     "no heading": (made.block(1).replace("### PROMPT", ""), "one pair of options"),
     "letters": (made.block(1, other="A"), "not options A and B"),
@@ -163,7 +166,9 @@ FAULTS = {
         "unknown value 'fame'",
     ),
     "two sets": (
-        made.block(1, values=made.made.row(made.made.CELLS[0], 4, 1)["deep_values"] | {"preferred": "security"}),
+        made.block(
+            1, values=made.made.row(made.made.CELLS[0], 4, 1)["deep_values"] | {"preferred": "security"}
+        ),
         "not two values of one set",
     ),
 }
@@ -195,7 +200,7 @@ def test_a_file_of_another_sum_is_not_read(fresh, store, bank):
     study = fresh()
     items = study.items("authors")
     for read in (lambda: authors.read_files(store, bank), lambda: study.conversations(items)):
-        with pytest.raises(UserError, match="tests.md is not the file that is expected"):
+        with pytest.raises(UserError, match=r"tests\.md is not the file that is expected"):
             read()
 
 
@@ -203,7 +208,9 @@ def test_a_file_of_another_sum_is_not_read(fresh, store, bank):
 
 
 def test_facts_that_say_otherwise_than_the_files_are_told_and_kept(store, bank, facts_file):
-    wrong = facts_file.read_text().replace("authors.debug.t01b,tests.md,1,30", "authors.debug.t01b,tests.md,1,20")
+    wrong = facts_file.read_text().replace(
+        "authors.debug.t01b,tests.md,1,30", "authors.debug.t01b,tests.md,1,20"
+    )
     facts_file.write_text(wrong)
     with pytest.raises(UserError, match=r"does not say what the files say, first of tests\.md, test 1\."):
         authors.check(store, facts_file, bank)
@@ -295,7 +302,7 @@ def test_answers_are_replayed_without_the_files_and_nobody_can_be_asked(fresh, s
     again = asking.query("dvb", models, items, record_folder=tmp_path / "record")
     assert (again["replayed"][0], again["asked"][0], again["orphans"][0]) == (12, 0, 0)
     others = [catalogue.registry().model("learner-style")]
-    with pytest.raises(UserError, match="not on this machine. Fetch them with: make data; or put a copy"):
+    with pytest.raises(UserError, match=r"not on this machine\. Fetch them with: make data; or put a copy"):
         asking.query("dvb", others, items, record_folder=tmp_path / "record")
     assert not (tmp_path / "record/dvb/learner-style.jsonl").exists()
     # What a notebook completes by itself it leaves as it is, and the plan needs no text.
@@ -363,7 +370,9 @@ def test_without_a_network_one_line_says_where_copies_would_do(command, store):
         store.sources_file.write_text(made.sources(made.texts(), url))
         status, out, err = command()
     assert status == 2 and out == "" and err.count("\n") == 1
-    assert err.startswith(f"deepvalues: no network: {', '.join(authors.FILES)} could not be fetched. Copies of")
+    assert err.startswith(
+        f"deepvalues: no network: {', '.join(authors.FILES)} could not be fetched. Copies of"
+    )
     assert f"{paths.shown(store.folder)}/ would do" in err
 
 

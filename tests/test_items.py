@@ -470,7 +470,7 @@ VIOLATIONS = {
     "a hash twice": (twice("hash"), "hash"),
     "a short hash": (first("hash", "abc"), "hash"),
     "an unknown arm": (first("arm", "deep"), "arm"),
-    "an unknown N": (first("n_examples", 5), "n_examples"),
+    "an unknown N": (first("n_examples", 6), "n_examples"),
     "a test too many": (first("test", 10), "test"),
     "an unknown letter": (first("right", "C"), "right"),
     "an unknown clause order": (first("clause_order", "both"), "clause_order"),

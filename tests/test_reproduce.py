@@ -14,7 +14,9 @@ from PIL import Image
 
 from deepvalues import paths, reproduce
 from deepvalues.cli import main
+from deepvalues.dvb.authors import FILES
 from deepvalues.errors import UserError
+from deepvalues.fetching import load_sources
 from deepvalues.reproduce import REPLAYED, compare, reproduced, same
 
 MODELS = """endpoints:
@@ -57,6 +59,7 @@ def project(tmp_path):
     root = tmp_path / "project"
     write(root, dict.fromkeys(RECORDS, b"{}\n") | MADE | {"figures/demo_a.png": picture()})
     (root / "data/models.yml").write_text(MODELS)
+    shutil.copy(paths.SOURCES, root / "data/sources.yml")
     (root / ".gitignore").write_text("build/\n")
     git(root, "init", "-q")
     commit(root)
@@ -103,9 +106,33 @@ def test_with_the_encoder_only_records_of_paid_models_and_heads_stay(project):
     kept = reproduce.clear(project, encoder=True)
     assert kept == set(RECORDS[2:])
     left = {file.relative_to(project).as_posix() for file in (project / "data").rglob("*") if file.is_file()}
-    assert left == {*kept, "data/models.yml"}
+    assert left == {*kept, "data/models.yml", "data/sources.yml"}
     assert not (project / "paper/_variables.yml").exists()
     assert not list((project / "paper/notebooks").glob("*")) and not (project / "figures").exists()
+
+
+PUBLIC = b'{"v":1,"key":"k","item":"authors.debug.t01a"}\n'
+
+
+@pytest.mark.parametrize("brought", [True, False])
+def test_answers_to_the_public_prompts_are_replayed_only_where_these_are_not_here(project, capsys, brought):
+    write(project, {RECORDS[0]: PUBLIC + b'{"v":1,"key":"l","item":"c000.control"}\n'})
+    commit(project)
+    sources = load_sources(project / "data/sources.yml")
+    files = [f"data/downloads/{sources[name].file}" for name in FILES]
+    write(project, dict.fromkeys(files if brought else files[1:], b"prompts"))
+    (project / ".git/info/exclude").write_text("data/downloads/\n")
+    seen = []
+
+    def look(folder):
+        record = folder / RECORDS[0]
+        seen.append(record.read_bytes() if record.exists() else b"")
+        seen.append([(folder / file).is_file() for file in files])
+        rebuild(folder)
+
+    reproduce.reproduce(project, rebuild=look)
+    assert seen == ([b"", [True] * 3] if brought else [PUBLIC, [False] * 3])
+    assert (f"answers to them are {REPLAYED}" in capsys.readouterr().out) == (not brought)
 
 
 def test_the_project_itself_is_left_alone(project):

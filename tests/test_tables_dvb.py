@@ -8,6 +8,7 @@ from markdown_cells import head, rows, to_the_right
 
 from deepvalues import paths
 from deepvalues.dvb import published
+from deepvalues.dvb.authors_rates import PUBLISHED
 from deepvalues.formats import MISSING
 from deepvalues.tables import dvb as tables
 
@@ -121,6 +122,35 @@ def test_dvgr_puts_language_models_first_and_rates_in_falling_order(rates):
     }
     assert rows[-1]["clustered"] == MISSING
     assert to_the_right(tables.dvgr(rates)) == ["n", "DVGR", "p (Holm)", "h", "g"]
+
+
+def test_the_public_prompts_put_the_published_models_last():
+    columns = "model family prompts dvgr wilson_low wilson_high dvgr_first dvgr_swapped both consistency"
+    found = frame(
+        columns,
+        ("learner-words", "text learner", 99, 49 / 99, 0.398, 0.592, 49 / 99, 49 / 99, 99, 1.0),
+        ("qwen", "language model", 73, 0.5, 0.388, 0.612, 0.75, 0.25, 73, 0.26),
+        (PUBLISHED, "language model", 12000, 0.302, 0.3, 0.305, 0.302, NAN, 0, NAN),
+    )
+    rows = read(tables.authors(found))
+    assert [row["respondent"] for row in rows] == ["qwen", "learner-words", "published models"]
+    assert rows[1] == {
+        "respondent": "learner-words",
+        "prompts": "99",
+        "DVGR": ".495",
+        "Wilson": "[.398, .592]",
+        "first order": ".495",
+        "exchanged": ".495",
+        "order consistency": "1.000",
+    }
+    assert (rows[2]["prompts"], rows[2]["exchanged"], rows[2]["order consistency"]) == (
+        "12,000",
+        MISSING,
+        MISSING,
+    )
+    assert to_the_right(tables.authors(found)) == [
+        head for head in rows[0] if head not in ("respondent", "Wilson")
+    ]
 
 
 def test_published_models_have_a_size_and_no_clusters_in_the_order_of_print(rates):

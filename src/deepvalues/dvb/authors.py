@@ -254,10 +254,11 @@ class PublicPrompts:
     store: Store
 
     @cached_property
-    def facts(self) -> pd.DataFrame:
-        """The facts about the prompts that are used, by id."""
-        known = read_facts(self.facts_file)
-        return known[known["left_out"] == ""].set_index("id")
+    def facts(self) -> dict[str, dict[str, str]]:
+        """The facts about the prompts that are used, by id and column."""
+        known = read_facts(self.facts_file).to_dict("records")
+        used = [{str(column): str(text) for column, text in row.items()} for row in known]
+        return {fact["id"]: fact for fact in used if not fact["left_out"]}
 
     def items(self) -> pd.DataFrame:
         """The prompts as items, both orders of a test one after the other.
@@ -270,7 +271,7 @@ class PublicPrompts:
         pandas.DataFrame
             A frame that meets `deepvalues.dvb.items.CONTRACT`.
         """
-        facts = self.facts.reset_index()
+        facts = pd.DataFrame(self.facts.values())
         facts["cell"] = facts["v1"] + "/" + facts["v2"] + "/" + facts["s1"] + "/" + facts["domain"]
         facts["swapped"] = facts["order"] == ORDERS[1]
         facts["test"] = facts.groupby(["cell", "n_examples", "swapped"]).cumcount()
@@ -295,7 +296,7 @@ class PublicPrompts:
         UserError
             When a file is not the expected one, or a prompt is not the one that the facts are about.
         """
-        found = {}
+        found: dict[str, str] = {}
         for source in FILES:
             if self.store.path(source).exists():
                 found.update(self._texts_of(self.store.verified(source)))
@@ -303,15 +304,16 @@ class PublicPrompts:
 
     def _texts_of(self, path: Path) -> Iterator[tuple[str, str]]:
         prompts = {block.test: block.prompt for block in blocks(path.read_text(encoding="utf-8"))}
-        for fact in self.facts[self.facts["file"] == path.name].itertuples():
-            prompt = prompts[str(fact.test)]
-            text = prompt if fact.order == ORDERS[0] else exchanged(prompt)
-            if hashlib.sha256(text.encode()).hexdigest() != fact.sha256:
+        for id, fact in self.facts.items():
+            if fact["file"] != path.name:
+                continue
+            prompt = prompts.get(fact["test"], "")
+            text = prompt if fact["order"] == ORDERS[0] else exchanged(prompt)
+            if hashlib.sha256(text.encode()).hexdigest() != fact["sha256"]:
                 raise UserError(
-                    f"{paths.shown(self.facts_file)}: {fact.Index} is not what {path.name} has; restore it "
-                    "from git"
+                    f"{paths.shown(self.facts_file)}: {id} is not what {path.name} has; restore it from git"
                 )
-            yield str(fact.Index), text
+            yield id, text
 
     def conversation(self, id: str) -> Conversation:
         """How a prompt is asked; where its text is not on this machine, how its answers are found.
@@ -321,9 +323,9 @@ class PublicPrompts:
         UserError
             When there is no such prompt; and see `texts`.
         """
-        if id not in self.facts.index:
+        if id not in self.facts:
             raise UserError(f"{paths.shown(self.facts_file)} has no prompt {id}; run 01_load_data again")
-        fact = self.facts.loc[id]
+        fact = self.facts[id]
         if id in self.texts:
             text = self.texts[id]
             return Conversation(id, (text,), prefix=text[: int(fact["examples_end"])])

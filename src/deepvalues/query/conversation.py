@@ -174,7 +174,7 @@ class Withheld(Conversation):
             raise UserError(self.advice)
         return Withheld(self.item, self.digests, self.length, self.advice, begun)
 
-    def messages(self, replies: Sequence[str]) -> list[Message]:
+    def messages(self, replies: Sequence[str]) -> list[Message]:  # noqa: ARG002 - that of every conversation
         """Nothing that could be sent: always a `UserError` that says where the text can be had."""
         raise UserError(self.advice)
 
