@@ -1,6 +1,6 @@
 # Two commands do everything: `make paper` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check reproduce query data dictionary serve lab lab-test bench clean environment
+.PHONY: help paper test lint check reproduce query models data dictionary serve lab lab-test bench clean environment
 .DELETE_ON_ERROR:
 
 # One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
@@ -50,6 +50,7 @@ help:  ## what can be made
 	@echo "              everything, compare with git (minutes)"
 	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
+	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
 	@echo "make lab      open the notebooks in JupyterLab; make lab-test runs them all there (minutes)"
@@ -123,6 +124,10 @@ check: $(ENVIRONMENT)
 query: $(ENVIRONMENT)
 	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
 	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
+
+models: $(ENVIRONMENT)
+	@$(PY) -m pip install --disable-pip-version-check --quiet --only-binary xllamacpp --no-build-isolation --editable ".[open]"
+	@$(DEEPVALUES) models --fetch
 
 data: $(ENVIRONMENT)
 	@$(DEEPVALUES) data

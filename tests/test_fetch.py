@@ -1,19 +1,18 @@
 """Fetching data: what is verified, recorded, kept aside and told, against a server on loopback."""
 
 import hashlib
-import http.server
 import json
 import pathlib
 import re
 import shutil
 import socket
 import subprocess
-import threading
 from urllib.parse import unquote, urlsplit
 
 import pooch
 import pytest
 import yaml
+from loopback_site import running_site
 
 from deepvalues import cli, paths
 from deepvalues.dvb.items import RELEASED_SETS
@@ -24,31 +23,10 @@ PROMPTS = json.dumps([{"prompt": "à la carte  \n" * 50}]).encode()
 OTHER = json.dumps([{"prompt": "another"}]).encode()
 
 
-class Site(http.server.BaseHTTPRequestHandler):
-    """Serves what its server's ``pages`` hold: (status, body, whole or cut)."""
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        status, body, whole = self.server.pages.get(self.path, (404, b"not here", True))
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", body.decode())
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body if whole else body[: len(body) // 2])
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with running_site() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

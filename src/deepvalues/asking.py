@@ -138,7 +138,8 @@ def query(
         cost, or an endpoint refuses or keeps failing. What was received before is in the record.
     """
     rows = []
-    with catalogue.endpoints() as base_url:
+    settings = settings or Settings()
+    with catalogue.endpoints(settings.threads) as base_url:
         for asked in questions(study, models, items, record_folder):
             replayed = asked.items - asked.missing()
             price = asked.model.price
@@ -148,7 +149,8 @@ def query(
             if jobs:
                 _stop_if_in_batch(asked, jobs)
                 _confirm(asked, jobs, yes)
-                summary = _ask(asked, jobs, base_url(asked.model), settings or Settings())
+                how = settings.for_own_server() if asked.model.weights else settings
+                summary = _ask(asked, jobs, base_url(asked.model), how)
             for notice in asked.record.notices:
                 print(notice)
             if summary.failed and not summary.stopped:

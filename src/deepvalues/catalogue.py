@@ -241,11 +241,26 @@ def local_models() -> dict[str, LocalModel]:
 
 
 @contextmanager
-def endpoints() -> Iterator[Callable[[Model], str]]:
-    """A function from a model to its base URL; starts the loopback server when first needed."""
+def endpoints(threads: int | None = None) -> Iterator[Callable[[Model], str]]:
+    """A function from a model to its base URL; starts the server on loopback that the model needs.
+
+    Of models with weights one is served at a time, as memory is short; ``threads`` are those of its server.
+    """
     address: list[str] = []
+    served: dict[str, str] = {}
+
+    def of_weights(model: Model) -> str:
+        if model.name not in served:
+            from deepvalues.weights.serve import serving
+
+            server.close()
+            served.clear()
+            served[model.name] = server.enter_context(serving(model, threads))
+        return served[model.name]
 
     def base_url(model: Model) -> str:
+        if model.weights:
+            return of_weights(model)
         if not model.is_local:
             if model.endpoint.base_url is None:
                 raise UserError(f"{model.name}: its endpoint {model.endpoint.kind} has no base_url")
@@ -256,5 +271,5 @@ def endpoints() -> Iterator[Callable[[Model], str]]:
             address.append(stack.enter_context(serving(create_app(local_models()))))
         return address[0]
 
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as server:
         yield base_url

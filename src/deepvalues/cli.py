@@ -23,6 +23,7 @@ from deepvalues.errors import UserError
 
 if TYPE_CHECKING:
     from deepvalues.asking import Asked
+    from deepvalues.query.registry import Model
     from deepvalues.query.study import Questions
     from deepvalues.survey.questions import Survey
 
@@ -40,6 +41,7 @@ def _query(arguments: argparse.Namespace) -> int:
         requests_per_minute=arguments.rpm,
         tokens_per_minute=arguments.tpm,
         max_cost=arguments.max_cost,
+        threads=arguments.threads,
     )
     if arguments.dry_run:
         for plan in asking.plans(arguments.study, models, items, arguments.record, retry):
@@ -74,16 +76,20 @@ def _data(arguments: argparse.Namespace) -> int:
     from deepvalues.fetching import Store
 
     store = Store.project()
+    _each(arguments.name or list(store.sources), store.fetch)
+    return 0
+
+
+def _each(names: Sequence[str], fetch: Callable[[str], object]) -> None:
+    """Fetch one after the other: an address that is out of reach says nothing about the others."""
     problems = []
-    for name in arguments.name or list(store.sources):
-        # One address that is out of reach says nothing about the others.
+    for name in names:
         try:
-            print(store.fetch(name), flush=True)
+            print(fetch(name), flush=True)
         except UserError as error:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -102,6 +108,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from deepvalues import asking, catalogue
 
+    if arguments.fetch is not None:
+        return _fetch_weights(arguments.fetch)
     models = list(catalogue.registry().models.values())
     items = catalogue.study(arguments.study).items(arguments.set)
     plans = asking.plans(arguments.study, models, items)
@@ -112,11 +120,31 @@ def _models(arguments: argparse.Namespace) -> int:
     print(row.format("model", "family", "endpoint", "developer", "size", "cost", "ready"))
     for model, plan in zip(models, plans, strict=True):
         endpoint = model.endpoint
-        ready = "yes" if endpoint.key else f"set {endpoint.key_variable}"
+        ready = _readiness(model)
         cost = f"{plan.usage.uncached().cost(model.price):.2f}" if model.price else "-"
         fields = (model.name, model.family, endpoint.kind, model.developer, model.size_tier, cost, ready)
         print(row.format(*fields))
     return 0
+
+
+def _fetch_weights(names: Sequence[str]) -> int:
+    from deepvalues import catalogue
+    from deepvalues.weights.fetch import fetch, sources
+
+    registry = catalogue.registry()
+    found = [model for model in registry.models.values() if model.weights and sources(model.weights)]
+    _each(names or [model.name for model in found], lambda name: fetch(registry.model(name)))
+    return 0
+
+
+def _readiness(model: Model) -> str:
+    """Whether a model can be asked, or what it lacks; weights are not read for this."""
+    if model.weights:
+        from deepvalues.weights.fetch import place
+        from deepvalues.weights.serve import is_installed
+
+        return "yes" if is_installed() and place(model.weights).is_file() else "make models"
+    return "yes" if model.endpoint.key else f"set {model.endpoint.key_variable}"
 
 
 def _check(_: argparse.Namespace) -> int:
@@ -361,7 +389,16 @@ def _parser() -> argparse.ArgumentParser:
     serve = command("serve", _serve, "Serve the local models on loopback.", "serve --port 8901")
     serve.add_argument("--port", type=_whole, default=8901, help="the port (default: %(default)s)")
     models = command(
-        "models", _models, "List the models, which are ready, and what a set costs.", "models --set full"
+        "models",
+        _models,
+        "List the models, which are ready, and what a set costs; or fetch open weights.",
+        "models --fetch smollm2-135m",
+    )
+    models.add_argument(
+        "--fetch",
+        nargs="*",
+        metavar="NAME",
+        help="fetch the weights of these models, or of all that have any, into the user's cache",
     )
     models.add_argument("--study", default="dvb", help="the study (default: %(default)s)")
     models.add_argument("--set", default="standard", help="its item set (default: %(default)s)")
@@ -464,6 +501,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
     )
     option("--concurrency", usual.concurrency, "N", "the most requests in flight", _whole)
     option("--timeout", usual.timeout, "SECONDS", "for one attempt at one request", _positive)
+    option("--threads", None, "N", "of the server of open weights; by default one for each processor", _whole)
     option("--rpm", None, "N", "keep to so many requests a minute", _positive)
     option("--tpm", None, "N", "keep to so many tokens a minute", _positive)
     option("--max-cost", None, "USD", "stop before the next request could pass this", _positive)

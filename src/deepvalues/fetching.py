@@ -183,7 +183,7 @@ class Store:
     def _out_of_reach(self, name: str, error: Exception) -> str:
         source = self.source(name)
         return (
-            f"{name} could not be fetched ({_reason(error)}): {source.what}\n"
+            f"{name} could not be fetched ({reason(error)}): {source.what}\n"
             f"  from {source.url}\n"
             "  Try again when the machine is online. Or fetch it by other means, save it as "
             f"{paths.shown(self.path(name))}, and run: deepvalues data {name}"
@@ -257,7 +257,7 @@ def _check_form(name: str, path: Path) -> None:
         ) from None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """An error of the network in a few words; requests' own texts run over several lines."""
     response = getattr(error, "response", None)
     if response is not None:

