@@ -39,7 +39,7 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def serving(model: Model, threads: int | None = None) -> Iterator[str]:
+def serving(model: Model, threads: int | None = None, *, vectors: bool = False) -> Iterator[str]:
     """Serve a model's weights on a free loopback port for as long as the block runs; yields the base URL.
 
     The server is a process of its own, which ends with the block and with this process, also when this one
@@ -49,6 +49,8 @@ def serving(model: Model, threads: int | None = None) -> Iterator[str]:
     ----------
     threads
         By default what `THREADS_VARIABLE` says, else one for each processor.
+    vectors
+        Whether it gives the vectors of a text's tokens, by ``/embeddings`` beside the base URL, and no replies.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def serving(model: Model, threads: int | None = None) -> Iterator[str]:
     path = verified(model)
     _require_memory(model.name, path)
     with tempfile.TemporaryFile() as log:
-        process = _started(model, path, _threads(threads), log)
+        process = _started(model, path, _threads(threads), vectors, log)
         try:
             address = _address(model.name, process, log)
             try:
@@ -94,12 +96,15 @@ def _threads(given: int | None) -> int:
     return int(text)
 
 
-def _started(model: Model, path: Path, threads: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _started(
+    model: Model, path: Path, threads: int, vectors: bool, log: IO[bytes]
+) -> subprocess.Popen[bytes]:
     options = {
         "path": str(path),
         "name": model.served_as,
         "context": weights_of(model).context,
         "threads": threads,
+        "vectors": vectors,
         "parent": os.getpid(),
     }
     return subprocess.Popen(
