@@ -50,7 +50,7 @@ def serving(model: Model, threads: int | None = None, *, vectors: bool = False) 
     threads
         By default what `THREADS_VARIABLE` says, else one for each processor.
     vectors
-        Whether it gives the vectors of a text's tokens, by ``/embeddings`` beside the base URL, and no replies.
+        Whether it gives the vectors of texts' tokens, by ``/embeddings`` beside the base URL, not replies.
 
     Raises
     ------
