@@ -1,9 +1,12 @@
 """Heads on hidden states, with vectors that tests make: no weights, no server."""
 
+import hashlib
+import os
 import sqlite3
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +15,23 @@ from hypothesis import strategies as st
 
 from deepvalues import asking, catalogue
 from deepvalues.dvb import heads, learners, prompts
-from deepvalues.dvb.heads import HEADS, HeadLearner
+from deepvalues.dvb.heads import HeadLearner
 from deepvalues.dvb.learners import Example
 from deepvalues.errors import UserError
-from deepvalues.local import hidden
-from deepvalues.local.hidden import HiddenStates, OpenModel
-from deepvalues.query.registry import HEAD, LOCAL
+from deepvalues.query.registry import HEAD, LOCAL, Endpoint, Model, Weights
+from deepvalues.weights import hidden, serve
+from deepvalues.weights.hidden import HiddenStates
 
-MODEL = OpenModel("tiny", "tiny.gguf", "0" * 64)
+STAND_IN = str(Path(__file__).parent / "stand_in")
 SIZE = 6
+
+
+def tiny(file="tiny.gguf", sha256="0" * 64):
+    return Model("tiny", Endpoint("llama.cpp", None, None), "tiny", weights=Weights(file, sha256))
+
+
+MODEL = tiny()
+NAME = f"{'0' * 64}.sqlite"
 
 
 def vector(text):
@@ -213,12 +224,12 @@ def test_no_text_is_read_twice_not_even_by_the_next_run(reader, tmp_path):
     kept = HiddenStates(MODEL, lambda: pytest.fail("the server was started"), tmp_path)
     assert (kept.vectors(["one", "two", "one"], "mean") == made).all()
     # Other weights give other vectors.
-    HiddenStates(MODEL._replace(sha256="1" * 64), reader, tmp_path).vectors(["one"], "mean")
+    HiddenStates(tiny(sha256="1" * 64), reader, tmp_path).vectors(["one"], "mean")
     assert reader.texts == ["one", "two", "one"]
 
 
 def test_a_damaged_file_of_vectors_is_one_message(reader, tmp_path):
-    (tmp_path / f"{MODEL.sha256}.sqlite").write_bytes(b"no data base" * 100)
+    (tmp_path / NAME).write_bytes(b"no data base" * 100)
     with pytest.raises(UserError, match=r"tiny: its vectors can't be kept in .*; make room"):
         HiddenStates(MODEL, reader, tmp_path).vectors(["one"], "mean")
 
@@ -229,46 +240,71 @@ def test_what_was_read_before_an_error_is_kept(reader, tmp_path):
     reader.read = lambda text: read(text) if text == "one" else (_ for _ in ()).throw(UserError("it died"))
     with pytest.raises(UserError, match="it died"):
         states.vectors(["one", "two"], "mean")
-    with sqlite3.connect(tmp_path / f"{MODEL.sha256}.sqlite") as kept:
+    with sqlite3.connect(tmp_path / NAME) as kept:
         found = set(kept.execute("SELECT text, pooling FROM vectors"))
     assert found == {("one", "mean"), ("one", "last")}
 
 
-def test_missing_or_other_weights_are_one_message(monkeypatch, tmp_path):
-    monkeypatch.setenv(hidden.WEIGHTS_VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match=r"tiny: its weights are not on this machine: .*tiny\.gguf"):
-        hidden.weights_path(MODEL)
-    (tmp_path / "tiny.gguf").write_bytes(b"others")
-    with pytest.raises(UserError, match=f"its SHA-256 is .*, and not {MODEL.sha256}"):
-        hidden.weights_path(MODEL)
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A model whose server the tests' stand-in is, with its vectors kept in the test's folder."""
+    monkeypatch.syspath_prepend(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([STAND_IN, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("DEEPVALUES_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "tiny.gguf"
+    file.write_text("{}")
+    return tiny(str(file), hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def test_a_missing_server_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(hidden, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"tiny: llama.cpp's server is not installed.*pip install"):
-        HiddenStates(MODEL, folder=tmp_path).vectors(["one"], "mean")
+def test_vectors_come_from_the_model_s_own_server_and_are_kept_beside_the_weights(served, tmp_path):
+    states = HiddenStates(served)
+    expected = np.array([2.5, 1.0])  # of words with two letters and three
+    assert states.vectors(["ab cde"], "mean")[0] == pytest.approx(expected / np.hypot(*expected), abs=1e-7)
+    assert [file.suffix for file in (tmp_path / "cache" / "hidden").iterdir()] == [".sqlite"]
+    states.close()
 
 
-def test_a_server_that_ends_at_once_is_one_message(monkeypatch, tmp_path):
-    monkeypatch.setattr(hidden, "find_spec", lambda _: True)
-    monkeypatch.setattr(hidden, "weights_path", lambda _: tmp_path / "none.gguf")
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(UserError, match="the server of tiny ended with status 1"):
-        HiddenStates(MODEL, folder=tmp_path).vectors(["one"], "mean")
+def test_the_server_outlives_the_thread_that_first_needs_it(served):
+    states = HiddenStates(served)
+    for text in ("ab cde", "fgh ij"):
+        # A thread of its own for each, as requests have.
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(states.vectors, [text], "last").result().shape == (1, 2)
+    states.close()
+
+
+def test_missing_weights_or_a_missing_server_are_one_message(served, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=r"tiny: .*none\.gguf is not there; "):
+        HiddenStates(tiny(str(tmp_path / "none.gguf"))).vectors(["one"], "mean")
+    monkeypatch.setattr(serve, "is_installed", lambda: False)
+    with pytest.raises(
+        UserError, match=r"tiny: llama\.cpp's server is not installed; install it with: make models"
+    ):
+        HiddenStates(served).vectors(["one"], "mean")
+
+
+def test_a_server_without_vectors_is_one_message(served):
+    with (
+        serve.serving(served) as url,
+        pytest.raises(UserError, match=r"tiny: its server gave no vectors .*501"),
+    ):
+        hidden._asked("tiny", url.removesuffix("/v1") + "/embeddings", "one")
 
 
 # ---- in the project ----
 
 
 def test_each_open_model_has_two_heads_and_their_nulls_in_the_registry():
-    models = [model for model in catalogue.registry().models.values() if model.family == HEAD]
-    assert {model.name for model in models} == set(HEADS) <= set(catalogue.local_models())
-    assert {model.endpoint.kind for model in models} == {LOCAL}
-    shuffled = {name for name in HEADS if name.endswith(heads.SHUFFLED)}
-    assert len(HEADS) == 12 and {f"{name}-shuffled" for name in set(HEADS) - shuffled} == shuffled
-    assert len({learner.description for learner in HEADS.values()}) == 12
+    models = catalogue.registry().models.values()
+    learners = heads.heads(model for model in models if model.weights)
+    listed = [model for model in models if model.family == HEAD]
+    assert {model.name for model in listed} == set(learners) <= set(catalogue.local_models())
+    assert {model.endpoint.kind for model in listed} == {LOCAL}
+    shuffled = {name for name in learners if name.endswith(heads.SHUFFLED)}
+    assert len(learners) == 12 and {f"{name}-shuffled" for name in set(learners) - shuffled} == shuffled
+    assert len({learner.description for learner in learners.values()}) == 12
     # Probabilities are on record of the heads, and not of the nulls.
-    assert {m.name for m in models if m.parameters.get("logprobs")} == set(HEADS) - shuffled
+    assert {model.name for model in listed if model.parameters.get("logprobs")} == set(learners) - shuffled
 
 
 def test_a_build_of_the_paper_never_asks_heads(tmp_path):

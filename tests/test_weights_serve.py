@@ -283,7 +283,14 @@ def test_at_ctrl_c_the_server_ends_and_what_was_received_is_kept(command, tmp_pa
 
 def test_the_server_ends_when_its_input_closes_even_if_its_parent_lives(register, tmp_path):
     path = register(tiny={}).model("tiny").weights.file
-    options = {"path": path, "name": "tiny", "context": 64, "threads": 1, "parent": os.getpid()}
+    options = {
+        "path": path,
+        "name": "tiny",
+        "context": 64,
+        "threads": 1,
+        "vectors": False,
+        "parent": os.getpid(),
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "deepvalues.weights.server", json.dumps(options)],
         stdin=subprocess.PIPE,
@@ -299,7 +306,7 @@ def test_the_server_ends_when_its_input_closes_even_if_its_parent_lives(register
 
 def test_a_server_whose_parent_has_died_before_it_began_does_not_stay(register):
     path = register(tiny={}).model("tiny").weights.file
-    options = {"path": path, "name": "tiny", "context": 64, "threads": 1, "parent": -1}
+    options = {"path": path, "name": "tiny", "context": 64, "threads": 1, "vectors": False, "parent": -1}
     command = [sys.executable, "-m", "deepvalues.weights.server", json.dumps(options)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.read() == b""

@@ -150,7 +150,9 @@ def query(
                 _stop_if_withheld(jobs)
                 _stop_if_in_batch(asked, jobs)
                 _confirm(asked, jobs, yes)
-                how = settings.for_own_server() if asked.model.weights else settings
+                # What a head does not know yet it has read by the server of its model.
+                own = asked.model.weights or asked.model.family == HEAD
+                how = settings.for_own_server() if own else settings
                 summary = _ask(asked, jobs, base_url(asked.model), how)
             for notice in asked.record.notices:
                 print(notice)

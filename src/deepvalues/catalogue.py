@@ -219,7 +219,7 @@ def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.Dat
 def local_models() -> dict[str, LocalModel]:
     """Everything that the loopback server serves."""
     from deepvalues.dvb.agents import Matcher, Recogniser, raters, reference_agents
-    from deepvalues.dvb.heads import HEADS
+    from deepvalues.dvb.heads import heads
     from deepvalues.dvb.learners import LEARNERS
     from deepvalues.profiles.agents import coder_agents, profile_agents
     from deepvalues.profiles.stimuli import load_bank
@@ -233,7 +233,7 @@ def local_models() -> dict[str, LocalModel]:
         matcher.name: matcher,
         **raters(bank),
         **LEARNERS,
-        **HEADS,
+        **heads(model for model in registry().models.values() if model.weights),
         **svo_agents(svo().wording),
         **profile_agents(profiles().stimuli, sentences),
         **coder_agents(profile_coding().codebook, sentences),

@@ -3,6 +3,7 @@
 ``unwell``: so many looks at its health are answered with 503; ``refuses``: what it says before it fails to
 load; ``dies``: the signal that it sends itself in place of the reply to the question numbered ``dies_at``;
 ``says``: its reply, by default "Option A"; ``hangs_at``: the question from which on it does not reply.
+As a server of vectors it has one for each word of a text: its length, and 1.
 Beside the file it writes its process id, what it was started with, and every body that it was sent.
 """
 
@@ -15,16 +16,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+llama_pooling_type = SimpleNamespace(LLAMA_POOLING_TYPE_NONE="none")
+
 
 class CommonParams(SimpleNamespace):
     def __init__(self):
         threads = {name: SimpleNamespace(n_threads=0) for name in ("cpuparams", "cpuparams_batch")}
-        super().__init__(model=SimpleNamespace(path=""), **threads)
+        super().__init__(model=SimpleNamespace(path=""), embedding=False, pooling_type=None, **threads)
 
 
 class Server:
     def __init__(self, params):
         self.path = Path(params.model.path)
+        self.vectors = params.embedding and params.pooling_type == "none"
         self.rule = json.loads(self.path.read_text())
         about = {
             "pid": os.getpid(),
@@ -61,6 +65,11 @@ class Server:
             choice["logprobs"] = self.logprobs(message["content"])
         return 200, {"id": "1", "object": "chat.completion", "model": self.alias, "choices": [choice]}
 
+    def embed(self, body):
+        if not self.vectors:
+            return 501, {"error": "This server does not support embeddings."}
+        return 200, [{"index": 0, "embedding": [[len(word), 1.0] for word in body["content"].split()]}]
+
     def logprobs(self, text):
         word, letter = text.split()
         listed = [{"token": f" {name}", "logprob": self.rule["p_a"][name]} for name in "AB"]
@@ -75,7 +84,8 @@ def handler(served):
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            self.answer(*served.complete(body))
+            answer = served.embed if self.path == "/embeddings" else served.complete
+            self.answer(*answer(body))
 
         def answer(self, status, body):
             content = json.dumps(body).encode()

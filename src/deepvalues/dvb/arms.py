@@ -60,6 +60,8 @@ SURFACE = Contrast(Side("v=", "s1"), Side("v=", "s2"))
 
 #: Numbers of examples at which deconfounded tests, control and probes are asked.
 EXAMPLES = (4, 20, 40)
+#: Numbers of examples beyond, at which the same four arms are asked of learners that are no language models.
+LADDER = (80, 160, 320)
 #: Where an agent without evidence takes the first option, the mean over both orders is one half.
 ARMS = {
     arm.name: arm

@@ -8,6 +8,7 @@ itself goes by it when it is asked is another question.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,8 @@ from scipy.special import expit
 from deepvalues import draw
 from deepvalues.dvb.learners import DIGITS, Embed, Examples, Score, TextLearner, no_preference
 from deepvalues.dvb.parsing import Example
-from deepvalues.local.hidden import OPEN_MODELS, POOLINGS, HiddenStates, OpenModel
-from deepvalues.query.registry import HEAD
+from deepvalues.query.registry import HEAD, Model
+from deepvalues.weights.hidden import POOLINGS, HiddenStates
 
 #: Inverse strengths of the ridge penalty among which the examples choose, the strongest penalty first.
 GRID = tuple(10.0**power for power in range(-2, 5))
@@ -152,19 +153,18 @@ class HeadLearner(TextLearner):
 _OF_TOKENS = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
 
 
-def heads_of(model: OpenModel, states: HiddenStates) -> list[HeadLearner]:
-    """The heads of a model: for each pooling one, and its null."""
-    return [
-        HeadLearner(
-            f"head-{model.name}-{pooling}{SHUFFLED if shuffled else ''}",
-            f"{_OF_TOKENS[pooling]} in {model.name}",
-            partial(states.vectors, pooling=pooling),
-            shuffled=shuffled,
-        )
-        for pooling in POOLINGS
-        for shuffled in (False, True)
-    ]
+def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
+    """The heads on models with weights, by name: for each model and pooling one, and its null.
+
+    Weights and their server are looked for when a text is met that was never read before.
+    """
+    learners = [each for model in models for each in _heads_of(model, HiddenStates(model))]
+    return {learner.name: learner for learner in learners}
 
 
-#: All heads by name. Weights and their server are looked for when a text is met that was never read before.
-HEADS = {each.name: each for model in OPEN_MODELS for each in heads_of(model, HiddenStates(model))}
+def _heads_of(model: Model, states: HiddenStates) -> Iterator[HeadLearner]:
+    for pooling in POOLINGS:
+        embed = partial(states.vectors, pooling=pooling)
+        described = f"{_OF_TOKENS[pooling]} in {model.name}"
+        for end, shuffled in (("", False), (SHUFFLED, True)):
+            yield HeadLearner(f"head-{model.name}-{pooling}{end}", described, embed, shuffled=shuffled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pyarrow import ArrowInvalid
 
 from deepvalues import draw
 from deepvalues.dvb import prompts
-from deepvalues.dvb.arms import ARMS, CONFOUNDED, EXAMPLES, Arm, Contrast, Side
+from deepvalues.dvb.arms import ARMS, CONFOUNDED, EXAMPLES, LADDER, Arm, Contrast, Side
 from deepvalues.dvb.bank import Bank, Domain, Wording
 from deepvalues.dvb.design import DIRECTIONS, Cell, Design, balanced_order
 from deepvalues.errors import UserError
@@ -28,7 +29,8 @@ FEWER_CELLS = (50, 100, 200)
 RELEASED_SETS = ("released", "released-1302")
 #: The public prompts in their authors' repository, of which the project has facts but no texts.
 AUTHORS = "authors"
-MOST_EXAMPLES = max(EXAMPLES)
+#: Numbers of examples in the public prompts.
+_OF_AUTHORS = (4, 5, 15, 20, 30, 40)
 #: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
 EXAMPLE_ACTIVITIES = 8
 CLAUSE_ORDERS = ("value_first", "pole_first")
@@ -42,7 +44,7 @@ CONTRACT = pa.DataFrameSchema(
         # A cell of the design, or one of the release: v1/v2/s1/domain.
         "cell": pa.Column(str, pa.Check.str_matches(r"^(c\d{3}|[^/]+(/[^/]+){3})$")),
         "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
-        "n_examples": pa.Column("int64", pa.Check.isin([0, 4, 5, 15, 20, 30, 40])),
+        "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_OF_AUTHORS])),
         "test": pa.Column("int64", pa.Check.ge(0)),
         "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
         "v1": pa.Column(str),
@@ -115,6 +117,11 @@ _BY_N = {
     "n40": _both_orders((40,), ARMS),
 }
 _STANDARD = tuple(asked for group in (*_BY_N.values(), _LAYERS) for asked in group)
+_LADDER = tuple(
+    asked._replace(n_examples=n)
+    for n in LADDER
+    for asked in _both_orders(EXAMPLES[:1], ("deconfounded", "control", "probe_value", "probe_surface"))
+)
 _FULL = tuple(Asked(ARMS["deconfounded"], n, test, False) for n in EXAMPLES for test in range(10))
 
 #: The sets by name. ``standard`` is ``n4``, ``n20``, ``n40`` and ``layers`` together; ``full`` has the
@@ -129,6 +136,7 @@ ITEM_SETS = {
     },
     "layers": ItemSet(_LAYERS, 400),
     "standard": ItemSet(_STANDARD, 400),
+    "ladder": ItemSet(_LADDER, 50, balanced=True),
     "full": ItemSet(_FULL, 400),
 }
 
@@ -184,12 +192,18 @@ class _Maker:
         Where both sides show the same trait, the other side takes the wording half an order away, and
         the order advances with every second example (``=`` alternates between two traits). At N = 20
         ten wordings of either trait then stand once on each side, and tell nothing about the choice.
+        Elsewhere wordings follow each other, and `_onward` keeps them from meeting as they met before.
         """
         same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
         order = self.wordings(self.trait(getattr(side, layer), alternate), split)
         if same:
             order = order[:_EQUAL_WORDINGS]
             number = number // 2 + (len(order) // 2 if side == contrast.other else 0)
+        else:
+            values, poles = (
+                len(self.wordings(self.trait(role, alternate), split)) for role in (side.value, side.pole)
+            )
+            number += _onward(number, values, poles, layer, other=side == contrast.other)
         return order[number % len(order)]
 
     def sides(
@@ -223,6 +237,17 @@ class _Maker:
         return prompts.option(value, pole, value_first=clause_order == "value_first")
 
 
+def _onward(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
+    """How far a layer's wordings are moved on at an example, so that none is told twice.
+
+    Orders of two lengths meet as before after their least common multiple: from there on poles are moved on
+    by one. When all combinations of a value's wordings with a pole's have been told, the other option is
+    moved on by one, so that each option meets another one than before.
+    """
+    later = number // math.lcm(values, poles) if layer == "pole" else 0
+    return later + (number // (values * poles) if other else 0)
+
+
 def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
     """(right letter, clause order) for ``count`` places.
 
@@ -245,14 +270,15 @@ class _Example(NamedTuple):
     clause_order: str
 
 
-def _examples(maker: _Maker, contrast: Contrast, kind: str) -> list[_Example]:
-    """The 40 examples of a cell; smaller sets are their beginning.
+def _examples(maker: _Maker, contrast: Contrast, kind: str, count: int) -> list[_Example]:
+    """The first examples of a cell; smaller sets are their beginning.
 
     Balanced in blocks of four, so that each nested set is balanced as well. Value and pole wordings
-    step through orders of different length, so that no pair of wordings comes back within 40.
+    step through orders of different length, so that no pair of wordings comes back within 40; beyond, options
+    come back, but no two of them together.
     """
     examples = []
-    layout = _balanced(MOST_EXAMPLES, maker.seed, maker.cell.id, kind)
+    layout = _balanced(count, maker.seed, maker.cell.id, kind)
     for number, (right, order) in enumerate(layout):
         activity = maker.activities[number % EXAMPLE_ACTIVITIES]
         scene, context = maker.context(activity, "train", number // EXAMPLE_ACTIVITIES)
@@ -300,8 +326,9 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
     ----------
     item_set
         ``smoke`` (130 prompts), ``n4`` (8,800), ``n20`` or ``n40`` (3,200 each), ``layers`` (1,600), all but
-        the first together as ``standard`` (16,800), or ``full`` (12,000). ``n4-200`` and the like are cut to
-        so many cells, balanced over value pairs, domains and directed dimensions.
+        the first together as ``standard`` (16,800), ``ladder`` (1,200: more examples, of 50 cells),
+        or ``full`` (12,000). ``n4-200`` and the like are cut to so many cells, balanced over value pairs,
+        domains and directed dimensions.
     prompts_too
         Prompts are nearly all of the memory that items take; what needs the design only goes without.
 
@@ -349,8 +376,11 @@ def _of_cell(
     """The items of the cell at a place of the design."""
     cell = design.cells[place]
     maker = _Maker(bank, cell, design.seed)
-    kinds = {each.arm.examples for each in asked if each.arm.examples}
-    examples = {kind: _examples(maker, kind, str(kind)) for kind in kinds}
+    most: dict[Contrast, int] = {}
+    for each in asked:
+        if each.arm.examples:
+            most[each.arm.examples] = max(each.n_examples, most.get(each.arm.examples, 0))
+    examples = {kind: _examples(maker, kind, str(kind), count) for kind, count in most.items()}
     # Shifted by one from value pair to value pair, or it would go with the domain.
     alternate = place + place // len(bank.domains)
     for each in asked:

@@ -91,10 +91,10 @@ def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return in_theme
 
 
-def new_figure(height: float, columns: int = 1, **settings: Any) -> tuple[Figure, Any]:
+def new_figure(height: float, columns: int = 1, rows: int = 1, **settings: Any) -> tuple[Figure, Any]:
     """A figure of the column's width without pyplot, so that nothing stays open."""
     figure = Figure(figsize=(WIDTH, height))
-    return figure, figure.subplots(1, columns, **settings)
+    return figure, figure.subplots(rows, columns, **settings)
 
 
 def family_mark(family: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def ready(model: Model) -> Path:
 
 
 @contextmanager
-def serving(model: Model, threads: int | None = None) -> Iterator[str]:
+def serving(model: Model, threads: int | None = None, *, vectors: bool = False) -> Iterator[str]:
     """Serve a model's weights on a free loopback port for as long as the block runs; yields the base URL.
 
     The server is a process of its own, which ends with the block and with this process, also when this one
@@ -62,6 +62,8 @@ def serving(model: Model, threads: int | None = None) -> Iterator[str]:
     ----------
     threads
         By default what `THREADS_VARIABLE` says, else one for each processor.
+    vectors
+        Whether it gives the vectors of texts' tokens, by ``/embeddings`` beside the base URL, not replies.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def serving(model: Model, threads: int | None = None) -> Iterator[str]:
     path = ready(model)
     _require_memory(model.name, path)
     with tempfile.TemporaryFile() as log:
-        process = _started(model, path, _threads(threads), log)
+        process = _started(model, path, _threads(threads), vectors, log)
         try:
             address = _address(model.name, process, log)
             try:
@@ -105,12 +107,15 @@ def _threads(given: int | None) -> int:
     return int(text)
 
 
-def _started(model: Model, path: Path, threads: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _started(
+    model: Model, path: Path, threads: int, vectors: bool, log: IO[bytes]
+) -> subprocess.Popen[bytes]:
     options = {
         "path": str(path),
         "name": model.served_as,
         "context": weights_of(model).context,
         "threads": threads,
+        "vectors": vectors,
         "parent": os.getpid(),
     }
     return subprocess.Popen(

@@ -52,6 +52,9 @@ def _start(options: dict[str, Any]) -> Any:
     # A context that is cut to the memory that happens to be free would answer otherwise elsewhere.
     params.fit_params = False
     params.ui = False
+    if options["vectors"]:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_NONE
     return xllamacpp.Server(params)
 
 

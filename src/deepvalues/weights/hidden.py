@@ -8,23 +8,22 @@ kept on disk, outside the project, so that no text is read twice: the options of
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from deepvalues.errors import UserError
+from deepvalues.query.registry import Model
+from deepvalues.weights.fetch import CACHE_VARIABLE, cache_folder, weights_of
+from deepvalues.weights.serve import serving
 
 #: A text's vectors, of shape (tokens, size).
 TokenStates: TypeAlias = Any
@@ -35,102 +34,26 @@ Reader: TypeAlias = Callable[[], AbstractContextManager[ReadText]]
 
 #: What is kept of a text: the mean of its tokens' vectors, and the last token's.
 POOLINGS = ("mean", "last")
-#: Names another folder for what is kept, the same as for the weights.
-CACHE_VARIABLE = "DEEPVALUES_CACHE"
-#: Names the folder of the weights.
-WEIGHTS_VARIABLE = "DEEPVALUES_WEIGHTS"
 #: Seconds for one text; the largest model takes two or three on a busy processor.
 _ONE_TEXT = 300.0
-_INSTALL = 'llama.cpp\'s server is not installed; install it with: pip install -e ".[open]"'
 
 
-class OpenModel(NamedTuple):
-    """A model whose weights are on this machine."""
-
-    name: str
-    file: str
-    sha256: str
-
-
-OPEN_MODELS = (
-    OpenModel(
-        "smollm2-135m",
-        "SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    OpenModel(
-        "qwen2.5-coder-0.5b",
-        "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-    ),
-    OpenModel(
-        "qwen2.5-coder-1.5b",
-        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-    ),
-)
-
-
-# ---- the weights and their server ----
-
-
-def cache_folder() -> Path:
-    """Where vectors are kept: in the user's cache, or where `CACHE_VARIABLE` says."""
-    # Here, and not above: inside a notebook pooch's import warns that there are no widgets for its bars.
-    import pooch
-
-    named = os.environ.get(CACHE_VARIABLE)
-    return (Path(named).expanduser() if named else Path(pooch.os_cache("deepvalues"))) / "hidden"
-
-
-def weights_path(model: OpenModel) -> Path:
-    """The file of a model's weights, once it is known to be the expected one.
-
-    Raises
-    ------
-    UserError
-        When the file is not there, or its SHA-256 is another one.
-    """
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    path = (Path(named).expanduser() if named else cache_folder().with_name("weights")) / model.file
-    if not path.is_file():
-        raise UserError(
-            f"{model.name}: its weights are not on this machine: {path} is not there; put the file there, or "
-            f"name its folder in {WEIGHTS_VARIABLE}"
-        )
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != model.sha256:
-        raise UserError(
-            f"{model.name}: {path} is not the expected file: its SHA-256 is {found}, and not {model.sha256}; "
-            "fetch it again"
-        )
-    return path
+def hidden_folder() -> Path:
+    """Where vectors are kept: beside the weights, in the user's cache."""
+    return cache_folder().with_name("hidden")
 
 
 @contextmanager
-def server(model: OpenModel) -> Iterator[ReadText]:
-    """Have llama.cpp's server read texts, in a process of its own that ends with the block or this process.
+def server(model: Model) -> Iterator[ReadText]:
+    """Have llama.cpp's server read texts for as long as the block runs.
 
     Raises
     ------
     UserError
-        When the server is not installed, the weights are missing or others, or the server does not answer.
+        As from `deepvalues.weights.serve.serving`, or when the server gives no vectors.
     """
-    if find_spec("xllamacpp") is None:
-        raise UserError(f"{model.name}: {_INSTALL}")
-    command = [sys.executable, "-m", "deepvalues.local.embedding", str(weights_path(model))]
-    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    # A session of its own: at Ctrl-C what is in flight comes back first.
-    with subprocess.Popen(command, start_new_session=True, text=True, **pipes) as process:
-        assert process.stdin is not None and process.stdout is not None
-        address = process.stdout.readline().strip()
-        try:
-            if not address:
-                raise UserError(f"the server of {model.name} ended with status {process.wait()}")
-            yield lambda text: _asked(model.name, f"{address}/embeddings", text)
-        finally:
-            process.stdin.close()
+    with serving(model, vectors=True) as base_url:
+        yield lambda text: _asked(model.name, f"{base_url.removesuffix('/v1')}/embeddings", text)
 
 
 def _asked(name: str, url: str, text: str) -> TokenStates:
@@ -144,9 +67,6 @@ def _asked(name: str, url: str, text: str) -> TokenStates:
             return np.asarray(json.load(reply)[0]["embedding"], dtype=np.float64)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"{name}: its server gave no vectors for a text ({error}); ask again") from None
-
-
-# ---- vectors ----
 
 
 def pooled(states: TokenStates) -> dict[str, Any]:
@@ -167,14 +87,14 @@ class HiddenStates:
     Parameters
     ----------
     model
-        Whose SHA-256, with the pooling and the text, is the key of a vector.
+        One with weights: their SHA-256, with the pooling and the text, is the key of a vector.
     reader
         Started when a text is met for the first time; by default `server`.
     folder
-        Where vectors are kept; by default `cache_folder`.
+        Where vectors are kept; by default `hidden_folder`.
     """
 
-    def __init__(self, model: OpenModel, reader: Reader | None = None, folder: Path | None = None) -> None:
+    def __init__(self, model: Model, reader: Reader | None = None, folder: Path | None = None) -> None:
         self.model = model
         self._reader = reader or (lambda: server(model))
         self._folder = folder
@@ -195,7 +115,7 @@ class HiddenStates:
         UserError
             When vectors have to be made and the server or the weights are missing, or can't be kept.
         """
-        path = (self._folder or cache_folder()) / f"{self.model.sha256}.sqlite"
+        path = (self._folder or hidden_folder()) / f"{weights_of(self.model).sha256}.sqlite"
         # One at a time: the server has one slot, and a text that two prompts share is read once.
         with self._lock:
             try:
@@ -213,15 +133,19 @@ class HiddenStates:
         found = kept.execute(_FIND, (text, pooling)).fetchone()
         if found is not None:
             return np.frombuffer(found[0], dtype="<f4")
-        if self._read is None:
-            self._read = self._open.enter_context(self._reader())
-            atexit.register(self.close)
-        made = pooled(self._read(text))
+        made = pooled((self._read or self._start())(text))
         with kept:
             kept.executemany(
                 _KEEP, [(text, name, each.astype("<f4").tobytes()) for name, each in made.items()]
             )
         return made[pooling]
+
+    def _start(self) -> ReadText:
+        # A server ends with the thread that starts it, and those that answer requests come and go.
+        keeper = self._open.enter_context(ThreadPoolExecutor(1))
+        self._read = keeper.submit(lambda: self._open.enter_context(self._reader())).result()
+        atexit.register(self.close)
+        return self._read
 
     def close(self) -> None:
         """End what reads texts; it is started again when needed."""
