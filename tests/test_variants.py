@@ -282,7 +282,7 @@ def test_a_rationale_comes_whole_through_the_server(variants, tmp_path):
     whole = found[found["model"] == "agent-value"]
     assert (whole["status"] == "answered").all()
     joined = trials(items, whole)
-    assert joined.loc[joined["arm"] == "deconfounded", "followed"].tolist() == [1.0] * 3
+    assert joined.loc[joined["arm"] == "deconfounded", "followed"].tolist() == [1.0] * 2
 
 
 def test_the_record_holds_the_whole_subset_under_every_variant(study, variants, subset):

@@ -161,11 +161,15 @@ def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TES
     for _, group in frame.groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
         scores = (answered["followed"] - 0.5).groupby([answered[name] for name in unit], observed=True).sum()
-        told = int((scores != 0).sum())
-        found.append(
-            exact_test(int((scores > 0).sum()), told) if told else (1.0 if len(scores) else math.nan)
-        )
+        found.append(_sign_test(scores))
     return found
+
+
+def _sign_test(scores: pd.Series[float]) -> float:
+    told = int((scores != 0).sum())
+    if len(scores) and not told:
+        return 1.0
+    return exact_test(int((scores > 0).sum()), told)
 
 
 def _tested(table: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:

@@ -252,11 +252,8 @@ def paired(
     g = cohens_g(only_a / discordant) if discordant else math.nan
     codes = np.arange(n) if units is None else pd.factorize(np.asarray(units)[both])[0]
     net = np.bincount(codes, weights=a - b)
-    tests = (
-        mcnemar(int((net > 0).sum()), int((net < 0).sum())),
-        estimate.p_value,
-        estimate.equivalence(bound),
-    )
+    p_mcnemar = mcnemar(int((net > 0).sum()), int((net < 0).sum()))
+    tests = (p_mcnemar, estimate.p_value, estimate.equivalence(bound))
     intervals = (*estimate.interval, *tango(only_a, only_b, n))
     means = (float(a.mean()), float(b.mean()))
     return Paired(n, *means, only_a, only_b, estimate.value, *intervals, g, *tests)
