@@ -1,7 +1,7 @@
 """Reference agents: what each must score follows from its rule, worked out here by hand.
 
-Rates are those of the standard set, 400 tests in two orders for each arm and N, answered through `reply` and read by
-the study's own reader.
+Rates are those of the standard set, 400 tests in two orders for each arm and N, answered through `reply` and
+read by the study's own reader.
 """
 
 import math

@@ -101,7 +101,7 @@ def test_effects_have_the_spread_asked_for_and_the_rest_are_left_out(layout):
 
 
 def test_tests_at_every_n_share_their_effects(layout):
-    """The same test at N = 4, 20 and 40 has one logit, and in its other order one that differs by place alone."""
+    """The same test at N = 4, 20 and 40 has one logit; that of its other order differs by its place alone."""
     effects, _ = answers_of(layout, ALL, 2)
     logits = pd.DataFrame(layout.logits(ALL, effects))
     items = layout.items
