@@ -106,7 +106,7 @@ class StimulusValidation:
         if item_set not in ITEM_SETS:
             raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(ITEM_SETS)}")
         users = {cell.id: cell.user for cell in self.benchmark.design.cells}
-        stimuli = self.benchmark.items("standard")
+        stimuli = self.benchmark.items("n40")
         return build_validation(self.benchmark.bank, stimuli, users, self.seed, ITEM_SETS[item_set])
 
     @property

@@ -315,7 +315,7 @@ def paired_contrasts(
     if unknown:
         raise UserError(f"no trials of {unknown[0]!r}; there are {', '.join(wide.columns)}")
     items = frame.drop_duplicates("item").set_index("item", drop=False).reindex(wide.index)
-    units = items.groupby(list(unit), sort=False).ngroup().to_numpy()
+    units = items.groupby([items[name] for name in unit], sort=False).ngroup().to_numpy()
     rows = [
         (a, b, *paired(wide[a].to_numpy(), wide[b].to_numpy(), clusters, bound, units)) for a, b in chosen
     ]
