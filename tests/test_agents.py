@@ -1,7 +1,7 @@
 """Reference agents: what each must score follows from its rule, worked out here by hand.
 
-Rates are those of the standard set, 400 items for each arm and N, answered through `reply` and read by
-the study's own reader.
+Rates are those of the standard set, 400 tests in two orders for each arm and N, answered through `reply` and
+read by the study's own reader.
 """
 
 import math
@@ -41,6 +41,12 @@ EXPECTED = {
     #                value surface mixture         sensitive
     "deconfounded": (1.0, 0.0, 0.3, balanced(0.8 - 1.6)),
     "prior": (0.5, 0.5, 0.5, 0.5),
+    "shuffled": (0.5, 0.5, 0.5, 0.5),
+    "shuffled_control": (0.5, 0.5, 0.5, 0.5),
+    "shuffled_probe_value": (0.5, 0.5, 0.5, 0.5),
+    "shuffled_probe_surface": (0.5, 0.5, 0.5, 0.5),
+    "repeat": (1.0, 1.0, 1.0, balanced(0.8 + 1.6)),
+    "seen": (1.0, 0.0, 0.3, balanced(0.8 - 1.6)),
     "control": (1.0, 1.0, 1.0, balanced(0.8 + 1.6)),
     "probe_value": (1.0, 0.5, 0.3 + 0.7 / 2, balanced(0.8)),
     "probe_surface": (0.5, 1.0, 0.3 / 2 + 0.7, balanced(1.6)),
@@ -52,6 +58,11 @@ COLUMNS = ("agent-value", "agent-surface", "agent-mixture", "agent-sensitive")
 LEANS = {
     "deconfounded": (1, -1),
     "prior": (0, 0),
+    **dict.fromkeys(
+        ["shuffled", "shuffled_control", "shuffled_probe_value", "shuffled_probe_surface"], (0, 0)
+    ),
+    "repeat": (1, 1),
+    "seen": (1, -1),
     "control": (1, 1),
     "probe_value": (1, 0),
     "probe_surface": (0, 1),
@@ -60,12 +71,16 @@ LEANS = {
 }
 
 
+#: Arms of the standard set at their numbers of examples.
+GROUPS = 21
+
+
 @pytest.fixture(scope="module")
 def answered(items_standard, agent_answers):
     """Every answer with its item's arm, N and right letter."""
-    columns = items_standard[["id", "arm", "n_examples", "right"]]
+    columns = items_standard[["id", "cell", "arm", "n_examples", "right"]]
     frame = agent_answers.merge(columns, left_on="item", right_on="id", validate="many_to_one")
-    assert len(frame) == 8 * 3600
+    assert len(frame) == 8 * 16_800
     return frame.assign(hit=frame["choice"] == frame["right"])
 
 
@@ -116,21 +131,45 @@ def test_expected_rates_are_those_worked_out_by_hand(agents, arm):
 )
 def test_certain_agents_score_exactly_what_the_arms_say(answered, agent, attribute):
     found = list(by_arm(answered, agent))
-    assert len(found) == 9
+    assert len(found) == GROUPS
     for arm, n, hits, answers in found:
-        assert answers == 400
+        assert answers == 800
         assert hits / answers == getattr(ARMS[arm], attribute), (arm, n)
 
 
 def test_the_first_option_is_right_in_exactly_half_of_the_items(answered):
     assert set(answered.loc[answered["model"] == "agent-first", "choice"]) == {"A"}
-    assert [hits for _, _, hits, _ in by_arm(answered, "agent-first")] == [200] * 9
+    assert [hits for _, _, hits, _ in by_arm(answered, "agent-first")] == [400] * GROUPS
+
+
+@pytest.mark.parametrize("agent", ["agent-value", "agent-surface"])
+def test_certain_agents_choose_alike_in_both_orders_where_they_have_evidence_and_one_place_elsewhere(
+    answered, agent
+):
+    own = answered[answered["model"] == agent]
+    both = own.groupby(["cell", "arm", "n_examples"])["hit"].sum()
+    layer = 0 if agent == "agent-value" else 1
+    for (_, arm, _), hits in both.items():
+        assert hits == {1: 2, -1: 0, 0: 1}[LEANS[arm][layer]], arm
+
+
+@pytest.mark.parametrize("agent", ["value", "surface", "mixture", "sensitive", "random", "first"])
+def test_the_mean_over_both_orders_of_what_an_agent_reports_is_its_rate_in_every_test(
+    agents, answered, agent
+):
+    """Exactly, and not only on average: a liking for a place cancels within each pair of orders."""
+    name = f"agent-{agent}"
+    own = answered[answered["model"] == name]
+    p = own["p_a"].where(own["right"] == "A", 1 - own["p_a"])
+    means = p.groupby([own["arm"], own["cell"], own["n_examples"]]).mean()
+    for arm, found in means.groupby("arm"):
+        assert found.to_numpy() == pytest.approx(expected_rate(agents[name], ARMS[arm]), abs=1e-12), arm
 
 
 @pytest.mark.parametrize("agent", ["agent-mixture", "agent-sensitive", "agent-random"])
 def test_agents_with_chance_score_within_a_binomial_interval(agents, answered, agent):
     found = list(by_arm(answered, agent))
-    assert len(found) == 9
+    assert len(found) == GROUPS
     for arm, n, hits, answers in found:
         expected = expected_rate(agents[agent], ARMS[arm])
         if expected == 1:
@@ -144,8 +183,8 @@ def test_position_bias_shows_where_the_right_option_stands(answered):
     own = answered[(answered["model"] == "agent-sensitive") & (answered["arm"] == "deconfounded")]
     for letter, d in (("A", -0.8 + 0.4), ("B", -0.8 - 0.4)):
         group = own[own["right"] == letter]
-        assert len(group) == 600
-        assert stats.binomtest(int(group["hit"].sum()), 600, sigma(d)).pvalue > 0.001
+        assert len(group) == 1200
+        assert stats.binomtest(int(group["hit"].sum()), 1200, sigma(d)).pvalue > 0.001
     first = (own["choice"] == "A").mean()
     assert first == pytest.approx((sigma(-0.8 + 0.4) + sigma(0.8 + 0.4)) / 2, abs=0.04)
 
@@ -193,7 +232,7 @@ def test_one_reply_in_twelve_is_declined(answered):
     declined = own["status"] == "refused"
     assert set(own["status"]) == {"answered", "refused"}
     assert set(own.loc[declined, "reply"]) == {REFUSAL}
-    assert stats.binomtest(int(declined.sum()), 3600, 1 / 12).pvalue > 0.001
+    assert stats.binomtest(int(declined.sum()), 16_800, 1 / 12).pvalue > 0.001
     # Where it answers, it always follows the value.
     for arm, _, hits, answers in by_arm(answered, "agent-declining"):
         rate = ARMS[arm].always_value

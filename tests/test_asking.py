@@ -61,18 +61,18 @@ def test_a_first_run_asks_everything(answered):
     assert list(table.columns) == list(asking.Asked._fields)
     assert list(table["model"]) == list(NAMES)
     assert list(table["family"]) == ["reference agent", "reference agent", "text learner"]
-    assert (table["items"] == 45).all()
-    assert (table["asked"] == 45).all()
+    assert (table["items"] == 130).all()
+    assert (table["asked"] == 130).all()
     assert (table[["replayed", "failed", "orphans"]] == 0).all(axis=None)
     for name in NAMES:
-        assert len(lines(folder, name)) == 45
+        assert len(lines(folder, name)) == 130
 
 
 def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_server):
     folder, _ = answered
     before = {name: lines(folder, name) for name in NAMES}
     table = asking.query("dvb", models, items, record_folder=folder)
-    assert (table["replayed"] == 45).all()
+    assert (table["replayed"] == 130).all()
     assert (table[["asked", "failed", "orphans"]] == 0).all(axis=None)
     assert {name: lines(folder, name) for name in NAMES} == before
 
@@ -90,7 +90,7 @@ def test_local_models_are_completed_several_at_a_time(answered, items, models, t
         ("learner-words", 20): 20,
         ("agent-declining", 20): 20,
         ("agent-value", 20): 20,
-        ("agent-value", 45): 25,
+        ("agent-value", 130): 110,
     }
     assert not table["failed"].any()
     assert lines(tmp_path, "agent-value") == lines(folder, "agent-value")
@@ -119,7 +119,7 @@ def test_only_the_missing_ones_are_asked(ask, items, tmp_path):
     assert list(few["asked"]) == [20]
     some = lines(tmp_path, "agent-value")
     rest = ask(["agent-value"], items)
-    assert list(rest[["items", "replayed", "asked"]].iloc[0]) == [45, 20, 25]
+    assert list(rest[["items", "replayed", "asked"]].iloc[0]) == [130, 20, 110]
     assert set(some) < set(lines(tmp_path, "agent-value"))
 
 
@@ -127,7 +127,7 @@ def test_answers_that_nobody_asks_for_are_counted_and_kept(answered, items, mode
     folder, _ = answered
     table = asking.query("dvb", models[:1], items.head(40), record_folder=folder)
     assert list(table[["items", "replayed", "orphans"]].iloc[0]) == [40, 40, 5]
-    assert len(lines(folder, NAMES[0])) == 45
+    assert len(lines(folder, NAMES[0])) == 130
 
 
 def test_the_record_is_the_same_at_any_pace(answered, ask, items, tmp_path):
@@ -198,7 +198,7 @@ def test_an_unknown_study_is_told_the_known_ones(items, models, tmp_path):
 
 def test_a_model_that_needs_a_key_is_told_before_anything_is_sent(ask, items, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(UserError, match=r"gpt-4o-2024-08-06: no API key: .*OPENAI_API_KEY \(45 answers"):
+    with pytest.raises(UserError, match=r"gpt-4o-2024-08-06: no API key: .*OPENAI_API_KEY \(130 answers"):
         ask(["gpt-4o-2024-08-06"], items)
     assert list(tmp_path.iterdir()) == []
 
@@ -224,9 +224,9 @@ def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
     chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"], "dvb")
     table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], tmp_path)
     assert list(table.columns) == ["study", "item_set", "model", "family", "items", "recorded", "state"]
-    assert list(table["recorded"]) == [45, 30, 0]
+    assert list(table["recorded"]) == [130, 30, 0]
     assert list(table["state"]) == ["complete", "partial", "not asked"]
-    assert list(table["items"]) == [45] * 3
+    assert list(table["items"]) == [130] * 3
     each = asking.Chosen("dvb", "smoke", items, chosen)
     assert [model.name for model in asking.complete(each, table)] == ["agent-value"]
     assert asking.complete(each._replace(item_set="standard"), table) == []
@@ -262,10 +262,12 @@ def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_stan
     models = catalogue.registry().choose(["agent-value", "agent-first"], "dvb")
     standard = asking.Chosen("dvb", "standard", items_standard, models)
     beside = [standard, asking.Chosen("dvb", "subset", study.items("subset"), models)]
+    both = int(beside[1].items["id"].isin(items_standard["id"]).sum())
+    assert both > 100
     for sets in ([standard], beside, beside[::-1]):
         table = asking.coverage(sets, tmp_path)
         of_standard = table[table["item_set"] == "standard"]
-        assert list(of_standard["recorded"]) == [45, 132]
+        assert list(of_standard["recorded"]) == [130, both]
         assert set(of_standard["state"]) == {"not asked"}
         asking.stop_if_partial(table)
     # One answer more than the smaller set has, or one less than all of it, is a beginning of this one.
@@ -299,17 +301,17 @@ def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_se
 
 def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, items, tmp_path):
     ask(["agent-first"], items.head(30))
-    ask(["agent-prose"], items.head(44))
+    ask(["agent-prose"], items.head(129))
     chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"], "dvb")
     table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], tmp_path)
     with pytest.raises(UserError) as caught:
         asking.stop_if_partial(table)
     _, first, prose = str(caught.value).splitlines()
     assert first.strip() == (
-        "dvb: agent-first: 15 of 45 items are not answered in full; "
+        "dvb: agent-first: 15 of 130 items are not answered in full; "
         "deepvalues query --study dvb --set smoke --model agent-first"
     )
-    assert "agent-prose: 1 of 45" in prose
+    assert "agent-prose: 1 of 130" in prose
     assert "agent-value" not in str(caught.value), "not asked is not partial"
 
 
@@ -347,7 +349,7 @@ def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, item
     assert list(table.index) == names[1:], "a record that is partial is completed, not asked from the start"
     (plan,) = asking.plans("dvb", each.models[1:2], items, tmp_path)
     row = table.loc["gpt-4o-2024-08-06"]
-    assert (row["requests"], row["input_tokens"]) == (45, round(plan.usage.input))
+    assert (row["requests"], row["input_tokens"]) == (130, round(plan.usage.input))
     assert row["dollars"] == pytest.approx(plan.usage.uncached().cost(plan.price))
     assert 0 < row["dollars_cached"] < row["dollars"]
     assert table.loc["agent-prose", ["dollars", "dollars_cached"]].isna().all(), "it has no price"
@@ -365,7 +367,7 @@ def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, 
     sets = [asking.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
     table = asking.orphans(sets, tmp_path)
     assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 5, "agent-prose": 0}
-    assert list(table["answers"]) == [45, 0]
+    assert list(table["answers"]) == [130, 0]
     assert list(asking.orphans(sets[:1], tmp_path)["orphans"]) == [25, 0]
 
 
@@ -424,7 +426,7 @@ def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, no
 
 def test_what_was_not_asked_has_failed(items, models, tmp_path, no_server):
     frame = asking.answers("dvb", models, items, tmp_path)
-    assert len(frame) == 3 * 45
+    assert len(frame) == 3 * 130
     assert set(frame["status"]) == {"failed"}
     assert frame[["reply", "error"]].isna().all(axis=None)
 

@@ -286,7 +286,7 @@ def test_options_show_the_traits_that_the_items_name(items_smoke, bank):
         for option, side in ((target, "target"), (other, "other")):
             shown = {mark.kind: mark for mark in option.marks}
             for kind in ("value", "pole"):
-                trait = item[f"{side}_{kind}_wording"].split(".test.")[0]
+                trait = re.sub(r"\.(?:train|test)\.\d+$", "", item[f"{side}_{kind}_wording"])
                 assert shown[kind].name == called[trait]
                 assert item[shown[kind].role] == trait
             first = "value" if item["clause_order"] == "value_first" else "pole"

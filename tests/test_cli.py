@@ -128,13 +128,13 @@ def test_query_asks_and_then_replays(run, tmp_path):
     status, out, err = run(*query(tmp_path, model="agent-value"), "--model", "agent-first")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
-        "agent-value: 45 asked, 0 replayed, 0 failed",
-        "agent-first: 45 asked, 0 replayed, 0 failed",
+        "agent-value: 130 asked, 0 replayed, 0 failed",
+        "agent-first: 130 asked, 0 replayed, 0 failed",
     ]
     assert (tmp_path / "dvb" / "agent-first.jsonl").exists()
     status, out, _ = run(*query(tmp_path), "--concurrency", 1)
     assert status == 0
-    assert out == "agent-first: 0 asked, 45 replayed, 0 failed\n"
+    assert out == "agent-first: 0 asked, 130 replayed, 0 failed\n"
 
 
 def test_query_leaves_the_papers_record_alone(run, tmp_path):
@@ -149,7 +149,7 @@ def test_query_retries_statuses(run, tmp_path):
         *query(tmp_path, "--retry", "refused", "--retry", "truncated", model="agent-declining")
     )
     assert status == 0
-    assert int(re.fullmatch(r"agent-declining: (\d+) asked, 45 replayed, 0 failed\n", out)[1]) > 0
+    assert int(re.fullmatch(r"agent-declining: (\d+) asked, 130 replayed, 0 failed\n", out)[1]) > 0
 
 
 def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
     with server.serving(server.create_app(served)) as url:
         status, out, _ = run(*query(tmp_path, "--base-url", url, model="org/new"))
     assert status == 0
-    assert out == "org/new: 45 asked, 0 replayed, 0 failed\n"
+    assert out == "org/new: 130 asked, 0 replayed, 0 failed\n"
     assert (tmp_path / "dvb" / "org__new.jsonl").exists()
 
 
@@ -187,7 +187,7 @@ def test_the_outcome_names_what_was_kept_spent_and_saved():
 def test_a_dry_run_shows_the_plan_and_asks_nothing(run, tmp_path):
     status, out, err = run(*query(tmp_path, "--dry-run"))
     assert (status, err) == (0, "")
-    assert out.startswith("agent-first: 45 requests to send\n")
+    assert out.startswith("agent-first: 130 requests to send\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -232,7 +232,7 @@ def test_a_damaged_record(mistake, tmp_path):
 def test_a_missing_key(mistake, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     err = mistake(*query(tmp_path, model="gpt-4.1-nano-2025-04-14"))
-    assert "set the environment variable OPENAI_API_KEY (45 answers are missing)" in err
+    assert "set the environment variable OPENAI_API_KEY (130 answers are missing)" in err
 
 
 def test_a_taken_port(mistake):

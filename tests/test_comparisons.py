@@ -293,18 +293,30 @@ def test_developer_agreement_without_pairs_of_a_kind(trials):
 
 def test_prior_corrected_pairs_test_by_test(trials, deep):
     table = prior_corrected(trials, ["model", "n_examples"])
-    prior = trials[trials["arm"] == "prior"].set_index(["model", "cell", "test"])["followed"]
+    test = ["model", "cell", "test", "swapped"]
+    prior = trials[trials["arm"] == "prior"].set_index(test)["followed"]
     for row in table.iloc[::4].itertuples():
         here = deep[(deep["model"] == row.model) & (deep["n_examples"] == row.n_examples)].dropna(
             subset="followed"
         )
-        before = prior.reindex(pd.MultiIndex.from_frame(here[["model", "cell", "test"]])).to_numpy()
+        before = prior.reindex(pd.MultiIndex.from_frame(here[test])).to_numpy()
         known = ~np.isnan(before)
-        difference = pd.Series(here["followed"].to_numpy() - before)[known]
+        difference = pd.Series(here["followed"].to_numpy() - before, here["cell"])[known]
         assert (row.pairs, row.difference) == (known.sum(), pytest.approx(difference.mean()))
         assert row.difference == pytest.approx(row.dvgr - row.prior)
-        # One pair a cell: Student's paired t-test.
-        assert row.p_value == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
+        low, high = clustered(difference.reset_index(drop=True), pd.Series(difference.index))
+        assert (row.clustered_low, row.clustered_high) == pytest.approx((low, high))
+
+
+def test_the_orders_of_a_test_are_set_against_their_own_prior(trials):
+    """With one order there is one pair a cell: Student's paired t-test."""
+    one = trials[~trials["swapped"]]
+    table = prior_corrected(one, ["model", "n_examples"]).set_index(["model", "n_examples"])
+    own = one[(one["model"] == "three") & (one["n_examples"].isin([0, 4]))].set_index(["arm", "cell"])[
+        "followed"
+    ]
+    difference = (own["deconfounded"] - own["prior"]).dropna()
+    assert table.loc[("three", 4), "p_value"] == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
 
 
 def test_a_test_without_a_prior_of_its_own_is_left_out(trials):
@@ -401,6 +413,14 @@ def test_control_gate_flags_and_keeps(agent_trials):
     assert strict.loc["agent-sensitive", "flagged"]
     silent = control_gate(agent_trials.assign(followed=np.nan))
     assert silent["flagged"].all()
+
+
+def test_control_gate_takes_the_control_at_one_n(agent_trials):
+    own = agent_trials[agent_trials["model"] == "agent-value"]
+    spoilt = own.assign(followed=own["followed"].where(own["n_examples"] == 20, 0.0))
+    assert set(control_gate(spoilt)["items"]) == {800}
+    assert control_gate(spoilt).loc[0, "accuracy"] == 1
+    assert control_gate(spoilt, n_examples=4).loc[0, "accuracy"] == 0
 
 
 def test_faulty_tables_of_models_are_named(trials):

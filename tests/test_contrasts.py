@@ -212,6 +212,27 @@ def test_paired_contrasts_from_their_definitions():
     assert list(table["p_clustered_holm"]) == pytest.approx(holm(list(table["p_clustered"])))
 
 
+def test_mcnemar_takes_the_items_of_a_unit_as_one():
+    """Four units of two items: one for a, one for b, one torn, one that neither tells from the other."""
+    a = np.array([1.0, 1, 0, 0, 1, 0, 1, 0])
+    b = np.array([0.0, 0, 1, 0, 0, 1, 1, 0])
+    units = np.arange(4).repeat(2)
+    row = contrasts.paired(a, b, units.tolist(), 0.05, units)
+    assert row.p_mcnemar == contrasts.mcnemar(1, 1)
+    assert (row.only_a, row.only_b) == (3, 2)
+    assert contrasts.paired(a, b, units.tolist(), 0.05).p_mcnemar == contrasts.mcnemar(3, 2)
+
+
+def test_items_that_say_the_same_again_add_nothing_to_a_test_by_unit():
+    once = simulated(missing=0).assign(unit=lambda frame: frame["item"])
+    twice = pd.concat([once, once.assign(item=once["item"] + "b")])
+    table = contrasts.paired_contrasts(once)
+    again = contrasts.paired_contrasts(twice, unit=["unit"])
+    assert list(again["p_mcnemar"]) == list(table["p_mcnemar"])
+    assert (again["items"] == 2 * table["items"]).all()
+    assert (contrasts.paired_contrasts(twice)["p_mcnemar"] <= again["p_mcnemar"]).all()
+
+
 def test_order_of_rows_does_not_matter():
     frame = simulated()
     shuffled = frame.sample(frac=1, random_state=2)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from deepvalues import paths
-from deepvalues.dvb.design import build_design, load_design, write_design
+from deepvalues.dvb.design import balanced_order, build_design, load_design, write_design
 from deepvalues.errors import UserError
 
 SEEDS = (20251102, 1, 2)
@@ -69,6 +69,40 @@ def test_no_directed_dimension_meets_a_preferred_value_twice(cells):
 
 def test_no_directed_dimension_meets_a_rejected_value_more_than_twice(cells):
     assert max(Counter((directed(cell), cell.v2) for cell in cells).values()) <= 2
+
+
+# ---- the balanced order ----
+
+
+@pytest.fixture(scope="module")
+def orders(built):
+    return {seed: [each.cells[place] for place in balanced_order(each)] for seed, each in built.items()}
+
+
+def test_the_balanced_order_has_every_cell_once_and_depends_on_its_design_alone(built, orders):
+    for seed, order in orders.items():
+        assert Counter(cell.id for cell in order) == Counter(cell.id for cell in built[seed].cells)
+        assert [built[seed].cells[place] for place in balanced_order(built[seed])] == order
+    assert len({tuple(cell.id for cell in order) for order in orders.values()}) == len(SEEDS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_beginnings_of_the_balanced_order_are_balanced(orders, seed, bank):
+    """Of 50, 100 and 200 cells, the sizes of the sets: value pairs evenly, the rest to within a few."""
+    for count in (50, 100, 200):
+        part = orders[seed][:count]
+        pairs = Counter((cell.v1, cell.v2) for cell in part)
+        assert len(pairs) == min(50, count)
+        assert max(pairs.values()) - min(pairs.values()) <= (1 if count < 200 else 2)
+        domains = Counter(cell.domain for cell in part)
+        assert set(domains) == set(bank.domains)
+        assert max(domains.values()) - min(domains.values()) <= 3
+        dimensions = Counter(map(directed, part))
+        assert max(dimensions.values()) <= count / 40 + 2
+        assert len(dimensions) >= min(40, count) * 0.8
+        assert sum(bank.values[cell.v1].group == "ross_duty" for cell in part) == pytest.approx(
+            0.6 * count, abs=3
+        )
 
 
 def test_a_design_depends_on_its_seed_alone(built, bank):

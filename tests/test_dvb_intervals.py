@@ -53,7 +53,7 @@ def test_one_row_for_each_group_and_method(table):
     assert list(table.columns) == ["model", "method", "clusters", "crossed", "estimate", "low", "high"]
     assert list(table["method"]) == POOLED * 2
     assert list(table["model"].unique()) == ["chance", "uneven"]
-    assert list(table["clusters"])[: len(POOLED)] == [1200, 400, 400, 11, 11, 11]
+    assert list(table["clusters"])[: len(POOLED)] == [2400, 400, 400, 11, 11, 11]
 
 
 def test_every_interval_holds_its_estimate(table, trials):

@@ -52,8 +52,8 @@ def agent_trials(items_standard, agent_answers):
 
 
 def test_trials_join_answers_to_items(items_smoke):
-    statuses = ["answered"] * 40 + ["refused", "unparsable", "truncated", "failed", "answered"]
-    choices = ["A"] * 45
+    statuses = ["answered"] * 125 + ["refused", "unparsable", "truncated", "failed", "answered"]
+    choices = ["A"] * 130
     shuffled = answers_of(items_smoke, "m", choices, statuses).sample(frac=1, random_state=1)
     found = statistics.trials(items_smoke, shuffled)
     assert list(found["item"]) == list(shuffled["item"])
@@ -66,16 +66,16 @@ def test_trials_join_answers_to_items(items_smoke):
 
 
 def test_several_models_share_the_items(items_smoke):
-    both = pd.concat([answers_of(items_smoke, name, [letter] * 45) for name, letter in ("pA", "qB")])
+    both = pd.concat([answers_of(items_smoke, name, [letter] * 130) for name, letter in ("pA", "qB")])
     found = statistics.trials(items_smoke, both).groupby("model")["followed"].sum()
-    assert found["p"] + found["q"] == 45
+    assert found["p"] + found["q"] == 130
     assert found["p"] == (items_smoke["right"] == "A").sum()
 
 
 def test_an_answer_to_no_item_is_an_error(items_smoke):
-    answers = answers_of(items_smoke, "m", ["A"] * 45)
-    answers.loc[[3, 9], "item"] = ["c999.prior.n00.t0", "elsewhere"]
-    with pytest.raises(UserError, match=r"2 answers belong to no item, the first is c999\.prior\.n00\.t0"):
+    answers = answers_of(items_smoke, "m", ["A"] * 130)
+    answers.loc[[3, 9], "item"] = ["c999.prior.n00.t0a", "elsewhere"]
+    with pytest.raises(UserError, match=r"2 answers belong to no item, the first is c999\.prior\.n00\.t0a"):
         statistics.trials(items_smoke, answers)
 
 
@@ -98,6 +98,8 @@ def outcomes(**by_model):
         {
             "model": model,
             "arm": "deconfounded",
+            "n_examples": 4,
+            "test": 0,
             "cell": f"c{place:03d}",
             "status": reasons.get(letter, "answered"),
             "followed": float(letter) if letter in "01" else math.nan,
@@ -167,8 +169,8 @@ def test_rates_of_several_columns_come_sorted(agent_trials):
     table = statistics.rates(agent_trials, ["model", "arm", "n_examples"])
     keys = list(zip(table["model"], table["arm"], table["n_examples"], strict=True))
     assert keys == sorted(keys)
-    assert len(keys) == 8 * 9
-    assert set(table["items"]) == {400}
+    assert len(keys) == 8 * 21
+    assert set(table["items"]) == {800}
 
 
 def test_missing_answers_do_not_count_as_shallow():
@@ -182,15 +184,17 @@ def test_dvgr_takes_deconfounded_trials_and_adds_the_tests(agent_trials):
     table = statistics.dvgr_by_model(agent_trials).set_index("model")
     assert table.loc["agent-value", "dvgr"] == 1
     assert table.loc["agent-surface", "dvgr"] == 0
-    assert set(table["items"]) == {1200}
+    assert set(table["items"]) == {2400}
     for row in table.itertuples():
-        assert row.p_value == exact_test(row.followed, row.answered)
         assert row.cohens_h == cohens_h(row.dvgr)
         assert row.cohens_g == pytest.approx(row.dvgr - 0.5)
         assert (row.wilson_low, row.wilson_high) == wilson(row.followed, row.answered)
     assert list(table["p_holm"]) == holm(list(table["p_value"]))
     mixture = table.loc["agent-mixture"]
     assert mixture["clustered_low"] < 0.3 < mixture["clustered_high"]
+    # 1,200 tests in two orders are 1,200 tests.
+    assert table.loc["agent-value", "p_value"] == exact_test(1200, 1200)
+    assert table.loc["agent-first", "p_value"] == 1
     # A mixture draws anew for every item: clusters add little.
     widths = (
         mixture["clustered_high"] - mixture["clustered_low"],
@@ -214,6 +218,38 @@ def test_estimates_by_value_and_dimension_are_clustered_by_wording_and_cell(agen
         assert (row.clustered_low, row.clustered_high) == pytest.approx(expected, nan_ok=True)
 
 
+def in_orders(*tests):
+    """Trials of one model, a text a test: one character for each of its orders."""
+    frames = [outcomes(m=text).assign(cell=f"c{place:03d}") for place, text in enumerate(tests)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_test_counts_once_in_the_test_against_chance():
+    """Both orders as one where they agree, neither where they don't; one alone where the other is missing."""
+    frame = in_orders("11", "11", "00", "10", "01", "1r", "11", "11", "rr")
+    (p,) = statistics.sign_tests(frame, ["model"])
+    assert p == exact_test(5, 6)
+    assert statistics.dvgr_by_model(frame).loc[0, "p_value"] == p
+
+
+@given(st.lists(st.sampled_from(["0", "1", "r"]), min_size=1, max_size=30))
+def test_with_one_order_a_test_it_is_the_binomial_test(tests):
+    (p,) = statistics.sign_tests(in_orders(*tests), ["model"])
+    expected = exact_test(tests.count("1"), len(tests) - tests.count("r"))
+    assert p == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.lists(st.sampled_from(["0", "1"]), min_size=1, max_size=30))
+def test_an_order_that_says_the_same_again_adds_nothing(tests):
+    once, twice = (statistics.sign_tests(in_orders(*(text * k for text in tests)), ["model"]) for k in (1, 2))
+    assert once == twice
+
+
+def test_a_model_that_takes_one_place_is_told_from_nothing():
+    assert statistics.sign_tests(in_orders(*["10", "01"] * 50), ["model"]) == [1.0]
+    assert math.isnan(statistics.sign_tests(in_orders("rr"), ["model"])[0])
+
+
 # ---- the instrument ----
 
 
@@ -221,14 +257,14 @@ def test_the_instrument_check_compares_every_agent_and_arm(agent_trials, agents)
     rates = statistics.rates(agent_trials, ["model", "arm", "n_examples"])
     stranger = rates.iloc[:1].assign(model="learner-words")
     table = statistics.instrument_check(pd.concat([rates, stranger]), list(agents.values()))
-    assert len(table) == 8 * 9
+    assert len(table) == 8 * 21
     for row in table.itertuples():
         assert row.expected == expected_rate(agents[row.model], ARMS[row.arm])
     exact = table[table["model"].isin(["agent-value", "agent-surface", "agent-first", "agent-prose"])]
     assert (exact["expected"] == exact["observed"]).all()
     assert exact["within"].all()
     # A 95% interval misses a few of the others, and not more.
-    assert stats.binomtest(int((~table["within"]).sum()), 72, 0.05, alternative="greater").pvalue > 0.01
+    assert stats.binomtest(int((~table["within"]).sum()), 168, 0.05, alternative="greater").pvalue > 0.01
 
 
 def test_the_instrument_check_can_fail(agent_trials, agents):

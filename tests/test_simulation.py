@@ -101,11 +101,15 @@ def test_effects_have_the_spread_asked_for_and_the_rest_are_left_out(layout):
 
 
 def test_tests_at_every_n_share_their_effects(layout):
-    """The same test at N = 4, 20 and 40 has one logit."""
+    """The same test at N = 4, 20 and 40 has one logit; that of its other order differs by its place alone."""
     effects, _ = answers_of(layout, ALL, 2)
     logits = pd.DataFrame(layout.logits(ALL, effects))
-    spread = logits.groupby([layout.items["cell"], layout.items["test"]]).agg(np.ptp)
+    items = layout.items
+    spread = logits.groupby([items["cell"], items["test"], items["swapped"]]).agg(np.ptp)
     assert spread.to_numpy().max() == 0
+    placeless = logits - ALL.b0 * layout.sign[:, None]
+    spread = placeless.groupby([items["cell"], items["test"]]).agg(np.ptp)
+    assert spread.to_numpy().max() < 1e-5
 
 
 def test_evidence_is_that_of_the_arms(items_standard):
@@ -366,13 +370,13 @@ def test_separated_runs_are_no_estimates(items_standard):
 
 
 def test_power_without_effects_is_that_of_the_binomial(items_standard):
-    """The exact test's own power, from the binomial distribution: 100 cells × 3 trials, no position bias."""
+    """The exact test's own power, from the binomial distribution: 100 cells × 6 trials, no position bias."""
     table = power(
         items_standard, Truth(b0=0.0), cells=[100], true_dvgrs=[0.5, 0.42, 0.35], runs=2_000, seed=1
     ).set_index(["method", "true_dvgr"])
-    critical = max(k for k in range(150) if 2 * stats.binom.cdf(k, 300, 0.5) <= 0.05)
+    critical = max(k for k in range(300) if 2 * stats.binom.cdf(k, 600, 0.5) <= 0.05)
     for p in (0.5, 0.42, 0.35):
-        expected = stats.binom.cdf(critical, 300, p) + stats.binom.sf(299 - critical, 300, p)
+        expected = stats.binom.cdf(critical, 600, p) + stats.binom.sf(599 - critical, 600, p)
         assert table.loc[("exact", p), "power"] == pytest.approx(expected, abs=0.03)
         assert table.loc[("cell", p), "power"] == pytest.approx(expected, abs=0.05)
 
@@ -382,7 +386,7 @@ def test_power_rises_with_cells_and_with_the_distance_from_chance(items_standard
         items_standard, EFFECTS["cell"], cells=[25, 100, 400], true_dvgrs=[0.5, 0.45, 0.4], runs=400, seed=1
     )
     assert list(table.columns) == ["cells", "trials", "true_dvgr", "method", "power", "runs"]
-    assert (table["trials"] == 3 * table["cells"]).all()
+    assert (table["trials"] == 6 * table["cells"]).all()
     rates = table.pivot(index=["method", "cells"], columns="true_dvgr", values="power")
     for method in ("exact", "cell", "value", "value_wild"):
         assert rates.loc[method][0.4].is_monotonic_increasing

@@ -1,7 +1,6 @@
 """Validation of the stimuli: the questions are balanced, right, and about the very texts of the benchmark."""
 
-import hashlib
-
+import bank_sums
 import pandas as pd
 import pytest
 from scipy import stats
@@ -33,23 +32,22 @@ def options(row):
 
 
 def test_sizes(items, validation):
-    assert len(items) == 1200
+    assert len(items) == 2400
     assert items.groupby(["task", "stimulus"]).size().to_dict() == {
-        (t, s): 200 for t in TASKS for s in STIMULI
+        (t, s): 400 for t in TASKS for s in STIMULI
     }
-    assert len(validation.items("smoke")) == 24
+    assert len(validation.items("smoke")) == 48
     with pytest.raises(UserError, match="unknown item set 'full'; dvb-validation has smoke, standard"):
         validation.items("full")
 
 
 def test_prompts_are_those_that_answers_are_kept_for(items):
-    digest = hashlib.sha256(" ".join(items["hash"]).encode()).hexdigest()[:16]
-    assert digest == "aa8eac83b37e8552"
+    assert bank_sums.of_items(items) == bank_sums.kept()["dvb-validation standard"]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_positions_are_balanced_in_every_value_pair(items, task):
-    own = items[items["task"] == task]
+    own = items[(items["task"] == task) & ~items["swapped"]]
     for (_, _, _), pair in own.groupby(["stimulus", "v1", "v2"]):
         assert sorted(pair["right"]) == ["A", "A", "B", "B"]
         assert sorted(pair["clause_order"]) == ["pole_first"] * 2 + ["value_first"] * 2
@@ -59,8 +57,21 @@ def test_positions_are_balanced_in_every_value_pair(items, task):
     assert own["domain"].value_counts().between(36, 66).all()
 
 
+def test_every_question_is_asked_in_both_orders(items):
+    first, second = (items[items["swapped"] == swapped].reset_index(drop=True) for swapped in (False, True))
+    varies = ["id", "right", "swapped", "prompt", "hash"]
+    pd.testing.assert_frame_equal(first.drop(columns=varies), second.drop(columns=varies))
+    assert list(first["id"].str[:-2]) == list(second["id"].str[:-2])
+    assert (first["right"] != second["right"]).all()
+    for one, other in zip(first.itertuples(), second.itertuples(), strict=True):
+        a, b = options(one), options(other)
+        assert a == {"A": b["B"], "B": b["A"]}
+        turned = one.prompt.replace(a["A"], "\0").replace(a["B"], a["A"]).replace("\0", a["B"])
+        assert turned == other.prompt
+
+
 def test_training_and_test_pairs_come_from_the_same_cells_in_the_same_layout(items):
-    shared = ["task", "cell", "clause_order", "asked", "other"]
+    shared = ["task", "cell", "clause_order", "asked", "other", "swapped"]
     training, test = (items.loc[items["stimulus"] == s, shared].reset_index(drop=True) for s in STIMULI)
     pd.testing.assert_frame_equal(training, test)
     assert (items["example"] == 0).equals(items["stimulus"] == "test")
@@ -79,12 +90,14 @@ def test_every_option_shows_what_its_kind_of_stimuli_has(items, recogniser):
 
 
 def test_stimuli_are_those_of_the_benchmark(items, items_standard):
-    deep = items_standard.query("arm == 'deconfounded' and n_examples == 40").set_index("cell")["prompt"]
+    used = "arm == 'deconfounded' and n_examples == 40 and not swapped"
+    deep = items_standard.query(used).set_index("cell")["prompt"]
     for row in items.iloc[::7].itertuples():
         *examples, test = situations(deep[row.cell])
         source = test if row.stimulus == "test" else examples[row.example - 1]
         (posed,) = situations(row.prompt)
-        assert posed[:3] == source[:3]
+        shown = (posed.option_a, posed.option_b)[:: -1 if row.swapped else 1]
+        assert (posed.context, *shown) == source[:3]
 
 
 def test_questions_name_and_define_what_they_ask_about(items, bank):
@@ -137,16 +150,27 @@ def test_the_recogniser_is_always_right(items, recogniser):
     table = validation_accuracy(judged(items, Matcher(recogniser)))
     assert len(table) == 6
     assert (table["accuracy"] == 1).all()
-    assert (table["correct"] == 200).all()
-    assert table["wilson_low"].to_numpy() == pytest.approx(200 / (200 + 1.959964**2))
+    assert (table["correct"] == 400).all()
+    assert table["wilson_low"].to_numpy() == pytest.approx(400 / (400 + 1.959964**2))
     assert table["clustered_low"].isna().all()
+    # 200 questions in two orders are 200 questions.
     assert table["p_value"].to_numpy() == pytest.approx(2 * 0.5**200)
+
+
+def test_who_always_takes_one_place_is_right_in_half_and_tells_nothing(items, agents):
+    rows = [("first", item, "answered", "A") for item in items["id"]]
+    frame = trials(items, pd.DataFrame(rows, columns=["model", "item", "status", "choice"]))
+    table = validation_accuracy(frame)
+    assert (table["accuracy"] == 0.5).all()
+    assert (table["p_value"] == 1).all()
+    # Every cell is right once and wrong once.
+    assert table["clustered_high"].to_numpy() == pytest.approx(0.5, nan_ok=True)
 
 
 def test_the_random_agent_is_right_by_chance(items, agents):
     table = validation_accuracy(judged(items, agents["agent-random"]), by=[])
-    assert table["answered"].sum() == 1200
-    assert stats.binomtest(int(table["correct"].sum()), 1200).pvalue > 0.01
+    assert table["answered"].sum() == 2400
+    assert stats.binomtest(int(table["correct"].sum()), 2400).pvalue > 0.01
     assert table["p_value"].min() > 0.001
     assert (table["clustered_low"] < table["accuracy"]).all()
 
@@ -155,9 +179,9 @@ def test_accuracy_leaves_missing_answers_out(items, recogniser):
     frame = judged(items, Matcher(recogniser))
     frame.loc[frame.index[:3], "followed"] = [float("nan"), 0.0, float("nan")]
     row = validation_accuracy(frame).query("task == 'predicts_choice'")
-    assert row["items"].sum() == 400
-    assert row["answered"].sum() == 398
-    assert row["correct"].sum() == 397
+    assert row["items"].sum() == 800
+    assert row["answered"].sum() == 798
+    assert row["correct"].sum() == 797
 
 
 def test_the_recogniser_is_asked_through_the_server(items, tmp_path):
@@ -172,8 +196,8 @@ def test_the_record_holds_what_known_judges_answer(items):
     models = [m for m in catalogue.registry().choose([], "dvb-validation") if m.is_local]
     frame = trials(items, asking.answers("dvb-validation", models, items))
     correct = frame.groupby("model")["followed"].agg(["sum", "count"])
-    assert correct.loc["agent-recogniser"].tolist() == [1200, 1200]
-    assert stats.binomtest(int(correct.loc["agent-random", "sum"]), 1200).pvalue > 0.01
+    assert correct.loc["agent-recogniser"].tolist() == [2400, 2400]
+    assert stats.binomtest(int(correct.loc["agent-random", "sum"]), 2400).pvalue > 0.01
 
 
 def test_the_recogniser_answers_validation_only(recogniser, items, items_smoke):

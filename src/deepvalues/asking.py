@@ -382,7 +382,7 @@ def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> p
 
 #: Sets that may be answered in full where a notebook reads another one that shares items with them. Not
 #: ``full``: who has answered it has answered all that it shares.
-_SHARING = ("smoke", "standard", "subset")
+_SHARING = ("smoke", "n4", "n20", "n40", "layers", "standard", "subset")
 
 
 class _Other(NamedTuple):

@@ -15,7 +15,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from deepvalues.dvb.bank import Bank
 from deepvalues.dvb.regression import clustered_logit
-from deepvalues.dvb.statistics import rates
+from deepvalues.dvb.statistics import TEST, rates
 from deepvalues.errors import UserError
 from deepvalues.statistics import contrasts
 from deepvalues.statistics.clusters import two_way
@@ -125,7 +125,8 @@ def _rates(deep: pd.DataFrame, by: list[str], cluster: str) -> pd.DataFrame:
 def factor_tests(frame: pd.DataFrame) -> pd.DataFrame:
     """Does the DVGR depend on a factor? Chi-squared on pooled trials beside a clustered Wald test.
 
-    The published kind takes trials as independent and finds too much. The other is the Wald test of
+    The published kind takes trials as independent, the two orders of a test among them, and finds too much.
+    The other is the Wald test of
     the factor alone in `clustered_logit`, clustered by wording (value, dimension) or by cell, over the
     levels that occur in enough clusters.
 
@@ -201,9 +202,9 @@ def size_pairs(
     -------
     pandas.DataFrame
         ``within``, large, small, the fields of `deepvalues.statistics.contrasts.Paired` (large minus
-        small, on the items that both answered), p_mcnemar_holm, p_clustered_holm; and, of all answers
-        taken as two independent samples as in print: independent_difference, newcombe_low,
-        newcombe_high, chi2, p_chi2, cramers_v.
+        small, on the items that both answered; McNemar's test takes both orders of a test as one),
+        p_mcnemar_holm, p_clustered_holm; and, of all answers taken as two independent samples as in
+        print: independent_difference, newcombe_low, newcombe_high, chi2, p_chi2, cramers_v.
     """
     deep = _deconfounded(frame)
     known = _described(deep, models, "size_tier", *within)
@@ -213,7 +214,7 @@ def size_pairs(
         present = [list(tier) for tier in tiers if len(tier)]
         for smaller, larger in pairwise(present):
             pairs += list(product(larger, smaller))
-    table = contrasts.paired_contrasts(deep, bound, pairs)
+    table = contrasts.paired_contrasts(deep, bound, pairs, unit=TEST)
     counts = deep.groupby("model")["followed"].agg(["sum", "count"]).astype(int)
     independent = [contrasts.independent(*counts.loc[a], *counts.loc[b]) for a, b in pairs]
     columns = ["independent_difference", "newcombe_low", "newcombe_high", "chi2", "p_chi2", "cramers_v"]
@@ -393,7 +394,8 @@ def _percentiles(drawn: Floats) -> tuple[float, float]:
 def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
     """DVGR minus the rate on the same tests without examples, paired test by test.
 
-    Tests are the same where model, cell and test number are; those without a prior are left out.
+    Tests are the same where model, cell, test number and order of the options are; those without a prior are
+    left out.
 
     Parameters
     ----------
@@ -406,7 +408,7 @@ def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.D
         ``by``, pairs (both answered), dvgr and prior on them, difference, clustered_low, clustered_high
         (by cell), p_value.
     """
-    test = ["model", "cell", "test"]
+    test = ["model", "cell", "test", "swapped"]
     prior = frame.loc[frame["arm"] == "prior", [*test, "followed"]].rename(columns={"followed": "prior"})
     pairs = _deconfounded(frame).merge(prior, on=test, validate="many_to_one")
     rows = []
@@ -421,6 +423,8 @@ def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.D
 
 def position_bias(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
     """How often option A is chosen, and what the target's position does to the DVGR.
+
+    Where every test is asked in both orders, the same tests stand on either side of the gap.
 
     Returns
     -------
@@ -479,11 +483,13 @@ def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
     return (wide["forward"] - wide["reversed"]).abs().fillna(0.0).round(9)
 
 
-def control_gate(frame: pd.DataFrame, least: float = 0.8) -> pd.DataFrame:
+def control_gate(frame: pd.DataFrame, least: float = 0.8, n_examples: int = 20) -> pd.DataFrame:
     """Accuracy on the confounded control: a model that learned nothing there has a DVGR that says little.
 
     Parameters
     ----------
+    n_examples
+        The control is asked at each N; the gate takes one.
     least
         Models with a lower accuracy are flagged, not dropped.
 
@@ -493,7 +499,7 @@ def control_gate(frame: pd.DataFrame, least: float = 0.8) -> pd.DataFrame:
         model, items, answered, accuracy, wilson_low, wilson_high, clustered_low, clustered_high, least,
         flagged (also where nothing was answered).
     """
-    control = frame[frame["arm"] == "control"]
+    control = frame[(frame["arm"] == "control") & (frame["n_examples"] == n_examples)]
     table = rates(control, ["model"]).rename(columns={"rate": "accuracy"}).drop(columns="followed")
     table["least"] = least
     table["flagged"] = ~(table["accuracy"] >= least)

@@ -349,6 +349,9 @@ class RandomIntercept(NamedTuple):
 def random_intercept(followed: Sequence[int] | Floats, n: Sequence[int] | Floats) -> RandomIntercept:
     """Fit logit P = β + τ z_g with z_g standard normal, one z for each group.
 
+    Trials of one group are independent given its z. The two orders of a test are not, so that intervals are
+    too narrow where a model answers alike in both.
+
     Maximum likelihood; each group's integral by adaptive Gauss–Hermite quadrature around its mode, for
     all groups at once. Own code, because statsmodels' BinomialBayesMixedGLM wants a prior on τ, works on
     single trials, and its mode has not converged on such data; a model of a constant and one random

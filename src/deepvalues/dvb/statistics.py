@@ -22,6 +22,8 @@ from deepvalues.statistics.rates import clustered, cohens_h, exact_test, holm, w
 #: The arms at N = 20 that share their examples and between them identify both sensitivities.
 SENSITIVITY_ARMS = ("deconfounded", "probe_value", "probe_surface")
 SENSITIVITY_N = 20
+#: The columns that name a test. Its two orders are two trials, and of one mind or none.
+TEST = ("cell", "arm", "n_examples", "test")
 
 
 def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -89,6 +91,10 @@ def rates(
 ) -> pd.DataFrame:
     """Rate of followed targets per group, with Wilson's and the clustered interval.
 
+    Wilson's takes all trials as independent, the two orders of a test among them: too narrow for a model that
+    answers alike in both, too wide for one that always chooses the same place. Clusters of whole cells hold
+    both orders.
+
     Parameters
     ----------
     by
@@ -123,18 +129,52 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        As from `rates`, with ``dvgr`` for the rate, and p_value (exact, against .5), p_holm, cohens_h,
+        As from `rates`, with ``dvgr`` for the rate, and p_value (of `sign_tests`), p_holm, cohens_h,
         cohens_g, bound_low and bound_high (the DVGR were all missing replies shallow, or all deep).
     """
-    table = rates(frame[frame["arm"] == "deconfounded"], ["model"])
-    table = table.rename(columns={"rate": "dvgr"})
-    return _tested(table)
+    deep = frame[frame["arm"] == "deconfounded"]
+    table = rates(deep, ["model"]).rename(columns={"rate": "dvgr"})
+    return _tested(table, sign_tests(deep, ["model"]))
 
 
-def _tested(table: pd.DataFrame) -> pd.DataFrame:
+def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TEST) -> list[float]:
+    """Exact two-sided sign test of each group against chance, test by test.
+
+    A test counts for the target where more of its trials followed it than did not, against it where fewer
+    did, and not at all where as many did: where its two orders disagree. With one trial a test it is the
+    binomial test of trials. Tests of one cell at several N are taken as independent, as in print; intervals
+    clustered by cell take them together.
+
+    Parameters
+    ----------
+    by
+        Columns that make the groups, which come in sorted order, as from `rates`.
+    unit
+        Columns that name a test.
+
+    Returns
+    -------
+    list of float
+        NaN without answers; 1 where no test counts either way.
+    """
+    found = []
+    for _, group in frame.groupby(list(by), observed=True, sort=True):
+        answered = group.dropna(subset="followed")
+        scores = (answered["followed"] - 0.5).groupby([answered[name] for name in unit], observed=True).sum()
+        found.append(_sign_test(scores))
+    return found
+
+
+def _sign_test(scores: pd.Series[float]) -> float:
+    told = int((scores != 0).sum())
+    if len(scores) and not told:
+        return 1.0
+    return exact_test(int((scores > 0).sum()), told)
+
+
+def _tested(table: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
     """Add to a table of DVGRs the tests against chance, the effect size and the bounds."""
-    counts = zip(table["followed"], table["answered"], strict=True)
-    table["p_value"] = [exact_test(k, n) for k, n in counts]
+    table["p_value"] = p_values
     table["p_holm"] = holm(list(table["p_value"]))
     table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
     table["cohens_g"] = [cohens_g(rate) for rate in table["dvgr"]]
@@ -172,8 +212,9 @@ def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
 
     Logistic regression of choosing option A on x_v and x_s, which are +1 where option A, −1 where
     option B shows the preferred value (pole) against the other, and 0 where both show the same:
-    logit P(A) = b0 + b_v x_v + b_s x_s, over the deconfounded and the two probe arms. Standard errors
-    are clustered by cell. d = b_v − b_s.
+    logit P(A) = b0 + b_v x_v + b_s x_s, over the deconfounded and the two probe arms. Each test is asked in
+    both orders of its options, so that x_v and x_s go with no place and b0 is a liking for the first option
+    and nothing else. Standard errors are clustered by cell. d = b_v − b_s.
 
     Returns
     -------
@@ -294,7 +335,8 @@ def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) 
     -------
     pandas.DataFrame
         model, arm, n_examples, expected, observed, within: whether Wilson's interval around the
-        observed rate holds the expected one.
+        observed rate holds the expected one. Agents answer every trial by itself, so that it is no narrower
+        than it should be.
     """
     known = {agent.name: agent for agent in agents}
     rows = []
@@ -349,7 +391,8 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     table["dvgr"] = table["followed"] / table["answered"]
     counts = zip(table["followed"], table["answered"], strict=True)
     table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in counts]
-    return _tested(table)
+    counts = zip(table["followed"], table["answered"], strict=True)
+    return _tested(table, [exact_test(k, n) for k, n in counts])
 
 
 def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

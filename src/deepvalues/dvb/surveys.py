@@ -135,8 +135,9 @@ def shallowness(benchmark: DeepValueBenchmark, seed: int) -> Survey:
 
 @cache
 def _items(bank_folder: Path, design_file: Path) -> pd.DataFrame:
-    """What models are asked; built once, as three surveys draw on it."""
-    return StimulusValidation(DeepValueBenchmark(bank_folder, design_file)).items("standard")
+    """What models are asked, in one of its two orders; built once, as three surveys draw on it."""
+    items = StimulusValidation(DeepValueBenchmark(bank_folder, design_file)).items("standard")
+    return items[~items["swapped"]].reset_index(drop=True)
 
 
 def _chosen(items: pd.DataFrame, seed: int) -> Iterator[Any]:

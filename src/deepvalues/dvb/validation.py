@@ -1,6 +1,7 @@
 """Validation of the stimuli: is what an option is meant to show to be seen in it?
 
-Three questions about two options of the benchmark, each a choice between A and B: which option somebody
+Three questions about two options of the benchmark, each a choice between A and B and each put in both orders
+of its options, so that a liking for a place does not pass for recognition: which option somebody
 would choose who puts one value above another (``predicts_choice``), which option shows a value
 (``embodies_value``), and which one shows a pole (``embodies_pole``). Each is asked about pairs as in the
 examples, (v1,s1) against (v2,s2), and as in the tests, (v1,s2) against (v2,s1). The values are named and
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -27,13 +29,12 @@ from deepvalues.dvb.bank import Bank
 from deepvalues.dvb.items import CLAUSE_ORDERS
 from deepvalues.dvb.parsing import Posed, situations
 from deepvalues.dvb.reading import read_short
-from deepvalues.dvb.statistics import rates
+from deepvalues.dvb.statistics import rates, sign_tests
 from deepvalues.dvb.study import LETTER_CHOICE, MAX_TOKENS, DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.letters import LetterChoice
 from deepvalues.query.reading import Reading, Received
-from deepvalues.statistics.rates import exact_test
 
 TASKS = ("predicts_choice", "embodies_value", "embodies_pole")
 #: The kinds of stimuli: pairs of the examples and pairs of the tests.
@@ -65,6 +66,8 @@ CONTRACT = pa.DataFrameSchema(
         "other": pa.Column(str),
         "clause_order": pa.Column(str, pa.Check.isin(CLAUSE_ORDERS)),
         "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
+        # Whether it is the second order of its options.
+        "swapped": pa.Column(bool),
         "prefix_chars": pa.Column("int64", pa.Check.eq(0)),
         "prompt": pa.Column(str),
         "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
@@ -95,7 +98,7 @@ class StimulusValidation:
         return MappingProxyType({"max_tokens": MAX_TOKENS})
 
     def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke`` (24) or ``standard`` (1,200).
+        """The items of ``smoke`` (48) or ``standard`` (2,400).
 
         Raises
         ------
@@ -105,7 +108,7 @@ class StimulusValidation:
         if item_set not in ITEM_SETS:
             raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(ITEM_SETS)}")
         users = {cell.id: cell.user for cell in self.benchmark.design.cells}
-        stimuli = self.benchmark.items("standard")
+        stimuli = self.benchmark.items("n40")
         return build_validation(self.benchmark.bank, stimuli, users, self.seed, ITEM_SETS[item_set])
 
     @property
@@ -174,7 +177,7 @@ def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tupl
 def build_validation(
     bank: Bank, stimuli: pd.DataFrame, users: Mapping[str, str], seed: int, pairs: int
 ) -> pd.DataFrame:
-    """Build the questions: for each task and kind of stimuli four a value pair.
+    """Build the questions: for each task and kind of stimuli four a value pair, each in both orders.
 
     The four take one cell for each combination of right letter and order of clauses. The test pair is the
     cell's test in the benchmark, the training pair an example of the same cell with the same combination,
@@ -184,7 +187,7 @@ def build_validation(
     Parameters
     ----------
     stimuli
-        The benchmark's items; those of the deconfounded arm with 40 examples are in use.
+        The benchmark's items; the deconfounded ones with 40 examples, in their first order, are in use.
     users
         User names by cell.
     pairs
@@ -193,12 +196,15 @@ def build_validation(
     Returns
     -------
     pandas.DataFrame
-        24 rows a value pair, in a frame that meets `CONTRACT`. ``example`` is the number of the example, 0
+        48 rows a value pair, in a frame that meets `CONTRACT`. ``example`` is the number of the example, 0
         for a test; ``asked`` is the value or pole whose option is right.
     """
     asker = _Asker(bank, Recogniser(bank), users)
     tests = stimuli[
-        (stimuli["arm"] == "deconfounded") & (stimuli["n_examples"] == 40) & (stimuli["test"] == 0)
+        (stimuli["arm"] == "deconfounded")
+        & (stimuli["n_examples"] == 40)
+        & (stimuli["test"] == 0)
+        & ~stimuli["swapped"]
     ]
     rows = [
         row
@@ -212,7 +218,7 @@ def build_validation(
 
 
 def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
-    """The question about a training pair and about the test pair of a cell."""
+    """The questions about a training pair and about the test pair of a cell, each in both orders."""
     *examples, posed = situations(test.prompt)
     alike = [
         (number, example)
@@ -223,14 +229,16 @@ def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> l
     traits = (test.s1, test.s2) if task == "embodies_pole" else (test.v1, test.v2)
     asked, other = traits if first else traits[::-1]
     rows = []
-    for stimulus, (number, pair) in zip(STIMULI, (training, (0, posed)), strict=True):
-        right, prompt = asker.text(task, asker.users[test.cell], asked, other, pair)
+    pairs = zip(STIMULI, (training, (0, posed)), strict=True)
+    for (stimulus, (number, pair)), swapped in product(pairs, (False, True)):
+        shown = pair._replace(option_a=pair.option_b, option_b=pair.option_a) if swapped else pair
+        right, prompt = asker.text(task, asker.users[test.cell], asked, other, shown)
         shared = {
             name: getattr(test, name) for name in ("cell", "v1", "v2", "s1", "s2", "dimension", "domain")
         }
         rows.append(
             {
-                "id": f"{test.cell}.{task}.{stimulus}",
+                "id": f"{test.cell}.{task}.{stimulus}.{'b' if swapped else 'a'}",
                 "task": task,
                 "stimulus": stimulus,
                 **shared,
@@ -239,6 +247,7 @@ def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> l
                 "other": other,
                 "clause_order": test.clause_order,
                 "right": right,
+                "swapped": swapped,
                 "prefix_chars": 0,
                 "prompt": prompt,
                 "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
@@ -261,13 +270,14 @@ def validation_accuracy(trials: pd.DataFrame, by: Sequence[str] = ("model",)) ->
     -------
     pandas.DataFrame
         task, stimulus, the columns ``by``, items, answered, correct, accuracy, wilson_low, wilson_high,
-        clustered_low, clustered_high (by cell), p_value (exact, two-sided, against .5).
+        clustered_low, clustered_high (by cell), p_value (`sign_tests` of questions, against .5). Both orders
+        of a question are pooled.
     """
-    table = rates(trials, ["task", "stimulus", *by]).rename(
-        columns={"followed": "correct", "rate": "accuracy"}
-    )
-    counts = zip(table["correct"], table["answered"], strict=True)
-    return table.assign(p_value=[exact_test(correct, answered) for correct, answered in counts])
+    groups = ["task", "stimulus", *by]
+    table = rates(trials, groups).rename(columns={"followed": "correct", "rate": "accuracy"})
+    # A question is put to several models where ``by`` leaves these out.
+    unit = [name for name in ("model", "cell") if name not in by]
+    return table.assign(p_value=sign_tests(trials, groups, unit))
 
 
 def published_validation(published: pd.DataFrame) -> pd.DataFrame:

@@ -215,7 +215,9 @@ class Paired(NamedTuple):
     p_equivalence: float
 
 
-def paired(first: Floats, second: Floats, clusters: Clusters, bound: float) -> Paired:
+def paired(
+    first: Floats, second: Floats, clusters: Clusters, bound: float, units: Clusters | None = None
+) -> Paired:
     """Contrast two models' outcomes on the same items.
 
     Parameters
@@ -226,11 +228,16 @@ def paired(first: Floats, second: Floats, clusters: Clusters, bound: float) -> P
         The cluster of each item.
     bound
         Differences smaller than this count as equivalent.
+    units
+        The unit that each item belongs to, such as a test that is asked in two orders; each its own where
+        None.
 
     Returns
     -------
     Paired
-        McNemar's test and Tango's interval take items as independent; the clustered interval, p_clustered
+        McNemar's test takes units as independent: each counts for the model that followed more of its items,
+        and not at all where both followed as many. Tango's interval, only_a, only_b and Cohen's g are of
+        items, which Tango's takes as independent; the clustered interval, p_clustered
         (t-test on the mean difference) and p_equivalence (TOST) do not. All NaN without common items;
         Cohen's g, of the discordant items, and the tests are NaN where none is discordant.
     """
@@ -243,7 +250,10 @@ def paired(first: Floats, second: Floats, clusters: Clusters, bound: float) -> P
     estimate = mean(a - b, np.asarray(clusters)[both])
     discordant = only_a + only_b
     g = cohens_g(only_a / discordant) if discordant else math.nan
-    tests = (mcnemar(only_a, only_b), estimate.p_value, estimate.equivalence(bound))
+    codes = np.arange(n) if units is None else pd.factorize(np.asarray(units)[both])[0]
+    net = np.bincount(codes, weights=a - b)
+    p_mcnemar = mcnemar(int((net > 0).sum()), int((net < 0).sum()))
+    tests = (p_mcnemar, estimate.p_value, estimate.equivalence(bound))
     intervals = (*estimate.interval, *tango(only_a, only_b, n))
     means = (float(a.mean()), float(b.mean()))
     return Paired(n, *means, only_a, only_b, estimate.value, *intervals, g, *tests)
@@ -273,17 +283,20 @@ def paired_contrasts(
     bound: float = 0.05,
     pairs: Sequence[tuple[str, str]] | None = None,
     cluster: str = "cell",
+    unit: Sequence[str] = ("item",),
 ) -> pd.DataFrame:
     """Contrast models pair by pair on the same items, with Holm's correction over the family of pairs.
 
     Parameters
     ----------
     frame
-        Trials: model, item, followed, and the column named by ``cluster``.
+        Trials: model, item, followed, and the columns named by ``cluster`` and ``unit``.
     bound
         Bound of equivalence, a difference of rates.
     pairs
         All pairs in sorted order where None.
+    unit
+        Columns that name the unit of McNemar's test; see `paired`.
 
     Returns
     -------
@@ -301,7 +314,11 @@ def paired_contrasts(
     unknown = sorted({name for pair in chosen for name in pair} - set(wide.columns))
     if unknown:
         raise UserError(f"no trials of {unknown[0]!r}; there are {', '.join(wide.columns)}")
-    rows = [(a, b, *paired(wide[a].to_numpy(), wide[b].to_numpy(), clusters, bound)) for a, b in chosen]
+    items = frame.drop_duplicates("item").set_index("item", drop=False).reindex(wide.index)
+    units = items.groupby([items[name] for name in unit], sort=False).ngroup().to_numpy()
+    rows = [
+        (a, b, *paired(wide[a].to_numpy(), wide[b].to_numpy(), clusters, bound, units)) for a, b in chosen
+    ]
     table = pd.DataFrame(rows, columns=["model_a", "model_b", *Paired._fields])
     for name in ("p_mcnemar", "p_clustered"):
         table[f"{name}_holm"] = holm(list(table[name]))
