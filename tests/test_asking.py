@@ -308,7 +308,7 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
         asking.stop_if_partial(table)
     _, first, prose = str(caught.value).splitlines()
     assert first.strip() == (
-        "dvb: agent-first: 15 of 130 items are not answered in full; "
+        "dvb: agent-first: 100 of 130 items are not answered in full; "
         "deepvalues query --study dvb --set smoke --model agent-first"
     )
     assert "agent-prose: 1 of 130" in prose
@@ -366,9 +366,9 @@ def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, 
     models = catalogue.registry().choose(["agent-value", "agent-prose"], "dvb")
     sets = [asking.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
     table = asking.orphans(sets, tmp_path)
-    assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 5, "agent-prose": 0}
+    assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 90, "agent-prose": 0}
     assert list(table["answers"]) == [130, 0]
-    assert list(asking.orphans(sets[:1], tmp_path)["orphans"]) == [25, 0]
+    assert list(asking.orphans(sets[:1], tmp_path)["orphans"]) == [110, 0]
 
 
 def test_a_set_may_have_models_of_its_own():
