@@ -404,8 +404,8 @@ def _posed(
         if arm.wordings == "seen"
         else maker.sides(arm.test, "test", asked.test, alternate)
     )
-    texts = (maker.fill(side, clause_order) for side in sides)
-    return _Example(prompts.situation(context, *texts, right), activity, scene, *sides, clause_order)
+    target, other = (maker.fill(side, clause_order) for side in sides)
+    return _Example(prompts.situation(context, target, other, right), activity, scene, *sides, clause_order)
 
 
 def _swapped(situation: prompts.Situation) -> prompts.Situation:

@@ -45,7 +45,7 @@ SCALE = np.array([0.06, 0.05, 0.20, 0.25])
 #: The mean margin of both layers that the search aims at, in units of `SCALE`.
 LEVEL = 0.55
 #: Margin of values less that of poles that the search aims at, in units of `SCALE`.
-OFFSETS = np.array([0.0, 0.0, 0.0, 0.0])
+OFFSETS = np.array([-0.15, -0.03, -0.02, 0.0])
 #: A step that makes the loss worse by this much is kept one time in e at the start, and never at the end.
 _TEMPERATURE = 0.02
 #: Differences of the loss below this are rounding.

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from deepvalues import draw
 from deepvalues.errors import UserError
-from deepvalues.query.conversation import Conversation
+from deepvalues.query.conversation import Conversation, Withheld
 from deepvalues.query.reading import Reading
 from deepvalues.query.record import Answer
 from deepvalues.query.registry import BARE, CONTINUE, Model
@@ -72,6 +72,9 @@ def put(conversation: Conversation, choice: LetterChoice, mode: str) -> Conversa
     """
     if conversation.n_turns != 1:
         raise UserError(f"{conversation.item}: a conversation of several turns can't be asked by letters")
+    if isinstance(conversation, Withheld):
+        # Nothing is known of its text with another ending, which is what a mode names that begins no reply.
+        return conversation.beginning(choice.begin if mode == CONTINUE else mode)
     turn = conversation.turns[0]
     if mode == BARE:
         if not turn.endswith(choice.ending):
