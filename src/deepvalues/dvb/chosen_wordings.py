@@ -1,4 +1,4 @@
-"""What is known of the chosen wordings: what lexical learners make of them, and how well they were told blind.
+"""What is known of the chosen wordings: what lexical learners make of them, and how they were read blind.
 
 Both are files beside the stimuli, as the first takes many minutes to make and the second was done by readers.
 """
@@ -91,6 +91,10 @@ def _read(path: Path, contract: pa.DataFrameSchema) -> pd.DataFrame:
     try:
         validated: pd.DataFrame = contract.validate(pd.read_csv(path))
     except (OSError, ValueError, pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
-        fault = error.strerror if isinstance(error, OSError) and error.strerror else f"not a table of {contract.name}"
+        fault = (
+            error.strerror
+            if isinstance(error, OSError) and error.strerror
+            else f"not a table of {contract.name}"
+        )
         raise UserError(f"{shown(path)}: {fault}; restore it from git") from None
     return validated

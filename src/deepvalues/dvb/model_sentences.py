@@ -36,7 +36,10 @@ def _runs(table: pd.DataFrame, name: str) -> str:
     if not known:
         return "is not known"
     ends = [f"{_estimate(row, name)} ({row['model']})" for row in (known[0], known[-1])]
-    return f"is {ends[0]}" if len(known) == 1 else f"runs from {ends[0]} to {ends[1]}"
+    if len(known) == 1:
+        return f"is {ends[0]}"
+    least, most = (share(row[name]) for row in (known[0], known[-1]))
+    return f"is {least} for all" if least == most else f"runs from {ends[0]} to {ends[1]}"
 
 
 def _range(values: pd.Series[Any]) -> str:
@@ -80,7 +83,8 @@ def scope(how: pd.DataFrame, controls: Sequence[str]) -> str:
         The other families that have answered.
     """
     if how.empty:
-        return "These numbers describe the instrument and the stimuli. They are no finding about language models."
+        described = "These numbers describe the instrument and the stimuli."
+        return f"{described} They are no finding about language models."
     if not controls:
         return "No local model stands beside them as a control."
     others = listed([plural(family, 2) for family in controls])
@@ -94,7 +98,9 @@ def _sizes(how: pd.DataFrame) -> str:
     if billions.isna().any():
         return ""
     most = number(billions.max(), 1)
-    return f"These models are small, of {most} billion parameters at most. " if billions.max() < _SMALL else ""
+    return (
+        f"These models are small, of {most} billion parameters at most. " if billions.max() < _SMALL else ""
+    )
 
 
 #: Models of fewer billions of parameters are called small.
@@ -145,21 +151,21 @@ def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> str:
         Language models on the paper's list whose records answer none of its sets.
     """
     waiting = f"{count(len(not_asked))} {plural(LANGUAGE_MODEL, len(not_asked))}"
-    others = f" Of the paper's list {waiting} {'was' if len(not_asked) == 1 else 'were'} not asked." if not_asked else ""
+    were = "was" if len(not_asked) == 1 else "were"
+    others = f" Of the paper's list {waiting} {were} not asked." if not_asked else ""
     if how.empty:
         return f"No language model was asked in Study 1.{others}"
     names = [
-        f"{row['model']} ({_counted(pd.Series([row['cells']]))} cells, {count(row['items'])} items)"
+        f"{row['model']} ({count(row['cells'])} cells, {count(row['items'])} items)"
         for row in how.to_dict("records")
     ]
     who = f"{count(len(how))} {plural(LANGUAGE_MODEL, len(how))} answered: {listed(names)}."
     by_letters = how[how["mode"] != MODES[FREE]]
     if by_letters.empty:
         return f"{who}{others}"
-    were = "was" if len(by_letters) == 1 else "were"
     letters = (
-        f"{_of(len(by_letters), len(how))} {were} asked by letter probability; the letters have a mean "
-        f"probability of {_range(by_letters['letter_mass'])} together"
+        f"{_of(len(by_letters), len(how))} {'was' if len(by_letters) == 1 else 'were'} asked by letter "
+        f"probability; the letters have a mean probability of {_range(by_letters['letter_mass'])} together"
     )
     anew = by_letters["read_anew"].dropna()
     read = f", and {_range(anew)} of the prompts' tokens had to be read anew" if len(anew) else ""
@@ -181,8 +187,11 @@ def verdicts(table: pd.DataFrame) -> str:
     if not given:
         return "There is no language model to give a verdict on."
     each = [f"“{fact.name}” for {listed(fact.models)}" for fact in given]
-    meanings = " ".join(f"{fact.name.capitalize()}: {fact.meaning[0].lower()}{fact.meaning[1:]}" for fact in given)
-    return f"At N = {N} the {plural('verdict', len(each))} {'is' if len(each) == 1 else 'are'} {listed(each)}. {meanings}"
+    meanings = " ".join(
+        f"{fact.name.capitalize()}: {fact.meaning[0].lower()}{fact.meaning[1:]}" for fact in given
+    )
+    are = "verdict is" if len(each) == 1 else "verdicts are"
+    return f"At N = {N} the {are} {listed(each)}. {meanings}"
 
 
 def places(table: pd.DataFrame) -> str:
@@ -192,7 +201,8 @@ def places(table: pd.DataFrame) -> str:
         return ""
     return (
         "The share of tests on which the two orders have the same option chosen "
-        f"{_runs(own, 'order_consistency')}, where going by place alone would give {_range(own['by_place'])}; "
+        f"{_runs(own, 'order_consistency')}, where going by place alone would give "
+        f"{_range(own['by_place'])}; "
         f"the rate of first options {_runs(own, 'first_option_rate')}."
     )
 
@@ -204,8 +214,8 @@ def without_evidence(table: pd.DataFrame) -> str:
         return ""
     return (
         f"Without examples the rate of deep options {_runs(own, 'prior')}, and with shuffled ones it "
-        f"{_runs(own, 'shuffled')}. Where the test is one of the examples, in the same order, the rate at which "
-        f"its choice is found again {_runs(own, 'repeat_copy')}; with its options exchanged it "
+        f"{_runs(own, 'shuffled')}. Where the test is one of the examples, in the same order, the rate at "
+        f"which its choice is found again {_runs(own, 'repeat_copy')}; with its options exchanged it "
         f"{_runs(own, 'repeat_swapped')}."
     )
 
@@ -223,19 +233,20 @@ def learned(table: pd.DataFrame) -> str:
     own = _language_models(table)
     if own.empty:
         return ""
-    above = [f"{_of(int((own[f'{name}_low'] > 0).sum()), len(own))} on {arm}" for name, arm in _LEANS.items()]
+    above = [f"{_of(int((own[f'{lean}_low'] > 0).sum()), len(own))} on {arm}" for lean, arm in _LEANS.items()]
     parts = [
-        f"At N = {N} the DVGR {_runs(own, 'dvgr')}; the value probe {_runs(own, 'probe_value')}, the surface probe "
-        f"{_runs(own, 'probe_surface')} and the control {_runs(own, 'control')}.",
+        f"At N = {N} the DVGR {_runs(own, 'dvgr')}; the value probe {_runs(own, 'probe_value')}, the surface "
+        f"probe {_runs(own, 'probe_surface')} and the control {_runs(own, 'control')}.",
         f"Averaged over both orders, the right option is preferred for certain by {listed(above)}.",
     ]
     if own["dvgr_minus_lexical"].notna().any():
         parts.append(f"The DVGR less that of the lexical learners {_runs(own, 'dvgr_minus_lexical')}.")
-    more = own.dropna(subset=f"dvgr_n{MORE}")
-    if len(more):
+    if own[f"dvgr_n{MORE}"].notna().any():
+        deep, value, surface = (
+            _runs(own, f"{name}_n{MORE}") for name in ("dvgr", "probe_value", "probe_surface")
+        )
         parts.append(
-            f"At N = {MORE} the DVGR {_runs(more, f'dvgr_n{MORE}')}, the value probe "
-            f"{_runs(more, f'probe_value_n{MORE}')} and the surface probe {_runs(more, f'probe_surface_n{MORE}')}."
+            f"At N = {MORE} the DVGR {deep}, the value probe {value} and the surface probe {surface}."
         )
     return " ".join(parts)
 
@@ -260,15 +271,18 @@ def read(rates: pd.DataFrame) -> str:
         return "No head on hidden states is on record."
     steps = sorted(heads["n_examples"].unique())
     ends = steps if len(steps) < 3 else [steps[0], steps[-1]]
-    return " ".join(_read_at(rates[rates["n_examples"] == n], heads[heads["n_examples"] == n], n) for n in ends)
+    return " ".join(
+        _read_at(rates[rates["n_examples"] == n], heads[heads["n_examples"] == n], n) for n in ends
+    )
 
 
 def _read_at(rates: pd.DataFrame, heads: pd.DataFrame, n: int) -> str:
     def of(rows: pd.DataFrame, arm: str) -> str:
         return _range(rows.loc[rows["arm"] == arm, "rate"])
 
+    whose = listed(sorted(heads["model"].unique()))
     found = (
-        f"With N = {n}, heads on the hidden states of {listed(sorted(heads['model'].unique()))} have a DVGR of "
+        f"With N = {n}, heads on the hidden states of {whose} have a DVGR of "
         f"{of(heads, 'deconfounded')}, a value probe of {of(heads, 'probe_value')} and a surface probe of "
         f"{of(heads, 'probe_surface')}"
     )
@@ -290,7 +304,9 @@ def public_prompts(table: pd.DataFrame) -> str:
         From `deepvalues.dvb.authors_rates.beside_published`.
     """
     published = table[table["model"] == PUBLISHED].to_dict("records")[0]
-    ours = table[table["model"] != PUBLISHED].rename(columns={"wilson_low": "dvgr_low", "wilson_high": "dvgr_high"})
+    ours = table[table["model"] != PUBLISHED].rename(
+        columns={"wilson_low": "dvgr_low", "wilson_high": "dvgr_high"}
+    )
     groups = {
         "the lexical learners": ours[ours["model"].isin(LEXICAL)],
         "the language models asked": _language_models(ours),
@@ -300,8 +316,8 @@ def public_prompts(table: pd.DataFrame) -> str:
     if not parts:
         return "Nobody was asked the public prompts."
     return (
-        f"On public prompts of the published kind the DVGR {'; that '.join(parts)}; the published language models "
-        f"have {share(published['dvgr'])} on theirs."
+        f"On public prompts of the published kind the DVGR {'; that '.join(parts)}; the published language "
+        f"models have {share(published['dvgr'])} on theirs."
     )
 
 
@@ -324,10 +340,12 @@ def finding(how: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> str:
     if own.empty:
         return "No language model was asked in Study 1."
     names = listed(list(how["model"]))
-    each = listed([f"“{fact.name}” for {_who(fact.models, len(own))}" for fact in facts(table).values() if fact.size])
+    each = listed(
+        [f"“{fact.name}” for {_who(fact.models, len(own))}" for fact in facts(table).values() if fact.size]
+    )
     asked_ = (
-        f"The {plural(LANGUAGE_MODEL, len(own))} asked ({names}) met every test in both orders of its options. By "
-        f"rules fixed before the answers came the verdict is {each}. "
+        f"The {plural(LANGUAGE_MODEL, len(own))} asked ({names}) met every test in both orders of its "
+        f"options. By rules fixed before the answers came the verdict is {each}. "
         f"With {N} examples the DVGR is {_range(own['dvgr'])}, and the two orders agree on "
         f"{_range(own['order_consistency'])} of the tests."
     )
@@ -349,6 +367,6 @@ def _read_in_short(rates: pd.DataFrame) -> str:
     )
     beside = "" if null.empty or math.isnan(null.max()) else f", where shuffled choices leave {_range(null)}"
     return (
-        f" Linear heads fitted to the hidden states of these models, on the same examples, have a DVGR of {_range(deep)} "
-        f"with {n} examples{beside}."
+        " Linear heads fitted to the hidden states of these models, on the same examples, have a DVGR of "
+        f"{_range(deep)} with {n} examples{beside}."
     )

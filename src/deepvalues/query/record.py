@@ -180,7 +180,7 @@ class Record:
         return {each["key"]: each["error"] for each in attempts if each["key"] not in self.answers}
 
     def cached_tokens(self) -> dict[str, int]:
-        """How many tokens of its prompt the endpoint had read before, by key, of answers whose log says so."""
+        """How many tokens of its prompt the endpoint had read before, by key, where the log says so."""
         attempts = (attempt for attempt in self._attempts() if attempt.get("cached_tokens") is not None)
         return {each["key"]: each["cached_tokens"] for each in attempts if each["key"] in self.answers}
 

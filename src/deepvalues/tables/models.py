@@ -77,7 +77,9 @@ def asked_against_read(table: pd.DataFrame) -> str:
 def learner_rates(table: pd.DataFrame) -> str:
     """What text learners make of the chosen wordings, from `deepvalues.dvb.chosen_wordings`."""
     named = table.assign(
-        arm=table["arm"].map({"deconfounded": "DVGR", "value_only": "value only", "surface_only": "surface only"})
+        arm=table["arm"].map(
+            {"deconfounded": "DVGR", "value_only": "value only", "surface_only": "surface only"}
+        )
     )
     heads = {"model": "learner", "arm": "arm", "n_examples": "N", "designs": "designs", "items": "tests"}
     heads |= {"rate": "rate", "least": "least", "most": "most"}
