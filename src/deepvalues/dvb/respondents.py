@@ -66,9 +66,9 @@ def together(sets: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Parameters
     ----------
     sets
-        From `trials`, at least one.
+        From `trials`, any number.
     """
-    some = [each for each in sets if len(each)] or list(sets[:1])
+    some = [each for each in sets if len(each)] or [pd.DataFrame(columns=list(_NONE))]
     return pd.concat(some, ignore_index=True).drop_duplicates(["model", "item"], ignore_index=True)
 
 

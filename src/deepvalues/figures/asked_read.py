@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deepvalues.dvb.asked_read import ARMS, ASKED, NULL, RESPONDENTS
-from deepvalues.figures.theme import COLOURS, DASHED, new_figure, themed
+from deepvalues.figures.theme import CHANCE, COLOURS, DASHED, new_figure, themed
 from deepvalues.query.registry import HEAD
 
 _TITLES = {
@@ -43,8 +43,10 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        From `deepvalues.dvb.asked_read.asked_against_read`.
+        From `deepvalues.dvb.asked_read.asked_against_read`. Without heads it is empty, and the figure says so.
     """
+    if table.empty:
+        return _nothing()
     models = list(dict.fromkeys(table["model"]))
     figure, panels = new_figure(
         0.75 + 1.45 * len(models), len(ARMS), len(models), sharex=True, sharey=True, squeeze=False
@@ -69,6 +71,13 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
     ]
     handles.append(Line2D([], [], label="chance", **DASHED))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7)
+    return figure
+
+
+def _nothing() -> Figure:
+    figure, axes = new_figure(0.6)
+    axes.text(0.5, 0.5, "no head on hidden states is on record", ha="center", va="center", color=CHANCE)
+    axes.set_axis_off()
     return figure
 
 

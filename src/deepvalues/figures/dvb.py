@@ -388,9 +388,11 @@ def probes(table: pd.DataFrame) -> Figure:
         Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
         for place, (model, colour) in enumerate(colours.items(), start=1)
     ]
+    met = {station for row in models for station, _ in _stations(row)}
     handles += [
         Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
         for name, mark in _STATIONS.items()
+        if name in met
     ]
     if lexical:
         handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))

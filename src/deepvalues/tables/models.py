@@ -54,7 +54,8 @@ def not_asked(table: pd.DataFrame) -> str:
     waiting = table[(table["state"] == "not asked") & table["family"].isin(["language model", HEAD])]
     if waiting.empty:
         return "Every language model and every head that the paper lists for these sets was asked."
-    names = waiting.groupby("model", sort=False)["item_set"].agg(", ".join).reset_index()
+    places = waiting.assign(place=waiting["study"] + "/" + waiting["item_set"])
+    names = places.groupby("model", sort=False)["place"].agg(", ".join).reset_index()
     return markdown(names.set_axis(["not asked", "sets"], axis="columns"))
 
 
