@@ -45,9 +45,9 @@ help:  ## what can be made
 	@echo "make -j paper PAPERMILL='srun papermill'"
 	@echo "              the same, each notebook by that command: on a cluster, for example"
 	@echo "make test     style, types and tests"
-	@echo "make reproduce [ENCODER=1]"
+	@echo "make reproduce [ENCODER=1] [OPEN=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
-	@echo "              everything, compare with git (minutes)"
+	@echo "              everything, compare with git (minutes); OPEN=1: ask the open models 100 answers again, too"
 	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"
@@ -108,7 +108,7 @@ paper: $(ENVIRONMENT)  ## the paper
 	@echo "The paper is in paper/_site/: index.html and index.pdf."
 
 reproduce: $(ENVIRONMENT)
-	@$(DEEPVALUES) reproduce $(if $(ENCODER),--encoder)
+	@$(DEEPVALUES) reproduce $(if $(ENCODER),--encoder) $(if $(OPEN),--open)
 
 lint: $(ENVIRONMENT)
 	@$(PY) -m ruff check .

@@ -16,6 +16,7 @@ ENDPOINTS = {
     "openai": {"base_url": "https://api.openai.com/v1", "key_variable": "OPENAI_API_KEY"},
     "vllm": {"base_url": "http://localhost:8000/v1"},
 }
+WEIGHTS = {"file": "a.gguf", "sha256": "0" * 64}
 REGISTERED = catalogue.registry()
 each_registered = pytest.mark.parametrize("model", REGISTERED.models.values(), ids=lambda model: model.name)
 
@@ -188,6 +189,24 @@ def test_lists_within_a_list_of_the_paper_are_read_as_one(load):
         ),
         ({"name": "m", "endpoint": "local", "price": 3}, "m: 3 of its price holds no keys"),
         ({"name": "m", "endpoint": "local", "family": "oracle"}, "oracle"),
+        *(
+            ({"name": "m", "endpoint": "vllm", "weights": weights}, told)
+            for weights, told in (
+                ("a.gguf", "holds no keys"),
+                ({"file": "a.gguf"}, "the key 'sha256' of its weights is missing"),
+                ({"file": "a.gguf", "sha256": "12"}, "64 hexadecimal digits"),
+                ({"file": "a.bin", "sha256": "0" * 64}, "must be a .gguf file, not 'a.bin'"),
+                ({**WEIGHTS, "hub": "owner/repository"}, "owner/repository@revision"),
+                ({**WEIGHTS, "context": 0}, "a number of tokens, not 0"),
+                ({**WEIGHTS, "index": {"package": "a==1"}}, "the key 'member' of its index is missing"),
+                ({**WEIGHTS, "index": {"package": "a", "member": "b"}}, "a package like name==1.0"),
+                ({**WEIGHTS, "index": {"package": "a{no}==1", "member": "b"}}, "a package like name==1.0"),
+                (
+                    {**WEIGHTS, "index": {"package": "a==1", "member": "b", "parts": 0}},
+                    "a package like name==1.0",
+                ),
+            )
+        ),
         ("m", "m"),
         (["m", "local"], "m"),
         (None, "None"),

@@ -295,8 +295,13 @@ def test_the_command_ends_by_what_was_found(monkeypatch, capsys, state, status):
     assert ("Everything was rebuilt as it is in git." in capsys.readouterr().out) is (status == 0)
 
 
-def test_make_reproduce_passes_the_encoder_on():
-    for more, expected in ((["ENCODER=1"], "reproduce --encoder"), ([], "reproduce")):
+def test_make_reproduce_passes_on_who_is_asked_as_well():
+    both = ["ENCODER=1", "OPEN=1"]
+    for more, expected in (
+        (both[:1], "reproduce --encoder"),
+        ([], "reproduce"),
+        (both, "reproduce --encoder --open"),
+    ):
         command = ["make", "--dry-run", "--no-print-directory", "reproduce", "ENVIRONMENT=", *more]
         shown = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
         assert shown.strip().endswith(expected)

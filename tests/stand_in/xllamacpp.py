@@ -56,6 +56,7 @@ class Server:
             log.write(json.dumps(body) + "\n")
         if self.asked >= self.rule.get("dies_at", 10**9):
             os.kill(os.getpid(), self.rule["dies"])
+            time.sleep(60)  # a signal may take a moment to another thread
         if self.asked >= self.rule.get("hangs_at", 10**9):
             time.sleep(60)
         message = {"role": "assistant", "content": self.rule.get("says", "Option A")}

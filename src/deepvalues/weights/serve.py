@@ -38,6 +38,19 @@ def is_installed() -> bool:
     return find_spec("xllamacpp") is not None
 
 
+def ready(model: Model) -> Path:
+    """The checked file of a model's weights, where there is a server for it.
+
+    Raises
+    ------
+    UserError
+        When the server is not installed, or the weights are not there or not the expected ones.
+    """
+    if not is_installed():
+        raise UserError(f"{model.name}: {_INSTALL}")
+    return verified(model)
+
+
 @contextmanager
 def serving(model: Model, threads: int | None = None, *, vectors: bool = False) -> Iterator[str]:
     """Serve a model's weights on a free loopback port for as long as the block runs; yields the base URL.
@@ -58,9 +71,7 @@ def serving(model: Model, threads: int | None = None, *, vectors: bool = False) 
         When the server is not installed, the weights are not there or not the expected ones, they don't fit
         into memory, or the server dies; a `UserError` of the block then says of what it died.
     """
-    if not is_installed():
-        raise UserError(f"{model.name}: {_INSTALL}")
-    path = verified(model)
+    path = ready(model)
     _require_memory(model.name, path)
     with tempfile.TemporaryFile() as log:
         process = _started(model, path, _threads(threads), vectors, log)

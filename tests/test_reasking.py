@@ -1,0 +1,126 @@
+"""Open models asked again for what is on record: the same, other choices, other digits, and no weights."""
+
+import math
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+import pytest
+from faulty_server import FaultyServer, completion, http
+
+from deepvalues import asking, catalogue, cli, reasking, reproduce
+from deepvalues.errors import UserError
+from deepvalues.query.registry import Endpoint, Model, Weights
+
+MODEL = Model(
+    "tiny",
+    Endpoint("llama.cpp", None, None),
+    "tiny",
+    parameters={"logprobs": True, "top_logprobs": 2},
+    weights=Weights("tiny.gguf", "0" * 64),
+)
+BEFORE = (0.7, 0.2)
+
+
+def chosen(p: Sequence[float]):
+    """A reply that chooses the likelier option, with the probabilities of both."""
+    letter = "A" if p[0] > p[1] else "B"
+    listed = [{"token": f" {name}", "logprob": math.log(each)} for name, each in zip("AB", p, strict=True)]
+    of_letter = next(entry for entry in listed if entry["token"].strip() == letter)
+    tokens = [{"token": "Option", "logprob": 0.0, "top_logprobs": []}, {**of_letter, "top_logprobs": listed}]
+    return http(completion(f"Option {letter}", logprobs={"content": tokens}))
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Have the model answer by a rule; its weights need not be there."""
+    monkeypatch.setattr(reasking, "ready", lambda _: None)
+
+    def serve(rule):
+        @contextmanager
+        def endpoints(*_):
+            with FaultyServer(rule) as server:
+                yield lambda _: server.url
+
+        monkeypatch.setattr(catalogue, "endpoints", endpoints)
+
+    return serve
+
+
+@pytest.fixture
+def record(serve, tmp_path, items_smoke):
+    """The record of a model that likes the first option."""
+    serve(lambda *_: chosen(BEFORE))
+    asking.query("dvb", [MODEL], items_smoke, record_folder=tmp_path)
+    return tmp_path
+
+
+def again(record, serve, rule, number=40):
+    serve(rule)
+    before = sorted(file.read_bytes() for file in record.rglob("*.jsonl"))
+    (found,) = reasking.reask([MODEL], record, number)
+    assert sorted(file.read_bytes() for file in record.rglob("*.jsonl")) == before, "the record stays"
+    return found
+
+
+def test_a_model_that_answers_as_before_is_reproduced(record, serve):
+    asked = []
+    found = again(record, serve, lambda text, *_: asked.append(text) or chosen(BEFORE))
+    assert (found.recorded, found.asked, found.same, found.difference) == (45, 40, 40, 0)
+    assert len(asked) == 40
+    assert found.is_reproduced
+    assert str(found) == (
+        "tiny: 40 of 45 recorded answers asked for again, 100.0% of the choices are the same, "
+        "probabilities differ by 0 at most"
+    )
+    second = []
+    again(record, serve, lambda text, *_: second.append(text) or chosen(BEFORE))
+    assert second == asked, "the sample is fixed"
+
+
+def test_the_largest_difference_between_probabilities_is_told(record, serve):
+    p = iter([(0.7, 0.2), (0.6, 0.2), *[(0.7, 0.2)] * 38])
+    found = again(record, serve, lambda *_: chosen(next(p)))
+    assert found.is_reproduced
+    # The probability of A among both letters.
+    assert found.difference == pytest.approx(0.7 / 0.9 - 0.6 / 0.8)
+
+
+@pytest.mark.parametrize(("others", "passes"), [(1, True), (2, False)])
+def test_at_least_99_of_100_choices_must_be_the_same(others, passes):
+    found = reasking.Reasked("tiny", 500, 100, 100 - others, 0.5)
+    assert found.is_reproduced is passes
+    assert str(found).endswith("fewer than 99%") is not passes
+
+
+def test_other_choices_are_counted(record, serve):
+    count = iter(range(40))
+    found = again(record, serve, lambda *_: chosen(BEFORE if next(count) > 2 else (0.1, 0.8)))
+    assert found.same == 37
+    assert not found.is_reproduced
+
+
+def test_without_the_weights_a_model_is_replayed_and_not_re_asked(record, monkeypatch):
+    def missing(model):
+        raise UserError(f"{model.name}: tiny.gguf is not there; fetch it with: make models")
+
+    monkeypatch.setattr(reasking, "ready", missing)
+    (found,) = reasking.reask([MODEL], record)
+    assert found.is_reproduced
+    assert str(found) == ("tiny: replayed, not re-asked: tiny.gguf is not there; fetch it with: make models")
+
+
+def test_models_without_weights_or_record_are_passed_over(tmp_path):
+    paid = catalogue.registry().models["gpt-4o-2024-08-06"]
+    assert reasking.reask([MODEL, paid], tmp_path) == []
+    assert reasking.report([]) == "No open model has an answer on record."
+
+
+@pytest.mark.parametrize(("same", "status"), [(100, 0), (50, 1)])
+def test_the_command_ends_by_what_was_found(monkeypatch, capsys, same, status):
+    rows = [reproduce.Compared("results", "data/results/a.csv", "identical")]
+    monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: rows)
+    monkeypatch.setattr(reasking, "reask", lambda *_: [reasking.Reasked("tiny", 200, 100, same)])
+    assert cli.main(["reproduce", "--open"]) == status
+    assert "tiny: 100 of 200" in capsys.readouterr().out
+    assert cli.main(["reproduce"]) == 0
+    assert "tiny" not in capsys.readouterr().out
