@@ -38,6 +38,8 @@ SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py $(SOURCE)/tables/*.py) 
 	$(addprefix $(SOURCE)/manuscript/,execute.py numbers.py reads.py results.py scrub.py)
 PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py)
 STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)
+# How the wordings were chosen.
+CHOICE := data/stimuli/learner_rates.csv data/stimuli/blind_reading.csv
 RECORDS := $(filter-out %.log.jsonl,$(wildcard data/responses/*/*.jsonl))
 
 help:  ## what can be made
@@ -78,6 +80,9 @@ build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $
 # The last notebook ends with the studies side by side, and reads what the two before it found.
 build/05_value_priorities: notebooks/05_value_priorities.ipynb build/03_deep_values build/04_social_values
 
+# Language models in Study 1, after the instrument has been checked.
+build/06_language_models: notebooks/06_language_models.ipynb build/03_deep_values $(CHOICE)
+
 # A notebook's stamp, which `deepvalues notebook` writes, says that it ran here: executed copies and results are in git
 # and have any date.
 build/0%:
@@ -92,7 +97,7 @@ build/answers: build/02_query_models $(wildcard $(SOURCE)/browser/*.py $(SOURCE)
 	@$(DEEPVALUES) browser --out build/answers
 	@touch $@ build/changed
 
-build/paper: build/05_value_priorities build/answers paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
+build/paper: build/05_value_priorities build/06_language_models build/answers paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
 	@echo "== paper"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest

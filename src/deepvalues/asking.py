@@ -52,6 +52,10 @@ class Answered(NamedTuple):
         """What the models answered, read anew at each call: see the function `answers`."""
         return answers(self.study, self.models, self.items, self.record_folder)
 
+    def questions(self) -> Iterator[Questions]:
+        """The items as they were put to each model, with its record, read anew at each call."""
+        return questions(self.study, self.models, self.items, self.record_folder)
+
     @property
     def family(self) -> dict[str, str]:
         """The models' families by name."""

@@ -20,16 +20,6 @@ ENCODER = "learner-encoder"
 # ---- the models as a whole ----
 
 
-def title(language_models: Sequence[str]) -> str:
-    """The title: without a language model this is a paper about an instrument."""
-    about = (
-        "what language models learn from watching a person choose"
-        if language_models
-        else "a reproducible instrument, checked with agents and text learners"
-    )
-    return f"Deep values or the surface of choices: {about}"
-
-
 def _counted(sides: Sides) -> str:
     """How many models lie on either side of chance, in a clause."""
     if sum(sides) == 1:
@@ -66,43 +56,12 @@ def finding(
         asked = f"{plural('language model', len(language_models))} asked"
         return f"For the {asked} ({', '.join(language_models)}), {counted}"
     small = f"small models fitted to the text of one prompt{_encoder(learners)}"
-    return f"No language model was asked in Study 1. For text learners, {small}, {counted}"
+    return f"For text learners, {small}, {counted}"
 
 
 def _encoder(learners: Sequence[str]) -> str:
     """What must be said of the learner that knows more than the words of its prompt, as an apposition."""
     return ", one of them on frozen sentence embeddings" if ENCODER in learners else ""
-
-
-def scope(language_models: Sequence[str], controls: Sequence[str]) -> str:
-    """What the finding is about.
-
-    Parameters
-    ----------
-    controls
-        The other families that have answered.
-    """
-    if language_models and controls:
-        others = listed([f"{family}s" for family in controls])
-        return f"{others.capitalize()}, which are not language models, stand beside them as controls."
-    if language_models:
-        return "No local model stands beside them as a control."
-    return "These numbers describe the instrument and the stimuli. They are no finding about language models."
-
-
-def limitation(language_models: Sequence[str]) -> str:
-    """What the choice of models limits."""
-    if language_models:
-        asked = f"{count(len(language_models))} {plural('language model', len(language_models))}"
-        return (
-            f"Models are a choice. Study 1 asks {asked}, in the version and with the parameters that the "
-            "record names; of others it says nothing."
-        )
-    return (
-        "Study 1 has no language model: this build asks local models only. Its results describe the "
-        "instrument and the stimuli, and are no finding about language models. With a key and one command "
-        "the same pages are about language models."
-    )
 
 
 # ---- the DVGR ----

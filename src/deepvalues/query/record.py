@@ -176,15 +176,21 @@ class Record:
 
     def failures(self) -> dict[str, str]:
         """Error class of the last failed attempt, by key, of what has no answer."""
-        failed: dict[str, str] = {}
+        attempts = (attempt for attempt in self._attempts() if "error" in attempt)
+        return {each["key"]: each["error"] for each in attempts if each["key"] not in self.answers}
+
+    def cached_tokens(self) -> dict[str, int]:
+        """How many tokens of its prompt the endpoint had read before, by key, where the log says so."""
+        attempts = (attempt for attempt in self._attempts() if attempt.get("cached_tokens") is not None)
+        return {each["key"]: each["cached_tokens"] for each in attempts if each["key"] in self.answers}
+
+    def _attempts(self) -> Iterator[dict[str, Any]]:
+        """What the log says of attempts, in the order in which they were made."""
         if self.log_path.exists():
             for line in self.log_path.read_bytes().splitlines():
                 # A run that was killed may have left half a line; the log is no evidence of answers.
                 with contextlib.suppress(ValueError):
-                    attempt = json.loads(line)
-                    if "error" in attempt and attempt["key"] not in self.answers:
-                        failed[attempt["key"]] = attempt["error"]
-        return failed
+                    yield json.loads(line)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Journal]:

@@ -462,6 +462,8 @@ def _estimates(table: pd.DataFrame, heads: Mapping[str, str], write: Format = sh
 
 def _verdict_table(shown: pd.DataFrame, *columns: str, **others: Format) -> str:
     """Columns of `_estimates`, all but the names and verdicts to the right."""
+    if shown.empty:
+        return "No respondent has answered what this is about."
     formats = {name: str for name in columns if name not in ("model", "verdict")}
     return markdown(shown[list(columns)], {**formats, **others})
 
