@@ -251,7 +251,7 @@ def _select(arguments: argparse.Namespace) -> int:
     if not arguments.check:
         selection.write_rates(rates, paths.LEARNER_RATES)
         print(f"{paths.shown(paths.LEARNER_RATES)}: {len(rates)} rates")
-    return 0 if means["kept"].all() else 1
+    return 0
 
 
 def _notebook(arguments: argparse.Namespace) -> int:
