@@ -168,23 +168,23 @@ def test_themes_named_in_another_order_have_the_same_worths(items, keys):
 
 
 def test_choices_drawn_by_known_worths_give_them_back(items, keys):
-    """By choices alone: 200 respondents' worths on average, and the truth in about 19 of 20 intervals."""
+    """By choices alone: 100 respondents' worths on average, and the truth in about 19 of 20 intervals."""
     rng, found, held = np.random.default_rng(5), [], []
-    for number in range(200):
+    for number in range(100):
         frame = scoring.pairs(items, freely(answers(items, str(number), odds(items, keys), rng)))
         found.append(scoring.worths_of_choices(frame, keys))
-        if number < 40:
+        if number < 30:
             table = scoring.profiles(frame, keys)
             assert set(table["by"]) == {"choices"}
             held += list((table["low"] <= WORTHS) & (table["high"] >= WORTHS))
-    assert np.mean(found, axis=0) == pytest.approx(WORTHS, abs=0.12)
+    assert np.mean(found, axis=0) == pytest.approx(WORTHS, abs=0.15)
     assert np.mean(held) > 0.88
 
 
 def test_intervals_hold_worths_that_frames_scatter_about(items, keys):
     """Each frame adds a worth of its own: intervals over frames hold the common one in 19 of 20 cases."""
     rng, held = np.random.default_rng(7), []
-    for number in range(60):
+    for number in range(40):
         own = {frame: rng.normal(0, 0.4, len(keys)) for frame in items["wording"].unique()}
         scattered = np.concatenate(
             [odds(part, keys, WORTHS + own[frame]) for frame, part in items.groupby("wording", sort=False)]

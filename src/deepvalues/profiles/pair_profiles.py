@@ -1,8 +1,8 @@
 """Profiles from pairs: worths of the themes by the model of Bradley and Terry, with what they rest on.
 
 The log odds that theme i is chosen over theme j are modelled as w_i − w_j, with worths that sum to 0. Log
-odds are means over both orders, which cancels a liking for a place. Intervals are clustered by frame: the fifteen
-pairs are all there are, and frames are a sample of ways to ask.
+odds are means over both orders, which cancels a liking for a place. Intervals are clustered by frame: the
+fifteen pairs are all there are, and frames are a sample of ways to ask.
 
 Pairs claim no fidelity to people: nobody was asked them. And of a model that chooses by place
 (`deepvalues.statistics.places`) no profile is claimed either.
@@ -34,8 +34,9 @@ Array = NDArray[np.float64]
 
 #: Probabilities nearer to 0 or 1 than this are moved to this distance before log odds are taken.
 CLIP = 1e-6
-#: What is added to the wins of either side of a pair, so that no worth is infinite.
-_PRIOR = 0.5
+#: What is added to the wins of either side of a pair, so that no worth is infinite: as much as Firth's
+#: correction (1993, Biometrika 80) adds on average where fifteen pairs give five worths.
+_PRIOR = 1 / 6
 #: How far an agent's worth may be off, in logits: probabilities are recorded with six digits.
 _PRECISION = 1e-3
 
@@ -67,18 +68,14 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
         wins=chose_a.where(~asked["swapped"], 1 - chose_a),
         log_odds=odds.where(~asked["swapped"], -odds),
     )
-    key = ["model", "wording", "first", "second"]
-    joined = asked.groupby(key, sort=False)[["log_odds", "wins", "first_option", "mass"]].agg(_of_both)
-    found = joined.reset_index()
+    both = asked.groupby(["model", "wording", "first", "second"], sort=False)
+    known = both[["log_odds", "wins", "first_option", "mass"]]
+    # One order alone cancels nothing.
+    found = known.mean().where(known.count() == 2).reset_index()
     found["wins"] = 2 * found["wins"]
     found["agree"] = (found["wins"] != 1).astype(float).where(found["wins"].notna())
     found.insert(4, "pair", found["first"] + " - " + found["second"])
     return found
-
-
-def _of_both(orders: pd.Series[float]) -> float:
-    """The mean of two orders; NaN unless both are known."""
-    return float(orders.mean()) if orders.count() == 2 else math.nan
 
 
 def _design(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
@@ -106,8 +103,8 @@ def worths_of_odds(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
 def worths_of_choices(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
     """Worths in logits by maximum likelihood of the choices alone, shape (themes,); they sum to 0.
 
-    Each pair counts with both orders, in which a liking for a place cancels to first order. Half a win a
-    side is added to each pair, so that a theme that always wins has no infinite worth.
+    Each pair counts with both orders, in which a liking for a place cancels to first order. A sixth
+    of a win a side is added to each pair, so that a theme that always wins has no infinite worth.
 
     Parameters
     ----------
@@ -124,7 +121,7 @@ def worths_of_choices(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
     # One theme less, or the worths have no one solution.
     model = sm.GLM(np.column_stack([won, lost]), design[:, 1:], sm.families.Binomial())
     with warnings.catch_warnings():
-        # Shares that the worths meet exactly are no separation: half a win a side keeps them finite.
+        # Shares that the worths meet exactly are no separation: what is added keeps them finite.
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         found = np.concatenate([[0.0], model.fit().params])
     return np.asarray(found - found.mean())

@@ -7,7 +7,8 @@ counts as probability 1 for what it chose.
 
 Intervals resample the nine orders, the same for all items: what would move had the options stood elsewhere.
 The six items stay, as the angle is defined on them, and a model asked by letters at temperature 0 has no
-other chance. The orders are complete, and a resample is not, so that a liking for places widens the intervals.
+other chance. The orders are complete, and a resample is not, so that a liking for places widens the
+intervals.
 """
 
 from __future__ import annotations
