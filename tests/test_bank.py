@@ -7,7 +7,8 @@ code for them.
 import re
 import shutil
 from collections import defaultdict
-from itertools import combinations
+from functools import partial
+from itertools import combinations, count
 from statistics import fmean
 
 import bank_sums
@@ -196,7 +197,7 @@ def test_wordings_have_6_to_14_words_in_every_domain(bank):
 
 def test_wordings_are_verb_phrases_in_the_third_person(bank):
     """They continue "An agent that …"."""
-    adverbs = {"can", "never", "still"}
+    adverbs = {"can", "cannot", "hardly", "never", "suddenly"}
     firsts = {
         plain_words(wording.template)[0]
         for trait in bank.traits
@@ -407,16 +408,31 @@ KEPT = {
 }
 #: What a copy of that size breaks by its size alone.
 BASE = {("values", "-"), ("dimensions", "-"), ("domains", "-")}
+#: The first training wording of justice in the copy; as long as a wording may be.
+COSTS = "shares out the costs of a plan according to what each {person} can bear"
 
 
 @pytest.fixture
 def small(tmp_path):
-    """A copy of a few files of v1."""
+    """A few files of v1 with sentences of the tests' own, so that no test rests on a shipped wording."""
+    numbers = count(1)
     for folder, names in KEPT.items():
         (tmp_path / "v1" / folder).mkdir(parents=True)
         for name in names:
             shutil.copy(paths.BANK / folder / f"{name}.yml", tmp_path / "v1" / folder)
+            edit(tmp_path / "v1", f"{folder}/{name}.yml", partial(reword, numbers))
+    edit(tmp_path / "v1", "values/justice.yml", put(COSTS, "train", 0))
     return tmp_path / "v1"
+
+
+def reword(numbers, entry):
+    """Put a new sentence in place of every wording and scene; a number in its middle keeps it from others."""
+    plain = "keeps a list of x{} for each {{person}} here", "Today a {{person}} gets x{} from the {{staff}}."
+    kinds = [(owner, plain[0]) for owner in (entry, *entry.get("poles", {}).values())]
+    kinds += [(activity, plain[1]) for activity in entry.get("activities", {}).values()]
+    for owner, sentence in kinds:
+        for split in set(SPLITS) & set(owner):
+            owner[split] = [sentence.format(next(numbers)) for _ in owner[split]]
 
 
 def edit(folder, file, change):
@@ -489,7 +505,7 @@ def put(content, *keys):
 
 
 def lengthen(entry):
-    entry["test"] = [" ".join(f"x{row}y{place}" for place in range(16)) for row in range(10)]
+    entry["test"] = [" ".join(f"x{row}y{place}" for place in range(14)) for row in range(10)]
 
 
 def without_slot(entry):
@@ -500,7 +516,6 @@ def without_activity(entry):
     del entry["activities"]["getting_information"]
 
 
-COSTS = "shares out the costs of a plan according to what each {person} can bear"
 BREAKS = {
     "unknown slot": (*value("serves each {client} in the order of their birth"), "slots", "{client}"),
     "open slot": (*value("serves each {person in the order of their birth"), "slots", "{person in"),
@@ -517,9 +532,9 @@ BREAKS = {
         "test: 9 of 10",
     ),
     "too few wordings of a pole": (
-        *at("dimensions/humor.yml", "humor.serious", cut("poles", "serious", "test", to=5)),
+        *at("dimensions/humor.yml", "humor.serious", cut("poles", "serious", "test", to=9)),
         "number of wordings",
-        "test: 5 of 6",
+        "test: 9 of 10",
     ),
     "too few scenes": (
         *at(
@@ -571,8 +586,8 @@ BREAKS = {
         "phrase of five words",
         "stands in justice.train.01 too",
     ),
-    "too short": (*value("asks who would pay {people}"), "length", "5 words, not 6 to 18"),
-    "too long": (*value(COSTS + " in this hard and very cold year"), "length", "21 words, not 6 to 18"),
+    "too short": (*value("asks who would pay {people}"), "length", "5 words, not 6 to 14"),
+    "too long": (*value(COSTS + " in this hard and very cold year"), "length", "21 words, not 6 to 14"),
     "capital": (*value("Serves each {person} in the order of their birth"), "form", "lower-case"),
     "full stop": (*value("serves each {person} in the order of their birth."), "form", "without a stop"),
     "colon": (*value("serves each {person}: in the order of their birth"), "form", "without a stop"),
@@ -609,7 +624,7 @@ BREAKS = {
     "mean length": (
         *at("values/justice.yml", "justice", lengthen),
         "mean length",
-        "test: 16.0 words on average",
+        "test: 14.0 words on average",
     ),
 }
 

@@ -24,7 +24,9 @@ from deepvalues.svo.study import SocialValues
 # hold statistics bring libraries along that take seconds and 200 MB: they are imported when first needed.
 if TYPE_CHECKING:
     from deepvalues.local.protocol import LocalModel
+    from deepvalues.profiles.pairs import ThemePairs
     from deepvalues.profiles.study import ProfileCoding, ValueProfiles
+    from deepvalues.svo.one_question import OneQuestion
 
 
 class _Studies(UserDict[str, Study]):
@@ -60,7 +62,9 @@ def studies() -> UserDict[str, Study]:
             "dvb-ratings": _ratings,
             "dvb-validation": _validation,
             "svo": lambda: SocialValues(paths.SVO),
+            "svo-letters": _svo_letters,
             "profiles": _profiles,
+            "profiles-pairs": _profile_pairs,
             "profiles-open": _open_profiles,
             "profiles-coding": _profile_coding,
         }
@@ -85,10 +89,23 @@ def _validation() -> Study:
     return StimulusValidation(dvb())
 
 
+def _svo_letters() -> Study:
+    from deepvalues.svo.one_question import OneQuestion
+
+    return OneQuestion(paths.SVO_LETTERS, paths.SVO)
+
+
 def _profiles() -> Study:
     from deepvalues.profiles.study import ValueProfiles
 
     return ValueProfiles(paths.PROFILES)
+
+
+def _profile_pairs() -> Study:
+    from deepvalues.dvb.reading import read_short
+    from deepvalues.profiles.pairs import ThemePairs
+
+    return ThemePairs(paths.PROFILES, paths.PROFILES_PAIRS, read_short)
 
 
 def _open_profiles() -> Study:
@@ -186,12 +203,30 @@ def svo() -> SocialValues:
     return found
 
 
+def svo_letters() -> OneQuestion:
+    """Study 2 one question at a time, with its wording."""
+    from deepvalues.svo.one_question import OneQuestion
+
+    found = study("svo-letters")
+    assert isinstance(found, OneQuestion)
+    return found
+
+
 def profiles() -> ValueProfiles:
     """Study 3, with its instrument."""
     from deepvalues.profiles.study import ValueProfiles
 
     found = study("profiles")
     assert isinstance(found, ValueProfiles)
+    return found
+
+
+def profile_pairs() -> ThemePairs:
+    """Study 3 in pairs, with its wording."""
+    from deepvalues.profiles.pairs import ThemePairs
+
+    found = study("profiles-pairs")
+    assert isinstance(found, ThemePairs)
     return found
 
 
@@ -222,8 +257,10 @@ def local_models() -> dict[str, LocalModel]:
     from deepvalues.dvb.heads import heads
     from deepvalues.dvb.learners import LEARNERS
     from deepvalues.profiles.agents import coder_agents, profile_agents
+    from deepvalues.profiles.pair_agents import pair_agents
     from deepvalues.profiles.stimuli import load_bank
     from deepvalues.svo.agents import reference_agents as svo_agents
+    from deepvalues.svo.letter_agents import letter_agents
 
     bank = dvb().bank
     matcher = Matcher(Recogniser(bank))
@@ -235,7 +272,9 @@ def local_models() -> dict[str, LocalModel]:
         **LEARNERS,
         **heads(model for model in registry().models.values() if model.weights),
         **svo_agents(svo().wording),
+        **letter_agents(svo_letters().wording),
         **profile_agents(profiles().stimuli, sentences),
+        **pair_agents(profile_pairs().wording),
         **coder_agents(profile_coding().codebook, sentences),
     }
 

@@ -233,6 +233,27 @@ def _design(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _select(arguments: argparse.Namespace) -> int:
+    from deepvalues import paths
+    from deepvalues.dvb import selection
+    from deepvalues.dvb.bank import checksum, hold_to_rules, load_bank, read_bank
+
+    if not arguments.check:
+        pool = selection.read_pool(paths.POOL)
+        chosen = selection.select(read_bank(paths.BANK), pool)
+        # Before the files are touched: what breaks a rule replaces nothing.
+        hold_to_rules(chosen, paths.POOL)
+        selection.write_wordings(chosen, paths.BANK)
+        print(f"{paths.shown(paths.BANK)}: chosen from {sum(map(len, pool.values())):,} wordings", flush=True)
+    rates = selection.measure(load_bank(paths.BANK), checksum(paths.BANK))
+    means = selection.mean_rates(rates)
+    print("\n".join(selection.described(means)))
+    if not arguments.check:
+        selection.write_rates(rates, paths.LEARNER_RATES)
+        print(f"{paths.shown(paths.LEARNER_RATES)}: {len(rates)} rates")
+    return 0
+
+
 def _notebook(arguments: argparse.Namespace) -> int:
     from deepvalues import paths
     from deepvalues.manuscript import stamps
@@ -448,6 +469,16 @@ def _parser() -> argparse.ArgumentParser:
     _survey_arguments(survey)
     design = command("design", _design, "Build data/stimuli/designs.yml.", "design --seed 20251102")
     design.add_argument("--seed", type=_whole, required=True, help="the study seed")
+    choose = command(
+        "select",
+        _select,
+        "Choose the bank's wordings from data/stimuli/pool/, and measure what text learners make of it. "
+        "Takes minutes.",
+        "select --check",
+    )
+    choose.add_argument(
+        "--check", action="store_true", help="only measure the bank as it is, and write nothing"
+    )
     notebook = command(
         "notebook",
         _notebook,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deepvalues import asking, catalogue, draw, paths
 from deepvalues.browser.collect import recorded_items
 from deepvalues.dvb.soft import weigh
 from deepvalues.errors import UserError
+from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.record import Answer, Record
 from deepvalues.query.registry import Model
@@ -141,9 +142,19 @@ def _compared(model: Model, recorded: int, sample: Sequence[Drawn], again: dict[
         if fresh is None:  # it failed, which the query has told
             continue
         same += asked.read(fresh, conversation) == asked.read(answer, conversation)
-        differences.append(abs(weigh(fresh.logprobs).p_a - weigh(answer.logprobs).p_a))
+        differences.append(_difference(fresh.logprobs, answer.logprobs))
     known = [difference for difference in differences if not math.isnan(difference)]
     return Reasked(model.name, recorded, len(sample), same, max(known, default=math.nan))
+
+
+def _difference(fresh: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None) -> float:
+    """The largest between two probabilities of an option; NaN where other letters are listed now."""
+    if not (fresh and recorded and letters.is_kept(fresh) and letters.is_kept(recorded)):
+        return abs(weigh(fresh).p_a - weigh(recorded).p_a)
+    now, before = letters.shares(fresh), letters.shares(recorded)
+    if len(now) < 2 or now.keys() != before.keys():
+        return math.nan
+    return max(abs(now[letter] - before[letter]) for letter in now)
 
 
 def report(found: Sequence[Reasked]) -> str:

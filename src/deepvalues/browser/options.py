@@ -42,6 +42,7 @@ ROLES = (
 )
 _PAIRED = ("v1", "v2", "s1", "s2", "right", "prefix_chars", "prompt")
 _DIVISIONS = ("value", "openings", "item_order", "option_orders")
+_ALONE = ("value", "item", "shown")
 
 
 def names(bank: Bank) -> dict[str, str]:
@@ -59,7 +60,7 @@ def marked(items: pd.DataFrame, recogniser: Recogniser) -> Iterator[Marked]:
     items
         The items of any study. Those with v1, v2, s1, s2 and right (the letter of the target) have two
         options in the last situation of their prompt; those with item_order and option_orders have nine
-        divisions of coins in each question.
+        divisions of coins in each question, and so have those with item and shown in their one.
     """
     if set(_PAIRED) <= set(items.columns):
         called = names(recogniser.bank)
@@ -69,6 +70,9 @@ def marked(items: pd.DataFrame, recogniser: Recogniser) -> Iterator[Marked]:
         for value, openings, order, shown in items[list(_DIVISIONS)].itertuples(index=False, name=None):
             questions = (_divisions(value, *question) for question in questions_of(order, shown))
             yield ((),) * openings + tuple(questions)
+    elif set(_ALONE) <= set(items.columns):
+        for value, number, order in items[list(_ALONE)].itertuples(index=False, name=None):
+            yield (_divisions(value, number, order),)
     else:
         for _ in range(len(items)):
             yield ()

@@ -262,13 +262,29 @@ def load_bank(folder: Path) -> Bank:
         With one line for each broken rule: file, entry, rule, and what breaks it.
     """
     bank = read_bank(folder)
+    hold_to_rules(bank, folder)
+    return bank
+
+
+def hold_to_rules(bank: Bank, place: Path) -> None:
+    """Stop at a bank that breaks a rule.
+
+    Parameters
+    ----------
+    place
+        Where it comes from, for the message.
+
+    Raises
+    ------
+    UserError
+        As from `load_bank`.
+    """
     found = list(problems(bank))
     if found:
         lines = "\n".join(f"  {problem}" for problem in found[:20])
         more = f"\n  … and {len(found) - 20} more" if len(found) > 20 else ""
         broken = plural("rule", len(found))
-        raise UserError(f"{shown(folder)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
-    return bank
+        raise UserError(f"{shown(place)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
 
 
 def checksum(folder: Path) -> str:

@@ -5,20 +5,16 @@ Both are files beside the stimuli, as the first takes many minutes to make and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.dvb.arms import ARMS
-from deepvalues.dvb.bank import Bank
-from deepvalues.dvb.selection import LEARNERS, learner_rates
+from deepvalues.dvb.selection import LEARNERS
 from deepvalues.errors import UserError
 from deepvalues.paths import shown
 
-#: Seeds of designs that the search for wordings never saw.
-SEEDS = (101, 102, 103)
 _SHARE = pa.Check.in_range(0, 1)
 RATES = pa.DataFrameSchema(
     {
@@ -48,15 +44,13 @@ BLIND = pa.DataFrameSchema(
 )
 
 
-def rates_over_designs(bank: Bank, seeds: Sequence[int] = SEEDS, tests: int = 10) -> pd.DataFrame:
-    """What lexical learners make of a bank, over several designs.
+def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
+    """What lexical learners make of the bank, over the designs in which it was judged.
 
     Parameters
     ----------
-    seeds
-        Of the designs, one for each.
-    tests
-        Tests of each cell and arm.
+    rates
+        From `deepvalues.dvb.selection.read_rates`.
 
     Returns
     -------
@@ -64,9 +58,7 @@ def rates_over_designs(bank: Bank, seeds: Sequence[int] = SEEDS, tests: int = 10
         A frame that meets `RATES`: model, arm, n_examples, designs (number), items (in each), rate (mean over
         the designs), least and most.
     """
-    of_each = pd.concat([learner_rates(bank, seed, tests) for seed in seeds], ignore_index=True)
-    groups = of_each.groupby(["model", "arm", "n_examples"], sort=False)
-    table = groups.agg(
+    table = rates.groupby(["model", "arm", "n_examples"], sort=False).agg(
         designs=("rate", "size"),
         items=("items", "max"),
         rate=("rate", "mean"),
@@ -75,11 +67,6 @@ def rates_over_designs(bank: Bank, seeds: Sequence[int] = SEEDS, tests: int = 10
     )
     validated: pd.DataFrame = RATES.validate(table.round(6).reset_index())
     return validated
-
-
-def read_rates(path: Path) -> pd.DataFrame:
-    """Read what `rates_over_designs` gave for the shipped bank."""
-    return _read(path, RATES)
 
 
 def read_blind_reading(path: Path) -> pd.DataFrame:

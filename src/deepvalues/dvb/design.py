@@ -131,25 +131,27 @@ def build_design(bank: Bank, seed: int) -> Design:
 def balanced_order(design: Design) -> list[int]:
     """The places of all cells in an order whose every beginning is balanced.
 
-    Each next cell is one whose value pair, directed dimension, preferred value and domain have been taken
-    least so far, each counted as a share of its cells; ties fall by the seed of the design.
+    Each next cell is of a value pair that has been taken least so far, so that every 50 cells have each pair
+    once. Of these cells it is the one whose directed dimension and domain have been taken least, both counted
+    as shares of their cells; ties fall by the seed of the design.
     """
     # Drawn once, so that ties fall in no order that the design has for other reasons.
     left = draw.shuffled(range(len(design.cells)), design.seed, "balanced order")
-    traits = [
-        (cell.domain, (cell.dimension, cell.direction), (cell.v1, cell.v2), cell.v1) for cell in design.cells
-    ]
     taken: Counter[object] = Counter()
-    # What is shared by fewer cells weighs more: 50 pairs, 40 directed dimensions, 11 values, 8 domains.
-    weights = (8, 40, 50, 11)
+
+    def had(place: int) -> tuple[int, int]:
+        cell = design.cells[place]
+        # Forty directed dimensions and eight domains: one cell is a larger share of the former.
+        others = 5 * taken[cell.dimension, cell.direction] + taken[cell.domain]
+        return taken[cell.v1, cell.v2], others
+
     order = []
     while left:
-        best = min(
-            left, key=lambda place: sum(w * taken[t] for w, t in zip(weights, traits[place], strict=True))
-        )
+        best = min(left, key=had)
         left.remove(best)
         order.append(best)
-        taken.update(traits[best])
+        cell = design.cells[best]
+        taken.update([(cell.v1, cell.v2), (cell.dimension, cell.direction), cell.domain])
     return order
 
 

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from numpy.typing import NDArray
 from scipy.special import logit
 
 from deepvalues.errors import UserError
-from deepvalues.statistics import contrasts
+from deepvalues.statistics import contrasts, places
 from deepvalues.statistics.contrasts import Estimate
 
 #: Probabilities nearer to 0 or 1 than this are moved to this distance before log odds are taken.
@@ -175,18 +174,10 @@ def consistency(frame: pd.DataFrame, by: Sequence[str] = ("model", "arm", "n_exa
 
 
 def excess_over_place(frame: pd.DataFrame) -> Estimate:
-    """Order consistency less 2p(1 − p), clustered by cell; see `consistency`.
-
-    With y_i whether a pair agrees and a_i its share of first options, the influence of a pair is
-    (y_i − ȳ)/n − 2(1 − 2p)(a_i − p)/n.
-    """
+    """Order consistency less 2p(1 − p), clustered by cell; see `consistency`."""
     known = frame.dropna(subset="agree")
-    if known.empty:
-        return Estimate(np.nan, np.nan, 0)
-    y, a = (known[name].to_numpy(dtype=float) for name in ("agree", "first_option"))
-    p = float(a.mean())
-    influence: NDArray[np.float64] = ((y - y.mean()) - 2 * (1 - 2 * p) * (a - p)) / len(known)
-    return contrasts.from_influence(float(y.mean()) - 2 * p * (1 - p), influence, known["cell"])
+    agree, first = (known[name].to_numpy(dtype=float) for name in ("agree", "first_option"))
+    return places.excess_over_place(agree, first, known["cell"])
 
 
 def by_cell(frame: pd.DataFrame, column: str) -> Estimate:

@@ -209,6 +209,18 @@ def is_kept(logprobs: Any) -> bool:
     return isinstance(logprobs, Mapping) and "letters" in logprobs
 
 
+def probabilities(logprobs: Mapping[str, Any]) -> dict[str, float]:
+    """The probability of each letter that was listed, by letter, of log probabilities in the short form."""
+    return {letter: math.exp(logprob) for letter, logprob in logprobs["letters"].items()}
+
+
+def shares(logprobs: Mapping[str, Any]) -> dict[str, float]:
+    """The same as shares of the letters that were listed: they sum to 1 where their sum is above 0."""
+    found = probabilities(logprobs)
+    total = math.fsum(found.values())
+    return {letter: p / total for letter, p in found.items()} if total > 0 else {}
+
+
 def read(answer: Answer, seed: int) -> Reading:
     """The likeliest letter of an answer; a fair coin, the same ever after, where several are.
 
@@ -225,5 +237,5 @@ def read(answer: Answer, seed: int) -> Reading:
 
 def shown(logprobs: Mapping[str, Any]) -> str:
     """The probabilities of an answer in words: "A .553, B .446, other tokens .001"."""
-    named = [(letter, math.exp(logprob)) for letter, logprob in logprobs["letters"].items()]
-    return ", ".join(f"{name} {p:.3f}" for name, p in [*named, ("other tokens", logprobs["rest"])])
+    named = [*probabilities(logprobs).items(), ("other tokens", logprobs["rest"])]
+    return ", ".join(f"{name} {p:.3f}" for name, p in named)

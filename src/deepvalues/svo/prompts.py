@@ -22,7 +22,7 @@ FAITHFUL, CONTROLLED = "faithful", "controlled"
 MODES = (FAITHFUL, CONTROLLED)
 #: In place of a value: none is assigned.
 NO_VALUE = "none"
-_OPTION_LINE = re.compile(r"^([A-I]): (\d+), (\d+)$", re.MULTILINE)
+_OPTION_LINE = re.compile(r"^(?:Option )?([A-I]): (\d+), (\d+)$", re.MULTILINE)
 _TEXTS = ("describe", "embody", "define", "goal", "keep_goal", "no_goal", "question", "option", "further")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from deepvalues.formats import coefficient, count, logit, p_value, share
@@ -21,6 +23,39 @@ def missing(table: pd.DataFrame) -> str:
     """Runs with and without an answer, from `deepvalues.profiles.responses.over_modes`."""
     counts = ["runs", "answered", "repaired", "missing"]
     return markdown(table[["model", *counts]], dict.fromkeys(counts, count))
+
+
+def pairs(table: pd.DataFrame, by_model: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Worths of the themes by model, dashes where its choices go by place, beside what they go by.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.profiles.pair_profiles.profiles`.
+    by_model
+        From `deepvalues.profiles.pair_profiles.by_model`.
+    names
+        Names of the themes by key.
+    """
+    if table.empty:
+        return "No model has answered."
+    claimed = by_model.set_index("model")["claimed"]
+    kept = table.assign(worth=table["worth"].where(table["model"].map(claimed).astype(bool)))
+    wide = kept.pivot(index="model", columns="theme", values="worth")[list(names)].rename(columns=names)
+    of_model = by_model.set_index("model").loc[wide.index]
+    shown = pd.DataFrame(
+        {
+            "model": wide.index,
+            "letter mass": of_model["mass"].to_numpy(),
+            "consistency": of_model["consistency"].to_numpy(),
+            "by place alone": of_model["by_place"].to_numpy(),
+            "excess": intervals(of_model, "excess", 2, bounded=False),
+            "first option": of_model["first_option"].to_numpy(),
+            **{theme: wide[theme].to_numpy() for theme in wide.columns},
+        }
+    )
+    shares = ["letter mass", "consistency", "by place alone", "first option"]
+    return markdown(shown, dict.fromkeys(shares, share) | dict.fromkeys(wide.columns, logit))
 
 
 def ceiling(table: pd.DataFrame) -> str:

@@ -194,6 +194,62 @@ def position(table: pd.DataFrame) -> str:
     return markdown(shown, {"choices": formats.count, **shares, "p (Holm)": formats.p_value})
 
 
+def letter_angles(table: pd.DataFrame) -> str:
+    """Angles and value rationality by letter probability.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.letter_scoring.angles`.
+    """
+    if table.empty:
+        return "No model has answered."
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "assigned value": table["value"],
+            "angle": table["angle"],
+            "interval": intervals(table, "", 1, bounded=False),
+            "likeliest": table["likeliest"],
+            "target": table["target"],
+            "rationality": table["rationality"],
+            "corrected": table["corrected"],
+            "without a value": table["blind"],
+            "nearer": table["gain"],
+            "interval of nearer": intervals(table, "gain", 1, bounded=False),
+        }
+    )
+    degrees = ("angle", "likeliest", "target", "rationality", "without a value", "nearer")
+    return markdown(shown, _all(degrees, _degrees) | {"corrected": formats.logit})
+
+
+def letter_models(table: pd.DataFrame) -> str:
+    """What moves a model's letters.
+
+    Parameters
+    ----------
+    table
+        From `deepvalues.svo.letter_scoring.by_model`.
+    """
+    if table.empty:
+        return "No model has answered."
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "letter mass": table["mass"],
+            "letter A": table["first"],
+            "interval of A": intervals(table, "first"),
+            "likeliest letter": table["letter"],
+            "by place": table["place"],
+            "by option": table["content"],
+            "steering (°)": table["steering"],
+            "interval": intervals(table, "steering", 1, bounded=False),
+        }
+    )
+    shares = _all(["letter mass", "letter A", "by place", "by option"], formats.share)
+    return markdown(shown, shares | {"steering (°)": _degrees})
+
+
 def lean(table: pd.DataFrame) -> str:
     """Whether published models lean to neutral values: raw in degrees, corrected with two decimals.
 
