@@ -19,17 +19,6 @@ def frame(columns, *rows):
 # ---- the models as a whole ----
 
 
-def test_title_and_scope_follow_from_the_models_present():
-    assert "language models learn" in sentences.title(["gpt-x"])
-    assert "instrument" in sentences.title([])
-    assert sentences.scope(["gpt-x"], ["text learner", "reference agent"]) == (
-        "Text learners and reference agents, which are not language models, stand beside them as controls."
-    )
-    assert sentences.scope(["gpt-x"], ["reference agent"]).startswith("Reference agents, which are not")
-    assert sentences.scope(["gpt-x"], []).startswith("No local model")
-    assert "no finding about language models" in sentences.scope([], ["text learner"])
-
-
 @pytest.mark.parametrize(
     ("sides", "expected"),
     [
@@ -46,7 +35,7 @@ def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected)
     expected += "; 1 of 8 reaches, short of which a DVGR says little"
     finding = functools.partial(sentences.finding, sides=sides, passes="1 of 8 reaches")
     of_learners = finding([], ["learner-words"], 0.6114)
-    assert of_learners.startswith("No language model was asked in Study 1. For text learners, small models")
+    assert of_learners.startswith("For text learners, small models")
     assert of_learners.endswith(f", the pooled DVGR is .611; after Holm's correction, {expected}.")
     assert "embeddings" not in of_learners
     assert "embeddings" in finding([], ["learner-words", "learner-encoder"], 0.6)
@@ -68,12 +57,6 @@ def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected)
 )
 def test_how_many_pass_the_control(flags, words):
     assert sentences.passing(pd.DataFrame({"flagged": flags}), 0.8) == words
-
-
-def test_what_the_choice_of_models_limits():
-    assert sentences.limitation([]).startswith("Study 1 has no language model")
-    assert "Study 1 asks 1 language model," in sentences.limitation(["gpt-x"])
-    assert "Study 1 asks 2 language models," in sentences.limitation(["gpt-x", "gpt-y"])
 
 
 def test_the_rates_run_from_the_lowest_to_the_highest():

@@ -1,6 +1,6 @@
 """What is known of the chosen wordings: what lexical learners make of them, and how they were read blind.
 
-Both are files beside the stimuli, as the first takes many minutes to make and the second was done by readers.
+The rates are those that `deepvalues select` measures; see `deepvalues.dvb.selection`.
 """
 
 from __future__ import annotations
@@ -10,28 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.dvb.arms import ARMS
-from deepvalues.dvb.selection import LEARNERS
+from deepvalues.dvb.selection import DVGR_WITHIN, LAYERS_WITHIN
 from deepvalues.errors import UserError
+from deepvalues.formats import listed, number
+from deepvalues.keeping import Numbers
 from deepvalues.paths import shown
 
-_SHARE = pa.Check.in_range(0, 1)
-RATES = pa.DataFrameSchema(
-    {
-        "model": pa.Column(str, pa.Check.isin(LEARNERS)),
-        "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
-        "n_examples": pa.Column("int64", pa.Check.gt(0)),
-        "designs": pa.Column("int64", pa.Check.gt(0)),
-        "items": pa.Column("int64", pa.Check.gt(0)),
-        "rate": pa.Column(float, _SHARE),
-        "least": pa.Column(float, _SHARE),
-        "most": pa.Column(float, _SHARE),
-    },
-    unique=["model", "arm", "n_examples"],
-    strict=True,
-    coerce=True,
-    name="rates of lexical learners",
-)
 BLIND = pa.DataFrameSchema(
     {
         "read": pa.Column("int64", pa.Check.gt(0)),
@@ -39,13 +23,12 @@ BLIND = pa.DataFrameSchema(
         "dropped": pa.Column("int64", pa.Check.ge(0)),
     },
     strict=True,
-    coerce=True,
     name="blind reading",
 )
 
 
 def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
-    """What lexical learners make of the bank, over the designs in which it was judged.
+    """Rates of each learner, arm and N over the designs that the bank is judged in.
 
     Parameters
     ----------
@@ -55,33 +38,70 @@ def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `RATES`: model, arm, n_examples, designs (number), items (in each), rate (mean over
-        the designs), least and most.
+        model, arm, n_examples, designs (number), items (of all designs), rate (mean over the designs), least
+        and most.
     """
-    table = rates.groupby(["model", "arm", "n_examples"], sort=False).agg(
+    groups = rates.groupby(["model", "arm", "n_examples"], sort=False)
+    table = groups.agg(
         designs=("rate", "size"),
-        items=("items", "max"),
+        items=("items", "sum"),
         rate=("rate", "mean"),
         least=("rate", "min"),
         most=("rate", "max"),
     )
-    validated: pd.DataFrame = RATES.validate(table.round(6).reset_index())
-    return validated
+    return table.reset_index()
 
 
 def read_blind_reading(path: Path) -> pd.DataFrame:
-    """Read how many wordings were read blind, named right, and dropped as unsure or odd."""
-    return _read(path, BLIND)
+    """Read how many wordings were read blind, named right, and dropped as unsure or odd.
 
-
-def _read(path: Path, contract: pa.DataFrameSchema) -> pd.DataFrame:
+    Raises
+    ------
+    UserError
+        When the file is missing or is no such table.
+    """
     try:
-        validated: pd.DataFrame = contract.validate(pd.read_csv(path))
-    except (OSError, ValueError, pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
-        fault = (
-            error.strerror
-            if isinstance(error, OSError) and error.strerror
-            else f"not a table of {contract.name}"
-        )
-        raise UserError(f"{shown(path)}: {fault}; restore it from git") from None
+        validated: pd.DataFrame = BLIND.validate(pd.read_csv(path))
+    except FileNotFoundError:
+        raise UserError(f"{shown(path)}: missing; restore it from git") from None
+    except (ValueError, pa.errors.SchemaError, pa.errors.SchemaErrors):
+        raise UserError(f"{shown(path)}: not a table of {BLIND.name}; restore it from git") from None
     return validated
+
+
+def limits(means: pd.DataFrame) -> str:
+    """Whether the learners keep the limits that the bank is judged by.
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.dvb.selection.mean_rates`.
+    """
+    dvgr, layers = (number(limit, 2, bounded=True) for limit in (DVGR_WITHIN, LAYERS_WITHIN))
+    wanted = f"a DVGR within .50 ± {dvgr}, and accuracies on the two layers within {layers} of each other"
+    missed = list(means.loc[~means["kept"].astype(bool), "model"])
+    if not missed:
+        return f"All keep the limits that were aimed at ({wanted})."
+    return f"The limits that were aimed at ({wanted}) are missed for {listed(missed)}."
+
+
+def numbers_of(numbers: Numbers, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
+    """The numbers of the text on how the wordings were chosen.
+
+    Parameters
+    ----------
+    means
+        From `deepvalues.dvb.selection.mean_rates`.
+    table
+        From `over_designs`.
+    blind
+        From `read_blind_reading`.
+    """
+    deep = table.loc[table["arm"] == "deconfounded", "rate"]
+    numbers.share("stimuli.least", deep.min())
+    numbers.share("stimuli.most", deep.max())
+    numbers.share("stimuli.largest_gap", (means["value_only"] - means["surface_only"]).abs().max())
+    numbers.count("stimuli.designs", table["designs"].max())
+    for name in BLIND.columns:
+        numbers.count(f"stimuli.{name}", blind[name].sum())
+    numbers.text("text.limits", limits(means))

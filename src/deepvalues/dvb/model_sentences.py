@@ -198,7 +198,7 @@ def places(table: pd.DataFrame) -> str:
     """What language models do with a place, from `deepvalues.dvb.verdicts.verdicts`."""
     own = _language_models(table)
     if own.empty:
-        return ""
+        return "What a language model does with a place is not known."
     return (
         "The share of tests on which the two orders have the same option chosen "
         f"{_runs(own, 'order_consistency')}, where going by place alone would give "
@@ -211,7 +211,7 @@ def without_evidence(table: pd.DataFrame) -> str:
     """What language models do where there is nothing to learn, or only an example to find again."""
     own = _language_models(table)
     if own.empty:
-        return ""
+        return "What a language model does without evidence is not known."
     return (
         f"Without examples the rate of deep options {_runs(own, 'prior')}, and with shuffled ones it "
         f"{_runs(own, 'shuffled')}. Where the test is one of the examples, in the same order, the rate at "
@@ -232,7 +232,7 @@ def learned(table: pd.DataFrame) -> str:
     """What language models learned from the examples."""
     own = _language_models(table)
     if own.empty:
-        return ""
+        return "What a language model learns is not known."
     above = [f"{_of(int((own[f'{lean}_low'] > 0).sum()), len(own))} on {arm}" for lean, arm in _LEANS.items()]
     parts = [
         f"At N = {N} the DVGR {_runs(own, 'dvgr')}; the value probe {_runs(own, 'probe_value')}, the surface "

@@ -138,6 +138,12 @@ VERDICTS = (
 NAMES = {verdict.id: verdict.name for verdict in VERDICTS}
 
 
+def rules() -> pd.DataFrame:
+    """The verdicts as a table, in the order of their rules: number, verdict, rule, meaning."""
+    rows = [(each.number, each.name, each.rule, each.meaning) for each in VERDICTS]
+    return pd.DataFrame(rows, columns=["number", "verdict", "rule", "meaning"])
+
+
 def verdict_of(findings: Findings) -> Verdict:
     """The first verdict whose rule holds."""
     return next(verdict for verdict in VERDICTS if verdict.holds(findings))

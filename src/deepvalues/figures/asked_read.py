@@ -43,7 +43,7 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        From `deepvalues.dvb.asked_read.asked_against_read`. Without heads it is empty, and the figure says so.
+        From `deepvalues.dvb.asked_read.asked_against_read`. Without heads it is empty; the figure says so.
     """
     if table.empty:
         return _nothing()

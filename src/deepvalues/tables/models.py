@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deepvalues.dvb.model_text import rules as rule_rows
-from deepvalues.dvb.verdicts import VERDICTS, N
+from deepvalues.dvb.verdicts import N
 from deepvalues.formats import MISSING, count, share
 from deepvalues.query.registry import HEAD
 from deepvalues.tables.markdown import intervals as bounds
@@ -43,10 +42,10 @@ def how_asked(table: pd.DataFrame) -> str:
     return markdown(named, {**formats, **dict.fromkeys(["letter mass", "read anew"], share)})
 
 
-def rules() -> str:
-    """The verdicts in the order of their rules; the first that holds is given."""
+def rules(table: pd.DataFrame) -> str:
+    """The verdicts in the order of their rules, from `deepvalues.dvb.verdicts.rules`."""
     heads = {"number": "no.", "rule": f"rule, at N = {N}"}
-    return markdown(rule_rows(VERDICTS).rename(columns=heads), {"no.": count})
+    return markdown(table.rename(columns=heads), {"no.": count})
 
 
 def not_asked(table: pd.DataFrame) -> str:
@@ -76,7 +75,7 @@ def asked_against_read(table: pd.DataFrame) -> str:
 
 
 def learner_rates(table: pd.DataFrame) -> str:
-    """What text learners make of the chosen wordings, from `deepvalues.dvb.chosen_wordings`."""
+    """What text learners make of the chosen wordings, from `deepvalues.dvb.chosen_wordings.over_designs`."""
     named = table.assign(
         arm=table["arm"].map(
             {"deconfounded": "DVGR", "value_only": "value only", "surface_only": "surface only"}

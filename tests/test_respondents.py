@@ -1,0 +1,149 @@
+"""Respondents over several sets: trials with probabilities, how models were asked, layers they can't tell."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepvalues import asking, catalogue
+from deepvalues.dvb import respondents
+from deepvalues.dvb.respondents import MODES
+from deepvalues.query.record import Answer
+from deepvalues.query.registry import BARE, CONTINUE, FREE
+
+MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b", "agent-value")
+NAN = math.nan
+
+
+@pytest.fixture(scope="module")
+def items():
+    return catalogue.dvb().items("smoke")
+
+
+def answered(items, folder, name, mass=0.9, cached=30):
+    """The questions put to a model that prefers A by the number of the item, each prompt of 100 tokens."""
+    (asked,) = asking.questions("dvb", [catalogue.registry().model(name)], items, folder)
+    letters = asked.letter_choice is not None
+    with asked.record.writing() as journal:
+        for number, (conversation, repeat, _) in enumerate(asked.recorded()):
+            p_a = (number + 1) / (len(items) + 1)
+            short = {
+                "letters": {"A": math.log(p_a * mass), "B": math.log((1 - p_a) * mass)},
+                "rest": 1 - mass,
+            }
+            text = " A" if letters else "Option A"
+            key = asked.ask.key(conversation, (), repeat)
+            said = Answer(
+                key, conversation.item, repeat, 0, text, None, "stop", 100, 1, letters and short, "m"
+            )
+            journal.append(said if letters else said._replace(logprobs=None))
+            journal.log({"key": key, "cached_tokens": cached})
+    return asked
+
+
+def questions(items, folder, *names, **how):
+    return [answered(items, folder, name, **how) for name in names]
+
+
+def test_trials_bear_the_probability_of_a_and_the_mass(items, tmp_path):
+    found = respondents.trials(items, questions(items, tmp_path, "smollm2-135m", "agent-value"))
+    by_letters, by_words = (found[found["model"] == name] for name in ("smollm2-135m", "agent-value"))
+    expected = (np.arange(len(items)) + 1) / (len(items) + 1)
+    assert by_letters["p_a"].to_numpy() == pytest.approx(expected)
+    assert by_letters["mass"].to_numpy() == pytest.approx(0.9)
+    assert (by_letters["choice"] == np.where(expected >= 0.5, "A", "B")).mean() > 0.98
+    assert by_words["p_a"].isna().all()
+    assert by_words["mass"].isna().all()
+    assert set(found["family"]) == {"language model", "reference agent"}
+
+
+def test_an_item_of_two_sets_counts_once(items, tmp_path):
+    found = respondents.trials(items, questions(items, tmp_path, "smollm2-135m"))
+    both = respondents.together([found, found.iloc[:7], respondents.trials(items, [])])
+    pd.testing.assert_frame_equal(both, found)
+
+
+@pytest.mark.parametrize("sets", [[], [respondents.trials(pd.DataFrame(), [])]])
+def test_without_anybody_there_are_no_trials_but_their_columns(sets):
+    nothing = respondents.together(sets)
+    assert nothing.empty
+    assert {"model", "family", "cell", "arm", "p_a", "mass"} <= set(nothing)
+
+
+def test_how_models_were_asked(items, tmp_path):
+    asked = questions(items, tmp_path, *MODELS)
+    # A set that shares its items with another one: nothing counts twice.
+    how = respondents.how_asked([*asked, *asked], respondents.trials(items, asked))
+    assert list(how["model"]) == ["qwen2.5-coder-0.5b", "smollm2-135m"], "language models only, in order"
+    row = how.iloc[1]
+    weights = catalogue.registry().model("smollm2-135m").weights
+    assert row["weights_sha256"] == weights.sha256
+    assert (row["mode"], row["cells"], row["items"]) == (MODES[CONTINUE], 5, len(items))
+    assert row["letter_mass"] == pytest.approx(0.9)
+    assert row["prompt_tokens"] == 100 * len(items)
+    assert row["read_anew"] == pytest.approx(0.7)
+
+
+def test_what_no_log_says_is_not_known(items, tmp_path):
+    (asked,) = questions(items, tmp_path, "smollm2-135m")
+    asked.record.log_path.unlink()
+    how = respondents.how_asked([asked], respondents.trials(items, [asked]))
+    assert math.isnan(how["read_anew"].iloc[0])
+
+
+def test_the_log_tells_cached_tokens_of_answers_alone(items, tmp_path):
+    (asked,) = questions(items, tmp_path, "smollm2-135m")
+    lines = asked.record.log_path.read_text().splitlines()
+    known = json.loads(lines[0])["key"]
+    more = [
+        {"key": "none", "cached_tokens": 1},
+        {"key": known, "cached_tokens": 5},
+        {"key": known, "error": "E"},
+    ]
+    asked.record.log_path.write_text("\n".join([*lines, *map(json.dumps, more), '{"key": "cut']))
+    cached = asked.record.cached_tokens()
+    assert len(cached) == len(items)
+    assert cached[known] == 5, "the last attempt counts"
+    assert asked.record.failures() == {}, "what has an answer has not failed"
+
+
+def test_every_way_of_asking_has_words():
+    assert set(MODES) == {CONTINUE, BARE, FREE}
+
+
+# ---- layers that a respondent cannot tell ----
+
+
+def judged(model, value, surface, cells=20):
+    """Trials of the validation in which a share of the cells is right, in both orders."""
+    return pd.DataFrame(
+        [
+            (model, task, f"c{cell}", float(cell < share * cells))
+            for task, share in (("embodies_value", value), ("embodies_pole", surface))
+            if share is not None
+            for cell in range(cells)
+            for _ in range(2)
+        ],
+        columns=["model", "task", "cell", "followed"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "surface", "expected"),
+    [
+        (1.0, 1.0, {}),
+        (0.9, 0.9, {}),
+        (0.9, 0.55, {"m": ("surface",)}),
+        (0.5, 0.9, {"m": ("value",)}),
+        (0.2, 0.0, {"m": ("value", "surface")}),
+        (0.9, None, {}),
+    ],
+)
+def test_a_layer_is_untold_unless_it_is_told_above_chance(value, surface, expected):
+    assert respondents.untold(judged("m", value, surface)) == expected
+
+
+def test_of_who_was_not_asked_nothing_is_said():
+    assert respondents.untold(judged("m", 0.9, 0.9).iloc[:0]) == {}
