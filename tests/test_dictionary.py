@@ -124,7 +124,8 @@ def test_codes_of_the_results_are_explained(described):
 
 
 def test_check_sums_of_the_record_are_as_the_dictionary_says():
-    for path in sorted((DATA / "responses").glob("*/*.jsonl")):
+    records = [path for path in (DATA / "responses").glob("*/*.jsonl") if not path.match("*.log.jsonl")]
+    for path in sorted(records):
         with path.open("rb") as lines:
             line = next(lines)
         before, _, after = line.rpartition(b',"check":"')

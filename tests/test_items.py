@@ -716,7 +716,10 @@ def test_missing_items_say_what_to_run(tmp_path):
         read_items(tmp_path / "none.parquet")
 
 
-@pytest.mark.parametrize("study", ["dvb", "dvb-cot", "dvb-ratings", "svo", "profiles", "profiles-open"])
+@pytest.mark.parametrize(
+    "study",
+    ["dvb", "dvb-cot", "dvb-ratings", "svo", "svo-letters", "profiles", "profiles-pairs", "profiles-open"],
+)
 def test_a_set_that_does_not_exist_is_told_with_those_that_do(study, tmp_path):
     with pytest.raises(UserError, match=r"unknown (item )?set 'nope'; (there are|\S+ has) \w+") as told:
         catalogue.read_items(study, "nope", tmp_path)

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from faulty_server import FaultyServer, completion, http
 
 from deepvalues import asking, catalogue, cli, reasking, reproduce
 from deepvalues.errors import UserError
-from deepvalues.query.registry import Endpoint, Model, Weights
+from deepvalues.query.registry import CONTINUE, Endpoint, Model, Weights
 
 MODEL = Model(
     "tiny",
@@ -83,6 +84,26 @@ def test_the_largest_difference_between_probabilities_is_told(record, serve):
     assert found.is_reproduced
     # The probability of A among both letters.
     assert found.difference == pytest.approx(0.7 / 0.9 - 0.6 / 0.8)
+
+
+def nine(p: float):
+    """A reply after a begun "Option": A with a probability, the other eight letters alike."""
+    listed = [
+        {"token": f" {letter}", "logprob": math.log(p if letter == "A" else (1 - p) / 8)}
+        for letter in "ABCDEFGHI"
+    ]
+    return http(completion(" A", logprobs={"content": [{**listed[0], "top_logprobs": listed}]}))
+
+
+def test_of_nine_letters_the_largest_difference_is_told(serve, tmp_path):
+    by_letters = replace(MODEL, letters=CONTINUE, parameters={})
+    items = catalogue.study("svo-letters").items("smoke")
+    serve(lambda *_: nine(0.4))
+    asking.query("svo-letters", [by_letters], items, record_folder=tmp_path)
+    serve(lambda *_: nine(0.48))
+    (found,) = reasking.reask([by_letters], tmp_path)
+    assert (found.asked, found.same) == (30, 30)
+    assert found.difference == pytest.approx(0.08, abs=1e-5)
 
 
 @pytest.mark.parametrize(("others", "passes"), [(1, True), (2, False)])

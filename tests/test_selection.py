@@ -1,11 +1,13 @@
 """The bank's wordings are chosen from the pool so that learners of words favour neither layer."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import given
@@ -185,12 +187,14 @@ def test_a_shipped_rate_is_measured_again_exactly(rates, bank):
     ).itertuples()
     is_it = (rates["seed"] == 2001) & (rates["model"] == "learner-words") & (rates["arm"] == "deconfounded")
     (kept,) = rates[is_it & (rates["n_examples"] == 4)].itertuples()
-    assert (again.items, again.rate) == (kept.items, kept.rate)
+    assert again.items == kept.items
+    # Right answers and ties are halves that are counted; the file may lose the last bit of their mean.
+    assert round(2 * again.rate * again.items) == pytest.approx(2 * kept.rate * kept.items, abs=1e-6)
 
 
 # Measuring.
 
-ONE_PART = {"tests": 1, "judged": [("deconfounded", 4)]}
+SHORT = [("deconfounded", 4), ("value_only", 20), ("surface_only", 20)]
 
 
 def test_rates_of_a_bank_that_shows_the_value_alone(bank):
@@ -209,10 +213,9 @@ def test_rates_of_a_bank_that_shows_the_value_alone(bank):
 
     values = {id: reword(trait) for id, trait in bank.values.items()}
     poles = {id: reword(trait) for id, trait in bank.poles.items()}
-    telling = selection.replace(bank, values=values, poles=poles)
+    telling = replace(bank, values=values, poles=poles)
     names = ["learner-nearest"]
-    judged = [("deconfounded", 4), ("value_only", 20), ("surface_only", 20)]
-    found = selection.learner_rates(telling, 5, tests=1, names=names, judged=judged)
+    found = selection.learner_rates(telling, 5, tests=1, names=names, judged=SHORT)
     assert list(found["items"]) == [400, 400, 400]
     dvgr, value, surface = found["rate"]
     assert dvgr > 0.95
@@ -221,7 +224,7 @@ def test_rates_of_a_bank_that_shows_the_value_alone(bank):
 
 
 def made_up(dvgr, value, surface, seeds=(1, 2)):
-    return selection.pd.DataFrame(
+    return pd.DataFrame(
         [
             (seed, "learner-words", arm, n, 10, rate)
             for seed in seeds
@@ -271,8 +274,8 @@ def copied(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "BANK", tmp_path / "v1")
     monkeypatch.setattr(paths, "LEARNER_RATES", tmp_path / "learner_rates.csv")
     monkeypatch.setattr(selection, "select", partial(selection.select, steps=5, seed=7))
-    judged = [("deconfounded", 4), ("value_only", 20), ("surface_only", 20)]
-    monkeypatch.setattr(selection, "measure", partial(selection.measure, seeds=[5], tests=1, judged=judged))
+    how = {"seeds": [5], "tests": 1, "names": ["learner-nearest"], "judged": SHORT}
+    monkeypatch.setattr(selection, "measure", partial(selection.measure, **how))
     monkeypatch.setattr(selection, "DVGR_WITHIN", 1)
     monkeypatch.setattr(selection, "LAYERS_WITHIN", 1)
     return tmp_path
@@ -286,30 +289,28 @@ def test_select_writes_bank_and_rates(copied, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "v1: chosen from 1,929 wordings\n" in out
     assert "learner-nearest: DVGR" in out
-    assert "learner_rates.csv: 9 rates\n" in out
+    assert "learner_rates.csv: 3 rates\n" in out
     rates = selection.read_rates(copied / "learner_rates.csv")
     assert set(rates["bank"]) == {checksum(copied / "v1")} != {before}
     again = selection.learner_rates(
         read_bank(copied / "v1"), 5, tests=1, names=["learner-nearest"], judged=[("deconfounded", 4)]
     )
-    (kept,) = rates[(rates["model"] == "learner-nearest") & (rates["arm"] == "deconfounded")].itertuples()
-    assert list(again["rate"]) == [kept.rate]
+    (kept,) = rates[rates["arm"] == "deconfounded"].itertuples()
+    assert list(again["rate"]) == pytest.approx([kept.rate], abs=1e-12)
 
 
 def test_check_only_measures_and_tells_by_its_status(copied, capsys, monkeypatch):
     monkeypatch.setattr(selection, "DVGR_WITHIN", -1)
     before = checksum(copied / "v1")
     assert cli.main(["select", "--check"]) == 1
-    assert capsys.readouterr().out.count("outside the limits") == 3
+    assert capsys.readouterr().out.count("outside the limits") == 1
     assert checksum(copied / "v1") == before
     assert not (copied / "learner_rates.csv").exists()
 
 
 def test_a_choice_that_breaks_a_rule_replaces_nothing(copied, capsys, monkeypatch):
     pool = selection.read_pool(paths.POOL)
-    monkeypatch.setattr(
-        selection, "read_pool", lambda _: {**pool, "justice": ["x"] * 24, "fidelity": pool["fidelity"]}
-    )
+    monkeypatch.setattr(selection, "read_pool", lambda _: {**pool, "justice": ["x"] * 24})
     before = checksum(copied / "v1")
     assert cli.main(["select"]) == 2
     assert "values/justice.yml: justice.train.01: length: 1 words" in capsys.readouterr().err

@@ -241,6 +241,19 @@ def test_what_is_missing_is_counted_and_an_item_without_any_answer_has_no_angle(
     assert math.isnan(table.loc["prosocial", "place_free"]), "a missing order cancels nothing"
 
 
+def test_one_order_alone_has_angles_and_no_interval(study):
+    smoke = study.items("smoke")
+    frame = score(smoke, answers(smoke, "m", lambda *row: softmax(utility(*row))))
+    table = scoring.angles(frame, seed=SEED)
+    assert table["angle"].notna().all()
+    assert table[["low", "high", "gain_low", "place_free"]].isna().all(axis=None)
+
+
+def test_no_letter_is_liked_where_all_are_alike(items):
+    frame = score(items, answers(items, "m", lambda *_: np.full(9, 1 / 9)))
+    assert scoring.by_model(frame, seed=SEED)["letter"].isna().all()
+
+
 def test_nobody_has_answered(items):
     none = weighed([], LETTERS)
     frame = scoring.trials(items, none)

@@ -332,6 +332,7 @@ def measure(
     checksum: str,
     seeds: Sequence[int] = SEEDS,
     tests: int = TESTS,
+    names: Sequence[str] = LEARNERS,
     judged: Sequence[tuple[str, int]] = JUDGED,
 ) -> pd.DataFrame:
     """`learner_rates` in several designs, in as many processes as there are designs and processors.
@@ -353,7 +354,7 @@ def measure(
     # Not forked: libraries below have threads.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            found = pool.map(partial(_part, bank, tests), parts)
+            found = pool.map(partial(_part, bank, tests, names), parts)
             hidden = not sys.stderr.isatty()
             rates = list(tqdm(found, "measured", len(parts), unit="part", disable=hidden))
         except BaseException:
@@ -362,9 +363,9 @@ def measure(
     return RATES.validate(pd.concat(rates, ignore_index=True).assign(bank=checksum))
 
 
-def _part(bank: Bank, tests: int, part: tuple[int, tuple[str, int]]) -> pd.DataFrame:
+def _part(bank: Bank, tests: int, names: Sequence[str], part: tuple[int, tuple[str, int]]) -> pd.DataFrame:
     seed, judged = part
-    return learner_rates(bank, seed, tests, judged=[judged])
+    return learner_rates(bank, seed, tests, names, [judged])
 
 
 def read_rates(file: Path) -> pd.DataFrame:
@@ -377,10 +378,11 @@ def read_rates(file: Path) -> pd.DataFrame:
     """
     remedy = "write it with `deepvalues select`"
     try:
-        return RATES.validate(pd.read_csv(file, float_precision="round_trip"))
+        return RATES.validate(pd.read_csv(file))
     except FileNotFoundError:
         raise UserError(f"{shown(file)}: missing; {remedy}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pa.errors.SchemaError, UnicodeDecodeError):
+    except (ValueError, pa.errors.SchemaError, pa.errors.SchemaErrors):
+        # What pandas can't parse is a ValueError.
         raise UserError(f"{shown(file)}: not a table of the rates of learners; {remedy}") from None
 
 

@@ -229,7 +229,8 @@ def instrument(table: pd.DataFrame, agents: Mapping[str, PairAgent]) -> pd.DataF
         model, theme, expected and worth (logits), off, agrees (within .001).
     """
     found = table[table["model"].isin(list(agents))][["model", "theme", "worth"]].reset_index(drop=True)
-    expected = [agents[row.model].worths[row.theme] for row in found.itertuples(index=False)]
+    known = found[["model", "theme"]].itertuples(index=False, name=None)
+    expected = [agents[model].worths[theme] for model, theme in known]
     found.insert(2, "expected", np.array(expected, dtype=float))
     found["off"] = found["worth"] - found["expected"]
     return found.assign(agrees=found["off"].abs() <= _PRECISION)

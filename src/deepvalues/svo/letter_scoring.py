@@ -33,7 +33,7 @@ PLACES = [f"place_{letter}" for letter in LETTERS]
 OPTIONS = [f"option_{letter}" for letter in LETTERS]
 #: Shares smaller than this are moved up to it before logarithms are taken.
 CLIP = 1e-6
-#: Options whose mean probabilities differ by no more are equally likely.
+#: Mean shares that differ by no more are alike.
 _TIED = 1e-9
 #: How far an agent's angle may be off, in degrees: shares are recorded with six digits, and clipped.
 _PRECISION = 0.01
@@ -175,7 +175,6 @@ def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         and gain (degrees that the value brings the angle nearer its target than no value does) with gain_low
         and gain_high, orders resampled in pairs.
     """
-    counts = frame.groupby(["model", "value"]).agg(prompts=("id", "size"), answered=(OPTIONS[0], "count"))
     by_letters = frame.groupby("model")["by_letters"].all()
     rows = []
     for model, conditions in _by_condition(frame):
@@ -186,8 +185,9 @@ def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
             likeliest = angle(_likeliest(mean))
             (category,) = scoring.categories([likeliest])
             ends = (float(scored.estimate), float(scored.low), float(scored.high))
-            place = (model, value, *counts.loc[(model, value)])
-            rows.append((*place, *ends, likeliest, category, free, *_rational(value, conditions, seed)))
+            part = frame[(frame["model"] == model) & (frame["value"] == value)]
+            measures = (*ends, likeliest, category, free, *_rational(value, conditions, seed))
+            rows.append((model, value, len(part), int(part[OPTIONS[0]].count()), *measures))
     columns = ["prompts", "answered", "angle", "low", "high", "likeliest", "category", "place_free", "target"]
     more = ["rationality", "corrected", "blind", "gain", "gain_low", "gain_high"]
     return pd.DataFrame(rows, columns=["model", "value", *columns, *more])
@@ -227,11 +227,11 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     pandas.DataFrame
         model, prompts, answered, mass (mean probability of all letters together; NaN for free replies),
         first (mean share of the letter A, 1/9 for who has no liking for places) with first_low and
-        first_high (clustered by question), letter (the one with the largest mean share), place (total
-        variation of the letters' mean shares from 1/9, 0 to 8/9), content (the same of options, mean over
-        questions), steering (angle under the altruistic minus that under the competitive value, in degrees)
-        with steering_low and steering_high, ideal. Shares by letter are free of what the options are only
-        where all nine orders are answered.
+        first_high (clustered by question), letter (the one with the largest mean share; None where all are
+        alike), place (total variation of the letters' mean shares from 1/9, 0 to 8/9), content (the same of
+        options, mean over questions), steering (angle under the altruistic minus that under the competitive
+        value, in degrees) with steering_low and steering_high, ideal. Shares by letter are free of what the
+        options are only where all nine orders are answered.
     """
     of_places = places(frame).set_index(["model", "letter"])["share"]
     rows = []
@@ -243,7 +243,8 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         content = [_variation(item) for shares in conditions.values() for item in _mean(shares)]
         by_place = of_places[model]
         counts = (len(group), len(known), group["mass"].mean(), first.value, *first.interval)
-        moved = (by_place.idxmax(), _variation(by_place.to_numpy()), float(np.nanmean(content)))
+        liking = _variation(by_place.to_numpy())
+        moved = (by_place.idxmax() if liking > _TIED else None, liking, float(np.nanmean(content)))
         rows.append((model, *counts, *moved, *_steering(conditions, seed)))
     columns = [
         "prompts",
@@ -281,15 +282,20 @@ def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, float,
 
 def places(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean share of each letter over all questions and orders: model, letter, share."""
-    means = frame.groupby("model")[PLACES].mean().rename(columns=dict(zip(PLACES, LETTERS, strict=True)))
-    return means.rename_axis(columns="letter").stack().rename("share").reset_index()
+    return _long(frame.groupby("model")[PLACES].mean(), "letter")
 
 
 def option_shares(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean share of each option over the orders: model, value, item, option (a letter), share."""
-    means = frame.groupby(["model", "value", "item"])[OPTIONS].mean()
-    means = means.rename(columns=dict(zip(OPTIONS, LETTERS, strict=True)))
-    return means.rename_axis(columns="option").stack().rename("share").reset_index()
+    return _long(frame.groupby(["model", "value", "item"])[OPTIONS].mean(), "option")
+
+
+def _long(means: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Nine columns of means, one a letter, as rows."""
+    keys = list(means.index.names)
+    named = means.set_axis(list(LETTERS), axis=1).reset_index()
+    rows = named.melt(id_vars=keys, var_name=name, value_name="share").dropna(subset="share")
+    return rows.sort_values([*keys, name], ignore_index=True)
 
 
 def instrument(table: pd.DataFrame, agents: Mapping[str, LetterAgent]) -> pd.DataFrame:
