@@ -120,3 +120,16 @@ def test_models_that_were_not_asked_yet_leave_their_line_out(frame):
     table = asked_read.asked_against_read(frame[frame["model"] != "tiny"])
     figure = figures.asked_against_read(table)
     assert figure.legends[0].get_texts()[0].get_text() == "read: mean of tokens"
+
+
+def test_without_heads_the_figure_says_so():
+    (axes,) = figures.asked_against_read(
+        asked_read.asked_against_read(trials({("tiny", "control"): 0.5}))
+    ).axes
+    assert [text.get_text() for text in axes.texts] == ["no head on hidden states is on record"]
+
+
+def test_an_interval_without_width_is_drawn_whatever_rounding_leaves_of_it(frame):
+    table = asked_read.asked_against_read(frame)
+    turned = table.assign(low=table["rate"] + 1e-16, high=table["rate"] - 1e-16)
+    assert len(figures.asked_against_read(turned).axes) == len(ARMS)

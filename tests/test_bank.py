@@ -235,7 +235,9 @@ def test_words_are_common(bank):
         for trait in bank.traits
     }
     of_domains = {
-        domain.id: [s.template for a in domain.activities.values() for split in SPLITS for s in a.scenes[split]]
+        domain.id: [
+            s.template for a in domain.activities.values() for split in SPLITS for s in a.scenes[split]
+        ]
         for domain in bank.domains.values()
     }
     for texts in (of_traits, of_domains):

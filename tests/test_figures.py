@@ -221,27 +221,31 @@ def test_every_family_has_a_colour_of_its_own():
 
 
 def test_dvgr_by_model_shows_every_rate_and_both_intervals(by_model):
-    (axes,) = figures.dvgr_by_model(by_model).axes
-    assert labels(axes.get_yticklabels()) == ORDER
-    places = dict(zip(ORDER, axes.get_yticks(), strict=True))
+    asked, published = figures.dvgr_by_model(by_model).axes
+    *ours, last = ORDER
+    assert labels(asked.get_yticklabels()) == ours
+    assert labels(published.get_yticklabels()) == [last], "what is in print stands apart"
+    places = dict(zip(ours, asked.get_yticks(), strict=True))
     assert list(places.values()) == sorted(places.values(), reverse=True)
-    assert dots(axes) == [(RATES[model], places[model], COLOURS[MODELS[model]]) for model in ORDER]
+    assert dots(asked) == [(RATES[model], places[model], COLOURS[MODELS[model]]) for model in ours]
+    assert [(x, colour) for x, _, colour in dots(published)] == [(RATES[last], COLOURS["published"])]
     # One line for chance, and for each model two intervals and a dot.
-    assert len(axes.lines) == 1 + 3 * len(MODELS)
-    assert list(axes.lines[0].get_xdata()) == [0.5, 0.5]
-    thin, thick = axes.lines[1], axes.lines[2]
+    assert len(asked.lines) == 1 + 3 * len(ours)
+    assert list(asked.lines[0].get_xdata()) == [0.5, 0.5]
+    thin, thick = asked.lines[1], asked.lines[2]
     assert list(thin.get_xdata()) == pytest.approx([0.22, 0.27])
     assert list(thick.get_xdata()) == pytest.approx([0.20, 0.29])
     assert thick.get_linewidth() > thin.get_linewidth()
     # Square ends would make an interval longer than it is.
     assert {line.get_solid_capstyle() for line in (thin, thick)} == {"butt"}
     families = [family for family in FAMILY_ORDER if family in MODELS.values()]
-    assert labels(axes.get_legend().get_texts()) == [*families, "Wilson", "clustered by cell"]
-    assert "chance" in texts(axes)
+    assert labels(published.get_legend().get_texts()) == [*families, "Wilson", "clustered by cell"]
+    assert "chance" in texts(asked)
 
 
 def test_the_legend_names_only_families_that_are_shown(by_model):
     (axes,) = figures.dvgr_by_model(by_model[by_model["family"] == "text learner"]).axes
+    assert axes.get_title() == ""
     assert labels(axes.get_legend().get_texts()) == ["text learner", "Wilson", "clustered by cell"]
 
 

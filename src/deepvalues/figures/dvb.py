@@ -61,15 +61,42 @@ def _families(frame: pd.DataFrame) -> list[str]:
 def dvgr_by_model(table: pd.DataFrame) -> Figure:
     """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour a family.
 
+    Published models, which were asked other items, have a panel of their own below.
+
     Parameters
     ----------
     table
         model, family, dvgr, wilson_low, wilson_high, clustered_low, clustered_high.
     """
     ordered = in_order(table)
+    in_print = ordered["family"] == "published"
+    parts = {"asked here": ordered[~in_print], "published, recomputed": ordered[in_print]}
+    parts = {title: part for title, part in parts.items() if len(part)}
+    lines = [len(part) + 0.8 * (part["family"].nunique() - 1) + 2.3 for part in parts.values()]
+    figure, panels = new_figure(
+        0.6 + 0.165 * sum(lines), rows=len(parts), sharex=True, squeeze=False, height_ratios=lines
+    )
+    for (title, part), axes in zip(parts.items(), panels[:, 0], strict=True):
+        _dvgrs(axes, part)
+        if len(parts) > 1:
+            axes.set_title(title)
+    lowest = panels[-1, 0]
+    lowest.set(xlim=(-0.03, 1.03), xlabel="DVGR: share of test items on which the value is followed")
+    handles = [
+        Line2D([], [], color=COLOURS[family], marker="o", markersize=4, label=family)
+        for family in _families(ordered)
+    ]
+    handles += [
+        Line2D([], [], color="black", linewidth=0.9, label="Wilson"),
+        Line2D([], [], color="black", linewidth=3, alpha=0.45, label="clustered by cell"),
+    ]
+    lowest.legend(handles=handles, loc="lower right", fontsize=7)
+    return figure
+
+
+def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
     places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
-    figure, axes = new_figure(0.6 + 0.165 * (len(ordered) + gaps.max()))
     chance_line(axes, places[0] + 0.8)
     for place, row in zip(places, ordered.itertuples(), strict=True):
         colour = COLOURS[str(row.family)]
@@ -80,21 +107,7 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
         axes.plot(row.dvgr, place, "o", color=colour, markersize=4)
     axes.set_yticks(places, ordered["model"])
     axes.tick_params(axis="y", length=0)
-    axes.set(
-        xlim=(-0.03, 1.03),
-        ylim=(places[-1] - 1, places[0] + 1.3),
-        xlabel="DVGR: share of test items on which the value is followed",
-    )
-    handles = [
-        Line2D([], [], color=COLOURS[family], marker="o", markersize=4, label=family)
-        for family in _families(ordered)
-    ]
-    handles += [
-        Line2D([], [], color="black", linewidth=0.9, label="Wilson"),
-        Line2D([], [], color="black", linewidth=3, alpha=0.45, label="clustered by cell"),
-    ]
-    axes.legend(handles=handles, loc="lower right", fontsize=7)
-    return figure
+    axes.set(ylim=(places[-1] - 1, places[0] + 1.3))
 
 
 @themed

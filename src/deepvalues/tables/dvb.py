@@ -24,7 +24,7 @@ from deepvalues.formats import (
 )
 from deepvalues.query.registry import HEAD
 from deepvalues.tables.markdown import intervals as bounds
-from deepvalues.tables.markdown import markdown
+from deepvalues.tables.markdown import markdown, nobody
 
 Format = Callable[[Any], str]
 
@@ -463,7 +463,7 @@ def _estimates(table: pd.DataFrame, heads: Mapping[str, str], write: Format = sh
 def _verdict_table(shown: pd.DataFrame, *columns: str, **others: Format) -> str:
     """Columns of `_estimates`, all but the names and verdicts to the right."""
     if shown.empty:
-        return "No respondent has answered what this is about."
+        return nobody("Nobody was asked this.")
     formats = {name: str for name in columns if name not in ("model", "verdict")}
     return markdown(shown[list(columns)], {**formats, **others})
 

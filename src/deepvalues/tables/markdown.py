@@ -45,6 +45,17 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
     return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[2:]])
 
 
+def nobody(why: str) -> str:
+    """A table that says why it has no rows: without a table its caption would go to another one.
+
+    Parameters
+    ----------
+    why
+        A sentence.
+    """
+    return markdown(pd.DataFrame({"respondent": [why]}))
+
+
 #: The widest that a column of text is drawn, in characters.
 _WIDEST = 44
 

@@ -8,7 +8,7 @@ from deepvalues.dvb.verdicts import N
 from deepvalues.formats import MISSING, count, share
 from deepvalues.query.registry import HEAD
 from deepvalues.tables.markdown import intervals as bounds
-from deepvalues.tables.markdown import markdown
+from deepvalues.tables.markdown import markdown, nobody
 
 #: Digits of a check sum that a table shows.
 _DIGITS = 12
@@ -23,7 +23,7 @@ _ARMS = {
 def how_asked(table: pd.DataFrame) -> str:
     """How each language model was asked, from `deepvalues.dvb.respondents.how_asked`."""
     if table.empty:
-        return "No language model was asked."
+        return nobody("No language model was asked.")
     shown = table.assign(weights=table["weights_sha256"].str[:_DIGITS])
     heads = {
         "model": "model",
@@ -61,7 +61,7 @@ def not_asked(table: pd.DataFrame) -> str:
 def asked_against_read(table: pd.DataFrame) -> str:
     """Rates of each open model and of the heads on it, from `deepvalues.dvb.asked_read`."""
     if table.empty:
-        return "No head on hidden states is on record."
+        return nobody("No head on hidden states is on record.")
     cells = [
         f"{share(rate)} {ends}" if ends != MISSING else share(rate)
         for rate, ends in zip(table["rate"], bounds(table), strict=True)
