@@ -547,7 +547,7 @@ def recovery(
 
     With effects a regression without them estimates slopes averaged over the population, which are
     smaller than those of the model of answers. Its truth is where it would end with endless data: its
-    own maximum at the expected rates.
+    own maximum at the expected rates. Sets that lack an arm of the regression are left out.
 
     Returns
     -------
@@ -558,6 +558,8 @@ def recovery(
     rows = []
     for item_set, items in item_sets.items():
         used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
+        if set(items.loc[used, "arm"]) != set(SENSITIVITY_ARMS):
+            continue
         layout = layout_of(items, used)
         regression = _Regression(layout)
         for place, (name, truth) in enumerate(effects.items()):
