@@ -214,15 +214,18 @@ def test_separability_and_likeness(results):
         "likeness.pole_interval": "[.001, .009]",
         "likeness.contrast": ".006",
         "likeness.contrast_interval": "[.001, .012]",
-        "claims.values_more_alike_than_poles": "true",
+        "claims.layers_equally_alike": "false",
     }
 
 
-@pytest.mark.parametrize(("low", "holds"), [(0.001, "true"), (0.0, "false"), (-0.01, "false")])
-def test_values_are_more_alike_than_poles_where_the_interval_says_so(results, low, holds):
-    rows = [("value", 0.011, 0.0, 0.1), ("pole", 0.005, 0.0, 0.1), ("value - pole", 0.006, low, 0.1)]
+@pytest.mark.parametrize(
+    ("low", "high", "holds"),
+    [(0.001, 0.1, "false"), (0.0, 0.1, "true"), (-0.1, 0.1, "true"), (-0.1, -0.01, "false")],
+)
+def test_layers_are_equally_alike_where_the_interval_holds_zero(results, low, high, holds):
+    rows = [("value", 0.011, 0.0, 0.1), ("pole", 0.005, 0.0, 0.1), ("value - pole", 0.006, low, high)]
     text.likeness(results, frame("layer difference low high", *rows))
-    assert kept(results)["claims.values_more_alike_than_poles"] == holds
+    assert kept(results)["claims.layers_equally_alike"] == holds
 
 
 def test_coverage_has_two_digits_for_every_set(results):

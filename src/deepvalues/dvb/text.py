@@ -222,7 +222,7 @@ def separability(numbers: Numbers, table: pd.DataFrame) -> None:
 
 
 def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
-    """How alike wordings of one trait are beyond those of its rivals, and values beyond poles.
+    """How alike wordings of one trait are beyond those of its rivals, and whether both layers are the same.
 
     Parameters
     ----------
@@ -234,7 +234,8 @@ def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
         row = rows[layer]
         numbers.share(f"likeness.{name}", row["difference"])
         numbers.interval(f"likeness.{name}_interval", row["low"], row["high"])
-    numbers.claim("values_more_alike_than_poles", bool(rows["value - pole"]["low"] > 0))
+    contrast = rows["value - pole"]
+    numbers.claim("layers_equally_alike", bool(contrast["low"] <= 0 <= contrast["high"]))
 
 
 # ---- simulations ----
