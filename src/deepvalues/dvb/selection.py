@@ -181,7 +181,8 @@ class _Search:
         words, characters = self.words[place], self.characters[place]
         ordered = np.sort(words, axis=1).mean(axis=0)
         nearest = [float(ordered @ largest_weights(TRAIN, drawn)) for drawn in (min(EXAMPLES), TRAIN)]
-        return np.array([words.mean(), characters.mean(), *nearest]) / SCALE
+        near: Matrix = np.array([words.mean(), characters.mean(), *nearest]) / SCALE
+        return near
 
     def margins(self, kind: str) -> Matrix:
         """How much nearer test wordings are to their own trait than to the rival's: shape (pairs, 4)."""
@@ -318,11 +319,12 @@ def learner_rates(
     design = build_design(bank, seed)
     items = items_of(bank, design, ItemSet(asked, len(design.cells)))
     rights: dict[tuple[str, int, str], list[float]] = {(*part, name): [] for part in judged for name in names}
-    for item in items.itertuples():
-        task = parse_prompt(item.prompt)
+    columns = items[["arm", "n_examples", "right", "prompt"]].itertuples(index=False, name=None)
+    for arm, n, right, prompt in columns:
+        task = parse_prompt(prompt)
         for name in names:
-            score = TEXT_LEARNERS[name].score(task) * (1 if item.right == "A" else -1)
-            rights[item.arm, item.n_examples, name].append((np.sign(score) + 1) / 2)
+            score = TEXT_LEARNERS[name].score(task) * (1 if right == "A" else -1)
+            rights[arm, n, name].append((np.sign(score) + 1) / 2)
     rows = [(seed, name, arm, n, len(r), float(np.mean(r))) for (arm, n, name), r in rights.items()]
     return pd.DataFrame(rows, columns=["seed", "model", "arm", "n_examples", "items", "rate"])
 
@@ -422,8 +424,8 @@ def mean_rates(rates: pd.DataFrame) -> pd.DataFrame:
 def described(means: pd.DataFrame) -> list[str]:
     """What `mean_rates` found, a line for each learner."""
     return [
-        f"{row.model}: DVGR {listed([share(rate) for rate in row.dvgr])}; "
-        f"value only {share(row.value_only)}, surface only {share(row.surface_only)}: "
-        f"{'within' if row.kept else 'outside'} the limits"
-        for row in means.itertuples()
+        f"{model}: DVGR {listed([share(rate) for rate in dvgr])}; "
+        f"value only {share(value)}, surface only {share(surface)}: "
+        f"{'within' if kept else 'outside'} the limits"
+        for model, dvgr, value, surface, kept in means.itertuples(index=False, name=None)
     ]

@@ -98,8 +98,9 @@ def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
     places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
     chance_line(axes, places[0] + 0.8)
+    row: Any
     for place, row in zip(places, ordered.itertuples(), strict=True):
-        colour = COLOURS[str(row.family)]
+        colour = COLOURS[row.family]
         wilson, clustered = (row.wilson_low, row.wilson_high), (row.clustered_low, row.clustered_high)
         # Ends are cut off at the bounds: a thick line's round or square ends would add to an interval.
         axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")

@@ -292,7 +292,7 @@ def option_shares(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _long(means: pd.DataFrame, name: str) -> pd.DataFrame:
     """Nine columns of means, one a letter, as rows."""
-    keys = list(means.index.names)
+    keys = [str(key) for key in means.index.names]
     named = means.set_axis(list(LETTERS), axis=1).reset_index()
     rows = named.melt(id_vars=keys, var_name=name, value_name="share").dropna(subset="share")
     return rows.sort_values([*keys, name], ignore_index=True)
