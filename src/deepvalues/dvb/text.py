@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from deepvalues.dvb import sentences
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.comparisons import direction_gaps
 from deepvalues.dvb.focus import ALPHA, arm_means
@@ -234,7 +235,8 @@ def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
         row = rows[layer]
         numbers.share(f"likeness.{name}", row["difference"])
         numbers.interval(f"likeness.{name}_interval", row["low"], row["high"])
-    numbers.claim("values_more_alike_than_poles", bool(rows["value - pole"]["low"] > 0))
+    contrast = rows["value - pole"]
+    numbers.text("text.likeness", sentences.likeness(contrast["low"], contrast["high"]))
 
 
 # ---- simulations ----
