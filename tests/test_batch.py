@@ -597,14 +597,14 @@ def test_the_command_line(tmp_path, capsys, monkeypatch, agents):
         options = ["--study", "dvb", "--set", "smoke", "--model", "agent-value", "--base-url", address]
         by_batch = [*options, "--record", str(tmp_path / "batch")]
         assert cli.main(["batch", "submit", *by_batch]) == 0
-        assert "45 requests submitted" in capsys.readouterr().out
+        assert "130 requests submitted" in capsys.readouterr().out
         assert cli.main(["query", *by_batch]) == 2
         assert "deepvalues batch collect" in capsys.readouterr().err
         assert cli.main(["batch", "status", *by_batch]) == 0
-        assert "of 45 done, 0 failed" in capsys.readouterr().out
+        assert "of 130 done, 0 failed" in capsys.readouterr().out
         wait(client)
         assert cli.main(["batch", "collect", *by_batch]) == 0
-        assert "45 replies collected, 0 failed, 0 under way" in capsys.readouterr().out
+        assert "130 replies collected, 0 failed, 0 under way" in capsys.readouterr().out
         assert cli.main(["batch", "status", *by_batch]) == 0
         assert "no open batch" in capsys.readouterr().out
         assert cli.main(["query", *options, "--record", str(tmp_path / "engine")]) == 0

@@ -18,8 +18,8 @@ from deepvalues.errors import UserError
 from deepvalues.local import server
 
 COMMANDS = (
-    *("query", "batch", "data", "serve", "models", "check", "survey", "design", "notebook", "stale"),
-    *("variables", "browser", "manifest", "reproduce", "trace", "dictionary", "render"),
+    *("query", "batch", "data", "serve", "models", "check", "survey", "design", "select", "notebook"),
+    *("stale", "variables", "browser", "manifest", "reproduce", "trace", "dictionary", "render"),
 )
 
 
@@ -207,7 +207,7 @@ def test_an_unknown_study(mistake, tmp_path):
 
 def test_an_unknown_set(mistake, tmp_path):
     err = mistake(*query(tmp_path, set_="smok"))
-    assert "unknown item set 'smok'; there are smoke, standard, full" in err
+    assert "unknown item set 'smok'; there are smoke, n4, n20, n40, " in err
 
 
 def test_an_unknown_status(mistake, tmp_path):

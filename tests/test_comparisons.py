@@ -31,6 +31,7 @@ from deepvalues.dvb.comparisons import (
     rate_matrix,
     size_pairs,
 )
+from deepvalues.dvb.statistics import TEST
 from deepvalues.errors import UserError
 from deepvalues.statistics.contrasts import independent, paired_contrasts
 from deepvalues.statistics.rates import clustered, holm
@@ -171,7 +172,8 @@ def test_size_pairs_are_one_tier_apart_and_of_one_developer(trials, deep):
         ("one", "one-large", "one-middle"),
         ("two", "two-large", "two-small"),
     ]
-    contrasted = paired_contrasts(deep, 0.05, list(zip(table["large"], table["small"], strict=True)))
+    pairs = list(zip(table["large"], table["small"], strict=True))
+    contrasted = paired_contrasts(deep, 0.05, pairs, unit=TEST)
     for column in ("difference", "clustered_low", "p_mcnemar_holm", "p_equivalence"):
         assert list(table[column]) == list(contrasted[column])
     row = table.iloc[-1]

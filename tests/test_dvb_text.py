@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from kept_numbers import kept
 
-from deepvalues.dvb import sentences, text
+from deepvalues.dvb import text
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.simulation import EFFECTS
 from deepvalues.manuscript.results import Results
@@ -214,21 +214,18 @@ def test_separability_and_likeness(results):
         "likeness.pole_interval": "[.001, .009]",
         "likeness.contrast": ".006",
         "likeness.contrast_interval": "[.001, .012]",
-        "text.likeness": sentences.likeness(0.001, 0.012),
+        "claims.layers_equally_alike": "false",
     }
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (0.001, 0.1, "more for values than for poles"),
-        (-0.2, -0.1, "less for values than for poles"),
-        (0.0, 0.1, "as much for poles as for values, as far as can be told"),
-        (-0.1, 0.0, "as much for poles as for values, as far as can be told"),
-    ],
+    ("low", "high", "holds"),
+    [(0.001, 0.1, "false"), (0.0, 0.1, "true"), (-0.1, 0.1, "true"), (-0.1, -0.01, "false")],
 )
-def test_the_interval_says_which_layer_is_more_alike(low, high, words):
-    assert sentences.likeness(low, high).endswith(f"beyond those of its rivals, is {words}")
+def test_layers_are_equally_alike_where_the_interval_holds_zero(results, low, high, holds):
+    rows = [("value", 0.011, 0.0, 0.1), ("pole", 0.005, 0.0, 0.1), ("value - pole", 0.006, low, high)]
+    text.likeness(results, frame("layer difference low high", *rows))
+    assert kept(results)["claims.layers_equally_alike"] == holds
 
 
 def test_coverage_has_two_digits_for_every_set(results):

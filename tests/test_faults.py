@@ -692,7 +692,7 @@ def test_three_quarters_of_the_input_come_from_the_providers_cache(
     cells = sorted(items_full["cell"].unique())[::13]
     chosen = items_full[items_full["n_examples"].isin([20, 40]) & items_full["cell"].isin(cells)]
     chosen = chosen.sample(frac=1, random_state=1)
-    assert len(chosen) == 25 * len(cells)
+    assert len(chosen) == 20 * len(cells)
     in_order = study.conversations(chosen)
     # Without a prefix the engine keeps to the order of the items' names.
     at_random = [Conversation(f"{n:05d}", each.turns) for n, each in enumerate(in_order)]

@@ -400,7 +400,7 @@ def test_one_user_and_one_opening_line_in_a_cell(items_standard, design):
         opening, question = item.prompt.split("\n", 1)[0], item.prompt.rsplit("\n", 1)[1]
         if item.arm == "prior":
             assert opening == f"Here is a situation in which {user} compares two AI agents."
-            assert "previous" not in item.prompt
+            assert "previous choices" not in item.prompt
         else:
             assert opening.startswith(f"Several situations follow in which {user} ")
             assert f"{user}'s previous choices" in question
@@ -608,13 +608,12 @@ def test_no_combination_of_wordings_comes_back_within_the_examples(items_standar
         assert len(set(pairs)) == len(pairs) == 2 * item.n_examples, item.id
 
 
-def test_ten_tests_of_a_cell_use_ten_wordings_of_each_value(items_full):
+def test_ten_tests_of_a_cell_use_ten_wordings_of_each_trait(items_full):
     deep = items_full[(items_full["arm"] == "deconfounded") & (items_full["n_examples"] == 4)]
     by_cell = deep.groupby("cell")
-    for column in ("target_value_wording", "other_value_wording"):
-        assert set(by_cell[column].nunique()) == {10}
-    for column in ("target_pole_wording", "other_pole_wording"):
-        assert set(by_cell[column].nunique()) == {6}
+    for side in ("target", "other"):
+        for layer in ("value", "pole"):
+            assert set(by_cell[f"{side}_{layer}_wording"].nunique()) == {10}
 
 
 # ---- deterministic to the byte ----

@@ -224,7 +224,7 @@ def test_where_no_record_has_log_probabilities_the_table_has_no_rows():
 
 def test_agents_soft_dvgr_is_the_mean_of_their_own_probabilities(items_standard, agents, tmp_path):
     """agent-sensitive answers with known probabilities; what comes back over the protocol is their mean."""
-    items = items_standard[items_standard["arm"] == "deconfounded"].head(60)
+    items = items_standard[items_standard["arm"] == "deconfounded"].sample(60, random_state=1)
     known = catalogue.registry().model("agent-sensitive")
     model = replace(known, parameters={**known.parameters, "logprobs": True, "top_logprobs": 5})
     asking.query("dvb", [model], items, record_folder=tmp_path)

@@ -46,7 +46,8 @@ def test_arms_show_the_rates_that_agents_must_reach():
 
 def test_roles_are_set_as_mathematics():
     arms = description.arms(ARMS.values())
-    deconfounded, prior, *_, surface_only = rows(tables.arms(arms))
+    by_arm = dict(zip(ARMS, rows(tables.arms(arms)), strict=True))
+    deconfounded, prior, surface_only = (by_arm[name] for name in ("deconfounded", "prior", "surface_only"))
     assert deconfounded[1] == "$(v_1, s_1)$ / $(v_2, s_2)$"
     assert prior[1] == "none"
     assert prior[4] == "$v_1$ and $s_2$ are liked without evidence"

@@ -126,7 +126,7 @@ def test_a_cell_without_the_wanted_letter_gives_another_test(design):
 
 
 def test_an_unknown_set_is_refused_with_the_known_ones(study):
-    with pytest.raises(UserError, match=r"unknown item set 'sample'; .*standard, full, subset"):
+    with pytest.raises(UserError, match=r"unknown item set 'sample'; .*standard, ladder, full, subset"):
         study.items("sample")
 
 

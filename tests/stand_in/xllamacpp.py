@@ -1,7 +1,7 @@
 """Stands in for llama.cpp's server: the file of weights is JSON that tells how it behaves.
 
 ``unwell``: so many looks at its health are answered with 503; ``refuses``: what it says before it fails to
-load; ``dies``: the signal that it sends itself in place of the reply to the question numbered ``dies_at``;
+load; ``dies``: the signal that it sends itself, once, in place of the reply to the question ``dies_at``;
 ``says``: its reply, by default "Option A"; ``hangs_at``: the question from which on it does not reply.
 As a server of vectors it has one for each word of a text: its length, and 1.
 Beside the file it writes its process id, what it was started with, and every body that it was sent.
@@ -54,7 +54,9 @@ class Server:
         self.asked += 1
         with self.path.with_suffix(".asked").open("a") as log:
             log.write(json.dumps(body) + "\n")
-        if self.asked >= self.rule.get("dies_at", 10**9):
+        died = self.path.with_suffix(".died")
+        if self.asked >= self.rule.get("dies_at", 10**9) and not died.exists():
+            died.touch()
             os.kill(os.getpid(), self.rule["dies"])
             time.sleep(60)  # a signal may take a moment to another thread
         if self.asked >= self.rule.get("hangs_at", 10**9):

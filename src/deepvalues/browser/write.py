@@ -17,7 +17,7 @@ from deepvalues.files import replace_folder
 from deepvalues.formats import count, number
 
 #: Bytes that are loaded with the page at most, and that a part has at most.
-MOST_FIRST, MOST_PART = 2_000_000, 1_500_000
+MOST_FIRST, MOST_PART = 3_000_000, 1_500_000
 _PAGE = ("browser.css", "browser.js")
 _VENDOR = ("slick.core.js", "slick.interactions.js", "slick.grid.js", "slick.grid.css", "LICENSE")
 

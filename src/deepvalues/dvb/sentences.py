@@ -141,22 +141,6 @@ def learners(table: pd.DataFrame) -> str:
     )
 
 
-def likeness(low: float, high: float) -> str:
-    """Whether wordings of one value have more in common than those of one pole, in a clause.
-
-    Parameters
-    ----------
-    low, high
-        The interval of likeness beyond rivals, values minus poles.
-    """
-    more = "more for values than for poles" if low > 0 else "less for values than for poles"
-    alike = "as much for poles as for values, as far as can be told"
-    return (
-        "what test wordings share with training wordings of their own trait, beyond those of its rivals, is "
-        f"{more if low > 0 or high < 0 else alike}"
-    )
-
-
 def leave_one_out(table: pd.DataFrame) -> str:
     """Between which rates the pooled DVGR runs; follows on a sentence that gives it.
 

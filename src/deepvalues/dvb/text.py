@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from deepvalues.dvb import sentences
 from deepvalues.dvb.arms import ARMS
 from deepvalues.dvb.comparisons import direction_gaps
 from deepvalues.dvb.focus import ALPHA, arm_means
@@ -223,7 +222,7 @@ def separability(numbers: Numbers, table: pd.DataFrame) -> None:
 
 
 def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
-    """How alike wordings of one trait are beyond those of its rivals, and values beyond poles.
+    """How alike wordings of one trait are beyond those of its rivals, and whether both layers are the same.
 
     Parameters
     ----------
@@ -236,7 +235,7 @@ def likeness(numbers: Numbers, table: pd.DataFrame) -> None:
         numbers.share(f"likeness.{name}", row["difference"])
         numbers.interval(f"likeness.{name}_interval", row["low"], row["high"])
     contrast = rows["value - pole"]
-    numbers.text("text.likeness", sentences.likeness(contrast["low"], contrast["high"]))
+    numbers.claim("layers_equally_alike", bool(contrast["low"] <= 0 <= contrast["high"]))
 
 
 # ---- simulations ----
