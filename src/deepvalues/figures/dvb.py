@@ -98,14 +98,15 @@ def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
     places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
     chance_line(axes, places[0] + 0.8)
-    row: Any
-    for place, row in zip(places, ordered.itertuples(), strict=True):
-        colour = COLOURS[row.family]
-        wilson, clustered = (row.wilson_low, row.wilson_high), (row.clustered_low, row.clustered_high)
+    for place, row in zip(places, ordered.to_dict("records"), strict=True):
+        colour = COLOURS[row["family"]]
+        wilson, clustered = (
+            [row[f"{kind}_{end}"] for end in ("low", "high")] for kind in ("wilson", "clustered")
+        )
         # Ends are cut off at the bounds: a thick line's round or square ends would add to an interval.
         axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
         axes.plot(clustered, [place] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
-        axes.plot(row.dvgr, place, "o", color=colour, markersize=4)
+        axes.plot(row["dvgr"], place, "o", color=colour, markersize=4)
     axes.set_yticks(places, ordered["model"])
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(places[-1] - 1, places[0] + 1.3))
