@@ -32,6 +32,7 @@ _NOT_IN_GIT = (
     "downloads/*",
     "responses/*/agent-*.log.jsonl",
     "responses/*/learner-*.log.jsonl",
+    "responses/*/head-*.log.jsonl",
     "responses/*.lock",
     "responses/*.tmp",
     "*.ipynb_checkpoints/*",
