@@ -468,3 +468,17 @@ def test_the_published_models_are_asked_freely():
     ]
     assert {model.letters for model in published} == {None}
     assert registry.endpoints["llama.cpp"].letters == registry.endpoints["vllm"].letters == CONTINUE
+
+
+def test_free_replies_are_asked_of_whoever_could_be_asked_by_letters(tmp_path):
+    free, study = catalogue.study("dvb-free"), catalogue.study("dvb")
+    items = free.items("standard")
+    assert len(items) == 200
+    asked = study.items("n4-50").set_index("id").loc[items["id"]].reset_index()
+    pd.testing.assert_frame_equal(asked[items.columns], items)
+    assert set(items["arm"]) == {"deconfounded", "control"}
+    model = catalogue.registry().model("smollm2-135m")
+    (questions,) = asking.questions("dvb-free", [model], items, tmp_path)
+    assert [each.messages(())[-1]["role"] for each in questions.asked[:2]] == ["user", "user"]
+    with pytest.raises(UserError, match="unknown item set 'full'; dvb-free has smoke, standard"):
+        free.items("full")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from deepvalues import paths
 from deepvalues.dvb import items
-from deepvalues.dvb.study import DeepValueBenchmark
+from deepvalues.dvb.study import DeepValueBenchmark, FreeReplies
 from deepvalues.errors import UserError
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model, Registry, load_registry
@@ -59,6 +59,7 @@ def studies() -> UserDict[str, Study]:
             "dvb": lambda: DeepValueBenchmark(paths.BANK, paths.DESIGNS),
             "dvb-explicit": partial(_variant, "dvb-explicit"),
             "dvb-cot": partial(_variant, "dvb-cot"),
+            "dvb-free": lambda: FreeReplies(paths.BANK, paths.DESIGNS),
             "dvb-ratings": _ratings,
             "dvb-validation": _validation,
             "svo": lambda: SocialValues(paths.SVO),

@@ -98,7 +98,7 @@ class ItemSet(NamedTuple):
     balanced: bool = False
 
 
-def _both_orders(numbers: Collection[int], arms: Iterable[str]) -> tuple[Asked, ...]:
+def both_orders(numbers: Collection[int], arms: Iterable[str]) -> tuple[Asked, ...]:
     """One test of each arm at those of its numbers of examples, in both orders of its options."""
     return tuple(
         Asked(ARMS[arm], n, 0, swapped)
@@ -110,17 +110,17 @@ def _both_orders(numbers: Collection[int], arms: Iterable[str]) -> tuple[Asked, 
 
 
 _SINGLE_LAYER = ("value_only", "surface_only")
-_LAYERS = _both_orders((20,), _SINGLE_LAYER)
+_LAYERS = both_orders((20,), _SINGLE_LAYER)
 _BY_N = {
-    "n4": _both_orders((0, 4), ARMS),
-    "n20": _both_orders((20,), [arm for arm in ARMS if arm not in _SINGLE_LAYER]),
-    "n40": _both_orders((40,), ARMS),
+    "n4": both_orders((0, 4), ARMS),
+    "n20": both_orders((20,), [arm for arm in ARMS if arm not in _SINGLE_LAYER]),
+    "n40": both_orders((40,), ARMS),
 }
 _STANDARD = tuple(asked for group in (*_BY_N.values(), _LAYERS) for asked in group)
 _LADDER = tuple(
     asked._replace(n_examples=n)
     for n in LADDER
-    for asked in _both_orders(EXAMPLES[:1], ("deconfounded", "control", "probe_value", "probe_surface"))
+    for asked in both_orders(EXAMPLES[:1], ("deconfounded", "control", "probe_value", "probe_surface"))
 )
 _FULL = tuple(Asked(ARMS["deconfounded"], n, test, False) for n in EXAMPLES for test in range(10))
 

@@ -13,14 +13,24 @@ import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues import paths
+from deepvalues.dvb.arms import EXAMPLES
 from deepvalues.dvb.authors import PublicPrompts
 from deepvalues.dvb.bank import Bank, load_bank
 from deepvalues.dvb.design import Design, load_design
-from deepvalues.dvb.items import AUTHORS, CONTRACT, RELEASED_SETS, build_items
+from deepvalues.dvb.items import (
+    AUTHORS,
+    CONTRACT,
+    RELEASED_SETS,
+    ItemSet,
+    both_orders,
+    build_items,
+    items_of,
+)
 from deepvalues.dvb.prompts import ANSWER_ONLY, LETTER_ONLY, LETTERS
 from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.released import read_released
 from deepvalues.dvb.subset import subset
+from deepvalues.errors import UserError
 from deepvalues.fetching import Store
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.letters import LetterChoice
@@ -108,3 +118,33 @@ class DeepValueBenchmark:
     def read(self, received: Received) -> Reading:
         """Read a reply of the short form."""
         return read_short(received)
+
+
+#: Cells that free replies are asked for, by set.
+FREE_CELLS = {"smoke": 5, "standard": 50}
+_FREE_ARMS = ("deconfounded", "control")
+
+
+@dataclass(frozen=True)
+class FreeReplies(DeepValueBenchmark):
+    """Tests of Study 1 that every model answers in words of its own, also where it could be asked by letters.
+
+    The share of replies that can be read is a result: whether a model does as it is told.
+    """
+
+    name: str = "dvb-free"
+    title: str = "Study 1, free replies"
+    letter_choice: LetterChoice | None = None
+
+    def items(self, item_set: str) -> pd.DataFrame:
+        """The deconfounded tests and controls at N = 4: ``smoke`` (20) or ``standard`` (200), of 50 cells.
+
+        Raises
+        ------
+        UserError
+            When the set is unknown.
+        """
+        if item_set not in FREE_CELLS:
+            raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(FREE_CELLS)}")
+        asked = both_orders((min(EXAMPLES),), _FREE_ARMS)
+        return items_of(self.bank, self.design, ItemSet(asked, FREE_CELLS[item_set], balanced=True))
