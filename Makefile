@@ -73,7 +73,7 @@ help:  ## what can be made
 environment: $(ENVIRONMENT)
 
 build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) data/published/svo_items.csv data/published/public_prompts.csv $(SHARED) $(wildcard $(SOURCE)/dvb/*.py $(SOURCE)/svo/*.py $(SOURCE)/profiles/*.py) | $(ENVIRONMENT)
-build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/local/*.py)
+build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml data/sources.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/local/*.py)
 ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/statistics/*.py $(SOURCE)/figures/*.py)
 build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS)
 build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS)
