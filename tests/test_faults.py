@@ -336,7 +336,8 @@ def test_what_every_request_would_meet_stops_the_run(query, path, status, code, 
     assert "0 answers were saved; the same command goes on from there" in message
     assert recorded(path) == set()
     with FaultyServer() as server:
-        assert query(server, 300).wait() == 0
+        again = query(server, 300)
+        assert again.wait() == 0, again.err
     assert server.requests == 300
 
 
@@ -707,8 +708,9 @@ def test_three_quarters_of_the_input_come_from_the_providers_cache(
         record_property(f"share from cache {name}", shares[name])
     print(f"from cache, {memory} requests remembered: {shares}")
     assert shares["in order"] >= 0.75
-    # A cache that never forgets serves any order alike; providers' own forget within minutes.
-    assert shares["in order"] - shares["at random"] > (0.3 if memory == 32 else -0.03)
+    # A cache that never forgets serves any order about alike, but for what is asked before its like has come back;
+    # providers' own forget within minutes.
+    assert shares["in order"] - shares["at random"] > (0.3 if memory == 32 else -0.06)
 
 
 # Money.

@@ -274,8 +274,7 @@ def test_nobody_has_answered(items, keys):
 @pytest.fixture(scope="module")
 def frame(items, study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
-    models = catalogue.registry().choose([], "profiles-pairs")
-    assert [model.name for model in models] == list(pair_agents(study.wording))
+    models = catalogue.registry().choose(list(pair_agents(study.wording)), "profiles-pairs")
     asking.query("profiles-pairs", models, items, record_folder=folder)
     found = weighed(asking.questions("profiles-pairs", models, items, folder), ("A", "B"))
     return scoring.pairs(items, found)

@@ -269,8 +269,7 @@ def test_nobody_has_answered(items):
 @pytest.fixture(scope="module")
 def frame(items, study, agents, tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
-    models = catalogue.registry().choose([], "svo-letters")
-    assert [model.name for model in models] == list(agents)
+    models = catalogue.registry().choose(list(agents), "svo-letters")
     asking.query("svo-letters", models, items, record_folder=folder)
     record = Record(record_path(folder, "svo-letters", "agent-svo-letters-ideal"))
     assert all(answer.text.startswith(" ") for answer in record.answers.values()), "after a begun reply"

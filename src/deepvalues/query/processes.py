@@ -182,6 +182,9 @@ def _in_processes(
             else:
                 for answers in event:
                     report(answers)
+    # A worker holds the lock of the record until it is gone, and the same command may follow at once.
+    for worker in workers:
+        worker.process.wait()
     return summary
 
 
