@@ -708,8 +708,8 @@ def test_three_quarters_of_the_input_come_from_the_providers_cache(
         record_property(f"share from cache {name}", shares[name])
     print(f"from cache, {memory} requests remembered: {shares}")
     assert shares["in order"] >= 0.75
-    # A cache that never forgets serves any order about alike, but for what is asked before its like has come back;
-    # providers' own forget within minutes.
+    # A cache that never forgets serves any order about alike, but for what is asked before its like
+    # has come back; providers' own forget within minutes.
     assert shares["in order"] - shares["at random"] > (0.3 if memory == 32 else -0.06)
 
 
