@@ -132,7 +132,7 @@ def test_ordinary_log_lines_are_no_faults():
 
 
 def test_nothing_is_installed_unasked(fake, paper, monkeypatch):
-    """Without Quarto the paper is rendered plainly at once: the one program on the path is asked its version."""
+    """Without Quarto the paper is rendered plainly at once; programs are only asked for their version."""
     fake(works=False)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was tried"))
     monkeypatch.setattr(render, "render_plain", lambda folder: folder / "_site")
