@@ -42,7 +42,7 @@ def checked(kind: type[Kind], given: object, context: object = None) -> Kind:
         When a key is unknown or missing, or a value is of another type; the message names the key.
     """
     try:
-        return cast(Kind, _adapter(kind).validate_python(given, context=context))
+        return cast(Kind, _adapter(cast(Any, kind)).validate_python(given, context=context))
     except ValidationError as error:
         details = error.errors()[0]
         raise ValueError(_told(kind, details)) from None

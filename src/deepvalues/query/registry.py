@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
@@ -28,7 +28,8 @@ NO_KEY = "none"
 CONTINUE, BARE, FREE = "continue", "bare", "free"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
-FAMILIES = ("language model", "reference agent", "text learner", HEAD)
+_Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
+FAMILIES: tuple[_Family, ...] = get_args(_Family)
 #: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
 PARAMETERS = (
     *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens"),
@@ -52,7 +53,6 @@ def _endpoint_named(name: object, info: ValidationInfo) -> object:
     return known[name]
 
 
-_Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
 _Letters = Literal["continue", "bare", "free"]
 
 
