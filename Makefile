@@ -10,6 +10,10 @@ export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 export PYTHONHASHSEED := 0
 export TZ := UTC
+# Before 3.13, Python reads the path of this folder from .venv in the locale's encoding.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
 # The date of the version, for whatever wants to write a date into a file.
 export SOURCE_DATE_EPOCH := 1795132800
 
@@ -22,11 +26,20 @@ else
 PY := .venv/bin/python
 ENVIRONMENT := .venv/installed
 endif
-DEEPVALUES := $(PY) -m deepvalues
+# In a folder whose name has a space, $(PY) has one, too.
+RUN := "$(PY)"
+DEEPVALUES := $(RUN) -m deepvalues
 
 # The first Python on the path that is new enough; looked for only when .venv is made.
 PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+WRITABLE := test -w . || { echo "This folder can't be written to, and everything is built in it. Copy it to a folder of your own, and run make there." >&2; exit 1; }
+# pip's output as one line that counts, on a terminal; what went wrong, and pip's own exit status.
+COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 && echo 1)" '\
+	/^(Collecting|Requirement already)/ { if (shown) printf "\r%d of about %d packages", ++n, all > "/dev/stderr" } \
+	/^(ERROR|error|WARNING)/ { print > "/dev/stderr" } \
+	/^status [0-9]+$$/ { if (n) print "" > "/dev/stderr"; exit $$2 }'
 
 STUDY ?= dvb
 SET ?= standard
@@ -55,7 +68,8 @@ help:  ## what can be made
 	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
 	@echo "make serve    serve the local models on loopback [PORT=8901]"
-	@echo "make lab      open the notebooks in JupyterLab; make lab-test runs them all there (minutes)"
+	@echo "make lab [OPTIONS='--no-browser --port 8899']"
+	@echo "              open the notebooks in JupyterLab; make lab-test runs them all there (minutes)"
 	@echo "make dictionary"
 	@echo "              check that every data file and column is described, and write data/README.md"
 	@echo "make check    check bank, design and manuscript sources"
@@ -64,9 +78,12 @@ help:  ## what can be made
 
 .venv/installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found on the path. Install it, or name it: make paper PYTHON=/path/to/python3" >&2; exit 1; }
-	@echo "== environment: .venv with $$($(PYTHON) --version) and the packages of requirements.lock"
-	@$(PYTHON) -m venv .venv || { echo "Python's venv module is incomplete; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@version=$$("$(PYTHON)" --version 2>&1) && case "$$version" in Python\ *) ;; *) false;; esac || { echo "PYTHON=$(PYTHON) does not run as a Python; name one of version 3.11 or newer: make paper PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "PYTHON=$(PYTHON) is $$("$(PYTHON)" --version 2>&1); 3.11 or newer is needed: make paper PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(WRITABLE)
+	@echo "== environment: .venv with $$("$(PYTHON)" --version) and the packages of requirements.lock (about 1.4 GB; minutes)"
+	@"$(PYTHON)" -m venv .venv || { echo "Python's venv module is incomplete; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@{ .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --only-binary :all: -r requirements.lock 2>&1; echo "status $$?"; } | $(COUNTED)
 	@.venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -107,6 +124,7 @@ build/paper: build/05_value_priorities build/06_language_models build/answers pa
 	@touch $@ build/changed
 
 paper: $(ENVIRONMENT)  ## the paper
+	@$(WRITABLE)
 	@$(DEEPVALUES) stale
 	@$(MAKE) --silent --no-print-directory build/paper
 	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
@@ -116,12 +134,12 @@ reproduce: $(ENVIRONMENT)
 	@$(DEEPVALUES) reproduce $(if $(ENCODER),--encoder) $(if $(OPEN),--open)
 
 lint: $(ENVIRONMENT)
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
 
 test: lint  ## style, types and tests
-	@$(PY) -m pytest
+	@$(RUN) -m pytest
 
 check: $(ENVIRONMENT)
 	@$(DEEPVALUES) check
@@ -131,7 +149,7 @@ query: $(ENVIRONMENT)
 	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
 
 models: $(ENVIRONMENT)
-	@$(PY) -m pip install --disable-pip-version-check --quiet --only-binary xllamacpp --no-build-isolation --editable ".[open]"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --only-binary xllamacpp --no-build-isolation --editable ".[open]"
 	@$(DEEPVALUES) models --fetch
 
 data: $(ENVIRONMENT)
@@ -141,16 +159,16 @@ serve: $(ENVIRONMENT)
 	@$(DEEPVALUES) serve --port $(PORT)
 
 lab: $(ENVIRONMENT)
-	@$(PY) -m jupyterlab notebooks
+	@$(RUN) -m jupyterlab notebooks $(OPTIONS)
 
 lab-test: $(ENVIRONMENT)
-	@DEEPVALUES_LAB=all $(PY) -m pytest tests/test_jupyterlab.py
+	@DEEPVALUES_LAB=all $(RUN) -m pytest tests/test_jupyterlab.py
 
 dictionary: $(ENVIRONMENT)
 	@$(DEEPVALUES) dictionary
 
 bench: $(ENVIRONMENT)
-	@$(PY) benchmarks/bench.py
+	@$(RUN) benchmarks/bench.py
 
 clean:
 	rm -rf build paper/_site paper/.quarto data/derived .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,8 @@ import uuid
 
 import aiohttp
 
+from deepvalues import paths
+
 PATIENCE = 60  # seconds until the server answers
 #: At the end of a notebook: the most memory that its kernel took (KiB on Linux) and its processor time.
 USAGE = (
@@ -126,7 +128,9 @@ async def lab(root, own):
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
     settings = {f"JUPYTER_{name}_DIR": str(own / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment = os.environ | settings | {"JUPYTER_TOKEN": token, "IPYTHONDIR": str(own / "ipython")}
+    environment = (
+        os.environ | settings | {paths.KEEP: "1", "JUPYTER_TOKEN": token, "IPYTHONDIR": str(own / "ipython")}
+    )
     options = [
         "--no-browser",
         "--ip=127.0.0.1",

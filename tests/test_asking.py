@@ -485,3 +485,12 @@ def test_every_study_has_a_title_of_its_own_that_says_its_number():
         assert re.match(rf"Study {numbers[name.partition('-')[0]]}[:,] \w", title)
     # The studies themselves have a colon, what belongs to them a comma.
     assert [name for name, title in titles.items() if ":" in title] == list(numbers)
+
+
+def test_a_parameter_that_leaves_out_what_a_notebook_reads_is_told():
+    for given in ({}, {"dvb": ["subset"], "dvb-cot": []}):
+        with pytest.raises(
+            UserError, match=r"^other_sets names no set of .*dvb-cot, which this notebook reads: "
+        ):
+            asking.stop_if_left_out("other_sets", given, ["dvb", "dvb-cot"])
+    asking.stop_if_left_out("other_sets", {"dvb": ["subset"]}, ["dvb"])

@@ -1,5 +1,6 @@
 """The command line: examples in every help, one line for a mistake, and exit statuses for scripts."""
 
+import errno
 import math
 import os
 import re
@@ -17,10 +18,11 @@ from deepvalues import __version__, asking, catalogue, cli, paths
 from deepvalues.errors import UserError
 from deepvalues.local import server
 
-COMMANDS = (
-    *("query", "batch", "data", "serve", "models", "check", "survey", "design", "select", "notebook"),
-    *("stale", "variables", "browser", "manifest", "reproduce", "trace", "dictionary", "render"),
+FOR_USERS = (
+    *("query", "batch", "data", "serve", "models", "check", "survey", "notebook", "reproduce", "trace"),
 )
+FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
+COMMANDS = FOR_USERS + FOR_MAKE
 
 
 @pytest.fixture
@@ -61,11 +63,28 @@ def query(record, *arguments, set_="smoke", model="agent-first"):
 # Help.
 
 
-def test_help_lists_every_command(run):
+def test_help_lists_every_command_for_users_or_for_make(run):
     status, out, _ = run("--help")
     assert status == 0
-    listed = re.findall(r"^    (\w+)", out, re.MULTILINE)
-    assert listed == list(COMMANDS)
+    about, users, made = re.split(r"^for users:$|^for make:$", out.partition("\noptions:")[0], flags=re.M)
+    assert "command line" not in about and "thin" not in about
+    for listed, commands in ((users, FOR_USERS), (made, FOR_MAKE)):
+        assert re.findall(r"^    (\w+)", listed, re.MULTILINE) == list(commands)
+    assert all(command in run("nonsense")[2] for command in COMMANDS)
+
+
+@pytest.mark.parametrize("name", catalogue.studies())
+def test_the_help_of_query_names_every_study_and_set(run, name):
+    with pytest.raises(UserError) as unknown:
+        catalogue.study(name).items("no such set")
+    known = re.split(", | and ", str(unknown.value).partition(";")[2].split(maxsplit=2)[2])
+    named = {study: sets for studies, sets in cli._SETS.items() for study in studies.split(", ")}
+    shown = {item_set.split()[0] for item_set in named[name].split(", ")}
+    # Sets of so many cells are shown by one example.
+    assert shown - {"-100", "and"} - set(known) == {"-200"} & shown
+    assert {one for one in known if not re.fullmatch(r"n\d+-\d+", one)} <= shown
+    out = " ".join(run("query", "--help")[1].split())
+    assert all(f"{studies}: {sets}" in out for studies, sets in cli._SETS.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -313,6 +332,32 @@ def test_a_bug_is_not_taken_for_a_mistake(run, monkeypatch):
         run("models")
 
 
+def test_a_package_that_is_not_installed_is_told_by_its_name(mistake, monkeypatch):
+    def raises(_):
+        raise ModuleNotFoundError("No module named 'openai.types'", name="openai.types")
+
+    monkeypatch.setattr(cli, "_models", raises)
+    assert f"{sys.executable} lacks the package openai: `make environment` installs" in mistake("models")
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_bug(run, monkeypatch):
+    def raises(_):
+        raise ModuleNotFoundError("No module named 'deepvalues.x'", name="deepvalues.x")
+
+    monkeypatch.setattr(cli, "_models", raises)
+    with pytest.raises(ModuleNotFoundError):
+        run("models")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_can_not_be_written_to_is_told(mistake, monkeypatch, number):
+    def raises(_):
+        raise OSError(number, os.strerror(number), "/here/build")
+
+    monkeypatch.setattr(cli, "_models", raises)
+    assert mistake("models") == f"deepvalues: /here/build: can't be written: {os.strerror(number)}\n"
+
+
 def test_an_interrupt_is_told_and_has_its_own_status(run, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
@@ -390,6 +435,21 @@ def test_a_reader_that_leaves_early_ends_it_without_a_word(arguments, unbuffered
         os.close(writer)
     assert done.stderr == b""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_an_old_python_is_told_its_version():
+    code = "import runpy, sys; sys.version_info = (3, 9); runpy.run_module('deepvalues', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"deepvalues: Python 3.11 or newer is needed; this is [\d.]+\n", done.stderr)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_output_can_not_show_is_written_out(tmp_path, encoding):
+    arguments = query(tmp_path, "--dry-run", "--base-url", "http://127.0.0.1:1/v1", model="输入")
+    done = call(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\\u8f93\\u5165: 130 requests to send\n")
 
 
 def test_a_mistake_on_the_real_command_line(tmp_path):

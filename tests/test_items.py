@@ -737,6 +737,15 @@ def test_sets_are_written_where_they_are_read(tmp_path):
         pd.testing.assert_frame_equal(catalogue.read_items(study, item_set, folder), frame)
 
 
+def test_items_that_are_older_than_the_stimuli_are_told(tmp_path):
+    catalogue.write_items({"svo": ["smoke"]}, tmp_path)
+    os.utime(tmp_path / "svo_smoke.parquet", (0, 0))
+    with pytest.raises(
+        UserError, match=r"svo_smoke\.parquet is older than data/stimuli/.*; run the notebook 01_"
+    ):
+        catalogue.read_items("svo", "smoke", tmp_path)
+
+
 def test_an_unknown_study_is_not_written(tmp_path):
     with pytest.raises(UserError, match="unknown study 'dvbb'"):
         catalogue.write_items({"dvbb": ["smoke"]}, tmp_path)

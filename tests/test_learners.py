@@ -233,7 +233,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     learners._encoder.cache_clear()
     learners._sentence_embedding.cache_clear()
-    with pytest.raises(UserError, match=rf"package {missing}.*pip install \"deepvalues\[encoder\]"):
+    with pytest.raises(UserError, match=rf"package {missing}.*pip install -e \"\.\[encoder\]\""):
         ask(LEARNERS["learner-encoder"], prompt(*SAME_WORDS))
 
 
@@ -269,7 +269,7 @@ def test_weights_come_from_the_package_else_from_the_hub(monkeypatch, tmp_path):
 
 
 def test_real_encoder():
-    needs = "needs the extra deepvalues[encoder]"
+    needs = "needs the extra encoder"
     pytest.importorskip("sentence_transformers", reason=needs)
     torch = pytest.importorskip("torch", reason=needs)
     threads = torch.get_num_threads()

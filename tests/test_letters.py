@@ -455,7 +455,7 @@ def test_a_base_url_keeps_how_a_known_model_is_asked(load):
     ("endpoint", "entry"), [("letters: loud", ""), ("continue_flags: yes", ""), ("", "letters: 3")]
 )
 def test_another_way_of_asking_is_refused(load, endpoint, entry):
-    with pytest.raises(UserError, match=r"models.yml.*(letters is|continue_flags)"):
+    with pytest.raises(UserError, match=r"models.yml.*(letters must be|continue_flags)"):
         load(endpoint, entry)
 
 

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
+from deepvalues import paths
 from deepvalues.errors import UserError
 from deepvalues.manuscript.execute import execute_notebook, kernel_settings, known_parameters
 
@@ -188,6 +189,7 @@ def test_a_bar_is_drawn_for_people_only(tmp_path, capfd, monkeypatch):
     assert "done" in shown and "%" not in shown
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert "TQDM_DISABLE" not in kernel_settings("")
+    assert kernel_settings("")[paths.KEEP], "what `deepvalues notebook` runs writes the paper's results"
 
 
 CALL = """

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -39,12 +37,11 @@ def paper(tmp_path):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Put a script called quarto on the path; nothing else is found or installed."""
+    """Put a script called quarto on the path; nothing else is found."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    monkeypatch.setattr(render, "try_install_quarto", lambda: False)
 
     def write(log="Output created: _site/index.html", page="fine", status=0, pdf=True, works=True):
         make_pdf = "echo pdf > _site/index.pdf" if pdf else ""
@@ -134,85 +131,16 @@ def test_ordinary_log_lines_are_no_faults():
     assert quarto.log_faults(log) == []
 
 
-@pytest.fixture
-def environment(tmp_path, monkeypatch):
-    """An environment to install into, with a vendor that answers and a pip that works."""
-    calls = []
-
-    class Answer:
-        def close(self):
-            calls.append("asked")
-
-    monkeypatch.setattr(sys, "base_prefix", "/elsewhere")
-    monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Answer())
-    monkeypatch.setattr(quarto, "_SUFFIXES", {(sys.platform, quarto.platform.machine()): "x.tar.gz"})
-    monkeypatch.setattr(quarto, "_pip_install", lambda: calls.append("pip") or "")
-    return tmp_path, calls
-
-
-def test_installing_is_tried_once(environment, capsys):
-    folder, calls = environment
-    assert quarto.try_install_quarto(folder)
-    assert calls == ["asked", "pip"]
-    assert not quarto.try_install_quarto(folder)
-    assert calls == ["asked", "pip"]
-    assert capsys.readouterr().out == ""
-
-
-def test_offline_is_one_line_and_no_pip(environment, monkeypatch, capsys):
-    folder, calls = environment
-
-    def refuse(address, timeout):
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    assert not quarto.try_install_quarto(folder)
-    assert not quarto.try_install_quarto(folder)
-    shown = capsys.readouterr().out
-    assert shown.count("\n") == 1
-    assert "could not be installed: the vendor's site cannot be reached (no route" in shown
-    assert calls == []
-
-
-@pytest.mark.usefixtures("environment")
-def test_a_silent_vendor_is_not_waited_for(monkeypatch):
-    answered = threading.Event()
-
-    def keep_silent(address, timeout):
-        answered.wait(20)
-        raise OSError("too late")
-
-    monkeypatch.setattr(quarto, "PROBE_SECONDS", -0.8)
-    monkeypatch.setattr(urllib.request, "urlopen", keep_silent)
-    assert "did not answer" in quarto._reach_release()
-    answered.set()
-
-
-def test_a_slow_pip_is_stopped_with_its_children(monkeypatch, tmp_path):
-    left = tmp_path / "left"
-    script = tmp_path / "python"
-    script.write_text(f"#!/bin/sh\n(sleep 1; touch {left}) &\nwait\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
-    monkeypatch.setattr(quarto, "INSTALL_SECONDS", 0.3)
-    assert "took longer than" in quarto._pip_install()
-    time.sleep(1.1)
-    assert not left.exists()
-
-
-def test_a_failing_pip_gives_its_last_error(monkeypatch, tmp_path):
-    script = tmp_path / "python"
-    script.write_text("#!/bin/sh\necho 'ERROR: first'\necho 'ERROR: no wheel'\nexit 1\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
-    assert quarto._pip_install().startswith("ERROR: no wheel\n")
-
-
-def test_a_shared_python_is_left_alone(environment, monkeypatch):
-    folder, calls = environment
-    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
-    assert not quarto.try_install_quarto(folder)
-    assert calls == []
+def test_nothing_is_installed_unasked(fake, paper, monkeypatch):
+    """Without Quarto the paper is rendered plainly at once; programs are only asked for their version."""
+    fake(works=False)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was tried"))
+    monkeypatch.setattr(render, "render_plain", lambda folder: folder / "_site")
+    called = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda words, **named: called.append(words) or run(words, **named))
+    assert render.render(paper=paper) == paper / "_site"
+    assert {tuple(words[1:]) for words in called} == {("--version",)}
 
 
 def test_search_engines_are_told_values_and_code_in_the_text_stays(tmp_path):

@@ -16,6 +16,7 @@ ENDPOINTS = {
     "openai": {"base_url": "https://api.openai.com/v1", "key_variable": "OPENAI_API_KEY"},
     "vllm": {"base_url": "http://localhost:8000/v1"},
 }
+PRICE = {"input": 2.0, "cached": 0.5, "output": 8.0, "date": "2025-05"}
 WEIGHTS = {"file": "a.gguf", "sha256": "0" * 64}
 REGISTERED = catalogue.registry()
 each_registered = pytest.mark.parametrize("model", REGISTERED.models.values(), ids=lambda model: model.name)
@@ -56,7 +57,7 @@ def test_an_entry_is_read_in_full(load):
         "developer": "vendor",
         "size_tier": "large",
         "parameters": {"max_tokens": None, "max_completion_tokens": 500},
-        "price": {"input": 2.0, "cached": 0.5, "output": 8.0, "date": "2025-05"},
+        "price": PRICE,
     }
     model = load([entry]).model("big")
     assert model == Model(
@@ -179,32 +180,62 @@ def test_lists_within_a_list_of_the_paper_are_read_as_one(load):
     ("entry", "named"),
     [
         ({"endpoint": "local"}, "entry 2 of `models` has no name"),
-        ({"name": "m"}, "m: the key 'endpoint' is missing"),
+        ({"name": "m"}, "m: the key endpoint is missing"),
         ({"name": "m", "endpoint": "nowhere"}, "m: endpoint 'nowhere' is not among local, openai, vllm"),
         ({"name": "m", "endpoint": ["local"]}, "m"),
-        ({"name": "m", "endpoint": "local", "famly": "text learner"}, "m: the key 'famly' is not among name"),
+        (
+            {"name": "m", "endpoint": "local", "famly": "text learner"},
+            "m: the key famly is unknown; did you mean family?",
+        ),
         (
             {"name": "m", "endpoint": "local", "price": {"input": 1.0}},
-            "'cached' of its price is missing",
+            "m: the key price.cached is missing",
         ),
-        ({"name": "m", "endpoint": "local", "price": 3}, "m: 3 of its price holds no keys"),
+        ({"name": "m", "endpoint": "local", "price": 3}, "m: price must be keys with values, not 3"),
         ({"name": "m", "endpoint": "local", "family": "oracle"}, "oracle"),
         *(
             ({"name": "m", "endpoint": "vllm", "weights": weights}, told)
             for weights, told in (
-                ("a.gguf", "holds no keys"),
-                ({"file": "a.gguf"}, "the key 'sha256' of its weights is missing"),
+                ("a.gguf", "weights must be keys with values"),
+                ({"file": "a.gguf"}, "the key weights.sha256 is missing"),
                 ({"file": "a.gguf", "sha256": "12"}, "64 hexadecimal digits"),
-                ({"file": "a.bin", "sha256": "0" * 64}, "must be a .gguf file, not 'a.bin'"),
+                ({"file": "a.bin", "sha256": "0" * 64}, "weights.file must be a .gguf file, not 'a.bin'"),
                 ({**WEIGHTS, "hub": "owner/repository"}, "owner/repository@revision"),
-                ({**WEIGHTS, "context": 0}, "a number of tokens, not 0"),
-                ({**WEIGHTS, "index": {"package": "a==1"}}, "the key 'member' of its index is missing"),
+                ({**WEIGHTS, "context": 0}, "weights.context must be at least 1, not 0"),
+                ({**WEIGHTS, "index": {"package": "a==1"}}, "the key weights.index.member is missing"),
                 ({**WEIGHTS, "index": {"package": "a", "member": "b"}}, "a package like name==1.0"),
                 ({**WEIGHTS, "index": {"package": "a{no}==1", "member": "b"}}, "a package like name==1.0"),
                 (
                     {**WEIGHTS, "index": {"package": "a==1", "member": "b", "parts": 0}},
-                    "a package like name==1.0",
+                    "weights.index.parts must be at least 1, not 0",
                 ),
+            )
+        ),
+        ({"name": 4711, "endpoint": "local"}, "4711: name must be a text: put it in quotes, not 4711"),
+        *(
+            ({"name": "m", "endpoint": "local", **keys}, told)
+            for keys, told in (
+                (
+                    {"price": {**PRICE, "input": "2.0"}},
+                    "m: price.input must be a number, without quotes, not '2.0'",
+                ),
+                ({"price": {**PRICE, "output": -1}}, "m: price.output must be at least 0, not -1"),
+                (
+                    {"price": {**PRICE, "date": 2025}},
+                    "m: price.date must be a text: put it in quotes, not 2025",
+                ),
+                ({"parameters": ["seed"]}, "m: parameters must be keys with values, not ['seed']"),
+                (
+                    {"parameters": {"max_tokns": 9}},
+                    "m: parameters have no 'max_tokns'; did you mean max_tokens?",
+                ),
+                ({"max_tokns": 9}, "m: the key max_tokns is unknown"),
+                (
+                    {"size_tier": "huge"},
+                    "m: size_tier must be 'small', 'middle', 'large' or 'unknown', not 'huge'",
+                ),
+                ({"billions": True}, "m: billions must be a"),
+                ({"developer": None}, "m: developer must be a"),
             )
         ),
         ("m", "m"),
@@ -216,7 +247,27 @@ def test_lists_within_a_list_of_the_paper_are_read_as_one(load):
 def test_a_wrong_entry_is_named(refusal, entry, named):
     message = refusal([{"name": "fine", "endpoint": "local"}, entry])
     assert named in message
-    assert "fine" not in message
+    assert "fine" not in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"base_url": 8000}, "endpoint e: base_url must be a text: put it in quotes, not 8000"),
+        (
+            {"base_ulr": "http://127.0.0.1/v1"},
+            "endpoint e: the key base_ulr is unknown; did you mean base_url?",
+        ),
+        ({"continue_flags": True}, "endpoint e: continue_flags must be keys with values, not True"),
+    ],
+)
+def test_a_wrong_endpoint_is_named(refusal, entry, told):
+    assert told in refusal(endpoints={"e": entry})
+
+
+def test_a_parameter_that_is_like_none_of_the_protocol_is_passed_on(load):
+    entry = {"name": "m", "endpoint": "local", "parameters": {"thinking": {"budget": 9}}}
+    assert load([entry]).model("m").parameters == entry["parameters"]
 
 
 def test_a_wrong_family_is_told_the_right_ones(refusal):

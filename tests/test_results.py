@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepvalues import paths
 from deepvalues.errors import UserError
 from deepvalues.figures.theme import new_figure
 from deepvalues.manuscript.results import DIGITS, Results, Table
@@ -47,6 +48,22 @@ def test_a_folder_of_results_that_can_not_be_made_is_named(tmp_path):
     (tmp_path / "data").touch()
     with pytest.raises(UserError, match="data/results/dvb: can't be written: Not a directory"):
         Results("dvb", tmp_path)
+
+
+@pytest.mark.parametrize(("setting", "place"), [("", "by hand"), ("1", "paper")])
+def test_a_notebook_run_by_hand_leaves_the_papers_results_alone(
+    tmp_path, monkeypatch, capsys, setting, place
+):
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "paper")
+    monkeypatch.setattr(paths, "BY_HAND", tmp_path / "by hand")
+    monkeypatch.setenv(paths.KEEP, setting)
+    results = Results("dvb")
+    results.count("n", 1)
+    results.close()
+    assert [path.name for path in tmp_path.iterdir()] == [place]
+    assert (tmp_path / place / "data/results/dvb/numbers.json").is_file()
+    told = capsys.readouterr().err
+    assert ("Results go to" in told and f"{paths.KEEP}=1" in told) == (not setting)
 
 
 def test_tables_are_rounded_to_six_significant_digits(results, tmp_path):

@@ -300,6 +300,21 @@ def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list
     return found
 
 
+def stop_if_left_out(parameter: str, item_sets: Mapping[str, Sequence[str]], needed: Sequence[str]) -> None:
+    """Stop where a notebook's parameter leaves out studies that the notebook reads.
+
+    Raises
+    ------
+    UserError
+        With the parameter and the studies.
+    """
+    if left_out := [study for study in needed if not item_sets.get(study)]:
+        raise UserError(
+            f"{parameter} names no set of {', '.join(left_out)}, which this notebook reads: name one of "
+            "each, or leave the parameter as it is"
+        )
+
+
 def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
     """Ask the local models of several sets for what their records lack, several models at a time.
 

@@ -15,6 +15,7 @@ from deepvalues import paths
 from deepvalues.dvb import items
 from deepvalues.dvb.study import DeepValueBenchmark, FreeReplies
 from deepvalues.errors import UserError
+from deepvalues.files import writing
 from deepvalues.query.record import Record
 from deepvalues.query.registry import Model, Registry, load_registry
 from deepvalues.query.study import Questions, Study, record_path
@@ -145,13 +146,26 @@ def read_items(study_name: str, item_set: str, folder: Path = paths.DERIVED) -> 
     Raises
     ------
     UserError
-        When the study or set is unknown, what the set is made of is not there, or the file is missing or not
-        what this version writes.
+        When the study or set is unknown, what the set is made of is not there, or the file is missing, older
+        than the stimuli, or not what this version writes.
     """
     path, found = folder / paths.items_file(study_name, item_set).name, study(study_name)
     if not path.is_file():
         found.items(item_set)  # tells what keeps the set from being built, such as that there is none
+    else:
+        _stop_if_older(path)
     return items.read_items(path, found.contract)
+
+
+def _stop_if_older(items_file: Path) -> None:
+    """Stop where items were built before the stimuli were changed; make sees this, a notebook does not."""
+    sources = [*paths.STIMULI.glob("*.yml"), *paths.BANK.glob("*/*.yml")]
+    newest = max(sources, key=lambda file: file.stat().st_mtime)
+    if newest.stat().st_mtime > items_file.stat().st_mtime:
+        raise UserError(
+            f"{paths.shown(items_file)} is older than {paths.shown(newest)}; run the notebook 01_load_data "
+            "again"
+        )
 
 
 def write_items(
@@ -174,13 +188,15 @@ def write_items(
     UserError
         When a study or set is unknown, or what a set is made of is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     built = {}
     for name, sets in item_sets.items():
         for item_set in sets:
             frame = built[name, item_set] = study(name).items(item_set)
             path = folder / paths.items_file(name, item_set).name
-            frame.to_parquet(path, index=False, compression="zstd")
+            with writing(path):
+                frame.to_parquet(path, index=False, compression="zstd")
     return built
 
 

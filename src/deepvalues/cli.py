@@ -7,14 +7,17 @@ does, ends it without a word.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import math
 import os
 import select
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -409,19 +412,31 @@ def _batch_collect(arguments: argparse.Namespace) -> int:
     return 0 if complete else 1
 
 
+#: The commands that make calls; people can, too.
+_FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
+
+
 def _parser() -> argparse.ArgumentParser:
     from deepvalues import paths
 
-    parser = argparse.ArgumentParser(prog="deepvalues", description=__doc__.splitlines()[0])
+    summaries: dict[str, str] = {}
+    parser = _Grouped(
+        summaries,
+        prog="deepvalues",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description="Ask language models, trace the paper's numbers to their answers, rebuild the paper.",
+        epilog="deepvalues COMMAND --help tells more of each, with an example.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
 
     def command(
         name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
     ) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name, help=summary, description=summary, epilog=f"example: deepvalues {example}"
-        )
+        summaries[name] = summary
+        added = commands.add_parser(name, description=summary, epilog=f"example: deepvalues {example}")
         added.set_defaults(run=run)
         return added
 
@@ -432,9 +447,12 @@ def _parser() -> argparse.ArgumentParser:
         "query --study dvb --set smoke --model agent-value --record /tmp/answers",
     )
     _query_arguments(query)
+    query.epilog = f"{_studies_and_sets()}\n\n{query.epilog}"
+    query.formatter_class = argparse.RawDescriptionHelpFormatter
     summary = "Ask through a batch service: half the price, within a day."
     example = "example: deepvalues batch submit --study dvb --set full --model gpt-4.1-nano-2025-04-14"
-    batch = commands.add_parser("batch", help=summary, description=summary, epilog=example)
+    summaries["batch"] = summary
+    batch = commands.add_parser("batch", description=summary, epilog=example)
     _batch_arguments(batch)
     data = command(
         "data",
@@ -527,6 +545,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("render", _render, "Render the paper to paper/_site/.", "render")
     return parser
+
+
+class _Grouped(argparse.ArgumentParser):
+    """A parser whose help lists the commands in two groups: argparse has groups of options only."""
+
+    def __init__(self, summaries: dict[str, str], **named: Any) -> None:
+        super().__init__(**named)
+        self._summaries = summaries
+
+    def format_help(self) -> str:
+        """The help, with commands for users before those that make calls."""
+        made = [name for name in self._summaries if name in _FOR_MAKE]
+        used = [name for name in self._summaries if name not in _FOR_MAKE]
+        parts = [self.format_usage(), f"{self.description}\n"]
+        for title, names in (("for users", used), ("for make", made)):
+            parts.append("\n".join([f"{title}:", *(self._line(name) for name in names), ""]))
+        return "\n".join(
+            [
+                *parts,
+                "options:\n    -h, --help  show this\n    --version   show the version\n",
+                f"{self.epilog}\n",
+            ]
+        )
+
+    def _line(self, name: str) -> str:
+        return textwrap.fill(
+            self._summaries[name],
+            width=100,
+            initial_indent=f"    {name:<12}",
+            subsequent_indent=" " * 16,
+        )
 
 
 def _survey_arguments(survey: argparse.ArgumentParser) -> None:
@@ -638,12 +687,37 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+#: In the help of `query`; a test holds it to the studies, which would take seconds to load for it.
+_SETS = {
+    "dvb, dvb-explicit, dvb-cot": "smoke, standard, full, subset, n4, n20, n40, n4-50 (cells; -100, -200, "
+    "and of n20 and n40), layers, ladder, released, released-1302, authors",
+    "dvb-free, dvb-ratings, dvb-validation, svo-letters, profiles-pairs": "smoke, standard",
+    "svo, profiles, profiles-open, profiles-coding": "smoke, standard, full",
+}
+
+
+def _studies_and_sets() -> str:
+    folded = (
+        textwrap.fill(f"{studies}: {sets}", 100, initial_indent="  ", subsequent_indent="      ")
+        for studies, sets in _SETS.items()
+    )
+    return "\n".join(["studies and their sets:", *folded])
+
+
+_REMEDY = "`make environment` installs what the paper needs; the README names what else an extra brings"
+#: Of a folder that is somebody else's, a read-only one, and a full disk.
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+
 #: What a shell reports of a program that the signal SIGPIPE has ended: 128 and the signal's number, 13.
 _READER_GONE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal can't show is written out, as \\u8f93.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             status = _run(argv)
@@ -675,6 +749,17 @@ def _run(argv: Sequence[str] | None) -> int:
         return status
     except UserError as error:
         print(f"deepvalues: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "deepvalues"):
+            raise
+        print(f"deepvalues: {sys.executable} lacks the package {package}: {_REMEDY}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE or error.filename is None:
+            raise
+        print(f"deepvalues: {error.filename}: can't be written: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("deepvalues: interrupted", file=sys.stderr)

@@ -43,6 +43,10 @@ DOWNLOADS = DATA / "downloads"
 RESPONSES = DATA / "responses"
 DERIVED = DATA / "derived"
 RESULTS = DATA / "results"
+#: Where a notebook's results go that somebody runs by hand, and the environment variable, set by `deepvalues
+#: notebook`, with which they go to their own places.
+BY_HAND = ROOT / "build" / "by_hand"
+KEEP = "DEEPVALUES_KEEP"
 MANIFEST = RESULTS / "manifest.json"
 NOTEBOOKS = ROOT / "notebooks"
 PAPER = ROOT / "paper"

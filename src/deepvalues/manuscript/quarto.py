@@ -1,18 +1,13 @@
-"""Quarto where it is installed: finding it, installing it once, rendering, reading its log."""
+"""Quarto where it is installed: finding it, rendering, reading its log."""
 
 from __future__ import annotations
 
-import contextlib
 import html
 import os
-import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,16 +21,7 @@ from deepvalues.manuscript.site import check_links, copy_resources, mend_links, 
 from deepvalues.manuscript.trace import show_traces
 
 VERSION = "1.9.38"
-PROBE_SECONDS = 3.0
-INSTALL_SECONDS = 60.0
 
-_RELEASE = "https://github.com/quarto-dev/quarto-cli/releases/download"
-_SUFFIXES = {
-    ("linux", "x86_64"): "linux-amd64.tar.gz",
-    ("linux", "aarch64"): "linux-arm64.tar.gz",
-    ("darwin", "x86_64"): "macos.tar.gz",
-    ("darwin", "arm64"): "macos.tar.gz",
-}
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _FAULTS = (
     re.compile(r"Unable to resolve crossref.*"),
@@ -70,80 +56,6 @@ def _works(program: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0
-
-
-def try_install_quarto(prefix: Path | None = None) -> bool:
-    """Try once per environment to install Quarto from the package index.
-
-    The package `quarto-cli` holds no Quarto: building it downloads a release archive from GitHub,
-    without any time limit. So the archive's address is tried first, and the build is stopped
-    after a minute. A file in the environment remembers the attempt; delete it to try again.
-
-    Parameters
-    ----------
-    prefix
-        The environment's folder; the running one by default.
-
-    Returns
-    -------
-    bool
-        Whether Quarto is now there. On failure one line is printed.
-    """
-    marker = (prefix or Path(sys.prefix)) / f"quarto-{VERSION}-tried.txt"
-    if marker.exists() or sys.prefix == sys.base_prefix:  # never into a Python that others share
-        return False
-    reason = _reach_release() or _pip_install()
-    with contextlib.suppress(OSError):  # an environment that cannot be written to is tried again
-        marker.write_text(f"{reason or 'installed'}\n", encoding="utf-8")
-    if reason:
-        print(f"Quarto {VERSION} could not be installed: {reason.splitlines()[0]}", flush=True)
-    return not reason
-
-
-def _reach_release() -> str:
-    """Why the release archive cannot be had; empty if it answers in time."""
-    suffix = _SUFFIXES.get((sys.platform, platform.machine()))
-    if suffix is None:
-        return f"there is no build for {sys.platform} on {platform.machine()}."
-    outcome = ["the vendor's site did not answer."]
-
-    def ask() -> None:
-        address = f"{_RELEASE}/v{VERSION}/quarto-{VERSION}-{suffix}"
-        try:
-            urllib.request.urlopen(address, timeout=PROBE_SECONDS).close()
-            outcome[0] = ""
-        except OSError as error:
-            outcome[0] = f"the vendor's site cannot be reached ({getattr(error, 'reason', error)})."
-
-    # A name server that keeps silent holds a look-up past any time limit of the socket.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS + 1)
-    return outcome[0]
-
-
-def _pip_install() -> str:
-    """Why pip could not install the package; empty if it did."""
-    print(f"Installing quarto-cli {VERSION} (tried once per environment).", flush=True)
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-input", f"quarto-cli=={VERSION}"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that the build that pip starts can be stopped with it
-        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-    )
-    try:
-        output, _ = process.communicate(timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return f"it took longer than {INSTALL_SECONDS:.0f} s."
-    if process.returncode:
-        errors = [line for line in output.splitlines() if line.lower().startswith("error")]
-        return f"{errors[-1] if errors else 'pip failed.'}\n{output}"
-    return ""
 
 
 def render_with_quarto(quarto: Path, paper: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deepvalues.errors import UserError
 from deepvalues.manuscript.plain import render_plain
-from deepvalues.manuscript.quarto import find_quarto, render_with_quarto, try_install_quarto
+from deepvalues.manuscript.quarto import find_quarto, render_with_quarto
 from deepvalues.paths import PAPER, shown
 
 
@@ -19,8 +19,7 @@ def render(plain: bool | None = None, paper: Path = PAPER) -> Path:
     Parameters
     ----------
     plain
-        True takes pandoc and typst, False insists on Quarto, None takes Quarto if it is there or
-        can be installed (which is tried once per environment).
+        True takes pandoc and typst, False insists on Quarto, None takes Quarto if it is there.
     paper
         The folder of the manuscript.
 
@@ -30,8 +29,6 @@ def render(plain: bool | None = None, paper: Path = PAPER) -> Path:
         If something in the sources does not resolve, or Quarto is asked for and missing.
     """
     quarto = None if plain else find_quarto()
-    if quarto is None and plain is None and try_install_quarto():
-        quarto = find_quarto()
     if quarto is None and plain is False:
         raise UserError(
             "Quarto is not installed. Get it from https://quarto.org/docs/get-started/, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -51,7 +52,10 @@ class Table:
 
 
 class Results:
-    """The results of one study, written to ``data/results/<study>`` and ``figures``.
+    """The results of one study, written to ``data/results/<study>`` and ``figures`` below ``root``.
+
+    Without a ``root`` that is the project's folder in a run with `paths.KEEP` set, else `paths.BY_HAND`: what
+    somebody tries in a notebook does not replace the results of the paper.
 
     A file that can't be written is a `UserError` that names it.
 
@@ -61,7 +65,8 @@ class Results:
     the cell, and which files below ``data/`` were read.
     """
 
-    def __init__(self, study: str, root: Path = paths.ROOT) -> None:
+    def __init__(self, study: str, root: Path | None = None) -> None:
+        root = root or _place()
         self.study, self.root = study, root
         self.folder = root / "data" / "results" / study
         self.figures = root / "figures"
@@ -147,7 +152,8 @@ class Results:
         numbers.write_numbers({self.study: self.numbers}, self._made(self.folder / "numbers.json"))
         listing = self._made(self.folder / "artefacts.json")
         made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
-        read = [path for path in reads.inputs(self.root) if path not in made]
+        project = paths.ROOT if self.root == paths.BY_HAND else self.root
+        read = [path for path in reads.inputs(project) if path not in made]
         content = {"artefacts": made, "givers": self.givers, "inputs": read, "numbers": self.cells}
         with writing(listing):
             listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -155,6 +161,18 @@ class Results:
             if old not in self.artefacts:
                 with writing(old):
                     old.unlink()
+
+
+def _place() -> Path:
+    """Where a notebook's results go; a line says so where that is not the paper's own folder."""
+    if os.environ.get(paths.KEEP):
+        return paths.ROOT
+    print(
+        f"Results go to {paths.shown(paths.BY_HAND)}/. To write those of the paper, use `deepvalues notebook "
+        f"NAME`, or set {paths.KEEP}=1.",
+        file=sys.stderr,
+    )
+    return paths.BY_HAND
 
 
 def _written(value: Any) -> str:

