@@ -12,8 +12,7 @@ from deepvalues import catalogue, draw
 from deepvalues.dvb import agents as agents_module
 from deepvalues.dvb.agents import Recogniser, reference_agents
 from deepvalues.dvb.parsing import parse_prompt
-from deepvalues.query.reading import read_choice
-from deepvalues.query.reading import Received
+from deepvalues.query.reading import Received, read_choice
 
 # The same examples on every run, and no wall clock in a verdict.
 settings.register_profile("project", deadline=None, derandomize=True, database=None)

@@ -22,8 +22,7 @@ from deepvalues.dvb.agents import (
     expected_rate,
 )
 from deepvalues.dvb.arms import ARMS
-from deepvalues.query.reading import read_choice
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, read_choice
 
 
 def sigma(x):

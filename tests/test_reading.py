@@ -1,9 +1,8 @@
-"""Replies, one by one and by a grammar: what says a choice, what names an option otherwise, and how long it takes."""
+"""Replies, one by one and by a grammar: what says a choice, what does not, and how long reading takes."""
 
 import json
 import subprocess
 import sys
-from textwrap import dedent
 
 import pytest
 from hypothesis import given
@@ -336,6 +335,7 @@ PIECES = [
     *(
         "the most ",
         "my final answer is ",
+        "I would pick Option A. ",
         "I'm sorry ",
         "as an ai ",
         ",  ",
@@ -346,31 +346,34 @@ PIECES = [
         "Option A\n",
     ),
 ]
+#: The system ends the process at the first reply that takes two seconds of processor time; none takes .2 s
+#: where time is linear, and a quadratic pattern takes minutes.
 LONG = r"""
-import json, resource, sys
-from deepvalues import catalogue
+import json, signal, sys
 from deepvalues.dvb.reading import read_rating
 from deepvalues.profiles.reading import read_closed, read_code, read_open
 from deepvalues.query.reading import Received, read_choice
 from deepvalues.svo.reading import read
 
-resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-shown = "Option A: 85, 85\nOption B: 85, 76"
-names = ["Agency", "Performance"]
+readers = {
+    "choice": lambda received: read_choice(received, "AB"),
+    "svo": read,
+    "rating": read_rating,
+    "open": read_open,
+    "closed": lambda received: read_closed(received, "ranking", ["Agency", "Performance"]),
+    "code": lambda received: read_code(received, {"agency": "Agency"}),
+}
 for piece in json.loads(sys.argv[1]):
-    for text in (f"The choice is: {piece * COUNT}x", piece * COUNT, f"Answer{piece * COUNT}", f"[1, {piece * COUNT}"):
-        for finish in ("stop", "length"):
-            received = Received(text, None, finish, shown)
-            for reader in (lambda r: read_choice(r, "AB"), read, read_rating, read_open):
-                assert reader(received).choice is None or "option a" in piece.lower(), (piece, reader)
-            read_closed(received, "ranking", names)
-            read_code(received, {"agency": "Agency"})
-print("read")
+    many = piece * 20_000
+    for text, finish in ((f"The choice is: {many}x", "stop"), (f"Answer{many}", "length"), (f"[1, {many}", "stop")):
+        for name, reader in readers.items():
+            print(name, repr(piece), flush=True)
+            signal.setitimer(signal.ITIMER_PROF, 2)
+            reader(Received(text, None, finish, "Option A: 85, 85\nOption B: 85, 76"))
+signal.setitimer(signal.ITIMER_PROF, 0)
 """
 
 
 def test_long_replies_that_repeat_themselves_are_read_at_once():
-    # Linear readers take some 15 s of processor time here, quadratic ones hours; the system ends them after 120 s.
-    code = dedent(LONG).replace("SECONDS", "120").replace("COUNT", "20_000")
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(PIECES)], capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("read\n", 0), done.stderr[-2000:]
+    done = subprocess.run([sys.executable, "-c", LONG, json.dumps(PIECES)], capture_output=True, check=False)
+    assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr[-2000:])

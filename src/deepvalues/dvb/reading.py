@@ -38,9 +38,9 @@ def _rating(text: str) -> int | None:
 def read_rating(received: Received) -> Reading:
     """Read a reply that was asked to be only a whole number from 1 to 10.
 
-    Read are: a number alone (``8``, ``8/10``, ``Rating: 8``, ``**8**``, ``eight``), and one in a sentence that
-    gives it ("I would rate it 8."). A reply that was cut counts by its first line alone, if that ended before
-    the cut. Several numbers, decimals and numbers off the scale are unparsable.
+    Read are: a number alone (``8``, ``8/10``, ``Rating: 8``, ``**8**``, ``eight``), and one in a sentence
+    that gives it ("I would rate it 8."). A reply that was cut counts by its first line alone, if that ended
+    before the cut. Several numbers, decimals and numbers off the scale are unparsable.
 
     Returns
     -------

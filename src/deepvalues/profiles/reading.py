@@ -45,7 +45,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _values(text: str) -> Iterator[Any]:
-    """Every outermost JSON value that is an object or a list, after at most `_FALSE_STARTS` that begin none."""
+    """Every outermost JSON value that is an object or a list, up to `_FALSE_STARTS` that begin none."""
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs)
     place = failed = 0
     # A bracket that begins no value may be followed to the end of the text, so their number is bounded.

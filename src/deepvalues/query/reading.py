@@ -116,8 +116,8 @@ _LABEL = (
     rf"(?: {_I_CHOOSE}| here)?(?: is| would be| will be)?(?: ?[:=-])? "
 )
 _WHO = (
-    r"(?:i|we|they|he|she|(?:the|this|that|such a|a) (?:user|person|individual)(?: \d{1,9}| like (?:this|that))?|"
-    r"(?:the )?user ?\d{1,9})"
+    r"(?:i|we|they|he|she|(?:the )?user ?\d{1,9}|"
+    r"(?:the|this|that|such a|a) (?:user|person|individual)(?: \d{1,9}| like (?:this|that))?)"
 )
 _MOST = r"(?:(?:most |more |very )?(?:likely|probably|certainly|definitely|clearly|surely) )?"
 _PICK = (
@@ -161,7 +161,7 @@ _CHOICES = tuple(
 )
 #: No known form is longer.
 _LONGEST = 400
-#: Any mention of an option, chosen or not. "A", "a" or "I" before a word is a word itself, but for "Option A".
+#: Any mention of an option, chosen or not. "A", "a", "I" before a word are words, but for "Option A".
 _NAMES = re.compile(
     r"\b(?i:options?|letters?|choices?|answers?):? [(\[\"']?(?:[B-HJ-Zb-hj-z?]|A|[aiI](?! [a-z]))(?![\w'’])"
     r"|(?<![\w'’])(?:[B-HJ-Z]|[AI](?!['’]| [a-z]))(?![\w'’])"
@@ -237,7 +237,7 @@ def _plain(text: str, question: str) -> str:
 
 
 def _lines(text: str) -> list[list[str]]:
-    """The sentences of each line. A line that a colon, question or broken sentence opens goes on in the next."""
+    """The sentences of each line. After a colon, question or broken sentence a line goes on in the next."""
     found: list[list[str]] = []
     for paragraph in re.split(r"\n\s*\n| / ", text):
         for place, raw in enumerate(paragraph.split("\n")):
@@ -291,9 +291,9 @@ def _choice(lines: Sequence[Sequence[str]]) -> str | None:
         return concluded
     every = [each for line in read for each in line]
     # An option alone within prose says nothing ("Which is worse? Option A."), but for the first sentence.
-    says = [each for place, each in enumerate(every) if each.says and (each.form != "alone" or place == 0)]
-    others = [each for each in every if not any(each is one for one in says)]
-    said = {each.says for each in says}
+    counts = [bool(each.says) and (each.form != "alone" or place == 0) for place, each in enumerate(every)]
+    said = {each.says for each, counted in zip(every, counts, strict=True) if counted}
+    others = [each for each, counted in zip(every, counts, strict=True) if not counted]
     certain = len(said) == 1 and not any(each.names or each.doubts for each in others)
     return said.pop() if certain else None
 

@@ -10,7 +10,8 @@ from deepvalues.svo.prompts import option_lines
 #: Two amounts as the options show them: "85, 50", "(85 / 50)", "85 for me and 50 for the other".
 _AMOUNTS = re.compile(
     r"(?<![\d.,])[(\[]?(\d{1,3})(?: coins?)?(?: (?:for|to) (?:me|myself))? ?(?:,|/|;|:|\band\b|-) ?(?:and )?"
-    r"(\d{1,3})(?: coins?)?(?: (?:for|to) (?:them|you|(?:the )?other(?: (?:person|participant))?))?[)\]]?(?![.,]?\d)",
+    r"(\d{1,3})(?: coins?)?(?: (?:for|to) (?:them|you|(?:the )?other(?: (?:person|participant))?))?"
+    r"[)\]]?(?![.,]?\d)",
     re.IGNORECASE,
 )
 _GAP = re.compile(r"[^\S\n]+")
