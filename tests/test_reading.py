@@ -365,7 +365,8 @@ readers = {
 }
 for piece in json.loads(sys.argv[1]):
     many = piece * 20_000
-    for text, finish in ((f"The choice is: {many}x", "stop"), (f"Answer{many}", "length"), (f"[1, {many}", "stop")):
+    texts = (f"The choice is: {many}x", "stop"), (f"Answer{many}", "length"), (f"[1, {many}", "stop")
+    for text, finish in texts:
         for name, reader in readers.items():
             print(name, repr(piece), flush=True)
             signal.setitimer(signal.ITIMER_PROF, 2)
