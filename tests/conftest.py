@@ -12,8 +12,7 @@ from deepvalues import catalogue, draw
 from deepvalues.dvb import agents as agents_module
 from deepvalues.dvb.agents import Recogniser, reference_agents
 from deepvalues.dvb.parsing import parse_prompt
-from deepvalues.dvb.reading import read_short
-from deepvalues.query.reading import Received
+from deepvalues.query.reading import Received, read_choice
 
 # The same examples on every run, and no wall clock in a verdict.
 settings.register_profile("project", deadline=None, derandomize=True, database=None)
@@ -115,7 +114,7 @@ def agent_answers(agents, items_standard):
             for item, prompt in items_standard[["id", "prompt"]].itertuples(index=False, name=None):
                 seed = draw.integer("tests", item)
                 text, alternatives = agent.reply([{"role": "user", "content": prompt}], seed)
-                reading = read_short(Received(text, None, "stop"))
+                reading = read_choice(Received(text, None, "stop"), "AB")
                 rows.append((agent.name, item, 0, 0, *reading, text, alternatives["A"]))
     columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "p_a"]
     return pd.DataFrame(rows, columns=columns)

@@ -17,9 +17,9 @@ import openai._base_client
 import pandas as pd
 
 from deepvalues import asking, catalogue, cli
-from deepvalues.dvb.reading import read_short
 from deepvalues.query import batch, processes
 from deepvalues.query.conversation import Conversation
+from deepvalues.query.reading import read_choice
 
 assert asking and batch
 
@@ -39,7 +39,7 @@ class Toy:
         return [Conversation(id, (f"Question {id}?",)) for id in items["id"]]
 
     def read(self, received):
-        return read_short(received)
+        return read_choice(received, "AB")
 
 
 def obey_permissions():

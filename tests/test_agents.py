@@ -22,8 +22,7 @@ from deepvalues.dvb.agents import (
     expected_rate,
 )
 from deepvalues.dvb.arms import ARMS
-from deepvalues.dvb.reading import read_short
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, read_choice
 
 
 def sigma(x):
@@ -224,7 +223,7 @@ def test_the_prose_agent_is_read_throughout(answered):
 @pytest.mark.parametrize("letter", ["A", "B"])
 def test_every_wrapping_of_prose_is_read(letter):
     for text in PROSE:
-        assert read_short(Received(text.format(letter), None, "stop")) == Reading("answered", letter)
+        assert read_choice(Received(text.format(letter), None, "stop"), "AB") == Reading("answered", letter)
 
 
 def test_one_reply_in_twelve_is_declined(answered):

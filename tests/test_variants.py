@@ -185,10 +185,10 @@ def test_longest_replies_and_seeds(variants, study):
     assert {variants[name].seed for name in VARIANTS} == {study.seed}
 
 
-def test_replies_are_read_in_the_form_that_was_asked_for(variants):
+def test_a_reply_is_read_the_same_under_every_instruction(variants):
     reply = Received("Option A and Option B differ in one thing.\nAnswer: Option B", None, "stop")
     assert variants["dvb-cot"].read(reply) == ("answered", "B")
-    assert variants["dvb-explicit"].read(reply).status == "unparsable"
+    assert variants["dvb-explicit"].read(reply) == ("answered", "B")
     cut = Received("Option A speaks for the value, and so", None, "length")
     assert variants["dvb-cot"].read(cut).status == "truncated"
 

@@ -104,10 +104,9 @@ def _profiles() -> Study:
 
 
 def _profile_pairs() -> Study:
-    from deepvalues.dvb.reading import read_short
     from deepvalues.profiles.pairs import ThemePairs
 
-    return ThemePairs(paths.PROFILES, paths.PROFILES_PAIRS, read_short)
+    return ThemePairs(paths.PROFILES, paths.PROFILES_PAIRS)
 
 
 def _open_profiles() -> Study:

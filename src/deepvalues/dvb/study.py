@@ -27,14 +27,13 @@ from deepvalues.dvb.items import (
     items_of,
 )
 from deepvalues.dvb.prompts import ANSWER_ONLY, LETTER_ONLY, LETTERS
-from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.released import read_released
 from deepvalues.dvb.subset import subset
 from deepvalues.errors import UserError
 from deepvalues.fetching import Store
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.letters import LetterChoice
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, read_choice
 
 #: How prompts that end with the benchmark's own instruction are asked by letter probability.
 LETTER_CHOICE = LetterChoice(LETTERS, "Option", ANSWER_ONLY, LETTER_ONLY)
@@ -117,7 +116,7 @@ class DeepValueBenchmark:
 
     def read(self, received: Received) -> Reading:
         """Read a reply of the short form."""
-        return read_short(received)
+        return read_choice(received, LETTERS)
 
 
 #: Cells that free replies are asked for, by set.

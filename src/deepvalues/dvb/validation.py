@@ -28,13 +28,12 @@ from deepvalues.dvb.agents import Recogniser
 from deepvalues.dvb.bank import Bank
 from deepvalues.dvb.items import CLAUSE_ORDERS
 from deepvalues.dvb.parsing import Posed, situations
-from deepvalues.dvb.reading import read_short
 from deepvalues.dvb.statistics import rates, sign_tests
 from deepvalues.dvb.study import LETTER_CHOICE, MAX_TOKENS, DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.letters import LetterChoice
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, read_choice
 
 TASKS = ("predicts_choice", "embodies_value", "embodies_pole")
 #: The kinds of stimuli: pairs of the examples and pairs of the tests.
@@ -123,7 +122,7 @@ class StimulusValidation:
 
     def read(self, received: Received) -> Reading:
         """Read a reply of the short form."""
-        return read_short(received)
+        return read_choice(received, prompts.LETTERS)
 
 
 @dataclass(frozen=True)

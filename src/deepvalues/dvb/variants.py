@@ -7,7 +7,7 @@ had the same two variants beside the baseline: an instruction to go by the value
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,14 +15,13 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.dvb.prompts import ANSWER_ONLY, RATIONALE_FIRST, VALUES_FIRST
-from deepvalues.dvb.reading import read_chain_of_thought, read_short
+from deepvalues.dvb.prompts import ANSWER_ONLY, LETTERS, RATIONALE_FIRST, VALUES_FIRST
 from deepvalues.dvb.statistics import missing_by_reason, rates
 from deepvalues.dvb.study import LETTER_CHOICE, MAX_TOKENS, DeepValueBenchmark
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.letters import LetterChoice
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, read_choice
 from deepvalues.statistics.contrasts import Paired, paired
 from deepvalues.statistics.rates import holm
 
@@ -41,14 +40,13 @@ PUBLISHED_NAMES = {
 
 @dataclass(frozen=True)
 class PromptVariant:
-    """The tests of a benchmark with another instruction at the end, and a reader of what it asks for."""
+    """The tests of a benchmark with another instruction at the end."""
 
     benchmark: DeepValueBenchmark
     name: str
     title: str
     instruction: str
     max_tokens: int
-    reader: Callable[[Received], Reading]
 
     @property
     def seed(self) -> int:
@@ -79,8 +77,8 @@ class PromptVariant:
         return self.benchmark.conversations(items)
 
     def read(self, received: Received) -> Reading:
-        """Read a reply of the form that the instruction asks for."""
-        return self.reader(received)
+        """Read a reply, with or without a rationale."""
+        return read_choice(received, LETTERS)
 
 
 def prompt_variants(benchmark: DeepValueBenchmark) -> list[PromptVariant]:
@@ -88,8 +86,8 @@ def prompt_variants(benchmark: DeepValueBenchmark) -> list[PromptVariant]:
     explicit = "dvb-explicit", "Study 1, explicit instruction"
     rationale = "dvb-cot", "Study 1, rationale first"
     return [
-        PromptVariant(benchmark, *explicit, VALUES_FIRST + ANSWER_ONLY, MAX_TOKENS, read_short),
-        PromptVariant(benchmark, *rationale, RATIONALE_FIRST, MAX_RATIONALE_TOKENS, read_chain_of_thought),
+        PromptVariant(benchmark, *explicit, VALUES_FIRST + ANSWER_ONLY, MAX_TOKENS),
+        PromptVariant(benchmark, *rationale, RATIONALE_FIRST, MAX_RATIONALE_TOKENS),
     ]
 
 

@@ -6,7 +6,7 @@ and B.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -23,7 +23,7 @@ from deepvalues.paths import shown
 from deepvalues.profiles.stimuli import WORDINGS, Stimuli, Theme, load_stimuli
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.letters import LetterChoice
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, read_choice
 
 LETTERS = ("A", "B")
 #: What is put into a model's mouth; the lines of the options begin with it.
@@ -140,11 +140,10 @@ def build_pairs(wording: PairWording, item_set: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ThemePairs:
-    """Study 3 in pairs; ``reader`` reads a free reply that names option A or B."""
+    """Study 3 in pairs."""
 
     stimuli_file: Path
     wording_file: Path
-    reader: Callable[[Received], Reading]
     name: str = "profiles-pairs"
     title: str = "Study 3, pairs"
     parameters: Mapping[str, Any] = field(
@@ -187,4 +186,4 @@ class ThemePairs:
 
     def read(self, received: Received) -> Reading:
         """Read a free reply."""
-        return self.reader(received)
+        return read_choice(received, LETTERS)

@@ -17,19 +17,14 @@ from typing import Any, NamedTuple
 
 from deepvalues.profiles.measures import THEMES
 from deepvalues.profiles.stimuli import OPEN, letters
-from deepvalues.query.reading import Reading, Received
+from deepvalues.query.reading import Reading, Received, declines, settled, without_thinking
 
-_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_OPEN_THINKING = re.compile(r"<think(?:ing)?>.*", re.DOTALL | re.IGNORECASE)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
-_NUMBER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*(%|points?|pts?\.?)?\s*", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"\W*(?:i['’]?m sorry|sorry|i apologi[sz]e|as an ai\b.{0,80}?\bi|unfortunately,? i|"
-    r"i(?:\s+\w+)?\s+(?:can['’]?t|cannot|can not|won['’]?t|will not|am unable|am not able|decline)|"
-    r"i['’]m (?:unable|not able)|unable to)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-_LISTED = re.compile(r"\s*\d*\s*[.):-]?\s*([^\d]+)")
+_NUMBER = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,9})?) ?(?:%|points?|pts?\.?)?", re.IGNORECASE)
+_LISTED = re.compile(r"(?:\d{1,2} ?)?[.):-]? ?([^\d]+)")
+_BEGIN = re.compile(r"[{\[]")
+#: Brackets in the prose around a value; more than any reply has that means to give one.
+_FALSE_STARTS = 100
 #: Points may miss 100 by rounding of decimals, not by more.
 _SUM_TOLERANCE = 0.011
 
@@ -50,22 +45,28 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _values(text: str) -> Iterator[Any]:
-    """Every outermost JSON value that is an object or a list."""
+    """Every outermost JSON value that is an object or a list, up to `_FALSE_STARTS` that begin none."""
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs)
-    place = 0
-    while found := re.compile(r"[{\[]").search(text, place):
+    place = failed = 0
+    # A bracket that begins no value may be followed to the end of the text, so their number is bounded.
+    while failed < _FALSE_STARTS and (found := _BEGIN.search(text, place)):
         try:
             value, place = decoder.raw_decode(text, found.start())
         except ValueError:
             place = found.start() + 1
+            failed += 1
             continue
         except RecursionError:
             return
         yield value
 
 
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _number(value: Any) -> float:
-    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+    if isinstance(value, str) and (match := _NUMBER.fullmatch(_squeezed(value))):
         return float(match[1])
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _UnreadableError(f"{value!r} is not a number")
@@ -95,7 +96,7 @@ def _listed_pairs(value: Sequence[Any], mode: str) -> list[tuple[str, Any]] | No
     """Of a list of entries, of objects of one name each, or, in a ranking, of names in order."""
     entries = [entry for each in value if (entry := _entry(each))]
     single = [each[0] for each in value if isinstance(each, _Pairs) and len(each) == 1]
-    matches = [_LISTED.fullmatch(each) for each in value if isinstance(each, str)]
+    matches = [_LISTED.fullmatch(_squeezed(each)) for each in value if isinstance(each, str)]
     ranked = [(match[1], place) for place, match in enumerate(matches, start=1) if match]
     for found in (entries, single, ranked if mode == "ranking" else []):
         if len(found) == len(value):
@@ -133,11 +134,6 @@ def off_scale(numbers: Sequence[float], mode: str) -> str:
         if abs(sum(numbers) - 100) > _SUM_TOLERANCE:
             return f"the points sum to {sum(numbers):g}, not 100"
     return ""
-
-
-def without_thinking(text: str) -> str:
-    """A reply without its thinking, closed or not."""
-    return _OPEN_THINKING.sub("", _THINKING.sub(" ", text)).strip()
 
 
 def _folded(text: str) -> str:
@@ -183,18 +179,10 @@ def parse(text: str, mode: str, theme_names: Sequence[str]) -> Parsed:
     return Parsed(readings.pop()) if readings else Parsed(None, "no JSON with the themes")
 
 
-def _settled(received: Received) -> Reading | None:
-    if received.refusal or received.finish_reason == "content_filter":
-        return Reading("refused")
-    if received.text is None or not received.text.strip():
-        return Reading("truncated" if received.finish_reason == "length" else "unparsable")
-    return None
-
-
 def _unread(received: Received) -> Reading:
-    if received.finish_reason == "length":
+    if received.cut:
         return Reading("truncated")
-    return Reading("refused" if _REFUSAL.match(without_thinking(received.text or "")) else "unparsable")
+    return Reading("refused" if declines(without_thinking(received.text or "")) else "unparsable")
 
 
 def written(numbers: Sequence[float]) -> str:
@@ -204,24 +192,22 @@ def written(numbers: Sequence[float]) -> str:
 
 def read_closed(received: Received, mode: str, theme_names: Sequence[str]) -> Reading:
     """Read a reply in a closed mode; the choice is `written`."""
-    settled = _settled(received)
-    if settled:
-        return settled
+    if (known := settled(received)) is not None:
+        return known
     parsed = parse(received.text or "", mode, theme_names)
     return Reading("answered", written(parsed.numbers)) if parsed.numbers else _unread(received)
 
 
 def read_open(received: Received) -> Reading:
     """Read an open answer: any text that is whole and no refusal is one; there is no choice."""
-    settled = _settled(received)
-    if settled:
-        return settled
+    if (known := settled(received)) is not None:
+        return known
     shown = without_thinking(received.text or "")
-    if received.finish_reason == "length":
+    if received.cut:
         return Reading("truncated")
     if not re.search(r"[^\W\d_]", shown):
         return Reading("unparsable")
-    return Reading("refused" if _REFUSAL.match(shown) else "answered")
+    return Reading("refused" if declines(shown) else "answered")
 
 
 def read_code(received: Received, names: Mapping[str, str]) -> Reading:
@@ -234,9 +220,8 @@ def read_code(received: Received, names: Mapping[str, str]) -> Reading:
     names
         Names of the codes by key.
     """
-    settled = _settled(received)
-    if settled:
-        return settled
+    if (known := settled(received)) is not None:
+        return known
     by_letters = {letters(name): key for key, name in names.items()} | {letters(key): key for key in names}
     text = _folded(received.text or "")
     given = {dict(value).get("theme") for value in _values(text) if isinstance(value, _Pairs)}

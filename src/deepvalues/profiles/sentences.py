@@ -13,9 +13,9 @@ import pandera.pandas as pa
 from deepvalues import draw
 from deepvalues.errors import UserError
 from deepvalues.paths import shown
-from deepvalues.profiles.reading import without_thinking
 from deepvalues.profiles.responses import RESPONSES
 from deepvalues.profiles.stimuli import Codebook, letters
+from deepvalues.query.reading import without_thinking
 
 _MARKER = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^\s*#{1,6}\s")
