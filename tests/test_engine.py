@@ -365,11 +365,9 @@ FAILURES = {
     "null choices": lambda *_: {**completion(""), "choices": None},
     "no message": lambda *_: {**completion(""), "choices": [{"finish_reason": "stop"}]},
     "null message": lambda *_: {**completion(""), "choices": [{"message": None}]},
-    "parts for text": lambda *_: completion([{"type": "text", "text": "Option A"}]),
-    "number for text": lambda *_: completion(7),
-    "number for usage": lambda *_: completion("Option A", usage=7),
-    "list for tokens": lambda *_: completion("Option A", usage={"prompt_tokens": [1]}),
-    "text for tokens": lambda *_: completion("Option A", usage={"completion_tokens": "many"}),
+    "deep": lambda *_: raw(b"[" * 100_000),
+    "number for a choice": lambda *_: {**completion(""), "choices": [7]},
+    "text for a message": lambda *_: {**completion(""), "choices": [{"message": "Option A"}]},
 }
 each_failure = pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 
