@@ -9,6 +9,7 @@ import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import httpx2
 import openai
 import pytest
 from openai import OpenAI
@@ -335,7 +336,7 @@ def test_a_batch_whose_making_was_not_confirmed_is_found(client, ask, echo, monk
 
     def lost(*args, **named):
         original(*args, **named)
-        raise openai.APIConnectionError(request=None)
+        raise openai.APIConnectionError(request=httpx2.Request("POST", "http://127.0.0.1/v1"))
 
     with monkeypatch.context() as patch:
         patch.setattr(openai.resources.batches.Batches, "create", lost)

@@ -47,7 +47,7 @@ from deepvalues.query.reading import says_something
 from deepvalues.query.record import Answer, Journal, Record
 from deepvalues.query.registry import NO_KEY, Model
 from deepvalues.query.settings import Settings
-from deepvalues.query.transport import AsyncOpenAI, Transport, address
+from deepvalues.query.transport import PATH, AsyncOpenAI, Transport, address
 
 #: After a stop, requests in flight get this long to come back.
 GRACE_SECONDS = 5.0
@@ -61,6 +61,8 @@ _WITHOUT_LOGPROBS = 3
 _SILENT_REPLIES = 25
 #: Errors that every further request would meet again.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+#: Errors of an address at which there is no endpoint.
+_ELSEWHERE = (openai.NotFoundError, MalformedReplyError, ReportedError)
 #: Errors with which an endpoint refuses a parameter.
 _REFUSED_PARAMETERS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
@@ -476,17 +478,19 @@ class Asker:
 
     def _advice(self, request: Request, error: BaseException) -> str:
         """What may be done about an error that does not pass."""
-        model, said = self.ask.model, str(error)
-        if isinstance(error, openai.APIStatusError):
-            said = error.response.text
+        model = self.ask.model
+        said = error.response.text if isinstance(error, openai.APIStatusError) else str(error)
+
+        def named(name: str) -> bool:
+            return bool(re.search(rf"\b{re.escape(name)}\b", said))
+
         if isinstance(error, _FATAL[:2]) and model.endpoint.key == NO_KEY:
             return "; no key was sent (--key-variable names the variable that holds it)"
         if isinstance(error, _REFUSED_PARAMETERS):
-            named = [name for name in request.parameters if re.search(rf"\b{re.escape(name)}\b", said)]
-            if named:
-                return f"; `parameters: {{{named[0]}: null}}` in the model's entry sends no {named[0]}"
-        elif not urlsplit(self.base_url).path.strip("/") and model.served_as not in said:
-            return "; is /v1 missing at the end of the base URL?"
+            for name in filter(named, request.parameters):
+                return f"; `parameters: {{{name}: null}}` in the model's entry sends no {name}"
+        elif isinstance(error, _ELSEWHERE) and not urlsplit(self._url).path[: -len(PATH)]:
+            return "" if named(model.served_as) else "; is /v1 missing at the end of the base URL?"
         return ""
 
 

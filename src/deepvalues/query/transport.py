@@ -24,6 +24,8 @@ from openai._models import FinalRequestOptions
 from deepvalues.errors import UserError
 
 _TOO_MANY_REQUESTS = 429
+#: What is put behind the path of a base URL.
+PATH = "/chat/completions"
 #: The host that the environment's OPENAI_ORG_ID and OPENAI_PROJECT_ID are for.
 _VENDOR = "api.openai.com"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -170,10 +172,10 @@ class Transport(httpx2.AsyncClient):
         await super().aclose()
 
 
-def address(base_url: str, path: str = "/chat/completions") -> str:
-    """The address of a path of an endpoint; a query of its base URL stays behind the path."""
+def address(base_url: str) -> str:
+    """Where an endpoint takes requests; a query of its base URL stays behind the path."""
     parts = urlsplit(base_url)
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + PATH))
 
 
 def proxy_for(base_url: str) -> str | None:
