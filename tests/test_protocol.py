@@ -497,4 +497,4 @@ def test_a_vendors_key_belongs_to_its_host_alone():
 
 def test_a_refusal_without_a_key_says_how_one_is_given(asked):
     message = stopped(asked, lambda *_: error(401, "no key"))
-    assert "no key was sent (--key-variable names the variable that holds it)" in message
+    assert "(no key was sent: --key-variable names the variable that holds it)" in message

@@ -365,8 +365,7 @@ def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journa
         for key, (item, repeat) in part.requests.items():
             entry = {**log_entry(key, item, repeat), "batch": batch.id}
             try:
-                longest = 0 if ask.choice else ask.longest_reply
-                reply = receive(_body(replies.get(key), batch, ask.model), longest)
+                reply = receive(_body(replies.get(key), batch, ask.model), ask.cut_at)
                 journal.append(answer_from(reply, key, item, repeat, turn=0, by_letters=ask.choice))
                 journal.log({**entry, **sidecar(reply)})
             except (_FailedRequestError, MalformedReplyError, ReportedError, NoLogprobsError) as error:

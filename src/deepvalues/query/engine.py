@@ -89,6 +89,14 @@ class Ask:
         return longest_reply(self._parameters(0))
 
     @cached_property
+    def cut_at(self) -> float:
+        """The number of tokens at which a reply was cut, whatever is said of it; 0 where that is not known.
+
+        A reply by letters is one token in any case, and this project's own server knows what it has cut.
+        """
+        return 0 if self.choice or self.model.is_local else self.longest_reply
+
+    @cached_property
     def _head(self) -> str:
         """The head of every key but for seed and repeat: put into JSON once, not 100,000 times."""
         model = self.model
@@ -371,7 +379,7 @@ class Asker:
             seconds = time.monotonic() - started
             # Before the reply is read: what can't be used is paid for, too.
             used = usage(body)
-            reply = receive(body, 0 if request.by_letters else estimate.output)
+            reply = receive(body, self.ask.cut_at)
             answer = answer_from(
                 reply, request.key, request.conversation.item, request.repeat, turn, self.ask.choice
             )
@@ -448,8 +456,8 @@ class Asker:
         reason = f"the first {_SILENT_REPLIES} replies are all empty"
         if answer.finish_reason == CUT:
             reason += (
-                " and cut off: thinking may have taken up all tokens. Give the model more max_tokens (or "
-                "max_completion_tokens), by `parameters` of an entry in data/models.yml"
+                " and cut off: thinking may have taken up all tokens, and `parameters` of an entry in "
+                "data/models.yml give the model more max_tokens (or max_completion_tokens)"
             )
         elif answer.more:
             reason += f"; what came is on record, in {', '.join(answer.more)}"
@@ -485,12 +493,12 @@ class Asker:
             return bool(re.search(rf"\b{re.escape(name)}\b", said))
 
         if isinstance(error, _FATAL[:2]) and model.endpoint.key == NO_KEY:
-            return "; no key was sent (--key-variable names the variable that holds it)"
+            return " (no key was sent: --key-variable names the variable that holds it)"
         if isinstance(error, _REFUSED_PARAMETERS):
             for name in filter(named, request.parameters):
                 return f"; `parameters: {{{name}: null}}` in the model's entry sends no {name}"
         elif isinstance(error, _ELSEWHERE) and not urlsplit(self._url).path[: -len(PATH)]:
-            return "" if named(model.served_as) else "; is /v1 missing at the end of the base URL?"
+            return "" if named(model.served_as) else " (is /v1 missing at the end of the base URL?)"
         return ""
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deepvalues.query.money import Usage
+from deepvalues.query.money import NO_USAGE, Usage
 from deepvalues.query.registry import NO_KEY, Model
 
 #: How much of what came is shown in a message, in characters.
@@ -146,13 +146,12 @@ def parsed(content: bytes) -> Any:
         raise MalformedReplyError(f"{what}: {text or 'nothing came'}") from None
 
 
-def usage(body: Any) -> Usage | None:
-    """The tokens that a body counts, whether the rest of it can be used or not; None where it counts none."""
+def usage(body: Any) -> Usage:
+    """The tokens that a body counts, whether the rest of it can be used or not; none where it counts none."""
     try:
-        counts = body["usage"]
-        return _Counts.model_validate(counts).usage() if counts else None
-    except (KeyError, IndexError, TypeError, ValidationError):
-        return None
+        return _Counts.model_validate(body["usage"]).usage()
+    except (LookupError, TypeError, ValidationError):
+        return NO_USAGE
 
 
 def receive(body: Any, longest: float = 0) -> Reply:
@@ -226,7 +225,7 @@ def _in_the_protocols_words(body: Mapping[str, Any], aside: dict[str, Any]) -> d
     """A copy of a body with content in one piece, and a message and a choice where a filter took them."""
     copy: dict[str, Any] = json.loads(json.dumps(body))
     choices = copy.get("choices")
-    if choices == [] and usage(copy) is not None:
+    if choices == [] and copy.get("usage"):
         # Tokens of the prompt were counted, and nothing was said to it: the way of a filter.
         told = {name: copy[name] for name in copy if "filter" in name or "feedback" in name.casefold()}
         aside.update(choices=[], **told)
