@@ -412,6 +412,27 @@ def test_failed_requests_are_logged_and_free_again(client, ask, echo):
     assert len(again.requests) == 2
 
 
+def test_a_prompt_that_the_filter_stops_is_a_refusal_on_record(client, ask, monkeypatch):
+    asked = ask("one", "two")
+    submit(asked)
+    wait(client)
+    replies = batch._replies
+    refused = {"error": {"message": f"filtered, {KEY}", "code": "content_filter"}}
+
+    def filtering(*arguments):
+        lines = replies(*arguments)
+        lines[asked.ask.key(asked.conversations[0], (), 0)]["response"] = {
+            "status_code": 400,
+            "body": refused,
+        }
+        return lines
+
+    monkeypatch.setattr(batch, "_replies", filtering)
+    assert batch.collect(asked)[:3] == (2, 0, 0)
+    (first,) = [answer for answer in Record(asked.record.path).answers.values() if answer.refusal]
+    assert (first.text, first.refusal, first.finish_reason) == (None, "filtered, [API key]", "content_filter")
+
+
 def test_an_expired_batch_gives_what_it_has(client, ask, echo, monkeypatch):
     now = [1_000_000]
     monkeypatch.setattr(server_batches, "time", SimpleNamespace(time=lambda: now[0]))

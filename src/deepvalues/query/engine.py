@@ -371,19 +371,21 @@ class Asker:
         _NUMBER.set(await self.pace.enter(estimate.input + estimate.output))
         reserved = await self._reserve(estimate)
         used: Usage | None = None
+        body: Any = None
         try:
             if reserved is None or self._stopping.is_set():
                 return None
             started = time.monotonic()
             body = await self._attempt(client, request)
             seconds = time.monotonic() - started
-            # Before the reply is read: what can't be used is paid for, too.
-            used = usage(body)
             reply = receive(body, self.ask.cut_at)
+            used = reply.usage
             answer = answer_from(
                 reply, request.key, request.conversation.item, request.repeat, turn, self.ask.choice
             )
         except (*_FAILURES, asyncio.CancelledError) as error:
+            # What can't be used is paid for, too.
+            used = used or (usage(body) if body is not None else None)
             self._failed(request, error)
             if isinstance(error, asyncio.CancelledError):
                 raise

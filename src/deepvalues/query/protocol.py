@@ -75,9 +75,9 @@ class _Counts(_Shape):
     completion_tokens: Count = None
     prompt_tokens_details: _Details | None = None
 
-    def usage(self) -> Usage:
-        cached = self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens
-        return Usage(*(float(count or 0) for count in (self.prompt_tokens, cached, self.completion_tokens)))
+    @property
+    def cached_tokens(self) -> int | None:
+        return self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
 
 
 class _Said(_Shape):
@@ -129,6 +129,15 @@ class Reply(NamedTuple):
     fingerprint: str | None
     more: dict[str, Any] | None
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that it counts."""
+        return _usage(self.prompt_tokens, self.cached_tokens, self.completion_tokens)
+
+
+def _usage(*counts: int | None) -> Usage:
+    return Usage(*(float(count or 0) for count in counts))
+
 
 def parsed(content: bytes) -> Any:
     """The JSON of a body.
@@ -149,7 +158,8 @@ def parsed(content: bytes) -> Any:
 def usage(body: Any) -> Usage:
     """The tokens that a body counts, whether the rest of it can be used or not; none where it counts none."""
     try:
-        return _Counts.model_validate(body["usage"]).usage()
+        counted = _Counts.model_validate(body["usage"])
+        return _usage(counted.prompt_tokens, counted.cached_tokens, counted.completion_tokens)
     except (LookupError, TypeError, ValidationError):
         return NO_USAGE
 
@@ -188,7 +198,6 @@ def receive(body: Any, longest: float = 0) -> Reply:
         aside["choices"] = body["choices"][1:]
     for extra in (said.model_extra, choice.model_extra):
         aside.update((name, given) for name, given in (extra or {}).items() if given not in _EMPTY)
-    details = counted.prompt_tokens_details
     return Reply(
         text=said.content,
         refusal=said.refusal,
@@ -197,7 +206,7 @@ def receive(body: Any, longest: float = 0) -> Reply:
         model=_without_folder(completion.model),
         prompt_tokens=counted.prompt_tokens,
         completion_tokens=counted.completion_tokens,
-        cached_tokens=details and details.cached_tokens,
+        cached_tokens=counted.cached_tokens,
         fingerprint=completion.system_fingerprint,
         more=aside or None,
     )
