@@ -9,6 +9,7 @@ import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import httpx2
 import openai
 import pytest
 from openai import OpenAI
@@ -335,7 +336,7 @@ def test_a_batch_whose_making_was_not_confirmed_is_found(client, ask, echo, monk
 
     def lost(*args, **named):
         original(*args, **named)
-        raise openai.APIConnectionError(request=None)
+        raise openai.APIConnectionError(request=httpx2.Request("POST", "http://127.0.0.1/v1"))
 
     with monkeypatch.context() as patch:
         patch.setattr(openai.resources.batches.Batches, "create", lost)
@@ -409,6 +410,27 @@ def test_failed_requests_are_logged_and_free_again(client, ask, echo):
     assert "key]" in asked.record.log_path.read_text()
     (again,) = submit(ask("one", "unreadable", "crash"))
     assert len(again.requests) == 2
+
+
+def test_a_prompt_that_the_filter_stops_is_a_refusal_on_record(client, ask, monkeypatch):
+    asked = ask("one", "two")
+    submit(asked)
+    wait(client)
+    replies = batch._replies
+    refused = {"error": {"message": f"filtered, {KEY}", "code": "content_filter"}}
+
+    def filtering(*arguments):
+        lines = replies(*arguments)
+        lines[asked.ask.key(asked.conversations[0], (), 0)]["response"] = {
+            "status_code": 400,
+            "body": refused,
+        }
+        return lines
+
+    monkeypatch.setattr(batch, "_replies", filtering)
+    assert batch.collect(asked)[:3] == (2, 0, 0)
+    (first,) = [answer for answer in Record(asked.record.path).answers.values() if answer.refusal]
+    assert (first.text, first.refusal, first.finish_reason) == (None, "filtered, [API key]", "content_filter")
 
 
 def test_an_expired_batch_gives_what_it_has(client, ask, echo, monkeypatch):

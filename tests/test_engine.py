@@ -365,11 +365,9 @@ FAILURES = {
     "null choices": lambda *_: {**completion(""), "choices": None},
     "no message": lambda *_: {**completion(""), "choices": [{"finish_reason": "stop"}]},
     "null message": lambda *_: {**completion(""), "choices": [{"message": None}]},
-    "parts for text": lambda *_: completion([{"type": "text", "text": "Option A"}]),
-    "number for text": lambda *_: completion(7),
-    "number for usage": lambda *_: completion("Option A", usage=7),
-    "list for tokens": lambda *_: completion("Option A", usage={"prompt_tokens": [1]}),
-    "text for tokens": lambda *_: completion("Option A", usage={"completion_tokens": "many"}),
+    "deep": lambda *_: raw(b"[" * 100_000),
+    "number for a choice": lambda *_: {**completion(""), "choices": [7]},
+    "text for a message": lambda *_: {**completion(""), "choices": [{"message": "Option A"}]},
 }
 each_failure = pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 
@@ -1056,10 +1054,10 @@ def test_a_missing_key_is_named_and_nothing_is_asked(serve, record, monkeypatch)
     assert not record.path.exists()
 
 
-def test_an_endpoint_of_ones_own_may_want_no_key(serve, record, monkeypatch):
-    monkeypatch.delenv("MARKED_KEY")
+def test_an_endpoint_of_ones_own_may_want_no_key(serve, record):
     stub = serve(echo)
-    assert run(stub, single(1), record) == Summary(asked=1)
+    keyless = Ask(Model("m", Endpoint("custom", None, None), "served"), {}, 1)
+    assert run(stub, single(1), record, ask=keyless) == Summary(asked=1)
     assert stub.headers[0]["authorization"] == "Bearer none"
 
 

@@ -40,6 +40,8 @@ from deepvalues.query.settings import Settings
 KEY = "sk-MARKED-4f1c9a7be2d80365"
 #: No output may hold even this much of the key.
 PART_OF_KEY = "sk-MARKED-4f1c9"
+#: An address of one's own gets a key that is named for it.
+WITH_KEY = ("--key-variable", "OPENAI_API_KEY")
 #: Far longer than anything here takes: what waits so long waits for something that does not come.
 PATIENCE = 60
 KILLS = 20
@@ -119,7 +121,7 @@ def query(runs, tmp_path):
     """Start `deepvalues query` for so many toy questions; what it writes may not hold the key."""
 
     def start(server, number, *arguments, model="m", **options):
-        command = ["query", "--study", "toy", "--set", number, "--model", model]
+        command = ["query", "--study", "toy", "--set", number, "--model", model, *WITH_KEY]
         return runs.start(
             *command, "--base-url", server.url, "--record", tmp_path, *map(str, arguments), **options
         )
@@ -145,7 +147,7 @@ def undisturbed(runs, tmp_path_factory):
         if number not in made:
             folder = tmp_path_factory.mktemp("undisturbed")
             with FaultyServer() as server:
-                command = ["query", "--study", "toy", "--set", number, "--model", "m"]
+                command = ["query", "--study", "toy", "--set", number, "--model", "m", *WITH_KEY]
                 run = runs.start(*command, "--base-url", server.url, "--record", folder)
                 assert run.wait() == 0, run.err
             assert server.requests == number
@@ -206,9 +208,9 @@ FAULTS = {
     "APIConnectionError": [HEADERS, CUT],
     "APITimeoutError": [HANG],
     "APITimeoutError, dripping": [HEADERS[: HEADERS.index(b"\r\n\r\n") + 4], DRIP],
-    "JSONDecodeError": http(b'{"choices":[{"mess'),
+    "MalformedReplyError, no JSON": http(b'{"choices":[{"mess'),
     "MalformedReplyError": http({"choices": [], "key": KEY}),
-    "MalformedReplyError, cut in the key": http({"error": {"message": "x" * 155 + KEY}}),
+    "ReportedError, cut in the key": http({"error": {"message": "x" * 290 + KEY}}),
 }
 TOY = [Conversation(f"{number:05d}", (question(number),)) for number in range(8)]
 MODEL = Model("m", Endpoint("custom", None, "OPENAI_API_KEY"), "m")
@@ -533,7 +535,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, undisturbe
     if not shutil.which("unshare"):
         pytest.skip("no unshare: a small disk can't be had here")
     with FaultyServer() as server:
-        command += ["--base-url", server.url, "--record", disk]
+        command += ["--base-url", server.url, "--record", disk, *WITH_KEY]
         done = subprocess.run(
             [str(word) for word in [*alone, *command]],
             check=False,
@@ -627,7 +629,7 @@ def test_an_interrupted_run_saves_what_is_in_flight_and_goes_on_later(query, pat
 
 
 def test_ctrl_c_ends_the_command_within_seconds(tmp_path):
-    command = ["query", "--set", "smoke", "--model", "m", "--record", tmp_path, "--concurrency", 4]
+    command = ["query", "--set", "smoke", "--model", "m", "--record", tmp_path, "--concurrency", 4, *WITH_KEY]
     rule = interrupting(12)
     with FaultyServer(rule) as server:
         moments = []
@@ -776,9 +778,9 @@ from deepvalues.query.settings import Settings
 import forked_runs
 catalogue.studies()["toy"] = forked_runs.Toy()
 items = forked_runs.Toy().items("24")
-models = [catalogue.registry().model("m", url)]
+models = [catalogue.registry().model("m", url, "OPENAI_API_KEY")]
 def ask(url):
-    models = [catalogue.registry().model("m", url)]
+    models = [catalogue.registry().model("m", url, "OPENAI_API_KEY")]
     settings = Settings(max_retries=0, timeout=0.5)
     return asking.query("toy", models, items, record_folder=Path(folder), settings=settings)
 ask(url)""",

@@ -79,6 +79,7 @@ ANSWERS = st.builds(
     completion_tokens=COUNTS,
     logprobs=LOGPROBS,
     model=MAYBE,
+    more=st.none() | st.dictionaries(JSON_TEXTS, MAYBE, min_size=1, max_size=2),
 )
 ANSWER_LISTS = st.lists(ANSWERS, max_size=6, unique_by=lambda each: each.key)
 

@@ -16,8 +16,8 @@ import openai
 import pytest
 from faulty_server import CUT, DRIP, HANG, FaultyServer, completion, error, good, http
 
+from deepvalues.query import protocol
 from deepvalues.query import transport as module
-from deepvalues.query.engine import without_key
 from deepvalues.query.registry import Endpoint, Model
 from deepvalues.query.transport import AsyncOpenAI, Transport
 
@@ -70,9 +70,11 @@ def told(url, **options):
     """What the user is told of a failure; never the key."""
     with pytest.raises((openai.OpenAIError, ValueError)) as caught:
         ask(url, **options)
-    message = without_key(caught.value, Model("m", Endpoint("custom", url, None), "m"))
+    message = protocol.told(caught.value, Model("m", Endpoint("custom", url, None), "m"))
     assert KEY not in message
-    return message
+    address = f"{url}/chat/completions: "
+    assert message.startswith(address)
+    return message.removeprefix(address)
 
 
 def head_of(server, name, place=-1):
@@ -398,13 +400,13 @@ def test_a_proxy_is_used_for_other_hosts_and_never_for_loopback(serve, no_proxie
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
 def test_the_variables_of_proxies(no_proxies, monkeypatch, variable):
     monkeypatch.setenv(variable, "http://proxy.invalid:3128")
-    assert module._proxy_for("http://endpoint.invalid/v1") == "http://proxy.invalid:3128"
+    assert module.proxy_for("http://endpoint.invalid/v1") == "http://proxy.invalid:3128"
     for loopback in ("http://127.0.0.1:1/v1", "http://localhost/v1", "http://[::1]:1/v1"):
-        assert module._proxy_for(loopback) is None
-    https = module._proxy_for("https://endpoint.invalid/v1")
+        assert module.proxy_for(loopback) is None
+    https = module.proxy_for("https://endpoint.invalid/v1")
     assert https == ("http://proxy.invalid:3128" if variable == "all_proxy" else None)
     monkeypatch.setenv("no_proxy", ".invalid")
-    assert module._proxy_for("http://endpoint.invalid/v1") is None
+    assert module.proxy_for("http://endpoint.invalid/v1") is None
 
 
 def test_a_password_for_the_host_in_netrc_does_not_stand_in_the_way_of_the_key(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -69,7 +70,10 @@ class Answered(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a run did for one model; dollars are NaN where the registry has no price."""
+    """What a run did for one model; dollars are NaN where the registry has no price.
+
+    ``unread`` says how many replies could be read, where it was not all of them.
+    """
 
     model: str
     family: str
@@ -81,6 +85,7 @@ class Asked(NamedTuple):
     spent: float
     saved_by_record: float
     saved_by_caching: float
+    unread: str = ""
 
 
 def questions(
@@ -262,7 +267,20 @@ def _row(asked: Questions, replayed: int, summary: Summary, saved: float) -> Ask
         spent=spent,
         saved_by_record=saved,
         saved_by_caching=cached,
+        unread=_unread(asked) if summary.asked else "",
     )
+
+
+def _unread(asked: Questions) -> str:
+    """How many of the recorded replies can be read, by the last turn of each conversation."""
+    read = Counter(
+        asked.read(found[-1], conversation).status for conversation, _, found in asked.recorded() if found
+    )
+    if read.total() == read["answered"]:
+        return ""
+    others = ", ".join(f"{read[status]:,} {status}" for status in STATUSES[1:] if read[status])
+    advice = "; this model may need more max_tokens" if read["truncated"] > read.total() / 2 else ""
+    return f"{read['answered']:,} of {read.total():,} could be read: {others}{advice}"
 
 
 def _stop_if_stopped(model: Model, summary: Summary) -> None:

@@ -31,11 +31,17 @@ if TYPE_CHECKING:
     from deepvalues.survey.questions import Survey
 
 
+KEY_VARIABLE = (
+    "the environment variable that holds the key for --base-url; without it a key of data/models.yml is sent "
+    "to its own host, and none to any other"
+)
+
+
 def _query(arguments: argparse.Namespace) -> int:
     from deepvalues import asking, catalogue
     from deepvalues.query.settings import Settings
 
-    models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
+    models = _chosen_models(arguments)
     items = catalogue.study(arguments.study).items(arguments.set)
     retry = frozenset(arguments.retry)
     settings = Settings(
@@ -64,9 +70,18 @@ def _query(arguments: argparse.Namespace) -> int:
     return 1 if done["failed"].any() else 0
 
 
+def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
+    from deepvalues import catalogue
+
+    registry = catalogue.registry()
+    return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
+
+
 def _outcome(row: Asked) -> str:
     """What a run did, in one line."""
     line = f"{row.model}: {row.asked} asked, {row.replayed} replayed, {row.failed} failed"
+    if row.unread:
+        line += f"; {row.unread}"
     if row.orphans:
         line += f", {row.orphans} answers to other prompts kept"
     if not math.isnan(row.spent):
@@ -369,7 +384,7 @@ def _dictionary(_: argparse.Namespace) -> int:
 def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
     from deepvalues import asking, catalogue
 
-    models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
+    models = _chosen_models(arguments)
     items = catalogue.study(arguments.study).items(arguments.set)
     for asked in asking.questions(arguments.study, models, items, arguments.record):
         yield asked
@@ -611,6 +626,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
         "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
     )
     option("--base-url", None, "URL", "any OpenAI-compatible endpoint; then any model name will do")
+    option("--key-variable", None, "NAME", KEY_VARIABLE)
     query.add_argument(
         "--record",
         type=Path,
@@ -655,6 +671,7 @@ def _batch_arguments(batch: argparse.ArgumentParser) -> None:
             "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
         )
         step.add_argument("--base-url", metavar="URL", help="an endpoint with batches like OpenAI's")
+        step.add_argument("--key-variable", metavar="NAME", help=KEY_VARIABLE)
         step.add_argument(
             "--record",
             type=Path,

@@ -15,27 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import openai
 from openai import OpenAI
 from openai.types import Batch
 
 from deepvalues.errors import UserError
-from deepvalues.query.engine import (
-    Ask,
-    Job,
-    MalformedReplyError,
-    Request,
-    answer_from,
-    groups,
-    log_entry,
-    sidecar,
-    without_key,
-)
+from deepvalues.query.engine import Ask, Job, Request, answer_from, groups, log_entry, sidecar
 from deepvalues.query.letters import NoLogprobsError
+from deepvalues.query.protocol import MalformedReplyError, ReportedError, filtered, receive, told, words
 from deepvalues.query.record import Journal, Record
 from deepvalues.query.registry import Model
 from deepvalues.query.study import Questions
+from deepvalues.query.transport import of_vendor, proxy_for
 
 #: The service's limits on one file.
 MOST_REQUESTS = 50_000
@@ -192,11 +185,15 @@ def _service(asked: Questions) -> Iterator[OpenAI]:
             "service that stays, such as `deepvalues serve`"
         )
     key = model.require_key()
+    proxy_for(endpoint.base_url)
+    parts = urlsplit(endpoint.base_url)
+    # The client puts paths behind a base URL, and the query behind both.
+    base_url, query = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
     try:
-        with OpenAI(base_url=endpoint.base_url, api_key=key) as client:
+        with of_vendor(OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
             yield client
     except openai.OpenAIError as error:
-        message = f"{type(error).__name__}: {without_key(error, model)[:500]}"
+        message = f"{type(error).__name__}: {told(error, model)}"
         if isinstance(error, openai.NotFoundError):
             state = State.beside(asked.record).path
             message += (
@@ -368,12 +365,12 @@ def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journa
         for key, (item, repeat) in part.requests.items():
             entry = {**log_entry(key, item, repeat), "batch": batch.id}
             try:
-                reply = _reply(replies.get(key), batch)
+                reply = receive(_body(replies.get(key), batch, ask.model), ask.cut_at)
                 journal.append(answer_from(reply, key, item, repeat, turn=0, by_letters=ask.choice))
                 journal.log({**entry, **sidecar(reply)})
-            except (_FailedRequestError, MalformedReplyError, NoLogprobsError) as error:
+            except (_FailedRequestError, MalformedReplyError, ReportedError, NoLogprobsError) as error:
                 kind = error.kind if isinstance(error, _FailedRequestError) else type(error).__name__
-                message = without_key(error, ask.model)[:500]
+                message = told(error, ask.model)
                 journal.log({**entry, "error": kind, "message": message})
                 errors.append(f"{kind}: {message}")
         # The part is forgotten next, so its answers must be safe.
@@ -383,7 +380,7 @@ def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journa
     return errors
 
 
-def _reply(line: Any, batch: Batch) -> Any:
+def _body(line: Any, batch: Batch, model: Model) -> Any:
     """The chat completion of a line of an output file."""
     if line is None:
         problems = [problem.message for problem in (batch.errors and batch.errors.data) or ()]
@@ -394,7 +391,9 @@ def _reply(line: Any, batch: Batch) -> Any:
         raise _FailedRequestError(error.get("code") or "no_reply", error.get("message"))
     status_code, body = response.get("status_code"), response.get("body")
     if status_code != _OK:
-        raise _FailedRequestError(_error_class(status_code or 0), json.dumps(body))
+        if refused := filtered(status_code or 0, body, model):
+            return refused
+        raise _FailedRequestError(_error_class(status_code or 0), words(body))
     return body
 
 

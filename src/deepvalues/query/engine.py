@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -29,10 +30,24 @@ from deepvalues.query.conversation import Conversation, Message, key_head, reque
 from deepvalues.query.letters import LetterChoice, NoLogprobsError
 from deepvalues.query.money import CHARACTERS_PER_TOKEN, NO_USAGE, Ledger, Usage
 from deepvalues.query.pace import Pace
+from deepvalues.query.protocol import (
+    CUT,
+    FILTERED,
+    MalformedReplyError,
+    Reply,
+    ReportedError,
+    error_body,
+    filtered,
+    parsed,
+    receive,
+    told,
+    usage,
+)
+from deepvalues.query.reading import says_something
 from deepvalues.query.record import Answer, Journal, Record
 from deepvalues.query.registry import NO_KEY, Model
 from deepvalues.query.settings import Settings
-from deepvalues.query.transport import AsyncOpenAI, Transport
+from deepvalues.query.transport import PATH, AsyncOpenAI, Transport, address
 
 #: After a stop, requests in flight get this long to come back.
 GRACE_SECONDS = 5.0
@@ -42,8 +57,14 @@ _SEED_MARK, _SEED_IN_JSON = "\0the seed", r'"\u0000the seed"'
 _NUMBER: ContextVar[int] = ContextVar("number")
 #: So many replies in a row without log probabilities show that the endpoint gives none.
 _WITHOUT_LOGPROBS = 3
+#: So many replies without a word at the begin of a run show that the rest will have none either.
+_SILENT_REPLIES = 25
 #: Errors that every further request would meet again.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+#: Errors of an address at which there is no endpoint.
+_ELSEWHERE = (openai.NotFoundError, MalformedReplyError, ReportedError)
+#: Errors with which an endpoint refuses a parameter.
+_REFUSED_PARAMETERS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,14 @@ class Ask:
     def longest_reply(self) -> float:
         """The most tokens that a reply may have, 0 where no parameter says so."""
         return longest_reply(self._parameters(0))
+
+    @cached_property
+    def cut_at(self) -> float:
+        """The number of tokens at which a reply was cut, whatever is said of it; 0 where that is not known.
+
+        A reply by letters is one token in any case, and this project's own server knows what it has cut.
+        """
+        return 0 if self.choice or self.model.is_local else self.longest_reply
 
     @cached_property
     def _head(self) -> str:
@@ -240,12 +269,8 @@ def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     return {prefix: found[prefix] for prefix in order}
 
 
-class MalformedReplyError(Exception):
-    """A reply with status 200 that is not a chat completion."""
-
-
 #: What makes a request a failure that is logged and counted.
-_FAILURES = (openai.OpenAIError, MalformedReplyError, NoLogprobsError, ValueError)
+_FAILURES = (openai.OpenAIError, MalformedReplyError, ReportedError, NoLogprobsError, ValueError)
 
 
 class Asker:
@@ -272,6 +297,9 @@ class Asker:
         self.summary = Summary()
         self.ledger = Ledger(ask.model.price, settings.max_cost)
         self.pace = Pace(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
+        self._url = address(base_url)
+        # Replies since the first, as long as none has said anything; 0 once one has.
+        self._silent = 1
         self._queue = _Queue()
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
@@ -342,22 +370,28 @@ class Asker:
         estimate = request.estimate()
         _NUMBER.set(await self.pace.enter(estimate.input + estimate.output))
         reserved = await self._reserve(estimate)
-        usage: Usage | None = None
+        used: Usage | None = None
+        body: Any = None
         try:
             if reserved is None or self._stopping.is_set():
                 return None
-            reply, seconds = await self._attempt(client, request)
+            started = time.monotonic()
+            body = await self._attempt(client, request)
+            seconds = time.monotonic() - started
+            reply = receive(body, self.ask.cut_at)
+            used = reply.usage
             answer = answer_from(
                 reply, request.key, request.conversation.item, request.repeat, turn, self.ask.choice
             )
-            usage = _usage(reply)
         except (*_FAILURES, asyncio.CancelledError) as error:
+            # What can't be used is paid for, too.
+            used = used or (usage(body) if body is not None else None)
             self._failed(request, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return None
         finally:
-            self.ledger.settle(reserved, estimate, usage)
+            self.ledger.settle(reserved, estimate, used)
             self._settled.set()
             self.pace.leave()
         self.pace.answered()
@@ -372,28 +406,31 @@ class Asker:
             self.stop(f"the next request could pass the maximum of ${self.settings.max_cost:g}")
         return reserved
 
-    async def _attempt(self, client: AsyncOpenAI, request: Request) -> tuple[Any, float]:
+    async def _attempt(self, client: AsyncOpenAI, request: Request) -> Any:
         """Send a request; by letters again with fewer alternatives as long as they are refused."""
         while True:
             top = self._top_logprobs
             try:
                 return await self._post(client, request.body(self.ask.model, top))
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not request.by_letters or "logprobs" not in str(error):
+            except openai.APIStatusError as error:
+                if refused := filtered(error.status_code, error_body(error), self.ask.model):
+                    return refused
+                if not (request.by_letters and isinstance(error, _REFUSED_PARAMETERS)):
+                    raise
+                if "logprobs" not in error.response.text:
                     raise
                 less = letters.fewer(top)
                 if less is None:
-                    raise NoLogprobsError(f"the endpoint refuses log probabilities: {error}") from None
+                    reason = told(error, self.ask.model)
+                    raise NoLogprobsError(f"the endpoint refuses log probabilities: {reason}") from None
                 self._top_logprobs = min(self._top_logprobs, less)
 
-    async def _post(self, client: AsyncOpenAI, sent: Mapping[str, Any]) -> tuple[Any, float]:
-        started = time.monotonic()
-        # A whole URL spares the client a merge, which at thousands of requests a second is felt.
-        url = f"{self.base_url.rstrip('/')}/chat/completions"
-        # So do bytes, which it hands on as they are.
+    async def _post(self, client: AsyncOpenAI, sent: Mapping[str, Any]) -> Any:
+        # Bytes are handed on as they are, and a whole URL spares the client a merge, which at thousands of
+        # requests a second is felt.
         body = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
-        response = await client.post(url, cast_to=httpx2.Response, content=body.encode())
-        return json.loads(response.content), time.monotonic() - started
+        response = await client.post(self._url, cast_to=httpx2.Response, content=body.encode())
+        return parsed(response.content)
 
     def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
         """Write an answer down; whether it is in the record, and so need not be asked for again."""
@@ -405,10 +442,31 @@ class Asker:
             self.journal.log({**_entry(request), "seconds": round(seconds, 3), **sidecar(reply)})
         except OSError as error:
             self.stop(f"the record can't be written ({error.strerror})")
+        if self._silent:
+            self._stop_if_nothing_is_said(answer)
         return self.summary.asked > asked
 
+    def _stop_if_nothing_is_said(self, answer: Answer) -> None:
+        """Stop a run that pays for thinking, or whatever it is, and gets no replies."""
+        said = answer.refusal or answer.finish_reason == FILTERED or says_something(answer.text)
+        if said or self.ask.choice:
+            self._silent = 0
+            return
+        self._silent += 1
+        if self._silent <= _SILENT_REPLIES:
+            return
+        reason = f"the first {_SILENT_REPLIES} replies are all empty"
+        if answer.finish_reason == CUT:
+            reason += (
+                " and cut off: thinking may have taken up all tokens, and `parameters` of an entry in "
+                "data/models.yml give the model more max_tokens (or max_completion_tokens)"
+            )
+        elif answer.more:
+            reason += f"; what came is on record, in {', '.join(answer.more)}"
+        self.stop(reason)
+
     def _failed(self, request: Request, error: BaseException) -> None:
-        name, message = type(error).__name__, without_key(error, self.ask.model)[:500]
+        name, message = type(error).__name__, told(error, self.ask.model, self._url)
         try:
             self.journal.log({**_entry(request), "error": name, "message": message})
         except OSError as full:
@@ -419,14 +477,31 @@ class Asker:
         self.summary.last_error = f"{name}: {message}"
         self._in_a_row += 1
         if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
-            self.stop("the endpoint refuses this model or key")
+            self.stop("the endpoint refuses this model or key" + self._advice(request, error))
         elif isinstance(error, NoLogprobsError) and self._in_a_row >= _WITHOUT_LOGPROBS:
             self.stop(
                 "the endpoint gives no log probabilities, from which a choice by letters is read; "
                 "`letters: free` in the model's entry asks it for free replies"
             )
         elif self._in_a_row >= self.settings.break_after:
-            self.stop(f"{self._in_a_row} requests in a row failed")
+            self.stop(f"{self._in_a_row} requests in a row failed" + self._advice(request, error))
+
+    def _advice(self, request: Request, error: BaseException) -> str:
+        """What may be done about an error that does not pass."""
+        model = self.ask.model
+        said = error.response.text if isinstance(error, openai.APIStatusError) else str(error)
+
+        def named(name: str) -> bool:
+            return bool(re.search(rf"\b{re.escape(name)}\b", said))
+
+        if isinstance(error, _FATAL[:2]) and model.endpoint.key == NO_KEY:
+            return " (no key was sent: --key-variable names the variable that holds it)"
+        if isinstance(error, _REFUSED_PARAMETERS):
+            for name in filter(named, request.parameters):
+                return f"; `parameters: {{{name}: null}}` in the model's entry sends no {name}"
+        elif isinstance(error, _ELSEWHERE) and not urlsplit(self._url).path[: -len(PATH)]:
+            return "" if named(model.served_as) else " (is /v1 missing at the end of the base URL?)"
+        return ""
 
 
 def _entry(request: Request) -> dict[str, Any]:
@@ -439,79 +514,36 @@ def log_entry(key: str, item: str, repeat: int) -> dict[str, Any]:
     return {"key": key, "item": item, "repeat": repeat, "date": date}
 
 
-def without_key(error: BaseException, model: Model) -> str:
-    """An error's text and cause, without the API key.
-
-    The cause alone tells a refused connection from a timeout; endpoints quote the key that they reject.
-    """
-    text = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
-    key = model.endpoint.key
-    return text.replace(key, "[API key]") if key and key != NO_KEY else text
-
-
 def answer_from(
-    reply: Any, key: str, item: str, repeat: int, turn: int, by_letters: LetterChoice | None = None
+    reply: Reply, key: str, item: str, repeat: int, turn: int, by_letters: LetterChoice | None = None
 ) -> Answer:
     """Keep of a reply what request and reply determine.
 
     Raises
     ------
-    MalformedReplyError
-        When the reply is not a chat completion.
     NoLogprobsError
         When it was asked for by letters and has no log probabilities.
     """
-    try:
-        choice = reply["choices"][0]
-        message = choice["message"]
-        usage = reply.get("usage") or {}
-        if not isinstance(message.get("content"), str | None):
-            raise TypeError(f"content is a {type(message['content']).__name__}")
-        for count in ("prompt_tokens", "completion_tokens"):
-            if not isinstance(usage.get(count), int | None):
-                raise TypeError(f"{count} is a {type(usage[count]).__name__}")
-        text, logprobs = message.get("content"), choice.get("logprobs")
-        if by_letters and not (message.get("refusal") or choice.get("finish_reason") == "content_filter"):
-            # The token alone: an endpoint may repeat the words that it was to continue.
-            text, logprobs = letters.kept(logprobs, by_letters)
-        return Answer(
-            key=key,
-            item=item,
-            repeat=repeat,
-            turn=turn,
-            text=text,
-            refusal=message.get("refusal"),
-            finish_reason=choice.get("finish_reason"),
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
-            logprobs=logprobs,
-            model=_without_folder(reply.get("model")),
-        )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        # Not cut here: half of a key that it repeats could not be found and taken out.
-        raise MalformedReplyError(f"not a chat completion ({error!r}): {json.dumps(reply)}") from None
+    text, logprobs = reply.text, reply.logprobs
+    if by_letters and not (reply.refusal or reply.finish_reason == FILTERED):
+        # The token alone: an endpoint may repeat the words that it was to continue.
+        text, logprobs = letters.kept(logprobs, by_letters)
+    return Answer(
+        key=key,
+        item=item,
+        repeat=repeat,
+        turn=turn,
+        text=text,
+        refusal=reply.refusal,
+        finish_reason=reply.finish_reason,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        logprobs=logprobs,
+        model=reply.model,
+        more=reply.more,
+    )
 
 
-def _without_folder(model: Any) -> Any:
-    """A reported model; of a file, as a server of one's own may report it, the name alone."""
-    return PurePosixPath(model).name if isinstance(model, str) and model.startswith("/") else model
-
-
-def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return cached if isinstance(cached, int) else None
-
-
-def _usage(reply: Mapping[str, Any]) -> Usage:
-    usage = reply.get("usage") or {}
-    counts = (usage.get("prompt_tokens"), _cached_tokens(usage), usage.get("completion_tokens"))
-    return Usage(*(float(count or 0) for count in counts))
-
-
-def sidecar(reply: Mapping[str, Any]) -> dict[str, Any]:
+def sidecar(reply: Reply) -> dict[str, Any]:
     """What the log keeps of a reply."""
-    return {
-        "fingerprint": reply.get("system_fingerprint"),
-        "cached_tokens": _cached_tokens(reply.get("usage") or {}),
-    }
+    return {"fingerprint": reply.fingerprint, "cached_tokens": reply.cached_tokens}

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from pydantic import BaseModel, ValidationError
+
 from deepvalues import draw
 from deepvalues.errors import UserError
 from deepvalues.query.conversation import Conversation, Withheld
@@ -34,6 +36,19 @@ _DIGITS = 6
 
 class NoLogprobsError(Exception):
     """An endpoint that gives no log probabilities of the first token and its alternatives."""
+
+
+class _Token(BaseModel):
+    """A token and its log probability, as endpoints list them."""
+
+    token: str
+    logprob: float
+
+
+class _First(_Token):
+    """The first token of a reply."""
+
+    top_logprobs: list[_Token]
 
 
 @dataclass(frozen=True)
@@ -141,6 +156,9 @@ def _spellings(letters: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[st
     return capital, re.compile(rf"[\W_Ġ]*([{named.lower()}])[\W_]*")
 
 
+_NONE = "the reply has no log probabilities of its first token and alternatives to it"
+
+
 class Kept(NamedTuple):
     """What the record keeps of a reply: the token received, and its log probabilities in short.
 
@@ -164,15 +182,15 @@ def kept(logprobs: Any, choice: LetterChoice) -> Kept:
     Raises
     ------
     NoLogprobsError
-        When there is no first token with alternatives.
-    KeyError, TypeError, AttributeError
-        When the list is not of the protocol's shape.
+        When there is no first token with alternatives, or the list is not of the protocol's shape.
     """
-    content = logprobs.get("content") if logprobs else None
-    if not content or not content[0].get("top_logprobs"):
-        raise NoLogprobsError("the reply has no log probabilities of its first token and alternatives to it")
-    first = content[0]
-    listed = {entry["token"]: _number(entry["logprob"]) for entry in (first, *first["top_logprobs"])}
+    try:
+        first = _First.model_validate(logprobs["content"][0])
+    except (LookupError, TypeError, ValidationError) as error:
+        raise NoLogprobsError(f"{_NONE} ({error!r})" if logprobs else _NONE) from None
+    if not first.top_logprobs:
+        raise NoLogprobsError(_NONE)
+    listed = {entry.token: _number(entry.logprob) for entry in (first, *first.top_logprobs)}
     spellings: dict[str, list[float]] = {letter: [] for letter in choice.letters}
     for token, logprob in listed.items():
         if letter := spelled(token, choice.begin, choice.letters):
@@ -185,12 +203,12 @@ def kept(logprobs: Any, choice: LetterChoice) -> Kept:
     if len(sums) < len(choice.letters):
         # Rounded up, so that it stays a bound.
         short["unlisted"] = math.ceil(_left_over(listed.values()) * 10**_DIGITS) / 10**_DIGITS
-    return Kept(first["token"], short)
+    return Kept(first.token, short)
 
 
 def _number(logprob: float) -> float:
     if math.isnan(logprob):
-        raise TypeError("a log probability is no number")
+        raise NoLogprobsError("a log probability is no number")
     return max(IMPOSSIBLE, logprob)
 
 

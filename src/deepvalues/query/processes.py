@@ -23,6 +23,7 @@ from typing import IO, Any, TypeVar
 from deepvalues.query.engine import Ask, Asker, Job, Summary, groups
 from deepvalues.query.record import Answer, Journal, Record
 from deepvalues.query.settings import Settings
+from deepvalues.query.transport import proxy_for
 
 T = TypeVar("T")
 #: One event loop keeps about this many requests in flight before it is the limit.
@@ -66,6 +67,8 @@ def run(
     ask: Ask, base_url: str, settings: Settings, jobs: Sequence[Job], record: Record, report: Report
 ) -> Summary:
     """Do the jobs; the first Ctrl-C lets what is in flight come back, and then stops."""
+    # Here, where its message comes through: a worker process could only die of it.
+    proxy_for(base_url)
     with record.writing() as journal:
         processes = number_of_processes(settings, len(jobs))
         if processes > 1:

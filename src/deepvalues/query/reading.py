@@ -79,6 +79,11 @@ def declines(text: str) -> bool:
     return bool(_REFUSAL.match(" ".join(text.split())))
 
 
+def says_something(text: str | None) -> bool:
+    """Whether a reply has a word beside thinking, closed or cut."""
+    return bool(text and OPEN_THINKING.split(_THINKING.sub("", text))[0].strip())
+
+
 def settled(received: Received) -> Reading | None:
     """The cases that no reader needs the text for."""
     if received.refusal or received.finish_reason == "content_filter":

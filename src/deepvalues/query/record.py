@@ -31,7 +31,11 @@ _CHECK_LENGTH = len(b',"check":"01234567"}')
 
 
 class Answer(NamedTuple):
-    """One line of the record: what was received for one turn of one repeat of one item."""
+    """One line of the record: what was received for one turn of one repeat of one item.
+
+    ``more`` is what a reply held that has no field here, such as ``reasoning_content``, by name; a line
+    without it has no such field.
+    """
 
     key: str
     item: str
@@ -44,6 +48,7 @@ class Answer(NamedTuple):
     completion_tokens: int | None
     logprobs: Any
     model: str | None
+    more: Any = None
 
     @property
     def place(self) -> tuple[str, int, int, str]:
@@ -53,6 +58,8 @@ class Answer(NamedTuple):
     def line(self) -> bytes:
         """The line in canonical form, ending with a check sum of itself."""
         fields = {"v": SCHEMA, **self._asdict()}
+        if self.more is None:
+            del fields["more"]
         text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         body = text.encode(errors=_ESCAPE)
         return body[:-1] + _check(body[:-1]) + b"\n"

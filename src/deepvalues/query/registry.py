@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
@@ -36,6 +36,7 @@ PARAMETERS = (
     *("presence_penalty", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
     *("temperature", "top_logprobs", "top_p", "verbosity"),
 )
+_PORTS = {"http": 80, "https": 443}
 _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
 
 
@@ -76,11 +77,9 @@ class Endpoint:
     def key(self) -> str | None:
         """The API key from the environment; None where one is needed and not set.
 
-        Endpoints without a key variable need none; for any other base URL a key is sent if one is set.
+        Endpoints without a key variable need none.
         """
-        key = os.environ.get(self.key_variable) if self.key_variable else None
-        needed = self.key_variable and self.kind != CUSTOM
-        return key or (None if needed else NO_KEY)
+        return os.environ.get(self.key_variable) or None if self.key_variable else NO_KEY
 
 
 @dataclass(frozen=True)
@@ -241,8 +240,11 @@ class Registry:
             raise UserError(f"{self.path.name}: `paper` lists no models for {study!r}, only for {listed}")
         return [self.model(name) for name in names or self.paper[study]]
 
-    def model(self, name: str, base_url: str | None = None) -> Model:
+    def model(self, name: str, base_url: str | None = None, key_variable: str | None = None) -> Model:
         """Find a model; with a base URL any name works.
+
+        A key goes to the host that it belongs to, and to no other: with a base URL the one that
+        ``key_variable`` names is sent, else that of the registry's endpoint on the same host, else none.
 
         Raises
         ------
@@ -250,13 +252,12 @@ class Registry:
             When the model is unknown and no base URL is given, or the base URL is none.
         """
         known = self.models.get(name)
+        if key_variable and not base_url:
+            raise UserError("--key-variable names the key for a --base-url; give both")
         if base_url:
-            parts = urlsplit(base_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise UserError(f"a base URL is like http://localhost:8000/v1, not {base_url!r}")
-            key_variable = known.endpoint.key_variable if known else None
+            base_url = _base_url(base_url)
             flags = known.endpoint.continue_flags if known else {}
-            variable = key_variable or "OPENAI_API_KEY"
+            variable = key_variable or self._variable_for(base_url)
             endpoint = Endpoint(CUSTOM, base_url, variable, continue_flags=flags)
             # Which weights answer there nobody knows.
             return replace(known, endpoint=endpoint, weights=None) if known else Model(name, endpoint, name)
@@ -268,6 +269,31 @@ class Registry:
                 "Add an entry there, or give --base-url."
             )
         return known
+
+    def _variable_for(self, base_url: str) -> str | None:
+        """The variable of the key that belongs to a host."""
+        owners = (each for each in self.endpoints.values() if each.base_url and each.key_variable)
+        host = _origin(base_url)
+        return next((each.key_variable for each in owners if _origin(each.base_url or "") == host), None)
+
+
+def _base_url(given: str) -> str:
+    """A base URL, also of a whole address of chat completions; a query stays behind the path."""
+    try:
+        parts = urlsplit(given.strip())
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UserError(f"a base URL is like http://localhost:8000/v1, not {given!r}")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return urlunsplit(parts._replace(path=path, fragment=""))
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
 
 
 def _endpoint(kind: object, entry: Any) -> Endpoint:

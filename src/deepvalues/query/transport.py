@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -21,7 +21,13 @@ import httpx2
 import openai
 from openai._models import FinalRequestOptions
 
+from deepvalues.errors import UserError
+
 _TOO_MANY_REQUESTS = 429
+#: What is put behind the path of a base URL.
+PATH = "/chat/completions"
+#: The host that the environment's OPENAI_ORG_ID and OPENAI_PROJECT_ID are for.
+_VENDOR = "api.openai.com"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What httpx2 can unpack whatever else is installed.
 _ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
@@ -29,7 +35,15 @@ _ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
 _HEADER_ENCODING = "iso-8859-1"
 #: Where a request carries what aiohttp sends of it.
 _SENT = "sent"
+Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 _Sent = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def of_vendor(client: Client) -> Client:
+    """A client that names organization and project of the environment to their vendor and nobody else."""
+    if client.base_url.host != _VENDOR:
+        client.organization = client.project = None
+    return client
 
 
 class AsyncOpenAI(openai.AsyncOpenAI):
@@ -42,6 +56,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        of_vendor(self)
         self._urls: dict[str, httpx2.URL] = {}
         self._headers: dict[int, httpx2.Headers] = {}
 
@@ -78,7 +93,7 @@ class Transport(httpx2.AsyncClient):
         verify = httpx2.create_ssl_context()
         super().__init__(verify=verify, trust_env=False)
         self._verify = verify
-        self._proxy = _proxy_for(base_url)
+        self._proxy = proxy_for(base_url)
         self._bound, self._refused, self._stopped = timeout, refused, stopped
         self._session: aiohttp.ClientSession | None = None
         # What the client reads of requests; they are alike but for their content and a retry's number.
@@ -157,13 +172,32 @@ class Transport(httpx2.AsyncClient):
         await super().aclose()
 
 
-def _proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for an endpoint."""
+def address(base_url: str) -> str:
+    """Where an endpoint takes requests; a query of its base URL stays behind the path."""
+    parts = urlsplit(base_url)
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + PATH))
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for an endpoint.
+
+    Raises
+    ------
+    UserError
+        When it is a SOCKS proxy.
+    """
     parts = urlsplit(base_url)
     if parts.hostname is None or parts.hostname in _LOOPBACK or proxy_bypass(parts.hostname):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme, proxies.get("all"))
+    name = parts.scheme if parts.scheme in proxies else "all"
+    proxy = proxies.get(name)
+    if proxy and proxy.casefold().startswith("socks"):
+        raise UserError(
+            f"{name.upper()}_PROXY names a SOCKS proxy, which this program can't use: name an http:// proxy, "
+            "or unset it"
+        )
+    return proxy
 
 
 def _why(error: aiohttp.ClientConnectorError) -> str:
