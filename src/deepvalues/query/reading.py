@@ -81,7 +81,7 @@ def declines(text: str) -> bool:
 
 def says_something(text: str | None) -> bool:
     """Whether a reply has a word beside thinking, closed or cut."""
-    return bool(text and OPEN_THINKING.split(_THINKING.sub("", text))[0].strip())
+    return bool(text and without_thinking(text))
 
 
 def settled(received: Received) -> Reading | None:
