@@ -347,10 +347,11 @@ class Asker:
             if reserved is None or self._stopping.is_set():
                 return None
             reply, seconds = await self._attempt(client, request)
+            # Before the reply is read: what can't be used is paid for, too.
+            usage = _usage(reply)
             answer = answer_from(
                 reply, request.key, request.conversation.item, request.repeat, turn, self.ask.choice
             )
-            usage = _usage(reply)
         except (*_FAILURES, asyncio.CancelledError) as error:
             self._failed(request, error)
             if isinstance(error, asyncio.CancelledError):
@@ -503,10 +504,13 @@ def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
     return cached if isinstance(cached, int) else None
 
 
-def _usage(reply: Mapping[str, Any]) -> Usage:
-    usage = reply.get("usage") or {}
+def _usage(reply: Any) -> Usage:
+    """Tokens that a reply says it used, whatever else it is."""
+    usage = reply.get("usage") if isinstance(reply, Mapping) else None
+    if not isinstance(usage, Mapping):
+        return NO_USAGE
     counts = (usage.get("prompt_tokens"), _cached_tokens(usage), usage.get("completion_tokens"))
-    return Usage(*(float(count or 0) for count in counts))
+    return Usage(*(float(count) if isinstance(count, int) else 0.0 for count in counts))
 
 
 def sidecar(reply: Mapping[str, Any]) -> dict[str, Any]:

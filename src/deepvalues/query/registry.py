@@ -16,7 +16,7 @@ from deepvalues.files import read_yaml
 from deepvalues.paths import shown
 
 LOCAL = "local"
-#: The kind of an endpoint that is named by its base URL alone.
+#: The kind of every address given by hand, before host and path took its place.
 CUSTOM = "custom"
 #: Sent where an endpoint wants no key; the client insists on some text.
 NO_KEY = "none"
@@ -26,6 +26,8 @@ CONTINUE, BARE, FREE = "continue", "bare", "free"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
 FAMILIES = ("language model", "reference agent", "text learner", HEAD)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PORTS = {"http": 80, "https": 443}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w.-]+")
 _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
@@ -34,6 +36,8 @@ _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
 @dataclass(frozen=True)
 class Endpoint:
     """Where requests go: the kind that enters the key, the base URL, the key's variable.
+
+    The kind is the endpoint's name in the registry, or the `respondent` of an address given by hand.
 
     ``letters`` is how its models can be asked by letter probability, `CONTINUE` or `BARE`; None where they
     are asked for free replies. ``continue_flags`` are parameters by which it continues a reply.
@@ -52,7 +56,7 @@ class Endpoint:
         Endpoints without a key variable need none; for any other base URL a key is sent if one is set.
         """
         key = os.environ.get(self.key_variable) if self.key_variable else None
-        needed = self.key_variable and self.kind != CUSTOM
+        needed = self.key_variable and "/" not in self.kind
         return key or (None if needed else NO_KEY)
 
 
@@ -215,6 +219,11 @@ class Registry:
             raise UserError(f"{self.path.name}: `paper` lists no models for {study!r}, only for {listed}")
         return [self.model(name) for name in names or self.paper[study]]
 
+    def of_paper(self, study: str) -> list[Model]:
+        """The models that the paper lists for a study, or for one of its sets, each once."""
+        lists = (names for place, names in self.paper.items() if place.partition("/")[0] == study)
+        return [self.model(name) for name in dict.fromkeys(name for names in lists for name in names)]
+
     def model(self, name: str, base_url: str | None = None) -> Model:
         """Find a model; with a base URL any name works.
 
@@ -231,7 +240,7 @@ class Registry:
             key_variable = known.endpoint.key_variable if known else None
             flags = known.endpoint.continue_flags if known else {}
             variable = key_variable or "OPENAI_API_KEY"
-            endpoint = Endpoint(CUSTOM, base_url, variable, continue_flags=flags)
+            endpoint = Endpoint(self._kind_of(base_url), base_url, variable, continue_flags=flags)
             # Which weights answer there nobody knows.
             return replace(known, endpoint=endpoint, weights=None) if known else Model(name, endpoint, name)
         if known is None:
@@ -242,6 +251,23 @@ class Registry:
                 "Add an entry there, or give --base-url."
             )
         return known
+
+    def _kind_of(self, base_url: str) -> str:
+        """Who answers at an address: the endpoint with this address, by its name, or host and path."""
+        address = respondent(base_url)
+        listed = (each for each in self.endpoints.values() if each.base_url)
+        return next((each.kind for each in listed if respondent(each.base_url or "") == address), address)
+
+
+def respondent(base_url: str) -> str:
+    """Who answers at an address: host, port where it is not the usual one, and path.
+
+    The names of this machine are one name. What else an address holds, such as a key in its query, is left out.
+    """
+    parts = urlsplit(base_url)
+    host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{host}{port}/{parts.path.strip('/')}"
 
 
 def _endpoint(kind: str, entry: Mapping[str, Any]) -> Endpoint:
