@@ -12,6 +12,8 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ from deepvalues.errors import UserError
 
 if TYPE_CHECKING:
     from deepvalues.asking import Asked
-    from deepvalues.query.registry import Model
+    from deepvalues.query.registry import Model, Price
     from deepvalues.query.study import Questions
     from deepvalues.survey.questions import Survey
 
@@ -33,6 +35,8 @@ def _query(arguments: argparse.Namespace) -> int:
     from deepvalues.query.settings import Settings
 
     models = [catalogue.registry().model(name, arguments.base_url) for name in arguments.model]
+    if arguments.price:
+        models = [replace(model, price=arguments.price) for model in models]
     items = catalogue.study(arguments.study).items(arguments.set)
     retry = frozenset(arguments.retry)
     settings = Settings(
@@ -409,6 +413,64 @@ def _batch_collect(arguments: argparse.Namespace) -> int:
     return 0 if complete else 1
 
 
+def _record_adopt(arguments: argparse.Namespace) -> int:
+    from deepvalues import catalogue
+    from deepvalues.adopting import adopt
+
+    model = catalogue.registry().model(arguments.model)
+    for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
+        print(f"{model.name}: {found}")
+    return 0
+
+
+def _record_status(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from deepvalues import asking, paths
+    from deepvalues.query import coverage
+    from deepvalues.tables.query import unlisted
+
+    file = paths.RESULTS / "query" / "coverage.csv"
+    if not file.is_file():
+        raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
+    beside = asking.unlisted(arguments.record)
+    print("\n".join([*([] if beside.empty else [unlisted(beside)]), *coverage.not_whole(pd.read_csv(file))]))
+    return 0
+
+
+def _record_arguments(record: argparse.ArgumentParser) -> None:
+    from deepvalues import paths
+
+    steps = record.add_subparsers(dest="step", required=True, metavar="STEP")
+    adopt = steps.add_parser(
+        "adopt",
+        help="Bring answers that were asked by --base-url into the record of a model's entry; sends nothing.",
+        epilog="example: deepvalues record adopt --model NAME --from /tmp/answers --base-url https://host/v1",
+    )
+    adopt.set_defaults(run=_record_adopt)
+    adopt.add_argument("--model", required=True, metavar="NAME", help="its name in data/models.yml")
+    adopt.add_argument(
+        "--from", dest="source", type=Path, required=True, metavar="DIR", help="the record that holds them"
+    )
+    adopt.add_argument(
+        "--base-url",
+        metavar="URL",
+        help="where they were asked (default: the address of the model's endpoint)",
+    )
+    status = steps.add_parser(
+        "status", help="Name models that are on record and not listed, and listed and not whole."
+    )
+    status.set_defaults(run=_record_status)
+    for step in (adopt, status):
+        step.add_argument(
+            "--record",
+            type=Path,
+            default=paths.RESPONSES,
+            metavar="DIR",
+            help="the paper's record (default: data/responses)",
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
     from deepvalues import paths
 
@@ -436,6 +498,9 @@ def _parser() -> argparse.ArgumentParser:
     example = "example: deepvalues batch submit --study dvb --set full --model gpt-4.1-nano-2025-04-14"
     batch = commands.add_parser("batch", help=summary, description=summary, epilog=example)
     _batch_arguments(batch)
+    summary = "Adopt answers asked by an address, or name models that are not in the paper in full."
+    example = "example: deepvalues record adopt --model NAME --from /tmp/answers"
+    _record_arguments(commands.add_parser("record", help=summary, description=summary, epilog=example))
     data = command(
         "data",
         _data,
@@ -575,6 +640,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
     option("--rpm", None, "N", "keep to so many requests a minute", _positive)
     option("--tpm", None, "N", "keep to so many tokens a minute", _positive)
     option("--max-cost", None, "USD", "stop before the next request could pass this", _positive)
+    option("--price", None, "IN,OUT", "dollars per million tokens, in place of those of the registry", _price)
     query.add_argument("--dry-run", action="store_true", help="show what would be sent and what it costs")
     query.add_argument("--yes", action="store_true", help="ask a paid endpoint without a confirmation")
     query.add_argument(
@@ -629,6 +695,25 @@ def _positive(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
+
+
+def _price(text: str) -> Price:
+    from deepvalues.query.registry import Price
+
+    numbers = [float(part) for part in text.split(",") if _is_price(part)]
+    if len(numbers) != 2 or text.count(",") != 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not dollars per million tokens in and out, as in 0.1,0.4"
+        )
+    # Without a word on cached tokens they may cost as much as others.
+    return Price(numbers[0], numbers[0], numbers[1], f"{datetime.now():%Y-%m-%d}")
+
+
+def _is_price(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _whole(text: str) -> int:

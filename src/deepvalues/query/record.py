@@ -78,7 +78,7 @@ def _damage(line: bytes) -> str:
     if line.endswith(b"\r") and _is_whole(line[:-1]):
         return (
             "the line endings of this file were converted to those of Windows. Clone the project anew with "
-            "`git clone -c core.autocrlf=false`, or convert them back to \\n; nothing else is wrong with this line."
+            "`git clone -c core.autocrlf=false`, or convert them back to \\n; else this line is whole."
         )
     if line.startswith(_MERGE_MARKS):
         return (
@@ -210,7 +210,7 @@ class Record:
         """
         if self.answers or self.path.exists():
             return
-        received = sum("fingerprint" in attempt for attempt in self._attempts())
+        received = len(self.received())
         if received:
             raise UserError(
                 f"{shown(self.path)}: the record is gone, and its log, {self.log_path.name}, tells of "
@@ -223,6 +223,10 @@ class Record:
         attempts = (attempt for attempt in self._attempts() if "error" in attempt)
         return {each["key"]: each["error"] for each in attempts if each["key"] not in self.answers}
 
+    def received(self) -> dict[str, dict[str, Any]]:
+        """What the log says of each reply that came, by key."""
+        return {each["key"]: each for each in self._attempts() if "fingerprint" in each}
+
     def cached_tokens(self) -> dict[str, int]:
         """How many tokens of its prompt the endpoint had read before, by key, where the log says so."""
         attempts = (attempt for attempt in self._attempts() if attempt.get("cached_tokens") is not None)
@@ -230,7 +234,7 @@ class Record:
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
         """What the log says of attempts, in the order in which they were made."""
-        if self.log_path.exists():
+        if self.log_path.is_file():
             for line in self.log_path.read_bytes().splitlines():
                 # A run that was killed may have left half a line; the log is no evidence of answers.
                 with contextlib.suppress(ValueError):
@@ -299,8 +303,8 @@ class Record:
                 if error.errno not in _NO_LOCKS:
                     raise UserError(f"{shown(self.path)}: can't lock the record: {error.strerror}") from None
                 print(
-                    f"{shown(self.path)}: this file system has no locks ({error.strerror}): see to it that no "
-                    "other run writes to this record",
+                    f"{shown(self.path)}: this file system has no locks ({error.strerror}): see to it that "
+                    "no other run writes to this record",
                     file=sys.stderr,
                 )
             self.lock = lock.fileno()

@@ -56,7 +56,7 @@ class Endpoint:
         Endpoints without a key variable need none; for any other base URL a key is sent if one is set.
         """
         key = os.environ.get(self.key_variable) if self.key_variable else None
-        needed = self.key_variable and "/" not in self.kind
+        needed = self.key_variable and self.kind != CUSTOM and "/" not in self.kind
         return key or (None if needed else NO_KEY)
 
 
@@ -262,7 +262,8 @@ class Registry:
 def respondent(base_url: str) -> str:
     """Who answers at an address: host, port where it is not the usual one, and path.
 
-    The names of this machine are one name. What else an address holds, such as a key in its query, is left out.
+    The names of this machine are one name. What else an address holds, such as a key in its query, does not
+    count.
     """
     parts = urlsplit(base_url)
     host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
