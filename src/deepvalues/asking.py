@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues import catalogue, paths
+from deepvalues import catalogue, guard, paths
 from deepvalues.errors import UserError
 from deepvalues.query import batch
 from deepvalues.query.conversation import Conversation, Withheld
@@ -352,7 +353,10 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
         done = list(map(ask, records))
     else:
         # Not forked: a notebook's process has threads.
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            processes, spawn, initializer=guard.end_with, initargs=(os.getpid(),)
+        ) as pool:
             try:
                 done = list(pool.map(ask, records))
             except BaseException:

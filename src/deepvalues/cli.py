@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -337,8 +338,12 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths, reproduce
+    from deepvalues import guard, paths, reproduce
 
+    if "MAKELEVEL" in os.environ:
+        # Folders that are to be deleted are, also when make is killed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+        guard.end_with(os.getppid(), signal.SIGTERM)
     rows = reproduce.reproduce(paths.ROOT, encoder=arguments.encoder, keep=arguments.keep)
     print(reproduce.report(rows), flush=True)
     same = reproduce.reproduced(rows)
@@ -723,6 +728,8 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+#: What it reports of one that SIGTERM, 15, has ended.
+_TERMINATED = 143
 #: What a shell reports of a program that the signal SIGPIPE has ended: 128 and the signal's number, 13.
 _READER_GONE = 141
 
