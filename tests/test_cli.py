@@ -18,7 +18,7 @@ from deepvalues.errors import UserError
 from deepvalues.local import server
 
 COMMANDS = (
-    *("query", "batch", "data", "serve", "models", "check", "survey", "design", "select", "notebook"),
+    *("query", "batch", "record", "data", "serve", "models", "check", "survey", "design", "select", "notebook"),
     *("stale", "variables", "browser", "manifest", "reproduce", "trace", "dictionary", "render"),
 )
 
