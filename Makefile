@@ -129,6 +129,7 @@ paper: $(ENVIRONMENT)  ## the paper
 	@$(MAKE) --silent --no-print-directory build/paper
 	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
 	@echo "The paper is in paper/_site/: index.html and index.pdf."
+	@$(DEEPVALUES) record status
 
 reproduce: $(ENVIRONMENT)
 	@$(DEEPVALUES) reproduce $(if $(ENCODER),--encoder) $(if $(OPEN),--open)

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,7 +12,7 @@ from deepvalues import asking, catalogue, paths
 from deepvalues.errors import UserError
 from deepvalues.local import server
 from deepvalues.query.record import Record
-from deepvalues.query.registry import Endpoint, Model
+from deepvalues.query.registry import HEAD, Endpoint, Model
 from deepvalues.query.settings import Settings
 from deepvalues.query.study import record_path
 
@@ -253,6 +255,42 @@ def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
         path.with_suffix(".log.jsonl").touch()
     assert asking.unlisted(tmp_path).to_numpy().tolist() == [["dvb", "me/my.model"], ["svo", "agent-value"]]
     assert asking.unlisted(tmp_path / "none").empty
+
+
+@pytest.mark.parametrize("study", sorted({place.partition("/")[0] for place in catalogue.registry().paper}))
+def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypatch):
+    """Neither items, nor who has answered, nor answers, from which all results follow."""
+    registry = catalogue.registry()
+    listed = registry.of_paper(study)
+    local = [model for model in registry.models.values() if model.is_local and model.family != HEAD]
+    whose = next((model for model in local if model in listed), registry.model("agent-first"))
+    open_answers = partial(catalogue.open_answers, record_folder=tmp_path)
+    found = catalogue.study(study)
+    if study == "profiles-coding":
+        opened = catalogue.study("profiles-open")
+        profile = registry.model("agent-profile-reference")
+        asking.query(opened.name, [profile], opened.items("standard").head(3), record_folder=tmp_path)
+        found = replace(found, open_answers=open_answers)
+    items = found.items("subset" if study in ("dvb-explicit", "dvb-cot") else "standard").head(4)
+    asking.query(study, [whose], items, record_folder=tmp_path)
+
+    def state():
+        chosen = [asking.Chosen(study, "standard", items, listed)]
+        table = asking.coverage(chosen, tmp_path)
+        answers = [each.answers() for each in asking.answered(chosen, table, tmp_path)]
+        return [each.to_csv() for each in (table, *answers, open_answers("standard"))]
+
+    before = state()
+    stranger = "stranger"
+    for name in (study, "profiles-open"):
+        record = record_path(tmp_path, name, whose.name)
+        path = record_path(tmp_path, name, stranger)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(record.read_bytes() if record.exists() else b"")
+    models = {**registry.models, stranger: replace(whose, name=stranger)}
+    monkeypatch.setattr(catalogue, "registry", lambda: replace(registry, models=models))
+    assert state() == before
+    assert stranger in set(asking.unlisted(tmp_path)["model"])
 
 
 def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_standard, study, tmp_path):

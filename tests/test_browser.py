@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from deepvalues import catalogue, cli, paths
 from deepvalues.browser import encode as encode_module
 from deepvalues.browser import write
-from deepvalues.browser.collect import Row, Sheet, paper_models, recorded_items, sheets
+from deepvalues.browser.collect import Row, Sheet, recorded_items, sheets
 from deepvalues.browser.encode import encode, script, starts
 from deepvalues.browser.options import marked, names
 from deepvalues.browser.texts import Texts, decoded, fragments_of, front_coded
@@ -329,9 +329,9 @@ def test_prompts_of_other_wordings_have_no_marked_options(items_smoke, bank):
 
 def test_the_models_are_those_of_the_paper_for_the_study_or_one_of_its_sets():
     registry = catalogue.registry()
-    dvb = [model.name for model in paper_models(registry, "dvb")]
+    dvb = [model.name for model in registry.of_paper("dvb")]
     assert "agent-value" in dvb and len(dvb) == len(set(dvb)) and "agent-rater" not in dvb
-    assert paper_models(registry, "no-such-study") == []
+    assert registry.of_paper("no-such-study") == []
 
 
 def test_items_are_looked_for_in_set_after_set():

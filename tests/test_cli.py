@@ -19,7 +19,19 @@ from deepvalues.errors import UserError
 from deepvalues.local import server
 
 FOR_USERS = (
-    *("query", "batch", "data", "serve", "models", "check", "survey", "notebook", "reproduce", "trace"),
+    *(
+        "query",
+        "batch",
+        "record",
+        "data",
+        "serve",
+        "models",
+        "check",
+        "survey",
+        "notebook",
+        "reproduce",
+        "trace",
+    ),
 )
 FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
 COMMANDS = FOR_USERS + FOR_MAKE
@@ -306,6 +318,13 @@ def test_a_notebook_parameter_without_a_value(mistake):
 def test_a_notebook_parameter_that_is_no_yaml(mistake):
     told = mistake("notebook", "04_social_values", "-p", "seed=[1")
     assert "-p seed=[1: the value is not YAML: line 1, column 3: expected ',' or ']'" in told
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "-1,2", "1,inf", "nan,1", "1,2,"])
+def test_a_price_that_is_none(run, text):
+    status, _, err = run("query", "--model", "m", f"--price={text}")
+    assert status == 2
+    assert "is not dollars per million tokens in and out, as in 0.1,0.4" in err
 
 
 def test_the_help_of_survey_names_every_survey(run):

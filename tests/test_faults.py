@@ -739,6 +739,18 @@ def test_the_maximum_cost_is_not_passed_and_the_next_run_goes_on(query, tmp_path
     assert len(Record(tmp_path / "toy" / f"{PAID}.jsonl").answers) == 600
 
 
+@pytest.mark.parametrize("usage", [True, False], ids=["counted", "not counted"])
+def test_replies_of_no_use_are_paid_for_and_stop_at_the_maximum(query, usage):
+    reply = {**completion("Option A", prompt_tokens=5), "choices": "none"}
+    if not usage:
+        del reply["usage"]
+    with FaultyServer(lambda *_: http(reply)) as server:
+        run = query(server, 200, "--price", "100,1000", "--max-cost", 0.03, "--yes", "--concurrency", 1)
+        assert run.wait() == 2
+    assert "the next request could pass the maximum of $0.03" in one_message(run)
+    assert 0 < server.requests < 25, "before so many failures would have stopped it"
+
+
 def test_a_maximum_cost_needs_a_price(query):
     with FaultyServer() as server:
         run = query(server, 5, "--max-cost", 1)

@@ -1,10 +1,14 @@
 """The record: what is written is read back, nothing is lost, and damage is told with file and line."""
 
+import errno
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -180,7 +184,7 @@ def test_a_killed_writer_leaves_every_line_that_it_appended(path):
 @settings(max_examples=30)
 def test_a_half_written_last_line_is_dropped_and_overwritten(cut):
     whole, last = answer(1).line(), answer(2).line()
-    half = last[: cut % len(last)]
+    half = last[: cut % (len(last) - 1)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.jsonl"
         path.write_bytes(whole + half)
@@ -194,6 +198,81 @@ def test_a_half_written_last_line_is_dropped_and_overwritten(cut):
         assert len(record.notices) <= 1, "one notice for one line"
         assert Record(path).notices == []
         assert list(Record(path).answers.values()) == [answer(1), answer(3)]
+
+
+def test_a_last_line_without_its_end_is_whole(path):
+    path.parent.mkdir()
+    path.write_bytes(answer(1).line() + answer(2).line()[:-1])
+    record = Record(path)
+    assert list(record.answers.values()) == [answer(1), answer(2)]
+    assert record.notices == []
+    assert write(path, answer(3)) == answer(1).line() + answer(2).line() + answer(3).line()
+
+
+def test_converted_line_endings_are_told(path):
+    path.parent.mkdir()
+    path.write_bytes((answer(1).line() + answer(2).line()).replace(b"\n", b"\r\n"))
+    with pytest.raises(UserError, match=r"m\.jsonl, line 1: the line endings .* core\.autocrlf=false"):
+        Record(path)
+
+
+@pytest.mark.parametrize("mark", ["<<<<<<< HEAD", "||||||| 1a2b3c", "=======", ">>>>>>> other"])
+def test_the_marks_of_a_merge_are_told(path, mark):
+    path.parent.mkdir()
+    path.write_bytes(answer(1).line() + f"{mark}\n".encode() + answer(2).line())
+    with pytest.raises(UserError, match=r"m\.jsonl, line 2: a mark that a git merge left\. Delete the lines"):
+        Record(path)
+
+
+@pytest.mark.parametrize("other", ["x.part1", "x.part", "x.part0.part", "x.partial", "x.lock", "x.y"])
+def test_models_whose_names_begin_alike_have_records_of_their_own(path, other):
+    folder = path.parent.parent
+    longer, shorter = (record_path(folder, "dvb", name) for name in (other, "x"))
+    write(longer, answer(1))
+    write(shorter, answer(2))
+    Record(longer).part(0).write_bytes(answer(3).line())
+    assert list(Record(shorter).answers.values()) == [answer(2)]
+    assert list(Record(longer).answers.values()) == [answer(1), answer(3)]
+    assert write(shorter) == answer(2).line()
+    assert write(longer) == answer(1).line() + answer(3).line()
+
+
+def test_a_name_that_is_that_of_a_log_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"a\.log: a model's name can't end with \.log"):
+        record_path(tmp_path, "dvb", "a.log")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_the_run_says_so_and_goes_on(path, monkeypatch, capsys, number):
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(number, os.strerror(number))))
+    assert write(path, answer(1)) == answer(1).line()
+    assert "this file system has no locks" in capsys.readouterr().err
+
+
+def test_a_lock_that_fails_otherwise_stops_the_run(path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
+    with pytest.raises(UserError, match="can't lock the record"):
+        write(path, answer(1))
+
+
+def test_a_record_that_is_gone_stops_whoever_reads_it(path):
+    record = Record(path)
+    with record.writing() as journal:
+        for number in (1, 2):
+            journal.append(answer(number))
+            journal.log({"key": answer(number).key, "fingerprint": None})
+        journal.log({"key": "k", "error": "APITimeoutError"})
+    path.unlink()
+    with pytest.raises(UserError, match=r"m\.jsonl: the record is gone, .*m\.log\.jsonl, tells of 2 answers"):
+        Record(path)
+    record.log_path.unlink()
+    assert Record(path).answers == {}
+
+
+def test_a_log_of_failures_alone_tells_of_no_answers(path):
+    with Record(path).writing() as journal:
+        journal.log({"key": "k", "error": "APITimeoutError"})
+    assert Record(path).answers == {}
 
 
 def test_a_half_written_only_line_leaves_no_record(path):
@@ -233,7 +312,6 @@ def test_an_altered_line_is_told_with_file_and_number(data):
         lambda line: json.dumps(json.loads(line)).encode() + b"\n",
         lambda line: b"{}\n",
         lambda line: b"not JSON\n",
-        lambda line: b"<<<<<<< HEAD\n" + line,
     ],
 )
 def test_a_damaged_line_stops_reading_and_the_way_out_is_named(path, damage):

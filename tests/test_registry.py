@@ -146,8 +146,30 @@ def test_any_name_works_with_a_base_url(load):
     assert (known.served_as, known.developer) == ("vendor/one", "vendor")
     for model in (unknown, known):
         assert model.endpoint.base_url == url
-        assert model.endpoint.kind == "custom", "answers of another endpoint have other keys"
+        assert model.endpoint.kind == "localhost:9000/v1", "answers of another endpoint have other keys"
     assert registry.model("one").endpoint.kind == "openai", "the registry itself is unchanged"
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://api.example.org/v1", "listed"),
+        ("HTTPS://API.example.org:443/v1/", "listed"),
+        ("https://api.example.org/v1?key=secret", "listed"),
+        ("https://api.example.org/v2", "api.example.org/v2"),
+        ("https://api.example.org:8443/v1", "api.example.org:8443/v1"),
+        ("https://example.org/v1", "example.org/v1"),
+        ("http://127.0.0.1:8000/v1", "here"),
+        ("http://[::1]:8001/v1/", "localhost:8001/v1"),
+        ("http://someone:secret@host", "host/"),
+    ],
+)
+def test_an_address_is_the_endpoint_that_is_listed_with_it_or_host_and_path(load, url, kind):
+    listed = {
+        "listed": {"base_url": "https://api.example.org/v1", "key_variable": "SOME_KEY"},
+        "here": {"base_url": "http://localhost:8000/v1"},
+    }
+    assert load(endpoints=listed).model("any", url).endpoint.kind == kind
 
 
 def test_the_papers_models_are_chosen_where_none_is_named(load):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues import catalogue, paths
+from deepvalues import catalogue, guard, paths
 from deepvalues.errors import UserError
 from deepvalues.query import batch
 from deepvalues.query.conversation import Conversation, Withheld
@@ -232,18 +234,34 @@ def _stop_if_withheld(jobs: Sequence[Job]) -> None:
 
 def _stop_if_in_batch(asked: Questions, jobs: Sequence[Job]) -> None:
     """A request that waits in an open batch must not be paid for a second time."""
-    keys = batch.State.beside(asked.record).keys
+    keys, folder = batch.State.beside(asked.record).keys, asked.record.path.parent.parent
     if keys and any(asked.ask.key(job.conversation, (), job.repeat) in keys for job in jobs):
         raise UserError(
             f"{asked.model.name}: some of these requests are in an open batch; "
-            f"take its replies first: deepvalues batch collect --model {asked.model.name}"
+            f"take its replies first: {_command('batch collect', asked.study.name, asked.model, folder)}"
         )
+
+
+def _command(
+    name: str, study: str, model: Model | str, record_folder: Path, item_set: str | None = None
+) -> str:
+    """A command with all that the user gave, so that whoever copies it asks, and pays, where it was asked."""
+    words = ["deepvalues", *name.split(), "--study", study, *(["--set", item_set] if item_set else [])]
+    words += ["--model", model if isinstance(model, str) else model.name]
+    if isinstance(model, Model):
+        endpoint, entry = model.endpoint, catalogue.registry().models.get(model.name)
+        if endpoint.base_url and (entry is None or entry.endpoint.base_url != endpoint.base_url):
+            words += ["--base-url", endpoint.base_url]
+    if record_folder != paths.RESPONSES:
+        words += ["--record", str(record_folder)]
+    return shlex.join(words)
 
 
 def _ask(asked: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:
     if settings.max_cost is not None and asked.model.price is None:
         raise UserError(
-            f"{asked.model.name}: a maximum cost needs a price; give it one in {paths.shown(paths.MODELS)}"
+            f"{asked.model.name}: a maximum cost needs a price; give it one by --price, or in "
+            f"{paths.shown(paths.MODELS)}"
         )
     model = asked.model
     with Progress(
@@ -368,7 +386,10 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
         done = list(map(ask, records))
     else:
         # Not forked: a notebook's process has threads.
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            processes, spawn, initializer=guard.end_with, initargs=(os.getpid(),)
+        ) as pool:
             try:
                 done = list(pool.map(ask, records))
             except BaseException:
@@ -503,7 +524,7 @@ def to_ask(
     return pd.DataFrame(rows, columns=[*columns, "dollars", "dollars_cached"])
 
 
-def stop_if_partial(table: pd.DataFrame) -> None:
+def stop_if_partial(table: pd.DataFrame, record_folder: Path = paths.RESPONSES) -> None:
     """Stop when a record answers only a part of a set.
 
     Parameters
@@ -520,7 +541,7 @@ def stop_if_partial(table: pd.DataFrame) -> None:
     columns = ["study", "item_set", "model", "items", "recorded"]
     lines = [
         f"  {study}: {model}: {items - recorded} of {items} items are not answered in full; "
-        f"deepvalues query --study {study} --set {item_set} --model {model}"
+        f"{_command('query', study, model, record_folder, item_set)}"
         for study, item_set, model, items, recorded in partial[columns].itertuples(index=False, name=None)
     ]
     if lines:
@@ -546,9 +567,7 @@ def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path = 
         return
     free_first = [model.name for model in sorted(each.models, key=lambda model: not model.is_local)]
     model = [*free_first, "NAME"][0]
-    command = f"deepvalues query --study {each.study} --set {each.item_set} --model {model}"
-    if record_folder != paths.RESPONSES:
-        command += f" --record {record_folder}"
+    command = _command("query", each.study, model, record_folder, each.item_set)
     raise UserError(
         f"no model has answered {each.study}/{each.item_set} in {paths.shown(record_folder)}; "
         f"to ask one: {command}"

@@ -256,14 +256,15 @@ def profile_coding() -> ProfileCoding:
 
 
 def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """The open answers of study 3 on record, of every model that has any: see `Questions.answers`."""
+    """The open answers of study 3 on record, of the paper's models that have any: see `Questions.answers`."""
     opened = study("profiles-open")
     conversations = opened.conversations(opened.items(item_set))
     found = [pd.DataFrame(columns=["model", "item", "repeat", "status", "reply"])]
-    for model in registry().models.values():
-        path = record_path(record_folder, opened.name, model.name)
-        if path.exists():
-            found.append(Questions(opened, conversations, model, Record(path)).answers())
+    listed = registry().of_paper(opened.name)
+    for model in (each for each in registry().models.values() if each in listed):
+        record = Record(record_path(record_folder, opened.name, model.name))
+        if record.answers:
+            found.append(Questions(opened, conversations, model, record).answers())
     return pd.concat(found, ignore_index=True)
 
 

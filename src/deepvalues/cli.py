@@ -12,9 +12,12 @@ import io
 import math
 import os
 import select
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +29,7 @@ from deepvalues.errors import UserError
 
 if TYPE_CHECKING:
     from deepvalues.asking import Asked
-    from deepvalues.query.registry import Model
+    from deepvalues.query.registry import Model, Price
     from deepvalues.query.study import Questions
     from deepvalues.survey.questions import Survey
 
@@ -74,7 +77,8 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
     from deepvalues import catalogue
 
     registry = catalogue.registry()
-    return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
+    models = [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
+    return [replace(model, price=arguments.price) for model in models] if arguments.price else models
 
 
 def _outcome(row: Asked) -> str:
@@ -351,8 +355,12 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths, reproduce
+    from deepvalues import guard, paths, reproduce
 
+    if "MAKELEVEL" in os.environ:
+        # Folders that are to be deleted are, also when make is killed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+        guard.end_with(os.getppid(), signal.SIGTERM)
     rows = reproduce.reproduce(paths.ROOT, encoder=arguments.encoder, keep=arguments.keep)
     print(reproduce.report(rows), flush=True)
     same = reproduce.reproduced(rows)
@@ -427,6 +435,64 @@ def _batch_collect(arguments: argparse.Namespace) -> int:
     return 0 if complete else 1
 
 
+def _record_adopt(arguments: argparse.Namespace) -> int:
+    from deepvalues import catalogue
+    from deepvalues.adopting import adopt
+
+    model = catalogue.registry().model(arguments.model)
+    for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
+        print(f"{model.name}: {found}")
+    return 0
+
+
+def _record_status(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from deepvalues import asking, paths
+    from deepvalues.query import coverage
+    from deepvalues.tables.query import unlisted
+
+    file = paths.RESULTS / "query" / "coverage.csv"
+    if not file.is_file():
+        raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
+    beside = asking.unlisted(arguments.record)
+    print("\n".join([*([] if beside.empty else [unlisted(beside)]), *coverage.not_whole(pd.read_csv(file))]))
+    return 0
+
+
+def _record_arguments(record: argparse.ArgumentParser) -> None:
+    from deepvalues import paths
+
+    steps = record.add_subparsers(dest="step", required=True, metavar="STEP")
+    adopt = steps.add_parser(
+        "adopt",
+        help="Bring answers that were asked by --base-url into the record of a model's entry; sends nothing.",
+        epilog="example: deepvalues record adopt --model NAME --from /tmp/answers --base-url https://host/v1",
+    )
+    adopt.set_defaults(run=_record_adopt)
+    adopt.add_argument("--model", required=True, metavar="NAME", help="its name in data/models.yml")
+    adopt.add_argument(
+        "--from", dest="source", type=Path, required=True, metavar="DIR", help="the record that holds them"
+    )
+    adopt.add_argument(
+        "--base-url",
+        metavar="URL",
+        help="where they were asked (default: the address of the model's endpoint)",
+    )
+    status = steps.add_parser(
+        "status", help="Name models that are on record and not listed, and listed and not whole."
+    )
+    status.set_defaults(run=_record_status)
+    for step in (adopt, status):
+        step.add_argument(
+            "--record",
+            type=Path,
+            default=paths.RESPONSES,
+            metavar="DIR",
+            help="the paper's record (default: data/responses)",
+        )
+
+
 #: The commands that make calls; people can, too.
 _FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
 
@@ -469,6 +535,10 @@ def _parser() -> argparse.ArgumentParser:
     summaries["batch"] = summary
     batch = commands.add_parser("batch", description=summary, epilog=example)
     _batch_arguments(batch)
+    summary = "Adopt answers asked by an address, or name models that are not in the paper in full."
+    example = "example: deepvalues record adopt --model NAME --from /tmp/answers"
+    summaries["record"] = summary
+    _record_arguments(commands.add_parser("record", description=summary, epilog=example))
     data = command(
         "data",
         _data,
@@ -640,6 +710,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
     option("--rpm", None, "N", "keep to so many requests a minute", _positive)
     option("--tpm", None, "N", "keep to so many tokens a minute", _positive)
     option("--max-cost", None, "USD", "stop before the next request could pass this", _positive)
+    option("--price", None, "IN,OUT", "dollars per million tokens, in place of those of the registry", _price)
     query.add_argument("--dry-run", action="store_true", help="show what would be sent and what it costs")
     query.add_argument("--yes", action="store_true", help="ask a paid endpoint without a confirmation")
     query.add_argument(
@@ -697,6 +768,25 @@ def _positive(text: str) -> float:
     return number
 
 
+def _price(text: str) -> Price:
+    from deepvalues.query.registry import Price
+
+    numbers = [float(part) for part in text.split(",") if _is_price(part)]
+    if len(numbers) != 2 or text.count(",") != 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not dollars per million tokens in and out, as in 0.1,0.4"
+        )
+    # Without a word on cached tokens they may cost as much as others.
+    return Price(numbers[0], numbers[0], numbers[1], f"{datetime.now():%Y-%m-%d}")
+
+
+def _is_price(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
+
+
 def _whole(text: str) -> int:
     try:
         return int(text)
@@ -725,6 +815,8 @@ _REMEDY = "`make environment` installs what the paper needs; the README names wh
 #: Of a folder that is somebody else's, a read-only one, and a full disk.
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 
+#: What it reports of one that SIGTERM, 15, has ended.
+_TERMINATED = 143
 #: What a shell reports of a program that the signal SIGPIPE has ended: 128 and the signal's number, 13.
 _READER_GONE = 141
 

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from deepvalues import guard
 from deepvalues.dvb.authors import FILES
 from deepvalues.dvb.items import AUTHORS
 from deepvalues.errors import UserError
@@ -224,7 +225,7 @@ def make_paper(folder: Path) -> None:
     if not found.stdout.startswith(str(folder / "src")):
         raise UserError(f"{folder}: Python takes the package from elsewhere: {found.stdout or found.stderr}")
     command = ["make", "paper", f"PY={sys.executable}", "ENVIRONMENT=", f"--jobs={processors()}"]
-    if subprocess.run(command, cwd=folder, env=environment, check=False).returncode:
+    if guard.run(command, folder, environment):
         raise UserError("the rebuild stopped; see above")
 
 

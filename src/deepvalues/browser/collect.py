@@ -15,7 +15,7 @@ from deepvalues.dvb.agents import Recogniser
 from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.record import Record
-from deepvalues.query.registry import Model, Registry
+from deepvalues.query.registry import Model
 from deepvalues.query.study import Questions, Study, record_path
 
 #: Item sets that are tried one after the other until every recorded item is found: the quickest to build
@@ -80,19 +80,11 @@ def sheets(record_folder: Path = paths.RESPONSES) -> Iterator[Sheet]:
     for name, study in catalogue.studies().items():
         records = [
             (model, Record(path))
-            for model in paper_models(catalogue.registry(), name)
+            for model in catalogue.registry().of_paper(name)
             if (path := record_path(record_folder, name, model.name)).exists()
         ]
         if any(record.answers for _, record in records):
             yield _sheet(study, records, recogniser)
-
-
-def paper_models(registry: Registry, study: str) -> list[Model]:
-    """The models that the paper lists for a study, or for one of its sets, each once."""
-    keys = [key for key in registry.paper if key.partition("/")[0] == study]
-    return [
-        registry.model(name) for name in dict.fromkeys(name for key in keys for name in registry.paper[key])
-    ]
 
 
 def _sheet(study: Study, records: Sequence[tuple[Model, Record]], recogniser: Recogniser) -> Sheet:

@@ -127,3 +127,23 @@ def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
         "not_asked": int((of_set["state"] == "not asked").sum()),
         "answers": int(complete["recorded"].sum()),
     }
+
+
+def not_whole(coverage: pd.DataFrame) -> list[str]:
+    """Models that are listed and have not answered all of a set, a line for each state and group of sets.
+
+    Parameters
+    ----------
+    coverage
+        From `deepvalues.asking.coverage`.
+    """
+    lacking = coverage[coverage["state"] != "complete"]
+    places = (lacking["study"] + "/" + lacking["item_set"]).groupby(
+        [lacking["state"], lacking["model"]], sort=False
+    )
+    models = places.agg(", ".join).reset_index(name="sets").groupby(["state", "sets"], sort=False)["model"]
+    words = {"partial": "answered in part", "not asked": "not asked"}
+    return [
+        f"Listed under `paper` and {words[state]}: {', '.join(names)} ({sets})"
+        for (state, sets), names in models
+    ]

@@ -65,7 +65,7 @@ class Plan:
             f"prefixes), at most {self.usage.output:,.0f} out",
         ]
         if self.price is None:
-            return [*shown, "  cost unknown: no price in the registry"]
+            return [*shown, "  cost unknown: no price in the registry, and no --price"]
         with_cache, without = self.usage.cost(self.price), self.usage.uncached().cost(self.price)
         return [
             *shown,
@@ -115,12 +115,14 @@ class Ledger:
         return cost
 
     def settle(self, reserved: float | None, estimate: Usage, received: Usage | None) -> None:
-        """Take back what was set aside; count what was used, if a reply came."""
+        """Take back what was set aside; count what was used if a reply came, also one of no use."""
         if reserved is None:
             return
         self.unsettled -= 1
         self.set_aside = self.set_aside - reserved if self.unsettled else 0.0
         if received is not None:
+            # A reply that doesn't say what it used is paid for, too.
+            received = estimate if received == NO_USAGE else received
             self.used = Usage(*(a + b for a, b in zip(self.used, received, strict=True)))
             self._estimated += estimate.input
             self._received += received.input

@@ -14,6 +14,8 @@ import glob
 import hashlib
 import json
 import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +30,11 @@ _ESCAPE = "backslashreplace"
 _DECODER = json.JSONDecoder()
 #: Bytes that the check sum adds to a line.
 _CHECK_LENGTH = len(b',"check":"01234567"}')
+#: What git puts at the beginning of lines that a merge could not settle.
+_MERGE_MARKS = (b"<<<<<<< ", b"||||||| ", b"=======", b">>>>>>> ")
+#: With these a file system says that it has no locks.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_PART = re.compile(r"\.part[0-9]+")
 
 
 class Answer(NamedTuple):
@@ -69,6 +76,28 @@ def _check(body: bytes) -> bytes:
     return b',"check":"%b"}' % hashlib.blake2b(body, digest_size=4).hexdigest().encode()
 
 
+def _is_whole(line: bytes) -> bool:
+    return _check(line[:-_CHECK_LENGTH]) == line[-_CHECK_LENGTH:]
+
+
+def _damage(line: bytes) -> str:
+    """What has happened to a line, and what to do."""
+    if line.endswith(b"\r") and _is_whole(line[:-1]):
+        return (
+            "the line endings of this file were converted to those of Windows. Clone the project anew with "
+            "`git clone -c core.autocrlf=false`, or convert them back to \\n; else this line is whole."
+        )
+    if line.startswith(_MERGE_MARKS):
+        return (
+            "a mark that a git merge left. Delete the lines that begin with <<<<<<<, |||||||, ======= and "
+            ">>>>>>>, and keep the lines between them: what is there twice is settled by itself."
+        )
+    return (
+        "this line of the record was cut or altered. Restore the file from git or a backup; or delete the "
+        "line, and the answer will be asked for again."
+    )
+
+
 def read_line(line: bytes, where: str) -> Answer:
     """Read a line and verify its check sum.
 
@@ -77,11 +106,8 @@ def read_line(line: bytes, where: str) -> Answer:
     UserError
         When the line was cut or altered; the message says where.
     """
-    if _check(line[:-_CHECK_LENGTH]) != line[-_CHECK_LENGTH:]:
-        raise UserError(
-            f"{where}: this line of the record was cut or altered. Restore the file from git or a "
-            "backup; or delete the line, and the answer will be asked for again."
-        )
+    if not _is_whole(line):
+        raise UserError(f"{where}: {_damage(line)}")
     fields, _ = _DECODER.raw_decode(line.decode())
     if fields["v"] != SCHEMA:
         raise UserError(f"{where}: schema {fields['v']}, and this program reads schema {SCHEMA}")
@@ -154,7 +180,9 @@ class Record:
         return self.path.with_suffix(f".part{number}")
 
     def _parts(self) -> list[Path]:
-        return sorted(self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*"))
+        beside = self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*")
+        # Another model's name may go on after this one's.
+        return sorted(path for path in beside if _PART.fullmatch(path.name.removeprefix(self.path.stem)))
 
     def _read(self) -> None:
         self.answers.clear()
@@ -163,6 +191,7 @@ class Record:
             for path in (self.path, *self._parts()):
                 if path.exists():
                     self._read_file(path)
+            self._stop_if_lost()
         except OSError as error:
             raise UserError(f"{shown(self.path)}: can't read the record: {error.strerror}") from None
 
@@ -170,21 +199,40 @@ class Record:
         name = shown(path)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and not _is_whole(line):
                     notice = f"{path.name}: dropped a half-written last line (line {number})"
                     if notice not in self.notices:
                         self.notices.append(notice)
                     break
-                answer = read_line(line.rstrip(b"\n"), f"{name}, line {number}")
+                answer = read_line(line.removesuffix(b"\n"), f"{name}, line {number}")
                 before = self.answers.get(answer.key, answer)
                 if before != answer:
                     self._replaced.append(before)
                 self.answers[answer.key] = answer
 
+    def _stop_if_lost(self) -> None:
+        """Stop where the log tells of answers and the file of the answers is gone.
+
+        Whoever took it for a model that was never asked would leave it out of the paper, or pay once more.
+        """
+        if self.answers or self.path.exists():
+            return
+        received = len(self.received())
+        if received:
+            raise UserError(
+                f"{shown(self.path)}: the record is gone, and its log, {self.log_path.name}, tells of "
+                f"{received:,} answers. Restore it from git or a backup; or delete the log, and they will be "
+                "asked, and perhaps paid, for again."
+            )
+
     def failures(self) -> dict[str, str]:
         """Error class of the last failed attempt, by key, of what has no answer."""
         attempts = (attempt for attempt in self._attempts() if "error" in attempt)
         return {each["key"]: each["error"] for each in attempts if each["key"] not in self.answers}
+
+    def received(self) -> dict[str, dict[str, Any]]:
+        """What the log says of each reply that came, by key."""
+        return {each["key"]: each for each in self._attempts() if "fingerprint" in each}
 
     def cached_tokens(self) -> dict[str, int]:
         """How many tokens of its prompt the endpoint had read before, by key, where the log says so."""
@@ -193,7 +241,7 @@ class Record:
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
         """What the log says of attempts, in the order in which they were made."""
-        if self.log_path.exists():
+        if self.log_path.is_file():
             for line in self.log_path.read_bytes().splitlines():
                 # A run that was killed may have left half a line; the log is no evidence of answers.
                 with contextlib.suppress(ValueError):
@@ -258,6 +306,14 @@ class Record:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{shown(self.path)}: another run is writing to this record") from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise UserError(f"{shown(self.path)}: can't lock the record: {error.strerror}") from None
+                print(
+                    f"{shown(self.path)}: this file system has no locks ({error.strerror}): see to it that "
+                    "no other run writes to this record",
+                    file=sys.stderr,
+                )
             self.lock = lock.fileno()
             # Between reading and locking another run may have ended.
             self._read()

@@ -19,7 +19,7 @@ from deepvalues.paths import shown
 from deepvalues.schema import STRICT, Amount, Text, Whole, checked, like, near
 
 LOCAL = "local"
-#: The kind of an endpoint that is named by its base URL alone.
+#: The kind of every address given by hand, before host and path took its place.
 CUSTOM = "custom"
 #: Sent where an endpoint wants no key; the client insists on some text.
 NO_KEY = "none"
@@ -28,15 +28,11 @@ NO_KEY = "none"
 CONTINUE, BARE, FREE = "continue", "bare", "free"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
-_Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
-FAMILIES: tuple[_Family, ...] = get_args(_Family)
-#: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
-PARAMETERS = (
-    *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens"),
-    *("presence_penalty", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
-    *("temperature", "top_logprobs", "top_p", "verbosity"),
-)
+FAMILIES = ("language model", "reference agent", "text learner", HEAD)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORTS = {"http": 80, "https": 443}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w.-]+")
 _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
 
 
@@ -60,6 +56,8 @@ _Letters = Literal["continue", "bare", "free"]
 @dataclass(frozen=True)
 class Endpoint:
     """Where requests go: the kind that enters the key, the base URL, the key's variable.
+
+    The kind is the endpoint's name in the registry, or the `respondent` of an address given by hand.
 
     ``letters`` is how its models can be asked by letter probability, `CONTINUE` or `BARE`; None where they
     are asked for free replies. ``continue_flags`` are parameters by which it continues a reply.
@@ -258,7 +256,7 @@ class Registry:
             base_url = _base_url(base_url)
             flags = known.endpoint.continue_flags if known else {}
             variable = key_variable or self._variable_for(base_url)
-            endpoint = Endpoint(CUSTOM, base_url, variable, continue_flags=flags)
+            endpoint = Endpoint(self._kind_of(base_url), base_url, variable, continue_flags=flags)
             # Which weights answer there nobody knows.
             return replace(known, endpoint=endpoint, weights=None) if known else Model(name, endpoint, name)
         if known is None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pandas as pd
 import pandera.pandas as pa
 
+from deepvalues.errors import UserError
 from deepvalues.query import letters
 from deepvalues.query.conversation import Conversation
 from deepvalues.query.engine import Ask, Job, groups, recorded
@@ -234,7 +235,18 @@ def _without_halves(text: str) -> str:
 
 
 def record_path(folder: Path, study: str, model: str) -> Path:
-    """Where a model's answers to a study are; a slash in a model's name becomes two underscores."""
+    """Where a model's answers to a study are; a slash in a model's name becomes two underscores.
+
+    Raises
+    ------
+    UserError
+        When the name ends with .log: the file would be the log of another model.
+    """
+    if model.endswith(".log"):
+        raise UserError(
+            f"{model}: a model's name can't end with .log, as the names of logs do. Give it an entry in "
+            "data/models.yml with another name, and this one as served_as"
+        )
     return folder / study / f"{model.replace('/', '__')}.jsonl"
 
 

@@ -6,26 +6,22 @@ output, in a line. The process ends when its standard input closes, and so also 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 from typing import Any
 
+from deepvalues import guard
+
 HOST = "127.0.0.1"
-_PR_SET_PDEATHSIG = 1
 
 
 def _end_with(parent: int) -> None:
     """End this process when its parent does, whatever the parent dies of."""
     threading.Thread(target=_watch, daemon=True).start()
-    if sys.platform == "linux":
-        # While a model is loaded no thread of Python's may run, so that the kernel is asked as well.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
+    # While a model is loaded no thread of Python's may run, so that the kernel is asked as well.
+    guard.end_with(parent)
 
 
 def _watch() -> None:
