@@ -513,11 +513,14 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
 
+    def of_steps(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        summaries[name] = summary
+        return commands.add_parser(name, description=summary, epilog=f"example: deepvalues {example}")
+
     def command(
         name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
     ) -> argparse.ArgumentParser:
-        summaries[name] = summary
-        added = commands.add_parser(name, description=summary, epilog=f"example: deepvalues {example}")
+        added = of_steps(name, summary, example)
         added.set_defaults(run=run)
         return added
 
@@ -530,15 +533,20 @@ def _parser() -> argparse.ArgumentParser:
     _query_arguments(query)
     query.epilog = f"{_studies_and_sets()}\n\n{query.epilog}"
     query.formatter_class = argparse.RawDescriptionHelpFormatter
-    summary = "Ask through a batch service: half the price, within a day."
-    example = "example: deepvalues batch submit --study dvb --set full --model gpt-4.1-nano-2025-04-14"
-    summaries["batch"] = summary
-    batch = commands.add_parser("batch", description=summary, epilog=example)
-    _batch_arguments(batch)
-    summary = "Adopt answers asked by an address, or name models that are not in the paper in full."
-    example = "example: deepvalues record adopt --model NAME --from /tmp/answers"
-    summaries["record"] = summary
-    _record_arguments(commands.add_parser("record", description=summary, epilog=example))
+    _batch_arguments(
+        of_steps(
+            "batch",
+            "Ask through a batch service: half the price, within a day.",
+            "batch submit --study dvb --set full --model gpt-4.1-nano-2025-04-14",
+        )
+    )
+    _record_arguments(
+        of_steps(
+            "record",
+            "Adopt answers asked by an address, or name models that are not in the paper in full.",
+            "record adopt --model NAME --from /tmp/answers",
+        )
+    )
     data = command(
         "data",
         _data,

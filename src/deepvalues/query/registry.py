@@ -28,11 +28,16 @@ NO_KEY = "none"
 CONTINUE, BARE, FREE = "continue", "bare", "free"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
-FAMILIES = ("language model", "reference agent", "text learner", HEAD)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
+FAMILIES: tuple[_Family, ...] = get_args(_Family)
+#: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
+PARAMETERS = (
+    *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens"),
+    *("presence_penalty", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
+    *("temperature", "top_logprobs", "top_p", "verbosity"),
+)
 _PORTS = {"http": 80, "https": 443}
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_HUB = re.compile(r"[\w.-]+/[\w.-]+@[\w.-]+")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
 
 
@@ -238,6 +243,11 @@ class Registry:
             raise UserError(f"{self.path.name}: `paper` lists no models for {study!r}, only for {listed}")
         return [self.model(name) for name in names or self.paper[study]]
 
+    def of_paper(self, study: str) -> list[Model]:
+        """The models that the paper lists for a study, or for one of its sets, each once."""
+        lists = (names for place, names in self.paper.items() if place.partition("/")[0] == study)
+        return [self.model(name) for name in dict.fromkeys(name for names in lists for name in names)]
+
     def model(self, name: str, base_url: str | None = None, key_variable: str | None = None) -> Model:
         """Find a model; with a base URL any name works.
 
@@ -273,6 +283,24 @@ class Registry:
         owners = (each for each in self.endpoints.values() if each.base_url and each.key_variable)
         host = _origin(base_url)
         return next((each.key_variable for each in owners if _origin(each.base_url or "") == host), None)
+
+    def _kind_of(self, base_url: str) -> str:
+        """Who answers at an address: the endpoint with this address, by its name, or host and path."""
+        address = respondent(base_url)
+        listed = (each for each in self.endpoints.values() if each.base_url)
+        return next((each.kind for each in listed if respondent(each.base_url or "") == address), address)
+
+
+def respondent(base_url: str) -> str:
+    """Who answers at an address: host, port where it is not the usual one, and path.
+
+    The names of this machine are one name. What else an address holds, such as a key in its query, does not
+    count.
+    """
+    parts = urlsplit(base_url)
+    host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{host}{port}/{parts.path.strip('/')}"
 
 
 def _base_url(given: str) -> str:
