@@ -28,8 +28,6 @@ DEEPVALUES := $(PY) -m deepvalues
 PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
-STUDY ?= dvb
-SET ?= standard
 PORT ?= 8901
 
 SOURCE := src/deepvalues
@@ -50,7 +48,7 @@ help:  ## what can be made
 	@echo "make reproduce [ENCODER=1] [OPEN=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
 	@echo "              everything, compare with git (minutes); OPEN=1: ask the open models 100 answers again, too"
-	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--dry-run']"
+	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--paper --dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
@@ -128,7 +126,7 @@ check: $(ENVIRONMENT)
 
 query: $(ENVIRONMENT)
 	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
-	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
+	@$(DEEPVALUES) query $(if $(STUDY),--study $(STUDY)) $(if $(SET),--set $(SET)) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
 
 models: $(ENVIRONMENT)
 	@$(PY) -m pip install --disable-pip-version-check --quiet --only-binary xllamacpp --no-build-isolation --editable ".[open]"
