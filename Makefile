@@ -40,9 +40,6 @@ COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 
 	/^(Collecting|Requirement already)/ { if (shown) printf "\r%d of about %d packages", ++n, all > "/dev/stderr" } \
 	/^(ERROR|error|WARNING)/ { print > "/dev/stderr" } \
 	/^status [0-9]+$$/ { if (n) print "" > "/dev/stderr"; exit $$2 }'
-
-STUDY ?= dvb
-SET ?= standard
 PORT ?= 8901
 
 SOURCE := src/deepvalues
@@ -63,7 +60,7 @@ help:  ## what can be made
 	@echo "make reproduce [ENCODER=1] [OPEN=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
 	@echo "              everything, compare with git (minutes); OPEN=1: ask the open models 100 answers again, too"
-	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--dry-run']"
+	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--paper --dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"
 	@echo "make data     fetch the released data sets, which are not ours to ship, and verify them"
@@ -147,7 +144,7 @@ check: $(ENVIRONMENT)
 
 query: $(ENVIRONMENT)
 	@test -n "$(MODELS)" || { echo "Name the models: make query MODELS='gpt-4.1-nano-2025-04-14' (deepvalues models lists them)" >&2; exit 2; }
-	@$(DEEPVALUES) query --study $(STUDY) --set $(SET) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
+	@$(DEEPVALUES) query $(if $(STUDY),--study $(STUDY)) $(if $(SET),--set $(SET)) $(foreach model,$(MODELS),--model $(model)) $(OPTIONS)
 
 models: $(ENVIRONMENT)
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --only-binary xllamacpp --no-build-isolation --editable ".[open]"

@@ -52,6 +52,8 @@ def test_the_finding_counts_the_models_on_either_side_of_chance(sides, expected)
     [
         ([True] * 7 + [False], "1 of 8 reaches an accuracy of .800 on the control"),
         ([True, True], "none of 2 reaches an accuracy of .800 on the control"),
+        ([True], "it does not reach an accuracy of .800 on the control"),
+        ([False], "it reaches an accuracy of .800 on the control"),
         ([False] * 3, "3 of 3 reach an accuracy of .800 on the control"),
     ],
 )
@@ -63,6 +65,8 @@ def test_the_rates_run_from_the_lowest_to_the_highest():
     rates = frame("model dvgr", ("a", 0.4), ("b", 0.2), ("c", 0.3))
     assert sentences.span(rates) == "The 3 rates run from .200 (b) to .400 (a)"
     assert sentences.span(rates.head(1)) == "The one rate is .400 (a)"
+    assert sentences.span(rates.assign(dvgr=0.5)) == "The 3 rates are all .500"
+    assert sentences.span(rates.assign(dvgr=NAN)).startswith("There is no rate")
 
 
 def test_learners_are_counted_whatever_is_in_focus():
@@ -86,7 +90,8 @@ def test_learners_are_counted_whatever_is_in_focus():
         ([True, False, True], "2 of 3 text learners fall"),
         ([True, False], "1 of 2 text learners falls"),
         ([False, False], "none of 2 text learners falls"),
-        ([False], "none of 1 text learner falls"),
+        ([False], "the one text learner does not fall"),
+        ([True], "the one text learner falls"),
     ],
 )
 def test_the_control_names_who_fails(flagged, expected):
@@ -122,6 +127,7 @@ def test_both_splits_stand_in_one_sentence_each():
         ([("a", 0.61111), ("b", 0.61113)], "Leaving out one model at a time, it stays at .611."),
         ([("a", 0.6), ("b", NAN)], "Leaving out one model at a time, it stays at .600."),
         ([], "It rests on one model: there is no other to leave out."),
+        ([("a", NAN), ("b", NAN)], "Without any reply that could be read there is nothing to leave out."),
     ],
 )
 def test_the_pooled_rate_without_each_model_in_a_sentence(rows, expected):
@@ -133,9 +139,11 @@ def test_the_pooled_rate_without_each_model_in_a_sentence(rows, expected):
     [
         (0.66, 0.53, "Of the two layers, the value is the one whose probe is answered right more often."),
         (0.53, 0.66, "Of the two layers, the surface is the one whose probe is answered right more often."),
-        (0.535, 0.53, "Both probes are answered about equally well."),
-        (None, None, "The probes were not asked."),
-        (0.66, None, "The probes were not asked."),
+        (0.535, 0.53, "Both probes are answered right about equally often (.535 and .530)."),
+        (0.5, 0.505, "Both probes are answered right about as often as by chance (.500 and .505)."),
+        (1.0, 1.0, "Both probes are answered right about equally often (1.000 and 1.000)."),
+        (None, None, "The probes have no answers to compare."),
+        (0.66, None, "The probes have no answers to compare."),
     ],
 )
 def test_the_layer_that_was_learned(value, surface, expected):
@@ -184,8 +192,13 @@ def test_factors_with_clusters_and_those_that_only_pooled_trials_find():
     )
     assert sentences.factors(frame(columns, ("model", 0.5, NAN, NAN))) == (
         "Significant with clusters and Holm's correction: none. On pooled trials without correction: "
-        "also none."
+        "no other."
     )
+
+
+def test_factors_of_choices_that_do_not_vary():
+    rows = frame("factor p_value wald_p wald_p_holm", ("model", NAN, NAN, NAN))
+    assert sentences.factors(rows) == "No factor can be tested, as choices do not vary."
 
 
 def test_factors_of_both_regressions():

@@ -144,12 +144,15 @@ def test_arms_that_were_not_asked_have_no_rate(results):
 def test_values_are_means_over_models(results):
     rows = [("a", "x", 0.1), ("a", "y", 0.9), ("b", "x", 0.3), ("b", "y", 0.7)]
     text.values(results, frame("model v1 rate", *rows), {"x": "non-maleficence", "y": "justice"})
-    assert kept(results) == {
-        "values.lowest": ".200",
-        "values.lowest_name": "non-maleficence",
-        "values.highest": ".800",
-        "values.highest_name": "justice",
-    }
+    told = "runs from .200 (non-maleficence) to .800 (justice)"
+    assert kept(results) == {"text.values": told}
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0.5, "is .500 for each value"), (NAN, "is not known")])
+def test_values_that_are_all_alike_or_have_no_answers(results, rate, told):
+    rows = [("a", "x", rate), ("a", "y", rate)]
+    text.values(results, frame("model v1 rate", *rows), {"x": "non-maleficence", "y": "justice"})
+    assert kept(results) == {"text.values": told}
 
 
 def test_dimensions(results):
@@ -159,11 +162,20 @@ def test_dimensions(results):
         results, frame("dimension direction rate", *rows), frame("p_holm", (0.01,), (0.2,), (NAN,)), names
     )
     assert kept(results) == {
-        "dimensions.largest_gap": ".300",
-        "dimensions.largest_gap_name": "visual aids",
+        "text.dimensions": "differ by up to .300 (visual aids)",
         "dimensions.asymmetric": "1",
         "dimensions.number": "3",
     }
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"), [(1.0, "have the same rate in every dimension"), (NAN, "can't be compared")]
+)
+def test_dimensions_without_a_difference(results, rate, told):
+    rows = [("d", "forward", rate), ("d", "reversed", rate)]
+    names = {"d": ("Visual aids", "visual", "none")}
+    text.dimensions(results, frame("dimension direction rate", *rows), frame("p_holm", (NAN,)), names)
+    assert kept(results)["text.dimensions"] == told
 
 
 # ---- comparisons ----

@@ -199,7 +199,9 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         table(PLACE, VALUE | more)
     )
     alone = sentences.learned(table(PLACE))
-    assert "none of 1 on the control" in alone
+    assert "preferred for certain on the surface probe alone." in alone
+    nowhere = sentences.learned(table(PLACE | {"probe_surface_lean": 0.0}))
+    assert "preferred for certain nowhere." in nowhere
     assert "lexical" not in alone
 
 

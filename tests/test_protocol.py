@@ -57,7 +57,7 @@ class Asking:
 
     def read(self):
         """Status and choice of each item, in the order in which they were asked."""
-        model = catalogue.registry().model("m", "http://127.0.0.1/v1")
+        model = at(Model("m", Endpoint("custom", None, None), "m"), "http://127.0.0.1/v1")
         frame = asking.answers("dvb", [model], self.items.head(self.number), self.folder)
         return [
             (row.status, row.choice if row.status == "answered" else row.error) for row in frame.itertuples()

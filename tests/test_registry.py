@@ -174,28 +174,73 @@ def test_an_address_is_the_endpoint_that_is_listed_with_it_or_host_and_path(load
 
 def test_the_papers_models_are_chosen_where_none_is_named(load):
     entries = [{"name": name, "endpoint": "local"} for name in ("a", "b", "c")]
-    registry = load(entries, {"one": ["c", "a"], "two": ["b"]})
-    assert [model.name for model in registry.choose([], "one")] == ["c", "a"]
-    assert [model.name for model in registry.choose([], "two")] == ["b"]
+    registry = load(entries, {"sets": {"one/s": ["c", "a"], "two/s": ["b"], "two/t": ["a"]}})
+    assert [model.name for model in registry.choose([], "one/s")] == ["c", "a"]
+    assert [model.name for model in registry.choose([], "two/t")] == ["a"]
+    for place in ("two", "two/s", "two/not-listed"):
+        assert [model.name for model in registry.choose([], place)] == ["b"], "as the first set of the study"
     assert [model.name for model in registry.choose(["b"], "one")] == ["b"]
     with pytest.raises(UserError, match="unknown model 'd'"):
         registry.choose(["a", "d"], "one")
 
 
 def test_a_study_without_models_in_the_paper_is_asked_of_named_ones_only(load):
-    registry = load([{"name": "a", "endpoint": "local"}], {"one": ["a"]})
+    registry = load([{"name": "a", "endpoint": "local"}], {"sets": {"one/s": ["a"]}})
     assert [model.name for model in registry.choose(["a"], "three")] == ["a"]
-    with pytest.raises(UserError, match="no models for 'three', only for one"):
+    with pytest.raises(UserError, match="no models for 'three', only for one/s"):
         registry.choose([], "three")
 
 
-def test_lists_within_a_list_of_the_paper_are_read_as_one(load):
-    text = """
-        endpoints: {local: {}}
-        paper: {one: [&shared [a, b], c], two: [*shared]}
-        models: [{name: a, endpoint: local}, {name: b, endpoint: local}, {name: c, endpoint: local}]
-    """
-    assert load(text=text).paper == {"one": ("a", "b", "c"), "two": ("a", "b")}
+LISTED = """
+    endpoints: {local: {}, openai: {}}
+    paper:
+      language_models: [talks, spells]
+      groups: {locals: [a, b]}
+      sets: {one/s: [words, locals], one/t: [letters, words, b], two/s: [letters], three/s: [a]}
+    models:
+      - {name: a, endpoint: local, family: reference agent}
+      - {name: b, endpoint: local, family: reference agent}
+      - {name: talks, endpoint: openai}
+      - {name: spells, endpoint: openai, letters: bare}
+      - {name: later, endpoint: openai}
+"""
+
+
+def test_a_language_model_of_the_papers_one_list_is_in_the_sets_of_its_kind(load):
+    registry = load(text=LISTED)
+    assert registry.paper == {
+        "one/s": ("talks", "a", "b"),
+        "one/t": ("spells", "talks", "b"),
+        "two/s": ("spells",),
+        "three/s": ("a",),
+    }
+    more = load(text=LISTED.replace("[talks, spells]", "[talks, spells, later]")).paper
+    assert {place for place in more if "later" in more[place]} == {"one/s", "one/t"}
+
+
+def test_what_the_paper_needs_of_a_model_is_also_known_before_it_is_listed(load):
+    registry = load(text=LISTED)
+    needed = {name: registry.needed_of(model) for name, model in registry.models.items()}
+    assert needed["later"] == needed["talks"] == {"one": ["s", "t"]}
+    assert needed["spells"] == {"one": ["t"], "two": ["s"]}
+    assert needed["a"] == {"one": ["s"], "three": ["s"]}
+    assert registry.needed_of(registry.model("new", "http://127.0.0.1:1/v1")) == needed["talks"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("[talks, spells]", "[talks, a]", "a under `language_models`, which is a reference agent"),
+        ("[talks, spells]", "[talks, none]", "none under `language_models`, which has no entry"),
+        ("[talks, spells]", "[talks, talks]", "lists talks twice for `language_models`"),
+        ("[words, locals]", "[words, nobody]", "names nobody for one/s, which has no entry"),
+        ("[words, locals]", "[a, locals]", "lists a twice for one/s"),
+        ("{locals: [a, b]}", "{locals: [a, a]}", "lists a twice for locals"),
+        ("{locals: [a, b]}", "{locals: 3}", "not a registry of models"),
+    ],
+)
+def test_a_wrong_list_of_the_paper_is_told(refusal, before, after, named):
+    assert named in refusal(text=LISTED.replace(before, after))
 
 
 @pytest.mark.parametrize(
@@ -303,12 +348,8 @@ def test_a_model_listed_twice_is_refused(refusal):
 
 
 def test_a_paper_of_unlisted_models_is_refused(refusal):
-    message = refusal([{"name": "m", "endpoint": "local"}], {"one": ["m"], "two": ["m", "z", "y"]})
+    message = refusal([{"name": "m", "endpoint": "local"}], {"sets": {"one": ["m"], "two": ["m", "z", "y"]}})
     assert "y, z for two" in message
-
-
-def test_a_paper_that_lists_a_model_twice_is_refused(refusal):
-    assert "m twice for one" in refusal([{"name": "m", "endpoint": "local"}], {"one": ["m", ["m"]]})
 
 
 @pytest.mark.parametrize(
@@ -324,7 +365,7 @@ def test_a_paper_that_lists_a_model_twice_is_refused(refusal):
         "endpoints: {}\nmodels: []\npaper: null",
         "endpoints: {}\nmodels: 3\npaper: {}",
         "endpoints: {}\nmodels: []\npaper: []",
-        "endpoints: {}\nmodels: []\npaper: {one: 3}",
+        "endpoints: {}\nmodels: []\npaper: {sets: {one: 3}}",
     ],
 )
 def test_a_file_of_another_shape_is_refused(refusal, text):
@@ -400,7 +441,6 @@ def test_families_tell_themselves_by_their_names():
 def test_every_study_of_the_paper_is_put_to_the_published_models():
     published = set(pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv")["model"])
     assert len(published) == 9
-    assert REGISTERED.paper["dvb"]
     for study, names in REGISTERED.paper.items():
         assert catalogue.study(study.split("/")[0])
         if study.startswith("dvb"):

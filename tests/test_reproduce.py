@@ -23,7 +23,7 @@ MODELS = """endpoints:
   local: {}
   openai: {base_url: "https://example.org/v1", key_variable: KEY}
 paper:
-  demo: [agent-a, learner-encoder, head-a, paid]
+  sets: {demo/standard: [agent-a, learner-encoder, head-a, paid]}
 models:
   - {name: agent-a, endpoint: local, family: reference agent}
   - {name: learner-encoder, endpoint: local, family: text learner}

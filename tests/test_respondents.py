@@ -10,8 +10,10 @@ import pytest
 from deepvalues import asking, catalogue
 from deepvalues.dvb import respondents
 from deepvalues.dvb.respondents import MODES
+from deepvalues.query.how import how_asked
 from deepvalues.query.record import Answer
 from deepvalues.query.registry import BARE, CONTINUE, FREE
+from deepvalues.tables import query as tables
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b", "agent-value")
 NAN = math.nan
@@ -147,3 +149,39 @@ def test_a_layer_is_untold_unless_it_is_told_above_chance(value, surface, expect
 
 def test_of_who_was_not_asked_nothing_is_said():
     assert respondents.untold(judged("m", 0.9, 0.9).iloc[:0]) == {}
+
+
+def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items, tmp_path):
+    asked = questions(items, tmp_path, *MODELS)
+    letters = next(each for each in asked if each.model.name == "smollm2-135m")
+    keys = sorted(letters.record.answers)
+    dated = [
+        {"key": keys[0], "date": "2026-03-02T23:59:59+00:00", "fingerprint": "fp_b"},
+        {"key": keys[1], "date": "2026-03-01T00:00:01+00:00", "fingerprint": "fp_a"},
+        {"key": keys[2], "date": "2026-03-09T00:00:01+00:00", "error": "Timeout"},
+        {"key": "of-another", "date": "2026-03-09T00:00:01+00:00", "fingerprint": "fp_z"},
+    ]
+    letters.record.log_path.write_text("".join(f"{json.dumps(line)}\n" for line in dated))
+    how = how_asked([*asked, *asked])
+    assert list(how["model"]) == ["qwen2.5-coder-0.5b", "smollm2-135m"], "nobody who answers on loopback"
+    words, row = how.iloc[0], how.iloc[1]
+    assert (row["study"], row["endpoint"], row["mode"]) == ("dvb", "llama.cpp", CONTINUE)
+    assert (row["replies"], row["log_probabilities"], row["read"]) == (len(items), 1, 1)
+    assert (row["first"], row["last"], row["fingerprints"]) == ("2026-03-01", "2026-03-02", "fp_a, fp_b")
+    assert "max_tokens 1, seed by item, temperature 0" in row["parameters"]
+    assert pd.isna(words["first"])
+    assert pd.isna(words["fingerprints"])
+    assert "2026-03-01 to 2026-03-02" in tables.how_asked(how)
+    assert "No language model was asked." in tables.how_asked(how_asked([]))
+
+
+def test_a_model_that_never_answers_has_no_share_read(items, tmp_path):
+    model = catalogue.registry().model("gpt-4o-mini-2024-07-18")
+    (asked,) = asking.questions("dvb", [model], items, tmp_path)
+    assert how_asked([asked]).empty, "before it was asked"
+    with asked.record.writing() as journal:
+        for conversation, repeat, _ in asked.recorded():
+            key = asked.ask.key(conversation, (), repeat)
+            journal.append(Answer(key, conversation.item, repeat, 0, "", None, "stop", 9, 0, None, "m"))
+    (row,) = how_asked([asked]).to_dict("records")
+    assert (row["read"], row["log_probabilities"], row["mode"]) == (0, 0, "free")

@@ -186,14 +186,26 @@ def _confirm(asked: Questions, jobs: Sequence[Job], yes: bool) -> None:
     if asked.model.price is None or yes:
         return
     print("\n".join(asked.plan(jobs).lines()), flush=True)
-    _ask_leave(asked.model)
+    ask_leave(asked.model.name)
 
 
-def _ask_leave(model: Model) -> None:
+def ask_leave(names: str) -> None:
+    """Have a person at the terminal agree to what was shown.
+
+    Parameters
+    ----------
+    names
+        Of the models that cost money, or one name.
+
+    Raises
+    ------
+    UserError
+        When nobody sits there, or the answer is no.
+    """
     if not sys.stdin.isatty():
-        raise UserError(f"{model.name} costs money: add --yes to ask it without a confirmation")
+        raise UserError(f"{names} costs money: add --yes to ask without a confirmation")
     if input("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise UserError(f"{model.name}: nothing was sent")
+        raise UserError(f"{names}: nothing was sent")
 
 
 def submit(asked: Questions, yes: bool, limits: batch.Limits | None = None) -> list[batch.Part]:
@@ -220,7 +232,7 @@ def submit(asked: Questions, yes: bool, limits: batch.Limits | None = None) -> l
         note = ["  in a batch usually half of that"] if priced else []
         print("\n".join([*asked.plan(jobs).lines(), *note]), flush=True)
         if priced and not yes:
-            _ask_leave(asked.model)
+            ask_leave(asked.model.name)
 
     return batch.submit(asked, confirm, limits)
 
@@ -318,7 +330,7 @@ def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list
     item_sets
         Item sets by study.
     names
-        Models; where none is named, those that the paper lists for ``study/set`` or else for ``study``.
+        Models; where none is named, those that the paper lists: see `Registry.choose`.
 
     Raises
     ------
@@ -330,8 +342,7 @@ def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list
     for study, sets in item_sets.items():
         for item_set in sets:
             items = catalogue.read_items(study, item_set)
-            listed = f"{study}/{item_set}"
-            models = registry.choose(names, listed if listed in registry.paper else study)
+            models = registry.choose(names, f"{study}/{item_set}")
             found.append(Chosen(study, item_set, items, models))
     return found
 

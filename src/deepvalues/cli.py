@@ -30,6 +30,7 @@ from deepvalues.errors import UserError
 if TYPE_CHECKING:
     from deepvalues.asking import Asked
     from deepvalues.query.registry import Model, Price
+    from deepvalues.query.settings import Settings
     from deepvalues.query.study import Questions
     from deepvalues.survey.questions import Survey
 
@@ -45,7 +46,6 @@ def _query(arguments: argparse.Namespace) -> int:
     from deepvalues.query.settings import Settings
 
     models = _chosen_models(arguments)
-    items = catalogue.study(arguments.study).items(arguments.set)
     retry = frozenset(arguments.retry)
     settings = Settings(
         concurrency=arguments.concurrency,
@@ -55,12 +55,16 @@ def _query(arguments: argparse.Namespace) -> int:
         max_cost=arguments.max_cost,
         threads=arguments.threads,
     )
+    if arguments.paper:
+        return _query_for_paper(arguments, models, settings, retry)
+    study, item_set = _place(arguments)
+    items = catalogue.study(study).items(item_set)
     if arguments.dry_run:
-        for plan in asking.plans(arguments.study, models, items, arguments.record, retry):
+        for plan in asking.plans(study, models, items, arguments.record, retry):
             print("\n".join(plan.lines()))
         return 0
     done = asking.query(
-        arguments.study,
+        study,
         models,
         items,
         record_folder=arguments.record,
@@ -79,6 +83,35 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
     registry = catalogue.registry()
     models = [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
     return [replace(model, price=arguments.price) for model in models] if arguments.price else models
+
+
+def _query_for_paper(
+    arguments: argparse.Namespace, models: Sequence[Model], settings: Settings, retry: frozenset[str]
+) -> int:
+    from deepvalues import for_paper
+
+    if arguments.study or arguments.set:
+        raise UserError("--paper asks all sets of all studies that the paper needs: drop --study and --set")
+    found = for_paper.parts(models, arguments.record, retry)
+    if arguments.dry_run:
+        print("\n".join(for_paper.lines(found)))
+        return 0
+
+    def tell(study: str, row: Asked) -> None:
+        print(f"{study}: {_outcome(row)}", flush=True)
+
+    whole = for_paper.ask(
+        found, tell, record_folder=arguments.record, settings=settings, retry=retry, yes=arguments.yes
+    )
+    return 0 if whole else 1
+
+
+def _place(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Study and set as they are named; by default Study 1, and the first set of it that the paper reads."""
+    from deepvalues import catalogue
+
+    study = catalogue.study(arguments.study or "dvb").name
+    return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
 
 
 def _outcome(row: Asked) -> str:
@@ -157,11 +190,9 @@ def _models(arguments: argparse.Namespace) -> int:
     if arguments.fetch is not None:
         return _fetch_weights(arguments.fetch)
     models = list(catalogue.registry().models.values())
-    items = catalogue.study(arguments.study).items(arguments.set)
-    plans = asking.plans(arguments.study, models, items)
-    print(
-        f"cost: US dollars for what the {arguments.set} set of {arguments.study} still lacks, without caching"
-    )
+    study, item_set = _place(arguments)
+    plans = asking.plans(study, models, catalogue.study(study).items(item_set))
+    print(f"cost: US dollars for what the {item_set} set of {study} still lacks, without caching")
     row = "{:28} {:16} {:11} {:13} {:7} {:9} {:>8} {}"
     print(row.format("model", "family", "endpoint", "developer", "size", "letters", "cost", "ready"))
     for model, plan in zip(models, plans, strict=True):
@@ -393,8 +424,9 @@ def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
     from deepvalues import asking, catalogue
 
     models = _chosen_models(arguments)
-    items = catalogue.study(arguments.study).items(arguments.set)
-    for asked in asking.questions(arguments.study, models, items, arguments.record):
+    study, item_set = _place(arguments)
+    items = catalogue.study(study).items(item_set)
+    for asked in asking.questions(study, models, items, arguments.record):
         yield asked
         for notice in asked.record.notices:
             print(notice)
@@ -568,8 +600,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="fetch the weights of these models, or of all that have any, into the user's cache",
     )
-    models.add_argument("--study", default="dvb", help="the study (default: %(default)s)")
-    models.add_argument("--set", default="standard", help="its item set (default: %(default)s)")
+    models.add_argument("--study", help="the study (default: dvb)")
+    models.add_argument("--set", help=_SET_HELP)
     command("check", _check, "Check bank, design and manuscript sources.", "check")
     survey = command(
         "survey",
@@ -671,6 +703,10 @@ class _Grouped(argparse.ArgumentParser):
         )
 
 
+#: Of --set; which set a study's first one is stands in data/models.yml.
+_SET_HELP = "its item set (default: the first that the paper reads, such as standard or subset)"
+
+
 def _survey_arguments(survey: argparse.ArgumentParser) -> None:
     survey.add_argument(
         "name", metavar="NAME", help="shallowness, value-predicts, embodies, embodies-pole, profiles"
@@ -698,8 +734,11 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
         query.add_argument(name, default=default, metavar=metavar, help=shown, type=kind)
 
     usual = Settings()
-    option("--study", "dvb", "NAME", "the study")
-    option("--set", "standard", "NAME", "its item set")
+    option("--study", None, "NAME", "the study (default: dvb)")
+    option("--set", None, "NAME", _SET_HELP)
+    query.add_argument(
+        "--paper", action="store_true", help="ask all that the paper needs of the models, in all studies"
+    )
     query.add_argument(
         "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
     )
@@ -742,10 +781,8 @@ def _batch_arguments(batch: argparse.ArgumentParser) -> None:
         example = f"example: deepvalues batch {name} --study dvb --set full --model gpt-4.1-nano-2025-04-14"
         step = steps.add_parser(name, help=summary, description=summary, epilog=example)
         step.set_defaults(run=run)
-        step.add_argument("--study", default="dvb", metavar="NAME", help="the study (default: %(default)s)")
-        step.add_argument(
-            "--set", default="standard", metavar="NAME", help="its item set (default: %(default)s)"
-        )
+        step.add_argument("--study", metavar="NAME", help="the study (default: dvb)")
+        step.add_argument("--set", metavar="NAME", help=_SET_HELP)
         step.add_argument(
             "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
         )

@@ -43,7 +43,9 @@ def _runs(table: pd.DataFrame, name: str) -> str:
 
 
 def _range(values: pd.Series[Any]) -> str:
-    """From the least to the most of some rates, which may be one."""
+    """From the least to the most of some rates, which may be one; "unknown" without any."""
+    if values.isna().all():
+        return "unknown"
     least, most = share(values.min()), share(values.max())
     return least if least == most else f"{least} to {most}"
 
@@ -163,9 +165,10 @@ def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> str:
     by_letters = how[how["mode"] != MODES[FREE]]
     if by_letters.empty:
         return f"{who}{others}"
+    few = f"{_of(len(by_letters), len(how))} {'was' if len(by_letters) == 1 else 'were'}"
     letters = (
-        f"{_of(len(by_letters), len(how))} {'was' if len(by_letters) == 1 else 'were'} asked by letter "
-        f"probability; the letters have a mean probability of {_range(by_letters['letter_mass'])} together"
+        f"{'It was' if len(how) == 1 else few} asked by letter probability; the letters have a mean "
+        f"probability of {_range(by_letters['letter_mass'])} together"
     )
     anew = by_letters["read_anew"].dropna()
     read = f", and {_range(anew)} of the prompts' tokens had to be read anew" if len(anew) else ""
@@ -199,10 +202,11 @@ def places(table: pd.DataFrame) -> str:
     own = _language_models(table)
     if own.empty:
         return "What a language model does with a place is not known."
+    by_place = _range(own["by_place"])
+    beside = "" if by_place == "unknown" else f", where going by place alone would give {by_place}"
     return (
         "The share of tests on which the two orders have the same option chosen "
-        f"{_runs(own, 'order_consistency')}, where going by place alone would give "
-        f"{_range(own['by_place'])}; "
+        f"{_runs(own, 'order_consistency')}{beside}; "
         f"the rate of first options {_runs(own, 'first_option_rate')}."
     )
 
@@ -233,11 +237,10 @@ def learned(table: pd.DataFrame) -> str:
     own = _language_models(table)
     if own.empty:
         return "What a language model learns is not known."
-    above = [f"{_of(int((own[f'{lean}_low'] > 0).sum()), len(own))} on {arm}" for lean, arm in _LEANS.items()]
     parts = [
         f"At N = {N} the DVGR {_runs(own, 'dvgr')}; the value probe {_runs(own, 'probe_value')}, the surface "
         f"probe {_runs(own, 'probe_surface')} and the control {_runs(own, 'control')}.",
-        f"Averaged over both orders, the right option is preferred for certain by {listed(above)}.",
+        f"Averaged over both orders, the right option is preferred for certain {_preferring(own)}.",
     ]
     if own["dvgr_minus_lexical"].notna().any():
         parts.append(f"The DVGR less that of the lexical learners {_runs(own, 'dvgr_minus_lexical')}.")
@@ -249,6 +252,16 @@ def learned(table: pd.DataFrame) -> str:
             f"At N = {MORE} the DVGR {deep}, the value probe {value} and the surface probe {surface}."
         )
     return " ".join(parts)
+
+
+def _preferring(own: pd.DataFrame) -> str:
+    """By how many language models, or by the one where, the right option is preferred for certain."""
+    certain = {arm: int((own[f"{lean}_low"] > 0).sum()) for lean, arm in _LEANS.items()}
+    if not any(certain.values()):
+        return "nowhere"
+    if len(own) == 1:
+        return f"on {listed([arm for arm, models in certain.items() if models])} alone"
+    return f"by {listed([f'{_of(models, len(own))} on {arm}' for arm, models in certain.items()])}"
 
 
 def _language_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -346,10 +359,17 @@ def finding(how: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> str:
     asked_ = (
         f"The {plural(LANGUAGE_MODEL, len(own))} asked ({names}) met every test in both orders of its "
         f"options. By rules fixed before the answers came the verdict is {each}. "
-        f"With {N} examples the DVGR is {_range(own['dvgr'])}, and the two orders agree on "
-        f"{_range(own['order_consistency'])} of the tests."
+        f"{_in_short(own)}"
     )
     return f"{asked_}{_read_in_short(rates)}"
+
+
+def _in_short(own: pd.DataFrame) -> str:
+    if own[["dvgr", "order_consistency"]].isna().all(axis=None):
+        return f"With {N} examples no reply could be read."
+    agree = _range(own["order_consistency"])
+    alike = "" if agree == "unknown" else f", and the two orders agree on {agree} of the tests"
+    return f"With {N} examples the DVGR is {_range(own['dvgr'])}{alike}."
 
 
 def _who(models: Sequence[str], total: int) -> str:

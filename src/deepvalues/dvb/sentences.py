@@ -89,13 +89,18 @@ def span(focused: pd.DataFrame) -> str:
     focused
         Their rows of `deepvalues.dvb.statistics.dvgr_by_model`.
     """
+    known = focused.dropna(subset="dvgr")
+    if known.empty:
+        return "There is no rate, as no reply could be read"
     (low, lowest), (high, highest) = (
         (share(rows["dvgr"].iloc[0]), rows["model"].iloc[0])
-        for rows in (focused.nsmallest(1, "dvgr"), focused.nlargest(1, "dvgr"))
+        for rows in (known.nsmallest(1, "dvgr"), known.nlargest(1, "dvgr"))
     )
-    if len(focused) == 1:
+    if len(known) == 1:
         return f"The one rate is {low} ({lowest})"
-    return f"The {count(len(focused))} rates run from {low} ({lowest}) to {high} ({highest})"
+    if low == high:
+        return f"The {count(len(known))} rates are all {low}"
+    return f"The {count(len(known))} rates run from {low} ({lowest}) to {high} ({highest})"
 
 
 def control(focused: pd.DataFrame, family: str, least: float) -> str:
@@ -109,6 +114,9 @@ def control(focused: pd.DataFrame, family: str, least: float) -> str:
         The accuracy that they should have.
     """
     failed, models = int(focused["flagged"].sum()), len(focused)
+    if models == 1:
+        falls = "falls" if failed else "does not fall"
+        return f"On the confounded control the one {family} {falls} below an accuracy of {share(least)}"
     who = f"{count(failed) if failed else 'none'} of {count(models)} {plural(family, models)}"
     fall = "falls" if failed < 2 else "fall"
     return f"On the confounded control {who} {fall} below an accuracy of {share(least)}"
@@ -117,6 +125,8 @@ def control(focused: pd.DataFrame, family: str, least: float) -> str:
 def passing(focused: pd.DataFrame, least: float) -> str:
     """How many models in focus pass the control, in a clause; from the same table as `control`."""
     passed = int((~focused["flagged"].astype(bool)).sum())
+    if len(focused) == 1:
+        return f"it {'reaches' if passed else 'does not reach'} an accuracy of {share(least)} on the control"
     who = f"{count(passed) if passed else 'none'} of {count(len(focused))}"
     return f"{who} {'reaches' if passed < 2 else 'reach'} an accuracy of {share(least)} on the control"
 
@@ -133,11 +143,12 @@ def learners(table: pd.DataFrame) -> str:
     if found.empty:
         return "How far the words of a prompt lead by themselves, no text learner tells in this build"
     above, models = sides_by_interval(found).above, len(found)
-    dvgr = found["followed"].sum() / found["answered"].sum()
+    followed, answered = found["followed"].sum(), found["answered"].sum()
+    pooled = f"a pooled DVGR of {share(followed / answered)}" if answered else "no reply that could be read"
     return (
         f"Of {count(models)} {plural('text learner', models)}, fitted to the text of one prompt"
         f"{_encoder(list(found['model']))}, {_lie(above)} on the side of the value by the intervals "
-        f"clustered by cell, with a pooled DVGR of {share(dvgr)}"
+        f"clustered by cell, with {pooled}"
     )
 
 
@@ -151,7 +162,10 @@ def leave_one_out(table: pd.DataFrame) -> str:
     """
     if table.empty:
         return "It rests on one model: there is no other to leave out."
-    ends = table.dropna(subset="rate").sort_values(["rate", "left_out"]).iloc[[0, -1]]
+    known = table.dropna(subset="rate").sort_values(["rate", "left_out"])
+    if known.empty:
+        return "Without any reply that could be read there is nothing to leave out."
+    ends = known.iloc[[0, -1]]
     (low, without_low), (high, without_high) = zip(ends["rate"].map(share), ends["left_out"], strict=True)
     if low == high:
         return f"Leaving out one model at a time, it stays at {low}."
@@ -176,9 +190,11 @@ def layers(focused: pd.DataFrame) -> str:
     means = arm_means(focused)
     value, surface = (float(means.get((f"probe_{layer}", 20), math.nan)) for layer in ("value", "surface"))
     if math.isnan(value - surface):
-        return "The probes were not asked."
+        return "The probes have no answers to compare."
     if abs(value - surface) < _ABOUT_EQUAL:
-        return "Both probes are answered about equally well."
+        by_chance = max(abs(value - 0.5), abs(surface - 0.5)) < _ABOUT_EQUAL
+        often = "about as often as by chance" if by_chance else "about equally often"
+        return f"Both probes are answered right {often} ({share(value)} and {share(surface)})."
     better = "value" if value > surface else "surface"
     return f"Of the two layers, the {better} is the one whose probe is answered right more often."
 
@@ -226,10 +242,12 @@ def factors(tests: pd.DataFrame) -> str:
         f"{FACTOR_NAMES[factor]} (p {equal_or_less(p)})"
         for factor, p in tests.loc[(tests["wald_p"] < ALPHA) & ~clustered, ["factor", "wald_p"]].to_numpy()
     ]
+    if tests[["wald_p", "p_value"]].isna().all(axis=None):
+        return "No factor can be tested, as choices do not vary."
     lost = f" With clusters but without correction: also {listed(between)}." if between else ""
     return (
         f"Significant with clusters and Holm's correction: {listed(left)}. On pooled trials without "
-        f"correction: also {listed(added)}.{lost}"
+        f"correction: {f'also {listed(added)}' if added else 'no other'}.{lost}"
     )
 
 

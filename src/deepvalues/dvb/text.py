@@ -12,7 +12,7 @@ from deepvalues.dvb.comparisons import direction_gaps
 from deepvalues.dvb.focus import ALPHA, arm_means
 from deepvalues.dvb.simulation import Truth
 from deepvalues.dvb.statistics import met_exactly
-from deepvalues.formats import number
+from deepvalues.formats import number, share
 from deepvalues.keeping import Numbers
 
 # ---- the instrument ----
@@ -127,7 +127,7 @@ def arms(numbers: Numbers, focused: pd.DataFrame) -> None:
 
 
 def values(numbers: Numbers, focused: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """The values that the models in focus follow least and most often, on the mean.
+    """Say which values the models in focus follow least and most often, on the mean: ``text.values``.
 
     Parameters
     ----------
@@ -137,10 +137,14 @@ def values(numbers: Numbers, focused: pd.DataFrame, names: Mapping[str, str]) ->
         Names of the values.
     """
     # Rounded, so that equal means are equal, and the first of them is the lowest on any machine.
-    means = focused.groupby("v1")["rate"].mean().round(9)
-    for end, value in (("lowest", str(means.idxmin())), ("highest", str(means.idxmax()))):
-        numbers.share(f"values.{end}", means[value])
-        numbers.text(f"values.{end}_name", names[value])
+    means = focused.groupby("v1")["rate"].mean().dropna().round(9)
+    if means.empty:
+        return numbers.text("text.values", "is not known")
+    low, high = share(means.min()), share(means.max())
+    if low == high:
+        return numbers.text("text.values", f"is {low} for each value")
+    lowest, highest = (names[str(value)] for value in (means.idxmin(), means.idxmax()))
+    return numbers.text("text.values", f"runs from {low} ({lowest}) to {high} ({highest})")
 
 
 def dimensions(
@@ -161,8 +165,13 @@ def dimensions(
         Names of the dimensions and their poles.
     """
     gaps = direction_gaps(table)
-    numbers.share("dimensions.largest_gap", gaps.max())
-    numbers.text("dimensions.largest_gap_name", names[str(gaps.idxmax())][0].lower())
+    if table.dropna(subset="rate").groupby("dimension")["direction"].nunique().max() != 2:
+        found = "can't be compared"
+    elif share(gaps.max()) == share(0):
+        found = "have the same rate in every dimension"
+    else:
+        found = f"differ by up to {share(gaps.max())} ({names[str(gaps.idxmax())][0].lower()})"
+    numbers.text("text.dimensions", found)
     numbers.count("dimensions.asymmetric", (asymmetry["p_holm"] < ALPHA).sum())
     numbers.count("dimensions.number", len(asymmetry))
 

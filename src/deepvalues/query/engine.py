@@ -84,6 +84,11 @@ class Ask:
         return letters.one_token(merged) if self.choice else merged
 
     @property
+    def shown_parameters(self) -> dict[str, Any]:
+        """Those of every request, for readers: of a seed, where one is sent, that each item has its own."""
+        return self._parameters("by item")
+
+    @property
     def longest_reply(self) -> float:
         """The most tokens that a reply may have, 0 where no parameter says so."""
         return longest_reply(self._parameters(0))

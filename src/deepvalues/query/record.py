@@ -239,6 +239,11 @@ class Record:
         attempts = (attempt for attempt in self._attempts() if attempt.get("cached_tokens") is not None)
         return {each["key"]: each["cached_tokens"] for each in attempts if each["key"] in self.answers}
 
+    def log(self) -> dict[str, dict[str, Any]]:
+        """What the log says of the attempt that gave each answer, by key: its date, and more where known."""
+        attempts = (attempt for attempt in self._attempts() if "date" in attempt and "error" not in attempt)
+        return {each["key"]: each for each in attempts if each["key"] in self.answers}
+
     def _attempts(self) -> Iterator[dict[str, Any]]:
         """What the log says of attempts, in the order in which they were made."""
         if self.log_path.is_file():

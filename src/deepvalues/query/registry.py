@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -26,6 +26,8 @@ NO_KEY = "none"
 #: How an endpoint can be asked by letter probability: it continues a reply that is begun for it, or the bare
 #: letter is asked for. Any other is asked for free replies.
 CONTINUE, BARE, FREE = "continue", "bare", "free"
+#: Stand in `paper` for its language models that are asked in words, or by letter probability.
+WORDS, LETTERS = "words", "letters"
 #: The family of what is learned from the hidden states of language models.
 HEAD = "head on hidden states"
 _Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
@@ -223,25 +225,51 @@ class Model:
 
 @dataclass(frozen=True)
 class Registry:
-    """All endpoints and models of a registry file."""
+    """All endpoints and models of a registry file.
+
+    ``paper`` has the names of the paper's models by study/set; ``asked_of`` how the file says it, with
+    `WORDS` and `LETTERS` for its language models and with groups.
+    """
 
     path: Path
     endpoints: Mapping[str, Endpoint]
     models: Mapping[str, Model]
     paper: Mapping[str, tuple[str, ...]]
+    asked_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def choose(self, names: Sequence[str], study: str) -> list[Model]:
-        """The named models; those that the paper lists for a study where none is named.
+    def choose(self, names: Sequence[str], place: str) -> list[Model]:
+        """The named models; where none is named, those that the paper lists for a study/set.
+
+        A set that the paper does not list is asked of the models of its study's first one.
 
         Raises
         ------
         UserError
             When a model is unknown, or none is named and the paper lists none for the study.
         """
-        if not names and study not in self.paper:
-            listed = ", ".join(self.paper)
-            raise UserError(f"{self.path.name}: `paper` lists no models for {study!r}, only for {listed}")
-        return [self.model(name) for name in names or self.paper[study]]
+        if names:
+            return [self.model(name) for name in names]
+        study, _, _ = place.partition("/")
+        listed = [place] if place in self.paper else [f"{study}/{first}" for first in self.sets(study)[:1]]
+        if not listed:
+            known = ", ".join(self.paper)
+            raise UserError(f"{self.path.name}: `paper` lists no models for {place!r}, only for {known}")
+        return [self.model(name) for name in self.paper[listed[0]]]
+
+    def sets(self, study: str) -> list[str]:
+        """The sets of a study that the paper reads; the first is asked where none is named."""
+        places = (place.partition("/") for place in self.paper)
+        return [item_set for name, _, item_set in places if name == study]
+
+    def needed_of(self, model: Model) -> dict[str, list[str]]:
+        """What the paper asks of a model, sets by study; of a language model also where it is not listed."""
+        means = LETTERS if model.letters else WORDS
+        found: dict[str, list[str]] = {}
+        for place, names in self.paper.items():
+            if model.name in names or (model.family == FAMILIES[0] and means in self.asked_of[place]):
+                study, _, item_set = place.partition("/")
+                found.setdefault(study, []).append(item_set)
+        return found
 
     def of_paper(self, study: str) -> list[Model]:
         """The models that the paper lists for a study, or for one of its sets, each once."""
@@ -344,27 +372,45 @@ def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model
     return replace(model, letters=None if letters == FREE else letters)
 
 
-def _flat(listed: Sequence[Any]) -> Iterator[str]:
-    """Names of a list and of the lists in it, which YAML's anchors let several lists share."""
-    for entry in listed:
-        if isinstance(entry, list):
-            yield from _flat(entry)
-        else:
-            yield str(entry)
-
-
 def _listed_twice(names: Sequence[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
-def _check_paper(path: Path, paper: Mapping[str, tuple[str, ...]], models: Mapping[str, Model]) -> None:
-    for study, names in paper.items():
-        where = f"{shown(path)}: `paper`"
-        unlisted = sorted(set(names) - set(models))
-        if unlisted:
-            raise UserError(f"{where} names {', '.join(unlisted)} for {study}, which has no entry")
+def _paper(
+    content: Mapping[str, Any], asked_of: Mapping[str, Sequence[str]], models: Mapping[str, Model]
+) -> dict[str, tuple[str, ...]]:
+    """The names of the models that are asked each set.
+
+    Raises
+    ------
+    ValueError
+        When a name has no entry, is no language model among these, or is listed twice.
+    """
+    language_models = [str(name) for name in content.get("language_models", ())]
+    groups = {str(name): [*map(str, names)] for name, names in content.get("groups", {}).items()}
+    for where, names in {"`language_models`": language_models, **groups, **asked_of}.items():
         if _listed_twice(names):
-            raise UserError(f"{where} lists {', '.join(_listed_twice(names))} twice for {study}")
+            raise ValueError(f"lists {', '.join(_listed_twice(names))} twice for {where}")
+    _check_language_models(language_models, models)
+    groups[WORDS] = [name for name in language_models if not models[name].letters]
+    groups[LETTERS] = [name for name in language_models if models[name].letters]
+    paper = {}
+    for place, listed in asked_of.items():
+        paper[place] = tuple(name for entry in listed for name in groups.get(entry, [entry]))
+        unlisted = sorted(set(paper[place]) - set(models))
+        if unlisted:
+            raise ValueError(f"names {', '.join(unlisted)} for {place}, which has no entry")
+        if _listed_twice(paper[place]):
+            raise ValueError(f"lists {', '.join(_listed_twice(paper[place]))} twice for {place}")
+    return paper
+
+
+def _check_language_models(names: Sequence[str], models: Mapping[str, Model]) -> None:
+    for name in names:
+        if name not in models:
+            raise ValueError(f"names {name} under `language_models`, which has no entry")
+        if models[name].family != FAMILIES[0]:
+            raise ValueError(f"names {name} under `language_models`, which is a {models[name].family}")
 
 
 def load_registry(path: Path) -> Registry:
@@ -379,7 +425,8 @@ def load_registry(path: Path) -> Registry:
     try:
         endpoints = _endpoints(path, content["endpoints"])
         listed = list(content["models"])
-        paper = {study: tuple(_flat([*names])) for study, names in content["paper"].items()}
+        paper = {**content["paper"]}
+        asked_of = {str(place): tuple(map(str, names)) for place, names in paper.get("sets", {}).items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{shown(path)}: not a registry of models: {error!r}") from None
     models: dict[str, Model] = {}
@@ -393,5 +440,9 @@ def load_registry(path: Path) -> Registry:
         if model.name in models:
             raise UserError(f"{shown(path)}: the model {model.name!r} is listed twice")
         models[model.name] = model
-    _check_paper(path, paper, models)
-    return Registry(path, endpoints, models, paper)
+    try:
+        return Registry(path, endpoints, models, _paper(paper, asked_of, models), asked_of)
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"{shown(path)}: not a registry of models: `paper`: {error!r}") from None
+    except ValueError as error:
+        raise UserError(f"{shown(path)}: `paper` {error}") from None

@@ -54,6 +54,10 @@ def instrument(check: pd.DataFrame) -> str:
     if check.empty:
         return "No reference agent was asked."
     agrees, refused = check["agrees"].astype(bool), check["expected"].isna()
+    if refused.all():
+        return (
+            f"No rule implies an angle; {_of(agrees)} conditions in which it refuses have no complete trial."
+        )
     sentence = f"{_of(agrees[~refused])} conditions with an implied angle have it"
     if refused.any():
         sentence += f", and {_of(agrees[refused])} in which the rule refuses have no complete trial"
@@ -179,6 +183,8 @@ def position(position: pd.DataFrame) -> str:
     position
         From `deepvalues.svo.statistics.position_bias`.
     """
+    if len(position) and position["p_holm"].isna().all():
+        return "Where options are permuted, no model's choices can be tested for going by their place."
     biased = list(position.loc[position["p_holm"] < SIGNIFICANCE, "model"])
     if not biased:
         return "Where options are permuted, no model is found to choose by their place."

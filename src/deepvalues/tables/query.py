@@ -7,8 +7,11 @@ from functools import partial
 
 import pandas as pd
 
-from deepvalues.formats import count, number
-from deepvalues.tables.markdown import markdown
+from deepvalues.formats import MISSING, count, number, share
+from deepvalues.tables.markdown import markdown, nobody
+
+#: A provider may give many; a table has room for so many.
+_FINGERPRINTS = 2
 
 
 def unlisted(table: pd.DataFrame) -> str:
@@ -40,6 +43,43 @@ def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     }
     names = {"title": "study", "study": "id", "item_set": "set", **counts}
     return _titled(table, titles, names, dict.fromkeys(counts.values(), count))
+
+
+def how_asked(table: pd.DataFrame) -> str:
+    """How each model was asked, study by study, from `deepvalues.query.how.how_asked`."""
+    if table.empty:
+        return nobody("No language model was asked.")
+    names = {
+        "model": "model",
+        "study": "study",
+        "endpoint": "endpoint",
+        "served_as": "served as",
+        "parameters": "parameters",
+        "days": "days",
+        "server": "fingerprint",
+        "replies": "replies",
+        "log_probabilities": "log p",
+        "read": "read",
+    }
+    shown = table.assign(
+        days=[_days(first, last) for first, last in zip(table["first"], table["last"], strict=True)],
+        server=table["fingerprints"].map(_fingerprints),
+    )
+    formats = {"replies": count, "log p": share, "read": share}
+    return markdown(shown[list(names)].rename(columns=names), formats)
+
+
+def _days(first: str | None, last: str | None) -> str:
+    if pd.isna(first):
+        return MISSING
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def _fingerprints(names: str | None) -> str:
+    if pd.isna(names):
+        return MISSING
+    found = str(names).split(", ")
+    return str(names) if len(found) <= _FINGERPRINTS else f"{len(found)} of them"
 
 
 def replies(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
