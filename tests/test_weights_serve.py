@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_threads_are_set_and_leave_the_record_as_it_is(ask, tmp_path, monkeypatc
     assert started(tmp_path)["threads"] == [3, 3]
     before = (tmp_path / "record" / "dvb" / "tiny.jsonl").read_bytes()
     for set_, threads in (("1", 1), (None, len(os.sched_getaffinity(0)))):
-        (tmp_path / "record" / "dvb" / "tiny.jsonl").unlink()
+        shutil.rmtree(tmp_path / "record")
         monkeypatch.setenv("DEEPVALUES_THREADS", set_) if set_ else monkeypatch.delenv("DEEPVALUES_THREADS")
         ask()
         assert started(tmp_path)["threads"] == [threads, threads]

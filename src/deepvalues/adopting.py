@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -81,8 +81,9 @@ def adopt(
 
 def _adopt(study: Study, model: Model, kinds: list[str], source: Record, target: Record) -> Adopted:
     logged = source.received()
-    new: dict[str, tuple[Answer, Mapping[str, Any]]] = {}
-    known, matched = 0, set()
+    new: dict[str, tuple[Answer, dict[str, Any]]] = {}
+    known = 0
+    matched: set[str] = set()
     conversations = list(_conversations(study, {answer.item for answer in source.answers.values()}))
     asked = Questions(study, conversations, model, target)
     for kind in kinds:
@@ -95,10 +96,9 @@ def _adopt(study: Study, model: Model, kinds: list[str], source: Record, target:
             if key in target.answers:
                 known += 1
             else:
-                entry = log_entry(key, answer.item, answer.repeat) | logged.get(
-                    answer.key, {"fingerprint": None}
-                )
-                new[key] = answer._replace(key=key), {**entry, "key": key, "adopted_from": kind}
+                entry = log_entry(key, answer.item, answer.repeat) | {"fingerprint": None}
+                entry |= logged.get(answer.key, {}) | {"key": key, "adopted_from": kind}
+                new[key] = answer._replace(key=key), entry
     if new:
         with target.writing() as journal:
             for answer, entry in new.values():

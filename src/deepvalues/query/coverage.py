@@ -144,6 +144,6 @@ def not_whole(coverage: pd.DataFrame) -> list[str]:
     models = places.agg(", ".join).reset_index(name="sets").groupby(["state", "sets"], sort=False)["model"]
     words = {"partial": "answered in part", "not asked": "not asked"}
     return [
-        f"Listed under `paper` and {words[state]}: {', '.join(names)} ({sets})"
+        f"Listed under `paper` and {words[str(state)]}: {', '.join(names)} ({sets})"
         for (state, sets), names in models
     ]

@@ -122,7 +122,7 @@ class Ledger:
         self.set_aside = self.set_aside - reserved if self.unsettled else 0.0
         if received is not None:
             # A reply that doesn't say what it used is paid for, too.
-            received = estimate if received == NO_USAGE else received
+            received = estimate if self.price and received == NO_USAGE else received
             self.used = Usage(*(a + b for a, b in zip(self.used, received, strict=True)))
             self._estimated += estimate.input
             self._received += received.input
