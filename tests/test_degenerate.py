@@ -5,19 +5,28 @@ import re
 import pandas as pd
 import pytest
 from kept_numbers import kept
+from svo_trials import scored
 
 from deepvalues import asking, catalogue
 from deepvalues.dvb import model_sentences, orders, respondents, sentences, statistics, text, verdicts
 from deepvalues.dvb.comparisons import control_gate
-from deepvalues.dvb.focus import leave_one_out, sides_by_test
+from deepvalues.dvb.focus import leave_one_out, sides_by_interval, sides_by_test
 from deepvalues.manuscript.results import Results
+from deepvalues.profiles import comparison, responses
+from deepvalues.profiles import text as profiles_text
+from deepvalues.profiles.reference import synthetic_reference
+from deepvalues.svo import effects as svo_effects
+from deepvalues.svo import statistics as svo_statistics
+from deepvalues.svo import text as svo_text
+from deepvalues.svo.agents import reference_agents as svo_agents
+from deepvalues.svo.instrument import instrument
 
 #: What a sentence says of a range that is none, of a share of one, or of a number that is none.
 _FALSE = (
     re.compile(r"runs? from (\S+)[^;.]*? to \1(?!\d)"),
     re.compile(r"\b(none|1|0) of 1\b"),
     re.compile(r"\bnan\b|–(?!\d)"),
-    re.compile("equally well"),
+    re.compile("equally well|unknown"),
 )
 
 
@@ -97,3 +106,66 @@ def test_study_1_by_rates(trials, tmp_path):
             kept(results)["text.values"],
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "false",
+    [
+        "The 2 rates run from .500 (a) to .500 (b)",
+        "none of 1 text learner falls",
+        "the DVGR is –.",
+        "With examples the DVGR is nan",
+        "Both probes are answered about equally well.",
+    ],
+)
+def test_what_is_not_so_would_be_found(false):
+    with pytest.raises(AssertionError):
+        hold_true([false])
+
+
+def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
+    models = [catalogue.registry().model("agent-prose")]
+    found = respondents.trials(items, asking.questions("dvb", models, items)).assign(family="language model")
+    told = model_sentences.learned(verdicts.verdicts(orders.pairs(found)))
+    assert told.endswith("preferred for certain on the control and the value probe alone.")
+    assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1
+
+
+# ---- study 2 ----
+
+
+@pytest.mark.parametrize("rule", ["first", "random", "prose", "refusing"])
+def test_study_2(rule):
+    items = catalogue.svo().items("standard")
+    items = items[items["mode"] == "controlled"].groupby("value", sort=False).head(12).reset_index(drop=True)
+    agent = svo_agents(catalogue.svo().wording)[f"agent-svo-{rule}"]
+    asked, trials = scored(catalogue.svo(), [agent], items)
+    means = svo_statistics.mean_rationality(svo_statistics.value_rationality(trials, seed=1))
+    anova, left_out = svo_effects.anova(trials, seed=1), svo_effects.left_out(trials)
+    position = svo_text.position(svo_statistics.position_bias(asked, seed=1))
+    hold_true(
+        [
+            svo_text.rationality(means),
+            svo_text.rationality_left_out(means),
+            svo_text.anova_left_out(anova, left_out),
+            svo_text.instrument(instrument(trials, items, {agent.name: agent})),
+            position,
+        ]
+    )
+    by_place = re.search("choose.*by their place", position) and "no model" not in position
+    assert bool(by_place) == (rule == "first")
+
+
+# ---- study 3 ----
+
+
+@pytest.mark.parametrize("rule", ["random", "malformed", "refusing", "flattening"])
+def test_study_3(rule):
+    study = catalogue.profiles()
+    items = study.items("standard")
+    models = [catalogue.registry().model(f"agent-profile-{rule}")]
+    runs = responses.runs(study.stimuli, items, asking.answers("profiles", models, items))
+    themes = study.stimuli.keys
+    given, reference = responses.responses(runs, themes), synthetic_reference(themes)
+    table = comparison.fidelity_table(given, reference, themes, 50, 1)
+    hold_true([profiles_text.fidelity_sentence(table), profiles_text.runs_sentence(responses.missing(runs))])

@@ -78,15 +78,16 @@ def table():
         ("high", 0.7, 0.049, 0.48, 0.75),
         ("open", 0.6, 0.051, 0.55, 0.65),
         ("half", 0.5, 1.0, 0.4, 0.6),
-        # Never varies: told from chance by the test, without a clustered interval.
+        # Never varies: without a clustered interval, so that Wilson's counts.
         ("always", 1.0, 0.001, math.nan, math.nan),
     ]
-    return pd.DataFrame(rows, columns=["model", "dvgr", "p_holm", "clustered_low", "clustered_high"])
+    columns = ["model", "dvgr", "p_holm", "clustered_low", "clustered_high"]
+    return pd.DataFrame(rows, columns=columns).assign(wilson_low=0.96, wilson_high=1.0)
 
 
 def test_sides_of_chance_by_test_and_by_interval(table):
     assert focus.sides_by_test(table) == Sides(below=1, above=2, undecided=2)
-    assert focus.sides_by_interval(table) == Sides(below=1, above=1, undecided=3)
+    assert focus.sides_by_interval(table) == Sides(below=1, above=2, undecided=2)
     assert focus.sides_by_test(table.iloc[:0]) == Sides(0, 0, 0)
 
 

@@ -70,10 +70,13 @@ def test_the_rates_run_from_the_lowest_to_the_highest():
 
 
 def test_learners_are_counted_whatever_is_in_focus():
-    columns = "model family followed answered clustered_low clustered_high"
-    others = ("x", "language model", 90, 100, 0.8, 0.95), ("y", "reference agent", 0, 100, NAN, NAN)
-    known = ("learner-words", "text learner", 60, 100, 0.51, 0.7)
-    encoder = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5)
+    columns = "model family followed answered clustered_low clustered_high wilson_low wilson_high"
+    others = (
+        ("x", "language model", 90, 100, 0.8, 0.95, 0.8, 0.9),
+        ("y", "reference agent", 0, 100, NAN, NAN, 0, 0.04),
+    )
+    known = ("learner-words", "text learner", 60, 100, 0.51, 0.7, 0.5, 0.69)
+    encoder = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5, 0.38, 0.52)
     assert sentences.learners(frame(columns, *others, known, encoder)) == (
         "Of 2 text learners, fitted to the text of one prompt, one of them on frozen sentence "
         "embeddings, 1 lies on "

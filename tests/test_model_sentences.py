@@ -135,11 +135,11 @@ def test_who_was_asked_and_who_was_not():
         "Of the paper's list 2 language models were not asked."
     )
     assert sentences.asked(ONE, ["x"]) == (
-        "1 language model answered: gpt-x (400 cells, 2,200 items). Of the paper's list 1 language "
+        "1 language model was asked: gpt-x (400 cells, 2,200 items). Of the paper's list 1 language "
         "model was not asked."
     )
     assert sentences.asked(TWO, []) == (
-        "2 language models answered: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). 2 of "
+        "2 language models were asked: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). 2 of "
         "2 were asked by "
         "letter probability; the letters have a mean probability of .930 to .990 together, and .300 "
         "to .400 of the "

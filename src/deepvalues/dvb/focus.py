@@ -95,9 +95,11 @@ def sides_by_interval(table: pd.DataFrame) -> Sides:
     Parameters
     ----------
     table
-        From `deepvalues.dvb.statistics.dvgr_by_model`. A rate of exactly 0 or 1 has no such interval.
+        From `deepvalues.dvb.statistics.dvgr_by_model`. A rate that is the same in every cell has no such
+        interval; Wilson's stands in for it.
     """
-    below, above = table["clustered_high"] < 0.5, table["clustered_low"] > 0.5
+    below = table["clustered_high"].fillna(table["wilson_high"]) < 0.5
+    above = table["clustered_low"].fillna(table["wilson_low"]) > 0.5
     return _sides(len(table), int(below.sum()), int(above.sum()))
 
 

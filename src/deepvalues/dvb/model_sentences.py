@@ -161,15 +161,15 @@ def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> str:
         f"{row['model']} ({count(row['cells'])} cells, {count(row['items'])} items)"
         for row in how.to_dict("records")
     ]
-    who = f"{count(len(how))} {plural(LANGUAGE_MODEL, len(how))} answered: {listed(names)}."
+    was = "was" if len(how) == 1 else "were"
+    who = f"{count(len(how))} {plural(LANGUAGE_MODEL, len(how))} {was} asked: {listed(names)}."
     by_letters = how[how["mode"] != MODES[FREE]]
     if by_letters.empty:
         return f"{who}{others}"
     few = f"{_of(len(by_letters), len(how))} {'was' if len(by_letters) == 1 else 'were'}"
-    letters = (
-        f"{'It was' if len(how) == 1 else few} asked by letter probability; the letters have a mean "
-        f"probability of {_range(by_letters['letter_mass'])} together"
-    )
+    letters = f"{'It was' if len(how) == 1 else few} asked by letter probability"
+    if by_letters["letter_mass"].notna().any():
+        letters += f"; the letters have a mean probability of {_range(by_letters['letter_mass'])} together"
     anew = by_letters["read_anew"].dropna()
     read = f", and {_range(anew)} of the prompts' tokens had to be read anew" if len(anew) else ""
     return f"{who} {letters}{read}.{others}"
@@ -224,6 +224,8 @@ def without_evidence(table: pd.DataFrame) -> str:
     )
 
 
+#: From so many cells that are all alike on, Wilson's interval lies above one half; see `verdicts.above`.
+_ENOUGH, _ROUNDING = 4, 1e-9
 #: What may be above, and what it is called.
 _LEANS = {
     "control_lean": "the control",
@@ -256,12 +258,18 @@ def learned(table: pd.DataFrame) -> str:
 
 def _preferring(own: pd.DataFrame) -> str:
     """By how many language models, or by the one where, the right option is preferred for certain."""
-    certain = {arm: int((own[f"{lean}_low"] > 0).sum()) for lean, arm in _LEANS.items()}
+    certain = {arm: int(_above(own, lean).sum()) for lean, arm in _LEANS.items()}
     if not any(certain.values()):
         return "nowhere"
     if len(own) == 1:
         return f"on {listed([arm for arm, models in certain.items() if models])} alone"
     return f"by {listed([f'{_of(models, len(own))} on {arm}' for arm, models in certain.items()])}"
+
+
+def _above(own: pd.DataFrame, lean: str) -> pd.Series[bool]:
+    """Whose lean lies above 0 for certain; one that is the same in every cell has no interval."""
+    alike = own[f"{lean}_low"].isna() & (own[lean] > _ROUNDING) & (own["cells"] >= _ENOUGH)
+    return (own[f"{lean}_low"] > 0) | alike
 
 
 def _language_models(table: pd.DataFrame) -> pd.DataFrame:

@@ -113,6 +113,8 @@ def control(focused: pd.DataFrame, family: str, least: float) -> str:
     least
         The accuracy that they should have.
     """
+    if _unread(focused):
+        return "On the confounded control no reply could be read"
     failed, models = int(focused["flagged"].sum()), len(focused)
     if models == 1:
         falls = "falls" if failed else "does not fall"
@@ -122,8 +124,15 @@ def control(focused: pd.DataFrame, family: str, least: float) -> str:
     return f"On the confounded control {who} {fall} below an accuracy of {share(least)}"
 
 
+def _unread(focused: pd.DataFrame) -> bool:
+    """Whether nobody has an accuracy; models without one are flagged, too."""
+    return "accuracy" in focused and bool(focused["accuracy"].isna().all())
+
+
 def passing(focused: pd.DataFrame, least: float) -> str:
     """How many models in focus pass the control, in a clause; from the same table as `control`."""
+    if _unread(focused):
+        return f"no reply could be read that would show an accuracy of {share(least)} on the control"
     passed = int((~focused["flagged"].astype(bool)).sum())
     if len(focused) == 1:
         return f"it {'reaches' if passed else 'does not reach'} an accuracy of {share(least)} on the control"
