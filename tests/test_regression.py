@@ -188,6 +188,13 @@ def test_wald_tests_from_their_definition():
     assert factors.loc["n_examples", "p_value"] == pytest.approx(by_term)
 
 
+def test_a_factor_that_nobody_heeds_has_a_statistic_of_zero_and_not_of_rounding():
+    once = simulated().assign(position="A")
+    both = pd.concat([once, once.assign(position="B")], ignore_index=True)
+    row = clustered_logit(both, {"position": "A"}, (), ("cell",)).factors.set_index("factor").loc["position"]
+    assert (row["chi2"], row["p_value"]) == (0, 1)
+
+
 def test_wald_by_f_rejects_about_as_often_as_stated_where_chi2_does_not():
     """Fifty levels of eight cells, as value pairs have; no effect, cells of very different rates."""
     rng = np.random.default_rng(5)

@@ -301,6 +301,10 @@ def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) 
     )
 
 
+#: A coefficient below this is zero: the fit itself is no more exact.
+_NO_EFFECT = 1e-8
+
+
 def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
     """Wald tests of each factor that has one: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
 
@@ -316,7 +320,9 @@ def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int
         block = covariance[np.ix_(places, places)]
         if np.linalg.matrix_rank(block) < q or groups <= q:
             continue
-        chi2 = float(beta[places] @ np.linalg.solve(block, beta[places]))
+        # Nobody heeds the factor: the coefficients are zero but for rounding, and so is their variance.
+        absent = bool(np.abs(beta[places]).max() < _NO_EFFECT)
+        chi2 = 0.0 if absent else float(beta[places] @ np.linalg.solve(block, beta[places]))
         f = chi2 * (groups - q) / (q * (groups - 1))
         tests = (float(stats.f.sf(f, q, groups - q)), float(stats.chi2.sf(chi2, q)))
         rows.append((factor, chi2, q, groups - q, *tests))
