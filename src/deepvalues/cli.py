@@ -46,6 +46,8 @@ def _query(arguments: argparse.Namespace) -> int:
     from deepvalues.query.settings import Settings
 
     models = _chosen_models(arguments)
+    if arguments.price:
+        models = [replace(model, price=arguments.price) for model in models]
     retry = frozenset(arguments.retry)
     settings = Settings(
         concurrency=arguments.concurrency,
@@ -81,8 +83,7 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
     from deepvalues import catalogue
 
     registry = catalogue.registry()
-    models = [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
-    return [replace(model, price=arguments.price) for model in models] if arguments.price else models
+    return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
 
 
 def _query_for_paper(
