@@ -5,6 +5,7 @@ Replies are received by the program itself, from a server on loopback, and read 
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import httpx2
 import openai
@@ -48,6 +49,8 @@ class Asking:
             url = server.url if not after else server.url.removesuffix("/v1") + after.removeprefix("-")
             model = model or catalogue.registry().model("m", url, key_variable)
             model = model if model.endpoint.base_url else at(model, url)
+            # One respondent, whichever port a server has.
+            model = replace(model, endpoint=replace(model.endpoint, kind="custom"))
             how = Settings(max_retries=0, concurrency=1, **settings)
             done = asking.query(
                 "dvb", [model], self.items.head(number), record_folder=self.folder, settings=how,
