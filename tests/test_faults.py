@@ -708,16 +708,18 @@ def test_three_quarters_of_the_input_come_from_the_providers_cache(
     for name, conversations in (("in order", in_order), ("at random", at_random)):
         cache = PromptCache(memory)
         with FaultyServer(cache.rule) as server:
-            summary = hold(conversations, server, Record(tmp_path / f"{name}.jsonl"), concurrency=4)
+            # One at a time nothing is on the way, and a cache that never forgets is exact.
+            at_once = 4 if memory == 32 else 1
+            summary = hold(conversations, server, Record(tmp_path / f"{name}.jsonl"), concurrency=at_once)
         assert (summary.asked, summary.failed) == (len(chosen), 0)
         assert (summary.used.input, summary.used.cached) == (cache.input, cache.cached)
         shares[name] = cache.cached / cache.input
         record_property(f"share from cache {name}", shares[name])
     print(f"from cache, {memory} requests remembered: {shares}")
     assert shares["in order"] >= 0.75
-    # A cache that never forgets serves any order about alike, but for what is asked before its like
-    # has come back; providers' own forget within minutes.
-    assert shares["in order"] - shares["at random"] > (0.3 if memory == 32 else -0.06)
+    # A cache that never forgets serves any order alike; providers' own forget within minutes.
+    gained = shares["in order"] - shares["at random"]
+    assert gained > 0.3 if memory == 32 else gained == 0
 
 
 # Money.
