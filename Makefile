@@ -43,10 +43,10 @@ COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 
 PORT ?= 8901
 
 SOURCE := src/deepvalues
-# What every notebook runs through; manuscript/ holds what runs it and what it hands its results to.
-SHARED := $(wildcard $(SOURCE)/*.py $(SOURCE)/query/*.py $(SOURCE)/tables/*.py) \
-	$(addprefix $(SOURCE)/manuscript/,execute.py numbers.py reads.py results.py scrub.py)
-PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py)
+# What every notebook runs through; the rest of paper/ renders what they leave.
+SHARED := $(wildcard $(SOURCE)/core/*.py $(SOURCE)/ask/*.py $(SOURCE)/studies/*.py) \
+	$(addprefix $(SOURCE)/paper/,execute.py markdown.py numbers.py reads.py results.py scrub.py theme.py)
+PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py $(SOURCE)/*/*/*.py $(SOURCE)/*/*/*/*.py)
 STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)
 # How the wordings were chosen.
 CHOICE := data/stimuli/learner_rates.csv data/stimuli/blind_reading.csv
@@ -86,9 +86,9 @@ help:  ## what can be made
 
 environment: $(ENVIRONMENT)
 
-build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) data/published/svo_items.csv data/published/public_prompts.csv $(SHARED) $(wildcard $(SOURCE)/dvb/*.py $(SOURCE)/svo/*.py $(SOURCE)/profiles/*.py) | $(ENVIRONMENT)
-build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml data/sources.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/local/*.py)
-ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/statistics/*.py $(SOURCE)/figures/*.py)
+build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) data/published/svo_items.csv data/published/public_prompts.csv $(SHARED) $(wildcard $(SOURCE)/studies/*/*.py $(SOURCE)/studies/*/*/*.py) | $(ENVIRONMENT)
+build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml data/sources.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/ask/loopback/*.py)
+ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/stats/*.py)
 build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS)
 build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS)
 # The last notebook ends with the studies side by side, and reads what the two before it found.
@@ -160,7 +160,7 @@ lab: $(ENVIRONMENT)
 	@$(RUN) -m jupyterlab notebooks $(OPTIONS)
 
 lab-test: $(ENVIRONMENT)
-	@DEEPVALUES_LAB=all $(RUN) -m pytest tests/test_jupyterlab.py
+	@DEEPVALUES_LAB=all $(RUN) -m pytest tests/paper/test_jupyterlab.py
 
 dictionary: $(ENVIRONMENT)
 	@$(DEEPVALUES) dictionary

@@ -24,12 +24,12 @@ import pandas as pd
 import replay
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
-from deepvalues.query.conversation import Conversation
-from deepvalues.query.engine import Ask, Job
-from deepvalues.query.processes import number_of_processes, run
-from deepvalues.query.record import Record
-from deepvalues.query.registry import Endpoint, Model
-from deepvalues.query.settings import Settings
+from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.engine import Ask, Job
+from deepvalues.ask.processes import number_of_processes, run
+from deepvalues.ask.record import Record
+from deepvalues.ask.registry import Endpoint, Model
+from deepvalues.ask.settings import Settings
 
 HERE = Path(__file__).parent
 #: An item of about the size of one with four examples.

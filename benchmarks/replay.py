@@ -41,8 +41,9 @@ def folder_of(number: int) -> Path:
 
 def build(number: int) -> None:
     """Write items of real size, and the records of models that answered them all."""
-    from deepvalues import asking, catalogue
-    from deepvalues.query.record import Answer
+    from deepvalues.ask import asking
+    from deepvalues.ask.record import Answer
+    from deepvalues.studies import catalogue
 
     items = catalogue.study("dvb").items("full")
     items = items[items["arm"] == "deconfounded"].head(number // MODELS)
@@ -79,7 +80,8 @@ def measure(number: int, way: str) -> Replay:
     ValueError
         When an answer is not found in the records: they were built by another version.
     """
-    from deepvalues import asking, catalogue
+    from deepvalues.ask import asking
+    from deepvalues.studies import catalogue
 
     models = list(catalogue.registry().models.values())[:MODELS]
     study, folder = catalogue.study("dvb"), folder_of(number)

@@ -6,13 +6,14 @@ import signal
 import pandas as pd
 import pytest
 from hypothesis import settings
-from loopback_only import loopback_only  # noqa: F401
 
-from deepvalues import catalogue, draw
-from deepvalues.dvb import agents as agents_module
-from deepvalues.dvb.agents import Recogniser, reference_agents
-from deepvalues.dvb.parsing import parse_prompt
-from deepvalues.query.reading import Received, read_choice
+from deepvalues.ask.reading import Received, read_choice
+from deepvalues.core import stable_random
+from deepvalues.studies import catalogue
+from deepvalues.studies.dvb.items.parsing import parse_prompt
+from deepvalues.studies.dvb.respondents import agents as agents_module
+from deepvalues.studies.dvb.respondents.agents import Recogniser, reference_agents
+from loopback_only import loopback_only  # noqa: F401
 
 # The same examples on every run, and no wall clock in a verdict.
 settings.register_profile("project", deadline=None, derandomize=True, database=None)
@@ -112,7 +113,7 @@ def agent_answers(agents, items_standard):
         patch.setattr(Recogniser, "evidence", _remembered(Recogniser.evidence))
         for agent in agents.values():
             for item, prompt in items_standard[["id", "prompt"]].itertuples(index=False, name=None):
-                seed = draw.integer("tests", item)
+                seed = stable_random.integer("tests", item)
                 text, alternatives = agent.reply([{"role": "user", "content": prompt}], seed)
                 reading = read_choice(Received(text, None, "stop"), "AB")
                 rows.append((agent.name, item, 0, 0, *reading, text, alternatives["A"]))

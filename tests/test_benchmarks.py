@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from deepvalues import paths
+from deepvalues.core import paths
 
 
 def test_measure_gives_rates_and_ratios(monkeypatch):

@@ -14,9 +14,12 @@ from importlib.metadata import entry_points
 import pandas as pd
 import pytest
 
-from deepvalues import __version__, asking, catalogue, cli, paths
-from deepvalues.errors import UserError
-from deepvalues.local import server
+from deepvalues import __version__, cli
+from deepvalues.ask import asking
+from deepvalues.ask.loopback import server
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+from deepvalues.studies import catalogue
 
 FOR_USERS = (
     *(

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from deepvalues import __version__
-from deepvalues.errors import UserError
+from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
-    from deepvalues.asking import Asked
-    from deepvalues.query.registry import Model, Price
-    from deepvalues.query.settings import Settings
-    from deepvalues.query.study import Questions
+    from deepvalues.ask.asking import Asked
+    from deepvalues.ask.registry import Model, Price
+    from deepvalues.ask.settings import Settings
+    from deepvalues.ask.study import Questions
     from deepvalues.survey.questions import Survey
 
 
@@ -42,8 +42,9 @@ KEY_VARIABLE = (
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    from deepvalues import asking, catalogue
-    from deepvalues.query.settings import Settings
+    from deepvalues.ask import asking
+    from deepvalues.ask.settings import Settings
+    from deepvalues.studies import catalogue
 
     models = _chosen_models(arguments)
     if arguments.price:
@@ -80,7 +81,7 @@ def _query(arguments: argparse.Namespace) -> int:
 
 
 def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
-    from deepvalues import catalogue
+    from deepvalues.studies import catalogue
 
     registry = catalogue.registry()
     return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
@@ -89,7 +90,7 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
 def _query_for_paper(
     arguments: argparse.Namespace, models: Sequence[Model], settings: Settings, retry: frozenset[str]
 ) -> int:
-    from deepvalues import for_paper
+    from deepvalues.ask import for_paper
 
     if arguments.study or arguments.set:
         raise UserError("--paper asks all sets of all studies that the paper needs: drop --study and --set")
@@ -109,7 +110,7 @@ def _query_for_paper(
 
 def _place(arguments: argparse.Namespace) -> tuple[str, str]:
     """Study and set as they are named; by default Study 1, and the first set of it that the paper reads."""
-    from deepvalues import catalogue
+    from deepvalues.studies import catalogue
 
     study = catalogue.study(arguments.study or "dvb").name
     return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
@@ -129,9 +130,10 @@ def _outcome(row: Asked) -> str:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from deepvalues import catalogue, paths
-    from deepvalues.dvb import authors
-    from deepvalues.fetching import NoNetworkError, Store
+    from deepvalues.core import paths
+    from deepvalues.core.downloads import NoNetworkError, Store
+    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.items import public_prompts
 
     store = Store.project()
     problems, offline = [], {}
@@ -152,8 +154,10 @@ def _data(arguments: argparse.Namespace) -> int:
         )
     else:
         problems += offline.values()
-    if set(names) >= set(authors.FILES) and all(store.path(name).exists() for name in authors.FILES):
-        print(authors.check(store, paths.PUBLIC_PROMPTS, catalogue.dvb().bank), flush=True)
+    if set(names) >= set(public_prompts.FILES) and all(
+        store.path(name).exists() for name in public_prompts.FILES
+    ):
+        print(public_prompts.check(store, paths.PUBLIC_PROMPTS, catalogue.dvb().bank), flush=True)
     if problems:
         raise UserError("\n".join(problems))
     return 0
@@ -172,8 +176,8 @@ def _each(names: Sequence[str], fetch: Callable[[str], object]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from deepvalues import catalogue
-    from deepvalues.local.server import create_app, serve_forever
+    from deepvalues.ask.loopback.server import create_app, serve_forever
+    from deepvalues.studies import catalogue
 
     models = catalogue.local_models()
 
@@ -185,8 +189,9 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    from deepvalues import asking, catalogue
-    from deepvalues.query.registry import FREE
+    from deepvalues.ask import asking
+    from deepvalues.ask.registry import FREE
+    from deepvalues.studies import catalogue
 
     if arguments.fetch is not None:
         return _fetch_weights(arguments.fetch)
@@ -206,8 +211,8 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _fetch_weights(names: Sequence[str]) -> int:
-    from deepvalues import catalogue
-    from deepvalues.weights.fetch import fetch, sources
+    from deepvalues.ask.weights.fetch import fetch, sources
+    from deepvalues.studies import catalogue
 
     registry = catalogue.registry()
     found = [model for model in registry.models.values() if model.weights and sources(model.weights)]
@@ -218,16 +223,17 @@ def _fetch_weights(names: Sequence[str]) -> int:
 def _readiness(model: Model) -> str:
     """Whether a model can be asked, or what it lacks; weights are not read for this."""
     if model.weights:
-        from deepvalues.weights.fetch import place
-        from deepvalues.weights.serve import is_installed
+        from deepvalues.ask.weights.fetch import place
+        from deepvalues.ask.weights.serve import is_installed
 
         return "yes" if is_installed() and place(model.weights).is_file() else "make models"
     return "yes" if model.endpoint.key else f"set {model.endpoint.key_variable}"
 
 
 def _check(_: argparse.Namespace) -> int:
-    from deepvalues import catalogue, paths
-    from deepvalues.manuscript import check, manifest
+    from deepvalues.core import paths
+    from deepvalues.paper import check, manifest
+    from deepvalues.studies import catalogue
 
     print(f"bank {catalogue.dvb().bank.version}: every rule holds")
     print(f"design: {len(catalogue.dvb().design.cells)} cells, made for this bank")
@@ -245,17 +251,17 @@ def _check(_: argparse.Namespace) -> int:
 
 def _surveys() -> dict[str, Callable[[int], Survey]]:
     """Every survey by name; each is built from a seed."""
-    from deepvalues import catalogue
-    from deepvalues.dvb.surveys import SURVEYS
-    from deepvalues.profiles import survey
+    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.surveys import SURVEYS
+    from deepvalues.studies.profiles import survey
 
     found = {name: partial(build, catalogue.dvb()) for name, build in SURVEYS.items()}
     return {**found, survey.NAME: partial(survey.value_profiles, catalogue.profiles().stimuli)}
 
 
 def _survey(arguments: argparse.Namespace) -> int:
-    from deepvalues import catalogue
-    from deepvalues.profiles.survey import NAME, reference_tables
+    from deepvalues.studies import catalogue
+    from deepvalues.studies.profiles.survey import NAME, reference_tables
     from deepvalues.survey.files import results_of, write_survey, write_tables
 
     surveys = _surveys()
@@ -277,9 +283,9 @@ def _survey(arguments: argparse.Namespace) -> int:
 
 
 def _design(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.dvb.bank import load_bank
-    from deepvalues.dvb.design import build_design, write_design
+    from deepvalues.core import paths
+    from deepvalues.studies.dvb.stimuli.bank import load_bank
+    from deepvalues.studies.dvb.stimuli.design import build_design, write_design
 
     design = build_design(load_bank(paths.BANK), arguments.seed)
     write_design(design, paths.DESIGNS)
@@ -288,9 +294,9 @@ def _design(arguments: argparse.Namespace) -> int:
 
 
 def _select(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.dvb import selection
-    from deepvalues.dvb.bank import checksum, hold_to_rules, load_bank, read_bank
+    from deepvalues.core import paths
+    from deepvalues.studies.dvb.stimuli import selection
+    from deepvalues.studies.dvb.stimuli.bank import checksum, hold_to_rules, load_bank, read_bank
 
     if not arguments.check:
         pool = selection.read_pool(paths.POOL)
@@ -309,9 +315,9 @@ def _select(arguments: argparse.Namespace) -> int:
 
 
 def _notebook(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.manuscript import stamps
-    from deepvalues.manuscript.execute import execute_notebook
+    from deepvalues.core import paths
+    from deepvalues.paper import stamps
+    from deepvalues.paper.execute import execute_notebook
 
     parameters = dict(_parameter(text) for text in arguments.parameter)
     source = paths.NOTEBOOKS / f"{arguments.name}.ipynb"
@@ -323,8 +329,8 @@ def _notebook(arguments: argparse.Namespace) -> int:
 
 
 def _stale(_: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.manuscript import stamps
+    from deepvalues.core import paths
+    from deepvalues.paper import stamps
 
     for reason in stamps.remove_untrue(paths.ROOT):
         print(reason)
@@ -332,7 +338,7 @@ def _stale(_: argparse.Namespace) -> int:
 
 
 def _parameter(text: str) -> tuple[str, object]:
-    from deepvalues.files import yaml_fault
+    from deepvalues.core.files import yaml_fault
 
     name, equals, setting = text.partition("=")
     if not equals:
@@ -344,15 +350,15 @@ def _parameter(text: str) -> tuple[str, object]:
 
 
 def _render(_: argparse.Namespace) -> int:
-    from deepvalues.manuscript.render import render
+    from deepvalues.paper.render import render
 
     render()
     return 0
 
 
 def _browser(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths
     from deepvalues.browser.write import write_browser
+    from deepvalues.core import paths
 
     weight = write_browser(arguments.out)
     print(f"The answers are in {paths.shown(arguments.out / 'index.html')}: {weight.sentence()}.")
@@ -360,8 +366,8 @@ def _browser(arguments: argparse.Namespace) -> int:
 
 
 def _variables(_: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.manuscript.numbers import write_variables
+    from deepvalues.core import paths
+    from deepvalues.paper.numbers import write_variables
 
     files = sorted(paths.RESULTS.glob("*/numbers.json"))
     write_variables(files, paths.VARIABLES)
@@ -370,16 +376,16 @@ def _variables(_: argparse.Namespace) -> int:
 
 
 def _manifest(_: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.manuscript import manifest
+    from deepvalues.core import paths
+    from deepvalues.paper import manifest
 
     print(f"{paths.shown(manifest.write(paths.ROOT))}: {manifest.summary(paths.ROOT)}")
     return 0
 
 
 def _trace(arguments: argparse.Namespace) -> int:
-    from deepvalues import paths
-    from deepvalues.manuscript.trace import trace
+    from deepvalues.core import paths
+    from deepvalues.paper.trace import trace
 
     for key in arguments.key:
         print("\n".join(trace(paths.ROOT, key)))
@@ -387,7 +393,8 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from deepvalues import guard, paths, reproduce
+    from deepvalues.core import guard, paths
+    from deepvalues.paper import reproduce
 
     if "MAKELEVEL" in os.environ:
         # Folders that are to be deleted are, also when make is killed.
@@ -407,22 +414,25 @@ def _reask(wanted: bool) -> bool:
     """Ask the open models again, where that is wanted; whether they choose as on record."""
     if not wanted:
         return True
-    from deepvalues import catalogue, reasking
+    from deepvalues.ask import reask
+    from deepvalues.studies import catalogue
 
-    found = reasking.reask(list(catalogue.registry().models.values()))
-    print(reasking.report(found))
+    found = reask.reask(list(catalogue.registry().models.values()))
+    print(reask.report(found))
     return all(each.is_reproduced for each in found)
 
 
 def _dictionary(_: argparse.Namespace) -> int:
-    from deepvalues import dictionary, paths
+    from deepvalues.core import paths
+    from deepvalues.paper import dictionary
 
     print(f"described: {', '.join(paths.shown(file) for file in dictionary.write(paths.ROOT))}")
     return 0
 
 
 def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
-    from deepvalues import asking, catalogue
+    from deepvalues.ask import asking
+    from deepvalues.studies import catalogue
 
     models = _chosen_models(arguments)
     study, item_set = _place(arguments)
@@ -434,7 +444,7 @@ def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
 
 
 def _batch_submit(arguments: argparse.Namespace) -> int:
-    from deepvalues import asking
+    from deepvalues.ask import asking
 
     for asked in _batch_questions(arguments):
         parts = asking.submit(asked, arguments.yes)
@@ -446,7 +456,7 @@ def _batch_submit(arguments: argparse.Namespace) -> int:
 
 
 def _batch_status(arguments: argparse.Namespace) -> int:
-    from deepvalues.query import batch
+    from deepvalues.ask import batch
 
     for asked in _batch_questions(arguments):
         for line in batch.status(asked) or ["no open batch"]:
@@ -455,7 +465,7 @@ def _batch_status(arguments: argparse.Namespace) -> int:
 
 
 def _batch_collect(arguments: argparse.Namespace) -> int:
-    from deepvalues.query import batch
+    from deepvalues.ask import batch
 
     complete = True
     for asked in _batch_questions(arguments):
@@ -469,8 +479,8 @@ def _batch_collect(arguments: argparse.Namespace) -> int:
 
 
 def _record_adopt(arguments: argparse.Namespace) -> int:
-    from deepvalues import catalogue
-    from deepvalues.adopting import adopt
+    from deepvalues.ask.adopt import adopt
+    from deepvalues.studies import catalogue
 
     model = catalogue.registry().model(arguments.model)
     for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
@@ -481,9 +491,9 @@ def _record_adopt(arguments: argparse.Namespace) -> int:
 def _record_status(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
-    from deepvalues import asking, paths
-    from deepvalues.query import coverage
-    from deepvalues.tables.query import unlisted
+    from deepvalues.ask import asking, coverage
+    from deepvalues.ask.tables import unlisted
+    from deepvalues.core import paths
 
     file = paths.RESULTS / "query" / "coverage.csv"
     if not file.is_file():
@@ -494,7 +504,7 @@ def _record_status(arguments: argparse.Namespace) -> int:
 
 
 def _record_arguments(record: argparse.ArgumentParser) -> None:
-    from deepvalues import paths
+    from deepvalues.core import paths
 
     steps = record.add_subparsers(dest="step", required=True, metavar="STEP")
     adopt = steps.add_parser(
@@ -531,7 +541,7 @@ _FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "d
 
 
 def _parser() -> argparse.ArgumentParser:
-    from deepvalues import paths
+    from deepvalues.core import paths
 
     summaries: dict[str, str] = {}
     parser = _Grouped(
@@ -725,8 +735,8 @@ def _survey_arguments(survey: argparse.ArgumentParser) -> None:
 
 
 def _query_arguments(query: argparse.ArgumentParser) -> None:
-    from deepvalues import paths
-    from deepvalues.query.settings import Settings
+    from deepvalues.ask.settings import Settings
+    from deepvalues.core import paths
 
     def option(
         name: str, default: object, metavar: str, text: str, kind: Callable[[str], object] = str
@@ -771,7 +781,7 @@ def _query_arguments(query: argparse.ArgumentParser) -> None:
 
 
 def _batch_arguments(batch: argparse.ArgumentParser) -> None:
-    from deepvalues import paths
+    from deepvalues.core import paths
 
     steps = batch.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, run, summary in (
@@ -815,7 +825,7 @@ def _positive(text: str) -> float:
 
 
 def _price(text: str) -> Price:
-    from deepvalues.query.registry import Price
+    from deepvalues.ask.registry import Price
 
     numbers = [float(part) for part in text.split(",") if _is_price(part)]
     if len(numbers) != 2 or text.count(",") != 1:

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues import catalogue, paths
+from deepvalues.ask import letters
+from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.record import Record
+from deepvalues.ask.registry import Model
+from deepvalues.ask.study import Questions, Study, record_path
 from deepvalues.browser.options import Marked, marked
-from deepvalues.dvb.agents import Recogniser
-from deepvalues.query import letters
-from deepvalues.query.conversation import Conversation
-from deepvalues.query.record import Record
-from deepvalues.query.registry import Model
-from deepvalues.query.study import Questions, Study, record_path
+from deepvalues.core import paths
+from deepvalues.studies import catalogue
+from deepvalues.studies.dvb.respondents.agents import Recogniser
 
 #: Item sets that are tried one after the other until every recorded item is found: the quickest to build
 #: first, but where sets have the same ids and one asks more, that one.

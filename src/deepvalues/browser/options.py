@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues.dvb.agents import Recogniser
-from deepvalues.dvb.bank import Bank
-from deepvalues.dvb.parsing import situations
-from deepvalues.svo.items import questions_of
-from deepvalues.svo.payoffs import IDEAL_ANSWERS, LETTERS, N_PRIMARY, payoffs
+from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.respondents.agents import Recogniser
+from deepvalues.studies.dvb.stimuli.bank import Bank
+from deepvalues.studies.svo.items import questions_of
+from deepvalues.studies.svo.stimuli.payoffs import IDEAL_ANSWERS, LETTERS, N_PRIMARY, payoffs
 
 
 class Mark(NamedTuple):

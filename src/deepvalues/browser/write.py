@@ -8,13 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from deepvalues import catalogue, paths
 from deepvalues.browser.collect import sheets
 from deepvalues.browser.encode import encode
 from deepvalues.browser.options import names
-from deepvalues.errors import UserError
-from deepvalues.files import replace_folder
-from deepvalues.formats import count, number
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import replace_folder
+from deepvalues.core.number_format import count, number
+from deepvalues.studies import catalogue
 
 #: Bytes that are loaded with the page at most, and that a part has at most.
 MOST_FIRST, MOST_PART = 3_000_000, 1_500_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, islice
 
-from deepvalues import draw
+from deepvalues.core import stable_random
 
 #: Without most of what is read for something else (0, O, 1, I, L, B, S, Z), and without vowels:
 #: spreadsheets take 23E45 for a number and MAR22 for a date. 23 is a prime, so that the check character
@@ -29,7 +29,7 @@ def is_code(text: str) -> bool:
 
 def _all(survey: str, seed: int) -> Iterator[str]:
     for number in count():
-        at = draw.integer(seed, survey, "respondent", number)
+        at = stable_random.integer(seed, survey, "respondent", number)
         body = ""
         for _ in range(LENGTH - 1):
             at, place = divmod(at, len(ALPHABET))

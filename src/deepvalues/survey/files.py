@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepvalues.errors import UserError
+from deepvalues.core.errors import UserError
 from deepvalues.survey import results
 from deepvalues.survey.codebook import codebook
 from deepvalues.survey.codes import MOST, codes

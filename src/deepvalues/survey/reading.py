@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.errors import UserError
+from deepvalues.core.errors import UserError
 from deepvalues.survey.codes import is_code
 from deepvalues.survey.form import COLUMNS
 from deepvalues.survey.questions import TYPES, Question, Survey

@@ -11,8 +11,8 @@ import pandas as pd
 import pingouin as pg
 from scipy import stats
 
-from deepvalues.statistics.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
-from deepvalues.statistics.rates import CONFIDENCE, NO_INTERVAL, clustered, exact_test, wilson
+from deepvalues.stats.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, clustered, exact_test, wilson
 
 ALL = "all"
 

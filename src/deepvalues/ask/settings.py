@@ -1,0 +1,50 @@
+"""How a run asks; apart from the engine, so that a command line without a query needs no client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from deepvalues.core.errors import UserError
+
+#: Seconds for one request to a server on this machine.
+OWN_SERVER_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run asks.
+
+    ``concurrency`` is the most requests in flight; ``timeout`` bounds one attempt, in seconds;
+    ``break_after`` failures in a row stop the run; ``max_cost`` is in US dollars; ``threads`` are those of a
+    server that is started for the run, by default one for each processor.
+    """
+
+    concurrency: int = 32
+    timeout: float = 120.0
+    max_retries: int = 5
+    break_after: int = 25
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_cost: float | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a run that could ask nothing."""
+        if self.concurrency < 1:
+            raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"threads must be at least 1, not {self.threads}")
+
+    def for_own_server(self) -> Settings:
+        """The same for a server that this run has started, which answers one request at a time.
+
+        A long prompt takes minutes on a slow machine, and one that is sent again is read again. A server that
+        does not answer has died: nothing is gained by waiting for it.
+        """
+        return replace(
+            self,
+            concurrency=1,
+            timeout=max(self.timeout, OWN_SERVER_TIMEOUT),
+            max_retries=0,
+            break_after=min(self.break_after, 3),
+        )

@@ -1,0 +1,144 @@
+"""Reading and writing files so that what goes wrong is one message: which file, what, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepvalues.core.errors import UserError
+from deepvalues.core.paths import shown
+
+
+def read_json(file: Path, remedy: str) -> Any:
+    """The content of a JSON file.
+
+    Parameters
+    ----------
+    remedy
+        What to do about a file that is missing or damaged: the end of the message.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, can't be read, or is not JSON.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{shown(file)}: missing; {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{shown(file)}: can't be read: {_why(error)}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{shown(file)}:{error.lineno}: not JSON: {error.msg}; {remedy}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{shown(file)}: not JSON: {error.reason}; {remedy}") from None
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file that people write.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, can't be read, is empty, or is not YAML.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except FileNotFoundError:
+        raise UserError(f"{shown(file)}: file not found") from None
+    except OSError as error:
+        raise UserError(f"{shown(file)}: can't be read: {_why(error)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{shown(file)}: not valid YAML: {yaml_fault(error)}") from None
+    if content is None:
+        raise UserError(f"{shown(file)}: the file is empty; restore it from git")
+    return content
+
+
+def yaml_fault(error: Exception) -> str:
+    """What the reader of YAML stumbled over and where, on one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def writing(path: Path, note: str = "") -> Iterator[None]:
+    """Turn a write that the system refuses into a message that names the path.
+
+    Parameters
+    ----------
+    note
+        What else the message says.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{shown(path)}: can't be written: {_why(error)}{note}") from None
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Put a copy of a folder where an older one may be, which stays until the copy is whole.
+
+    Raises
+    ------
+    UserError
+        If the copy can't be written; what was there before is there still.
+    """
+    target = target.resolve()
+    with writing(target, "; what was there before is there still"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True
+        ) as beside:
+            new, old = Path(beside) / "new", Path(beside) / "old"
+            shutil.copytree(source, new)
+            try:
+                if target.exists():
+                    target.rename(old)
+                new.rename(target)
+            except BaseException:
+                if old.exists() and not target.exists():
+                    old.rename(target)
+                raise
+
+
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Put a folder aside while something else is made in its place; after a failure the old one is back.
+
+    Raises
+    ------
+    UserError
+        If the folder can't be put aside.
+    """
+    folder = folder.resolve()
+    with contextlib.ExitStack() as stack:
+        with writing(folder):
+            beside = tempfile.TemporaryDirectory(
+                prefix=f"{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+            )
+            old = Path(stack.enter_context(beside)) / "old"
+            if folder.exists():
+                folder.rename(old)
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            if old.exists():
+                old.rename(folder)
+            raise
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, shutil.Error):  # of many files; each with source, target and reason
+        return str(error.args[0][0][2])
+    return error.strerror or str(error)

@@ -1,0 +1,66 @@
+"""Every path of the project, named once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deepvalues.core.errors import UserError
+
+
+def _root() -> Path:
+    named = os.environ.get("DEEPVALUES_ROOT")
+    starts = [Path(named)] if named else [Path.cwd(), *Path.cwd().parents, *Path(__file__).parents]
+    for folder in starts:
+        if (folder / "data" / "stimuli").is_dir() and (folder / "paper").is_dir():
+            return folder.resolve()
+    raise UserError(
+        "The project's folder was not found: run from inside the clone, "
+        "or set DEEPVALUES_ROOT to the folder that holds data/ and paper/."
+    )
+
+
+ROOT = _root()
+DATA = ROOT / "data"
+STIMULI = DATA / "stimuli"
+BANK = STIMULI / "v1"
+POOL = STIMULI / "pool"
+LEARNER_RATES = STIMULI / "learner_rates.csv"
+DESIGNS = STIMULI / "designs.yml"
+BLIND_READING = STIMULI / "blind_reading.csv"
+SVO = STIMULI / "svo.yml"
+SVO_LETTERS = STIMULI / "svo_letters.yml"
+PROFILES = STIMULI / "profiles.yml"
+PROFILES_PAIRS = STIMULI / "profiles_pairs.yml"
+PROFILES_CODEBOOK = STIMULI / "profiles_codebook.yml"
+PROFILES_SENTENCES = STIMULI / "profiles_sentences.yml"
+MODELS = DATA / "models.yml"
+PUBLISHED = DATA / "published"
+PUBLIC_PROMPTS = PUBLISHED / "public_prompts.csv"
+SOURCES = DATA / "sources.yml"
+SOURCES_LOCK = DATA / "sources.lock"
+DOWNLOADS = DATA / "downloads"
+RESPONSES = DATA / "responses"
+DERIVED = DATA / "derived"
+RESULTS = DATA / "results"
+#: Where a notebook's results go that somebody runs by hand, and the environment variable, set by `deepvalues
+#: notebook`, with which they go to their own places.
+BY_HAND = ROOT / "build" / "by_hand"
+KEEP = "DEEPVALUES_KEEP"
+MANIFEST = RESULTS / "manifest.json"
+NOTEBOOKS = ROOT / "notebooks"
+PAPER = ROOT / "paper"
+EXECUTED = PAPER / "notebooks"
+VARIABLES = PAPER / "_variables.yml"
+SITE = PAPER / "_site"
+
+
+def items_file(study: str, item_set: str) -> Path:
+    """Where the items of a set are."""
+    return DERIVED / f"{study}_{item_set}.parquet"
+
+
+def shown(path: Path) -> str:
+    """A path as people type it: relative to the project where it lies inside."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(path)

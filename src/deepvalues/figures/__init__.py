@@ -1,1 +1,0 @@
-"""Figures: pure functions from data frames, in one theme."""

@@ -1,0 +1,208 @@
+"""Executing notebooks with papermill, in the running environment, to the same bytes every time."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import writing
+from deepvalues.core.paths import KEEP, ROOT, shown
+from deepvalues.paper import fanout
+from deepvalues.paper.cells import read_notebook, split_options
+from deepvalues.paper.manifest import executed_parameters
+from deepvalues.paper.scrub import KERNEL, scrub
+
+# Sums over several threads come in no fixed order; one thread gives the same last digit always.
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "names with values"}
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object], root: Path = ROOT) -> None:
+    """Execute a notebook and write its scrubbed copy; after a failure an older copy stays as it was.
+
+    Parameters
+    ----------
+    source
+        The notebook; its folder is the working directory of its code.
+    target
+        Where the executed copy goes.
+    parameters
+        Values for the cell tagged `parameters`.
+    root
+        The project's folder, whose path is taken out of the outputs.
+
+    Raises
+    ------
+    UserError
+        If a parameter is unknown or of another kind than its default, a cell fails, the kernel dies, or the
+        copy can't be written.
+    """
+    source, target = source.resolve(), target.resolve()
+    _check_parameters(source, parameters)
+    print(f"{shown(source)} → {shown(target)}", file=sys.stderr, flush=True)
+    notebook = _run(source, parameters, root)
+    scrub(notebook, root)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_suffix(".part")
+        unfinished.write_text(_written(notebook), encoding="utf-8")
+        unfinished.replace(target)
+
+
+def known_parameters(source: Path) -> list[str]:
+    """The names in the notebook's cell tagged `parameters`."""
+    read_notebook(source)
+    return sorted(papermill.inspect_notebook(str(source)))
+
+
+def kernel_settings(profile: str) -> dict[str, str]:
+    """Environment variables of the kernel that keep the user's own settings out of the results.
+
+    Parameters
+    ----------
+    profile
+        An empty folder, in which IPython finds no start-up files.
+    """
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None and matplotlib.origin is not None
+    # Bars are for people who look on; in a file they are thousands of lines.
+    quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
+    return (
+        quiet
+        | dict.fromkeys(ONE_THREAD, "1")
+        | {
+            KEEP: "1",
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": "0",
+            "TZ": "UTC",
+            "IPYTHONDIR": profile,
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MATPLOTLIBRC": str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"),
+        }
+    )
+
+
+def _own_kernel(profile: str) -> type[AsyncKernelManager]:
+    """Kernels that are the running interpreter, whatever the user's folders hold as `python3`."""
+
+    class OwnKernelManager(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(
+                argv=fanout.launcher(),
+                display_name=KERNEL["display_name"],
+                language=KERNEL["language"],
+                env=kernel_settings(profile),
+            )
+
+    return OwnKernelManager
+
+
+def _check_parameters(source: Path, parameters: Mapping[str, object]) -> None:
+    known = known_parameters(source)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise UserError(
+            f"{shown(source)} has no parameter {', '.join(unknown)}; "
+            f"it has {', '.join(known) or 'none: no cell is tagged `parameters`'}."
+        )
+    defaults = executed_parameters(source)
+    for name, value in parameters.items():
+        default = defaults.get(name)
+        if wanted := _unlike(name, value, default):
+            raise UserError(f"{shown(source)}: {name}={value!r}: expected {wanted}, such as {default!r}")
+
+
+def _unlike(name: str, value: object, default: object) -> str:
+    """What a parameter has to be, in words, where the value is something else than its default is.
+
+    A fraction stands for a share; other numbers are counts, or seeds, which may be zero.
+    """
+    if type(default) in _KINDS:
+        return "" if type(value) is type(default) else _KINDS[type(default)]
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if isinstance(default, float):
+        return "" if 0 <= number <= 1 else "a number between 0 and 1"
+    if isinstance(default, int):
+        least = 0 if "seed" in name else 1
+        return "" if isinstance(number, int) and number >= least else f"a whole number from {least} on"
+    return ""
+
+
+def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
+    """Run papermill, here or by the command that PAPERMILL names, and turn its exceptions into messages."""
+    try:
+        command = fanout.command()
+        if command:
+            return fanout.run(command, source, parameters, root, kernel_settings)
+        return _run_here(source, parameters)
+    except PapermillExecutionError as error:
+        raise UserError(_message(source, error)) from None
+    except KeyboardInterrupt:
+        # asyncio would log the tracebacks of what this stopped.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
+    except DeadKernelError:
+        raise UserError(
+            f"{shown(source)}: Python died while running it (often for want of memory)."
+        ) from None
+
+
+def _run_here(source: Path, parameters: Mapping[str, object]) -> Any:
+    with tempfile.TemporaryDirectory(prefix="deepvalues-ipython-") as profile:
+        return papermill.execute_notebook(
+            str(source),
+            None,
+            parameters=dict(parameters),
+            kernel_name=KERNEL["name"],
+            language=KERNEL["language"],
+            cwd=str(source.parent),
+            progress_bar={"desc": source.stem, "file": sys.stderr, "disable": None},
+            stdout_file=sys.stderr,
+            stderr_file=sys.stderr,
+            kernel_manager_class=_own_kernel(profile),
+        )
+
+
+def _message(source: Path, error: PapermillExecutionError) -> str:
+    """What a failing cell has to say; the traceback of anything but a UserError goes to stderr."""
+    text = _ANSI.sub("", str(error.evalue))
+    if error.ename == UserError.__name__:
+        return text
+    print(_ANSI.sub("", "\n".join(error.traceback)), file=sys.stderr, flush=True)
+    # The place in the source: papermill counts the cell that it injects.
+    sources = [cell.source for cell in read_notebook(source).cells]
+    index = sources.index(error.source) if error.source in sources else error.cell_index
+    place = f"{shown(source)}: cell {index + 1}"
+    label = split_options(error.source, place)[0].get("label")
+    lines = text.strip().splitlines()
+    reason = f"{error.ename}: {lines[-1]}" if lines else error.ename
+    return f"{place}{f' ({label})' if label else ''}: {reason}"
+
+
+def _written(notebook: Any) -> str:
+    text: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    return text if text.endswith("\n") else text + "\n"

@@ -1,0 +1,202 @@
+"""Metadata for archives and machines: Croissant for the data, CodeMeta for the software.
+
+Both repeat what pyproject.toml, CITATION.cff and the data dictionary say, and are generated from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepvalues.paper.dictionary import CROISSANT, Column, Dictionary, File
+
+CODEMETA = "codemeta.json"
+DATA_LICENCE = "https://creativecommons.org/licenses/by/4.0/"
+
+_FORMATS = {
+    ".csv": "text/csv",
+    ".jsonl": "application/jsonlines",
+    ".json": "application/json",
+    ".yml": "application/yaml",
+    ".md": "text/markdown",
+}
+_DATA_TYPES = {"integer": "sc:Integer", "number": "sc:Float", "boolean": "sc:Boolean"}
+_TERMS = (
+    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes "
+    "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
+    "samplingRate separator source subField transform"
+)
+#: The context that the Croissant format 1.0 prescribes (MLCommons 2024).
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    **{term: f"cr:{term}" for term in _TERMS.split()},
+}
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _project(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    return found
+
+
+def _citation(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
+    return found
+
+
+def _authors(citation: dict[str, Any]) -> list[dict[str, str]]:
+    """Authors in schema.org's terms: a name alone is that of an organization."""
+    found = []
+    for author in citation["authors"]:
+        if "name" in author:
+            found.append({"@type": "Organization", "name": author["name"]})
+        else:
+            given, family = author.get("given-names", ""), author["family-names"]
+            found.append({"@type": "Person", "givenName": given, "familyName": family})
+    return found
+
+
+def codemeta(root: Path) -> str:
+    """CodeMeta 3.0 of the software, from pyproject.toml and CITATION.cff."""
+    project, citation = _project(root), _citation(root)
+    content = {
+        "@context": "https://w3id.org/codemeta/3.0",
+        "@type": "SoftwareSourceCode",
+        "name": project["name"],
+        "description": project["description"],
+        "version": project["version"],
+        "datePublished": str(citation["date-released"]),
+        "author": _authors(citation),
+        "license": f"https://spdx.org/licenses/{citation['license']}",
+        "codeRepository": citation["repository-code"],
+        "programmingLanguage": "Python",
+        "runtimePlatform": f"Python {project['requires-python']}",
+        "softwareRequirements": project["dependencies"],
+        "readme": "README.md",
+    }
+    return _text(content)
+
+
+def croissant(root: Path, dictionary: Dictionary) -> str:
+    """Croissant 1.0 of the data: every file with its SHA-256, every table and record with its fields.
+
+    Paths are relative to ``data/``, where the file lies, so that it describes a clone and the archive
+    of a release alike.
+    """
+    project, citation = _project(root), _citation(root)
+    files = [file for file in dictionary.files if file.path != CROISSANT]
+    tables = [file for file in files if file.path.endswith(".csv")]
+    records: dict[str, list[File]] = {}
+    for file in files:
+        if file.path.startswith("responses/") and not file.path.endswith(".log.jsonl"):
+            records.setdefault(file.path.split("/")[1], []).append(file)
+    year = str(citation["date-released"])[:4]
+    names = " and ".join(author.get("name") or author["family-names"] for author in citation["authors"])
+    content = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": project["name"],
+        "description": f"{project['description']}. Stimuli, recorded answers and results; README.md explains "
+        "every column. The licence is CC BY 4.0; exempt is published/: figures printed in other people's "
+        "papers, cited there, which carry no licence of ours.",
+        "license": DATA_LICENCE,
+        "url": citation["repository-code"],
+        "version": project["version"],
+        "datePublished": str(citation["date-released"]),
+        "creator": _authors(citation),
+        "citeAs": f"{names} ({year}): {citation['title']}. Version {project['version']}.",
+        "distribution": [
+            *(_object(root, file) for file in files),
+            *(_set(study, found) for study, found in records.items()),
+        ],
+        "recordSet": [*map(_table, tables), *(_records(study, found) for study, found in records.items())],
+    }
+    return _text(content)
+
+
+def _plain(text: str) -> str:
+    """Text without the Markdown that the dictionary is written in: machines show it as it stands."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text.replace("**", "").replace("`", ""))
+
+
+def _object(root: Path, file: File) -> dict[str, Any]:
+    content = (root / "data" / file.path).read_bytes()
+    return {
+        "@type": "cr:FileObject",
+        "@id": file.path,
+        "name": file.path,
+        "description": _plain(file.what),
+        "contentUrl": file.path,
+        "contentSize": f"{len(content)} B",
+        "encodingFormat": _FORMATS.get(Path(file.path).suffix, "text/plain"),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _set(study: str, files: list[File]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"answers-{study}",
+        "name": f"answers-{study}",
+        "description": f"The record of the study {study}: a file for each model.",
+        "encodingFormat": _FORMATS[".jsonl"],
+        # By name: a pattern would take in the logs that lie beside the records.
+        "includes": [file.path for file in files],
+    }
+
+
+def _table(file: File) -> dict[str, Any]:
+    name = file.path.removesuffix(".csv")
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": _plain(file.what),
+        "field": [_field(name, column, {"fileObject": {"@id": file.path}}) for column in file.columns],
+    }
+
+
+def _records(study: str, files: list[File]) -> dict[str, Any]:
+    columns = {column.name: column for file in files for column in file.columns}
+    name = f"responses/{study}"
+    source = {"fileSet": {"@id": f"answers-{study}"}}
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": _plain(files[0].what),
+        "key": {"@id": f"{name}/key"},
+        "field": [_field(name, column, source) for column in columns.values()],
+    }
+
+
+def _field(of: str, column: Column, source: dict[str, Any]) -> dict[str, Any]:
+    # An @id holds no blanks; the column keeps its own name in `extract`.
+    name = f"{of}/{column.name.replace(' ', '_')}"
+    return {
+        "@type": "cr:Field",
+        "@id": name,
+        "name": name,
+        "description": _plain(f"{column.meaning} ({column.unit})"),
+        "dataType": _DATA_TYPES.get(column.kind, "sc:Text"),
+        "source": {**source, "extract": {"column": column.name}},
+    }

@@ -1,0 +1,157 @@
+"""The way of a number from a notebook to a sentence: ``numbers.json`` → ``_variables.yml``.
+
+A notebook writes its numbers as a nested mapping whose leaves are made by `number`, `text` or
+`claim`: ``{"dvb": {"pooled": {"dvgr": {"value": 0.3024, "text": ".302"}}}}``. The article shows the
+text by ``{{< var dvb.pooled.dvgr >}}``; the value stays for programs and tests.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import yaml
+
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_json, writing, yaml_fault
+from deepvalues.core.number_format import settled
+from deepvalues.core.paths import shown
+
+HEADER = (
+    "# Generated from data/results/*/numbers.json by `make paper`; do not edit.\n"
+    "# Every value is a text, so that .302 does not become 0.302.\n"
+)
+
+_KEY = re.compile(r"[A-Za-z_]\w*\Z")
+
+
+class Leaf(TypedDict):
+    """One number, text or claim: its value for programs and its text for readers."""
+
+    value: float | int | bool | str | None
+    text: str
+
+
+def number(value: float, text: str, digits: int = 6) -> Leaf:
+    """A leaf for a number, its value rounded to significant digits: the same bytes on every machine."""
+    if isinstance(value, (int, np.integer)):
+        return {"value": int(value), "text": text}
+    return {"value": float(f"{settled(value):.{digits}g}") if math.isfinite(value) else None, "text": text}
+
+
+def text(value: str) -> Leaf:
+    """A leaf for a word or phrase that the results decide."""
+    return {"value": value, "text": value}
+
+
+def claim(holds: bool) -> Leaf:
+    """A leaf for a statement that the article makes: whether the results bear it out."""
+    return {"value": bool(holds), "text": "true" if holds else "false"}
+
+
+def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
+    """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
+    dict(_leaves(numbers, (), shown(target)))
+    content = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content + "\n", encoding="utf-8")
+
+
+def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
+    """Merge all ``numbers.json`` into the variables file that the article reads.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or malformed, or two files set the same variable; all are named.
+    """
+    merged: dict[tuple[str, ...], str] = {}
+    origin: dict[tuple[str, ...], Path] = {}
+    for file in sorted(numbers_files):
+        for path, written in _leaves(_read(file), (), shown(file)):
+            clash = next((old for old in merged if _overlap(old, path)), None)
+            if clash is not None:
+                raise UserError(
+                    f"{shown(file)}: {'.'.join(path)} collides with {'.'.join(clash)} of "
+                    f"{shown(origin[clash])}; rename one of them in its notebook."
+                )
+            merged[path], origin[path] = written, file
+    content = HEADER + "\n".join(_yaml_lines(merged)) + "\n"
+    if not target.is_file() or target.read_text(encoding="utf-8") != content:
+        with writing(target):
+            target.write_text(content, encoding="utf-8")
+
+
+def read_variables(file: Path) -> dict[str, Any]:
+    """The variables file as a nested mapping; empty if there is none yet."""
+    if not file.is_file():
+        return {}
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        reason = yaml_fault(error)
+        raise UserError(f"{shown(file)}: not YAML: {reason}; `deepvalues variables` writes it anew") from None
+
+
+def lookup(variables: Mapping[str, Any], name: str) -> str | None:
+    """The text of a variable given by its dotted name; None if there is no such text."""
+    value: Any = variables
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if value is None or isinstance(value, Mapping) else str(value)
+
+
+def flatten(variables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all variables."""
+    for name, value in variables.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _read(file: Path) -> Any:
+    return read_json(file, "the notebook of that study writes it: deepvalues notebook NAME")
+
+
+def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Walk a tree of numbers; give each leaf's path and text."""
+    if not isinstance(node, Mapping):
+        raise UserError(
+            f"{file}: {'.'.join(path) or 'the whole'} is {node!r}; "
+            'expected a mapping, or a leaf such as {"value": 0.3024, "text": ".302"}.'
+        )
+    if set(node) == {"value", "text"}:
+        if not isinstance(node["text"], str) or not node["text"].strip() or not path:
+            raise UserError(f"{file}: {'.'.join(path)} has no text.")
+        yield path, node["text"]
+        return
+    for name, inner in node.items():
+        if not _KEY.match(name):
+            raise UserError(
+                f"{file}: the key {name!r} of {'.'.join(path) or 'the whole'} must be letters, digits "
+                "and underscores and begin with a letter."
+            )
+        yield from _leaves(inner, (*path, name), file)
+
+
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two paths are the same or one runs through the other's leaf."""
+    return one[: len(other)] == other or other[: len(one)] == one
+
+
+def _yaml_lines(merged: Mapping[tuple[str, ...], str]) -> Iterator[str]:
+    """Nested YAML, sorted, every value a quoted text (a JSON string is a YAML string)."""
+    above: tuple[str, ...] = ()
+    for path in sorted(merged):
+        for depth, name in enumerate(path[:-1]):
+            if path[: depth + 1] != above[: depth + 1]:
+                yield "  " * depth + f"{name}:"
+        yield "  " * (len(path) - 1) + f"{path[-1]}: {json.dumps(merged[path], ensure_ascii=False)}"
+        above = path[:-1]

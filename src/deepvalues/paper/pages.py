@@ -1,0 +1,99 @@
+"""Executed notebooks as Markdown, for the notebook pages of the plain rendering."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from deepvalues.paper.cells import Cell, figures, read_cells
+from deepvalues.paper.divs import raw_block
+from deepvalues.paper.project import Notebook
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_TAGS = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
+
+
+class Page(NamedTuple):
+    """A notebook's Markdown and its images, by path below the notebook's folder."""
+
+    markdown: str
+    images: dict[str, bytes]
+
+
+def notebook_page(notebook: Notebook) -> Page:
+    """Write a notebook as Markdown: text, code without its option lines, and outputs."""
+    parts: list[str] = []
+    images: dict[str, bytes] = {}
+    for cell in read_cells(notebook.file):
+        if cell.kind == "markdown":
+            parts.append(cell.source)
+        elif cell.kind == "code" and cell.options.get("include", True):
+            shown, own = _code_cell(cell)
+            parts.append(shown)
+            images |= own
+    return Page("\n\n".join(parts) + "\n", images)
+
+
+def fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence} {{.{language}}}\n{text}\n{fence}"
+
+
+def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
+    anchor = cell.anchor
+    lines = [f":::::: {{#{anchor} .cell}}", ""]
+    for tag in cell.tags:
+        if tag in _TAGS:
+            lines += [f"[{_TAGS[tag]}]{{.tag}}", ""]
+    if cell.source and cell.options.get("echo", True):
+        lines += [fenced(cell.source, "python"), ""]
+    images: dict[str, bytes] = {}
+    if cell.options.get("output", True):
+        shown, images = _outputs(cell, anchor)
+        lines += shown
+    return "\n".join([*lines, "", "::::::"]), images
+
+
+def _outputs(cell: Cell, anchor: str) -> tuple[list[str], dict[str, bytes]]:
+    stem = f"{cell.notebook.stem}_files/{anchor}"
+    images = {f"{stem}-{i}.{suffix}": data for i, (suffix, data) in enumerate(figures(cell), 1)}
+    lines: list[str] = []
+    if images:
+        lines += _figure(cell, list(images))
+    for output in cell.outputs:
+        lines += ["", *_output(output, cell), ""]
+    return lines, images
+
+
+def _figure(cell: Cell, paths: list[str]) -> list[str]:
+    alternative = html.escape(cell.alternative or cell.caption or "Figure")
+    shown = "\n".join(f'<img src="{html.escape(path)}" alt="{alternative}" />' for path in paths)
+    if not cell.caption:
+        return raw_block(f"<figure>\n{shown}\n</figure>", "html")
+    opening = raw_block(f"<figure>\n{shown}\n<figcaption>", "html")
+    return [*opening, cell.caption, *raw_block("</figcaption>\n</figure>", "html")]
+
+
+def _output(output: Mapping[str, Any], cell: Cell) -> list[str]:
+    """The lines of one output; images are shown elsewhere."""
+    if output["output_type"] == "stream":
+        return [] if output["name"] == "stderr" else [_text(output["text"])]
+    if output["output_type"] == "error":
+        return [_text("\n".join(output["traceback"]))]
+    data = output["data"]
+    if any(kind.startswith("image/") for kind in data):
+        return []
+    if "text/markdown" in data:
+        caption = ["", f": {cell.caption}"] if cell.label.startswith("tbl-") and cell.caption else []
+        return [str(data["text/markdown"]).strip("\n"), *caption]
+    if "text/html" in data:
+        return raw_block(f'<div class="scroll">\n{data["text/html"]}\n</div>', "html")
+    return [_text(str(data.get("text/plain", "")))]
+
+
+def _text(text: str) -> str:
+    return fenced(_ANSI.sub("", text).rstrip("\n"), "output")

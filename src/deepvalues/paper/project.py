@@ -1,0 +1,99 @@
+"""What ``_quarto.yml`` says about the paper: article, notebooks, links, where the site goes."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
+from deepvalues.core.paths import shown
+from deepvalues.paper.cells import notebook_title
+
+
+class Link(NamedTuple):
+    """A link of the sidebar."""
+
+    text: str
+    href: str
+
+
+class Notebook(NamedTuple):
+    """An executed notebook, its path as the article writes it, and its title."""
+
+    file: Path
+    path: str
+    title: str
+
+    @property
+    def page(self) -> str:
+        """The notebook's page below the site's root."""
+        return self.path.removesuffix(".ipynb") + "-preview.html"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Quarto manuscript project, as far as both renderings need it."""
+
+    paper: Path
+    article: Path
+    site: Path
+    notebooks: tuple[Notebook, ...]
+    links: tuple[Link, ...]
+    #: Where the site is published; empty if the file does not say.
+    address: str = ""
+
+
+def read_project(paper: Path) -> Project:
+    """Read ``_quarto.yml``.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not YAML, or lists a notebook that does not exist.
+    """
+    file = paper / "_quarto.yml"
+    if not file.is_file():
+        raise UserError(f"{shown(file)}: missing; it says what the paper consists of.")
+    settings = read_yaml(file)
+    manuscript: Mapping[str, Any] = settings.get("manuscript") or {}
+    return Project(
+        paper=paper,
+        article=paper / str(manuscript.get("article", "index.qmd")),
+        site=paper / str((settings.get("project") or {}).get("output-dir", "_manuscript")),
+        notebooks=tuple(_notebook(paper, entry) for entry in manuscript.get("notebooks") or []),
+        links=tuple(Link(entry["text"], entry["href"]) for entry in manuscript.get("code-links") or []),
+        address=str(manuscript.get("manuscript-url", "")),
+    )
+
+
+def _notebook(paper: Path, entry: str | Mapping[str, str]) -> Notebook:
+    path = entry if isinstance(entry, str) else entry["notebook"]
+    file = paper / path
+    if not file.is_file():
+        raise UserError(f"{shown(file)}: missing; run: deepvalues notebook {file.stem}")
+    title = None if isinstance(entry, str) else entry.get("title")
+    return Notebook(file, path, title or notebook_title(file))
+
+
+def article_date(header: Mapping[str, Any]) -> datetime.date | None:
+    """The article's ``date:``, if it is written as year-month-day."""
+    value = header.get("date")
+    if isinstance(value, datetime.date):
+        return value
+    try:
+        return datetime.date.fromisoformat(str(value))
+    except ValueError:
+        return None
+
+
+def source_date_epoch(header: Mapping[str, Any]) -> int:
+    """Seconds since 1970 of the article's date, for programs that stamp their output; else 0."""
+    date = article_date(header)
+    if date is None:
+        return 0
+    midnight = datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.UTC)
+    return int(midnight.timestamp())

@@ -1,0 +1,332 @@
+"""`make reproduce`: ask all local models again, rebuild everything, compare with what is in git.
+
+All of it happens in a temporary copy; nothing of the project's own folder is touched. The copy computes with
+the arithmetic of another kind of processor, so that what comes out the same does not hang on this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from deepvalues.ask.processes import processors
+from deepvalues.ask.registry import HEAD, Model, load_registry
+from deepvalues.core import guard
+from deepvalues.core.downloads import load_sources
+from deepvalues.core.errors import UserError
+from deepvalues.paper.manifest import MANIFEST, VARIABLES, locked_versions
+from deepvalues.paper.reads import PASSING
+from deepvalues.studies.dvb.items.items import AUTHORS
+from deepvalues.studies.dvb.items.public_prompts import FILES
+
+#: What is compared, and where it lies.
+COMPARED = {
+    "records": "data/responses",
+    "results": "data/results",
+    "figures": "figures",
+    "executed notebooks": "paper/notebooks",
+    "variables": VARIABLES,
+}
+REPLAYED = "replayed, not re-asked"
+STATES = ("identical", "differs", "missing", "extra", REPLAYED)
+#: The local model that needs PyTorch, which the lock leaves out.
+ENCODER = "learner-encoder"
+
+_NOT_SOURCE = (".git", ".venv", "build", "dist", "derived", "downloads", "_site", "__pycache__", ".*_cache")
+
+
+class Compared(NamedTuple):
+    """A file, the group it belongs to, and how it came out."""
+
+    group: str
+    path: str
+    state: str
+
+
+def reproduce(
+    root: Path,
+    *,
+    encoder: bool = False,
+    keep: Path | None = None,
+    rebuild: Callable[[Path], None] | None = None,
+) -> list[Compared]:
+    """Rebuild a clean copy of the project and compare it with the committed one.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    encoder
+        Whether the encoder learner is asked again, too; that needs PyTorch.
+    keep
+        An empty folder for the two copies, ``git`` and ``rebuilt``; else they are deleted at the end.
+    rebuild
+        What makes the paper in a folder; `make paper` by default.
+
+    Returns
+    -------
+    list of Compared
+        One for each file, in the order of `COMPARED`, then by path.
+
+    Raises
+    ------
+    UserError
+        If PyTorch is wanted and missing, ``keep`` is not empty, or the rebuild fails; then what there
+        is by then is compared and printed.
+    """
+    if encoder and not all(map(find_spec, ("torch", "sentence_transformers"))):
+        raise UserError('ENCODER=1 needs PyTorch: pip install -e ".[encoder]", or leave it out')
+    with _workplace(keep) as folder:
+        before, after = folder / "git", folder / "rebuilt"
+        export(root, before)
+        shutil.copytree(before, after)
+        prompts = bring_prompts(root, after)
+        if not prompts:
+            print(f"The public prompts are not here: answers to them are {REPLAYED}.", flush=True)
+        kept = clear(after, encoder, public_prompts=prompts)
+        try:
+            (rebuild or make_paper)(after)
+        except UserError:
+            print(report(compare(before, after, kept)), flush=True)
+            raise
+        return compare(before, after, kept)
+
+
+@contextmanager
+def _workplace(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="deepvalues-reproduce-") as folder:
+            yield Path(folder).resolve()
+        return
+    keep.mkdir(parents=True, exist_ok=True)
+    if any(keep.iterdir()):
+        raise UserError(f"{keep}: not empty; name a new folder")
+    yield keep.resolve()
+
+
+def export(root: Path, target: Path) -> None:
+    """Copy what is committed; without git, as in an archive of the project, all but what builds leave."""
+    if not (root / ".git").exists():
+        shutil.copytree(root, target, ignore=shutil.ignore_patterns(*_NOT_SOURCE))
+        return
+    changed = _git(root, "status", "--porcelain").decode().splitlines()
+    if changed:
+        print(f"{len(changed)} files are changed or new and not committed; they are left out.", flush=True)
+    with tarfile.open(fileobj=io.BytesIO(_git(root, "archive", "HEAD"))) as archive:
+        archive.extractall(target, filter="data")
+
+
+def _git(root: Path, *arguments: str) -> bytes:
+    try:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True).stdout
+    except FileNotFoundError:
+        raise UserError("git is not installed; it tells what the rebuilt files are compared with") from None
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"git {arguments[0]}: {error.stderr.decode(errors='replace').strip()}") from None
+
+
+def bring_prompts(root: Path, target: Path) -> bool:
+    """Copy the files of the public prompts, which git does not have; say whether all of them are there."""
+    sources = load_sources(root / "data" / "sources.yml")
+    files = [root / "data" / "downloads" / sources[name].file for name in FILES]
+    there = all(file.is_file() for file in files)
+    for file in files if there else ():
+        copy = target / file.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    return there
+
+
+def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -> set[str]:
+    """Delete the records of local models and everything that notebooks make; give the records that stay.
+
+    Parameters
+    ----------
+    encoder
+        Whether the encoder learner's record goes as well.
+    public_prompts
+        Whether their texts are there; else the answers to them stay, as nobody can be asked them.
+    """
+    models = load_registry(folder / "data" / "models.yml").models
+    kept = set()
+    for file in sorted((folder / COMPARED["records"]).rglob("*.jsonl")):
+        model = models.get(file.name.removesuffix(".jsonl").removesuffix(".log"))
+        if model is not None and _asked_again(model, encoder):
+            _forget(file, but_public=not public_prompts)
+        else:
+            kept.add(file.relative_to(folder).as_posix())
+    for place in ("results", "figures", "executed notebooks"):
+        shutil.rmtree(folder / COMPARED[place], ignore_errors=True)
+    (folder / VARIABLES).unlink(missing_ok=True)
+    return kept
+
+
+def _asked_again(model: Model, encoder: bool) -> bool:
+    """Whether the paper's build asks a model, so that its record can be made anew."""
+    return model.is_local and model.family != HEAD and (encoder or model.name != ENCODER)
+
+
+def _forget(record: Path, *, but_public: bool) -> None:
+    """Delete a record; with ``but_public`` all of it but the answers to the public prompts."""
+    mark = f'"item":"{AUTHORS}.'.encode()
+    lines = [line for line in record.read_bytes().splitlines(keepends=True) if but_public and mark in line]
+    if lines:
+        record.write_bytes(b"".join(lines))
+    else:
+        record.unlink()
+
+
+def other_arithmetic() -> dict[str, str]:
+    """Environment in which numerical libraries compute as on a processor without this one's newer parts.
+
+    Sums then run in another order and functions end in other last bits, as between two machines: linear
+    algebra in numpy and scipy (OpenBLAS, on x86), numpy's own loops, and the C library (glibc, on x86).
+    """
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
+    settings = {"NPY_DISABLE_CPU_FEATURES": " ".join(found)} if found else {}
+    if platform.machine() in ("x86_64", "AMD64"):
+        settings["OPENBLAS_CORETYPE"] = "Prescott"
+        settings["GLIBC_TUNABLES"] = "glibc.cpu.hwcaps=-AVX2,-FMA"
+    return settings
+
+
+def make_paper(folder: Path) -> None:
+    """Run `make paper` in a copy with its own source, the running Python, and `other_arithmetic`.
+
+    Raises
+    ------
+    UserError
+        If it fails, or Python would take the package from elsewhere.
+    """
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DEEPVALUES_ROOT")
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    environment |= other_arithmetic() | {"PYTHONPATH": str(folder / "src")}
+    asked = [sys.executable, "-c", "import deepvalues; print(deepvalues.__file__)"]
+    found = subprocess.run(asked, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if not found.stdout.startswith(str(folder / "src")):
+        raise UserError(f"{folder}: Python takes the package from elsewhere: {found.stdout or found.stderr}")
+    command = ["make", "paper", f"PY={sys.executable}", "ENVIRONMENT=", f"--jobs={processors()}"]
+    if guard.run(command, folder, environment):
+        raise UserError("the rebuild stopped; see above")
+
+
+def compare(before: Path, after: Path, kept: Collection[str] = ()) -> list[Compared]:
+    """Hold every committed record, result, figure, executed notebook and variable to the rebuilt one.
+
+    Images are the same if their pixels are. Logs and locks beside new records are passed over.
+    """
+    rows = []
+    for group, place in COMPARED.items():
+        committed, rebuilt = _files(before, place), _files(after, place)
+        for path in sorted({*committed, *rebuilt}):
+            if path not in committed and path.endswith(PASSING):
+                continue
+            if path not in rebuilt:
+                state = "missing"
+            elif path not in committed:
+                state = "extra"
+            elif not same(before, after, path):
+                state = "differs"
+            else:
+                state = REPLAYED if path in kept else "identical"
+            rows.append(Compared(group, path, state))
+    return rows
+
+
+def _files(root: Path, place: str) -> set[str]:
+    start = root / place
+    found = [start] if start.is_file() else start.rglob("*")
+    return {file.relative_to(root).as_posix() for file in found if file.is_file()}
+
+
+def same(before: Path, after: Path, path: str) -> bool:
+    """Whether a file came out the same: byte by byte, images pixel by pixel wherever they stand."""
+    one, other = (before / path).read_bytes(), (after / path).read_bytes()
+    if one == other:
+        return True
+    if path.endswith(".png"):
+        return _pixels(one) == _pixels(other)
+    if path.endswith(".ipynb"):
+        return bool(_without_bytes(one) == _without_bytes(other))
+    if path == MANIFEST:
+        listed = [_manifest(root, text) for root, text in ((before, one), (after, other))]
+        return bool(listed[0] == listed[1])
+    return False
+
+
+def _pixels(png: bytes) -> str:
+    with Image.open(io.BytesIO(png)) as image:
+        shown = image.convert("RGBA")
+        return f"{shown.size} {hashlib.sha256(shown.tobytes()).hexdigest()}"
+
+
+def _without_bytes(notebook: bytes) -> Any:
+    """A notebook with the pixels of its images in place of their bytes."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                encoded = output["data"]["image/png"]
+                output["data"]["image/png"] = _pixels(base64.b64decode("".join(encoded)))
+    return content
+
+
+def _manifest(root: Path, text: bytes) -> Any:
+    """The manifest with the pixels of images, alone or in notebooks, in place of their hashes."""
+    content = json.loads(text)
+    for path, entry in content["artefacts"].items():
+        if path.endswith(".png"):
+            entry["sha256"] = _pixels((root / path).read_bytes())
+        elif path.endswith(".ipynb"):
+            entry["sha256"] = json.dumps(_without_bytes((root / path).read_bytes()), sort_keys=True)
+    return content
+
+
+def report(rows: Sequence[Compared]) -> str:
+    """A table of counts, and below it every file that did not come out identical."""
+    counts = Counter((row.group, row.state) for row in rows)
+    width = max(map(len, COMPARED))
+    lines = ["  ".join([" " * width, *(state.rjust(9) for state in STATES)])]
+    for group in COMPARED:
+        numbers = (f"{counts[group, state]:,}".rjust(max(9, len(state))) for state in STATES)
+        lines.append("  ".join([group.ljust(width), *numbers]))
+    others = [f"{row.path}: {row.state}" for row in rows if row.state != "identical"]
+    return "\n".join([*lines, *([""] if others else []), *others])
+
+
+def reproduced(rows: Sequence[Compared]) -> bool:
+    """Whether nothing differs, is missing, or is there that git lacks."""
+    return bool(rows) and all(row.state in ("identical", REPLAYED) for row in rows)
+
+
+def other_versions(root: Path) -> list[str]:
+    """Installed packages whose version is not the lock's: the first thing to look at when files differ."""
+    locked: Mapping[str, Sequence[str]] = locked_versions(root)
+    found = []
+    for name, versions in locked.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if installed not in versions:
+            found.append(f"{name} {installed} is installed; the lock has {' or '.join(versions)}")
+    return found

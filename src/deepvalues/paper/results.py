@@ -1,0 +1,198 @@
+"""What a statistics notebook hands on: tables, figures, numbers, claims, and a list of them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+from IPython.core.getipython import get_ipython
+from matplotlib.figure import Figure
+
+from deepvalues.core import number_format, paths
+from deepvalues.core.files import writing
+from deepvalues.paper import numbers, reads
+from deepvalues.paper.theme import image
+
+# A notebook imports this module before it reads anything.
+reads.watch()
+
+#: Significant digits that results keep: more would differ between processors.
+DIGITS = 6
+#: A quantity that is smaller than this, in its own unit, is the rounding of a zero, which differs between
+#: processors.
+NOISE = 1e-12
+#: Columns of probabilities, which may be that small: ``p``, ``p_holm``, ``wald_p`` and so on.
+_PROBABILITY = re.compile(r"(^|_)p($|_)")
+
+
+class Shown:
+    """A figure as a notebook shows it: the very bytes that were saved."""
+
+    def __init__(self, svg: bytes, png: bytes) -> None:
+        self._svg, self._png = svg, png
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"image/svg+xml": self._svg.decode(), "image/png": self._png}
+
+
+class Table:
+    """A Markdown table as a notebook shows it."""
+
+    def __init__(self, markdown: str) -> None:
+        self._markdown = markdown
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/markdown": self._markdown, "text/plain": self._markdown}
+
+
+class Results:
+    """The results of one study, written to ``data/results/<study>`` and ``figures`` below ``root``.
+
+    Without a ``root`` that is the project's folder in a run with `paths.KEEP` set, else `paths.BY_HAND`: what
+    somebody tries in a notebook does not replace the results of the paper.
+
+    A file that can't be written is a `UserError` that names it.
+
+    Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
+    deletes artefacts of the study that this run did not make. ``artefacts.json`` says which cell made
+    which file and number (as the n-th code cell that ran), which function of the package gave a number for
+    the cell, and which files below ``data/`` were read.
+    """
+
+    def __init__(self, study: str, root: Path | None = None) -> None:
+        root = root or _place()
+        self.study, self.root = study, root
+        self.folder = root / "data" / "results" / study
+        self.figures = root / "figures"
+        self.numbers: dict[str, Any] = {}
+        self.artefacts: dict[Path, int | None] = {}
+        self.cells: dict[str, int | None] = {}
+        self.givers: dict[str, str] = {}
+        for folder in (self.folder, self.figures):
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def _made(self, path: Path) -> Path:
+        self.artefacts[path] = _cell()
+        return path
+
+    def table(self, frame: pd.DataFrame, name: str, *, noise: float = NOISE) -> None:
+        """Write a tidy table as CSV, numbers rounded to `DIGITS` significant digits.
+
+        Parameters
+        ----------
+        noise
+            Numbers smaller than this in size are written as 0, but in columns of probabilities.
+        """
+        path = self._made(self.folder / f"{name}.csv")
+        shown = frame.copy()
+        for column in frame.select_dtypes("float"):
+            if not _PROBABILITY.search(str(column)):
+                shown[column] = frame[column].mask(frame[column].abs() < noise, 0.0)
+        with writing(path):
+            shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
+
+    def figure(self, figure: Figure, name: str) -> Shown:
+        """Write a figure as SVG and PNG, and return it for display."""
+        svg, png = image(figure, "svg"), image(figure, "png")
+        for kind, content in (("svg", svg), ("png", png)):
+            path = self._made(self.figures / f"{self.study}_{name}.{kind}")
+            with writing(path):
+                path.write_bytes(content)
+        return Shown(svg, png)
+
+    def number(self, key: str, value: float, text: str) -> None:
+        """Keep a number of the text: its value, rounded, and how it is written."""
+        self._put(key, numbers.number(value, text, DIGITS))
+
+    def count(self, key: str, value: float) -> None:
+        """Keep a whole number: "3,600"."""
+        self.number(key, int(value), number_format.count(value))
+
+    def share(self, key: str, value: float) -> None:
+        """Keep a share, rate or correlation with three decimals: ".302"."""
+        self.number(key, value, number_format.share(value))
+
+    def decimals(self, key: str, value: float, digits: int = 2) -> None:
+        """Keep a number with a zero before its point: "0.42"."""
+        self.number(key, value, number_format.number(value, digits))
+
+    def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
+        """Keep an interval as the text shows it: "[.287, .318]"."""
+        self.text(key, number_format.interval(low, high, digits, bounded=bounded))
+
+    def text(self, key: str, text: str) -> None:
+        """Keep a piece of text that depends on the results."""
+        self._put(key, numbers.text(text))
+
+    def claim(self, key: str, holds: bool) -> None:
+        """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""
+        self._put(f"claims.{key}", numbers.claim(holds))
+
+    def _put(self, key: str, leaf: numbers.Leaf) -> None:
+        *branches, last = key.split(".")
+        node = self.numbers
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        if last in node:
+            raise KeyError(f"{self.study}.{key} was given twice")
+        node[last] = leaf
+        self.cells[f"{self.study}.{key}"] = _cell()
+        if giver := _giver():
+            self.givers[f"{self.study}.{key}"] = giver
+
+    def close(self) -> None:
+        """Write the numbers and the list of artefacts; remove what an earlier run left."""
+        numbers.write_numbers({self.study: self.numbers}, self._made(self.folder / "numbers.json"))
+        listing = self._made(self.folder / "artefacts.json")
+        made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
+        project = paths.ROOT if self.root == paths.BY_HAND else self.root
+        read = [path for path in reads.inputs(project) if path not in made]
+        content = {"artefacts": made, "givers": self.givers, "inputs": read, "numbers": self.cells}
+        with writing(listing):
+            listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
+            if old not in self.artefacts:
+                with writing(old):
+                    old.unlink()
+
+
+def _place() -> Path:
+    """Where a notebook's results go; a line says so where that is not the paper's own folder."""
+    if os.environ.get(paths.KEEP):
+        return paths.ROOT
+    print(
+        f"Results go to {paths.shown(paths.BY_HAND)}/. To write those of the paper, use `deepvalues notebook "
+        f"NAME`, or set {paths.KEEP}=1.",
+        file=sys.stderr,
+    )
+    return paths.BY_HAND
+
+
+def _written(value: Any) -> str:
+    return f"{number_format.settled(value):.{DIGITS}g}"
+
+
+def _cell() -> int | None:
+    """Which code cell runs, counted from 1; None outside a notebook."""
+    shell = get_ipython()
+    # `execution_count` counts the running cell in some versions and the next one in others; the list of
+    # inputs, which begins with an empty one, holds the running cell in all.
+    return None if shell is None else len(shell.user_ns["In"]) - 1
+
+
+def _giver() -> str | None:
+    """The function of the package that hands a number on, with its module; None for a cell's own code."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    module = str(frame.f_globals.get("__name__")) if frame is not None else ""
+    if frame is None or not module.startswith("deepvalues."):
+        return None
+    return f"{module}.{frame.f_code.co_qualname.partition('.')[0]}"

@@ -1,8 +1,0 @@
-"""Study 3, value-priority profiles: instrument, open text, human reference, fidelity and its statistics.
-
-Instrument and metric are this project's own, reconstructed from an abstract.
-"""
-
-from deepvalues.profiles.measures import fidelity
-
-__all__ = ["fidelity"]

@@ -1,0 +1,254 @@
+"""Intervals of a mean whose trials are clustered in two ways at once, or in few clusters.
+
+Everything here needs the clusters' totals and sizes only, and takes totals of many samples at once
+(a leading axis), so that a simulation asks for thousands of intervals in one call. statsmodels gives
+the two-way variance of one sample, at the cost of a regression each, and has no wild bootstrap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
+
+Array = NDArray[np.float64]
+
+#: Up to this many clusters all sign vectors are gone through; beyond it they are drawn.
+MOST_ENUMERATED = 12
+#: With g clusters no p-value is below 2^(1 − g): fewer clusters than this cannot reject at 5%.
+FEWEST_WILD = 6
+_DRAWN_SIGNS = 4_999
+#: Halvings of a bracket a few standard errors wide: bounds are good to 10⁻⁴ standard errors.
+_HALVINGS = 16
+
+
+class Sums(NamedTuple):
+    """Totals of the outcomes, shape (..., clusters), and sizes of the clusters, shape (clusters,)."""
+
+    totals: Array
+    sizes: Array
+
+
+def cluster_sums(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Sums:
+    """Totals and sizes of the clusters of one sample, clusters in order of appearance."""
+    codes, names = pd.factorize(clusters)
+    weights = (outcomes.to_numpy(dtype=float), np.ones(len(outcomes)))
+    return Sums(*(np.asarray(np.bincount(codes, one, len(names)), dtype=np.float64) for one in weights))
+
+
+def mean_variance(totals: Array, sizes: Array) -> Array:
+    """Sandwich variance of the mean, G/(G − 1) · Σ_g (T_g − ȳ n_g)² / n², as in `rates.clustered`.
+
+    Parameters
+    ----------
+    totals
+        Shape (..., G), one row a sample.
+    sizes
+        Shape (G,).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...); NaN with fewer than two clusters.
+    """
+    groups, n = len(sizes), sizes.sum()
+    if groups < 2:
+        return np.full(totals.shape[:-1], np.nan)
+    residuals = totals - (totals.sum(axis=-1, keepdims=True) / n) * sizes
+    return np.asarray(groups / (groups - 1) * (residuals**2).sum(axis=-1) / n**2)
+
+
+def t_intervals(means: Array, variances: Array, df: int) -> tuple[Array, Array]:
+    """Lower and upper bounds, mean ± t(df) · √variance; NaN where the variance is not positive."""
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, df) if df > 0 else np.nan
+    half = t * np.sqrt(np.where(variances > 0, variances, np.nan))
+    return means - half, means + half
+
+
+def clustered_intervals(totals: Array, sizes: Array) -> tuple[Array, Array]:
+    """`rates.clustered` of many samples at once; NaN where all clusters have one mean.
+
+    Parameters
+    ----------
+    totals
+        Shape (..., G).
+    sizes
+        Shape (G,).
+    """
+    means = totals.sum(axis=-1) / sizes.sum()
+    return t_intervals(means, mean_variance(totals, sizes), len(sizes) - 1)
+
+
+def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Array, Array]:
+    """Intervals of means whose trials are clustered in two crossed ways.
+
+    V = V_first + V_second − V_both, where ``both`` are the clusters that the two make together, each
+    with its own G/(G − 1); Student's t on min(G_first, G_second) − 1 degrees of freedom. The difference
+    can come out at zero or below, when the two ways have little to tell apart; the larger of the two
+    one-way variances then takes its place, which never makes the interval too short on that account.
+
+    References
+    ----------
+    Cameron, Gelbach and Miller (2011), Journal of Business and Economic Statistics 29.
+    """
+    one, other = (mean_variance(*sums) for sums in (first, second))
+    crossed = one + other - mean_variance(*both)
+    # Rounding may leave a few ulps where the three cancel.
+    usable = crossed > 1e-12 * np.maximum(one, other)
+    variances = np.where(usable, crossed, np.maximum(one, other))
+    means = first.totals.sum(axis=-1) / first.sizes.sum()
+    return t_intervals(means, variances, min(len(first.sizes), len(second.sizes)) - 1)
+
+
+def two_way(outcomes: pd.Series[float], first: pd.Series[str], second: pd.Series[str]) -> Interval:
+    """Interval of a mean whose trials are clustered in two crossed ways; see `two_way_intervals`.
+
+    Parameters
+    ----------
+    outcomes
+        0 or 1 per trial, or any number; no missing values.
+    first, second
+        The two clusters of each trial, aligned with `outcomes`.
+
+    Returns
+    -------
+    Interval
+        NaN where either way has fewer than two clusters, or where nothing varies.
+    """
+    if len(outcomes) == 0 or min(first.nunique(), second.nunique()) < 2:
+        return NO_INTERVAL
+    pairs = pd.Series(pd.factorize(first)[0] * len(second) + pd.factorize(second)[0], index=first.index)
+    sums = [cluster_sums(outcomes, clusters) for clusters in (first, second, pairs)]
+    low, high = two_way_intervals(*sums)
+    return Interval(float(low), float(high))
+
+
+def _signs(clusters: int, seed: int) -> Array:
+    """Sign vectors, shape (vectors, clusters); the first one changes no sign.
+
+    A vector and its negative give the same |t|, so the first cluster's sign stays.
+    """
+    if clusters <= MOST_ENUMERATED:
+        bits = np.arange(2 ** (clusters - 1))[:, None] >> np.arange(clusters - 1)[None, :] & 1
+    else:
+        bits = np.random.default_rng(seed).integers(2, size=(_DRAWN_SIGNS + 1, clusters - 1))
+        bits[0] = 0
+    return np.column_stack([np.ones(len(bits)), 1.0 - 2.0 * bits])
+
+
+def _p_values(totals: Array, sizes: Array, null: Array, signs: Array) -> Array:
+    """P-value of "the mean is ``null``" for each sample: the share of sign vectors with as large a |t|.
+
+    A bootstrap sample turns the residuals around ``null`` of whole clusters by their signs, y* = null +
+    w_g (y − null). With a_g their total, t*² is (Σ w_g a_g)² over Σ (w_g a_g − n_g Σ w a / n)², up to a
+    factor that all t*² share; as w² = 1 the sum of squares takes two matrix products.
+    """
+    residuals = totals - null[..., None] * sizes
+    shift = residuals @ signs.T
+    squares = (residuals**2).sum(axis=-1, keepdims=True)
+    spread = (residuals * sizes) @ (-2 / sizes.sum() * signs.T)
+    spread *= shift
+    shift *= shift
+    spread += shift * ((sizes**2).sum() / sizes.sum() ** 2) + squares
+    # Where turned residuals are all alike the spread is zero and t* infinite, but for rounding.
+    np.maximum(spread, 1e-14 * squares + np.finfo(float).tiny, out=spread)
+    # The first one is t² itself; the factor keeps ties in spite of rounding.
+    as_large = shift >= spread * (shift[..., :1] / spread[..., :1] * (1 - 1e-9))
+    return np.asarray(np.count_nonzero(as_large, axis=-1) / len(signs))
+
+
+def wild_p_values(totals: Array, sizes: Array, null: Array, seed: int = 0) -> Array:
+    """Wild cluster bootstrap test of "the mean is ``null``"; see `wild_intervals`.
+
+    Parameters
+    ----------
+    totals
+        Shape (..., G).
+    sizes
+        Shape (G,).
+    null
+        Shape (...), one for each sample.
+    seed
+        Of the sign vectors; without effect where all of them are gone through.
+    """
+    return _p_values(totals, sizes, null, _signs(len(sizes), seed))
+
+
+def wild_intervals(totals: Array, sizes: Array, seed: int = 0) -> tuple[Array, Array]:
+    """Intervals of means with few clusters: all values that a wild cluster bootstrap does not reject.
+
+    Rademacher weights (whole clusters keep or change the sign of their residuals), residuals under the
+    null hypothesis, and a studentised mean. With up to `MOST_ENUMERATED` clusters all sign vectors are gone
+    through, so the interval is exact and needs no seed. The bounds are found by bisection from the mean
+    outwards; the p-value is a step function of the null, and taken to fall outwards.
+
+    Parameters
+    ----------
+    totals
+        Shape (..., G).
+    sizes
+        Shape (G,).
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Lower and upper bounds, shape (...); NaN where all clusters have one mean, and with fewer than
+        `FEWEST_WILD` clusters, where no value could be rejected.
+
+    References
+    ----------
+    Cameron, Gelbach and Miller (2008), Review of Economics and Statistics 90; Webb (2023), Canadian
+    Journal of Economics 56; Roodman, MacKinnon, Nielsen and Webb (2019), Stata Journal 19.
+    """
+    means, variances = totals.sum(axis=-1) / sizes.sum(), mean_variance(totals, sizes)
+    if len(sizes) < FEWEST_WILD:
+        return np.full_like(means, np.nan), np.full_like(means, np.nan)
+    signs = _signs(len(sizes), seed)
+    usable = variances > 1e-24
+    errors = np.sqrt(np.where(usable, variances, 1.0))
+
+    def bound(side: int) -> Array:
+        """In standard errors from the mean."""
+
+        def held(distance: Array) -> NDArray[np.bool_]:
+            p = _p_values(totals, sizes, means + side * distance * errors, signs)
+            return p > 1 - CONFIDENCE
+
+        inside, outside = np.zeros_like(means), np.full_like(means, 4.0)
+        while (still := held(outside) & usable).any():
+            outside = np.where(still, 2 * outside, outside)
+        for _ in range(_HALVINGS):
+            middle = (inside + outside) / 2
+            keeps = held(middle)
+            inside, outside = np.where(keeps, middle, inside), np.where(keeps, outside, middle)
+        return np.where(usable, means + side * inside * errors, np.nan)
+
+    return bound(-1), bound(1)
+
+
+def wild(outcomes: pd.Series[float], clusters: pd.Series[str], seed: int = 0) -> Interval:
+    """Interval of a mean with few clusters by the wild cluster bootstrap; see `wild_intervals`.
+
+    Parameters
+    ----------
+    outcomes
+        0 or 1 per trial, or any number; no missing values.
+    clusters
+        The cluster of each trial, aligned with `outcomes`.
+    seed
+        Of the sign vectors; without effect with up to `MOST_ENUMERATED` clusters.
+
+    Returns
+    -------
+    Interval
+        NaN with fewer than `FEWEST_WILD` clusters or where nothing varies between them.
+    """
+    if len(outcomes) == 0:
+        return NO_INTERVAL
+    low, high = wild_intervals(*cluster_sums(outcomes, clusters), seed)
+    return Interval(float(low), float(high))

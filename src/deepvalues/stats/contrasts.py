@@ -1,0 +1,325 @@
+"""Contrasts between rates: paired and independent differences, tests, effect sizes and equivalence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import brentq
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from deepvalues.core.errors import UserError
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, exact_test, holm
+
+Floats = NDArray[np.float64]
+#: The cluster of each trial.
+Clusters = Sequence[Any] | NDArray[Any] | pd.Series
+
+
+class Estimate(NamedTuple):
+    """An estimate with its standard error and the degrees of freedom of Student's t.
+
+    Without a standard error there is nothing to test: the properties are NaN.
+    """
+
+    value: float
+    error: float
+    df: int
+
+    @property
+    def interval(self) -> Interval:
+        """The interval of coverage `CONFIDENCE`."""
+        if not self.error > 0:
+            return NO_INTERVAL
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.error
+        return Interval(self.value - half, self.value + half)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, against no difference."""
+        if not self.error > 0:
+            return math.nan
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+
+    def equivalence(self, bound: float) -> float:
+        """P-value of two one-sided tests (TOST) against a difference of `bound` or more either way.
+
+        The larger of the p-values of t = (d + bound)/SE and t = (bound − d)/SE; below .05 exactly when
+        the 90% interval lies within (−bound, bound).
+
+        References
+        ----------
+        Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15.
+        """
+        if not self.error > 0:
+            return math.nan
+        return float(stats.t.sf((bound - abs(self.value)) / self.error, self.df))
+
+
+def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estimate:
+    """Clustered standard error of an estimate from the influence of each trial on it.
+
+    SE² = G/(G − 1) · Σ_g (Σ_{i in g} ψ_i)², with G − 1 degrees of freedom. For a mean ψ_i = (y_i − ȳ)/n,
+    and the interval is that of `deepvalues.stats.rates.clustered`; here in closed form, because a
+    regression for each of hundreds of pairs of models takes seconds.
+
+    Parameters
+    ----------
+    influence
+        ψ_i per trial, in the unit of the estimate.
+
+    References
+    ----------
+    Liang and Zeger (1986), Biometrika 73.
+    """
+    codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
+    sums = np.bincount(codes, weights=influence)
+    n = len(sums)
+    if n < 2:
+        return Estimate(value, math.nan, 0)
+    # What rounding leaves of a sum of zeros is no variation.
+    square = float(np.sum(sums**2))
+    return Estimate(value, math.sqrt(n / (n - 1) * square) if square > 1e-24 else math.nan, n - 1)
+
+
+def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
+    """The mean of outcomes (or of paired differences) that come in clusters; NaN without trials."""
+    if not len(outcomes):
+        return Estimate(math.nan, math.nan, 0)
+    value = float(np.mean(outcomes))
+    return from_influence(value, (outcomes - value) / len(outcomes), clusters)
+
+
+def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
+    """Mean of the first group minus mean of the rest, clusters shared or not; NaN if a group is empty."""
+    n, m = int(first.sum()), int((~first).sum())
+    if not n or not m:
+        return Estimate(math.nan, math.nan, 0)
+    high, low = float(outcomes[first].mean()), float(outcomes[~first].mean())
+    influence = np.where(first, (outcomes - high) / n, (low - outcomes) / m)
+    return from_influence(high - low, influence, clusters)
+
+
+def cohens_g(rate: float) -> float:
+    """Cohen's g, the distance of a share from one half: .05 small, .15 medium, .25 large.
+
+    References
+    ----------
+    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 5.2.
+    """
+    return rate - 0.5
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's test, exact: two-sided binomial on the discordant pairs; NaN without any.
+
+    The exact form at every size, as pingouin's ``p_exact`` and statsmodels' ``exact=True`` have it, so
+    that no table changes its test at some count of pairs.
+
+    References
+    ----------
+    McNemar (1947), Psychometrika 12.
+    """
+    return exact_test(only_first, only_first + only_second)
+
+
+def tango(only_first: int, only_second: int, n: int) -> Interval:
+    """Tango's score interval of a difference of paired rates, (only_first − only_second)/n.
+
+    The differences δ that the score test does not reject: |only_first − only_second − nδ| ≤
+    z √(n (2q + δ(1 − δ))), with q the likeliest share of pairs of the second kind under δ, the larger root of
+    2n q² + B q + C = 0, B = −only_first − only_second + (2n − only_first + only_second) δ and
+    C = −only_second δ (1 − δ). NaN without pairs. At δ = 0 it is McNemar's test without correction. Own
+    code, because neither pingouin, statsmodels nor scipy has an interval of a paired difference.
+
+    References
+    ----------
+    Tango (1998), Statistics in Medicine 17.
+    """
+    if n == 0:
+        return NO_INTERVAL
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+
+    def score(delta: float, side: int) -> float:
+        b = -only_first - only_second + (2 * n - only_first + only_second) * delta
+        c = -only_second * delta * (1 - delta)
+        q = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+        variance = max(n * (2 * q + delta * (1 - delta)), 0.0)
+        return only_first - only_second - n * delta - side * z * math.sqrt(variance)
+
+    # At the observed difference itself the variance may be 0, and with it the score: no bound.
+    observed, step = (only_first - only_second) / n, 1e-9
+    low = -1.0 if only_second == n else float(brentq(score, -1, observed - step, args=(1,)))
+    high = 1.0 if only_first == n else float(brentq(score, observed + step, 1, args=(-1,)))
+    return Interval(low, high)
+
+
+class Independent(NamedTuple):
+    """Two independent rates compared: first minus second."""
+
+    difference: float
+    newcombe_low: float
+    newcombe_high: float
+    chi2: float
+    p_value: float
+    cramers_v: float
+
+
+def independent(first: int, n_first: int, second: int, n_second: int) -> Independent:
+    """Difference of two independent rates, with Newcombe's interval and the chi-squared test.
+
+    Chi-squared carries Yates' correction, as the published size pairs do; V = √(χ²/n) from the corrected
+    value. NaN where a group is empty or nothing varies.
+
+    References
+    ----------
+    Newcombe (1998), Statistics in Medicine 17, method 10; Yates (1934), Supplement to the Journal of
+    the Royal Statistical Society 1.
+    """
+    if not n_first or not n_second:
+        return Independent(*[math.nan] * 6)
+    low, high = confint_proportions_2indep(
+        first, n_first, second, n_second, method="newcomb", compare="diff", alpha=1 - CONFIDENCE
+    )
+    difference = first / n_first - second / n_second
+    if first + second in (0, n_first + n_second):
+        return Independent(difference, float(low), float(high), math.nan, math.nan, math.nan)
+    table = [[first, n_first - first], [second, n_second - second]]
+    chi2, p, *_ = stats.chi2_contingency(table, correction=True)
+    v = math.sqrt(chi2 / (n_first + n_second))
+    return Independent(difference, float(low), float(high), float(chi2), float(p), v)
+
+
+class Paired(NamedTuple):
+    """Two models on the items that both answered: first minus second."""
+
+    items: int
+    rate_a: float
+    rate_b: float
+    only_a: int
+    only_b: int
+    difference: float
+    clustered_low: float
+    clustered_high: float
+    tango_low: float
+    tango_high: float
+    cohens_g: float
+    p_mcnemar: float
+    p_clustered: float
+    p_equivalence: float
+
+
+def paired(
+    first: Floats, second: Floats, clusters: Clusters, bound: float, units: Clusters | None = None
+) -> Paired:
+    """Contrast two models' outcomes on the same items.
+
+    Parameters
+    ----------
+    first, second
+        1, 0 or NaN (no answer) per item; items that lack either are left out.
+    clusters
+        The cluster of each item.
+    bound
+        Differences smaller than this count as equivalent.
+    units
+        The unit that each item belongs to, such as a test that is asked in two orders; each its own where
+        None.
+
+    Returns
+    -------
+    Paired
+        McNemar's test takes units as independent: each counts for the model that followed more of its items,
+        and not at all where both followed as many. Tango's interval, only_a, only_b and Cohen's g are of
+        items, which Tango's takes as independent; the clustered interval, p_clustered
+        (t-test on the mean difference) and p_equivalence (TOST) do not. All NaN without common items;
+        Cohen's g, of the discordant items, and the tests are NaN where none is discordant.
+    """
+    both = ~(np.isnan(first) | np.isnan(second))
+    n = int(both.sum())
+    if not n:
+        return Paired(0, math.nan, math.nan, 0, 0, *[math.nan] * 9)
+    a, b = first[both], second[both]
+    only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
+    estimate = mean(a - b, np.asarray(clusters)[both])
+    discordant = only_a + only_b
+    g = cohens_g(only_a / discordant) if discordant else math.nan
+    codes = np.arange(n) if units is None else pd.factorize(np.asarray(units)[both])[0]
+    net = np.bincount(codes, weights=a - b)
+    p_mcnemar = mcnemar(int((net > 0).sum()), int((net < 0).sum()))
+    tests = (p_mcnemar, estimate.p_value, estimate.equivalence(bound))
+    intervals = (*estimate.interval, *tango(only_a, only_b, n))
+    means = (float(a.mean()), float(b.mean()))
+    return Paired(n, *means, only_a, only_b, estimate.value, *intervals, g, *tests)
+
+
+def outcome_matrix(
+    frame: pd.DataFrame, cluster: str = "cell", outcome: str = "followed"
+) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Outcomes as items × models, and the cluster of each item.
+
+    Raises
+    ------
+    UserError
+        When a model has an item twice: contrasts need one answer an item.
+    """
+    twice = frame.duplicated(["model", "item"])
+    if twice.any():
+        model, item = frame.loc[twice, ["model", "item"]].iloc[0]
+        raise UserError(f"{model} has the item {item} more than once; choose one repeat before contrasting")
+    wide = frame.pivot(index="item", columns="model", values=outcome).sort_index()
+    clusters = frame.drop_duplicates("item").set_index("item")[cluster].reindex(wide.index)
+    return wide.astype(float), clusters
+
+
+def paired_contrasts(
+    frame: pd.DataFrame,
+    bound: float = 0.05,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    cluster: str = "cell",
+    unit: Sequence[str] = ("item",),
+) -> pd.DataFrame:
+    """Contrast models pair by pair on the same items, with Holm's correction over the family of pairs.
+
+    Parameters
+    ----------
+    frame
+        Trials: model, item, followed, and the columns named by ``cluster`` and ``unit``.
+    bound
+        Bound of equivalence, a difference of rates.
+    pairs
+        All pairs in sorted order where None.
+    unit
+        Columns that name the unit of McNemar's test; see `paired`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model_a, model_b, the fields of `Paired`, p_mcnemar_holm, p_clustered_holm.
+
+    Raises
+    ------
+    UserError
+        When a pair names a model without trials.
+    """
+    wide, named = outcome_matrix(frame, cluster)
+    clusters = pd.factorize(named)[0]
+    chosen = list(combinations(wide.columns, 2)) if pairs is None else list(pairs)
+    unknown = sorted({name for pair in chosen for name in pair} - set(wide.columns))
+    if unknown:
+        raise UserError(f"no trials of {unknown[0]!r}; there are {', '.join(wide.columns)}")
+    items = frame.drop_duplicates("item").set_index("item", drop=False).reindex(wide.index)
+    units = items.groupby([items[name] for name in unit], sort=False).ngroup().to_numpy()
+    rows = [
+        (a, b, *paired(wide[a].to_numpy(), wide[b].to_numpy(), clusters, bound, units)) for a, b in chosen
+    ]
+    table = pd.DataFrame(rows, columns=["model_a", "model_b", *Paired._fields])
+    for name in ("p_mcnemar", "p_clustered"):
+        table[f"{name}_holm"] = holm(list(table[name]))
+    return table

@@ -1,0 +1,1 @@
+"""The studies, and what they share."""

@@ -1,0 +1,1 @@
+"""Study 1, the Deep Value Benchmark."""

@@ -1,0 +1,1 @@
+"""Statistics of study 1: pure functions from items and answers to estimates."""

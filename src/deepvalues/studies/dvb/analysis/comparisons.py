@@ -1,0 +1,506 @@
+"""Comparisons beyond one rate a model: by factor of the design, between models, against the prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations, pairwise, product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from deepvalues.core.errors import UserError
+from deepvalues.stats import contrasts
+from deepvalues.stats.clusters import two_way
+from deepvalues.stats.factors import factor_test
+from deepvalues.stats.rates import CONFIDENCE, clustered, holm, wilson
+from deepvalues.studies.dvb.analysis.regression import clustered_logit
+from deepvalues.studies.dvb.analysis.statistics import TEST, rates
+from deepvalues.studies.dvb.stimuli.bank import Bank
+
+Floats = NDArray[np.float64]
+
+#: Column and clusters of each factor. Estimates by value or by dimension share few test wordings; their
+#: intervals cross these with cells.
+FACTORS = {
+    "value": ("v1", "target_value_wording"),
+    "pair": ("pair", "cell"),
+    "dimension": ("dimension", "target_pole_wording"),
+    "direction": ("direction", "cell"),
+    "domain": ("domain", "cell"),
+    "activity": ("activity", "cell"),
+    "n_examples": ("n_examples", "cell"),
+    "position": ("right", "cell"),
+    "clause_order": ("clause_order", "cell"),
+}
+#: What factors are called; regressions know them by the names of their columns.
+FACTOR_NAMES = {
+    "model": "model",
+    "value": "preferred value",
+    "v1": "preferred value",
+    "pair": "pair of values",
+    "dimension": "dimension",
+    "direction": "direction of the dimension",
+    "domain": "domain",
+    "activity": "activity",
+    "n_examples": "number of examples",
+    "position": "position of the target",
+    "clause_order": "order of clauses",
+}
+#: What the clusters are called that columns make.
+CLUSTER_NAMES = {
+    "cell": "cell",
+    "target_value_wording": "test wording of the value",
+    "target_pole_wording": "test wording of the pole",
+}
+SIZE_TIERS = ("small", "middle", "large")
+
+
+def _deconfounded(frame: pd.DataFrame) -> pd.DataFrame:
+    deep = frame[frame["arm"] == "deconfounded"]
+    return deep.assign(pair=deep["v1"] + " > " + deep["v2"])
+
+
+def level_names(bank: Bank) -> dict[str, dict[str, str]]:
+    """What levels of factors are called, by factor and level; other levels bear their own names."""
+    return {
+        "value": bank.value_names,
+        "domain": {domain.id: domain.name.lower() for domain in bank.domains.values()},
+        "direction": {"forward": "first pole preferred", "reversed": "second pole preferred"},
+        "position": {"A": "option A", "B": "option B"},
+        "clause_order": {"value_first": "value first", "pole_first": "pole first"},
+    }
+
+
+def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """DVGR by each factor of the design, in one long table.
+
+    Parameters
+    ----------
+    frame
+        Trials; the deconfounded ones are used.
+    by
+        Columns to break down by first, such as ``model``; pooled without.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
+        clusters, or two that cross), items, answered, followed, rate, wilson_low, wilson_high,
+        clustered_low, clustered_high. Levels come in sorted order, numbers as numbers.
+    """
+    deep = _deconfounded(frame)
+    tables = []
+    for factor, (column, cluster) in FACTORS.items():
+        table = _rates(deep, [*by, column], cluster).rename(columns={column: "level"})
+        table["level"] = table["level"].astype(str)
+        table.insert(len(by), "factor", factor)
+        table.insert(len(by) + 2, "cluster", cluster if cluster == "cell" else f"{cluster} × cell")
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _rates(deep: pd.DataFrame, by: list[str], cluster: str) -> pd.DataFrame:
+    """As `analysis.statistics.rates`, whose regression for each interval takes too long here."""
+    rows = []
+    for key, group in deep.groupby(by):
+        answered = group.dropna(subset="followed")
+        outcomes = answered["followed"].to_numpy()
+        followed, n = int(outcomes.sum()), len(outcomes)
+        estimate = contrasts.mean(outcomes, answered[cluster])
+        interval = (
+            estimate.interval
+            if cluster == "cell"
+            else two_way(answered["followed"], answered[cluster], answered["cell"])
+        )
+        rows.append((*key, len(group), n, followed, estimate.value, *wilson(followed, n), *interval))
+    columns = ["items", "answered", "followed", "rate", "wilson_low", "wilson_high"]
+    return pd.DataFrame(rows, columns=[*by, *columns, "clustered_low", "clustered_high"])
+
+
+def factor_tests(frame: pd.DataFrame) -> pd.DataFrame:
+    """Does the DVGR depend on a factor? Chi-squared on pooled trials beside a clustered Wald test.
+
+    The published kind takes trials as independent, the two orders of a test among them, and finds too much.
+    The other is the Wald test of
+    the factor alone in `clustered_logit`, clustered by wording (value, dimension) or by cell, over the
+    levels that occur in enough clusters.
+
+    Returns
+    -------
+    pandas.DataFrame
+        factor (``model`` first, where there are several), chi2, df, p_value, cramers_v, cluster,
+        wald_chi2, wald_df, wald_df_error, wald_p (of F), wald_p_holm. NaN where nothing varies.
+    """
+    deep = _deconfounded(frame).dropna(subset="followed")
+    rows = []
+    for factor, (column, cluster) in {"model": ("model", "cell"), **FACTORS}.items():
+        table = pd.crosstab(deep[column], deep["followed"])
+        if factor == "model" and len(table) == 1:
+            continue
+        pooled = factor_test(table) if min(table.shape) > 1 else pd.Series(dtype=float)
+        pooled = pooled.reindex(["chi2", "df", "p_value", "cramers_v"])
+        rows.append((factor, *pooled, cluster, *_wald(deep, table, column, cluster)))
+    wald = ["wald_chi2", "wald_df", "wald_df_error", "wald_p"]
+    columns = ["factor", "chi2", "df", "p_value", "cramers_v", "cluster", *wald]
+    found = pd.DataFrame(rows, columns=columns)
+    found["wald_p_holm"] = holm(list(found["wald_p"]))
+    return found
+
+
+def _wald(deep: pd.DataFrame, table: pd.DataFrame, column: str, cluster: str) -> tuple[float, ...]:
+    """The Wald test of one factor, with its most frequent level that varies as the reference."""
+    varying = table[(table > 0).all(axis=1)] if table.shape[1] == 2 else table.iloc[:0]
+    if len(varying) < 2:
+        return (math.nan,) * 4
+    reference = str(varying.sum(axis=1).idxmax())
+    tests = clustered_logit(deep, {column: reference}, (), (cluster,)).factors.set_index("factor")
+    names = ["chi2", "df", "df_error", "p_value"]
+    return tuple(float(value) for value in tests.reindex([column]).iloc[0][names])
+
+
+def rate_matrix(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """DVGR of each model at each level of a column (``v1``, ``dimension`` …), models as the index."""
+    deep = _deconfounded(frame)
+    return deep.pivot_table(index="model", columns=column, values="followed", aggfunc="mean")
+
+
+# ---- size ----
+
+
+def _described(frame: pd.DataFrame, models: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """What is known of the models in the trials, by name."""
+    known = models.set_index("model")
+    absent = [column for column in needed if column not in known]
+    strange = sorted(set(frame["model"]) - set(known.index))
+    if absent or strange:
+        what = f"the column {absent[0]!r}" if absent else f"the model {strange[0]!r}"
+        raise UserError(f"the table of models lacks {what}, which a comparison of models needs")
+    return known.loc[sorted(set(frame["model"]))]
+
+
+def size_pairs(
+    frame: pd.DataFrame, models: pd.DataFrame, within: Sequence[str] = ("developer",), bound: float = 0.05
+) -> pd.DataFrame:
+    """Larger against smaller models of the same developer, one tier apart.
+
+    Parameters
+    ----------
+    models
+        model, size_tier (small, middle or large; others are left out) and the columns of ``within``.
+    within
+        Columns that both models of a pair share; with a column of the product line beside the
+        developer, pairs are those of one line, as the published ones are.
+    bound
+        Differences smaller than this count as equivalent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``within``, large, small, the fields of `deepvalues.stats.contrasts.Paired` (large minus
+        small, on the items that both answered; McNemar's test takes both orders of a test as one),
+        p_mcnemar_holm, p_clustered_holm; and, of all answers taken as two independent samples as in
+        print: independent_difference, newcombe_low, newcombe_high, chi2, p_chi2, cramers_v.
+    """
+    deep = _deconfounded(frame)
+    known = _described(deep, models, "size_tier", *within)
+    pairs = []
+    for _, line in known[known["size_tier"].isin(SIZE_TIERS)].groupby(list(within)):
+        tiers = [line.index[line["size_tier"] == tier] for tier in SIZE_TIERS]
+        present = [list(tier) for tier in tiers if len(tier)]
+        for smaller, larger in pairwise(present):
+            pairs += list(product(larger, smaller))
+    table = contrasts.paired_contrasts(deep, bound, pairs, unit=TEST)
+    counts = deep.groupby("model")["followed"].agg(["sum", "count"]).astype(int)
+    independent = [contrasts.independent(*counts.loc[a], *counts.loc[b]) for a, b in pairs]
+    columns = ["independent_difference", "newcombe_low", "newcombe_high", "chi2", "p_chi2", "cramers_v"]
+    table[columns] = pd.DataFrame(independent, columns=columns)
+    table = table.rename(columns={"model_a": "large", "model_b": "small"})
+    for place, column in enumerate(within):
+        table.insert(place, column, table["large"].map(known[column]))
+    return table
+
+
+def large_against_small(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """All large models against all small ones; the middle tier is left out.
+
+    Two rows, for two questions. ``cells``: these very models on other cells; pooled rates, clustered by
+    cell. ``models``: other models of these tiers; Welch's t-test on one rate a model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        resampled, models_large, models_small, large, small (rates), difference, low, high, p_value.
+    """
+    deep = _deconfounded(frame).dropna(subset="followed")
+    tier = deep["model"].map(_described(deep, models, "size_tier")["size_tier"])
+    used = deep[tier.isin(["large", "small"])].assign(large=tier == "large")
+    estimate = contrasts.two_groups(used["followed"].to_numpy(), used["large"].to_numpy(), used["cell"])
+    pooled = used.groupby("large")["followed"].mean().reindex([True, False])
+    by_model = used.groupby(["large", "model"])["followed"].mean()
+    samples = [
+        by_model[by_model.index.get_level_values("large") == kind].to_numpy() for kind in (True, False)
+    ]
+    numbers = tuple(len(sample) for sample in samples)
+    means = [float(sample.mean()) if len(sample) else math.nan for sample in samples]
+    low, high, p = math.nan, math.nan, math.nan
+    if min(numbers) > 1 and max(np.ptp(sample) for sample in samples) > 0:
+        test = stats.ttest_ind(*samples, equal_var=False)
+        low, high = (float(bound) for bound in test.confidence_interval(CONFIDENCE))
+        p = float(test.pvalue)
+    rows = [
+        ("cells", *numbers, *pooled, estimate.value, *estimate.interval, estimate.p_value),
+        ("models", *numbers, *means, means[0] - means[1], low, high, p),
+    ]
+    columns = ["resampled", "models_large", "models_small", "large", "small", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "p_value"])
+
+
+# ---- agreement between models ----
+
+
+def _chose_a(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """1 where option A was chosen, 0 for B, NaN without an answer: items × models; and items' cells."""
+    deep = _deconfounded(frame)
+    chose_a = (deep["choice"] == "A").astype(float).where(deep["followed"].notna())
+    return contrasts.outcome_matrix(deep.assign(chose_a=chose_a), outcome="chose_a")
+
+
+def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """Share of items on which two models choose the same option, of the items that both answered.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model_a, model_b, same_developer, items, agreement, clustered_low, clustered_high (by cell),
+        kappa (Cohen's, of choosing A or B; NaN where both always choose the same letter).
+    """
+    wide, cells = _chose_a(frame)
+    developer = _described(frame, models, "developer")["developer"]
+    rows = []
+    for a, b in combinations(wide.columns, 2):
+        both = wide[[a, b]].dropna()
+        same = np.asarray(both[a] == both[b], dtype=np.float64)
+        table = pd.crosstab(both[a], both[b]).reindex(index=[0, 1], columns=[0, 1], fill_value=0).to_numpy()
+        # scikit-learn's takes thirty times as long, and there are hundreds of pairs.
+        kappa = float(cohens_kappa(table, return_results=False)) if table.max() < len(both) else math.nan
+        estimate = contrasts.mean(same, cells[both.index])
+        share = (len(both), estimate.value, *estimate.interval, kappa)
+        rows.append((a, b, developer[a] == developer[b], *share))
+    columns = ["model_a", "model_b", "same_developer", "items", "agreement", "clustered_low"]
+    return pd.DataFrame(rows, columns=[*columns, "clustered_high", "kappa"])
+
+
+def agreement_matrix(pairwise: pd.DataFrame) -> pd.DataFrame:
+    """`pairwise_agreement` as a square matrix of models, 1 on the diagonal."""
+    mirrored = pairwise.rename(columns={"model_a": "model_b", "model_b": "model_a"})
+    square = pd.concat([pairwise, mirrored]).pivot(index="model_a", columns="model_b", values="agreement")
+    matrix = square.to_numpy(copy=True)
+    np.fill_diagonal(matrix, 1.0)
+    return pd.DataFrame(matrix, index=square.index, columns=square.columns)
+
+
+class _Pairs(NamedTuple):
+    """Agreeing and common items of each cell and pair of models, and which models make a pair."""
+
+    agreeing: Floats
+    common: Floats
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+
+
+def _pairs(wide: pd.DataFrame, cells: pd.Series[Any]) -> _Pairs:
+    first, second = np.triu_indices(wide.shape[1], 1)
+    x = wide.to_numpy()
+    common = ~np.isnan(x[:, first]) & ~np.isnan(x[:, second])
+    agreeing = common & (x[:, first] == x[:, second])
+    codes = pd.factorize(cells)[0]
+
+    def by_cell(kind: NDArray[np.bool_]) -> Floats:
+        sums: Floats = pd.DataFrame(kind).groupby(codes).sum().to_numpy(dtype=float)
+        return sums
+
+    return _Pairs(by_cell(agreeing), by_cell(common), first, second)
+
+
+def developer_agreement(
+    frame: pd.DataFrame, models: pd.DataFrame, draws: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Do models of the same developer agree more often than models of different ones?
+
+    Agreement is the share of agreeing pairs of answers to the same item, over all pairs of models of
+    a kind, as in print. The bootstrap draws cells (these models on other items), models (other models on
+    these items; a model drawn twice is no pair with itself), or both.
+
+    Returns
+    -------
+    pandas.DataFrame
+        comparison (``all pairs``, ``same developer``, ``different developers``, ``same minus different``),
+        pairs, agreement, and for each of cells, models and both: ``<name>_low``, ``<name>_high``.
+        Percentile intervals; draws without a pair of the kind are left out. NaN without such pairs.
+    """
+    wide, cells = _chose_a(frame)
+    developers = _described(frame, models, "developer")["developer"].loc[wide.columns].to_numpy()
+    pairs = _pairs(wide, cells)
+    same = developers[pairs.first] == developers[pairs.second]
+    kinds = {"all pairs": np.ones_like(same), "same developer": same, "different developers": ~same}
+    rng = np.random.default_rng(seed)
+    n_cells, n_models = len(pairs.common), len(developers)
+    by_cell = rng.multinomial(n_cells, np.full(n_cells, 1 / n_cells), size=draws).astype(float)
+    by_model = rng.multinomial(n_models, np.full(n_models, 1 / n_models), size=draws).astype(float)
+    ones = np.ones((1, n_cells)), np.ones((1, n_models))
+    estimates = _agreements(pairs, kinds, *ones)
+    drawn = {
+        "cells": _agreements(pairs, kinds, by_cell, ones[1]),
+        "models": _agreements(pairs, kinds, ones[0], by_model),
+        "both": _agreements(pairs, kinds, by_cell, by_model),
+    }
+    rows = []
+    for name, estimate in estimates.items():
+        bounds = [bound for found in drawn.values() for bound in _percentiles(found[name])]
+        count = int(kinds[name].sum()) if name in kinds else len(same)
+        rows.append((name, count, float(estimate[0]), *bounds))
+    ends = [f"{name}_{end}" for name in drawn for end in ("low", "high")]
+    return pd.DataFrame(rows, columns=["comparison", "pairs", "agreement", *ends])
+
+
+def _agreements(
+    pairs: _Pairs, kinds: dict[str, NDArray[np.bool_]], by_cell: Floats, by_model: Floats
+) -> dict[str, Floats]:
+    """Agreement of each kind of pair, for each draw of cells and models."""
+    weight = by_model[:, pairs.first] * by_model[:, pairs.second]
+    agreeing, common = weight * (by_cell @ pairs.agreeing), weight * (by_cell @ pairs.common)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {name: agreeing @ kind / (common @ kind) for name, kind in kinds.items()}
+    found["same minus different"] = found["same developer"] - found["different developers"]
+    return found
+
+
+def _percentiles(drawn: Floats) -> tuple[float, float]:
+    finite = drawn[np.isfinite(drawn)]
+    if len(finite) == 0:
+        return math.nan, math.nan
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+# ---- one model against itself ----
+
+
+def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """DVGR minus the rate on the same tests without examples, paired test by test.
+
+    Tests are the same where model, cell, test number and order of the options are; those without a prior are
+    left out.
+
+    Parameters
+    ----------
+    by
+        ``model``, perhaps with ``n_examples``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, pairs (both answered), dvgr and prior on them, difference, clustered_low, clustered_high
+        (by cell), p_value.
+    """
+    test = ["model", "cell", "test", "swapped"]
+    prior = frame.loc[frame["arm"] == "prior", [*test, "followed"]].rename(columns={"followed": "prior"})
+    pairs = _deconfounded(frame).merge(prior, on=test, validate="many_to_one")
+    rows = []
+    for key, group in pairs.groupby(list(by)):
+        both = group.dropna(subset=["followed", "prior"])
+        estimate = contrasts.mean((both["followed"] - both["prior"]).to_numpy(), both["cell"])
+        means = (float(both["followed"].mean()), float(both["prior"].mean()))
+        rows.append((*key, len(both), *means, estimate.value, *estimate.interval, estimate.p_value))
+    columns = ["pairs", "dvgr", "prior", "difference", "clustered_low", "clustered_high", "p_value"]
+    return pd.DataFrame(rows, columns=[*by, *columns])
+
+
+def position_bias(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """How often option A is chosen, and what the target's position does to the DVGR.
+
+    Where every test is asked in both orders, the same tests stand on either side of the gap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, answered, chose_a with chose_a_low and chose_a_high, dvgr_a and dvgr_b (target is option A
+        or B), gap = dvgr_a − dvgr_b with gap_low, gap_high and gap_p. Intervals clustered by cell.
+    """
+    rows = []
+    for key, group in _deconfounded(frame).dropna(subset="followed").groupby(list(by)):
+        chose_a = (group["choice"] == "A").astype(float)
+        at_a = group["right"] == "A"
+        gap = contrasts.two_groups(group["followed"].to_numpy(), at_a.to_numpy(), group["cell"])
+        dvgrs = (float(group["followed"][at_a].mean()), float(group["followed"][~at_a].mean()))
+        share = (float(chose_a.mean()), *clustered(chose_a, group["cell"]))
+        rows.append((*key, len(group), *share, *dvgrs, gap.value, *gap.interval, gap.p_value))
+    columns = ["answered", "chose_a", "chose_a_low", "chose_a_high", "dvgr_a", "dvgr_b"]
+    return pd.DataFrame(rows, columns=[*by, *columns, "gap", "gap_low", "gap_high", "gap_p"])
+
+
+def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """DVGR with a dimension's first pole preferred, minus that with its second: a liking for a pole.
+
+    Intervals are clustered by the target's pole wording, of which a dimension has few.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, dimension, forward and reversed (DVGRs), difference, clustered_low, clustered_high,
+        p_value, p_holm (over the whole table). NaN where a direction was not asked.
+    """
+    rows = []
+    answered = _deconfounded(frame).dropna(subset="followed")
+    for key, group in answered.groupby([*by, "dimension"]):
+        forward = group["direction"] == "forward"
+        wordings = group["target_pole_wording"]
+        estimate = contrasts.two_groups(group["followed"].to_numpy(), forward.to_numpy(), wordings)
+        dvgrs = (float(group["followed"][forward].mean()), float(group["followed"][~forward].mean()))
+        rows.append((*key, *dvgrs, estimate.value, *estimate.interval, estimate.p_value))
+    columns = ["forward", "reversed", "difference", "clustered_low", "clustered_high", "p_value"]
+    table = pd.DataFrame(rows, columns=[*by, "dimension", *columns])
+    table["p_holm"] = holm(list(table["p_value"]))
+    return table
+
+
+def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
+    """How far the DVGRs of a dimension's two directions lie apart, by dimension.
+
+    Parameters
+    ----------
+    table
+        dimension, direction, rate. A dimension of one direction has a gap of 0.
+    """
+    wide = table.pivot(index="dimension", columns="direction", values="rate")
+    wide = wide.reindex(columns=["forward", "reversed"])
+    # Rounded, so that gaps of equal counts are equal, and the first of them is the largest on any machine.
+    return (wide["forward"] - wide["reversed"]).abs().fillna(0.0).round(9)
+
+
+def control_gate(frame: pd.DataFrame, least: float = 0.8, n_examples: int = 20) -> pd.DataFrame:
+    """Accuracy on the confounded control: a model that learned nothing there has a DVGR that says little.
+
+    Parameters
+    ----------
+    n_examples
+        The control is asked at each N; the gate takes one.
+    least
+        Models with a lower accuracy are flagged, not dropped.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, items, answered, accuracy, wilson_low, wilson_high, clustered_low, clustered_high, least,
+        flagged (also where nothing was answered).
+    """
+    control = frame[(frame["arm"] == "control") & (frame["n_examples"] == n_examples)]
+    table = rates(control, ["model"]).rename(columns={"rate": "accuracy"}).drop(columns="followed")
+    table["least"] = least
+    table["flagged"] = ~(table["accuracy"] >= least)
+    return table

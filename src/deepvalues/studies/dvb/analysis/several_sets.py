@@ -1,0 +1,157 @@
+"""Respondents over several item sets: what each answered, how it was asked, which layers it can tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from deepvalues.ask.registry import BARE, CONTINUE, FREE
+from deepvalues.ask.study import Questions
+from deepvalues.studies.dvb.analysis import soft, statistics
+from deepvalues.studies.dvb.analysis.orders import by_cell
+from deepvalues.studies.dvb.analysis.verdicts import above
+
+#: Which validation task tells whether a respondent recognizes a layer.
+TASK_OF_LAYER = {"value": "embodies_value", "surface": "embodies_pole"}
+#: How a model was asked, in words.
+MODES = {CONTINUE: "letters, reply begun", BARE: "bare letter", FREE: "reply in words"}
+#: Columns of trials that no statistic of respondents needs, and which would take much memory.
+_UNUSED = ("reply", "error", "activity", "example_activities", "scene")
+_HOW = ("model", "endpoint", "served_as", "developer", "billions", "weights_sha256", "mode", "cells", "items")
+
+
+def trials(items: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataFrame:
+    """The trials of a set with their probabilities.
+
+    Parameters
+    ----------
+    items
+        Of the set.
+    asked
+        These items as they were put to each model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `analysis.statistics.trials`, with the models' families, ``p_a`` (probability of option
+        A among A and B) and ``mass`` (of both letters together); NaN where the record has none.
+    """
+    frames = [_of_model(items, each) for each in asked]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_NONE))
+
+
+#: The columns that statistics of respondents rest on, for a record without any.
+_NONE = (
+    "model", "family", "item", "cell", "arm", "n_examples", "test", "right", "swapped", "status", "choice",
+    "followed", "p_a", "mass",
+)  # fmt: skip
+
+
+def _of_model(items: pd.DataFrame, asked: Questions) -> pd.DataFrame:
+    found = statistics.trials(items, asked.answers())
+    answers = (answer for _, _, turns in asked.recorded() for answer in turns if answer.logprobs)
+    weighed = soft.probabilities(answers)[["item", "repeat", "turn", "p_a", "mass"]]
+    joined = found.merge(weighed, on=["item", "repeat", "turn"], how="left", validate="one_to_one")
+    joined = joined.astype({"p_a": float, "mass": float})
+    named = statistics.with_family(joined, {asked.model.name: asked.model.family})
+    return named.drop(columns=[name for name in _UNUSED if name in named])
+
+
+def together(sets: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The trials of several sets under each other; an item that two sets share counts once.
+
+    Parameters
+    ----------
+    sets
+        From `trials`, any number.
+    """
+    some = [each for each in sets if len(each)] or [pd.DataFrame(columns=list(_NONE))]
+    return pd.concat(some, ignore_index=True).drop_duplicates(["model", "item"], ignore_index=True)
+
+
+def how_asked(asked: Iterable[Questions], trials: pd.DataFrame) -> pd.DataFrame:
+    """How each language model was asked, and what it took.
+
+    Parameters
+    ----------
+    asked
+        Items as they were put to each model, set by set.
+    trials
+        From `together`, of these sets.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a language model, in sorted order: model, endpoint, served_as, developer, billions (of
+        parameters), weights_sha256, mode (`MODES`), cells, items, letter_mass (mean over all items; NaN
+        where there are no log probabilities), prompt_tokens, read_anew (share of these that the endpoint had
+        not read before; NaN where its log does not say).
+    """
+    tokens: dict[str, dict[str, tuple[int, int | None]]] = {}
+    models = {}
+    for each in asked:
+        if each.model.family == "language model":
+            models[each.model.name] = each
+            tokens.setdefault(each.model.name, {}).update(_tokens(each))
+    rows = [_how(each, trials[trials["model"] == name], tokens[name]) for name, each in models.items()]
+    columns = [*_HOW, "letter_mass", "prompt_tokens", "read_anew"]
+    return pd.DataFrame(rows, columns=columns).sort_values("model", ignore_index=True)
+
+
+def _tokens(asked: Questions) -> dict[str, tuple[int, int | None]]:
+    """(tokens of the prompt, those of them that had been read before) of each answer, by key."""
+    cached = asked.record.cached_tokens()
+    return {
+        answer.key: (answer.prompt_tokens or 0, cached.get(answer.key))
+        for _, _, turns in asked.recorded()
+        for answer in turns
+    }
+
+
+def _how(asked: Questions, own: pd.DataFrame, tokens: Mapping[str, tuple[int, int | None]]) -> dict[str, Any]:
+    model = asked.model
+    mode = model.letters if asked.letter_choice and model.letters else FREE
+    known = [(prompt, cached) for prompt, cached in tokens.values() if cached is not None]
+    prompts = sum(prompt for prompt, _ in known)
+    return {
+        "model": model.name,
+        "endpoint": model.endpoint.kind,
+        "served_as": model.served_as,
+        "developer": model.developer,
+        "billions": math.nan if model.billions is None else model.billions,
+        "weights_sha256": model.weights_sha256,
+        "mode": MODES[mode],
+        "cells": own["cell"].nunique(),
+        "items": len(own),
+        "letter_mass": float(own["mass"].mean()),
+        "prompt_tokens": sum(prompt for prompt, _ in tokens.values()),
+        "read_anew": 1 - sum(cached for _, cached in known) / prompts if prompts else math.nan,
+    }
+
+
+def untold(judged: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The layers that a respondent cannot tell when it is asked outright.
+
+    Parameters
+    ----------
+    judged
+        Trials of the validation, training and test stimuli together: model, task, cell, followed.
+
+    Returns
+    -------
+    dict
+        Layers (``value``, ``surface``) by model: those in whose task the share of right answers, over both
+        orders, does not have its 95% interval above .5 (clustered by cell). Who was not asked has no entry.
+    """
+    found = {}
+    for model, own in judged.groupby("model"):
+        asked = {layer: own[own["task"] == task] for layer, task in TASK_OF_LAYER.items()}
+        missed = [
+            layer for layer, rows in asked.items() if len(rows) and not above(by_cell(rows, "followed"), 0.5)
+        ]
+        if missed:
+            found[str(model)] = tuple(missed)
+    return found

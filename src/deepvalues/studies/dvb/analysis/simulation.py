@@ -1,0 +1,682 @@
+"""Simulation study: do the intervals hold the truth, and how many cells does a finding take?
+
+One model of answers, with a truth that is known. The logit of choosing the target option of a test is
+
+    ± b0 + x_v (b_v + value + cell) + x_s b_s + (wording of the target's value − wording of the other's)
+                                              + (wording of the target's pole − wording of the other's),
+
++ b0 where the target is option A and − b0 where it is option B; x_v and x_s are +1 where the target
+shows what the examples preferred, −1 where the other option does, 0 where both show the same. Effects
+of values, cells and wordings are normal, with mean 0, and drawn anew in every run. A wording has one
+effect in every test that shows it, whichever side it stands on: it makes an option more or less likely
+to be chosen.
+
+Runs are drawn many at once as arrays of trials × runs, and intervals computed from clusters' totals
+(`deepvalues.stats.clusters`), not by a regression each: there are hundreds of thousands of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse, stats
+from scipy.optimize import brentq
+from scipy.special import expit
+from statsmodels.stats.proportion import proportion_confint
+
+from deepvalues.core.errors import UserError
+from deepvalues.stats.bootstrap import resampled
+from deepvalues.stats.clusters import (
+    Array,
+    Sums,
+    clustered_intervals,
+    two_way_intervals,
+    wild_intervals,
+    wild_p_values,
+)
+from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.studies.dvb.analysis.intervals import wording_column
+from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N
+from deepvalues.studies.dvb.respondents.agents import B0, BS, BV, arm_evidence
+from deepvalues.studies.dvb.stimuli.arms import ARMS
+
+Single = NDArray[np.float32]
+
+#: Runs that are held in memory at once.
+_AT_ONCE = 250
+#: Nodes of the Gauss–Hermite rule: good to five digits for the spreads of interest.
+_NODES = 20
+_RESAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Parameters of the model of answers, in logits; ``_sd`` are standard deviations of effects."""
+
+    b0: float = B0
+    b_v: float = BV
+    b_s: float = BS
+    cell_sd: float = 0.0
+    value_sd: float = 0.0
+    value_wording_sd: float = 0.0
+    pole_wording_sd: float = 0.0
+
+
+#: Conditions of the study. Sizes are chosen, not estimated: effects large enough to matter.
+EFFECTS = {
+    "none": Truth(),
+    "cell": Truth(cell_sd=1.0),
+    "wording": Truth(value_wording_sd=0.7, pole_wording_sd=0.7),
+    "cell and wording": Truth(cell_sd=1.0, value_wording_sd=0.7, pole_wording_sd=0.7),
+    "value": Truth(value_sd=0.7),
+}
+
+#: The methods that figures show, and what they are called there.
+METHOD_NAMES = {
+    "wilson": "Wilson",
+    "cell": "clustered by cell",
+    "value": "by preferred value",
+    "wording": "by wording",
+    "wording_cell": "by wording and cell, crossed",
+}
+
+#: The groups of each estimand, by columns of the items.
+ESTIMANDS: dict[str, tuple[str, ...]] = {
+    "pooled": (),
+    "by_value": ("v1",),
+    "by_dimension": ("dimension", "direction"),
+}
+#: Effects that the study's own truth is given.
+_STUDY = ("value", "value_wording", "pole_wording")
+
+#: For each effect, the columns of the items that carry it: on the target's side, on the other's.
+_COLUMNS = {
+    "cell": ("cell",),
+    "value": ("v1",),
+    "value_wording": ("target_value_wording", "other_value_wording"),
+    "pole_wording": ("target_pole_wording", "other_pole_wording"),
+}
+
+Codes = NDArray[np.intp]
+#: Effects as drawn, shape (levels, runs) each; those without spread are left out.
+Effects = Mapping[str, Single]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tests of a simulation: what the examples say of each, and who shares an effect.
+
+    ``sign`` is +1 where the target is option A and −1 where it is option B, shape (trials,); ``evidence``
+    holds x_v and x_s, shape (trials, 2); ``codes`` for each effect the level that each trial's target
+    shows, and for wordings that of its other option; ``levels`` the number of levels.
+    """
+
+    items: pd.DataFrame
+    sign: Single
+    evidence: Single
+    codes: dict[str, tuple[Codes, ...]]
+    levels: dict[str, int]
+
+    def take(self, rows: Codes) -> Layout:
+        """Some of the trials, with levels counted as in the whole."""
+        codes = {effect: tuple(side[rows] for side in sides) for effect, sides in self.codes.items()}
+        return Layout(self.items.iloc[rows], self.sign[rows], self.evidence[rows], codes, self.levels)
+
+    def logits(self, truth: Truth, effects: Effects) -> Single:
+        """The logit of the target given effects, shape (trials, runs); without effects, one run."""
+        slopes = np.array([truth.b_v, truth.b_s], dtype=np.float32)
+        fixed = self.sign * np.float32(truth.b0) + self.evidence @ slopes
+        runs = next((drawn.shape[1] for drawn in effects.values()), 1)
+        logits: Single = np.repeat(fixed[:, None], runs, axis=1)
+        for effect, drawn in effects.items():
+            target, *other = self.codes[effect]
+            logits += drawn[target] - drawn[other[0]] if other else self.evidence[:, :1] * drawn[target]
+        return logits
+
+    def spread(self, truth: Truth, given: Collection[str]) -> Array:
+        """Standard deviation of the logit over the effects that are not given, shape (trials,)."""
+        variance = np.zeros(len(self.sign))
+        for effect, (target, *other) in self.codes.items():
+            if effect not in given:
+                size = getattr(truth, f"{effect}_sd") ** 2
+                variance += 2 * size * (target != other[0]) if other else size * self.evidence[:, 0] ** 2
+        return np.asarray(np.sqrt(variance))
+
+
+def layout_of(items: pd.DataFrame, used: pd.Series[bool]) -> Layout:
+    """Prepare some of the items for simulation.
+
+    Raises
+    ------
+    UserError
+        When none is used.
+    """
+    if not used.any():
+        raise UserError("simulation: the items have none of the arms in use; pass a whole item set")
+    # A selection copies, and no simulation reads the prompts, by far the largest column.
+    tests = items.drop(columns="prompt", errors="ignore")[used].reset_index(drop=True)
+    of_arm = {arm: arm_evidence(ARMS[arm]) for arm in tests["arm"].unique()}
+    codes, levels = {}, {}
+    for effect, columns in _COLUMNS.items():
+        names = pd.unique(tests[list(columns)].to_numpy().ravel())
+        codes[effect] = tuple(pd.Categorical(tests[one], names).codes.astype(np.intp) for one in columns)
+        levels[effect] = len(names)
+    return Layout(
+        tests,
+        np.where(tests["right"] == "A", 1, -1).astype(np.float32),
+        np.array([of_arm[arm] for arm in tests["arm"]], dtype=np.float32),
+        codes,
+        levels,
+    )
+
+
+def deconfounded(items: pd.DataFrame) -> Layout:
+    """The tests whose rate is the DVGR, prepared for simulation; see `layout_of`."""
+    return layout_of(items, items["arm"] == "deconfounded")
+
+
+def draw_effects(layout: Layout, truth: Truth, runs: int, rng: np.random.Generator) -> dict[str, Single]:
+    """Effects of a condition, shape (levels, runs) each; effects without spread are left out."""
+    return {
+        effect: np.float32(size) * rng.standard_normal((levels, runs), dtype=np.float32)
+        for effect, levels in layout.levels.items()
+        if (size := getattr(truth, f"{effect}_sd")) > 0
+    }
+
+
+def draw_answers(
+    layout: Layout, truth: Truth, effects: Effects, runs: int, rng: np.random.Generator
+) -> Single:
+    """1 where the target is chosen and 0 elsewhere, shape (trials, runs)."""
+    p = expit(layout.logits(truth, effects))
+    chosen: Single = (rng.random((len(p), runs), dtype=np.float32) < p).astype(np.float32)
+    return chosen
+
+
+class _Expectation:
+    """The rate that each group has over the distribution of all effects that are not given.
+
+    Tests alike in all that counts are integrated once.
+    """
+
+    def __init__(self, layout: Layout, by: Sequence[str], given: Collection[str]) -> None:
+        groups = _codes(layout.items, by)
+        counts = [layout.sign, *layout.evidence.T]
+        for effect, sides in layout.codes.items():
+            if effect in given:
+                counts += sides
+            elif len(sides) == 2:
+                counts.append(sides[0] != sides[1])
+        _, first, kind = np.unique(np.column_stack(counts), axis=0, return_index=True, return_inverse=True)
+        self.kinds, self.given = layout.take(first), given
+        self.weights = sparse.csr_array((np.ones(len(kind)), (groups, kind)))
+
+    def rates(self, truth: Truth, drawn: Effects) -> Array:
+        """Shape (groups, runs); one run where no given effect was drawn."""
+        held = {effect: levels for effect, levels in drawn.items() if effect in self.given}
+        p = _integral(self.kinds.logits(truth, held), self.kinds.spread(truth, self.given))
+        return np.asarray(self.weights @ p / self.weights.sum(axis=1)[:, None])
+
+
+def expected_rates(
+    layout: Layout, truth: Truth, by: Sequence[str] = (), given: Effects | None = None
+) -> Array:
+    """The rate of chosen targets of each group, over the distribution of all effects that are not given.
+
+    The effects in a test's logit add up to one normal variable, so the mean is a single integral; it is
+    computed by a Gauss–Hermite rule.
+
+    Parameters
+    ----------
+    by
+        Columns of the items that make the groups, which come in sorted order; none: one group.
+    given
+        Effects that are held as drawn, shape (levels, runs) each.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (groups, runs); one run without given effects.
+    """
+    given = given or {}
+    return _Expectation(layout, by, list(given)).rates(truth, given)
+
+
+def _integral(logits: Single, spread: Array) -> Array:
+    """Mean of σ(logit + spread · z) over a standard normal z, shape as the logits."""
+    if not spread.any():
+        return np.asarray(expit(logits), dtype=np.float64)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    mean = np.zeros(logits.shape)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        mean += weight * expit(logits + (spread * node).astype(np.float32)[:, None])
+    return mean
+
+
+def _codes(items: pd.DataFrame, columns: Sequence[str]) -> Codes:
+    """The group of each row by some columns, in sorted order of groups."""
+    if not columns:
+        return np.zeros(len(items), dtype=np.intp)
+    return np.asarray(items.groupby(list(columns), sort=True).ngroup(), dtype=np.intp)
+
+
+class _Clusters(NamedTuple):
+    """Who shares a cluster, as a matrix (clusters, trials), and the clusters' sizes."""
+
+    members: sparse.csr_array
+    sizes: Array
+
+    def sums(self, answers: Single) -> Sums:
+        """Totals of all runs, shape (runs, clusters), and sizes."""
+        return Sums(np.ascontiguousarray((self.members @ answers).T, dtype=np.float64), self.sizes)
+
+
+def _clusters(codes: Codes, rows: Codes) -> _Clusters:
+    """Clusters of some rows from the codes of all."""
+    _, cluster, sizes = np.unique(codes[rows], return_inverse=True, return_counts=True)
+    ones = np.ones(len(rows), dtype=np.float32)
+    members = sparse.csr_array((ones, (cluster, rows)), shape=(len(sizes), len(codes)))
+    return _Clusters(members, sizes.astype(np.float64))
+
+
+#: A group's clusterings, by name; ``crossed`` are the clusters that two others make together.
+Clusterings = Mapping[str, _Clusters]
+_DIRECTED = ("dimension", "direction")
+
+
+def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
+    """The clusterings of each group that `bounds` needs, groups in sorted order."""
+    wording = wording_column(by)
+    kinds: dict[str, tuple[str, ...]] = {"cell": ("cell",)}
+    if wording is None:
+        kinds |= {"value": ("v1",), "dimension": _DIRECTED, "crossed": ("v1", *_DIRECTED)}
+    else:
+        kinds |= {"wording": (wording,), "crossed": (wording, "cell")}
+    codes = {name: _codes(items, columns) for name, columns in kinds.items()}
+    group = _codes(items, by)
+    rows = (np.flatnonzero(group == one) for one in range(int(group.max()) + 1))
+    return [{name: _clusters(of_all, mine) for name, of_all in codes.items()} for mine in rows]
+
+
+def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Array, Array]]:
+    """Lower and upper bounds of a group's rate in many runs, by the methods of `intervals.METHODS`.
+
+    Parameters
+    ----------
+    answers
+        From `draw_answers`, shape (trials, runs).
+    seed
+        Of the bootstrap; all runs are resampled alike, which leaves each run's own interval as it is.
+
+    Returns
+    -------
+    dict
+        Method to (low, high), each of shape (runs,).
+    """
+    sums = {name: clusters.sums(answers) for name, clusters in group.items()}
+    found = {
+        "wilson": _wilson(sums["cell"]),
+        "cell": clustered_intervals(*sums["cell"]),
+        "cell_bootstrap": _percentile(sums["cell"], seed),
+    }
+    if "value" in sums:
+        found["value"] = clustered_intervals(*sums["value"])
+        found["value_wild"] = wild_intervals(*sums["value"])
+        found["value_dimension"] = two_way_intervals(sums["value"], sums["dimension"], sums["crossed"])
+    else:
+        found["wording"] = clustered_intervals(*sums["wording"])
+        found["wording_cell"] = two_way_intervals(sums["wording"], sums["cell"], sums["crossed"])
+    return found
+
+
+def _wilson(sums: Sums) -> tuple[Array, Array]:
+    low, high = proportion_confint(
+        sums.totals.sum(axis=-1), sums.sizes.sum(), alpha=1 - CONFIDENCE, method="wilson"
+    )
+    # As in `statistics.rates.wilson`: at the ends the computation gives 0 and 1 all but.
+    rate = sums.totals.sum(axis=-1) / sums.sizes.sum()
+    return np.where(rate == 0, 0.0, low), np.where(rate == 1, 1.0, high)
+
+
+def _percentile(sums: Sums, seed: int) -> tuple[Array, Array]:
+    counts = _resample_counts(len(sums.sizes), seed)
+    rates = (sums.totals @ counts) / (sums.sizes @ counts)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(rates, [tail, 1 - tail], axis=-1)
+    varies = np.ptp(rates, axis=-1) > 0
+    return np.where(varies, low, np.nan), np.where(varies, high, np.nan)
+
+
+@lru_cache(maxsize=16)
+def _resample_counts(clusters: int, seed: int) -> Array:
+    """How often each cluster is in each resample, shape (clusters, resamples)."""
+    return np.ascontiguousarray(resampled(np.eye(clusters), _RESAMPLES, seed).T)
+
+
+def _chunks(runs: int) -> Iterator[int]:
+    yield from (min(_AT_ONCE, runs - start) for start in range(0, runs, _AT_ONCE))
+
+
+def coverage(
+    item_sets: Mapping[str, pd.DataFrame],
+    effects: Mapping[str, Truth] = EFFECTS,
+    *,
+    runs: int,
+    seed: int,
+    estimands: Sequence[str] = ("pooled", "by_value"),
+) -> pd.DataFrame:
+    """How often each interval of the DVGR holds the truth.
+
+    Each estimand has two truths. Over the ``population`` it is the mean over the distribution of all
+    effects: what the design would give with other cells and other wordings of the same values (by value,
+    given that value's own effect; pooled, with other values as well). For the ``study`` only the cells'
+    effects are averaged: the values and wordings stay those that were shown. Where neither values nor
+    wordings have effects the two are the same.
+
+    Parameters
+    ----------
+    item_sets
+        Items by name of the set.
+    effects
+        Conditions by name.
+    runs
+        Simulated runs of each condition.
+    estimands
+        Keys of `ESTIMANDS`. By value and by dimension, coverage, width and truth are means over groups.
+
+    Returns
+    -------
+    pandas.DataFrame
+        item_set, estimand, scope, effects, method, true (a rate), coverage (a rate, nominally .95; a
+        missing interval holds nothing), mean_width (a rate), runs.
+
+    Raises
+    ------
+    UserError
+        When an estimand is unknown or there are no runs.
+    """
+    unknown = [name for name in estimands if name not in ESTIMANDS]
+    if unknown:
+        raise UserError(f"coverage: unknown estimand {unknown[0]}; there are {', '.join(ESTIMANDS)}")
+    if runs < 1:
+        raise UserError(f"coverage: {runs} runs; ask for 1 or more")
+    rows = []
+    for item_set, items in item_sets.items():
+        layout = deconfounded(items)
+        prepared = {name: _Estimand.of(layout, name) for name in estimands}
+        for place, (effect, truth) in enumerate(effects.items()):
+            tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), place])
+            for name, tally in tallies.items():
+                rows += [(item_set, name, row[0], effect, *row[1:], runs) for row in tally.rows()]
+    columns = ["item_set", "estimand", "scope", "effects", "method", "true", "coverage", "mean_width", "runs"]
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        "estimand", kind="stable", key=lambda names: names.map(list(estimands).index), ignore_index=True
+    )
+
+
+def _tallies(
+    layout: Layout, estimands: Mapping[str, _Estimand], truth: Truth, runs: int, seeds: Sequence[int]
+) -> dict[str, _Tally]:
+    """Draw the runs of one condition and count for every estimand; the answers are the same for all."""
+    rng = np.random.default_rng(seeds)
+    tallies = {name: _Tally() for name in estimands}
+    for part in _chunks(runs):
+        drawn = draw_effects(layout, truth, part, rng)
+        answers = draw_answers(layout, truth, drawn, part, rng)
+        for name, estimand in estimands.items():
+            tallies[name].add(estimand, answers, estimand.truths(truth, drawn), seeds[0])
+    return tallies
+
+
+@dataclass(frozen=True)
+class _Estimand:
+    """Groups with their clusterings, and their truth in either scope."""
+
+    groups: list[Clusterings]
+    expectations: dict[str, _Expectation]
+
+    @classmethod
+    def of(cls, layout: Layout, name: str) -> _Estimand:
+        by = ESTIMANDS[name]
+        given = {"population": ("value",) if "v1" in by else (), "study": _STUDY}
+        expectations = {scope: _Expectation(layout, by, effects) for scope, effects in given.items()}
+        return cls(clusterings(layout.items, by), expectations)
+
+    def truths(self, truth: Truth, drawn: Effects) -> dict[str, Array]:
+        """By scope, shape (groups, runs), or (groups, 1) where runs do not differ."""
+        return {scope: expected.rates(truth, drawn) for scope, expected in self.expectations.items()}
+
+
+class _Tally:
+    """Counts over chunks of runs: intervals that hold the truth, their widths, and the truth."""
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[str, str], Array] = {}
+
+    def add(self, estimand: _Estimand, answers: Single, truths: Mapping[str, Array], seed: int) -> None:
+        for place, group in enumerate(estimand.groups):
+            for method, (low, high) in bounds(group, answers, seed).items():
+                for scope, rates in truths.items():
+                    true = np.broadcast_to(rates[place], low.shape)
+                    held = (low <= true) & (true <= high)
+                    known = ~np.isnan(low)
+                    row = [held.sum(), np.nansum(high - low), known.sum(), true.sum(), len(true)]
+                    self.sums[scope, method] = self.sums.get((scope, method), 0) + np.array(row, dtype=float)
+
+    def rows(self) -> Iterator[tuple[str, str, float, float, float]]:
+        """(scope, method, true, coverage, mean width)."""
+        for (scope, method), (held, width, known, true, count) in sorted(self.sums.items(), key=_order):
+            yield scope, method, true / count, held / count, width / known if known else np.nan
+
+
+def _order(entry: tuple[tuple[str, str], Array]) -> bool:
+    """Population first; methods stay in their order."""
+    return entry[0][0] == "study"
+
+
+_TERMS = {"b0": (1.0, 0.0, 0.0), "b_v": (0.0, 1.0, 0.0), "b_s": (0.0, 0.0, 1.0), "d": (0.0, 1.0, -1.0)}
+_STEPS = 30
+#: As in `statistics`: beyond this many logits a coefficient is the sign of a likelihood without a maximum.
+_SEPARATED = 15.0
+
+
+class _Regression:
+    """The logistic regression of `statistics.sensitivities`, for many runs at once.
+
+    Its covariates take few distinct values, so counts of choices at each of them are all it needs.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        sign = layout.sign[:, None]
+        rows = np.column_stack([np.ones(len(sign)), sign * layout.evidence])
+        self.points, point = np.unique(rows, axis=0, return_inverse=True)
+        self.n = np.bincount(point).astype(float)
+        self.turned = layout.sign < 0
+        cell = layout.codes["cell"][0]
+        self.shape = (int(cell.max()) + 1, len(self.points))
+        place = cell * self.shape[1] + point
+        size = (self.shape[0] * self.shape[1], len(place))
+        ones = np.ones(len(place), dtype=np.float32)
+        self.members = sparse.csr_array((ones, (place, np.arange(len(place)))), shape=size)
+        self.sizes = np.bincount(place, minlength=size[0]).reshape(self.shape).astype(float)
+
+    def counts(self, followed: Single) -> Array:
+        """Choices of option A by run, cell and point, from rates of chosen targets (trials, runs)."""
+        chose_a = np.where(self.turned[:, None], 1 - followed, followed)
+        return np.asarray((self.members @ chose_a).T.reshape(-1, *self.shape), dtype=np.float64)
+
+    def estimates(self, counts: Array) -> tuple[Array, Array]:
+        """Coefficients, shape (runs, 3), and inverse information, shape (runs, 3, 3), by Newton's method."""
+        chosen = counts.sum(axis=1)
+        beta = np.zeros((len(chosen), 3))
+        for _ in range(_STEPS):
+            p = expit(beta @ self.points.T)
+            information = np.einsum("rp,pi,pj->rij", self.n * p * (1 - p), self.points, self.points)
+            score = (chosen - self.n * p) @ self.points
+            step = np.linalg.solve(information, score[..., None])[..., 0]
+            # A likelihood without a maximum would run away; such runs stop where they stand.
+            step[np.abs(beta).max(axis=1) > _SEPARATED] = 0
+            beta = beta + np.clip(step, -2, 2)
+            if np.abs(step).max() < 1e-10:
+                break
+        return beta, np.linalg.inv(information)
+
+    def covariances(self, counts: Array, beta: Array, bread: Array) -> Array:
+        """Sandwich covariances clustered by cell, with statsmodels' correction for few clusters."""
+        p = expit(beta @ self.points.T)
+        scores = (counts - self.sizes * p[:, None, :]) @ self.points
+        meat = np.swapaxes(scores, 1, 2) @ scores
+        n, cells = self.n.sum(), self.shape[0]
+        return np.asarray((n - 1) / (n - 3) * cells / (cells - 1) * bread @ meat @ bread)
+
+
+def recovery(
+    item_sets: Mapping[str, pd.DataFrame],
+    effects: Mapping[str, Truth] = EFFECTS,
+    *,
+    runs: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Whether the regression of `statistics.sensitivities` finds the parameters, and its intervals hold them.
+
+    With effects a regression without them estimates slopes averaged over the population, which are
+    smaller than those of the model of answers. Its truth is where it would end with endless data: its
+    own maximum at the expected rates. Sets that lack an arm of the regression are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        item_set, effects, parameter, conditional (as set in the model of answers), true (averaged over
+        effects), mean_estimate, coverage (of ``true``), mean_width, runs; logits but for the coverage.
+    """
+    rows = []
+    for item_set, items in item_sets.items():
+        used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
+        if set(items.loc[used, "arm"]) != set(SENSITIVITY_ARMS):
+            continue
+        layout = layout_of(items, used)
+        regression = _Regression(layout)
+        for place, (name, truth) in enumerate(effects.items()):
+            rng = np.random.default_rng([seed, len(layout.sign), place])
+            parts = []
+            for part in _chunks(runs):
+                drawn = draw_effects(layout, truth, part, rng)
+                counts = regression.counts(draw_answers(layout, truth, drawn, part, rng))
+                beta, bread = regression.estimates(counts)
+                parts.append((beta, regression.covariances(counts, beta, bread)))
+            beta, covariances = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+            model = np.array([truth.b0, truth.b_v, truth.b_s])
+            limit = _limit(layout, regression, truth)
+            for row in _recovered(model, limit, beta, covariances):
+                rows.append((item_set, name, *row, runs))
+    columns = ["item_set", "effects", "parameter", "conditional", "true", "mean_estimate", "coverage"]
+    return pd.DataFrame(rows, columns=[*columns, "mean_width", "runs"])
+
+
+def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Array:
+    """Where the regression ends with endless data, shape (3,)."""
+    expected = _integral(layout.logits(truth, {}), layout.spread(truth, ()))
+    beta, _ = regression.estimates(regression.counts(expected.astype(np.float32)))
+    return np.asarray(beta[0])
+
+
+def _recovered(
+    model: Array, limit: Array, beta: Array, covariances: Array
+) -> Iterator[tuple[str, float, float, float, float, float]]:
+    """(parameter, conditional, true, mean estimate, coverage, mean width); separated runs hold nothing."""
+    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
+    known = np.abs(beta).max(axis=1) <= _SEPARATED
+    for parameter, weights in _TERMS.items():
+        w = np.array(weights)
+        estimates = np.where(known, beta @ w, np.nan)
+        half = np.where(known, z * np.sqrt(np.einsum("i,rij,j->r", w, covariances, w)), np.nan)
+        true = float(w @ limit)
+        held = np.abs(estimates - true) <= half
+        means = (estimates[known].mean(), 2 * half[known].mean()) if known.any() else (np.nan, np.nan)
+        yield parameter, float(w @ model), true, float(means[0]), float(held.mean()), float(means[1])
+
+
+def power(
+    items: pd.DataFrame,
+    truth: Truth,
+    *,
+    cells: Sequence[int],
+    true_dvgrs: Sequence[float],
+    runs: int,
+    seed: int,
+) -> pd.DataFrame:
+    """How often a DVGR is told from .5 at alpha = .05, against the number of cells.
+
+    Smaller designs are the first cells of one shuffled order. b_v is set so that the expected DVGR of the
+    design is the wanted one. At a true DVGR of .5 the result is the rate of false alarms.
+
+    Parameters
+    ----------
+    truth
+        Position bias and spreads of effects; its b_v gives way.
+
+    Returns
+    -------
+    pandas.DataFrame
+        cells, trials, true_dvgr, method (exact: binomial test of independent trials; cell, value: Student's
+        t on clusters; value_wild: wild bootstrap), power (a rate), runs.
+
+    Raises
+    ------
+    UserError
+        When more cells are asked for than there are, or fewer than two.
+    """
+    names = items["cell"].unique()
+    if min(cells) < 2 or max(cells) > len(names):
+        raise UserError(f"power: the items have {len(names)} cells; ask for 2 to {len(names)}, not {cells}")
+    order = np.random.default_rng(seed).permutation(names)
+    rows = []
+    for count in cells:
+        layout = deconfounded(items[items["cell"].isin(order[:count])])
+        estimand = _Estimand.of(layout, "pooled")
+        for dvgr in true_dvgrs:
+            rng = np.random.default_rng([seed, count, round(1e6 * dvgr)])
+            set_to = _with_dvgr(estimand.expectations["population"], truth, dvgr)
+            found = _rejections(layout, estimand.groups[0], set_to, runs, rng)
+            rows += [(count, len(layout.sign), dvgr, method, rate, runs) for method, rate in found.items()]
+    return pd.DataFrame(rows, columns=["cells", "trials", "true_dvgr", "method", "power", "runs"])
+
+
+def cell_steps(items: pd.DataFrame) -> list[int]:
+    """Numbers of cells for `power`: doubled from 25 on, and at last all that the items have."""
+    cells = items["cell"].nunique()
+    return [*(number for number in (25, 50, 100, 200) if number < cells), cells]
+
+
+def _with_dvgr(expected: _Expectation, truth: Truth, dvgr: float) -> Truth:
+    """The truth whose expected DVGR is the wanted one."""
+
+    def distance(b_v: float) -> float:
+        return float(expected.rates(replace(truth, b_v=b_v), {})[0, 0]) - dvgr
+
+    return replace(truth, b_v=float(brentq(distance, truth.b_s - 20, truth.b_s + 20)))
+
+
+def _rejections(
+    layout: Layout, group: Clusterings, truth: Truth, runs: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """The share of runs in which each method rejects a DVGR of .5."""
+    counts = dict.fromkeys(("exact", "cell", "value", "value_wild"), 0)
+    for part in _chunks(runs):
+        answers = draw_answers(layout, truth, draw_effects(layout, truth, part, rng), part, rng)
+        cell, value = (group[name].sums(answers) for name in ("cell", "value"))
+        k, n = cell.totals.sum(axis=1), cell.sizes.sum()
+        # Against .5 the distribution is symmetric, so both tails are twice the smaller one.
+        counts["exact"] += int((2 * stats.binom.cdf(np.minimum(k, n - k), n, 0.5) <= 1 - CONFIDENCE).sum())
+        for method, sums in (("cell", cell), ("value", value)):
+            low, high = clustered_intervals(*sums)
+            counts[method] += int(((low > 0.5) | (high < 0.5)).sum())
+        p = wild_p_values(*value, np.full(part, 0.5))
+        counts["value_wild"] += int((p <= 1 - CONFIDENCE).sum())
+    return {method: count / runs for method, count in counts.items()}

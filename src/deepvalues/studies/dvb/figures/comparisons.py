@@ -1,0 +1,216 @@
+"""Figures that compare: levels of a factor, models with each other, wordings of a prompt, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deepvalues.core import number_format
+from deepvalues.paper.theme import COLOURS, DASHED, chance_line, in_order, new_figure, slant, themed
+
+#: Told apart by readers with any colour vision, and by their markers.
+_STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#555555", "v"))
+
+
+#: The most models between which agreement is written into a figure as numbers.
+_MOST_NUMBERS = 20
+
+
+def _dots(axes: Axes, table: pd.DataFrame, places: Sequence[float], colour: str, marker: str = "o") -> None:
+    rows = table[["rate", "clustered_low", "clustered_high"]].to_numpy(dtype=float)
+    for place, (rate, low, high) in zip(places, rows, strict=True):
+        axes.plot([low, high], [place] * 2, color=colour, linewidth=0.9)
+        axes.plot(rate, place, marker, color=colour, markersize=4)
+
+
+@themed
+def breakdown(
+    table: pd.DataFrame, factors: Mapping[str, str], levels: Mapping[str, Mapping[str, str]], colour: str
+) -> Figure:
+    """Rate at each level of several factors, one block of rows a factor.
+
+    Parameters
+    ----------
+    table
+        factor, level, rate, clustered_low, clustered_high.
+    factors
+        Those to show, from the top, with what they are called.
+    levels
+        What their levels are called, by factor; others bear their own names.
+    colour
+        Of the dots.
+    """
+    shown = table[table["factor"].isin(factors)]
+    figure, axes = new_figure(0.7 + 0.17 * (len(shown) + len(factors)))
+    chance_line(axes, 0)
+    places: list[float] = []
+    labels: list[str] = []
+    top = 0.0
+    for factor, name in factors.items():
+        block = shown[shown["factor"] == factor]
+        axes.text(0.005, top, name, fontsize=7.5, weight="bold", va="center")
+        rows = [top - 1 - number for number in range(len(block))]
+        _dots(axes, block, rows, colour)
+        places += rows
+        labels += [levels.get(factor, {}).get(level, level) for level in block["level"]]
+        top = rows[-1] - 1.2
+    axes.set_yticks(places, labels, fontsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 1), ylim=(top + 0.4, 0.8), xlabel="DVGR")
+    return figure
+
+
+@themed
+def agreement(matrix: pd.DataFrame) -> Figure:
+    """Share of items on which two models choose the same option, as a heat map.
+
+    Parameters
+    ----------
+    matrix
+        Square, models as index and columns; of fewer than two models a sentence is drawn in its place.
+    """
+    # A model is no row or column for its own sake: the first has none below it, the last none beside it.
+    pairs = matrix.iloc[1:, :-1]
+    size = len(pairs)
+    if size == 0:
+        figure, axes = new_figure(0.6)
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "With one model there are no pairs to compare.", ha="center", va="center")
+        return figure
+    figure, axes = new_figure(1.3 + min(0.3 * size, 5.2))
+    notes = pairs.map(lambda rate: number_format.number(rate, 2, bounded=True))
+    sns.heatmap(
+        pairs.to_numpy(dtype=float),
+        # Where numbers would run into each other the shades remain, and the CSV.
+        annot=notes.to_numpy() if size <= _MOST_NUMBERS else None,
+        fmt="",
+        cmap=sns.light_palette("#777777", as_cmap=True),
+        vmin=0,
+        vmax=1,
+        linewidths=0.5,
+        annot_kws={"fontsize": 6, "color": "black"},
+        cbar_kws={"label": "agreement", "ticks": [0, 0.5, 1], "aspect": 40, "pad": 0.01},
+        mask=np.triu(np.ones(pairs.shape, dtype=bool), 1),
+        ax=axes,
+    )
+    axes.set_xticks(np.arange(size) + 0.5, list(pairs.columns), fontsize=7)
+    axes.set_yticks(np.arange(size) + 0.5, list(pairs.index), rotation=0, fontsize=7)
+    axes.tick_params(length=0)
+    if size <= _MOST_NUMBERS:
+        slant(axes)
+    else:
+        axes.tick_params(axis="x", rotation=90)
+    return figure
+
+
+@themed
+def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """DVGR of each model under each wording of the prompt, beside the published pooled rates.
+
+    Parameters
+    ----------
+    table
+        study, model, family, dvgr, clustered_low, clustered_high.
+    published
+        study, published_dvgr, published_low, published_high.
+    names
+        What a study's wording is called, in order.
+    """
+    table = table.rename(columns={"dvgr": "rate"})
+    means = table.groupby(["model", "family"])["rate"].mean().reset_index()
+    models = list(in_order(means, "rate")["model"])
+    figure, axes = new_figure(0.9 + 0.32 * (len(models) + 1))
+    chance_line(axes, 0.55)
+    for number, (study, (colour, marker)) in enumerate(zip(names, _STYLES, strict=False)):
+        offset = 0.22 * (1 - number)
+        of_study = table[table["study"] == study].set_index("model").reindex(models).reset_index()
+        _dots(axes, of_study, [offset - place for place in range(len(models))], colour, marker)
+        row = published[published["study"] == study].iloc[0]
+        place = offset - len(models)
+        axes.plot([row["published_low"], row["published_high"]], [place] * 2, color=colour, linewidth=0.9)
+        axes.plot(row["published_dvgr"], place, marker, color=colour, markersize=4)
+    axes.set_yticks([-place for place in range(len(models) + 1)], [*models, "published, nine models"])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-len(models) - 0.5, 0.8), xlabel="DVGR on the subset")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=name)
+        for name, (colour, marker) in zip(names.values(), _STYLES, strict=False)
+    ]
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(handles))
+    return figure
+
+
+@themed
+def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str]) -> Figure:
+    """How often each interval holds the truth: a panel for each estimand and item set.
+
+    Parameters
+    ----------
+    table
+        item_set, estimand, effects, method, coverage, of one scope.
+    methods
+        Those to show, with their labels.
+    effects
+        Conditions in the order of the columns.
+    """
+    kinds = table[["estimand", "item_set"]].drop_duplicates()
+    panels = [(str(estimand), str(item_set)) for estimand, item_set in kinds.to_numpy()]
+    figure, drawn = new_figure(2.9, len(panels), sharey=True, squeeze=False)
+    for axes, (estimand, item_set) in zip(drawn[0], panels, strict=True):
+        part = table[(table["estimand"] == estimand) & (table["item_set"] == item_set)]
+        axes.axhline(0.95, zorder=0, **DASHED)
+        shown = [method for method in methods if method in set(part["method"])]
+        styles = dict(zip(methods, _STYLES, strict=False))
+        for number, method in enumerate(shown):
+            colour, marker = styles[method]
+            rates = part[part["method"] == method].set_index("effects")["coverage"].reindex(list(effects))
+            places = np.arange(len(effects)) + 0.8 / len(shown) * (number - (len(shown) - 1) / 2)
+            axes.plot(places, rates, marker, color=colour, markersize=3)
+        for boundary in range(1, len(effects)):
+            axes.axvline(boundary - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
+        axes.set_xticks(range(len(effects)), effects, fontsize=7)
+        slant(axes)
+        axes.tick_params(axis="x", length=0)
+        rate = {"pooled": "pooled rate"}.get(estimand, f"rate {estimand.replace('_', ' ')}")
+        axes.set_title(f"{rate}, {item_set} set", fontsize=7)
+        axes.set(xlim=(-0.5, len(effects) - 0.5), ylim=(0, 1.04))
+    drawn[0][0].set_ylabel("coverage (nominal .95)")
+    figure.supxlabel("effects in the simulated answers", fontsize=9)
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=label)
+        for label, (colour, marker) in zip(methods.values(), _STYLES, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7)
+    return figure
+
+
+@themed
+def power(table: pd.DataFrame) -> Figure:
+    """Power of the test against chance by the number of cells, one line a true DVGR.
+
+    Parameters
+    ----------
+    table
+        cells, true_dvgr, power, of one method.
+    """
+    figure, axes = new_figure(2.8)
+    for _, group in table.groupby("true_dvgr"):
+        axes.plot(group["cells"], group["power"], color=COLOURS["language model"], marker="o", markersize=3)
+        first = group.iloc[0]
+        label = number_format.number(first["true_dvgr"], 2, bounded=True) + "  "
+        axes.annotate(label, (first["cells"], first["power"]), ha="right", va="center", fontsize=7)
+    least, most = int(table["cells"].min()), int(table["cells"].max())
+    axes.plot([least, most], [0.05] * 2, zorder=0, **DASHED)
+    axes.text(least, 1.11, "true  \nDVGR  ", ha="right", va="center", fontsize=7)
+    axes.set(xlabel="cells (on a logarithmic scale)", ylabel="power at α = .05", xscale="log")
+    axes.set(xlim=(least * 0.78, most * 1.03), ylim=(0, 1.19))
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.set_xticks(sorted(table["cells"].unique()), [str(n) for n in sorted(table["cells"].unique())])
+    axes.minorticks_off()
+    return figure

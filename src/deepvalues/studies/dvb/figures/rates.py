@@ -1,0 +1,455 @@
+"""Figures of the Deep Value Benchmark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deepvalues.core.number_format import number, plural
+from deepvalues.paper.numbered import NUMBER, groups, key, runs
+from deepvalues.paper.theme import (
+    COLOURS,
+    DASHED,
+    FAMILY_ORDER,
+    RATE_MAP,
+    chance_line,
+    family_mark,
+    in_order,
+    label_points,
+    new_figure,
+    slant,
+    themed,
+)
+from deepvalues.studies.dvb.analysis.verdicts import LEXICAL
+
+ARM_LABELS = {
+    ("prior", 0): "prior",
+    ("deconfounded", 4): "DVGR\nN = 4",
+    ("deconfounded", 20): "DVGR\nN = 20",
+    ("deconfounded", 40): "DVGR\nN = 40",
+    ("control", 20): "control",
+    ("probe_value", 20): "probe\nvalue",
+    ("probe_surface", 20): "probe\nsurface",
+    ("value_only", 20): "value\nonly",
+    ("surface_only", 20): "surface\nonly",
+}
+
+#: The arms that begin a group of columns.
+_ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
+#: Height of a line of names beside points, in inches.
+_NAME_HEIGHT = 0.11
+#: Points nearer than this share of the axes have their numbers together.
+_TOGETHER = 0.04
+#: Behind a number, so that lines that run there don't cross it out.
+_GROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
+
+
+def _families(frame: pd.DataFrame) -> list[str]:
+    return [family for family in FAMILY_ORDER if family in set(frame["family"])]
+
+
+@themed
+def dvgr_by_model(table: pd.DataFrame) -> Figure:
+    """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour a family.
+
+    Published models, which were asked other items, have a panel of their own below.
+
+    Parameters
+    ----------
+    table
+        model, family, dvgr, wilson_low, wilson_high, clustered_low, clustered_high.
+    """
+    ordered = in_order(table)
+    in_print = ordered["family"] == "published"
+    parts = {"asked here": ordered[~in_print], "published, recomputed": ordered[in_print]}
+    parts = {title: part for title, part in parts.items() if len(part)}
+    lines = [len(part) + 0.8 * (part["family"].nunique() - 1) + 2.3 for part in parts.values()]
+    figure, panels = new_figure(
+        0.6 + 0.165 * sum(lines), rows=len(parts), sharex=True, squeeze=False, height_ratios=lines
+    )
+    for (title, part), axes in zip(parts.items(), panels[:, 0], strict=True):
+        _dvgrs(axes, part)
+        if len(parts) > 1:
+            axes.set_title(title)
+    lowest = panels[-1, 0]
+    lowest.set(xlim=(-0.03, 1.03), xlabel="DVGR: share of test items on which the value is followed")
+    handles = [
+        Line2D([], [], color=COLOURS[family], marker="o", markersize=4, label=family)
+        for family in _families(ordered)
+    ]
+    handles += [
+        Line2D([], [], color="black", linewidth=0.9, label="Wilson"),
+        Line2D([], [], color="black", linewidth=3, alpha=0.45, label="clustered by cell"),
+    ]
+    lowest.legend(handles=handles, loc="lower right", fontsize=7)
+    return figure
+
+
+def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
+    gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
+    places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
+    chance_line(axes, places[0] + 0.8)
+    for place, row in zip(places, ordered.to_dict("records"), strict=True):
+        colour = COLOURS[row["family"]]
+        wilson, clustered = (
+            [row[f"{kind}_{end}"] for end in ("low", "high")] for kind in ("wilson", "clustered")
+        )
+        # Ends are cut off at the bounds: a thick line's round or square ends would add to an interval.
+        axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
+        axes.plot(clustered, [place] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
+        axes.plot(row["dvgr"], place, "o", color=colour, markersize=4)
+    axes.set_yticks(places, ordered["model"])
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(places[-1] - 1, places[0] + 1.3))
+
+
+@themed
+def arms(table: pd.DataFrame) -> Figure:
+    """Rate of right answers of every model in every arm, as a heat map.
+
+    Parameters
+    ----------
+    table
+        model, family, arm, n_examples, rate; deconfounded rates order the models.
+    """
+    deep = table[table["arm"] == "deconfounded"].groupby(["model", "family"])["rate"].mean()
+    ordered = in_order(deep.reset_index(), "rate")
+    wide = table.pivot(index="model", columns=["arm", "n_examples"], values="rate")
+    asked = [key for key in ARM_LABELS if key in wide]
+    wide = wide.loc[list(ordered["model"]), asked]
+    figure, axes = new_figure(0.9 + 0.23 * len(wide))
+    _heat_map(axes, wide, [ARM_LABELS[key] for key in asked])
+    for boundary in _ARM_GROUPS:
+        if boundary in asked:
+            axes.axvline(asked.index(boundary), color="white", linewidth=4)
+    _part_families(axes, ordered["family"])
+    return figure
+
+
+def _part_families(axes: Axes, families: pd.Series[str]) -> None:
+    """A gap in a heat map between the rows of one family and the next."""
+    for row in np.flatnonzero(families.ne(families.shift()))[1:]:
+        axes.axhline(row, color="white", linewidth=4)
+
+
+def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
+    notes = wide.map(lambda rate: "" if pd.isna(rate) else number(rate, 2, bounded=True))
+    sns.heatmap(
+        wide.to_numpy(dtype=float),
+        annot=notes.to_numpy(),
+        fmt="",
+        cmap=RATE_MAP,
+        vmin=0,
+        vmax=1,
+        linewidths=0.5,
+        annot_kws={"fontsize": 7},
+        cbar_kws={"label": "rate", "ticks": [0, 0.5, 1], "aspect": 2 + 1.6 * len(wide), "pad": 0.01},
+        ax=axes,
+    )
+    axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0, fontsize=7)
+    axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), rotation=0)
+    axes.tick_params(length=0)
+    axes.set(xlabel="", ylabel="")
+
+
+@themed
+def rate_matrix(wide: pd.DataFrame) -> Figure:
+    """Rates as a heat map, rows and columns as they come.
+
+    Parameters
+    ----------
+    wide
+        Rates, the rows' names as the index.
+    """
+    figure, axes = new_figure(1.2 + 0.2 * len(wide))
+    _heat_map(axes, wide, list(wide.columns))
+    slant(axes)
+    return figure
+
+
+@themed
+def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
+    """DVGR against the number of examples, one panel a family, with the published pooled line.
+
+    Parameters
+    ----------
+    table
+        model, family, n_examples, rate, clustered_low, clustered_high.
+    published
+        n_examples, dvgr, ci_low, ci_high as printed.
+    """
+    families = _families(table)
+    most = int(table.groupby("family")["model"].nunique().max())
+    # As high as the names beside the lines need, and the rest of the figure.
+    room = max(2.1, _NAME_HEIGHT * most)
+    figure, panels = new_figure(room + 1.05, len(families), sharey=True, squeeze=False)
+    print_style: dict[str, Any] = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
+    for axes, family in zip(panels[0], families, strict=True):
+        own = table[table["family"] == family]
+        for _, group in own.groupby("model"):
+            axes.errorbar(
+                group["n_examples"],
+                group["rate"],
+                yerr=[
+                    (group["rate"] - group["clustered_low"]).fillna(0),
+                    (group["clustered_high"] - group["rate"]).fillna(0),
+                ],
+                color=COLOURS[family],
+                alpha=0.75,
+                marker="o",
+                markersize=3,
+                linewidth=1,
+                elinewidth=0.7,
+            )
+        axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
+        axes.axhline(0.5, zorder=0, **DASHED)
+        axes.set(title=plural(family, 2), xlabel="examples N", xticks=[4, 20, 40])
+        axes.set(xlim=(0, 44), ylim=(-0.04, 1.04))
+        _label_lines(axes, own, gap=1.08 * _NAME_HEIGHT / room)
+    panels[0][0].set_ylabel("DVGR")
+    handles = [
+        Line2D([], [], markersize=2.5, label="published, pooled over nine models", **print_style),
+        Line2D([], [], label="chance", **DASHED),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=7)
+    return figure
+
+
+def _label_lines(axes: Axes, table: pd.DataFrame, gap: float) -> None:
+    """Name each line beside the panel, names pushed apart so that they don't overlap."""
+    ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
+    names = [_short(model) for model in ends["model"]]
+    label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=46, gap=gap)
+
+
+def _short(model: str) -> str:
+    return re.sub("^(learner|agent|head)-", "", model)
+
+
+@themed
+def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
+    """DVGR of each model for each preferred value, as a heat map.
+
+    Parameters
+    ----------
+    table
+        model, family, v1, rate.
+    values
+        The values in the order of the columns, with their names.
+    """
+    ordered = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")
+    wide = table.pivot(index="model", columns="v1", values="rate")
+    wide = wide.reindex(list(ordered["model"]), columns=list(values))
+    figure, axes = new_figure(1.2 + 0.23 * len(wide))
+    _heat_map(axes, wide, list(values.values()))
+    _part_families(axes, ordered["family"])
+    slant(axes)
+    return figure
+
+
+@themed
+def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]]) -> Figure:
+    """DVGR by dimension and direction: which pole was the preferred one makes two dots a row.
+
+    Parameters
+    ----------
+    table
+        dimension, direction, rate, clustered_low, clustered_high.
+    names
+        By dimension: its name and the names of its first and second pole.
+    """
+    wide = table.pivot(index="dimension", columns="direction", values="rate")
+    order = wide.mean(axis=1).round(9).sort_values(kind="stable").index
+    figure, axes = new_figure(0.9 + 0.215 * len(order))
+    chance_line(axes, len(order) - 0.35)
+    styles = {"forward": ("#0072B2", "o"), "reversed": ("#E69F00", "s")}
+    for place, dimension in enumerate(order):
+        axes.plot(wide.loc[dimension], [place] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
+        for direction, offset in (("forward", 0.15), ("reversed", -0.15)):
+            found = table[(table["dimension"] == dimension) & (table["direction"] == direction)]
+            if found.empty:
+                continue
+            row: Any = found.iloc[0]
+            colour, marker = styles[direction]
+            bounds = [row["clustered_low"], row["clustered_high"]]
+            axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=0.9)
+            axes.plot(row["rate"], place + offset, marker, color=colour, markersize=4)
+    labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
+    axes.set_yticks(range(len(order)), labels, fontsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 1), ylim=(-0.7, len(order)), xlabel="DVGR")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=f"{pole} pole preferred")
+        for pole, (colour, marker) in zip(("first", "second"), styles.values(), strict=True)
+    ]
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return figure
+
+
+@themed
+def sensitivities(table: pd.DataFrame) -> Figure:
+    """Sensitivity to the value against sensitivity to the surface, in logits.
+
+    Above the diagonal the surface weighs more, and the DVGR is below chance. Points have numbers, from
+    above, whose key stands beside the axes.
+
+    Parameters
+    ----------
+    table
+        model, family, b_v, b_s, with _low and _high; rows without an estimate are left out.
+    """
+    known = table.dropna(subset=["b_v", "b_s"]).round({"b_v": 9, "b_s": 9})
+    known = known.sort_values("b_s", ascending=False, kind="stable")
+    known = known.assign(number=range(1, len(known) + 1))
+    room = max(3.4, _NAME_HEIGHT * len(known))
+    figure, (axes, names) = new_figure(room + 0.95, 2, width_ratios=(1, 0.46))
+    reach = float(np.nanmax(known[["b_v_high", "b_s_high"]].to_numpy(), initial=1.0)) * 1.08
+    least = float(np.nanmin(known[["b_v_low", "b_s_low"]].to_numpy(), initial=-0.3)) * 1.08
+    axes.plot([least, reach], [least, reach], **DASHED)
+    axes.axhline(0, color="#dddddd", linewidth=0.8, zorder=0)
+    axes.axvline(0, color="#dddddd", linewidth=0.8, zorder=0)
+    for row in known.itertuples():
+        family = str(row.family)
+        axes.plot([row.b_v_low, row.b_v_high], [row.b_s] * 2, color=COLOURS[family], linewidth=0.9)
+        axes.plot([row.b_v] * 2, [row.b_s_low, row.b_s_high], color=COLOURS[family], linewidth=0.9)
+        axes.plot(row.b_v, row.b_s, **family_mark(family))
+    axes.set(
+        xlim=(least, reach),
+        ylim=(least, reach),
+        aspect="equal",
+        xlabel="sensitivity to the value, $b_v$ (logits)",
+        ylabel="sensitivity to the surface, $b_s$ (logits)",
+    )
+    for group in groups(known, ["b_v", "b_s"], _TOGETHER * (reach - least)):
+        # In the corner of the cross of a point's intervals, where none of its lines runs.
+        corner = (float(group["b_v"].max()), float(group["b_s"].max()))
+        style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
+        axes.annotate(runs(group["number"]), corner, (2.5, 2.5), **style)
+    families = dict(zip(known["model"], known["family"], strict=True))
+    numbers = dict(zip(known["model"], known["number"], strict=True))
+    key(names, numbers, lambda model: family_mark(families[model]), rows=round(room / 0.145))
+    handles = [Line2D([], [], label=family, **family_mark(family)) for family in _families(known)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)), fontsize=7)
+    return figure
+
+
+#: Colours of language models, told apart by readers with any colour vision.
+_RESPONDENTS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: The stations of a respondent's way over the plane of the probes, and the marks of those.
+_STATIONS = {"shuffled": "o", "N = 4": "s", "N = 20": "D"}
+_GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
+
+
+def _stations(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
+    """(station, x, y and their bounds) of a respondent, of those that it was asked at."""
+    columns = {
+        "shuffled": ("shuffled_probe_value", "shuffled_probe_surface"),
+        "N = 4": ("probe_value", "probe_surface"),
+        "N = 20": ("probe_value_n20", "probe_surface_n20"),
+    }
+    found = []
+    for station, names in columns.items():
+        at = {
+            f"{axis}{end}": row[f"{name}{end}"]
+            for axis, name in zip("xy", names, strict=True)
+            for end in ("", "_low", "_high")
+        }
+        if not (pd.isna(at["x"]) or pd.isna(at["y"])):
+            found.append((station, at))
+    return found
+
+
+@themed
+def probes(table: pd.DataFrame) -> Figure:
+    """Value probe against surface probe: an arrow a language model, from shuffled over N = 4 to N = 20.
+
+    Who learned a layer goes away from its dashed line at one half; who only likes a place stays where they
+    cross. Text learners by words and characters are a grey cloud; the names of language models stand
+    beside the axes, their numbers where they end.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`. Other families than language models and the lexical
+        learners are left out.
+    """
+    models = table[table["family"] == "language model"].sort_values("model").to_dict("records")
+    cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
+    figure, axes = new_figure(4.6)
+    axes.axhline(0.5, zorder=0, **DASHED)
+    axes.axvline(0.5, zorder=0, **DASHED)
+    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stations(row)]
+    if lexical:
+        axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
+    colours = {row["model"]: _RESPONDENTS[n % len(_RESPONDENTS)] for n, row in enumerate(models)}
+    reached, ends = list(lexical), []
+    for place, row in enumerate(models, start=1):
+        stations = _stations(row)
+        reached += _way(axes, stations, colours[row["model"]])
+        ends += [(place, at["x"], at["y"]) for _, at in stations[-1:]]
+    _square(axes, reached)
+    _number_ends(axes, pd.DataFrame(ends, columns=["number", "x", "y"]))
+    axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
+    handles = [
+        Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
+        for place, (model, colour) in enumerate(colours.items(), start=1)
+    ]
+    met = {station for row in models for station, _ in _stations(row)}
+    handles += [
+        Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
+        for name, mark in _STATIONS.items()
+        if name in met
+    ]
+    if lexical:
+        handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))
+    handles.append(Line2D([], [], label="chance", **DASHED))
+    figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
+    return figure
+
+
+def _way(
+    axes: Axes, stations: Sequence[tuple[str, dict[str, float]]], colour: str
+) -> list[tuple[float, float]]:
+    """Draw a respondent's stations, their crosses and the arrows between them; return what was reached."""
+    for _, at in stations:
+        for xs, ys in (
+            ((at["x_low"], at["x_high"]), (at["y"],) * 2),
+            ((at["x"],) * 2, (at["y_low"], at["y_high"])),
+        ):
+            axes.plot(xs, ys, color=colour, linewidth=0.6, alpha=0.6, zorder=2)
+    places = [(at["x"], at["y"]) for _, at in stations]
+    for start, end in pairwise(places):
+        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
+        axes.annotate("", end, start, arrowprops=arrow, zorder=3)
+    for (station, _), place in zip(stations, places, strict=True):
+        axes.plot(*place, marker=_STATIONS[station], color=colour, markersize=4, zorder=4)
+    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stations for end in ("_low", "_high")]
+    return places + [end for end in ends if not any(map(pd.isna, end))]
+
+
+def _number_ends(axes: Axes, ends: pd.DataFrame) -> None:
+    """Number the last stations for readers without colour, those that lie together in one text."""
+    low, high = axes.get_xlim()
+    for group in groups(ends, ["x", "y"], _TOGETHER * (high - low)):
+        style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
+        axes.annotate(runs(group["number"]), (group["x"].max(), group["y"].max()), (4, 4), **style)
+
+
+def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
+    """Limits that are the same for both axes and hold all that was reached and one half."""
+    numbers = [0.5, *(number for place in reached for number in place)]
+    low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
+    # Ticks are set before the layout: with others, found after it, names of axes would be cut off.
+    ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
+    axes.set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high), box_aspect=1)
+    # Centred, its names would reach beyond the edge of the figure.
+    axes.set_anchor("W")

@@ -1,0 +1,1 @@
+"""Items and their prompts: the project's own, the published kind, and the released ones."""

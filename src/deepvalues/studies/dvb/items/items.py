@@ -1,0 +1,473 @@
+"""Items: the prompts of a set, with everything the statistics need to know about them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pandera.pandas as pa
+from pyarrow import ArrowInvalid
+
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.core.paths import shown
+from deepvalues.studies.dvb.items import prompts
+from deepvalues.studies.dvb.stimuli.arms import ARMS, CONFOUNDED, EXAMPLES, LADDER, Arm, Contrast, Side
+from deepvalues.studies.dvb.stimuli.bank import Bank, Domain, Wording
+from deepvalues.studies.dvb.stimuli.design import DIRECTIONS, Cell, Design, balanced_order
+
+#: Cells that the sets ``n4``, ``n20`` and ``n40`` are cut to where a suffix says so: ``n4-200``.
+FEWER_CELLS = (50, 100, 200)
+#: Sets that are read from the published prompts, by the names that these have in ``data/sources.yml``.
+RELEASED_SETS = ("released", "released-1302")
+#: The public prompts in their authors' repository, of which the project has facts but no texts.
+AUTHORS = "authors"
+#: Numbers of examples in the public prompts.
+_OF_AUTHORS = (4, 5, 15, 20, 30, 40)
+#: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
+EXAMPLE_ACTIVITIES = 8
+CLAUSE_ORDERS = ("value_first", "pole_first")
+#: Wordings in use where both sides show the same trait: 20 examples of two traits need ten of each.
+_EQUAL_WORDINGS = 10
+_CELLS_AT_ONCE = 25
+
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        # A cell of the design, or one of the release: v1/v2/s1/domain.
+        "cell": pa.Column(str, pa.Check.str_matches(r"^(c\d{3}|[^/]+(/[^/]+){3})$")),
+        "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
+        "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_OF_AUTHORS])),
+        "test": pa.Column("int64", pa.Check.ge(0)),
+        "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
+        "v1": pa.Column(str),
+        "v2": pa.Column(str),
+        "dimension": pa.Column(str),
+        "direction": pa.Column(str, pa.Check.isin(DIRECTIONS)),
+        "s1": pa.Column(str),
+        "s2": pa.Column(str),
+        "domain": pa.Column(str),
+        "activity": pa.Column(str),
+        "example_activities": pa.Column(str),
+        "scene": pa.Column(str),
+        "target_value_wording": pa.Column(str),
+        "target_pole_wording": pa.Column(str),
+        "other_value_wording": pa.Column(str),
+        "other_pole_wording": pa.Column(str),
+        "clause_order": pa.Column(str, pa.Check.isin([*CLAUSE_ORDERS, ""])),
+        "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
+        # Whether it is the second order of its options. A repeated example is a copy in the first.
+        "swapped": pa.Column(bool),
+        "prefix_chars": pa.Column("int64", pa.Check.ge(0)),
+        "prompt": pa.Column(str),
+        "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
+    },
+    checks=[
+        pa.Check(lambda frame: frame["v1"] != frame["v2"], error="v1 and v2 are the same"),
+        pa.Check(
+            lambda frame: (frame["test"] < 10) | frame["cell"].str.contains("/"), error="an eleventh test"
+        ),
+    ],
+    strict=True,
+    ordered=True,
+    name="items",
+)
+
+
+class Asked(NamedTuple):
+    """What a set asks of each of its cells: an arm, N, the number of the test, both orders or one."""
+
+    arm: Arm
+    n_examples: int
+    test: int
+    swapped: bool
+
+
+class ItemSet(NamedTuple):
+    """What a set asks of each cell, and of how many cells; fewer cells than all come in balanced order."""
+
+    asked: tuple[Asked, ...]
+    cells: int
+    balanced: bool = False
+
+
+def both_orders(numbers: Collection[int], arms: Iterable[str]) -> tuple[Asked, ...]:
+    """One test of each arm at those of its numbers of examples, in both orders of its options."""
+    return tuple(
+        Asked(ARMS[arm], n, 0, swapped)
+        for arm in arms
+        for n in ARMS[arm].n_examples
+        if n in numbers
+        for swapped in (False, True)
+    )
+
+
+_SINGLE_LAYER = ("value_only", "surface_only")
+_LAYERS = both_orders((20,), _SINGLE_LAYER)
+_BY_N = {
+    "n4": both_orders((0, 4), ARMS),
+    "n20": both_orders((20,), [arm for arm in ARMS if arm not in _SINGLE_LAYER]),
+    "n40": both_orders((40,), ARMS),
+}
+_STANDARD = tuple(asked for group in (*_BY_N.values(), _LAYERS) for asked in group)
+_LADDER = tuple(
+    asked._replace(n_examples=n)
+    for n in LADDER
+    for asked in both_orders(EXAMPLES[:1], ("deconfounded", "control", "probe_value", "probe_surface"))
+)
+_FULL = tuple(Asked(ARMS["deconfounded"], n, test, False) for n in EXAMPLES for test in range(10))
+
+#: The sets by name. ``standard`` is ``n4``, ``n20``, ``n40`` and ``layers`` together; ``full`` has the
+#: published number of tests, each in one order.
+ITEM_SETS = {
+    "smoke": ItemSet((*_BY_N["n4"], *_LAYERS), 5),
+    **{name: ItemSet(asked, 400) for name, asked in _BY_N.items()},
+    **{
+        f"{name}-{cells}": ItemSet(asked, cells, balanced=True)
+        for name, asked in _BY_N.items()
+        for cells in FEWER_CELLS
+    },
+    "layers": ItemSet(_LAYERS, 400),
+    "standard": ItemSet(_STANDARD, 400),
+    "ladder": ItemSet(_LADDER, 50, balanced=True),
+    "full": ItemSet(_FULL, 400),
+}
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What all items of a cell share."""
+
+    bank: Bank
+    cell: Cell
+    seed: int
+    orders: dict[tuple[str, str], list[Wording]] = field(default_factory=dict)
+
+    @cached_property
+    def poles(self) -> tuple[str, str]:
+        """The preferred pole and the other one."""
+        first, second = self.bank.dimensions[self.cell.dimension].poles
+        return (first, second) if self.cell.direction == "forward" else (second, first)
+
+    @property
+    def domain(self) -> Domain:
+        return self.bank.domains[self.cell.domain]
+
+    @cached_property
+    def activities(self) -> list[str]:
+        return stable_random.shuffled(list(self.domain.activities), self.seed, self.cell.id, "activities")
+
+    def trait(self, role: str, alternate: int) -> str:
+        """The id of the value or pole in a role; ``alternate`` settles which one ``=`` means."""
+        pair = (self.cell.v1, self.cell.v2) if role[0] == "v" else self.poles
+        return pair[{"1": 0, "2": 1, "=": alternate % 2}[role[1]]]
+
+    def wordings(self, trait: str, split: str) -> list[Wording]:
+        """A trait's wordings in this cell's own order."""
+        if (trait, split) not in self.orders:
+            owner = self.bank.values.get(trait) or self.bank.poles[trait]
+            order = stable_random.shuffled(owner.wordings[split], self.seed, self.cell.id, trait, split)
+            self.orders[trait, split] = order
+        return self.orders[trait, split]
+
+    def context(self, activity: str, split: str, number: int) -> tuple[Wording, str]:
+        domain = self.domain
+        scenes = domain.activities[activity].scenes[split]
+        scene = scenes[number % len(scenes)]
+        text = f"{domain.name}, {domain.activities[activity].name}. {scene.fill(domain.nouns)}"
+        return scene, text
+
+    def pick(
+        self, contrast: Contrast, side: Side, layer: str, split: str, number: int, alternate: int
+    ) -> Wording:
+        """The wording that one side of a contrast shows on a layer (``value`` or ``pole``).
+
+        Where both sides show the same trait, the other side takes the wording half an order away, and
+        the order advances with every second example (``=`` alternates between two traits). At N = 20
+        ten wordings of either trait then stand once on each side, and tell nothing about the choice.
+        Elsewhere wordings follow each other, and `_onward` keeps them from meeting as they met before.
+        """
+        same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
+        order = self.wordings(self.trait(getattr(side, layer), alternate), split)
+        if same:
+            order = order[:_EQUAL_WORDINGS]
+            number = number // 2 + (len(order) // 2 if side == contrast.other else 0)
+        else:
+            values, poles = (
+                len(self.wordings(self.trait(role, alternate), split)) for role in (side.value, side.pole)
+            )
+            number += _onward(number, values, poles, layer, other=side == contrast.other)
+        return order[number % len(order)]
+
+    def sides(
+        self, contrast: Contrast, split: str, number: int, alternate: int
+    ) -> tuple[tuple[Wording, Wording], tuple[Wording, Wording]]:
+        """(value wording, pole wording) of the target and of the other option."""
+
+        def both(side: Side) -> tuple[Wording, Wording]:
+            value = self.pick(contrast, side, "value", split, number, alternate)
+            return value, self.pick(contrast, side, "pole", split, number, alternate)
+
+        return both(contrast.target), both(contrast.other)
+
+    def seen(self, example: int) -> tuple[tuple[Wording, Wording], tuple[Wording, Wording]]:
+        """`sides` of a deconfounded test in wordings of the first four examples.
+
+        Each of the four wordings comes from another example, beginning with the one given, so that no option
+        of an example comes back whole.
+        """
+
+        def shown(role: str, layer: str, later: int) -> Wording:
+            side = CONFOUNDED.target if role[1] == "1" else CONFOUNDED.other
+            number = (example + later) % min(EXAMPLES)
+            return self.pick(CONFOUNDED, side, layer, "train", number, alternate=number)
+
+        target = shown("v1", "value", 0), shown("s2", "pole", 1)
+        return target, (shown("v2", "value", 2), shown("s1", "pole", 3))
+
+    def fill(self, sides: tuple[Wording, Wording], clause_order: str) -> str:
+        value, pole = (wording.fill(self.domain.nouns) for wording in sides)
+        return prompts.option(value, pole, value_first=clause_order == "value_first")
+
+
+def _onward(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
+    """How far a layer's wordings are moved on at an example, so that none is told twice.
+
+    Orders of two lengths meet as before after their least common multiple: from there on poles are moved on
+    by one. When all combinations of a value's wordings with a pole's have been told, the other option is
+    moved on by one, so that each option meets another one than before.
+    """
+    later = number // math.lcm(values, poles) if layer == "pole" else 0
+    return later + (number // (values * poles) if other else 0)
+
+
+def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
+    """(right letter, clause order) for ``count`` places.
+
+    All four combinations occur once in each block of four places, so that every beginning of the list
+    is balanced to one: the first examples of a cell, the first cells of a design, a value pair's cells.
+    """
+    four = [(letter, order) for letter in prompts.LETTERS for order in CLAUSE_ORDERS]
+    blocks = (stable_random.shuffled(four, *key, block) for block in range(-(-count // 4)))
+    return [combination for block in blocks for combination in block][:count]
+
+
+class _Example(NamedTuple):
+    """An example as it is told, and what it is made of."""
+
+    situation: prompts.Situation
+    activity: str
+    scene: Wording
+    target: tuple[Wording, Wording]
+    other: tuple[Wording, Wording]
+    clause_order: str
+
+
+def _examples(maker: _Maker, contrast: Contrast, kind: str, count: int) -> list[_Example]:
+    """The first examples of a cell; smaller sets are their beginning.
+
+    Balanced in blocks of four, so that each nested set is balanced as well. Value and pole wordings
+    step through orders of different length, so that no pair of wordings comes back within 40; beyond, options
+    come back, but no two of them together.
+    """
+    examples = []
+    layout = _balanced(count, maker.seed, maker.cell.id, kind)
+    for number, (right, order) in enumerate(layout):
+        activity = maker.activities[number % EXAMPLE_ACTIVITIES]
+        scene, context = maker.context(activity, "train", number // EXAMPLE_ACTIVITIES)
+        target, other = maker.sides(contrast, "train", number, alternate=number)
+        texts = maker.fill(target, order), maker.fill(other, order)
+        posed = prompts.situation(context, *texts, right)
+        examples.append(_Example(posed, activity, scene, target, other, order))
+    return examples
+
+
+def _shuffled(maker: _Maker, examples: Sequence[_Example]) -> list[_Example]:
+    """The examples with half of the choices turned round, as many of either letter."""
+    turned = {
+        number
+        for letter in prompts.LETTERS
+        for number in _half(
+            [number for number, example in enumerate(examples) if example.situation.right == letter],
+            maker.seed, maker.cell.id, "turned", letter,
+        )
+    }  # fmt: skip
+    return [
+        example._replace(situation=_turned(example.situation)) if number in turned else example
+        for number, example in enumerate(examples)
+    ]
+
+
+def _half(numbers: Sequence[int], *key: object) -> list[int]:
+    return stable_random.shuffled(numbers, *key)[: len(numbers) // 2]
+
+
+def _turned(situation: prompts.Situation) -> prompts.Situation:
+    """The same options, and the other one chosen."""
+    return situation._replace(right="B" if situation.right == "A" else "A")
+
+
+def _layout(design: Design, arm: str, test: int) -> list[tuple[str, str]]:
+    """(right letter, clause order) of every cell, for one test of one arm: the same at every N."""
+    return _balanced(len(design.cells), design.seed, "layout", arm, test)
+
+
+def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool = True) -> pd.DataFrame:
+    """Build the items of a set, one row a prompt, ordered by cell, arm, N, test and order of the options.
+
+    Parameters
+    ----------
+    item_set
+        ``smoke`` (130 prompts), ``n4`` (8,800), ``n20`` or ``n40`` (3,200 each), ``layers`` (1,600), all but
+        the first together as ``standard`` (16,800), ``ladder`` (1,200: more examples, of 50 cells),
+        or ``full`` (12,000). ``n4-200`` and the like are cut to so many cells, balanced over value pairs,
+        domains and directed dimensions.
+    prompts_too
+        Prompts are nearly all of the memory that items take; what needs the design only goes without.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A frame that meets `CONTRACT`, or all of it but ``prompt``.
+
+    Raises
+    ------
+    UserError
+        When the set is unknown.
+    """
+    if item_set not in ITEM_SETS:
+        known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS, AUTHORS))
+        raise UserError(f"unknown item set {item_set!r}; there are {known}")
+    return items_of(bank, design, ITEM_SETS[item_set], prompts_too=prompts_too)
+
+
+def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool = True) -> pd.DataFrame:
+    """Build what a set asks, as `build_items` does for the sets that have a name."""
+    contract = CONTRACT if prompts_too else CONTRACT.remove_columns(["prompt"])
+    asked, cells, balanced = item_set
+    order = balanced_order(design) if balanced else list(range(len(design.cells)))
+    places = sorted(order[:cells])
+    layouts = {key: _layout(design, *key) for key in {(each.arm.same_test, each.test) for each in asked}}
+    # Frame by frame: all prompts of `full` at once, as rows and as a frame, would take half a gigabyte more.
+    frames = []
+    for first in range(0, len(places), _CELLS_AT_ONCE):
+        some = places[first : first + _CELLS_AT_ONCE]
+        rows = [row for place in some for row in _of_cell(bank, design, place, asked, layouts)]
+        frames.append(pd.DataFrame(rows, columns=list(contract.columns)))
+    frame = pd.concat(frames, ignore_index=True)
+    validated: pd.DataFrame = contract.validate(frame)
+    return validated
+
+
+def _of_cell(
+    bank: Bank,
+    design: Design,
+    place: int,
+    asked: Sequence[Asked],
+    layouts: Mapping[tuple[str, int], Sequence[tuple[str, str]]],
+) -> Iterator[dict[str, Any]]:
+    """The items of the cell at a place of the design."""
+    cell = design.cells[place]
+    maker = _Maker(bank, cell, design.seed)
+    most: dict[Contrast, int] = {}
+    for each in asked:
+        if each.arm.examples:
+            most[each.arm.examples] = max(each.n_examples, most.get(each.arm.examples, 0))
+    examples = {kind: _examples(maker, kind, str(kind), count) for kind, count in most.items()}
+    # Shifted by one from value pair to value pair, or it would go with the domain.
+    alternate = place + place // len(bank.domains)
+    for each in asked:
+        told = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
+        layout = layouts[each.arm.same_test, each.test][place]
+        posed = _posed(maker, each, told, layout, alternate)
+        yield _item(maker, each, _shuffled(maker, told) if each.arm.shuffled else told, posed)
+
+
+def _posed(
+    maker: _Maker, asked: Asked, told: Sequence[_Example], layout: tuple[str, str], alternate: int
+) -> _Example:
+    """The test as it is put, with the letter of its target for the letter of the choice."""
+    arm, (right, clause_order) = asked.arm, layout
+    if arm.wordings == "repeat":
+        return told[alternate % len(told)]
+    activity = maker.activities[-1 - asked.test]
+    scene, context = maker.context(activity, "test", asked.test)
+    sides = (
+        maker.seen(alternate)
+        if arm.wordings == "seen"
+        else maker.sides(arm.test, "test", asked.test, alternate)
+    )
+    target, other = (maker.fill(side, clause_order) for side in sides)
+    return _Example(prompts.situation(context, target, other, right), activity, scene, *sides, clause_order)
+
+
+def _swapped(situation: prompts.Situation) -> prompts.Situation:
+    """The options in the other order; the target goes with its text."""
+    context, a, b, _ = situation
+    return prompts.Situation(context, b, a, _turned(situation).right)
+
+
+def _item(maker: _Maker, asked: Asked, told: Sequence[_Example], test: _Example) -> dict[str, Any]:
+    cell, (arm, n, number, swapped) = maker.cell, asked
+    posed = _swapped(test.situation) if swapped else test.situation
+    prefix = prompts.examples_text(cell.user, [example.situation for example in told]) if told else ""
+    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(told))
+    return {
+        "id": f"{cell.id}.{arm.name}.n{n:02d}.t{number}{'b' if swapped else 'a'}",
+        "cell": cell.id,
+        "arm": arm.name,
+        "n_examples": n,
+        "test": number,
+        "value_set": maker.bank.values[cell.v1].group,
+        "v1": cell.v1,
+        "v2": cell.v2,
+        "dimension": cell.dimension,
+        "direction": cell.direction,
+        "s1": maker.poles[0],
+        "s2": maker.poles[1],
+        "domain": cell.domain,
+        "activity": test.activity,
+        "example_activities": " ".join(maker.activities[: min(n, EXAMPLE_ACTIVITIES)]),
+        "scene": test.scene.id,
+        "target_value_wording": test.target[0].id,
+        "target_pole_wording": test.target[1].id,
+        "other_value_wording": test.other[0].id,
+        "other_pole_wording": test.other[1].id,
+        "clause_order": test.clause_order,
+        "right": posed.right,
+        "swapped": swapped,
+        "prefix_chars": len(prefix),
+        "prompt": prompt,
+        "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
+    }
+
+
+def read_items(path: Path, contract: pa.DataFrameSchema = CONTRACT) -> pd.DataFrame:
+    """Read items from Parquet and hold them to a contract, that of the benchmark's own items by default.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, is no Parquet, or breaks the contract.
+    """
+    try:
+        # From an open file: a read that pyarrow does by itself leaves no trace for the manifest.
+        with path.open("rb") as file:
+            validated: pd.DataFrame = contract.validate(pd.read_parquet(file))
+    except FileNotFoundError:
+        raise UserError(f"{shown(path)}: no items yet; run the notebook 01_load_data first") from None
+    # pandera has one exception for columns' contents and another for the columns themselves.
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
+        first = getattr(error, "schema_errors", [error])[0]
+        reason = textwrap.shorten(str(first), 200, placeholder=" …")
+        raise UserError(
+            f"{shown(path)}: not the items this version writes ({reason}); run 01_load_data"
+        ) from None
+    return validated

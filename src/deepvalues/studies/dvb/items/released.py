@@ -1,0 +1,327 @@
+"""The prompts of the published benchmark as items: read from the released files, row by row.
+
+The columns are those that the release documents. What it does not say is left empty or stood in for,
+as `read_released` lists; what it says wrongly is an error that names the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import reprlib
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+from deepvalues.studies.dvb.items.items import CONTRACT
+from deepvalues.studies.dvb.items.parsing import take_apart
+from deepvalues.studies.dvb.stimuli.bank import Bank
+
+N_EXAMPLES = (4, 20, 40)
+_TEXTS = ("prompt_id", "prompt", "expected_deep_value_choice")
+_OBJECTS = {
+    "deep_values": ("preferred", "less_preferred", "preferred_definition", "less_preferred_definition"),
+    "shallow_preferences": (
+        "preferred",
+        "less_preferred",
+        "preferred_definition",
+        "less_preferred_definition",
+    ),
+    "context": ("name", "activity"),
+}
+_RIGHT = {"Option A": "A", "Option B": "B"}
+_WORDINGS = (
+    "target_value_wording",
+    "target_pole_wording",
+    "other_value_wording",
+    "other_pole_wording",
+)
+#: Faults that one message shows; the others are counted.
+_SHOWN = 10
+
+
+class Poles(NamedTuple):
+    """A directed dimension: ids of the bank where its names match, else names of the release."""
+
+    dimension: str
+    direction: str
+    s1: str
+    s2: str
+
+
+class FaultError(Exception):
+    """What is wrong with a prompt of others, or with what is said about it."""
+
+
+def read_released(path: Path, bank: Bank) -> pd.DataFrame:
+    """Read a released file of prompts as items, in the file's order.
+
+    Prompts are kept byte for byte. Columns without a counterpart in the release:
+
+    - ``cell``: value pair, preferred pole and domain, joined by ``/``;
+    - ``arm``: ``deconfounded`` throughout;
+    - ``test``: the place among the rows of the same cell and N;
+    - ``dimension``, ``direction``, ``s1``, ``s2``: those of the bank whose names match; else names of the
+      release, joined by ``/``, and ``forward``, as the published design prefers the first pole throughout;
+    - ``activity``: that of the bank if its name matches; else the release's own words;
+    - the four wordings: the cell. Every text of the release was written anew, so no wording comes back,
+      and the cell is the smallest group whose texts share what they are about;
+    - ``clause_order``, ``scene``, ``example_activities``: empty, as they are not known;
+    - ``prefix_chars``: the length of the examples where another prompt begins with the very same, else 0.
+
+    Parameters
+    ----------
+    path
+        A JSON array of objects, as released.
+    bank
+        Whose values and domains the names must be; case, spaces and punctuation do not count.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A frame that meets `items.items.CONTRACT`.
+
+    Raises
+    ------
+    UserError
+        When the file is not such an array; or with a line for each of the first faulty rows, which names
+        its ``prompt_id`` and the fault.
+
+    References
+    ----------
+    Ashkinaze, Shen, Avula, Gilbert and Budak (2025), NeurIPS, arXiv 2511.02109.
+    """
+    entries = _entries(path)
+    names = Names(bank)
+    rows: list[dict[str, Any]] = []
+    faults: list[str] = []
+    ids: set[str] = set()
+    prompts: dict[str, str] = {}
+    for number, entry in enumerate(entries, start=1):
+        try:
+            row = _row(entry, names)
+            _refuse_repeats(row, ids, prompts)
+            rows.append(row)
+        except FaultError as fault:
+            faults.append(f"  {_label(entry, number)}: {fault}")
+    if faults:
+        more = [f"  … and {len(faults) - _SHOWN:,} more"] if len(faults) > _SHOWN else []
+        lines = "\n".join(faults[:_SHOWN] + more)
+        raise UserError(
+            f"{paths.shown(path)}: {len(faults):,} of {len(entries):,} prompts cannot be used:\n{lines}"
+        )
+    frame = pd.DataFrame(_with_places(rows), columns=list(CONTRACT.columns))
+    validated: pd.DataFrame = CONTRACT.validate(frame)
+    return validated
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        entries = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{paths.shown(path)}: file not found; fetch it with: make data") from None
+    except ValueError as error:
+        raise UserError(f"{paths.shown(path)}: not valid JSON: {error}") from None
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{paths.shown(path)}: not a JSON array of prompts")
+    return entries
+
+
+def _label(entry: object, number: int) -> str:
+    """How a message calls a row."""
+    named = entry.get("prompt_id") if isinstance(entry, dict) else None
+    return f"prompt_id {named}" if isinstance(named, str) and named else f"row {number}, without a prompt_id"
+
+
+def _refuse_repeats(row: Mapping[str, Any], ids: set[str], prompts: dict[str, str]) -> None:
+    if row["id"] in ids:
+        raise FaultError("an earlier row has this prompt_id")
+    ids.add(row["id"])
+    # Answers are keyed by what is asked: two rows with one prompt would be one answer counted twice.
+    first = prompts.setdefault(row["hash"], row["id"])
+    if first != row["id"]:
+        raise FaultError(f"its prompt is that of prompt_id {first}")
+
+
+def _row(entry: object, names: Names) -> dict[str, Any]:
+    """An item from an entry, but for what depends on other rows: test and prefix_chars."""
+    checked = _checked(entry)
+    values, poles, context = (checked[key] for key in _OBJECTS)
+    n, examples_end = _examples(checked)
+    v1, v2 = (names.value(values[side]) for side in ("preferred", "less_preferred"))
+    if v1 == v2:
+        raise FaultError(f"deep_values: preferred and less_preferred are both {v1}")
+    found = names.poles(*(poles[key] for key in _OBJECTS["shallow_preferences"]))
+    domain = names.domain(context["name"])
+    cell = f"{v1}/{v2}/{found.s1}/{domain}"
+    prompt = checked["prompt"]
+    return {
+        "id": checked["prompt_id"],
+        "cell": cell,
+        "arm": "deconfounded",
+        "n_examples": n,
+        "value_set": names.bank.values[v1].group,
+        "v1": v1,
+        "v2": v2,
+        **found._asdict(),
+        "domain": domain,
+        "activity": names.activity(domain, context["activity"]),
+        "example_activities": "",
+        "scene": "",
+        **dict.fromkeys(_WORDINGS, cell),
+        "clause_order": "",
+        "right": _RIGHT[checked["expected_deep_value_choice"]],
+        "swapped": False,
+        "prefix_chars": examples_end,
+        "prompt": prompt,
+        "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
+    }
+
+
+def _checked(entry: object) -> dict[str, Any]:
+    """An entry that has every documented column in its documented form."""
+    if not isinstance(entry, dict):
+        raise FaultError("not an object")
+    for column in (*_TEXTS, *_OBJECTS):
+        if column not in entry:
+            raise FaultError(f"has no {column}")
+    for column in _TEXTS:
+        _text(column, entry[column])
+    for column, keys in _OBJECTS.items():
+        if not isinstance(entry[column], dict):
+            raise FaultError(f"{column} is not an object but {_shortened(entry[column])}")
+        for key in keys:
+            if key not in entry[column]:
+                raise FaultError(f"{column} has no {key}")
+            _text(f"{column}.{key}", entry[column][key])
+    if entry["expected_deep_value_choice"] not in _RIGHT:
+        choice = _shortened(entry["expected_deep_value_choice"])
+        raise FaultError(f"expected_deep_value_choice is {choice}, neither 'Option A' nor 'Option B'")
+    return entry
+
+
+def _text(column: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise FaultError(f"{column} is not a text but {_shortened(text)}")
+    if not text.strip():
+        raise FaultError(f"{column} is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FaultError(f"{column} has half a character, which cannot be sent: {error}") from None
+
+
+def _shortened(thing: object) -> str:
+    return reprlib.repr(thing)
+
+
+def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """(N, where the examples end), counted in the prompt and held to what the row itself may say."""
+    try:
+        task, end = take_apart(entry["prompt"])
+    except ValueError as error:
+        raise FaultError(f"prompt: {error}") from None
+    n = len(task.examples)
+    if n not in N_EXAMPLES:
+        sizes = ", ".join(map(str, N_EXAMPLES))
+        raise FaultError(f"prompt: {n or 'no'} examples with a choice, and the design has {sizes}")
+    stated = entry.get("n_training_examples", n)
+    if stated != n:
+        raise FaultError(f"n_training_examples is {_shortened(stated)}, but the prompt has {n} choices")
+    return n, end
+
+
+def _with_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add what depends on other rows: the place in cell and N, and whether the examples are shared."""
+    places: Counter[tuple[str, int]] = Counter()
+    prefixes = Counter(row["prompt"][: row["prefix_chars"]] for row in rows)
+    for row in rows:
+        row["test"] = places[row["cell"], row["n_examples"]]
+        places[row["cell"], row["n_examples"]] += 1
+        if prefixes[row["prompt"][: row["prefix_chars"]]] == 1:
+            row["prefix_chars"] = 0
+    return rows
+
+
+class Names:
+    """Ids of the bank by the names that a release uses.
+
+    Parameters
+    ----------
+    bank
+        Whose values and domains the names must be; case, spaces and punctuation do not count.
+    """
+
+    def __init__(self, bank: Bank) -> None:
+        self.bank = bank
+        self._values = {_plain(name): id for id, value in bank.values.items() for name in (id, value.name)}
+        self._domains = {_plain(name): id for id, field in bank.domains.items() for name in (id, field.name)}
+
+    def value(self, name: str) -> str:
+        """The id of a value; an unknown name is a fault."""
+        return self._known("value", name, self._values)
+
+    def domain(self, name: str) -> str:
+        """The id of a domain; an unknown name is a fault."""
+        return self._known("domain", name, self._domains)
+
+    def activity(self, domain: str, name: str) -> str:
+        """The id of an activity of a domain, else its name."""
+        activities = self.bank.domains[domain].activities.values()
+        return next((known.id for known in activities if _plain(known.name) == _plain(name)), name)
+
+    def _known(self, kind: str, name: str, ids: Mapping[str, str]) -> str:
+        if _plain(name) not in ids:
+            raise FaultError(f"unknown {kind} {name!r}; there are {', '.join(sorted(set(ids.values())))}")
+        return ids[_plain(name)]
+
+    @cache  # noqa: B019 - a reading's own object, gone with it
+    def poles(self, preferred: str, less: str, *definitions: str) -> Poles:
+        """Find the dimension whose poles two names hold; the definitions settle ties between dimensions.
+
+        Names may say more than the pole ("Formal Language"). Two dimensions have poles of the same names:
+        the one with more words of its own name in the names is meant, else in the definitions.
+        """
+        sides = _words(preferred), _words(less)
+        if not all(sides) or sides[0] == sides[1]:
+            raise FaultError(f"shallow_preferences: {preferred!r} and {less!r} are not two poles")
+        explained = _words(" ".join(definitions))
+        found = []
+        for dimension in self.bank.dimensions.values():
+            first, second = (_words(self.bank.poles[pole].name) for pole in dimension.poles)
+            own = _words(dimension.name)
+            strength = _shared(own, sides[0] | sides[1]), _shared(own, explained)
+            if first <= sides[0] and second <= sides[1]:
+                found.append((strength, Poles(dimension.id, "forward", *dimension.poles)))
+            if second <= sides[0] and first <= sides[1]:
+                found.append((strength, Poles(dimension.id, "reversed", *dimension.poles[::-1])))
+        found.sort(reverse=True)
+        if not found or (len(found) > 1 and found[0][0] == found[1][0]):
+            s1, s2 = "_".join(_in_order(preferred)), "_".join(_in_order(less))
+            return Poles(f"{s1}/{s2}", "forward", s1, s2)
+        return found[0][1]
+
+
+def _plain(name: str) -> str:
+    """A name without case, spaces and punctuation."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _in_order(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_in_order(text))
+
+
+def _shared(own: frozenset[str], words: frozenset[str]) -> int:
+    """How many words of a name occur, whatever their endings (update, updates)."""
+    return sum(any(word.startswith(mine[:5]) for word in words) for mine in own)

@@ -1,0 +1,352 @@
+"""Value dispositions: how models rate the values, and whether that goes with what they generalize.
+
+Each model rates each of the eleven values on three scales from 1 to 10, ten times: how popular the value
+is, how distinctive, and how predictive of choices. The published study did the same and regressed
+generalization on the ratings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pingouin as pg
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
+
+from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.letters import LetterChoice
+from deepvalues.ask.reading import Reading, Received
+from deepvalues.core.errors import UserError
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
+from deepvalues.studies.dvb.items import prompts
+from deepvalues.studies.dvb.items.prompts import SCALES
+from deepvalues.studies.dvb.reading import read_rating
+from deepvalues.studies.dvb.stimuli.bank import Bank
+from deepvalues.studies.dvb.study import DeepValueBenchmark
+
+#: How often each value is rated on each scale.
+REPEATS = 10
+#: The longest reply, in tokens, that a number needs.
+MAX_TOKENS = 5
+#: Values that each set asks about.
+ITEM_SETS = {"smoke": 1, "standard": 11}
+#: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
+_SEPARATED = 15.0
+
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "value": pa.Column(str),
+        "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
+        "scale": pa.Column(str, pa.Check.isin(list(SCALES))),
+        "prompt": pa.Column(str),
+        "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
+    },
+    strict=True,
+    ordered=True,
+    name="rating items",
+)
+
+
+@dataclass(frozen=True)
+class ValueRatings:
+    """The rating of a benchmark's values as a study."""
+
+    benchmark: DeepValueBenchmark
+    name: str = "dvb-ratings"
+    title: str = "Study 1, ratings of values"
+    letter_choice: LetterChoice | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed of the benchmark."""
+        return self.benchmark.seed
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters of every request."""
+        return MappingProxyType({"max_tokens": MAX_TOKENS})
+
+    def items(self, item_set: str) -> pd.DataFrame:
+        """The items of ``smoke`` (3) or ``standard`` (33).
+
+        Raises
+        ------
+        UserError
+            When the set is unknown.
+        """
+        if item_set not in ITEM_SETS:
+            raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(ITEM_SETS)}")
+        return build_ratings(self.benchmark.bank).head(ITEM_SETS[item_set] * len(SCALES))
+
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What every frame of items meets."""
+        return CONTRACT
+
+    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
+        """One user message per item, ten times."""
+        columns = items[["id", "prompt"]].itertuples(index=False, name=None)
+        return [Conversation(item=id, turns=(prompt,), repeats=REPEATS) for id, prompt in columns]
+
+    def read(self, received: Received) -> Reading:
+        """Read a rating."""
+        return read_rating(received)
+
+
+def build_ratings(bank: Bank) -> pd.DataFrame:
+    """Build the 33 questions, ordered by value and scale; the frame meets `CONTRACT`."""
+    rows = []
+    for value in bank.values.values():
+        for scale in SCALES:
+            prompt = prompts.rating_text(prompts.Label(value.name, value.definition), scale)
+            digest = hashlib.sha256(prompt.encode()).hexdigest()[:16]
+            rows.append((f"{value.id}.{scale}", value.id, value.group, scale, prompt, digest))
+    validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
+    return validated
+
+
+def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """Join answers to their items.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, value, scale, repeat, status, rating: 1 to 10, NaN without an answer.
+
+    Raises
+    ------
+    UserError
+        When an answer belongs to no item.
+    """
+    columns = items[["id", "value", "scale"]]
+    joined = answers.merge(columns, left_on="item", right_on="id", how="left", validate="many_to_one")
+    stray = joined.loc[joined["id"].isna(), "item"]
+    if len(stray):
+        raise UserError(f"{len(stray)} answers belong to no rating, the first is {stray.iloc[0]}")
+    joined["rating"] = pd.to_numeric(joined["choice"].where(joined["status"] == "answered")).astype(float)
+    return joined[["model", "value", "scale", "repeat", "status", "rating"]]
+
+
+def _mean_interval(ratings: pd.Series[float]) -> Interval:
+    """Student's interval of a mean; NaN without two different ratings."""
+    if len(ratings) < 2 or ratings.nunique() < 2:
+        return NO_INTERVAL
+    low, high = stats.t.interval(CONFIDENCE, len(ratings) - 1, loc=ratings.mean(), scale=ratings.sem())
+    return Interval(float(low), float(high))
+
+
+def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
+    """Mean rating of each model, value and scale.
+
+    Parameters
+    ----------
+    trials
+        From `rating_trials`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, value, scale, asked, answered, mean, sd (over repeats), low, high (Student's interval, whose
+        limits may lie off the scale; NaN where all repeats agree).
+    """
+    rows = []
+    for key, group in trials.groupby(["model", "value", "scale"], sort=True):
+        ratings = group["rating"].dropna()
+        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *_mean_interval(ratings)))
+    columns = ["model", "value", "scale", "asked", "answered", "mean", "sd", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Mean over models of each value on each scale, beside the published mean over nine models.
+
+    Parameters
+    ----------
+    means
+        From `rating_means`, of the models to be averaged.
+    published
+        ``data/published/dvb_value_dispositions.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        value, scale, models (with a mean), mean, low, high (Student's interval over models), published.
+    """
+    rows = []
+    for key, group in means.groupby(["value", "scale"], sort=True):
+        each = group["mean"].dropna()
+        rows.append((*key, len(each), each.mean(), *_mean_interval(each)))
+    table = pd.DataFrame(rows, columns=["value", "scale", "models", "mean", "low", "high"])
+    printed = published.melt("value", var_name="scale", value_name="published")
+    return table.merge(printed, on=["value", "scale"], how="left", validate="one_to_one")
+
+
+def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
+    """How far a model's repeats agree, by scale.
+
+    The intraclass correlation of one repeat, ICC(1,1), and of the mean over repeats, ICC(1,k), from a
+    one-way analysis of variance in which values are the targets: repeats have no order, so nothing can be
+    systematic about them. Where a reply is missing, each value enters with as many repeats as the value
+    with the fewest has. Computed by pingouin, which gives intervals to two digits.
+
+    Parameters
+    ----------
+    trials
+        From `rating_trials`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, scale, values, repeats (in use), sd (root of the mean variance over repeats), icc, icc_low,
+        icc_high, icc_mean. NaN where fewer than two values or repeats, fewer than five ratings, or ratings
+        that do not differ leave nothing to estimate; without any variation over repeats the ICC is 1 and
+        has no interval.
+
+    References
+    ----------
+    Shrout and Fleiss (1979), Psychological Bulletin 86.
+    """
+    rows = []
+    for key, group in trials.dropna(subset="rating").groupby(["model", "scale"], sort=True):
+        place = group.groupby("value").cumcount()
+        repeats = int(group.groupby("value").size().min())
+        used = group.assign(place=place)[place < repeats]
+        within = group.groupby("value")["rating"].var()
+        sd = math.sqrt(within.mean()) if within.notna().any() else math.nan
+        rows.append((*key, used["value"].nunique(), repeats, sd, *_icc(used)))
+    columns = ["model", "scale", "values", "repeats", "sd", "icc", "icc_low", "icc_high", "icc_mean"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def answered_shares(trials: pd.DataFrame) -> pd.DataFrame:
+    """Share of ratings that could be read: model, scale, answered.
+
+    Parameters
+    ----------
+    trials
+        From `rating_trials`.
+    """
+    known = trials.assign(answered=trials["rating"].notna())
+    return known.groupby(["model", "scale"])["answered"].mean().reset_index()
+
+
+def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
+    """ICC(1,1), its interval, and ICC(1,k), of a table with as many places for every value."""
+    by_value = used.groupby("value")["rating"]
+    if by_value.ngroups < 2 or used["place"].nunique() < 2 or used["rating"].nunique() < 2 or len(used) < 5:
+        return math.nan, math.nan, math.nan, math.nan
+    if (by_value.nunique() == 1).all():
+        return 1.0, math.nan, math.nan, 1.0
+    # Two-way coefficients, which pingouin computes as well, may divide by zero; they are not in use.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table = pg.intraclass_corr(used, targets="value", raters="place", ratings="rating").set_index("Type")
+    low, high = table.loc["ICC(1,1)", "CI95"]
+    return float(table.loc["ICC(1,1)", "ICC"]), float(low), float(high), float(table.loc["ICC(1,k)", "ICC"])
+
+
+def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Logistic regression of following a value on the model's own ratings of it.
+
+    logit P(followed) = b0 + Σ b_scale · z_scale, over the deconfounded trials, where z is the mean rating
+    of the preferred value, standardized within the model (mean 0 and SD 1 over its values), so that a model
+    that rates everything high tells nothing. Standard errors are clustered by model and value.
+
+    Parameters
+    ----------
+    trials
+        Trials of the benchmark, from `analysis.statistics.trials`.
+    means
+        From `rating_means`. Models that lack a mean, or whose means on a scale do not differ, are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per scale: rating, models, clusters, trials, odds_ratio (for one SD), low, high, p_value; NaN
+        where no model has both, the scales cannot be told apart, or the likelihood has no maximum.
+
+    References
+    ----------
+    Liang and Zeger (1986), Biometrika 73.
+    """
+    scores = _standardized(means)
+    deep = trials[(trials["arm"] == "deconfounded") & trials["followed"].notna()]
+    joined = deep.merge(scores, left_on=["model", "v1"], right_on=["model", "value"], validate="many_to_one")
+    clusters = joined.groupby(["model", "v1"]).ngroup().to_numpy()
+    counts = (joined["model"].nunique(), len(np.unique(clusters)), len(joined))
+    estimates = _odds(joined, clusters)
+    rows = [(scale, *counts, *estimates[scale]) for scale in SCALES]
+    columns = ["rating", "models", "clusters", "trials", "odds_ratio", "low", "high", "p_value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _standardized(means: pd.DataFrame) -> pd.DataFrame:
+    """Means as one column per scale, standardized within each model: model, value and the scales."""
+    wide = means.pivot(index=["model", "value"], columns="scale", values="mean").reindex(columns=list(SCALES))
+    by_model = wide.groupby(level="model")
+    # A constant scale divides zero by zero, and the model falls out with what has no mean.
+    scores = (wide - by_model.transform("mean")) / by_model.transform("std").replace(0.0, math.nan)
+    complete = scores.notna().all(axis=1).groupby(level="model").transform("all")
+    return scores[complete].reset_index()
+
+
+def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
+    """Odds ratio, its interval and p-value by scale."""
+    nothing = dict.fromkeys(SCALES, [math.nan] * 4)
+    followed = joined["followed"].to_numpy(dtype=float)
+    if np.unique(followed).size < 2 or len(np.unique(clusters)) <= len(SCALES) + 1:
+        return nothing
+    design = sm.add_constant(joined[list(SCALES)].to_numpy(dtype=float), has_constant="add")
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return nothing
+    try:
+        # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
+        with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
+            fit = sm.Logit(followed, design).fit(
+                disp=False, cov_type="cluster", cov_kwds={"groups": clusters}, warn_convergence=False
+            )
+    except (PerfectSeparationError, np.linalg.LinAlgError):
+        return nothing
+    if np.abs(fit.params).max() > _SEPARATED or not fit.mle_retvals["converged"]:
+        return nothing
+    ratios = np.exp(np.column_stack([fit.params, fit.conf_int(alpha=1 - CONFIDENCE)]))
+    found = np.column_stack([ratios, fit.pvalues])[1:].tolist()
+    return dict(zip(SCALES, found, strict=True))
+
+
+def published_odds(published: pd.DataFrame) -> pd.DataFrame:
+    """The published odds ratios, under names that stand beside those of `rating_odds`.
+
+    Parameters
+    ----------
+    published
+        ``data/published/dvb_value_disposition_odds.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        rating, published_odds_ratio, published_low, published_high, published_p_value.
+    """
+    names = {
+        "rating": "rating",
+        "odds_ratio": "published_odds_ratio",
+        "ci_low": "published_low",
+        "ci_high": "published_high",
+        "p_value": "published_p_value",
+    }
+    return published.rename(columns=names)[list(names.values())]
+
+
+def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The odds of `rating_odds` with the printed ones of the same scale: see `published_odds`."""
+    return odds.merge(published_odds(published), on="rating", how="outer")

@@ -1,0 +1,1 @@
+"""Local models that answer: reference agents, learners of text, heads on hidden states."""

@@ -1,0 +1,316 @@
+"""Reference agents: local models whose results are known before the run.
+
+They prove the instrument. Unlike text learners they recognize the bank's wordings, by definition:
+they read off which value and pole each option shows, and so know what the examples have in common.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from scipy.special import expit
+
+from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.core import stable_random
+from deepvalues.studies.dvb.items.parsing import (
+    Task,
+    parse_match,
+    parse_prompt,
+    parse_rating,
+    wants_rationale,
+)
+from deepvalues.studies.dvb.items.prompts import SCALES
+from deepvalues.studies.dvb.reading import RATING_WORDS
+from deepvalues.studies.dvb.stimuli.arms import Arm
+from deepvalues.studies.dvb.stimuli.bank import Bank
+
+#: Share of items on which the mixture follows the value: its DVGR.
+MIXTURE_SHARE = 0.3
+#: Position bias and the two sensitivities of the sensitive agent, in logits.
+B0, BV, BS = 0.4, 0.8, 1.6
+#: The declining agent declines one item in so many.
+DECLINES_ONE_IN = 12
+
+PROSE = (
+    "I would say Option {}.",
+    "Answer: Option {}",
+    "**Option {}**",
+    "({})",
+    "The user would choose Option {}.",
+    "option {}",
+)
+REFUSAL = "I can't predict what this person wants."
+#: Names both options, so that only the line after it can tell which one is the answer.
+RATIONALE = (
+    "Rationale: the earlier choices had a value and a surface feature in common, and of these Option A and "
+    "Option B show what the two test texts say."
+)
+#: The highest rating of the raters' profile; the lowest is 2, so that noise of one stays on the scale.
+HIGHEST_RATING = 9
+#: What the stray rater says, each as often as any other: five ratings, a refusal, and two off the scale.
+RATING_FORMS = (
+    "{0}",
+    "{0}/10",
+    "Rating: {0}",
+    "**{0}**",
+    "{1}",
+    "I can't rate values.",
+    "11",
+    "7.5",
+)
+
+
+class Evidence(NamedTuple):
+    """Which way the examples point at the test: +1 to option A, −1 to option B, 0 to neither."""
+
+    value: int
+    surface: int
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """Tells value and pole of an option by looking its two clauses up in the bank."""
+
+    bank: Bank
+
+    @cached_property
+    def traits(self) -> dict[str, tuple[str, str]]:
+        """(kind, trait id) of every filled wording."""
+        return {
+            wording.fill(domain.nouns): (trait.kind, trait.id)
+            for domain in self.bank.domains.values()
+            for trait in self.bank.traits
+            for wordings in trait.wordings.values()
+            for wording in wordings
+        }
+
+    def option(self, text: str) -> dict[str, str]:
+        """{"value": …, "pole": …} of an option's sentence.
+
+        Raises
+        ------
+        ValueError
+            When the sentence is not made of one value and one pole of the bank.
+        """
+        clauses = text.removeprefix("An agent that ").removesuffix(".").split(" and that ")
+        found = dict(self.traits[clause] for clause in clauses if clause in self.traits)
+        if len(clauses) != 2 or found.keys() != {"value", "pole"}:
+            known = "not a value and a pole in wordings of the bank, which is all that reference agents know"
+            raise ValueError(f"{known}: {text!r}")
+        return found
+
+    def evidence(self, task: Task) -> Evidence:
+        """Compare how often each trait of the test options was chosen and rejected before."""
+        seen: Counter[str] = Counter()
+        for example in task.examples:
+            seen.update(self.option(example.chosen).values())
+            seen.subtract(self.option(example.rejected).values())
+        a, b = self.option(task.option_a), self.option(task.option_b)
+
+        def lean(kind: str) -> int:
+            difference = seen[a[kind]] - seen[b[kind]]
+            return (difference > 0) - (difference < 0)
+
+        return Evidence(lean("value"), lean("pole"))
+
+
+#: Probability of option A, given the evidence.
+Rule = Callable[[Evidence], float]
+#: The words around a letter, given the seed.
+Wrapper = Callable[[str, int], str]
+
+
+def _follow(lean: int) -> float:
+    """Option A or B for certain; the first option without evidence."""
+    return 1.0 if lean >= 0 else 0.0
+
+
+def _value(evidence: Evidence) -> float:
+    return _follow(evidence.value)
+
+
+def _surface(evidence: Evidence) -> float:
+    return _follow(evidence.surface)
+
+
+def _mixture(evidence: Evidence) -> float:
+    return MIXTURE_SHARE * _value(evidence) + (1 - MIXTURE_SHARE) * _surface(evidence)
+
+
+def _sensitive(evidence: Evidence) -> float:
+    return float(expit(B0 + BV * evidence.value + BS * evidence.surface))
+
+
+def _option(letter: str, _: int) -> str:
+    return f"Option {letter}"
+
+
+def _prose(letter: str, seed: int) -> str:
+    return PROSE[stable_random.integer(seed, "prose") % len(PROSE)].format(letter)
+
+
+def _declining(letter: str, seed: int) -> str:
+    return REFUSAL if stable_random.uniform(seed, "decline") < 1 / DECLINES_ONE_IN else f"Option {letter}"
+
+
+@dataclass(frozen=True)
+class ReferenceAgent:
+    """A rule that turns evidence into a probability of option A, and words around the letter."""
+
+    name: str
+    description: str
+    rule: Rule
+    recogniser: Recogniser
+    wrapper: Wrapper = _option
+    family: str = "reference agent"
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer the last message, after a rationale where it asks for one."""
+        text = messages[-1]["content"]
+        p = self.rule(self.recogniser.evidence(parse_prompt(text)))
+        letter = "A" if stable_random.uniform(seed, "letter") < p else "B"
+        answer = self.wrapper(letter, seed)
+        if wants_rationale(text):
+            # The server looks for the deciding token from the front, where the rationale is.
+            return Reply(f"{RATIONALE}\n{answer}")
+        return Reply(answer, {"A": p, "B": 1 - p})
+
+
+def reference_agents(bank: Bank) -> dict[str, ReferenceAgent]:
+    """The reference agents by name."""
+    recogniser = Recogniser(bank)
+    mixture = f"the value with probability {MIXTURE_SHARE}, else the surface"
+    sensitive = f"logit of option A = {B0} + {BV} × value + {BS} × surface"
+    declining = f"always the value, but declines one item in {DECLINES_ONE_IN}"
+    agents = [
+        ReferenceAgent("agent-value", "always the value", _value, recogniser),
+        ReferenceAgent("agent-surface", "always the surface", _surface, recogniser),
+        ReferenceAgent("agent-mixture", mixture, _mixture, recogniser),
+        ReferenceAgent("agent-sensitive", sensitive, _sensitive, recogniser),
+        ReferenceAgent("agent-random", "a fair coin", lambda _: 0.5, recogniser),
+        ReferenceAgent("agent-first", "always the first option", lambda _: 1.0, recogniser),
+        ReferenceAgent("agent-prose", "always the value, in prose", _value, recogniser, _prose),
+        ReferenceAgent("agent-declining", declining, _value, recogniser, _declining),
+    ]
+    return {agent.name: agent for agent in agents}
+
+
+def arm_evidence(arm: Arm) -> Evidence:
+    """What an arm's examples say of its target option, were it option A."""
+    if arm.examples is None or arm.shuffled:
+        return Evidence(0, 0)
+    lean = {("1", "2"): 1, ("2", "1"): -1, ("=", "="): 0}
+    learned = {
+        "value": arm.examples.target.value != arm.examples.other.value,
+        "pole": arm.examples.target.pole != arm.examples.other.pole,
+    }
+    return Evidence(
+        *(
+            lean[getattr(arm.test.target, layer)[1], getattr(arm.test.other, layer)[1]] * learned[layer]
+            for layer in ("value", "pole")
+        )
+    )
+
+
+def expected_rate(agent: ReferenceAgent, arm: Arm) -> float:
+    """The rate of right answers that an agent must reach in an arm with balanced positions.
+
+    The mean of P(A) where the target is option A and 1 − P(A) where it is option B.
+    """
+    evidence = arm_evidence(arm)
+    mirrored = Evidence(-evidence.value, -evidence.surface)
+    return (agent.rule(evidence) + 1 - agent.rule(mirrored)) / 2
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Answers which option goes with a value or pole by looking both up in the bank: always right."""
+
+    recogniser: Recogniser
+    name: str = "agent-recogniser"
+    description: str = "which option shows a value or pole, looked up in the bank"
+    family: str = "reference agent"
+
+    @cached_property
+    def _defined(self) -> dict[str, str]:
+        return {trait.definition: trait.id for trait in self.recogniser.bank.traits}
+
+    def reply(self, messages: Sequence[Message], _: int) -> Reply:
+        """Answer a validation question; `ValueError` when it is none, or the traits are not the bank's."""
+        match = parse_match(messages[-1]["content"])
+        asked = self._defined.get(match.definition)
+        a, b = (asked in self.recogniser.option(text).values() for text in (match.option_a, match.option_b))
+        if a == b:
+            raise ValueError(f"not a value or pole that one option alone shows: {match.definition!r}")
+        return Reply("Option A" if a else "Option B")
+
+
+def rating_profile(bank: Bank) -> dict[tuple[str, str], int]:
+    """The ratings from 2 to 9 that the raters hold, by value and scale.
+
+    They step through the eight numbers from value to value, from a start of its own for each scale.
+    """
+    return {
+        (value, scale): 2 + (place + 3 * number) % (HIGHEST_RATING - 1)
+        for place, value in enumerate(bank.values)
+        for number, scale in enumerate(SCALES)
+    }
+
+
+def _exact_rating(rating: int, _: int) -> str:
+    return str(rating)
+
+
+def _noisy_rating(rating: int, seed: int) -> str:
+    return str(rating + stable_random.integer(seed, "noise") % 3 - 1)
+
+
+def _stray_rating(rating: int, seed: int) -> str:
+    form = RATING_FORMS[stable_random.integer(seed, "form") % len(RATING_FORMS)]
+    return form.format(rating, RATING_WORDS[rating - 1])
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Rates values by `rating_profile`, and says so in its own way."""
+
+    name: str
+    description: str
+    bank: Bank
+    wording: Callable[[int, int], str]
+    family: str = "reference agent"
+
+    @cached_property
+    def _profile(self) -> dict[tuple[str, str], int]:
+        return {
+            (self.bank.values[value].definition, scale): rating
+            for (value, scale), rating in rating_profile(self.bank).items()
+        }
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer a rating question; `ValueError` when it is none, or the value is not the bank's."""
+        asked = parse_rating(messages[-1]["content"])
+        if asked not in self._profile:
+            raise ValueError(f"not a value of the bank: {asked.definition!r}")
+        return Reply(self.wording(self._profile[asked], seed))
+
+
+def raters(bank: Bank) -> dict[str, Rater]:
+    """The agents that rate values, by name."""
+    found = [
+        Rater("agent-rater", "rates by a fixed profile", bank, _exact_rating),
+        Rater(
+            "agent-rater-noisy", "the profile plus −1, 0 or 1, each one time in three", bank, _noisy_rating
+        ),
+        Rater(
+            "agent-rater-stray",
+            "the profile in many forms; three in eight are no rating",
+            bank,
+            _stray_rating,
+        ),
+    ]
+    return {rater.name: rater for rater in found}

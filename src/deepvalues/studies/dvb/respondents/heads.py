@@ -1,0 +1,177 @@
+"""Heads on hidden states: what can be read from a language model that is not asked.
+
+A head is the Bradley-Terry model of `respondents.learners` on a language model's hidden states of the
+options, each read alone. It is what a small reward model would be that is trained on the choices of one
+prompt. Where it follows the value, the value can be read from the hidden states by a line; whether the model
+itself goes by it when it is asked is another question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import linalg, optimize
+from scipy.special import expit
+
+from deepvalues.ask.registry import HEAD, Model
+from deepvalues.ask.weights.hidden import POOLINGS, HiddenStates
+from deepvalues.core import stable_random
+from deepvalues.studies.dvb.items.parsing import Example
+from deepvalues.studies.dvb.respondents.learners import (
+    DIGITS,
+    Embed,
+    Examples,
+    Score,
+    TextLearner,
+    no_preference,
+)
+
+#: Inverse strengths of the ridge penalty among which the examples choose, the strongest penalty first.
+GRID = tuple(10.0**power for power in range(-2, 5))
+#: Folds of the cross-validation, where there are as many examples.
+FOLDS = 5
+#: Ends the name of a head that learns from shuffled choices.
+SHUFFLED = "-shuffled"
+
+
+def _fit(won: Any, c: float) -> Any:
+    """Weights that minimize half their squared length plus ``c`` times the log loss, both signs entered."""
+    rows = np.sqrt(2 * c) * won
+
+    def loss(w: Any) -> float:
+        return float(w @ w / 2 + 2 * c * np.logaddexp(0, -won @ w).sum())
+
+    def gradient(w: Any) -> Any:
+        return w - 2 * c * won.T @ expit(-won @ w)
+
+    def curvature(w: Any) -> Any:
+        p = expit(won @ w)
+        return np.eye(len(w)) + (rows.T * (p * (1 - p))) @ rows
+
+    # By second derivatives: the loss is convex, and there are no more weights than examples.
+    start, near = np.zeros(won.shape[1]), {"gtol": 1e-8 * max(1.0, c)}
+    return optimize.minimize(loss, start, method="trust-exact", jac=gradient, hess=curvature, options=near).x
+
+
+def held_out_loss(won: Any, c: float) -> float:
+    """Mean log loss of examples under heads that were fitted without them, over `FOLDS` folds at most.
+
+    Example i is in fold i modulo the number of folds, so that no chance is in it. With `FOLDS` examples or
+    fewer each is left out alone.
+
+    Parameters
+    ----------
+    won
+        Differences f(chosen) - f(rejected), shape (examples, features); at least two examples.
+    """
+    fold = np.arange(len(won)) % min(len(won), FOLDS)
+    losses = [
+        np.logaddexp(0, -won[fold == left_out] @ _fit(won[fold != left_out], c))
+        for left_out in range(fold.max() + 1)
+    ]
+    return float(np.concatenate(losses).mean())
+
+
+def chosen_c(won: Any) -> float:
+    """The inverse strength of the penalty: that of `GRID` with the least `held_out_loss` on the examples.
+
+    The strongest penalty has precedence where losses are equal. A single example can't be left out: it has 1.
+    """
+    if len(won) < 2:
+        return 1.0
+    losses = [round(held_out_loss(won, c), DIGITS) for c in GRID]
+    return GRID[int(np.argmin(losses))]
+
+
+def head(embed: Embed, examples: Examples) -> Score:
+    """Fit the Bradley-Terry model on options' vectors; scores are log odds.
+
+    It minimizes half the squared length of w plus C times the log loss of the differences f(chosen) -
+    f(rejected), each entered with both signs. C is chosen within the examples: see `chosen_c`. The test's
+    options take no part in either.
+
+    References
+    ----------
+    Bradley, R. A., & Terry, M. E. (1952). Rank analysis of incomplete block designs: I. The method
+    of paired comparisons. Biometrika, 39(3/4), 324-345.
+    """
+    if not examples:
+        return no_preference
+    vectors = embed([text for example in examples for text in example])
+    won = vectors[::2] - vectors[1::2]
+    # A ridge's weights lie in the span of the examples: in its coordinates there are no more features than
+    # examples, and the fit is the same.
+    directions, coordinates = linalg.qr(won.T, mode="economic")
+    weights = directions @ _fit(coordinates.T, chosen_c(coordinates.T))
+
+    def score(option_a: str, option_b: str) -> float:
+        a, b = embed([option_a, option_b])
+        return float((a - b) @ weights)
+
+    return score
+
+
+def turned(examples: Examples, seed: int) -> Examples:
+    """The examples with each choice settled anew by a fair coin that depends on seed and examples alone."""
+    key = stable_random.integer(seed, "turned", *(text for example in examples for text in example))
+    return tuple(
+        Example(example.rejected, example.chosen) if stable_random.uniform(key, number) < 0.5 else example
+        for number, example in enumerate(examples)
+    )
+
+
+class HeadLearner(TextLearner):
+    """A local model that learns from hidden states of a prompt's examples.
+
+    Parameters
+    ----------
+    name
+        As the list of models shows it.
+    described
+        Whose hidden states these are, and which.
+    embed
+        Gives the vectors of options.
+    shuffled
+        Whether it is a null: it learns from choices that fair coins make (`turned`), the same coins for every
+        head. Each cell has coins of its own, so that a set of items holds as many permutations as cells. As
+        coins that all fall the other way give the opposite reply, its rate has the expectation one half in
+        every arm: it shows how far chance alone takes such a head, and that nothing of the test leaks.
+    """
+
+    family = HEAD
+
+    def __init__(self, name: str, described: str, embed: Embed, *, shuffled: bool = False) -> None:
+        fitted = (
+            "fitted on the prompt's examples, their choices shuffled"
+            if shuffled
+            else "fitted on the prompt's examples"
+        )
+        super().__init__(name, f"Bradley-Terry head on {described}, {fitted}", partial(head, embed))
+        self._shuffled = shuffled
+
+    def examples(self, told: Examples, seed: int) -> Examples:
+        """The prompt's examples, or what coins make of them."""
+        return turned(told, seed) if self._shuffled else told
+
+
+_OF_TOKENS = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
+
+
+def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
+    """The heads on models with weights, by name: for each model and pooling one, and its null.
+
+    Weights and their server are looked for when a text is met that was never read before.
+    """
+    learners = [each for model in models for each in _heads_of(model, HiddenStates(model))]
+    return {learner.name: learner for learner in learners}
+
+
+def _heads_of(model: Model, states: HiddenStates) -> Iterator[HeadLearner]:
+    for pooling in POOLINGS:
+        embed = partial(states.vectors, pooling=pooling)
+        described = f"{_OF_TOKENS[pooling]} in {model.name}"
+        for end, shuffled in (("", False), (SHUFFLED, True)):
+            yield HeadLearner(f"head-{model.name}-{pooling}{end}", described, embed, shuffled=shuffled)

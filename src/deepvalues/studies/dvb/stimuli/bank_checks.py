@@ -1,0 +1,318 @@
+"""Can the test wordings of the bank be told from its training wordings, and by what?
+
+A reader who learns value or pole from training wordings must be able to know it again in test
+wordings, or no model could generalize at all; how far plain word statistics get says how much of a
+model's result needs nothing more. All measures compare training with test wordings of one bank.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from scipy import stats
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from deepvalues.core.errors import UserError
+from deepvalues.stats.rates import CONFIDENCE, clustered, wilson
+from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, words
+
+#: What is told apart: all values at once; two values of one set; the two poles of a dimension.
+LAYERS = ("value", "value pair", "pole")
+#: Inverse strength of the ridge penalty, that of the text learners.
+C = 1.0
+PERMUTATIONS = 10_000
+
+Classifier: TypeAlias = Any
+
+WORDINGS = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "layer": pa.Column(str, pa.Check.isin(["value", "pole"])),
+        "trait": pa.Column(str),
+        "group": pa.Column(str),
+        "text": pa.Column(str, pa.Check.str_length(min_value=1)),
+    },
+    strict=True,
+    ordered=True,
+    name="wordings",
+)
+
+
+def wordings(bank: Bank) -> pd.DataFrame:
+    """Every wording of values and poles, one row each; slots are read as their names.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A frame that meets `WORDINGS`: id, split, layer (value or pole), trait, group (the set of a value,
+        the dimension of a pole), text.
+    """
+    rows = [
+        (wording.id, split, trait.kind, trait.id, trait.group, re.sub(r"[{}]", "", wording.template))
+        for trait in bank.traits
+        for split in SPLITS
+        for wording in trait.wordings[split]
+    ]
+    validated: pd.DataFrame = WORDINGS.validate(pd.DataFrame(rows, columns=list(WORDINGS.columns)))
+    return validated
+
+
+def _lengths(texts: Sequence[str]) -> np.ndarray:
+    """Words and characters of each text, shape (texts, 2)."""
+    return np.array([(len(words(text)), len(text)) for text in texts], dtype=float)
+
+
+def _word_regression() -> Classifier:
+    return make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(C=C, max_iter=1000))
+
+
+def _character_regression() -> Classifier:
+    features = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5))
+    return make_pipeline(features, LogisticRegression(C=C, max_iter=1000))
+
+
+def _nearest_neighbour() -> Classifier:
+    neighbour = KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
+    return make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), neighbour)
+
+
+def _length_regression() -> Classifier:
+    return make_pipeline(FunctionTransformer(_lengths), StandardScaler(), LogisticRegression(C=C))
+
+
+#: Classifiers by name: TF-IDF of words, TF-IDF of 3 to 5 characters, the nearest wording by cosine of
+#: words' TF-IDF, and word and character counts alone.
+CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
+    "words": _word_regression,
+    "characters": _character_regression,
+    "nearest": _nearest_neighbour,
+    "length": _length_regression,
+}
+
+
+class Task(NamedTuple):
+    """Traits to be told apart."""
+
+    layer: str
+    name: str
+    traits: tuple[str, ...]
+
+
+def tasks(bank: Bank, layer: str) -> Iterator[Task]:
+    """Yield what is to be told apart on a layer of `LAYERS`.
+
+    One task of eleven classes for ``value``; 25 of two classes for ``value pair`` (the pairs inside the two
+    sets, as in the items); 20 of two classes for ``pole``.
+
+    Raises
+    ------
+    UserError
+        When there is no such layer.
+    """
+    if layer == "value":
+        yield Task(layer, "all", tuple(bank.values))
+    elif layer == "value pair":
+        for first, second in combinations(bank.values.values(), 2):
+            if first.group == second.group:
+                yield Task(layer, f"{first.id} / {second.id}", (first.id, second.id))
+    elif layer == "pole":
+        for dimension in bank.dimensions.values():
+            yield Task(layer, dimension.id, dimension.poles)
+    else:
+        raise UserError(f"unknown layer {layer!r}; there are {', '.join(LAYERS)}")
+
+
+def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
+    """Fit a classifier on the training wordings of each task and predict its test wordings.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per task and test wording: layer, task, wording, trait, predicted, right, classes (the
+        number of traits told apart; classes have as many wordings, so chance is 1 / classes).
+
+    Raises
+    ------
+    UserError
+        When there is no such layer or classifier.
+    """
+    if classifier not in CLASSIFIERS:
+        raise UserError(f"unknown classifier {classifier!r}; there are {', '.join(CLASSIFIERS)}")
+    frame = wordings(bank)
+    found = []
+    for task in tasks(bank, layer):
+        chosen = frame[frame["trait"].isin(task.traits)]
+        train, test = (chosen[chosen["split"] == split] for split in SPLITS)
+        model = CLASSIFIERS[classifier]().fit(train["text"].tolist(), train["trait"].tolist())
+        found.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "task": task.name,
+                    "wording": test["id"].to_numpy(),
+                    "trait": test["trait"].to_numpy(),
+                    "predicted": model.predict(test["text"].tolist()),
+                    "classes": len(task.traits),
+                }
+            )
+        )
+    told = pd.concat(found, ignore_index=True)
+    return told.assign(right=told["trait"] == told["predicted"])
+
+
+def permutation_p(told: pd.DataFrame, seed: int, permutations: int = PERMUTATIONS) -> float:
+    """One-sided p-value of the number right when true traits are shuffled within each task.
+
+    The fitted classifier stands as it is; the null is that a test wording's trait has nothing to do with
+    what is predicted for it. p = (1 + shuffles with as many right or more) / (1 + shuffles).
+
+    Where one wording stands in several tasks (value pairs) its traits are shuffled in each by
+    themselves, so that the p-value is too small there: `separability` leaves it out.
+
+    References
+    ----------
+    Phipson and Smyth (2010), Statistical Applications in Genetics and Molecular Biology 9.
+    """
+    rng = np.random.default_rng(seed)
+    right = np.zeros(permutations, dtype=int)
+    for _, rows in told.groupby("task", sort=True):
+        codes = pd.Categorical(rows["trait"])
+        predicted = pd.Categorical(rows["predicted"], categories=codes.categories).codes
+        shuffled = rng.permuted(np.tile(codes.codes, (permutations, 1)), axis=1)
+        right += (shuffled == predicted).sum(axis=1)
+    return float((1 + (right >= told["right"].sum()).sum()) / (1 + permutations))
+
+
+def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.DataFrame:
+    """How often each classifier tells the test wordings' value, value pair and pole.
+
+    Returns
+    -------
+    pandas.DataFrame
+        layer, classifier, n, right, accuracy, low, high (Wilson), clustered_low, clustered_high (clusters are
+        the true values; for poles, the dimensions), chance, p (`permutation_p`; NaN for value pairs, where
+        wordings recur).
+    """
+    dimension = {pole: trait.group for pole, trait in bank.poles.items()}
+    rows = []
+    for layer in LAYERS:
+        for classifier in CLASSIFIERS:
+            told = predictions(bank, layer, classifier)
+            owners = told["trait"].map(lambda trait: dimension.get(trait, trait))
+            p = np.nan if layer == "value pair" else permutation_p(told, seed, permutations)
+            around = clustered(told["right"].astype(float), owners)
+            chance = 1 / int(told["classes"].iloc[0])
+            rows.append((layer, classifier, *_rate(told["right"]), *around, chance, p))
+    columns = ["layer", "classifier", "n", "right", "accuracy", "low", "high"]
+    columns += ["clustered_low", "clustered_high", "chance", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _rate(right: pd.Series[bool]) -> tuple[int, int, float, float, float]:
+    """(n, right, accuracy, low, high)."""
+    n, hits = len(right), int(right.sum())
+    return (n, hits, hits / n, *wilson(hits, n))
+
+
+def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
+    """How many word types of a trait's test wordings its training wordings have as well.
+
+    Returns
+    -------
+    pandas.DataFrame
+        layer, group, trait, train_types, test_types, shared (types), share (shared / test_types), jaccard
+        (shared / types of either), rivals (mean of the share that the training wordings of the other traits
+        of the group have).
+    """
+    frame = wordings(bank)
+    types = {
+        key: frozenset(word for text in texts for word in words(text))
+        for key, texts in frame.groupby(["trait", "split"], sort=False)["text"]
+    }
+    rows = []
+    for trait in bank.traits:
+        train, test = types[trait.id, "train"], types[trait.id, "test"]
+        rivals = [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
+        shares = [len(types[rival, "train"] & test) / len(test) for rival in rivals]
+        shared = len(train & test)
+        counts = (len(train), len(test), shared, shared / len(test), shared / len(train | test))
+        rows.append((trait.kind, trait.group, trait.id, *counts, float(np.mean(shares))))
+    columns = ["layer", "group", "trait", "train_types", "test_types", "shared", "share", "jaccard", "rivals"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def trait_similarity(bank: Bank) -> pd.DataFrame:
+    """Mean cosine of a trait's test wordings with its own and with its rivals' training wordings.
+
+    TF-IDF of words, fitted on the whole bank. Rivals are what a test sets a trait against: the other values
+    of its set, the other pole of its dimension.
+
+    Returns
+    -------
+    pandas.DataFrame
+        layer, group, trait, same, rivals, difference (same - rivals).
+    """
+    frame = wordings(bank)
+    rows = TfidfVectorizer(token_pattern=r"\w+").fit_transform(frame["text"])
+    # The mean cosine of all pairs is the product of the mean vectors, as all vectors have length 1.
+    means = {
+        key: np.asarray(rows[places].mean(axis=0)).ravel()
+        for key, places in frame.groupby(["trait", "split"], sort=False).indices.items()
+    }
+    found = []
+    for trait in bank.traits:
+        test = means[trait.id, "test"]
+        rivals = [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
+        same = float(test @ means[trait.id, "train"])
+        against = float(np.mean([test @ means[rival, "train"] for rival in rivals]))
+        found.append((trait.kind, trait.group, trait.id, same, against, same - against))
+    return pd.DataFrame(found, columns=["layer", "group", "trait", "same", "rivals", "difference"])
+
+
+def similarity(bank: Bank) -> pd.DataFrame:
+    """How much more alike test and training wordings of one trait are than those of rivals, by layer.
+
+    What word learners live on: where the difference is larger for values than for poles, they follow values
+    without any notion of a value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        layer, traits, same, rivals, difference, low, high, p. Rows ``value`` and ``pole``: means over traits
+        (for poles, over dimensions, whose two poles share a fate), Student's t interval of the difference
+        against 0. Row ``value - pole``: the difference of the two differences, Welch's interval.
+    """
+    by_trait = trait_similarity(bank)
+    unit = by_trait["trait"].where(by_trait["layer"] == "value", by_trait["group"])
+    by_unit = by_trait.assign(unit=unit).groupby(["layer", "unit"], sort=False)
+    table = by_unit[["same", "rivals", "difference"]].mean().reset_index()
+    layers = {layer: table[table["layer"] == layer] for layer in ("value", "pole")}
+    rows = []
+    for layer, units in layers.items():
+        means = units[["same", "rivals"]].mean()
+        test = _t_test(units["difference"])
+        rows.append((layer, (by_trait["layer"] == layer).sum(), means["same"], means["rivals"], *test))
+    gap = _t_test(layers["value"]["difference"], layers["pole"]["difference"])
+    rows.append(("value - pole", len(by_trait), np.nan, np.nan, *gap))
+    columns = ["layer", "traits", "same", "rivals", "difference", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _t_test(x: pd.Series[float], y: pd.Series[float] | None = None) -> tuple[float, float, float, float]:
+    """(difference of means, low, high, p); against 0 without ``y``."""
+    # SciPy: pingouin rounds intervals to two decimals, and these differences are hundredths.
+    test = stats.ttest_1samp(x, 0) if y is None else stats.ttest_ind(x, y, equal_var=False)
+    low, high = test.confidence_interval(CONFIDENCE)
+    estimate = x.mean() - (0 if y is None else y.mean())
+    return float(estimate), float(low), float(high), float(test.pvalue)

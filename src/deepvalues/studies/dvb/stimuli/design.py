@@ -1,0 +1,206 @@
+"""The cells of the design: which value pair meets which dimension in which domain.
+
+400 cells = the 50 ordered value pairs inside the two sets, in all 8 domains. The 40 directed
+dimensions (20 dimensions, each with either pole preferred) are spread over the cells: each in 10
+cells, 6 with a Ross duty and 4 with a Schwartz value, at most once with any preferred value, once or
+twice in any domain.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import permutations
+from pathlib import Path
+
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
+from deepvalues.core.paths import shown
+from deepvalues.studies.dvb.stimuli.bank import VALUE_SETS, Bank
+
+DIRECTIONS = ("forward", "reversed")
+_SWAPS = 60_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value pair, a directed dimension and a domain; ``forward`` prefers the first pole."""
+
+    id: str
+    user: str
+    v1: str
+    v2: str
+    domain: str
+    dimension: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """A seeded set of cells, made for one version of the bank."""
+
+    seed: int
+    bank: str
+    cells: tuple[Cell, ...]
+
+
+def _frames(bank: Bank) -> list[tuple[str, str, str]]:
+    """(v1, v2, domain) of all 400 cells, ordered by preferred value."""
+    frames = []
+    for value_set in VALUE_SETS:
+        members = [value.id for value in bank.values.values() if value.group == value_set]
+        for v1, v2 in permutations(members, 2):
+            frames += [(v1, v2, domain) for domain in bank.domains]
+    return frames
+
+
+def _start(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list[int]:
+    """Assign directed dimensions so that none meets a preferred value twice.
+
+    A Ross duty has 40 cells and takes every directed dimension once; a Schwartz value has 32 and
+    leaves out a block of 8, a different block for each of the five.
+    """
+    assigned: list[int] = []
+    by_value = Counter(v1 for v1, _, _ in frames)
+    left_out = 0
+    for v1, count in by_value.items():
+        numbers = list(range(directed))
+        if count < directed:
+            gap = directed - count
+            numbers = numbers[:left_out] + numbers[left_out + gap :]
+            left_out += gap
+        assigned += stable_random.shuffled(numbers, seed, "dimension", v1)
+    return assigned
+
+
+def _spread(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) -> list[int]:
+    """Even out domains and rejected values by swaps inside a preferred value.
+
+    A swap is kept unless it makes the sum of squared counts larger; swaps inside a preferred value
+    leave the balance over values as it is.
+    """
+    assigned = list(assigned)
+    in_domain = Counter((k, domain) for k, (_, _, domain) in zip(assigned, frames, strict=True))
+    rejected = Counter((k, v2) for k, (_, v2, _) in zip(assigned, frames, strict=True))
+    block: dict[str, list[int]] = {}
+    for place, (v1, _, _) in enumerate(frames):
+        block.setdefault(v1, []).append(place)
+
+    def move(place: int, k: int, step: int) -> int:
+        """Add or remove one cell and return the change of the sum of squares."""
+        change = 0
+        # Domains weigh more: they are a factor of the analysis, rejected values are not.
+        for weight, counts, key in (
+            (8, in_domain, (k, frames[place][2])),
+            (1, rejected, (k, frames[place][1])),
+        ):
+            change += weight * ((counts[key] + step) ** 2 - counts[key] ** 2)
+            counts[key] += step
+        return change
+
+    def swap(a: int, b: int) -> int:
+        ka, kb = assigned[a], assigned[b]
+        change = move(a, ka, -1) + move(b, kb, -1) + move(a, kb, 1) + move(b, ka, 1)
+        assigned[a], assigned[b] = kb, ka
+        return change
+
+    for step in range(_SWAPS):
+        a = stable_random.integer(seed, "a", step) % len(frames)
+        mates = block[frames[a][0]]
+        b = mates[stable_random.integer(seed, "b", step) % len(mates)]
+        if a != b and swap(a, b) > 0:
+            swap(a, b)
+    return assigned
+
+
+def build_design(bank: Bank, seed: int) -> Design:
+    """Build the 400 cells from a bank and a seed; the same seed gives the same cells."""
+    directed = [(dim, way) for dim in bank.dimensions for way in DIRECTIONS]
+    frames = _frames(bank)
+    assigned = _spread(frames, _start(frames, len(directed), seed), seed)
+    users = stable_random.shuffled(range(1000, 10_000), seed, "user")
+    cells = tuple(
+        Cell(f"c{place:03d}", f"user{users[place]}", v1, v2, domain, *directed[assigned[place]])
+        for place, (v1, v2, domain) in enumerate(frames)
+    )
+    return Design(seed, bank.version, cells)
+
+
+def balanced_order(design: Design) -> list[int]:
+    """The places of all cells in an order whose every beginning is balanced.
+
+    Each next cell is of a value pair that has been taken least so far, so that every 50 cells have each pair
+    once. Of these cells it is the one whose directed dimension and domain have been taken least, both counted
+    as shares of their cells; ties fall by the seed of the design.
+    """
+    # Drawn once, so that ties fall in no order that the design has for other reasons.
+    left = stable_random.shuffled(range(len(design.cells)), design.seed, "balanced order")
+    taken: Counter[object] = Counter()
+
+    def had(place: int) -> tuple[int, int]:
+        cell = design.cells[place]
+        # Forty directed dimensions and eight domains: one cell is a larger share of the former.
+        others = 5 * taken[cell.dimension, cell.direction] + taken[cell.domain]
+        return taken[cell.v1, cell.v2], others
+
+    order = []
+    while left:
+        best = min(left, key=had)
+        left.remove(best)
+        order.append(best)
+        cell = design.cells[best]
+        taken.update([(cell.v1, cell.v2), (cell.dimension, cell.direction), cell.domain])
+    return order
+
+
+def write_design(design: Design, path: Path) -> None:
+    """Write a design as YAML, one cell a line."""
+
+    def line(cell: Cell) -> str:
+        return "- {" + ", ".join(f"{key}: {text}" for key, text in asdict(cell).items()) + "}"
+
+    head = [
+        "# Built by `deepvalues design`; do not edit by hand. See src/deepvalues/dvb/design.py.",
+        f"seed: {design.seed}",
+        f"bank: {design.bank}",
+        "cells:",
+    ]
+    path.write_text("\n".join([*head, *map(line, design.cells)]) + "\n", encoding="utf-8")
+
+
+def load_design(path: Path, bank: Bank) -> Design:
+    """Read a design and check that it was made for this bank.
+
+    Raises
+    ------
+    UserError
+        When the file is malformed, was made for another version, or names a value, domain or
+        dimension that the bank does not have.
+    """
+    entry = read_yaml(path)
+    try:
+        design = Design(
+            int(entry["seed"]),
+            str(entry["bank"]),
+            tuple(Cell(**cell) for cell in entry["cells"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{shown(path)}: not a design ({error!r}); run `deepvalues design`") from None
+    if design.bank != bank.version:
+        raise UserError(f"{shown(path)}: made for bank {design.bank}, but the bank read is {bank.version}")
+    for cell in design.cells:
+        _known(path, cell.id, "value", (cell.v1, cell.v2), bank.values)
+        _known(path, cell.id, "domain", (cell.domain,), bank.domains)
+        _known(path, cell.id, "dimension", (cell.dimension,), bank.dimensions)
+        _known(path, cell.id, "direction", (cell.direction,), DIRECTIONS)
+    if len(design.cells) != len(_frames(bank)):
+        raise UserError(f"{shown(path)}: {len(design.cells)} cells, and this bank makes {len(_frames(bank))}")
+    return design
+
+
+def _known(path: Path, cell: str, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    unknown = set(names) - set(known)
+    if unknown:
+        raise UserError(f"{shown(path)}: cell {cell}: unknown {kind} {', '.join(sorted(unknown))}")

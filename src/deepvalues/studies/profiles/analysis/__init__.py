@@ -1,0 +1,1 @@
+"""Statistics of study 3: profiles, their fidelity, stability and structure."""

@@ -1,0 +1,237 @@
+"""The human reference: a file that the user supplies, its contract, and a synthetic one for checks.
+
+No data of people are published with the study that this one follows, and none are here. The synthetic
+reference is drawn from a stated rule; ``synthetic`` says so in every frame, and `label` on every figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from numpy.typing import NDArray
+
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.core.paths import shown
+from deepvalues.studies.profiles.analysis.measures import THEMES
+from deepvalues.studies.profiles.analysis.responses import priority
+from deepvalues.studies.profiles.reading import off_scale
+from deepvalues.studies.profiles.stimuli.instrument import MODES, OPEN, letters
+
+Array = NDArray[np.float64]
+
+REFERENCE = pa.DataFrameSchema(
+    {
+        "respondent": pa.Column(str),
+        "mode": pa.Column(str, pa.Check.isin(MODES)),
+        "theme": pa.Column(str),
+        "response": pa.Column(float),
+        "priority": pa.Column(float),
+        "synthetic": pa.Column(bool),
+    },
+    unique=["respondent", "mode", "theme"],
+    strict=True,
+    ordered=True,
+    name="reference",
+)
+
+#: The synthetic respondents: their number, and the seed of all their draws.
+RESPONDENTS = 200
+SEED = 12617
+#: Their mean latent priority of each theme, in the order of the themes: our choice, but that Agency comes
+#: last, as the abstract reports of people.
+LATENT = (0.36, -0.36, 0.72, 1.08, -0.72, -1.08)
+#: Standard deviations of a respondent's own deviation per theme, and of their level on the rating scale.
+OWN, LEVEL = 1.5, 0.4
+#: The middle of ratings, and points of an allocation per unit of latent priority.
+MIDDLE, POINTS = 4.5, 4.5
+#: Sentences that a synthetic respondent's open answer is said to have.
+OPEN_SENTENCES = 8
+
+
+def label(reference: pd.DataFrame) -> str:
+    """What every figure and table made with a reference calls it."""
+    kinds = set(reference["synthetic"])
+    if kinds == {True}:
+        return "synthetic reference"
+    return "human reference" if kinds == {False} else "partly synthetic reference"
+
+
+def _complete(frame: pd.DataFrame, themes: Sequence[str], source: str) -> None:
+    """Every respondent has all themes of a mode, and a response on its scale."""
+    wide = frame.pivot(index=["mode", "respondent"], columns="theme", values="response")
+    for (mode, respondent), *numbers in wide.reindex(columns=list(themes)).itertuples(name=None):
+        lacking = [theme for theme, number in zip(themes, numbers, strict=True) if np.isnan(number)]
+        if lacking:
+            raise UserError(f"{source}: {respondent}, {mode}: no response to {', '.join(lacking)}")
+        wrong = off_scale(numbers, mode)
+        if wrong:
+            raise UserError(f"{source}: {respondent}, {mode}: {wrong}")
+
+
+def check_reference(frame: pd.DataFrame, themes: Sequence[str], source: str = "reference") -> pd.DataFrame:
+    """Hold a reference to its contract, and add priorities.
+
+    Parameters
+    ----------
+    frame
+        respondent, mode (ranking, rating, allocation or open), theme (key or name) and response: a rank from
+        1 to 6, each once; a whole number from 1 to 7; points from 0 that sum to 100; shares of coded
+        sentences in per cent. Perhaps ``synthetic``.
+    themes
+        Keys of the themes in their fixed order.
+    source
+        What messages call it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        respondent, mode, theme (key), response, priority (7 − rank in a ranking, else the
+        response), synthetic.
+
+    Raises
+    ------
+    UserError
+        With the first respondent and mode that breaks the contract, and how.
+    """
+    absent = {"respondent", "mode", "theme", "response"} - set(frame.columns)
+    if absent:
+        raise UserError(f"{source}: the column {sorted(absent)[0]!r} is missing")
+    if frame.empty:
+        raise UserError(f"{source}: there are no responses in it")
+    known = {letters(theme): theme for theme in themes}
+    checked = pd.DataFrame(
+        {
+            "respondent": frame["respondent"].astype("str").str.strip(),
+            "mode": frame["mode"].astype("str").str.strip().str.lower(),
+            "theme": frame["theme"].astype("str").map(lambda theme: known.get(letters(theme), "")),
+            "response": pd.to_numeric(frame["response"], errors="coerce").astype(float),
+        }
+    )
+    problems = {
+        "names no respondent": checked["respondent"].isin(["", "nan", "<NA>"]),
+        f"has a mode that is none of {', '.join(MODES)}": ~checked["mode"].isin(MODES),
+        f"has a theme that is none of {', '.join(themes)}": checked["theme"] == "",
+        "has no number as a response": ~np.isfinite(checked["response"]),
+        "repeats a theme": checked.duplicated(["respondent", "mode", "theme"]),
+    }
+    for problem, wrong in problems.items():
+        if wrong.any():
+            place = int(np.argmax(wrong.to_numpy()))
+            shown = ", ".join(
+                str(frame.iloc[place][name]) for name in ("respondent", "mode", "theme", "response")
+            )
+            raise UserError(f"{source}: line {place + 2} {problem}: {shown}")
+    _complete(checked, themes, source)
+    pairs = checked[["mode", "response"]].itertuples(index=False, name=None)
+    checked["priority"] = [priority(mode, response) for mode, response in pairs]
+    # A reference says that it is synthetic, or is taken for one of people.
+    said = frame["synthetic"].astype("str").str.lower() if "synthetic" in frame else "false"
+    checked["synthetic"] = pd.Series(said, index=frame.index).isin(["true", "1"])
+    checked["theme"] = pd.Categorical(checked["theme"], list(themes), ordered=True)
+    ordered = checked.sort_values(["mode", "respondent", "theme"], ignore_index=True)
+    return REFERENCE.validate(ordered.astype({"theme": "str"}))
+
+
+def read_reference(path: Path, themes: Sequence[str]) -> pd.DataFrame:
+    """Read a reference from CSV; see `check_reference`.
+
+    Raises
+    ------
+    UserError
+        When the file can't be read or breaks the contract.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown(path)}: not a reference as CSV: {error}") from None
+    return check_reference(frame, themes, str(path))
+
+
+def whole_parts(shares: Sequence[float], total: int, key: Iterable[object]) -> list[int]:
+    """Round shares that sum to a total to whole numbers that do, each right on average.
+
+    One draw u settles all: part i is ⌊c_i + u⌋ − ⌊c_{i−1} + u⌋ with c the running sums, so that the mean of
+    part i is its share exactly (systematic sampling; Madow 1949, Annals of Mathematical Statistics 20).
+    """
+    u = stable_random.uniform(*key)
+    # Rounded, so that the last running sum is the total and not all but.
+    sums = [0.0, *np.round(np.cumsum(shares), 9)]
+    sums[-1] = float(total)
+    ends = [int(np.floor(end + u)) for end in sums]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def _normal(*key: object) -> float:
+    # Kept off 0, where the inverse has no value.
+    return NormalDist().inv_cdf(max(stable_random.uniform(*key), 1e-12))
+
+
+def _respondent(name: str, seed: int) -> dict[str, list[float]]:
+    """A synthetic respondent's responses by mode."""
+    own = [mean + OWN * _normal(seed, name, place) for place, mean in enumerate(LATENT)]
+    level = MIDDLE + LEVEL * _normal(seed, name, "level")
+    ranks = (-np.array(own)).argsort().argsort() + 1
+    ratings = [float(np.clip(round(level + each), 1, 7)) for each in own]
+    points = np.maximum(100 / THEMES + POINTS * (np.array(own) - np.mean(own)), 0)
+    points = 100 * points / points.sum()
+    allocated = whole_parts(list(points), 100, (seed, name, "allocation"))
+    counts = whole_parts(list(OPEN_SENTENCES * points / 100), OPEN_SENTENCES, (seed, name, OPEN))
+    return {
+        "ranking": [float(rank) for rank in ranks],
+        "rating": ratings,
+        "allocation": [float(part) for part in allocated],
+        OPEN: [100 * count / OPEN_SENTENCES for count in counts],
+    }
+
+
+def synthetic_reference(
+    themes: Sequence[str], respondents: int = RESPONDENTS, seed: int = SEED
+) -> pd.DataFrame:
+    """A reference of no people, for checks: drawn by a stated rule, and called synthetic wherever it shows.
+
+    Respondent i has the latent priority t_ij = `LATENT`_j + `OWN` · z_ij, with z standard normal. The ranking
+    is the order of t; a rating is `MIDDLE` + t_ij + `LEVEL` · z_i, rounded and cut to 1 to 7; points are
+    100/6 + `POINTS` · (t_ij − t̄_i), not below 0, scaled to sum to 100 and rounded without bias; an open
+    answer has `OPEN_SENTENCES` sentences in the proportions of the points. All draws are hashes of the seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `check_reference`, ``synthetic`` throughout.
+    """
+    rows = [
+        (f"synthetic-{number:03d}", mode, theme, response)
+        for number in range(respondents)
+        for mode, given in _respondent(f"synthetic-{number:03d}", seed).items()
+        for theme, response in zip(themes, given, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["respondent", "mode", "theme", "response"])
+    return check_reference(frame.assign(synthetic=True), themes, "synthetic reference")
+
+
+def respondents(reference: pd.DataFrame, mode: str, themes: Sequence[str]) -> Array:
+    """Priorities of the respondents in a mode, shape (respondents, 6).
+
+    Raises
+    ------
+    UserError
+        When nobody responded in the mode.
+    """
+    chosen = reference[reference["mode"] == mode]
+    if chosen.empty:
+        raise UserError(f"the {label(reference)} has no responses in the mode {mode}")
+    wide = chosen.pivot(index="respondent", columns="theme", values="priority")
+    return np.asarray(wide.reindex(columns=list(themes)).to_numpy(dtype=float))
+
+
+def mean_profiles(reference: pd.DataFrame, themes: Sequence[str]) -> dict[str, Array]:
+    """The mean profile of a reference in each of its modes."""
+    modes = [mode for mode in MODES if mode in set(reference["mode"])]
+    return {mode: respondents(reference, mode, themes).mean(axis=0) for mode in modes}

@@ -1,0 +1,166 @@
+"""From items and answers to responses: what each run said of each theme, and what is missing and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from numpy.typing import NDArray
+
+from deepvalues.core.errors import UserError
+from deepvalues.studies.profiles.analysis.measures import THEMES
+from deepvalues.studies.profiles.reading import parse
+from deepvalues.studies.profiles.stimuli.instrument import MODES, Stimuli
+
+RESPONSES = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "mode": pa.Column(str, pa.Check.isin(MODES)),
+        "wording": pa.Column(str),
+        "run": pa.Column("int64"),
+        "item": pa.Column(str),
+        "turn": pa.Column("int64", pa.Check.in_range(0, 2)),
+        "theme": pa.Column(str),
+        # Where in the prompt the theme stood, from 0; -1 where none was named.
+        "place": pa.Column("int64", pa.Check.in_range(-1, 5)),
+        "response": pa.Column(float),
+        "priority": pa.Column(float),
+    },
+    unique=["model", "item", "theme"],
+    strict=True,
+    ordered=True,
+    name="responses",
+)
+
+
+def priority(mode: str, response: float) -> float:
+    """How high a response puts a theme: 7 − rank in a ranking, else the response itself."""
+    return THEMES + 1 - response if mode == "ranking" else response
+
+
+def runs(stimuli: Stimuli, items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """One row per model and item: how its last turn was read, after how many repairs, and why it is missing.
+
+    Parameters
+    ----------
+    answers
+        From `Questions.answers` for ``profiles``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, item, mode, wording, run, order, turn (0 where no repair was needed), status, choice, and
+        reason: empty where answered, else why the reply could not be read, or the status.
+
+    Raises
+    ------
+    UserError
+        When an answer belongs to no item.
+    """
+    last = answers.sort_values("turn", kind="stable").groupby(["model", "item"], as_index=False).last()
+    stray = last.loc[~last["item"].isin(items["id"]), "item"]
+    if len(stray):
+        raise UserError(f"{len(stray)} answers belong to no item of this set, the first is {stray.iloc[0]}")
+    frame = last.merge(items[["id", "mode", "wording", "run", "order"]], left_on="item", right_on="id")
+    names = [theme.name for theme in stimuli.themes]
+    columns = frame[["status", "reply", "mode"]].itertuples(index=False, name=None)
+    frame["reason"] = [
+        parse(reply, mode, names).reason if status == "unparsable" and isinstance(reply, str) else status
+        for status, reply, mode in columns
+    ]
+    frame.loc[frame["status"] == "answered", "reason"] = ""
+    columns_kept = ["model", "item", "mode", "wording", "run", "order", "turn", "status", "choice", "reason"]
+    return frame.sort_values(["model", "mode", "run"], ignore_index=True)[columns_kept]
+
+
+def responses(runs: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
+    """One row per answered run and theme.
+
+    Parameters
+    ----------
+    runs
+        From `runs`.
+    themes
+        Keys of the themes in their fixed order, in which choices are written.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, wording, run, item, turn, theme, place (of the theme in the prompt, from 0), response (as
+        given) and priority (7 − rank in a ranking, else the response).
+    """
+    answered = runs[runs["status"] == "answered"]
+    columns = ["model", "mode", "wording", "run", "item", "turn"]
+    rows = [
+        (*row, theme, order.split().index(theme), float(number), priority(row[1], float(number)))
+        for *row, order, choice in answered[[*columns, "order", "choice"]].itertuples(index=False, name=None)
+        for theme, number in zip(themes, choice.split(), strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=list(RESPONSES.columns))
+    if frame.empty:
+        frame = frame.astype({name: column.dtype.type for name, column in RESPONSES.columns.items()})
+    return RESPONSES.validate(frame)
+
+
+def missing(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs per model and mode: asked, answered, of these after repair, and missing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, runs, answered, repaired, missing, share (of the missing).
+    """
+    answered = runs["status"] == "answered"
+    counts = runs.assign(
+        answered=answered, repaired=answered & (runs["turn"] > 0), missing=~answered, runs=True
+    )
+    table = counts.groupby(["model", "mode"])[["runs", "answered", "repaired", "missing"]].sum().astype(int)
+    return table.assign(share=table["missing"] / table["runs"]).reset_index()
+
+
+def over_modes(missing: pd.DataFrame) -> pd.DataFrame:
+    """The counts of `missing` over all modes: model, runs, answered, repaired, missing."""
+    counts = ["runs", "answered", "repaired", "missing"]
+    return missing.groupby("model")[counts].sum().reset_index()
+
+
+def reasons(runs: pd.DataFrame) -> pd.DataFrame:
+    """Why runs are missing: model, mode, status, reason, runs."""
+    lost = runs[runs["status"] != "answered"]
+    by = ["model", "mode", "status", "reason"]
+    return lost.groupby(by).size().rename("runs").reset_index()
+
+
+def stop_if_missing(runs: pd.DataFrame, most: float) -> None:
+    """Stop when a model lacks more than a share of its runs in a mode.
+
+    Raises
+    ------
+    UserError
+        With the models concerned and their shares.
+    """
+    table = missing(runs)
+    above = table[table["share"] > most]
+    if len(above):
+        listed = ", ".join(
+            f"{model} in {mode} ({share:.1%})"
+            for model, mode, share in above[["model", "mode", "share"]].itertuples(index=False, name=None)
+        )
+        raise UserError(
+            f"more than {most:.0%} of runs have no answer: {listed}. See the table of missing replies; raise "
+            "the notebook's parameter most_missing to go on all the same."
+        )
+
+
+def matrix(responses: pd.DataFrame, themes: Sequence[str]) -> NDArray[np.float64]:
+    """Priorities of one model in one mode, shape (runs, 6), runs in order."""
+    wide = responses.pivot(index="run", columns="theme", values="priority")
+    return np.asarray(wide.reindex(columns=list(themes)).to_numpy(dtype=float))
+
+
+def matrices(responses: pd.DataFrame, themes: Sequence[str]) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """The matrix of every mode and model, in sorted order."""
+    groups = responses.groupby(["mode", "model"], sort=True)
+    return {(str(mode), str(model)): matrix(group, themes) for (mode, model), group in groups}

@@ -1,0 +1,260 @@
+"""Open answers: splitting into sentences, coding sheets for people, and profiles from codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from deepvalues.ask.reading import without_thinking
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.core.paths import shown
+from deepvalues.studies.profiles.analysis.responses import RESPONSES
+from deepvalues.studies.profiles.stimuli.instrument import Codebook, letters
+
+_MARKER = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
+_HEADING = re.compile(r"^\s*#{1,6}\s")
+_BOLD_LINE = re.compile(r"^\s*(\*\*|__)[^*_]+(\*\*|__):?\s*$")
+_MARKUP = re.compile(r"\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?,])[*_](?!\w)")
+#: The end of a sentence: a stop, perhaps closing marks, a space, and what a sentence can begin with.
+_END = re.compile(r"([.!?…]+[\"'”’)\]]*)\s+(?=[\"'“‘(\[]*[A-Z0-9])")
+_FINISHED = re.compile(r"[.!?…:;][\"'”’)\]]*$")
+#: A stop after these ends no sentence; nor does one after a single capital, but for "I".
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\[\"'“‘])(?:e\.g|i\.e|cf|vs|approx|no|fig|dr|mr|mrs|ms|prof|st|al|(?-i:[A-HJ-Z])|(?-i:[A-Z]\.)+(?-i:[A-Z]))\.$",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"[^\W\d_]")
+
+SENTENCES = pa.DataFrameSchema(
+    {
+        "model": pa.Column(str),
+        "item": pa.Column(str),
+        "repeat": pa.Column("int64"),
+        "place": pa.Column("int64", pa.Check.ge(0)),
+        "id": pa.Column(str, pa.Check.str_matches(r"^s[0-9a-f]{16}$")),
+        "sentence": pa.Column(str),
+    },
+    strict=True,
+    ordered=True,
+    name="sentences",
+)
+
+#: The items of the coding: every different sentence once.
+UNIQUE = pa.DataFrameSchema(
+    {"id": pa.Column(str, unique=True), "sentence": pa.Column(str, unique=True)},
+    strict=True,
+    ordered=True,
+    name="items",
+)
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Lines without markers and headings; a line that breaks off goes on in the next one."""
+    found: list[str] = []
+    open_line = False
+    for line in text.splitlines():
+        heading = _HEADING.match(line) or _BOLD_LINE.match(line)
+        if heading or not line.strip():
+            open_line = False
+            continue
+        marked = _MARKER.match(line)
+        words = _MARKUP.sub("", _MARKER.sub("", line)).strip()
+        if open_line and not marked and words[:1].islower():
+            found[-1] += " " + words
+        else:
+            found.append(words)
+        open_line = not _FINISHED.search(words)
+    return found
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split an answer into sentences by rules.
+
+    List markers, headings and emphasis are taken out; a list entry is a sentence of its own. A sentence ends
+    with a stop, question or exclamation mark, or an ellipsis, with its closing quotes and brackets, before a
+    space and a capital or a digit. Stops after abbreviations ("e.g.", "Dr.", "U.S.") and single capitals end
+    none. Pieces without a letter are dropped.
+
+    Returns
+    -------
+    list of str
+        In the order of the text, single spaces between words.
+    """
+    sentences = []
+    for paragraph in _paragraphs(without_thinking(text)):
+        start = 0
+        for end in _END.finditer(paragraph):
+            if not _ABBREVIATION.search(paragraph[start : end.end(1)]):
+                sentences.append(paragraph[start : end.end(1)])
+                start = end.end()
+        sentences.append(paragraph[start:])
+    tidy = (" ".join(sentence.split()) for sentence in sentences)
+    return [sentence for sentence in tidy if _LETTER.search(sentence)]
+
+
+def sentence_id(sentence: str) -> str:
+    """The id of a sentence: of its text alone, so that the same words are coded once."""
+    return f"s{stable_random.integer('sentence', sentence):016x}"
+
+
+def sentences_of(answers: pd.DataFrame) -> pd.DataFrame:
+    """Sentences of open answers.
+
+    Parameters
+    ----------
+    answers
+        From `Questions.answers` for ``profiles-open``; those that are not answered are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, item, repeat, place (number in the answer), id, sentence.
+    """
+    columns = ["model", "item", "repeat", "reply"]
+    answered = answers.loc[answers["status"] == "answered", columns]
+    rows = [
+        (model, item, repeat, place, sentence_id(sentence), sentence)
+        for model, item, repeat, reply in answered.itertuples(index=False, name=None)
+        for place, sentence in enumerate(split_sentences(reply))
+    ]
+    frame = pd.DataFrame(rows, columns=list(SENTENCES.columns))
+    kinds = {name: "int64" if name in ("repeat", "place") else "str" for name in frame}
+    return SENTENCES.validate(frame.astype(kinds))
+
+
+def unique_sentences(sentences: pd.DataFrame) -> pd.DataFrame:
+    """Every different sentence once: id and sentence, sorted by id, so that nothing shows whose it is.
+
+    Raises
+    ------
+    UserError
+        When there is none.
+    """
+    if sentences.empty:
+        raise UserError(
+            "there are no open answers on record to be coded; ask for them first: "
+            "deepvalues query --study profiles-open"
+        )
+    unique = sentences[["id", "sentence"]].drop_duplicates("id").sort_values("id", ignore_index=True)
+    return UNIQUE.validate(unique)
+
+
+def codes_of(answers: pd.DataFrame) -> pd.DataFrame:
+    """The codes that coder models gave.
+
+    Parameters
+    ----------
+    answers
+        From `Questions.answers` for ``profiles-coding``; the last turn of an item counts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, coder, code (key of a theme or ``none``; missing where a reply could not be read), status.
+    """
+    last = answers.sort_values("turn", kind="stable").groupby(["model", "item"], as_index=False).last()
+    codes = last.rename(columns={"item": "id", "model": "coder", "choice": "code"})
+    return codes[["id", "coder", "code", "status"]]
+
+
+def coding_sheet(sentences: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A sheet for a person to code: id, sentence and an empty code, in an order that the seed settles."""
+    unique = unique_sentences(sentences)
+    order = stable_random.shuffled(range(len(unique)), seed, "sheet")
+    sheet = unique.iloc[order].reset_index(drop=True)
+    # A spreadsheet takes what begins with these marks for a formula.
+    risky = sheet["sentence"].str.match(r"[=+\-@]")
+    sheet["sentence"] = sheet["sentence"].mask(risky, " " + sheet["sentence"])
+    return sheet.assign(code="")
+
+
+def write_sheet(sheet: pd.DataFrame, path: Path) -> None:
+    """Write a coding sheet as CSV."""
+    sheet.to_csv(path, index=False, lineterminator="\n")
+
+
+def read_sheet(path: Path, coder: str, codebook: Codebook, sentences: pd.DataFrame) -> pd.DataFrame:
+    """Read a sheet that a person has filled in.
+
+    Codes are names or keys of themes, or "None", in any case; an empty code is missing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `codes_of`, with the status ``answered`` or, where the code is missing, ``failed``.
+
+    Raises
+    ------
+    UserError
+        When a column is missing, a code is not in the codebook, or an id is unknown or there twice.
+    """
+    try:
+        sheet = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown(path)}: not a coding sheet as CSV: {error}") from None
+    absent = {"id", "code"} - set(sheet.columns)
+    if absent:
+        raise UserError(f"{shown(path)}: the column {sorted(absent)[0]!r} is missing")
+    by_letters = {letters(text): key for key, name in codebook.names.items() for text in (key, name)}
+    given = sheet["code"].map(letters)
+    _stop_at(path, sheet, ~sheet["id"].isin(sentences["id"]), "has an id that no sentence has")
+    _stop_at(path, sheet, sheet["id"].duplicated(), "has an id that was there before")
+    unknown = ~given.isin(by_letters) & (sheet["code"].str.strip() != "")
+    listed = ", ".join(codebook.names.values())
+    _stop_at(path, sheet, unknown, f"has a code that is none of {listed}")
+    code = given.map(by_letters)
+    status = np.where(code.isna(), "failed", "answered")
+    return pd.DataFrame({"id": sheet["id"], "coder": coder, "code": code, "status": status})
+
+
+def _stop_at(path: Path, sheet: pd.DataFrame, wrong: pd.Series[bool], what: str) -> None:
+    if wrong.any():
+        place = int(np.argmax(wrong.to_numpy()))
+        row = sheet.iloc[place]
+        raise UserError(f"{shown(path)}: line {place + 2} {what}: {row['id']}, {row['code']!r}")
+
+
+def open_responses(
+    items: pd.DataFrame, sentences: pd.DataFrame, codes: pd.DataFrame, themes: Sequence[str]
+) -> pd.DataFrame:
+    """Profiles of the open mode: per run the share of coded sentences that each theme has, in per cent.
+
+    Sentences coded ``none``, and those without a code, are left out; a run without any other has no profile.
+    Every run counts alike, however long it is.
+
+    Parameters
+    ----------
+    items
+        Of ``profiles-open``.
+    codes
+        Of one coder: id and code.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `analysis.responses.responses`; response and priority are the share.
+
+    Raises
+    ------
+    UserError
+        When the codes are of more than one coder.
+    """
+    if codes["id"].duplicated().any():
+        raise UserError("the open profiles need the codes of one coder, and there are several: choose one")
+    coded = sentences.merge(codes[["id", "code"]], on="id")
+    coded = coded[coded["code"].isin(themes)]
+    counts = coded.groupby(["model", "item"])["code"].value_counts().unstack(fill_value=0)
+    shares = 100 * counts.reindex(columns=list(themes), fill_value=0).div(counts.sum(axis=1), axis=0)
+    long = shares.reset_index().melt(["model", "item"], var_name="theme", value_name="response")
+    joined = long.merge(items, left_on="item", right_on="id").assign(turn=0, place=-1)
+    joined["priority"] = joined["response"]
+    joined["theme"] = pd.Categorical(joined["theme"], list(themes), ordered=True)
+    joined = joined.sort_values(["model", "run", "theme"], ignore_index=True)
+    frame = joined[list(RESPONSES.columns)].astype({"theme": "str"})
+    return RESPONSES.validate(frame)

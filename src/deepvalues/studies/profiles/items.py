@@ -1,0 +1,125 @@
+"""Items: the questions of a set, one per mode and run, with what the statistics need to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import pandera.pandas as pa
+
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.studies.profiles.analysis.measures import THEMES
+from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES, OPEN, WORDINGS, Stimuli
+
+#: Runs per mode: every run is a conversation of its own. A set holds those of the smaller ones.
+ITEM_SETS = {"smoke": 5, "standard": 30, "full": 150}
+#: A row of a Latin square in which every theme also stands once after every other (Williams 1949).
+_WILLIAMS = (0, 5, 1, 4, 2, 3)
+
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "mode": pa.Column(str, pa.Check.isin(MODES)),
+        "wording": pa.Column(str),
+        "run": pa.Column("int64", pa.Check.ge(0)),
+        "repeat": pa.Column("int64", pa.Check.ge(0)),
+        "order": pa.Column(str),
+        "prompt": pa.Column(str),
+    },
+    checks=pa.Check(
+        lambda frame: ~frame.duplicated(["prompt", "repeat"]), error="two runs would share their answer"
+    ),
+    strict=True,
+    ordered=True,
+    name="items",
+)
+
+
+def orders(keys: Sequence[str], runs: int, *seed: object) -> list[tuple[str, ...]]:
+    """An order of the themes for each run, no two alike, balanced in every six runs.
+
+    Six runs are a Latin square: each theme stands once at each place, and once after each other theme.
+    Squares begin with a seeded shuffle; one that would repeat an order is drawn again. More runs keep the
+    first ones.
+
+    Raises
+    ------
+    UserError
+        When there are fewer orders than runs: six themes have 720, in 120 squares.
+    """
+    if runs > 600:
+        raise UserError(f"{runs} runs of a mode: there are not enough orders of six themes; 600 is the most")
+    found: list[tuple[str, ...]] = []
+    attempt = 0
+    while len(found) < runs:
+        first = stable_random.shuffled(keys, *seed, attempt)
+        square = [
+            tuple(first[(place + shift) % THEMES] for place in _WILLIAMS)
+            for shift in stable_random.shuffled(range(THEMES), *seed, attempt, "rows")
+        ]
+        if not set(square) & set(found):
+            found += square
+        attempt += 1
+    return found[:runs]
+
+
+def closed_prompt(stimuli: Stimuli, mode: str, wording: str, order: Sequence[str]) -> str:
+    """A frame, the themes in an order, the question of a mode, and how to reply."""
+    themes = {theme.key: theme for theme in stimuli.themes}
+    listed = "\n".join(f"- {themes[key].name}: {themes[key].definition}" for key in order)
+    how = stimuli.reply_format.format(reply=stimuli.replies[mode])
+    return f"{stimuli.frames[wording]}\n\n{listed}\n\n{stimuli.questions[mode]}\n\n{how}"
+
+
+def _closed_rows(stimuli: Stimuli, mode: str, runs: int) -> Iterator[tuple[object, ...]]:
+    wordings = list(stimuli.frames)
+    for run, order in enumerate(orders(stimuli.keys, runs, stimuli.seed, mode)):
+        wording = wordings[run % WORDINGS]
+        prompt = closed_prompt(stimuli, mode, wording, order)
+        yield f"{mode}-{run:03d}", mode, wording, run, 0, " ".join(order), prompt
+
+
+def _open_rows(stimuli: Stimuli, runs: int) -> Iterator[tuple[object, ...]]:
+    wordings = list(stimuli.open_questions)
+    for run in range(runs):
+        wording = wordings[run % WORDINGS]
+        prompt = f"{stimuli.open_questions[wording]} {stimuli.open_format}"
+        # The same words are asked several times; the number of the repeat keeps their answers apart.
+        yield f"{OPEN}-{run:03d}", OPEN, wording, run, run // WORDINGS, "", prompt
+
+
+def build_items(stimuli: Stimuli, runs: int, modes: Sequence[str] = CLOSED_MODES) -> pd.DataFrame:
+    """The items of some modes, in sorted order of mode and run.
+
+    Parameters
+    ----------
+    runs
+        Conversations per mode; wordings take turns, so that a multiple of 30 balances them with the orders.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, mode, wording, run, repeat (number of the same words before), order (keys of the themes as listed,
+        empty in the open mode), prompt.
+    """
+    rows = [
+        row
+        for mode in modes
+        for row in (_open_rows(stimuli, runs) if mode == OPEN else _closed_rows(stimuli, mode, runs))
+    ]
+    frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
+    return CONTRACT.validate(frame)
+
+
+def runs_of(item_set: str) -> int:
+    """Runs per mode of a set.
+
+    Raises
+    ------
+    UserError
+        When there is no such set.
+    """
+    if item_set not in ITEM_SETS:
+        raise UserError(f"unknown set {item_set!r}; there are {', '.join(ITEM_SETS)}")
+    return ITEM_SETS[item_set]

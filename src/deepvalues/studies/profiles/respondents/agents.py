@@ -1,0 +1,328 @@
+"""Reference agents of study 3: local models whose mean profile, and so fidelity, is known before the run.
+
+They prove the instrument. Their profiles are made from the synthetic reference, and what a run gives has
+exactly the stated mean, in every mode: rankings are drawn from all orders with weights of that mean, ratings
+and points are rounded up or down by chance, and open answers hold sentences of known themes in that
+proportion.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.core import stable_random
+from deepvalues.studies.profiles.analysis.measures import THEMES
+from deepvalues.studies.profiles.analysis.reference import mean_profiles, synthetic_reference, whole_parts
+from deepvalues.studies.profiles.stimuli.instrument import MODES, NONE, OPEN, Codebook, SentenceBank, Stimuli
+from deepvalues.studies.profiles.study import SENTENCE_MARK
+
+Array = NDArray[np.float64]
+
+#: Where each mode's numbers lie around: priorities, ratings, points.
+CENTRES = {"ranking": 3.5, "rating": 4.0, "allocation": 100 / THEMES, OPEN: 100 / THEMES}
+#: Exaggeration and flattening, as factors of the reference's differences.
+EXAGGERATION, FLATTENING = 2.0, 0.5
+#: The themes that the swapping agent exchanges, as in the specification's test vector.
+SWAPPED = (0, 2)
+#: What the drifting agent's differences are multiplied by in each wording; their mean is .2.
+DRIFT = (1.0, 0.6, 0.2, -0.2, -0.6)
+#: Shares of replies that can't be read: first replies, and replies to a repair; and of refused runs.
+MALFORMED_FIRST, MALFORMED_REPAIR = 0.6, 0.3
+REFUSED = 0.25
+#: Sentences with a theme in an open answer; and how often one without comes first.
+SENTENCES = 8
+OPENED = 0.5
+#: The most that a run's points are moved by chance.
+WOBBLE = 2.0
+#: Every order of the priorities 1 to 6, shape (720, 6).
+ORDERS = np.array(list(permutations(range(1, THEMES + 1))), dtype=float)
+#: Wrong codes, and unreadable replies, of the erring coder.
+CODER_ERROR, CODER_UNREADABLE = 0.15, 0.4
+
+
+def order_weights(target: Sequence[float]) -> Array:
+    """Probabilities of the 720 orders of 1 to 6 whose mean is a target, as even as that allows.
+
+    p(o) ∝ exp(θ·o), the distribution of most entropy with this mean; θ by Newton's method, halving steps
+    that do not bring the mean nearer.
+
+    Parameters
+    ----------
+    target
+        Six numbers that sum to 21, within what a mean of orders can be.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (720,), for the rows of `ORDERS`.
+
+    Raises
+    ------
+    ValueError
+        When no mean of orders is the target.
+    """
+    goal, theta = np.asarray(target, dtype=float), np.zeros(THEMES)
+    weights, left = _weights(theta), np.inf
+    for _ in range(200):
+        difference = goal - weights @ ORDERS
+        left = np.abs(difference).max()
+        if left < 1e-10:
+            # Rounded, so that the last bits, in which machines differ, settle no draw.
+            return np.round(weights, 12)
+        covariance = (ORDERS.T * weights) @ ORDERS - np.outer(weights @ ORDERS, weights @ ORDERS)
+        step = np.linalg.pinv(covariance, rcond=1e-10) @ difference
+        while np.abs(goal - _weights(theta + step) @ ORDERS).max() >= left and np.abs(step).max() > 1e-12:
+            step = step / 2
+        theta = theta + step
+        weights = _weights(theta)
+    raise ValueError(f"no mixture of rankings has the mean {list(target)}")
+
+
+def _weights(theta: Array) -> Array:
+    return np.asarray(softmax(ORDERS @ theta))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an agent reads off a conversation."""
+
+    mode: str
+    wording: int
+    order: tuple[int, ...]
+    turn: int
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """Recognizes the questions: agents know the wordings by definition."""
+
+    stimuli: Stimuli
+
+    def task(self, messages: Sequence[Message]) -> Task:
+        """The mode, wording, order of themes and number of repairs of a conversation.
+
+        Raises
+        ------
+        ValueError
+            When the question is not one of this instrument.
+        """
+        asked = [message["content"] for message in messages if message["role"] == "user"]
+        mode = self.stimuli.mode_of(asked[0]) if asked else None
+        if mode is None:
+            raise ValueError("not a question of the value-priority profiles")
+        frames = self.stimuli.open_questions if mode == OPEN else self.stimuli.frames
+        begins = [place for place, text in enumerate(frames.values()) if asked[0].startswith(text)]
+        listed = [asked[0].find(f"- {theme.name}: ") for theme in self.stimuli.themes]
+        order = tuple(sorted(range(THEMES), key=listed.__getitem__))
+        return Task(mode, begins[0], order, len(asked) - 1)
+
+
+@dataclass(frozen=True)
+class ProfileAgent:
+    """An agent with a known mean profile in each mode and wording.
+
+    ``targets`` are by mode and wording, shape (5, 6); None stands for numbers that are all chance.
+    """
+
+    name: str
+    description: str
+    instrument: Instrument
+    bank: SentenceBank
+    targets: Mapping[str, Array] | None
+    malformed: bool = False
+    refused: float = 0.0
+    family: str = "reference agent"
+
+    def expected(self, mode: str) -> Array:
+        """The mean profile over runs in a mode, shape (6,); wordings are balanced."""
+        if self.targets is None:
+            return np.full(THEMES, CENTRES[mode])
+        return np.asarray(self.targets[mode].mean(axis=0))
+
+    @cached_property
+    def _ends(self) -> Array:
+        """Running sums of the weights of the orders, by wording."""
+        assert self.targets is not None
+        # Wordings mostly have the same target.
+        weights = {tuple(target): order_weights(target) for target in self.targets["ranking"]}
+        return np.array([np.cumsum(weights[tuple(target)]) for target in self.targets["ranking"]])
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer the last message."""
+        task = self.instrument.task(messages)
+        # The same question has the same seed for all models; their chance must be their own.
+        seed = stable_random.integer(self.name, seed)
+        if stable_random.uniform(seed, "refuse") < self.refused:
+            return Reply(self.bank.refusal)
+        if task.mode == OPEN:
+            return Reply(self._text(task, seed))
+        numbers = self._numbers(task, seed)
+        share = MALFORMED_REPAIR if task.turn else MALFORMED_FIRST
+        if self.malformed:
+            return Reply(self._odd(task, numbers, seed, stable_random.uniform(seed, "malformed") < share))
+        return Reply(self._json(task, numbers))
+
+    def _numbers(self, task: Task, seed: int) -> list[int]:
+        """Ranks, ratings or points by theme in the fixed order."""
+        if self.targets is None:
+            return _by_chance(task.mode, seed)
+        target = self.targets[task.mode][task.wording]
+        if task.mode == "ranking":
+            return self._ranks(task.wording, seed)
+        if task.mode == "rating":
+            return [int(np.floor(t + stable_random.uniform(seed, place))) for place, t in enumerate(target)]
+        return _points(target, seed)
+
+    def _ranks(self, wording: int, seed: int) -> list[int]:
+        place = int(np.searchsorted(self._ends[wording], stable_random.uniform(seed, "order"), side="right"))
+        return [int(THEMES + 1 - each) for each in ORDERS[min(place, len(ORDERS) - 1)]]
+
+    def _entries(self, task: Task, numbers: Sequence[int]) -> list[dict[str, object]]:
+        themes = self.instrument.stimuli.themes
+        return [{"theme": themes[place].name, "response": numbers[place]} for place in task.order]
+
+    def _json(self, task: Task, numbers: Sequence[int]) -> str:
+        return json.dumps({"responses": self._entries(task, numbers)})
+
+    def _odd(self, task: Task, numbers: Sequence[int], seed: int, unreadable: bool) -> str:
+        """A reply in another form than was asked for: one that can be read, or one that can't."""
+        entries, whole = self._entries(task, numbers), self._json(task, numbers)
+        flat = {str(entry["theme"]): entry["response"] for entry in entries}
+        good = [
+            f"Here is my answer:\n```json\n{whole}\n```\nI hope this helps.",
+            json.dumps({name.lower(): f" {number} " for name, number in flat.items()}),
+            whole.replace("}]}", "},]}"),
+        ]
+        bad = [
+            whole[: len(whole) * 2 // 3],
+            whole.replace('"', "'"),
+            json.dumps({"responses": entries[1:]}),
+            "; ".join(f"{name} {number}" for name, number in flat.items()),
+            json.dumps({"responses": [*entries[1:], {**entries[0], "response": 101}]}),
+        ]
+        forms = bad if unreadable else good
+        return forms[stable_random.integer(seed, "form") % len(forms)]
+
+    def _text(self, task: Task, seed: int) -> str:
+        """Sentences of the bank, whose themes have the target's proportions on average."""
+        keys = self.instrument.stimuli.keys
+        if self.targets is None:
+            shares = [SENTENCES * points / 100 for points in _by_chance(OPEN, seed)]
+        else:
+            shares = list(SENTENCES * self.targets[OPEN][task.wording] / 100)
+        counts = whole_parts(shares, SENTENCES, (seed, "themes"))
+        chosen = [
+            sentence
+            for key, count in zip(keys, counts, strict=True)
+            for sentence in stable_random.shuffled(self.bank.sentences[key], seed, key)[:count]
+        ]
+        opening = stable_random.shuffled(self.bank.sentences[NONE], seed)[
+            : stable_random.uniform(seed, "opening") < OPENED
+        ]
+        return " ".join([*opening, *stable_random.shuffled(chosen, seed, "text")])
+
+
+def _points(target: Array, seed: int) -> list[int]:
+    """Points near a target that sum to 100: moved by chance without a change of their mean, then rounded."""
+    moved = np.array([stable_random.uniform(seed, place) for place in range(THEMES)]) - 0.5
+    # No theme is moved by more than its target, so that none falls below 0.
+    wobble = min(WOBBLE, float(target.min()))
+    return whole_parts(list(target + wobble * (moved - moved.mean())), 100, (seed, "points"))
+
+
+def _by_chance(mode: str, seed: int) -> list[int]:
+    """Numbers on a mode's scale with no preference for any theme."""
+    if mode == "ranking":
+        return stable_random.shuffled(range(1, THEMES + 1), seed, "ranking")
+    if mode == "rating":
+        return [1 + int(7 * stable_random.uniform(seed, place)) for place in range(THEMES)]
+    cuts = sorted(int(101 * stable_random.uniform(seed, place)) for place in range(THEMES - 1))
+    return [after - before for before, after in zip([0, *cuts], [*cuts, 100], strict=True)]
+
+
+def _shifted(deviations: Mapping[str, Array], factors: Sequence[float]) -> dict[str, Array]:
+    """Targets by mode and wording: the centre and the deviations times each wording's factor."""
+    return {mode: CENTRES[mode] + np.outer(factors, deviations[mode]) for mode in MODES}
+
+
+def profile_agents(stimuli: Stimuli, bank: SentenceBank) -> dict[str, ProfileAgent]:
+    """The agents with known profiles, by name."""
+    means = mean_profiles(synthetic_reference(stimuli.keys), stimuli.keys)
+    own = {mode: mean - mean.mean() for mode, mean in means.items()}
+    places = list(range(THEMES))
+    places[SWAPPED[0]], places[SWAPPED[1]] = SWAPPED[1], SWAPPED[0]
+    swapped = {mode: deviations[places] for mode, deviations in own.items()}
+    instrument, every = Instrument(stimuli), [1.0] * len(stimuli.frames)
+
+    def agent(
+        name: str, description: str, targets: Mapping[str, Array] | None, **more: object
+    ) -> ProfileAgent:
+        return ProfileAgent(f"agent-profile-{name}", description, instrument, bank, targets, **more)  # type: ignore[arg-type]
+
+    same = _shifted(own, every)
+    wider = _shifted(own, [EXAGGERATION] * len(every))
+    flatter = _shifted(own, [FLATTENING] * len(every))
+    agents = [
+        agent("reference", "the mean of the synthetic reference", same),
+        agent("exaggerating", f"its differences times {EXAGGERATION:g}", wider),
+        agent("flattening", f"its differences times {FLATTENING:g}", flatter),
+        agent("reversed", "its differences turned round", _shifted(own, [-1.0] * len(every))),
+        agent("swapping", "Performance and Social Good exchanged", _shifted(swapped, every)),
+        agent("random", "numbers by chance", None),
+        agent(
+            "drifting", f"its differences times {', '.join(map(str, DRIFT))} by wording", _shifted(own, DRIFT)
+        ),
+        agent("malformed", "the reference, often not in the JSON asked for", same, malformed=True),
+        agent("refusing", f"the reference, but refuses {REFUSED:.0%} of runs", same, refused=REFUSED),
+    ]
+    return {each.name: each for each in agents}
+
+
+@dataclass(frozen=True)
+class CoderAgent:
+    """A coder that knows the sentence bank by heart, and errs with a known rate."""
+
+    name: str
+    description: str
+    codebook: Codebook
+    bank: SentenceBank
+    error: float = 0.0
+    unreadable: float = 0.0
+    family: str = "reference agent"
+
+    @cached_property
+    def _codes(self) -> dict[str, str]:
+        return {sentence: code for code, listed in self.bank.sentences.items() for sentence in listed}
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Code the sentence of the first message; one that is not in the bank is coded none."""
+        _, mark, sentence = messages[0]["content"].partition(f"\n\n{SENTENCE_MARK}")
+        if not mark:
+            raise ValueError("not a sentence to be coded")
+        seed = stable_random.integer(self.name, seed)
+        if stable_random.uniform(seed, "unreadable") < self.unreadable:
+            return Reply("It seems to be about several of them.")
+        code = self._codes.get(sentence, NONE)
+        if stable_random.uniform(seed, "error") < self.error:
+            others = [other for other in self.codebook.codes if other != code]
+            code = others[stable_random.integer(seed, "other") % len(others)]
+        return Reply(json.dumps({"theme": self.codebook.names[code]}))
+
+
+def coder_agents(codebook: Codebook, bank: SentenceBank) -> dict[str, CoderAgent]:
+    """The two coders, by name."""
+    erring = f"a wrong code for {CODER_ERROR:.0%} of sentences, and often a reply that can't be read"
+    agents = [
+        CoderAgent("agent-coder-exact", "the known code of every sentence", codebook, bank),
+        CoderAgent("agent-coder-erring", erring, codebook, bank, CODER_ERROR, CODER_UNREADABLE),
+    ]
+    return {agent.name: agent for agent in agents}

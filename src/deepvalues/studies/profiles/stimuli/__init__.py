@@ -1,0 +1,1 @@
+"""What is shown: themes, frames, questions, codebook and sentence bank."""

@@ -1,0 +1,170 @@
+"""Models beside people: how far the answers without an assigned value are from the 6,234 people's.
+
+People come as published tables (``data/published/svo_human_*.csv``): a histogram of the angle, shares of
+categories and of options.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from deepvalues.studies.svo.analysis.scoring import CATEGORIES
+from deepvalues.studies.svo.analysis.statistics import option_shares
+from deepvalues.studies.svo.stimuli.payoffs import LETTERS, Floats
+from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
+
+#: Points that stand for a bin of the histogram: people are taken to be spread evenly within it.
+_POINTS_PER_BIN = 100
+#: What that costs: the people themselves are nearer than this to their spread histogram, in degrees (tested).
+BIN_ERROR = 1.0
+#: Samples of people that a model's distances are compared with.
+SAMPLES = 2000
+
+
+def spread_people(histogram: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Angles that stand for people, evenly within the bins of a histogram, and their weights."""
+    offsets = (np.arange(_POINTS_PER_BIN) + 0.5) / _POINTS_PER_BIN
+    low, width = histogram["bin_low_degrees"].to_numpy(float), histogram["bin_width_degrees"].to_numpy(float)
+    points = (low[:, None] + width[:, None] * offsets).ravel()
+    weights = np.repeat(histogram["count"].to_numpy(float), _POINTS_PER_BIN)
+    return points, weights / weights.sum()
+
+
+def wasserstein(angles: npt.ArrayLike, histogram: pd.DataFrame) -> float:
+    """First Wasserstein distance between angles and people, in degrees; NaN without angles.
+
+    The area between their distribution functions, as in scipy.
+    """
+    known = np.asarray(angles, dtype=float)
+    points, weights = spread_people(histogram)
+    return float(stats.wasserstein_distance(known, points, None, weights)) if len(known) else math.nan
+
+
+def total_variation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Half the sum of absolute differences of shares: 0 the same, 1 nothing in common."""
+    return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).sum() / 2)
+
+
+def against_people(
+    frame: pd.DataFrame,
+    asked: pd.DataFrame,
+    histogram: pd.DataFrame,
+    norms: pd.DataFrame,
+    shares: pd.DataFrame,
+    *,
+    seed: int,
+) -> pd.DataFrame:
+    """Compare each model's trials without an assigned value with people.
+
+    A handful of trials is at some distance from people even if people held them; so beside each distance
+    stand the mean and the 95% quantile of the distances of as many people, drawn from the same tables.
+
+    Parameters
+    ----------
+    frame, asked
+        From `analysis.statistics.trials` and `choices`.
+    histogram, norms, shares
+        The published tables; of the norms the group "all".
+    seed
+        Of the samples of people.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, goal, trials, complete, angle, people_angle, wasserstein (degrees) with
+        wasserstein_people and wasserstein_people_95, categories (total variation) with categories_people and
+        categories_people_95, options (total variation, mean over the six items) with options_people and
+        options_people_95. A distance above its 95% quantile tells the model from people.
+    """
+    everyone = norms.set_index("group").loc["all"]
+    of_people = np.array([everyone[f"{name}_pct"] for name in CATEGORIES], dtype=float)
+    of_people = of_people / of_people.sum()
+    table = shares.pivot(index="item", columns="option", values="share")[list(LETTERS)].to_numpy(dtype=float)
+    table = table / table.sum(axis=1, keepdims=True)
+    key = ["model", "mode", "goal"]
+    given = option_shares(asked[asked["value"] == NO_VALUE], key)
+    options = {name: _options(part, table) for name, part in given.groupby(key)}
+    rows = []
+    for name, group in frame[frame["value"] == NO_VALUE].groupby(key):
+        angles = group["angle"].dropna().to_numpy()
+        n = len(angles)
+        counts = group["category"].value_counts().reindex(list(CATEGORIES), fill_value=0)
+        categories = total_variation(counts / n, of_people) if n else math.nan
+        rows.append(
+            (
+                *name,
+                len(group),
+                n,
+                angles.mean() if n else math.nan,
+                everyone["mean"],
+                wasserstein(angles, histogram),
+                *_angles_of_people(n, _frozen(histogram), seed),
+                categories,
+                *_shares_of_people(n, (tuple(of_people),), seed),
+                options.get(name, math.nan),
+                *_shares_of_people(n, tuple(map(tuple, table)), seed),
+            )
+        )
+    measures = [
+        f"{measure}{suffix}"
+        for measure in ("wasserstein", "categories", "options")
+        for suffix in ("", "_people", "_people_95")
+    ]
+    columns = [*key, "trials", "complete", "angle", "people_angle", *measures]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _options(part: pd.DataFrame, table: Floats) -> float:
+    """Total variation of option shares, mean over the items that have a choice."""
+    wide = part.pivot(index="item", columns="option", values="share")[list(LETTERS)]
+    distances = [
+        total_variation(shares, table[int(item) - 1])
+        for item, shares in zip(wide.index, wide.to_numpy(dtype=float), strict=True)
+    ]
+    return float(np.mean(distances))
+
+
+Bins = tuple[tuple[float, float, float], ...]
+
+
+def _frozen(histogram: pd.DataFrame) -> Bins:
+    return tuple(
+        histogram[["bin_low_degrees", "bin_width_degrees", "count"]].itertuples(index=False, name=None)
+    )
+
+
+@lru_cache
+def _angles_of_people(n: int, bins: Bins, seed: int) -> tuple[float, float]:
+    """Mean and 95% quantile of the Wasserstein distance of n people from all."""
+    if n == 0:
+        return math.nan, math.nan
+    histogram = pd.DataFrame(bins, columns=["bin_low_degrees", "bin_width_degrees", "count"])
+    points, weights = spread_people(histogram)
+    drawn = np.random.default_rng(seed).choice(points, size=(SAMPLES, n), p=weights)
+    distances = [stats.wasserstein_distance(sample, points, None, weights) for sample in drawn]
+    return float(np.mean(distances)), float(np.quantile(distances, 0.95))
+
+
+@lru_cache
+def _shares_of_people(n: int, table: tuple[tuple[float, ...], ...], seed: int) -> tuple[float, float]:
+    """Mean and 95% quantile of the total variation of n people from all, mean over the rows of shares.
+
+    Rows are drawn by themselves, though people answer items alike; that touches the quantile only.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    rng = np.random.default_rng(seed)
+    distances = np.mean(
+        [
+            np.abs(rng.multinomial(n, shares, size=SAMPLES) / n - np.array(shares)).sum(axis=1) / 2
+            for shares in table
+        ],
+        axis=0,
+    )
+    return float(distances.mean()), float(np.quantile(distances, 0.95))

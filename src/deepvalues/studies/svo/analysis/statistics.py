@@ -1,0 +1,451 @@
+"""Statistics of social value orientation: from items and answers to angles and what they mean.
+
+Means of angles are plain: attainable angles span 77.65°, far from any wrap-around, and the published
+targets and norms are defined on plain means. Intervals resample whole trials: the six choices of a trial
+belong together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pingouin as pg
+
+from deepvalues.core.errors import UserError
+from deepvalues.stats.bootstrap import bootstrapped_mean
+from deepvalues.stats.rates import NO_INTERVAL, Interval, holm, wilson
+from deepvalues.studies.svo.analysis import scoring
+from deepvalues.studies.svo.items import questions_of
+from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, Floats
+from deepvalues.studies.svo.stimuli.prompts import CONTROLLED, NO_VALUE
+
+#: What makes a condition of a model.
+CONDITION = ("model", "mode", "value", "goal")
+#: Columns of the primary and the secondary items of a trial.
+PRIMARY = [f"item{item}" for item in range(1, N_PRIMARY + 1)]
+SECONDARY = [f"item{item}" for item in range(N_PRIMARY + 1, 16)]
+ALL_VALUES = "all values"
+RATIONALITY = [
+    *CONDITION,
+    *("trials", "complete", "angle", "target", "rationality", "low", "high", "bound_low", "bound_high"),
+    *("random", "corrected", "corrected_low", "corrected_high", "p_value", "p_holm"),
+    *("hits", "hit_rate", "hit_low", "hit_high"),
+]
+#: Resampled assignments of orders to trials in the test of position bias.
+PERMUTATIONS = 1999
+
+
+def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """Map every reply to a question back to the option it means.
+
+    Parameters
+    ----------
+    items
+        A frame that meets `items.CONTRACT`.
+    answers
+        From `deepvalues.ask.study.Questions.answers`: model, item, turn, status, choice.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, trial and question: model, id, mode, value, goal, trial, question (1 is the first
+        asked), item (1 to 15), shown (the options' letters in the order shown), place (0 to 8 as shown),
+        option (0 to 8 in the printed order), status. Place and option are −1 without a choice.
+
+    Raises
+    ------
+    UserError
+        When an answer belongs to no item.
+    """
+    stray = answers.loc[~answers["item"].isin(items["id"]), "item"]
+    if len(stray):
+        raise UserError(f"{len(stray)} answers belong to no item, the first is {stray.iloc[0]}")
+    asked = answers.rename(columns={"item": "id"}).merge(_questions(items), on=["id", "turn"])
+    asked["place"] = asked["choice"].map({letter: place for place, letter in enumerate(LETTERS)})
+    asked["place"] = asked["place"].where(asked["status"] == "answered").fillna(-1).astype(int)
+    asked["option"] = [
+        LETTERS.index(shown[place]) if place >= 0 else scoring.NO_CHOICE
+        for shown, place in zip(asked["shown"], asked["place"], strict=True)
+    ]
+    columns = ["question", "item", "shown", "place", "option", "status"]
+    return asked[["model", "id", "mode", "value", "goal", "trial", *columns]]
+
+
+def _questions(items: pd.DataFrame) -> pd.DataFrame:
+    """One row per trial and question, with the turn that asks it."""
+    kept = ["id", "mode", "value", "goal", "trial"]
+    columns = [*kept, "openings", "item_order", "option_orders"]
+    rows = [
+        (*key, openings + place, place + 1, item, shown)
+        for *key, openings, order, options in items[columns].itertuples(index=False, name=None)
+        for place, (item, shown) in enumerate(questions_of(order, options))
+    ]
+    return pd.DataFrame(rows, columns=[*kept, "turn", "question", "item", "shown"])
+
+
+def trials(asked: pd.DataFrame) -> pd.DataFrame:
+    """Score every trial.
+
+    Parameters
+    ----------
+    asked
+        From `choices`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and trial: model, id, mode, value, goal, trial; item1 … (option indices, −1 for no
+        choice); given (choices in the six primary items), angle, category and transitive as from
+        `score`; angle_low and angle_high (what missing choices could still make of it), order
+        (of preference), mean_self, mean_other, ring_self, ring_other, length; inequality_aversion (prosocial
+        trials with secondary items, else NaN).
+    """
+    key = [*CONDITION, "trial", "id"]
+    wide = asked.pivot(index=key, columns="item", values="option")
+    table = wide.to_numpy(dtype=int)
+    frame = wide.index.to_frame(index=False)
+    names = pd.DataFrame(table, columns=[*PRIMARY, *SECONDARY][: table.shape[1]])
+    primary = table[:, :N_PRIMARY]
+    scored = scoring.score(primary)
+    index = np.full(len(table), np.nan)
+    if table.shape[1] > N_PRIMARY:
+        aversion = scoring.inequality_aversion(table[:, N_PRIMARY:])
+        index = np.where(scored["category"] == "prosocial", aversion, np.nan)
+    more = pd.DataFrame(
+        {
+            "given": (primary >= 0).sum(axis=1),
+            **scored,
+            **scoring.angle_bounds(primary),
+            "order": pd.Series(scoring.preference_orders(primary), dtype="str"),
+            **scoring.ring(primary),
+            "inequality_aversion": index,
+        }
+    )
+    return pd.concat([frame[["model", "id", "mode", "value", "goal", "trial"]], names, more], axis=1)
+
+
+def missing_by_reason(asked: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """Number of questions per group and status, with the share that has no choice."""
+    counts = asked.groupby([*by, "status"]).size().unstack(fill_value=0)
+    for status in ("answered", "refused", "unparsable", "truncated", "failed"):
+        if status not in counts:
+            counts[status] = 0
+    counts = counts[["answered", "refused", "unparsable", "truncated", "failed"]]
+    counts["no_choice_share"] = 1 - counts["answered"] / counts.sum(axis=1)
+    return counts.reset_index().rename_axis(columns=None)
+
+
+def stop_if_missing(asked: pd.DataFrame, most: float) -> None:
+    """Stop when a model's share of questions without a choice is above a threshold.
+
+    Raises
+    ------
+    UserError
+        With the models concerned and their shares.
+    """
+    table = missing_by_reason(asked).set_index("model")["no_choice_share"]
+    above = table[table > most]
+    if len(above):
+        listed = ", ".join(f"{model} ({share:.1%})" for model, share in above.items())
+        raise UserError(
+            f"more than {most:.0%} of questions have no choice: {listed}. See the table of missing replies; "
+            "raise the notebook's parameter most_missing to go on all the same."
+        )
+
+
+def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    return iter(frame.groupby(list(by), observed=True, sort=True))
+
+
+def _mean_interval(numbers: pd.Series[float], clusters: pd.Series[str], seed: int) -> Interval:
+    known = numbers.dropna()
+    # Means of equal numbers differ in their last digit; that is no variation.
+    if known.nunique() < 2:
+        return NO_INTERVAL
+    return bootstrapped_mean(known, clusters[known.index], seed=seed)
+
+
+def mean_angles(frame: pd.DataFrame, by: Sequence[str] = CONDITION, *, seed: int) -> pd.DataFrame:
+    """Mean angle of each group, over complete trials, with its bootstrap interval over trials.
+
+    Parameters
+    ----------
+    frame
+        From `trials`.
+    seed
+        Of the resamples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, trials, complete, angle, sd, low, high (percentile bootstrap, NaN without variation),
+        bound_low and bound_high (the mean were all missing choices the lowest, or the highest, possible),
+        transitive (share of complete trials), all angles in degrees.
+    """
+    rows = []
+    for key, group in _groups(frame, by):
+        complete = group.dropna(subset="angle")
+        rows.append(
+            (
+                *key,
+                len(group),
+                len(complete),
+                complete["angle"].mean(),
+                complete["angle"].std(),
+                *_mean_interval(group["angle"], group["id"], seed),
+                group["angle_low"].mean(),
+                group["angle_high"].mean(),
+                complete["transitive"].astype(float).mean(),
+            )
+        )
+    columns = ["trials", "complete", "angle", "sd", "low", "high", "bound_low", "bound_high", "transitive"]
+    return pd.DataFrame(rows, columns=[*by, *columns])
+
+
+def category_shares(frame: pd.DataFrame, by: Sequence[str] = CONDITION) -> pd.DataFrame:
+    """Share of each category among the complete trials of a group, with Wilson's interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by``, category, count, complete, share, low, high; four rows a group.
+    """
+    rows = []
+    for key, group in _groups(frame, by):
+        counts = group["category"].value_counts()
+        complete = int(group["angle"].notna().sum())
+        for category in scoring.CATEGORIES:
+            count = int(counts.get(category, 0))
+            share = count / complete if complete else math.nan
+            rows.append((*key, category, count, complete, share, *wilson(count, complete)))
+    return pd.DataFrame(rows, columns=[*by, "category", "count", "complete", "share", "low", "high"])
+
+
+def value_rationality(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Value rationality of each model, mode, value and goal prompting, raw and corrected for chance.
+
+    Raw: 60 − |mean angle − target|, a reconstruction (see `analysis.scoring.targets`). Corrected:
+    0 for random answers to as many trials, 1 for ideal ones. Intervals are the images of the mean angle's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, value, goal, trials, complete, angle, target, rationality, low, high, bound_low and
+        bound_high (missing choices at their worst and best), random (expected of random answers), corrected,
+        corrected_low, corrected_high, p_value (random answers do as well; one-sided, never too small: see
+        `analysis.scoring.random_at_least`), p_holm, hits (trials in the category of the value),
+        hit_rate, hit_low, hit_high.
+    """
+    assigned = frame[frame["value"] != NO_VALUE]
+    table = mean_angles(assigned, seed=seed)
+    hit = assigned.assign(hit=assigned["category"] == assigned["value"])
+    table["hits"] = [int(group["hit"].sum()) for _, group in _groups(hit, CONDITION)]
+    rows = [_rationality(row) for row in table.to_dict("records")]
+    found = pd.DataFrame(rows, columns=RATIONALITY)
+    found["p_holm"] = holm(list(found["p_value"]))
+    return found
+
+
+def _rationality(row: dict[Any, Any]) -> dict[str, Any]:
+    value, complete = row["value"], row["complete"]
+    target = scoring.targets()[value]
+    raw = scoring.value_rationality(row["angle"], value)
+    low, high = _image(row["low"], row["high"], target)
+    bound_low, bound_high = _image(row["bound_low"], row["bound_high"], target)
+    corrected = [scoring.chance_corrected(number, value, complete) for number in (raw, low, high)]
+    wilson_low, wilson_high = wilson(row["hits"], complete)
+    return {
+        **{name: row[name] for name in (*CONDITION, "trials", "complete", "angle")},
+        "target": target,
+        "rationality": raw,
+        "low": low,
+        "high": high,
+        "bound_low": bound_low,
+        "bound_high": bound_high,
+        "random": scoring.random_value_rationality(value, complete),
+        "p_holm": math.nan,
+        **dict(zip(("corrected", "corrected_low", "corrected_high"), corrected, strict=True)),
+        "p_value": scoring.random_at_least(value, complete, raw),
+        "hits": row["hits"],
+        "hit_rate": row["hits"] / complete if complete else math.nan,
+        "hit_low": wilson_low,
+        "hit_high": wilson_high,
+    }
+
+
+def _image(low: float, high: float, target: float) -> Interval:
+    """Value rationality over an interval of mean angles: highest where it comes nearest the target."""
+    if math.isnan(low) or math.isnan(high):
+        return NO_INTERVAL
+    nearest = min(max(target, low), high)
+    furthest = max(abs(low - target), abs(high - target))
+    return Interval(scoring.BEST - furthest, scoring.BEST - abs(nearest - target))
+
+
+def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean of value rationality over the values, without goal prompting.
+
+    A value without a complete trial has no rationality. The mean leaves it out, so that a model which
+    refuses a value is not scored on it; the bounds take it in.
+
+    Parameters
+    ----------
+    table
+        From `value_rationality`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, values (how many have a complete trial), left_out (the others' names, with commas),
+        complete (trials behind the mean), rationality and corrected (means over the values that have one),
+        bound_low and bound_high (mean rationality over all values, missing choices at their worst and best).
+    """
+    rows = []
+    for key, group in _groups(table[~table["goal"].astype(bool)], ("model", "mode")):
+        known = group["rationality"].notna()
+        names = ", ".join(group.loc[~known, "value"])
+        means = group[["rationality", "corrected", "bound_low", "bound_high"]].mean()
+        rows.append((*key, int(known.sum()), names, int(group["complete"].sum()), *means))
+    columns = ["values", "left_out", "complete", "rationality", "corrected", "bound_low", "bound_high"]
+    return pd.DataFrame(rows, columns=["model", "mode", *columns])
+
+
+def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Mean angle under the altruistic minus that under the competitive value; 77.65° for ideal answers.
+
+    The interval resamples trials; a trial's angles under both values share its orders and stay together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, goal, pairs (trials complete under both), range, low, high, ideal, bound_low,
+        bound_high, in degrees.
+    """
+    ends = ["altruistic", "competitive"]
+    ideal = scoring.targets()[ends[0]] - scoring.targets()[ends[1]]
+    rows = []
+    for key, group in _groups(frame[frame["value"].isin(ends)], ("model", "mode", "goal")):
+        up, down = (group[group["value"] == end].set_index("trial") for end in ends)
+        change = (up["angle"] - down["angle"]).dropna()
+        lowest = (up["angle_low"] - down["angle_high"]).mean()
+        highest = (up["angle_high"] - down["angle_low"]).mean()
+        interval = _mean_interval(change, change.index.to_series().astype(str), seed)
+        rows.append((*key, len(change), change.mean(), *interval, ideal, lowest, highest))
+    columns = ["pairs", "range", "low", "high", "ideal", "bound_low", "bound_high"]
+    return pd.DataFrame(rows, columns=["model", "mode", "goal", *columns])
+
+
+def goal_effect(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """What goal prompting changes, paired by value and trial.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, value (and "all values" together, without the one where none is assigned), pairs,
+        angle_change with low and high, closer (degrees nearer the value's target; NaN without a value) with
+        closer_low and closer_high, p_value (Wilcoxon's signed ranks on what comes closer, on the angle
+        without a value; NaN where nothing differs) and p_holm.
+    """
+    targets = frame["value"].map(scoring.targets())
+    known = frame.assign(off=(frame["angle"] - targets).abs())
+    known = known.set_index(["model", "mode", "value", "trial"])
+    with_goal, without = known[known["goal"]], known[~known["goal"]]
+    pairs = pd.DataFrame(
+        {"change": with_goal["angle"] - without["angle"], "closer": without["off"] - with_goal["off"]}
+    )
+    pairs = pairs.dropna(subset="change").reset_index()
+    pooled = pairs[pairs["value"] != NO_VALUE].assign(value=ALL_VALUES)
+    rows = []
+    for key, group in _groups(pd.concat([pairs, pooled]), ("model", "mode", "value")):
+        # Trials of the same number share their orders, and are resampled together.
+        cluster = group["trial"].astype(str)
+        measures = [
+            (group[name].mean(), *_mean_interval(group[name], cluster, seed)) for name in ("change", "closer")
+        ]
+        tested = group["closer"] if group["closer"].notna().any() else group["change"]
+        rows.append((*key, len(group), *measures[0], *measures[1], _signed_ranks(tested)))
+    columns = ["angle_change", "low", "high", "closer", "closer_low", "closer_high", "p_value"]
+    table = pd.DataFrame(rows, columns=["model", "mode", "value", "pairs", *columns])
+    return table.assign(p_holm=holm(list(table["p_value"])))
+
+
+def _signed_ranks(differences: pd.Series[float]) -> float:
+    if not (differences != 0).any():
+        return math.nan
+    return float(pg.wilcoxon(differences.to_numpy(dtype=float))["p_val"].iloc[0])
+
+
+def position_bias(asked: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Whether choices in controlled mode go by the place of an option.
+
+    Were they not to, the options chosen in a condition's trials would be the same whichever trial had which
+    order. So orders are assigned to trials anew, within condition and item, and the numbers of choices by
+    place compared with what such assignments give: a test that no taste for options can upset.
+
+    Parameters
+    ----------
+    asked
+        From `choices`.
+    seed
+        Of the assignments.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, choices, first_share with first_low and first_high (Wilson), first_expected (mean over all
+        assignments), excess (total variation of the shares by place from what is expected, 0 to 8/9), chi2
+        (over places, against what is expected), p_value (share of assignments with as large a chi2; 1 for a
+        model that always takes the same option) and p_holm.
+    """
+    given = asked[(asked["mode"] == CONTROLLED) & (asked["place"] >= 0)]
+    rows = []
+    for key, group in _groups(given, ("model",)):
+        counts = np.bincount(group["place"], minlength=N_OPTIONS)
+        expected, drawn = _places_by_chance(group, seed)
+        reached, n = _chi2(counts, expected), int(counts.sum())
+        p_value = (1 + (_chi2(drawn, expected) >= reached - 1e-9).sum()) / (1 + len(drawn))
+        excess = np.abs(counts - expected).sum() / (2 * n)
+        first = (counts[0] / n, *wilson(int(counts[0]), n), expected[0] / n)
+        rows.append((*key, n, *first, excess, reached, p_value))
+    columns = ["choices", "first_share", "first_low", "first_high", "first_expected", "excess", "chi2"]
+    table = pd.DataFrame(rows, columns=["model", *columns, "p_value"])
+    return table.assign(p_holm=holm(list(table["p_value"])))
+
+
+def _chi2(counts: npt.NDArray[Any], expected: Floats) -> Any:
+    return ((counts - expected) ** 2 / np.where(expected > 0, expected, np.inf)).sum(axis=-1)
+
+
+def _places_by_chance(group: pd.DataFrame, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Choices by place, expected and drawn, if a trial's orders were those of any trial of its condition."""
+    rng = np.random.default_rng(seed)
+    expected = np.zeros(N_OPTIONS)
+    drawn = np.zeros((PERMUTATIONS, N_OPTIONS), dtype=np.int64)
+    rows = np.arange(PERMUTATIONS)[:, None] * N_OPTIONS
+    for _, cell in _groups(group, (*CONDITION, "item")):
+        options = cell["option"].to_numpy()
+        # Place of every trial's option in every trial's order.
+        places = np.array([[shown.index(LETTERS[option]) for option in options] for shown in cell["shown"]])
+        expected += np.bincount(places.ravel(), minlength=N_OPTIONS) / len(cell)
+        assigned = rng.permuted(np.tile(np.arange(len(cell)), (PERMUTATIONS, 1)), axis=1)
+        found = rows + places[assigned, np.arange(len(cell))]
+        drawn += np.bincount(found.ravel(), minlength=drawn.size).reshape(drawn.shape)
+    return expected, drawn
+
+
+def option_shares(asked: pd.DataFrame, by: Sequence[str] = CONDITION) -> pd.DataFrame:
+    """Share of each option in each primary item: ``by``, item, option (a letter), choices, share."""
+    given = asked[(asked["option"] >= 0) & (asked["item"] <= N_PRIMARY)]
+    rows = []
+    for key, group in _groups(given, [*by, "item"]):
+        counts = np.bincount(group["option"], minlength=N_OPTIONS)
+        rows += [
+            (*key, letter, int(counts.sum()), count / counts.sum())
+            for letter, count in zip(LETTERS, counts, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=[*by, "item", "option", "choices", "share"])

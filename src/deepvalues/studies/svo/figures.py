@@ -1,0 +1,368 @@
+"""Figures of social value orientation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Wedge
+from matplotlib.ticker import MultipleLocator
+
+from deepvalues.paper.theme import CHANCE, COLOURS, WIDTH, in_order, new_figure, themed
+
+#: Okabe and Ito's colours for the assigned values, from giving to taking.
+VALUE_COLOURS = {
+    "altruistic": "#009E73",
+    "prosocial": "#56B4E9",
+    "individualistic": "#E69F00",
+    "competitive": "#D55E00",
+    "none": "#000000",
+}
+#: Marks of the same, for readers and printers without colour.
+VALUE_MARKS = {"altruistic": "^", "prosocial": "o", "individualistic": "s", "competitive": "v", "none": "D"}
+#: Areas that make marks look alike, where they do not by themselves.
+_MARK_SIZES = {"D": 0.55, "s": 0.85}
+VALUE_LABELS = {value: value for value in VALUE_COLOURS} | {"none": "no value assigned"}
+PEOPLE = "#999999"
+_RADAR_COLOUR = "#0072B2"
+#: Inner rings of the radar, in degrees.
+_RINGS = (20.0, 40.0)
+_CENTRED: Mapping[str, Any] = {"ha": "center", "va": "center"}
+#: How the radar draws figures with goal prompting and without it: marks at the figures, lines for the eye.
+_RADAR_STYLES: Mapping[bool, Mapping[str, Any]] = {
+    True: {"linestyle": "-", "marker": "o", "markersize": 3},
+    False: {"linestyle": ":", "marker": "o", "markersize": 3, "markerfacecolor": "white"},
+}
+_CENTRE, _RADIUS = 50, 50
+_PER_ROW = 4
+_FAINT = "#dddddd"
+#: Of the answers, from the lowest angle to the highest.
+CATEGORIES = ("competitive", "individualistic", "prosocial", "altruistic")
+#: Degrees of the axis of angles: all that can be reached, and room for the names of the outer categories.
+_ANGLES_SHOWN = (-22.0, 67.0)
+#: Ends of the sectors, in degrees: the ring as far as single choices reach.
+_LOWEST, _HIGHEST = -45.0, 90.0
+#: Coins between marks of the same point.
+_BESIDE = 2.6
+#: Where the names of the sectors begin, in coins from the centre.
+_NAMES_FROM = 11
+
+
+def _short(model: str) -> str:
+    return model.removeprefix("agent-svo-")
+
+
+def _ring(axes: Axes, payoffs: pd.DataFrame, bounds: Sequence[float]) -> None:
+    """The part of the ring that answers can reach, its items as chords, the categories as sectors."""
+    edges = [_LOWEST, *bounds, _HIGHEST]
+    for value, low, high in zip(CATEGORIES, edges[:-1], edges[1:], strict=True):
+        sector = Wedge((_CENTRE, _CENTRE), _RADIUS, low, high, color=VALUE_COLOURS[value], alpha=0.13)
+        axes.add_patch(sector).set_linewidth(0)
+    for _, item in payoffs[payoffs["block"] == "primary"].groupby("item"):
+        axes.plot(item["self"], item["other"], color="white", linewidth=0.8, zorder=1)
+    axes.set(xlim=(44, 104), ylim=(8, 106), aspect="equal", xticks=[50, 100], yticks=[50, 100])
+    axes.tick_params(labelsize=6.5, length=2)
+
+
+def _name_sectors(axes: Axes, bounds: Sequence[float]) -> None:
+    """Each category's name along the middle of its sector."""
+    edges = [_LOWEST, *bounds, _HIGHEST]
+    for value, low, high in zip(CATEGORIES, edges[:-1], edges[1:], strict=True):
+        middle = np.radians((low + high) / 2)
+        x, y = _CENTRE + _NAMES_FROM * np.cos(middle), _CENTRE + _NAMES_FROM * np.sin(middle)
+        along = {"rotation": np.degrees(middle), "rotation_mode": "anchor", "ha": "left", "va": "center"}
+        axes.text(x, y, value, fontsize=6, color="#444444", **along)
+
+
+def _points(of_model: pd.DataFrame) -> pd.DataFrame:
+    """The points that trials came to: value, mean_self, mean_other, trials; most trials first.
+
+    Where trials of several values came to the same point, they are set side by side along its angle, so that
+    each stays in its sector; the values from giving to taking, away from the centre.
+    """
+    key = ["mean_self", "mean_other"]
+    points = of_model.groupby([*key, "value"]).size().reset_index(name="trials")
+    points = points.sort_values("value", key=lambda values: values.map(list(VALUE_COLOURS).index))
+    together = points.groupby(key)["value"]
+    beside = _BESIDE * (together.cumcount() - (together.transform("size") - 1) / 2)
+    angle = np.arctan2(points["mean_other"] - _CENTRE, points["mean_self"] - _CENTRE)
+    points["mean_self"] += beside * np.cos(angle)
+    points["mean_other"] += beside * np.sin(angle)
+    # Values by turns within as many trials, or the last one would hide the others.
+    return points.sort_index().sort_values("trials", ascending=False, kind="stable")
+
+
+@themed
+def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[float]) -> Figure:
+    """Where the trials of each model lie in the plane of payoffs, one panel a model.
+
+    A mark is one point that trials came to, its size their number, its colour and shape the assigned value;
+    where that is the colour of the sector, the trials are in the category of the value.
+
+    Parameters
+    ----------
+    trials
+        model, value, mean_self, mean_other; incomplete trials are left out.
+    payoffs
+        item, block, self, other.
+    bounds
+        Angles between categories, rising, in degrees.
+    """
+    models = list(dict.fromkeys(trials["model"]))
+    rows = -(-len(models) // _PER_ROW)
+    figure = Figure(figsize=(WIDTH, 0.5 + 2.3 * rows))
+    panels = figure.subplots(rows, _PER_ROW, sharex=True, sharey=True, squeeze=False).ravel()
+    known = trials.dropna(subset="mean_self").round({"mean_self": 3, "mean_other": 3})
+    for axes, model in zip(panels, models, strict=False):
+        _ring(axes, payoffs, bounds)
+        axes.set_title(_short(model), fontsize=7)
+        of_model = known[known["model"] == model]
+        for row in _points(of_model).to_dict("records"):
+            colour, mark = VALUE_COLOURS[row["value"]], VALUE_MARKS[row["value"]]
+            size = (5 + 45 * row["trials"] / len(of_model)) * _MARK_SIZES.get(mark, 1.0)
+            style = {"color": colour, "marker": mark, "alpha": 0.8, "linewidth": 0, "zorder": 3}
+            axes.scatter(row["mean_self"], row["mean_other"], s=size, **style)
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
+    _name_sectors(panels[0], bounds)
+    figure.supxlabel("mean coins for oneself", fontsize=8)
+    figure.supylabel("mean coins for the other", fontsize=8)
+    _value_legend(figure, [value for value in VALUE_COLOURS if value in set(trials["value"])])
+    return figure
+
+
+def _value_legend(figure: Figure, values: Sequence[str]) -> None:
+    handles = [Line2D([], [], marker=VALUE_MARKS[value], label=VALUE_LABELS[value]) for value in values]
+    for handle, value in zip(handles, values, strict=True):
+        handle.set(color=VALUE_COLOURS[value], linestyle="")
+    title = "value assigned (marks) and category of the answers (sectors)"
+    figure.legend(
+        handles=handles,
+        title=title,
+        fontsize=7,
+        title_fontsize=7,
+        loc="outside upper center",
+        ncols=len(values),
+    )
+
+
+@themed
+def angle_distributions(trials: pd.DataFrame, histogram: pd.DataFrame, bounds: Sequence[float]) -> Figure:
+    """Angles of each model's trials, in bins, each row in front of the people's distribution.
+
+    Parameters
+    ----------
+    trials
+        model, family, angle: of trials without an assigned value; incomplete ones are left out.
+    histogram
+        bin_low_degrees, bin_width_degrees, count: people by angle.
+    bounds
+        Angles between categories, rising, in degrees.
+    """
+    known = trials.dropna(subset="angle")
+    means = known.groupby(["model", "family"])["angle"].mean().reset_index()
+    order = in_order(means, "angle")
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * (len(order) + 1)))
+    ratios = {"height_ratios": [1.6] + [1.0] * len(order)}
+    panels = figure.subplots(len(order) + 1, 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+    _people(panels[0], histogram)
+    _label_row(panels[0], "people", int(histogram["count"].sum()))
+    for axes, name, family in zip(panels[1:], order["model"], order["family"], strict=True):
+        of_model = known.loc[known["model"] == name, "angle"]
+        _people(axes, histogram, alpha=0.35)
+        _bars(axes, of_model, histogram, COLOURS[family])
+        _label_row(axes, name, len(of_model))
+    for axes in panels:
+        _bounds(axes, bounds)
+    _name_categories(panels[0], bounds)
+    panels[-1].set(xlabel="angle in degrees; each row's highest bar is 1", xlim=_ANGLES_SHOWN)
+    handles = [Patch(color=PEOPLE, label="people")]
+    handles += [Patch(color=COLOURS[family], label=f"{family}s") for family in dict.fromkeys(order["family"])]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7)
+    return figure
+
+
+def _people(axes: Axes, histogram: pd.DataFrame, alpha: float = 1.0) -> None:
+    """The people's histogram, its highest bar 1."""
+    heights = histogram["count"] / histogram["count"].max()
+    low, width = histogram["bin_low_degrees"], histogram["bin_width_degrees"]
+    axes.bar(low, heights, width, align="edge", color=PEOPLE, alpha=alpha, linewidth=0)
+
+
+def _bars(axes: Axes, angles: pd.Series[float], histogram: pd.DataFrame, colour: str) -> None:
+    """Angles in the bins of the people's histogram, the highest bar 1; narrower than the people's bars."""
+    low = histogram["bin_low_degrees"].to_numpy(dtype=float)
+    width = float(histogram["bin_width_degrees"].iloc[0])
+    counts, _ = np.histogram(angles.round(9), np.append(low, low[-1] + width))
+    heights = counts / counts.max()
+    axes.bar(low + 0.2 * width, heights, 0.6 * width, align="edge", color=colour, linewidth=0)
+
+
+def _label_row(axes: Axes, name: str, size: int) -> None:
+    """A row's name, with the number of its trials or people."""
+    axes.set_ylabel(f"{_short(name)} ({size:,})", rotation=0, ha="right", va="center", fontsize=7)
+    axes.set(yticks=[], ylim=(0, 1.08))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="x", length=2)
+
+
+def _bounds(axes: Axes, bounds: Sequence[float]) -> None:
+    """Dotted lines between the categories."""
+    for bound in bounds:
+        axes.axvline(bound, color=CHANCE, linewidth=0.6, linestyle=(0, (2, 2)), zorder=0)
+
+
+def _name_categories(axes: Axes, bounds: Sequence[float]) -> None:
+    """Each category's name above its share of the axis."""
+    left, right = _ANGLES_SHOWN
+    for name, low, high in zip(CATEGORIES, [left, *bounds], [*bounds, right], strict=True):
+        axes.text((low + high) / 2, 1.12, name, fontsize=7, ha="center", va="bottom")
+
+
+@themed
+def radar(table: pd.DataFrame, best: float = 60.0) -> Figure:
+    """Value rationality on one radar a model, as published, with what random answers get in grey.
+
+    Parameters
+    ----------
+    table
+        model, value, goal, raw, random.
+    best
+        The outer ring.
+    """
+    models = list(dict.fromkeys(table["model"]))
+    rows = -(-len(models) // _PER_ROW)
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.95 * rows))
+    # Names at the sides of neighbours need room between them.
+    grid: dict[str, Any] = {"subplot_kw": {"projection": "polar"}, "gridspec_kw": {"wspace": 0.14}}
+    panels = figure.subplots(rows, _PER_ROW, squeeze=False, **grid).ravel()
+    for axes, model in zip(panels, models, strict=False):
+        _radar_panel(axes, table[table["model"] == model], best)
+        axes.set_title(_short(model), fontsize=7, loc="center", pad=15)
+    for ring in (_RINGS[1], best):
+        panels[0].text(1.25 * np.pi, ring + 7, f"{ring:g}", fontsize=6, color="#777777", **_CENTRED)
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
+    handles = [
+        Line2D([], [], color=_RADAR_COLOUR, label="with goal prompting", **_RADAR_STYLES[True]),
+        Line2D([], [], color=_RADAR_COLOUR, label="without", **_RADAR_STYLES[False]),
+        Line2D([], [], color=CHANCE, alpha=0.25, linewidth=6, label="random answers"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
+    return figure
+
+
+def _radar_panel(axes: Any, of_model: pd.DataFrame, best: float) -> None:
+    """One model's radar on polar axes, the first value on top."""
+    values = [value for value in VALUE_COLOURS if value in set(of_model["value"])]
+    angles = np.linspace(0, 2 * np.pi, len(values), endpoint=False)
+    around = np.append(angles, angles[0])
+    chance = _closed(of_model.drop_duplicates("value"), values, "random")
+    axes.fill(around, chance, color=CHANCE, alpha=0.25, linewidth=0)
+    for goal, style in _RADAR_STYLES.items():
+        raw = _closed(of_model[of_model["goal"] == goal], values, "raw")
+        axes.plot(around, raw, color=_RADAR_COLOUR, linewidth=1, clip_on=False, **style)
+    axes.set(ylim=(0, best), yticks=[*_RINGS, best], yticklabels=[], xticks=angles)
+    axes.set_theta_zero_location("N")
+    axes.set_xticklabels([])
+    for angle, value in zip(angles, values, strict=True):
+        # At the sides names stand upright, or there would be no room for the radar.
+        rotation = 90.0 * round(np.sin(angle))
+        axes.text(angle, 1.14 * best, value, fontsize=6, rotation=rotation, **_CENTRED)
+    axes.grid(color=_FAINT, linewidth=0.5)
+    axes.spines["polar"].set_color(_FAINT)
+
+
+def _closed(table: pd.DataFrame, values: Sequence[str], column: str) -> list[float]:
+    """A column in the order of the values, the first one again at the end."""
+    numbers = list(table.set_index("value")[column].reindex(list(values)))
+    return [*numbers, numbers[0]]
+
+
+@themed
+def value_rationality(table: pd.DataFrame, best: Mapping[str, float] | None = None) -> Figure:
+    """Value rationality raw beside corrected for chance: a row per value and model, a dot per prompting.
+
+    Parameters
+    ----------
+    table
+        model, value, goal, raw, corrected, random; perhaps raw_low … corrected_high, drawn as whiskers.
+    best
+        Where ideal answers lie on either scale: 60 and 1.
+    """
+    ends = best or {"raw": 60.0, "corrected": 1.0}
+    means = table.groupby("model")["raw"].mean().round(9)
+    models = list(means.sort_values(ascending=False, kind="stable").index)
+    values = [value for value in VALUE_COLOURS if value in set(table["value"])]
+    block = len(models) + 1.6
+    places = {(v, m): -(i * block + j) for i, v in enumerate(values) for j, m in enumerate(models)}
+    figure, panels = new_figure(0.75 + 0.135 * block * len(values), 2, sharey=True)
+    for axes, scale in zip(panels, ("raw", "corrected"), strict=True):
+        for value in values:
+            rows = [places[value, model] for model in models]
+            of_value = table[table["value"] == value]
+            chance = float(of_value["random"].iloc[0]) if scale == "raw" else 0.0
+            span = [min(rows) - 0.5, max(rows) + 0.5]
+            axes.plot([chance] * 2, span, color=CHANCE, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+            axes.plot([of_value[scale].mean()] * 2, span, color=VALUE_COLOURS[value], linewidth=3, alpha=0.3)
+            _dots(axes, of_value, scale, places, VALUE_COLOURS[value])
+        axes.axvline(ends[scale], color=_FAINT, linewidth=0.8, zorder=0)
+        axes.tick_params(axis="y", length=0)
+    _name_rows(panels[0], places, values)
+    panels[0].set_xlabel("raw: degrees (60 at best)")
+    panels[1].set_xlabel("corrected: 0 random answers, 1 ideal ones")
+    panels[1].xaxis.set_major_locator(MultipleLocator(0.5))
+    shapes = [
+        Line2D([], [], color="black", marker="o", markersize=4, linestyle="", label="with goal prompting"),
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="o",
+            markersize=4,
+            markerfacecolor="white",
+            linestyle="",
+            label="without",
+        ),
+        Line2D([], [], color="black", linewidth=3, alpha=0.3, label="mean"),
+        Line2D([], [], color=CHANCE, linestyle=(0, (3, 2)), linewidth=0.9, label="random answers"),
+    ]
+    figure.legend(handles=shapes, loc="outside lower center", ncols=4, fontsize=7)
+    return figure
+
+
+def _dots(
+    axes: Axes, table: pd.DataFrame, scale: str, places: Mapping[tuple[str, str], float], colour: str
+) -> None:
+    """A value's dots: filled with goal prompting, open without."""
+    for row in table.to_dict("records"):
+        place = places[row["value"], row["model"]] + (0.16 if row["goal"] else -0.16)
+        if f"{scale}_low" in table:
+            axes.plot([row[f"{scale}_low"], row[f"{scale}_high"]], [place] * 2, color=colour, linewidth=0.7)
+        face = colour if row["goal"] else "white"
+        axes.plot(
+            row[scale], place, "o", color=colour, markerfacecolor=face, markersize=3, markeredgewidth=0.8
+        )
+
+
+def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequence[str]) -> None:
+    """Models at the rows, and each value above its block."""
+    axes.set_yticks(list(places.values()), [_short(model) for _, model in places], fontsize=6.5)
+    axes.set_ylim(min(places.values()) - 1, 1.4)
+    for value in values:
+        top = max(place for (name, _), place in places.items() if name == value)
+        axes.text(
+            -0.02,
+            top + 1,
+            value,
+            transform=axes.get_yaxis_transform(),
+            fontsize=7.5,
+            fontweight="bold",
+            ha="right",
+            va="center",
+        )

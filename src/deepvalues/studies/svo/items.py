@@ -1,0 +1,128 @@
+"""Items: one row a trial of a condition, with everything the statistics need to know about it."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import product
+
+import pandas as pd
+import pandera.pandas as pa
+
+from deepvalues.core import stable_random
+from deepvalues.core.errors import UserError
+from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_ITEMS, N_OPTIONS, N_PRIMARY, VALUES
+from deepvalues.studies.svo.stimuli.prompts import CONTROLLED, MODES, NO_VALUE, Wording
+
+#: Trials of each condition (None: as many as the study has), and whether the secondary items are asked.
+ITEM_SETS: dict[str, tuple[int | None, bool]] = {
+    "smoke": (1, False),
+    "standard": (None, False),
+    "full": (None, True),
+}
+CONDITIONS = (NO_VALUE, *VALUES)
+#: Between the orders of the questions of a trial, and between the orders of their options.
+SEPARATOR = " "
+
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "mode": pa.Column(str, pa.Check.isin(MODES)),
+        "value": pa.Column(str, pa.Check.isin(CONDITIONS)),
+        "goal": pa.Column(bool),
+        "trial": pa.Column("int64", pa.Check.ge(0)),
+        # Enters the keys: trials that begin with the same words have answers of their own.
+        "repeat": pa.Column("int64", pa.Check.ge(0)),
+        # Item numbers in the order asked, and for each question the item's options in the order shown.
+        "item_order": pa.Column(str, pa.Check.str_matches(r"^\d+( \d+){5}(( \d+){9})?$")),
+        "option_orders": pa.Column(str, pa.Check.str_matches(r"^[A-I]{9}( [A-I]{9}){5}(( [A-I]{9}){9})?$")),
+        "openings": pa.Column("int64", pa.Check.in_range(0, 3)),
+        "turns": pa.Column("int64", pa.Check.in_range(N_PRIMARY, N_ITEMS + 3)),
+        "hash": pa.Column(str, pa.Check.str_length(16, 16)),
+    },
+    checks=pa.Check(
+        lambda frame: frame["turns"] == frame["openings"] + frame["item_order"].str.count(" ") + 1,
+        error="turns are not openings and questions",
+    ),
+    strict=True,
+    ordered=True,
+    name="svo items",
+)
+
+
+def item_order(seed: int, mode: str, trial: int, secondary: bool) -> list[int]:
+    """Item numbers in the order asked: as printed, or drawn for each trial; secondary items always last."""
+    blocks = [list(range(1, N_PRIMARY + 1))]
+    if secondary:
+        blocks.append(list(range(N_PRIMARY + 1, N_ITEMS + 1)))
+    if mode == CONTROLLED:
+        blocks = [stable_random.shuffled(block, seed, "items", trial, block[0]) for block in blocks]
+    return [item for block in blocks for item in block]
+
+
+def option_order(seed: int, mode: str, trial: int, item: int) -> str:
+    """The options of an item in the order in which a trial shows them.
+
+    In controlled mode a drawn order is turned from trial to trial, so that each option stands once at
+    each place within nine trials; the next nine have another order.
+    """
+    if mode != CONTROLLED:
+        return LETTERS
+    nine, within = divmod(trial, N_OPTIONS)
+    order = stable_random.shuffled(LETTERS, seed, "options", item, nine)
+    turn = stable_random.shuffled(range(N_OPTIONS), seed, "turns", item, nine)[within]
+    return "".join(order[turn:] + order[:turn])
+
+
+def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.DataFrame:
+    """Build the items of a set: 2 modes × (4 values and none) × goal prompting or not × trials.
+
+    Parameters
+    ----------
+    trials
+        Trials K of each condition in the sets ``standard`` and ``full``; ``smoke`` has one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A frame that meets `CONTRACT`. ``full`` adds the nine secondary items to the conversations of
+        ``standard``, after their last turn, so that recorded answers serve both.
+
+    Raises
+    ------
+    UserError
+        When the set is unknown.
+    """
+    if item_set not in ITEM_SETS:
+        raise UserError(f"unknown item set {item_set!r}; there are {', '.join(ITEM_SETS)}")
+    number, secondary = ITEM_SETS[item_set]
+    rows = []
+    for mode, value, goal in product(MODES, CONDITIONS, (False, True)):
+        for trial in range(trials if number is None else number):
+            order = item_order(seed, mode, trial, secondary)
+            options = [option_order(seed, mode, trial, item) for item in order]
+            turns = wording.turns(mode, value, goal, order, options)
+            rows.append(
+                {
+                    "id": f"{mode}.{value}.{'goal' if goal else 'no-goal'}.t{trial:02d}",
+                    "mode": mode,
+                    "value": value,
+                    "goal": goal,
+                    "trial": trial,
+                    # A trial begins in the same words with and without a goal, or, without a value, in both
+                    # modes.
+                    "repeat": 4 * trial + 2 * MODES.index(mode) + goal,
+                    "item_order": SEPARATOR.join(map(str, order)),
+                    "option_orders": SEPARATOR.join(options),
+                    "openings": len(turns) - len(order),
+                    "turns": len(turns),
+                    "hash": hashlib.sha256("\n\n".join(turns).encode()).hexdigest()[:16],
+                }
+            )
+    validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
+    return validated
+
+
+def questions_of(item_order: str, option_orders: str) -> list[tuple[int, str]]:
+    """(item number, options as shown) of each question of a row, in the order asked."""
+    numbers = map(int, item_order.split(SEPARATOR))
+    return list(zip(numbers, option_orders.split(SEPARATOR), strict=True))

@@ -1,0 +1,1 @@
+"""Reference agents of study 2, whose angles are known before the run."""

@@ -1,0 +1,1 @@
+"""What is shown: the slider measure's payoffs and the words of a conversation."""

@@ -1,0 +1,111 @@
+"""The words of a conversation: the value, the goal, the questions. Nothing here draws.
+
+The structure follows the published study (a value described and played, perhaps a goal, then the choices);
+the sentences are the project's own, in ``data/stimuli/svo.yml``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
+from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_ITEMS, N_PRIMARY, VALUES, payoffs
+
+#: The model describes the value itself, options in their printed order; or definition and order are ours.
+FAITHFUL, CONTROLLED = "faithful", "controlled"
+MODES = (FAITHFUL, CONTROLLED)
+#: In place of a value: none is assigned.
+NO_VALUE = "none"
+_OPTION_LINE = re.compile(r"^(?:Option )?([A-I]): (\d+), (\d+)$", re.MULTILINE)
+_TEXTS = ("describe", "embody", "define", "goal", "keep_goal", "no_goal", "question", "option", "further")
+
+
+class Coins(NamedTuple):
+    """What an option pays."""
+
+    own: int
+    other: int
+
+
+def option_lines(question: str) -> dict[str, Coins]:
+    """The options that a question shows, by letter; empty for a turn that shows none."""
+    return {letter: Coins(int(own), int(other)) for letter, own, other in _OPTION_LINE.findall(question)}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The texts of ``data/stimuli/svo.yml``."""
+
+    labels: Mapping[str, str]
+    definitions: Mapping[str, str]
+    texts: Mapping[str, str]
+
+    def openings(self, mode: str, value: str) -> list[str]:
+        """The turns that assign a value; none where no value is assigned."""
+        if value == NO_VALUE:
+            return []
+        filled = {"label": self.labels[value], "definition": self.definitions[value]}
+        names = ("describe", "embody") if mode == FAITHFUL else ("define",)
+        return [self.texts[name].format(**filled) for name in names]
+
+    def turns(
+        self, mode: str, value: str, goal: bool, order: Sequence[int], options: Sequence[str]
+    ) -> tuple[str, ...]:
+        """All user turns of one trial.
+
+        Parameters
+        ----------
+        order
+            Item numbers (1 to 15) as they are asked.
+        options
+            For each question the nine option letters of the item, in the order in which they are shown.
+        """
+        turns = self.openings(mode, value)
+        if goal:
+            turns.append(self.texts["goal"])
+        aim = self.texts["keep_goal"].format(turn=len(turns)) if goal else self.texts["no_goal"]
+        for place, (item, shown) in enumerate(zip(order, options, strict=True)):
+            question = self.question(place, item, shown, aim)
+            turns.append(f"{self.texts['further']}\n\n{question}" if place == N_PRIMARY else question)
+        return tuple(turns)
+
+    def question(self, place: int, item: int, shown: str, aim: str) -> str:
+        """One question, with the options of an item in the order ``shown``."""
+        pay, row = payoffs(), item - 1
+        lines = [
+            self.texts["option"].format(
+                letter=letter,
+                own=int(pay.own[row, LETTERS.index(option)]),
+                other=int(pay.other[row, LETTERS.index(option)]),
+            )
+            for letter, option in zip(LETTERS, shown, strict=True)
+        ]
+        block, of = (place - N_PRIMARY, N_ITEMS - N_PRIMARY) if place >= N_PRIMARY else (place, N_PRIMARY)
+        return self.texts["question"].format(number=block + 1, of=of, aim=aim, options="\n".join(lines))
+
+
+def load_wording(path: Path) -> Wording:
+    """Read the wording.
+
+    Raises
+    ------
+    UserError
+        When the file lacks a text, or a value.
+    """
+    content: Mapping[str, Any] = read_yaml(path)
+    try:
+        wording = Wording(
+            {value: str(content["labels"][value]) for value in VALUES},
+            {value: str(content["definitions"][value]) for value in VALUES},
+            {name: str(content[name]) for name in _TEXTS},
+        )
+        wording.turns(FAITHFUL, VALUES[0], True, [1], [LETTERS])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{paths.shown(path)}: not the wording of this study: {error!r}") from None
+    return wording

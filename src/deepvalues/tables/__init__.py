@@ -1,1 +1,0 @@
-"""Tables of notebooks and paper: pure functions from data frames to Markdown."""

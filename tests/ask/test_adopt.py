@@ -1,0 +1,102 @@
+"""Answers asked by address: each server's are its own, and an entry takes its own over without a request."""
+
+from dataclasses import replace
+
+import pytest
+
+from deepvalues.ask import asking
+from deepvalues.ask.adopt import adopt
+from deepvalues.ask.loopback import server
+from deepvalues.ask.record import Record
+from deepvalues.ask.registry import CUSTOM, Endpoint, Model
+from deepvalues.ask.study import record_path
+from deepvalues.core.errors import UserError
+from deepvalues.studies import catalogue
+
+#: One study of single questions, and one whose conversations have several turns.
+CASES = {"dvb": "agent-first", "svo": "agent-svo-prosocial"}
+
+
+@pytest.fixture(params=CASES)
+def study(request):
+    return request.param
+
+
+@pytest.fixture
+def few(study):
+    return catalogue.study(study).items("smoke").head(12)
+
+
+@pytest.fixture
+def serving(study):
+    local = catalogue.local_models()
+    return lambda: server.serving(server.create_app({"org/new": local[CASES[study]]}))
+
+
+def ask(study, model, items, folder):
+    return asking.query(study, [model], items, record_folder=folder).iloc[0]
+
+
+def test_servers_that_serve_one_name_have_answers_of_their_own(study, few, serving, tmp_path):
+    with serving() as one, serving() as other:
+        models = [catalogue.registry().model("org/new", url) for url in (one, other)]
+        done = [ask(study, model, few, tmp_path) for model in (*models, *models)]
+    assert [row.asked > 0 for row in done] == [True, True, False, False]
+    assert [row.replayed for row in done] == [0, 0, done[0]["items"], done[0]["items"]]
+
+
+@pytest.mark.parametrize("kind", ["by address", CUSTOM])
+def test_an_entry_adopts_what_its_address_answered(study, few, serving, tmp_path, kind):
+    source, paper = tmp_path / "source", tmp_path / "paper"
+    with serving() as url:
+        by_hand = catalogue.registry().model("org/new", url)
+        if kind == CUSTOM:
+            by_hand = replace(by_hand, endpoint=replace(by_hand.endpoint, kind=CUSTOM))
+        first = ask(study, by_hand, few, source)
+    asked = Record(record_path(source, study, "org/new"))
+    entry = Model("new", Endpoint("mine", url, None), "org/new")
+    (found,) = adopt(entry, source, record_folder=paper)
+    assert found == (study, len(asked.answers), 0, 0)
+    # The server is gone: whatever was asked now would fail.
+    again = ask(study, entry, few, paper)
+    assert (again.asked, again.failed, again.replayed) == (0, 0, first["items"])
+    adopted = Record(record_path(paper, study, "new"))
+    texts = [[(a.item, a.repeat, a.turn, a.text) for a in each.answers.values()] for each in (asked, adopted)]
+    assert sorted(texts[0]) == sorted(texts[1])
+    assert {each["adopted_from"] for each in adopted.received().values()} == {
+        by_hand.endpoint.kind if kind != CUSTOM else CUSTOM
+    }
+    assert Record(asked.path).answers == asked.answers, "the source stays as it is"
+    before = adopted.path.read_bytes()
+    assert adopt(entry, source, record_folder=paper) == [(study, 0, len(asked.answers), 0)]
+    assert adopted.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "other", [{"served_as": "else"}, {"parameters": {"max_tokens": 77}}, {"endpoint": "elsewhere"}]
+)
+def test_answers_to_other_requests_are_left(few, study, serving, tmp_path, other):
+    with serving() as url:
+        ask(study, catalogue.registry().model("org/new", url), few, tmp_path)
+    if "endpoint" in other:
+        other = {"endpoint": Endpoint("mine", "http://127.0.0.1:1/v1", None)}
+    entry = replace(Model("org/new", Endpoint("mine", url, None), "org/new"), **other)
+    (found,) = adopt(entry, tmp_path, record_folder=tmp_path / "paper")
+    assert (found.adopted, found.known) == (0, 0)
+    assert found.left > 0
+    assert "left: the entry asks with other parameters" in str(found)
+    assert not (tmp_path / "paper").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (Model("m", Endpoint("mine", None, None), "m"), "has no base_url"),
+        (Model("m", Endpoint("mine", "http://127.0.0.1:1/v1", None), "m"), "no answers of m"),
+        (catalogue.registry().model("agent-first"), "nothing can be adopted"),
+        (catalogue.registry().model("smollm2-135m"), "nothing can be adopted"),
+    ],
+)
+def test_what_can_not_be_adopted_is_told(model, told, tmp_path):
+    with pytest.raises(UserError, match=told):
+        adopt(model, tmp_path, record_folder=tmp_path / "paper")

@@ -1,0 +1,944 @@
+"""Faults of endpoints, disks and people: in the end every question is answered once, and nothing is lost.
+
+Runs are whole runs of the command line in processes of their own, against a server that misbehaves as
+each test says. A moment is a number of requests or replies, not a time.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx2
+import psutil
+import pytest
+
+from deepvalues.ask import processes
+from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.engine import Ask, Asker, Job
+from deepvalues.ask.record import Record
+from deepvalues.ask.registry import Endpoint, Model, Price
+from deepvalues.ask.settings import Settings
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+from deepvalues.paper.execute import execute_notebook
+from faulty_server import CUT, DRIP, HANG, FaultyServer, answer, completion, error, good, http
+
+KEY = "sk-MARKED-4f1c9a7be2d80365"
+#: No output may hold even this much of the key.
+PART_OF_KEY = "sk-MARKED-4f1c9"
+#: An address of one's own gets a key that is named for it.
+WITH_KEY = ("--key-variable", "OPENAI_API_KEY")
+#: Far longer than anything here takes: what waits so long waits for something that does not come.
+PATIENCE = 60
+KILLS = 20
+LLMOCK = Path(sys.executable).with_name("llmock")
+
+
+class Run:
+    """One run of the command line, in a process of its own."""
+
+    def __init__(self, runs, order, out, err):
+        self._runs, self._out, self._err = runs, out, err
+        self.pid = runs.order(order)
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self):
+        """The exit status; negative is the signal that ended the run."""
+        return self._runs.order({"wait": self.pid})
+
+    @property
+    def out(self):
+        return self._out.read_text(encoding="utf-8")
+
+    @property
+    def err(self):
+        return self._err.read_text(encoding="utf-8")
+
+
+class Runs:
+    """Forks runs from a process that has everything imported."""
+
+    def __init__(self, folder):
+        self.folder, self.number = folder, 0
+        here = paths.ROOT / "tests" / "support" / "forked_runs.py"
+        self._process = subprocess.Popen(
+            [sys.executable, str(here)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def order(self, order):
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def end(self):
+        self._process.stdin.close()
+        assert self._process.wait(PATIENCE) == 0
+        self._process.stdout.close()
+
+    def start(self, *arguments, parts=None, file_limit=None, obey_permissions=False):
+        self.number += 1
+        out, err = (self.folder / f"{self.number}.{name}" for name in ("out", "err"))
+        order = {
+            "arguments": [str(argument) for argument in arguments],
+            "out": str(out),
+            "err": str(err),
+            "processes": parts,
+            "file_limit": file_limit,
+            "obey_permissions": obey_permissions,
+            "environment": {"OPENAI_API_KEY": KEY},
+        }
+        return Run(self, order, out, err)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs of the command line, with a marked key in their environment; no output may hold it."""
+    runs = Runs(tmp_path_factory.mktemp("runs"))
+    yield runs
+    runs.end()
+    for file in runs.folder.iterdir():
+        assert PART_OF_KEY not in file.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def query(runs, tmp_path):
+    """Start `deepvalues query` for so many toy questions; what it writes may not hold the key."""
+
+    def start(server, number, *arguments, model="m", **options):
+        command = ["query", "--study", "toy", "--set", number, "--model", model, *WITH_KEY]
+        return runs.start(
+            *command, "--base-url", server.url, "--record", tmp_path, *map(str, arguments), **options
+        )
+
+    yield start
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert PART_OF_KEY.encode() not in file.read_bytes(), file
+
+
+@pytest.fixture
+def path(tmp_path):
+    """The record of the runs of this test."""
+    return tmp_path / "toy" / "m.jsonl"
+
+
+def anywhere(path):
+    """The bytes of a record but for its keys and check sums, which tell the server's port."""
+    return re.sub(rb'"(?:key|check)":"[0-9a-f]+"', b"", path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(runs, tmp_path_factory):
+    """A record that was made without faults, for so many questions."""
+    made = {}
+
+    def undisturbed(number):
+        if number not in made:
+            folder = tmp_path_factory.mktemp("undisturbed")
+            with FaultyServer() as server:
+                command = ["query", "--study", "toy", "--set", number, "--model", "m", *WITH_KEY]
+                run = runs.start(*command, "--base-url", server.url, "--record", folder)
+                assert run.wait() == 0, run.err
+            assert server.requests == number
+            made[number] = anywhere(folder / "toy" / "m.jsonl")
+        return made[number]
+
+    return undisturbed
+
+
+def question(number):
+    return f"Question {number:05d}?"
+
+
+def recorded(path):
+    """The questions that the record answers, those in parts and before a half line included."""
+    return {f"Question {answer.item}?" for answer in Record(path).answers.values()}
+
+
+def logged(path):
+    lines = path.with_suffix(".log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def wait_for_lock(path):
+    """Wait until the last process of a run has ended."""
+    with path.with_suffix(".lock").open("wb") as lock:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                assert time.monotonic() < deadline, "a worker process goes on for ever"
+                time.sleep(0.01)
+
+
+def one_message(run):
+    """The one line that a run says on standard error."""
+    assert "Traceback" not in run.err, run.err
+    lines = [line for line in run.err.splitlines() if line and not line.startswith("Stopping: ")]
+    assert len(lines) == 1, run.err
+    assert lines[0].startswith("deepvalues: ")
+    return lines[0]
+
+
+# Faults of the endpoint.
+
+
+def too_hasty(**headers):
+    return error(429, f"slow down; your key is {KEY}", **headers)
+
+
+HEADERS = http(completion("Option A"))[:-20]
+FAULTS = {
+    "RateLimitError": too_hasty(),
+    "InternalServerError": error(500, f"oh, {KEY}"),
+    "BadRequestError": error(400, f"oh, {KEY}"),
+    "APIConnectionError": [HEADERS, CUT],
+    "APITimeoutError": [HANG],
+    "APITimeoutError, dripping": [HEADERS[: HEADERS.index(b"\r\n\r\n") + 4], DRIP],
+    "MalformedReplyError, no JSON": http(b'{"choices":[{"mess'),
+    "MalformedReplyError": http({"choices": [], "key": KEY}),
+    "ReportedError, cut in the key": http({"error": {"message": "x" * 290 + KEY}}),
+}
+TOY = [Conversation(f"{number:05d}", (question(number),)) for number in range(8)]
+MODEL = Model("m", Endpoint("custom", None, "OPENAI_API_KEY"), "m")
+ASK = Ask(MODEL, {"max_tokens": 10}, 1)
+
+
+def hold(conversations, server, record, report=lambda _: None, ask=ASK, **settings):
+    """Hold conversations in this process."""
+    settings = Settings(**{"max_retries": 0, "concurrency": 4, **settings})
+    jobs = [Job(conversation, 0, {}) for conversation in conversations]
+    return processes.run(ask, server.url, settings, jobs, record, report)
+
+
+@pytest.fixture
+def marked(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_every_kind_of_failure_is_told_by_its_class_and_keeps_no_other_answer_up(kind, marked, path):
+    bad = {question(2), question(5)}
+    with FaultyServer(lambda text, *_: FAULTS[kind] if text in bad else good(text)) as server:
+        summary = hold(TOY, server, Record(path), timeout=0.5)
+    assert (summary.asked, summary.failed, summary.stopped) == (6, 2, "")
+    failures = {entry["item"]: entry["error"] for entry in logged(path) if "error" in entry}
+    assert failures == dict.fromkeys(("00002", "00005"), kind.split(",")[0])
+    assert sorted(Record(path).failures().values()) == [kind.split(",")[0]] * 2
+    assert recorded(path) == {question(n) for n in range(8)} - bad
+    written = path.read_text() + path.with_suffix(".log.jsonl").read_text() + summary.last_error
+    assert PART_OF_KEY not in written
+
+
+def storm(text, times, _):
+    """30 % of all attempts are refused, with and without Retry-After; never six times in a row."""
+    draw = random.Random(f"{text} {times}").random()
+    if draw < 0.3 and times % 6:
+        return too_hasty(**random.Random(text).choice([{}, {"retry_after": "0.01"}, {"retry_after_ms": "5"}]))
+    return good(text)
+
+
+def test_refusals_for_haste_cost_no_answer(query, path, undisturbed):
+    with FaultyServer(storm) as server:
+        run = query(server, 200, "--concurrency", 16)
+        assert run.wait() == 0, run.err
+    assert run.out == "m: 200 asked, 0 replayed, 0 failed\n"
+    refused = server.requests - 200
+    assert 0.2 < refused / server.requests < 0.4
+    assert anywhere(path) == undisturbed(200)
+
+
+def anything(text, times, _):
+    """At most six faulty replies to a question, of any kind, and then a good one."""
+    chance = random.Random(f"{text} {times}")
+    if times > 6 or chance.random() < 0.5:
+        return good(text)
+    kinds = [name for name in FAULTS if "Timeout" not in name] + ["APITimeoutError, dripping"] * (times == 1)
+    return FAULTS[chance.choice(kinds)]
+
+
+def test_under_all_faults_together_every_question_is_answered_once(query, path, undisturbed):
+    number, delivered_well = 200, Counter()
+
+    def rule(text, times, body):
+        reply = anything(text, times, body)
+        delivered_well[text] += reply == good(text)
+        return reply
+
+    with FaultyServer(rule) as server:
+        missing = number
+        for _ in range(10):
+            run = query(server, number, "--timeout", 0.4, "--concurrency", 64)
+            status = run.wait()
+            counts = [int(n) for n in re.findall(r"\d+", run.out.splitlines()[-1])]
+            asked, replayed, failed = counts
+            assert (replayed, asked + failed) == (number - missing, missing), "lost"
+            assert status == (1 if failed else 0)
+            last = Record(path).failures()
+            assert len(last) == failed
+            assert set(last.values()) <= {name.split(",")[0] for name in FAULTS}
+            missing = failed
+            if not missing:
+                break
+    assert delivered_well == {question(n): 1 for n in range(number)}
+    assert anywhere(path) == undisturbed(number)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        (completion(""), ("", "stop", "m")),
+        (completion(None), (None, "stop", "m")),
+        (completion(None, finish_reason="content_filter"), (None, "content_filter", "m")),
+        ({**completion("Option A"), "model": "another"}, ("Option A", "stop", "another")),
+    ],
+    ids=["empty", "null", "filtered", "another model"],
+)
+def test_what_is_strange_but_received_is_kept_and_not_asked_again(query, path, reply, kept):
+    with FaultyServer(lambda *_: http(reply)) as server:
+        assert query(server, 3).wait() == 0
+        again = query(server, 3)
+        assert again.wait() == 0
+    assert again.out == "m: 0 asked, 3 replayed, 0 failed\n"
+    assert server.requests == 3
+    answers = Record(path).answers.values()
+    assert [(a.text, a.finish_reason, a.model) for a in answers] == [kept] * 3
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(
+    ("status", "code", "name"),
+    [
+        (401, "invalid_api_key", "AuthenticationError"),
+        (403, None, "PermissionDeniedError"),
+        (404, "model_not_found", "NotFoundError"),
+    ],
+)
+def test_what_every_request_would_meet_stops_the_run(query, path, status, code, name, parts):
+    with FaultyServer(lambda *_: error(status, f"not with the key {KEY}", code)) as server:
+        run = query(server, 300, "--concurrency", 8, parts=parts)
+        assert run.wait() == 2
+        message = one_message(run)
+        assert server.requests <= 16
+    assert "because the endpoint refuses this model or key. The last error was: " + name in message
+    assert "[API key]" in message
+    assert "0 answers were saved; the same command goes on from there" in message
+    assert recorded(path) == set()
+    with FaultyServer() as server:
+        again = query(server, 300)
+        assert again.wait() == 0, again.err
+    assert server.requests == 300
+
+
+def test_failures_without_end_stop_the_run_with_the_last_error(query):
+    with FaultyServer(lambda *_: error(503, "overloaded", x_should_retry="false")) as server:
+        run = query(server, 300, "--concurrency", 8)
+        assert run.wait() == 2
+    message = one_message(run)
+    assert "25 requests in a row failed. The last error was: InternalServerError" in message
+    assert server.requests <= 25 + 8
+
+
+def test_the_pace_halves_once_a_burst_and_grows_back(marked, path, monkeypatch):
+    askers, limits = [], []
+
+    class Watched(Asker):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            askers.append(self)
+
+    monkeypatch.setattr(processes, "Asker", Watched)
+    conversations = [Conversation(f"{n:05d}", (question(n),)) for n in range(400)]
+
+    async def rule(text, times, _):
+        if int(text[9:14]) < 16 and times == 1:
+            return too_hasty(retry_after_ms="1")
+        return good(text)
+
+    with FaultyServer(rule) as server:
+        summary = hold(
+            conversations,
+            server,
+            Record(path),
+            report=lambda _: limits.append(askers[0].pace.limit),
+            concurrency=16,
+            max_retries=2,
+        )
+    assert summary.asked == 400
+    assert server.requests == 416
+    assert 8 <= min(limits) < 9, "sixteen refusals of one burst halve once"
+    assert limits == sorted(limits)
+    assert limits[-1] == 16
+    assert server.most_in_flight <= 16
+
+
+# Killed.
+
+
+class Killer:
+    """Kills a run at the n-th request of it, at one of four moments.
+
+    "all asked" is when every reply has led to a next request, so that none can be on its way: what was
+    delivered by then has been received in full, and must be in the record.
+    """
+
+    def __init__(self, seed, victims, in_flight):
+        self.chance, self.victims, self.in_flight = random.Random(seed), victims, in_flight
+        self.run, self.left = None, 0
+
+    def aim(self, run):
+        """From now on kill this run."""
+        self.run, self.left = run, self.chance.randint(1, 40)
+        self.moment = self.chance.choice(["all asked", "all asked", "before", "amid", "after"])
+        self.received, self.released = set(), asyncio.Event()
+        self.before = self.server.delivered.copy()
+        self.whom = self.chance.choice(self.victims)
+
+    def kill(self):
+        parent = psutil.Process(self.run.pid)
+        workers = parent.children()
+        chosen = {"run": [parent], "worker": workers[:1], "all": [parent, *workers]}[self.whom]
+        for process in chosen:
+            process.kill()
+
+    async def rule(self, text, *_):
+        self.left -= 1
+        reply = good(text)
+        if self.left < 0 and self.moment == "all asked" and not self.released.is_set():
+            await self.released.wait()
+        if self.left:
+            return reply
+        if self.moment == "all asked":
+            while self.server.in_flight < self.in_flight:
+                await asyncio.sleep(0.001)
+            self.received = set(self.server.delivered - self.before)
+            self.kill()
+            self.released.set()
+            return reply
+        if self.moment == "before":
+            return [self.kill, reply]
+        if self.moment == "amid":
+            return [reply[:-20], self.kill, reply[-20:]]
+        return [reply, self.chance.random() / 200, self.kill]
+
+
+@pytest.mark.parametrize(("parts", "victims"), [(1, ["run"]), (2, ["run", "worker", "all"])])
+def test_killed_at_any_moment_nothing_received_is_asked_again(query, path, undisturbed, parts, victims):
+    number = 900
+    killer = Killer(parts, victims, 8 * parts)
+    kills = 0
+    with FaultyServer(killer.rule) as killer.server:
+        server = killer.server
+        while True:
+            killer.left = 1 << 30
+            held = recorded(path) if path.parent.exists() else set()
+            before = server.asked.copy()
+            run = query(server, number, "--concurrency", 8 * parts, parts=parts)
+            if kills < KILLS:
+                killer.aim(run)
+            status = run.wait()
+            wait_for_lock(path)
+            while server.in_flight:
+                time.sleep(0.001)
+            assert killer.received <= recorded(path), "received in full and not in the record"
+            again = set(server.asked - before) & held
+            assert not again, "asked again though it was in the record"
+            if kills == KILLS:
+                break
+            assert status != 0
+            if killer.whom != "worker":
+                assert status == -signal.SIGKILL
+            kills += 1
+    assert (status, run.err) == (0, "")
+    assert set(server.asked) == {question(n) for n in range(number)}
+    # Only what was in flight when a run was killed was asked more than once.
+    assert server.requests - number <= KILLS * 8 * parts
+    assert anywhere(path) == undisturbed(number)
+    assert list(path.parent.glob("*.part*")) == []
+
+
+def test_a_worker_that_is_killed_before_it_begins_stops_the_run(marked, path, monkeypatch):
+    class Stillborn(processes._Worker):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.process.kill()
+            self.process.wait()
+
+    monkeypatch.setattr(processes, "number_of_processes", lambda *_: 2)
+    monkeypatch.setattr(processes, "_Worker", Stillborn)
+    long = [Conversation(f"{n:05d}", (f"{question(n)} {'x' * 70_000}",)) for n in range(8)]
+    with FaultyServer() as server:
+        summary = hold(long, server, Record(path))
+    assert summary.stopped == "a worker process died"
+    assert server.requests == 0
+
+
+# Disks.
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, path, undisturbed, parts):
+    number = 600
+    with FaultyServer() as server:
+        run = query(server, number, "--concurrency", 8, parts=parts, file_limit=40_000)
+        assert run.wait() == 2
+        assert re.search("can't (be written|put the record in order)", one_message(run))
+        held = recorded(path)
+        assert 100 < len(held) < number
+        before = server.asked.copy()
+        assert before.total() - len(held) <= 16, "only what was in flight was asked in vain"
+        run = query(server, number, parts=parts)
+        assert run.wait() == 0, run.err
+        assert set(server.asked - before).isdisjoint(held)
+    assert anywhere(path) == undisturbed(number)
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=96k tmpfs "$1" || exit 99
+shift
+"$@" && exit 98
+cp -r "$DISK" "$SAVED"
+mount -o remount,size=4m "$DISK" && "$@" && cp "$DISK/toy/m.jsonl" "$SAVED/last"
+"""
+TOY_QUERY = (
+    "import sys, forked_runs; from deepvalues.studies import catalogue; from deepvalues import cli;"
+    "catalogue.studies()['toy'] = forked_runs.Toy(); sys.exit(cli.main(sys.argv[1:]))"
+)
+
+
+def environment(**more):
+    """The environment of a command, with the marked key in it."""
+    here = os.pathsep.join([str(paths.ROOT / "tests" / "support"), str(paths.ROOT / "src")])
+    return {**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": here, **more}
+
+
+def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, undisturbed):
+    number = 600
+    disk, saved = tmp_path / "disk", tmp_path / "saved"
+    disk.mkdir()
+    command = [sys.executable, "-c", TOY_QUERY, "query", "--study", "toy", "--set", number, "--model", "m"]
+    # In a name space of its own the small disk is gone with the last process that uses it.
+    alone = ["unshare", "--mount", "--map-root-user", "sh", "-c", ON_A_SMALL_DISK, "sh", disk]
+    if not shutil.which("unshare"):
+        pytest.skip("no unshare: a small disk can't be had here")
+    with FaultyServer() as server:
+        command += ["--base-url", server.url, "--record", disk, *WITH_KEY]
+        done = subprocess.run(
+            [str(word) for word in [*alone, *command]],
+            check=False,
+            env=environment(DISK=str(disk), SAVED=str(saved)),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    if done.returncode == 99:
+        pytest.skip(f"a small disk can't be had here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+    held = recorded(saved / "toy" / "m.jsonl")
+    assert 0 < len(held) < number
+    assert all(server.asked[text] == 1 for text in held)
+    assert anywhere(saved / "last") == undisturbed(number)
+    assert PART_OF_KEY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_read_only_folder_is_told_before_anything_is_sent(query, path, undisturbed, begun):
+    with FaultyServer() as server:
+        if begun:
+            assert query(server, 5).wait() == 0
+        path.parent.mkdir(exist_ok=True)
+        asked, held = server.requests, {file: file.read_bytes() for file in path.parent.iterdir()}
+        for file in held:
+            file.chmod(0o444)
+        path.parent.chmod(0o555)
+        run = query(server, 20, obey_permissions=True)
+        assert run.wait() == 2
+        assert "can't write the record: Permission denied" in one_message(run)
+        assert server.requests == asked
+        assert {file: file.read_bytes() for file in path.parent.iterdir()} == held
+        path.parent.chmod(0o755)
+        for file in held:
+            file.chmod(0o644)
+        assert query(server, 20).wait() == 0
+    assert server.requests == 20
+    assert anywhere(path) == undisturbed(20)
+
+
+# Interrupted.
+
+
+def interrupting(after, hanging=0):
+    """A rule that interrupts `rule.target` at a request; what is in flight comes a little later.
+
+    So many of those in flight get no reply at all, the first time they are asked.
+    """
+    state = {"left": after, "hanging": hanging}
+
+    async def rule(text, times, _):
+        state["left"] -= 1
+        if state["left"] == 0:
+            rule.target()
+        if state["left"] <= 0 and times == 1 and state["hanging"] and not rule.done:
+            state["hanging"] -= 1
+            return [HANG]
+        return [0.05, good(text)]
+
+    rule.done = False
+    return rule
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_interrupted_run_saves_what_is_in_flight_and_goes_on_later(query, path, undisturbed, parts):
+    number = 300
+    rule = interrupting(100, hanging=2 * (parts == 1))
+    with FaultyServer(rule) as server:
+        started = threading.Event()
+        rule.target = lambda: started.wait(PATIENCE) and run.signal(signal.SIGINT)
+        run = query(server, number, "--concurrency", 16, parts=parts)
+        started.set()
+        assert run.wait() == 2
+        wait_for_lock(path)
+        rule.done = True
+        message = one_message(run)
+        assert "Stopping: waiting a few seconds for what is in flight." in run.err
+        assert "stopped, because it was interrupted." in message
+        assert "the same command goes on from there" in message
+        held = recorded(path)
+        assert held == set(server.delivered), "all that was delivered was saved"
+        assert f"{len(held)} answers were saved" in message
+        assert 80 < len(held) < 140
+        assert query(server, number).wait() == 0
+    assert all(server.asked[text] == 1 for text in held)
+    assert anywhere(path) == undisturbed(number)
+
+
+def test_ctrl_c_ends_the_command_within_seconds(tmp_path):
+    command = ["query", "--set", "smoke", "--model", "m", "--record", tmp_path, "--concurrency", 4, *WITH_KEY]
+    rule = interrupting(12)
+    with FaultyServer(rule) as server:
+        moments = []
+        words = [sys.executable, "-m", "deepvalues", *command, "--base-url", server.url]
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            env=environment(),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        rule.target = lambda: (moments.append(time.monotonic()), process.send_signal(signal.SIGINT))
+        out, err = process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - moments[0] < 15
+    assert process.returncode == 2
+    assert "stopped, because it was interrupted." in err
+    assert "Traceback" not in err
+    saved = len(Record(tmp_path / "dvb" / "m.jsonl").answers)
+    assert saved == server.delivered.total()
+    assert f"{saved} answers were saved; the same command goes on from there" in err
+    assert PART_OF_KEY not in out + err
+
+
+# Prefix order.
+
+
+class PromptCache:
+    """A provider's prompt cache: the longest common beginning with an earlier completed request.
+
+    It counts in blocks of 128 tokens from 1,024 on, as OpenAI says of its own, and forgets a beginning
+    that none of the last ``memory`` requests had. A token is four characters.
+    """
+
+    BLOCK, LEAST = 128 * 4, 1024 * 4
+
+    def __init__(self, memory):
+        self.memory = memory
+        self.input = self.cached = self.completed = 0
+        self._known = OrderedDict()
+
+    async def rule(self, text, *_):
+        ends = range(self.LEAST, len(text) + 1, self.BLOCK)
+        digests = [hash(text[:end]) for end in ends]
+        oldest = self.completed - self.memory
+        hits = [
+            end
+            for end, digest in zip(ends, digests, strict=True)
+            if self._known.get(digest, oldest - 1) >= oldest
+        ]
+        cached, tokens = max(hits, default=0) // 4, len(text) // 4
+        await asyncio.sleep(0.005)
+        self.completed += 1
+        self._known.update(dict.fromkeys(digests, self.completed))
+        self.input += tokens
+        self.cached += cached
+        return http(completion("Option A", prompt_tokens=tokens, cached=cached))
+
+
+@pytest.mark.parametrize("memory", [32, 10**9])
+def test_three_quarters_of_the_input_come_from_the_providers_cache(
+    study, items_full, marked, tmp_path, memory, record_property
+):
+    cells = sorted(items_full["cell"].unique())[::13]
+    chosen = items_full[items_full["n_examples"].isin([20, 40]) & items_full["cell"].isin(cells)]
+    chosen = chosen.sample(frac=1, random_state=1)
+    assert len(chosen) == 20 * len(cells)
+    in_order = study.conversations(chosen)
+    # Without a prefix the engine keeps to the order of the items' names.
+    at_random = [Conversation(f"{n:05d}", each.turns) for n, each in enumerate(in_order)]
+    shares = {}
+    for name, conversations in (("in order", in_order), ("at random", at_random)):
+        cache = PromptCache(memory)
+        with FaultyServer(cache.rule) as server:
+            # One at a time nothing is on the way, and a cache that never forgets is exact.
+            at_once = 4 if memory == 32 else 1
+            summary = hold(conversations, server, Record(tmp_path / f"{name}.jsonl"), concurrency=at_once)
+        assert (summary.asked, summary.failed) == (len(chosen), 0)
+        assert (summary.used.input, summary.used.cached) == (cache.input, cache.cached)
+        shares[name] = cache.cached / cache.input
+        record_property(f"share from cache {name}", shares[name])
+    print(f"from cache, {memory} requests remembered: {shares}")
+    assert shares["in order"] >= 0.75
+    # A cache that never forgets serves any order alike; providers' own forget within minutes.
+    gained = shares["in order"] - shares["at random"]
+    assert gained > 0.3 if memory == 32 else gained == 0
+
+
+# Money.
+
+PAID = "gpt-4o-2024-08-06"
+PRICE = Price(2.5, 1.25, 10.0, "2025-05")
+
+
+def cheap(text, *_):
+    return http(completion(answer(text), prompt_tokens=5))
+
+
+def test_the_maximum_cost_is_not_passed_and_the_next_run_goes_on(query, tmp_path):
+    most = 0.005
+    each = (5 * PRICE.input + 2 * PRICE.output) / 1e6
+    with FaultyServer(cheap) as server:
+        for round_ in (1, 2):
+            run = query(server, 600, "--max-cost", most, "--yes", "--concurrency", 16, model=PAID)
+            assert run.wait() == 2
+            assert f"the next request could pass the maximum of ${most:g}" in one_message(run)
+            assert 0.6 * most * round_ < server.requests * each <= most * round_
+        assert query(server, 600, "--max-cost", 1, "--yes", model=PAID).wait() == 0
+    assert server.requests == 600, "nothing was paid for twice"
+    assert len(Record(tmp_path / "toy" / f"{PAID}.jsonl").answers) == 600
+
+
+@pytest.mark.parametrize("usage", [True, False], ids=["counted", "not counted"])
+def test_replies_of_no_use_are_paid_for_and_stop_at_the_maximum(query, usage):
+    reply = {**completion("Option A", prompt_tokens=5), "choices": "none"}
+    if not usage:
+        del reply["usage"]
+    with FaultyServer(lambda *_: http(reply)) as server:
+        run = query(server, 200, "--price", "100,1000", "--max-cost", 0.03, "--yes", "--concurrency", 1)
+        assert run.wait() == 2
+    assert "the next request could pass the maximum of $0.03" in one_message(run)
+    assert 0 < server.requests < 25, "before so many failures would have stopped it"
+
+
+def test_a_maximum_cost_needs_a_price(query):
+    with FaultyServer() as server:
+        run = query(server, 5, "--max-cost", 1)
+        assert run.wait() == 2
+    assert "a maximum cost needs a price" in one_message(run)
+    assert server.requests == 0
+
+
+def test_a_dry_run_sends_and_writes_nothing(query, tmp_path):
+    with FaultyServer() as server:
+        run = query(server, 600, "--dry-run", model=PAID)
+        assert run.wait() == 0
+    assert run.out.startswith(f"{PAID}: 600 requests to send\n")
+    assert "with prefix caching" in run.out
+    assert server.connections == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_paid_endpoint_is_not_asked_without_a_yes(query, tmp_path):
+    with FaultyServer() as server:
+        run = query(server, 600, model=PAID)
+        assert run.wait() == 2
+    assert f"{PAID} costs money: add --yes" in one_message(run)
+    assert "600 requests to send" in run.out
+    assert server.connections == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# Secrets. That every run above keeps the key to itself is looked at when its fixtures end.
+
+CELLS = [
+    "url = ''\nfolder = ''",
+    """from pathlib import Path
+from deepvalues.ask import asking
+from deepvalues.studies import catalogue
+from deepvalues.core.errors import UserError
+from deepvalues.ask.settings import Settings
+import forked_runs
+catalogue.studies()["toy"] = forked_runs.Toy()
+items = forked_runs.Toy().items("24")
+models = [catalogue.registry().model("m", url, "OPENAI_API_KEY")]
+def ask(url):
+    models = [catalogue.registry().model("m", url, "OPENAI_API_KEY")]
+    settings = Settings(max_retries=0, timeout=0.5)
+    return asking.query("toy", models, items, record_folder=Path(folder), settings=settings)
+ask(url)""",
+    "asking.answers('toy', models, items, Path(folder))",
+    "print(*[path.read_text() for path in Path(folder).rglob('*.jsonl')])",
+    """try:
+    ask(url + "/rejecting")
+except UserError as error:
+    print(error)
+models""",
+]
+
+
+def notebook(folder, cells):
+    """Write a notebook; its first cell takes parameters."""
+    import nbformat.v4
+
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    made.cells[0].metadata["tags"] = ["parameters"]
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    source = folder / "faults.ipynb"
+    source.write_text(nbformat.writes(made), encoding="utf-8")
+    return source
+
+
+def test_an_executed_notebook_does_not_hold_the_key(tmp_path, marked, capfd, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    kinds = list(FAULTS.values())
+    numbers = {}
+
+    def rule(text, *_):
+        if "/rejecting" in server.headers[-1].split(b"\r\n")[0].decode():
+            return error(401, f"Incorrect API key provided: {KEY}")
+        number = numbers.setdefault(text, len(numbers))
+        return kinds[number] if number < len(kinds) else good(text)
+
+    target, folder = tmp_path / "executed" / "faults.ipynb", tmp_path / "record"
+    with FaultyServer(rule) as server:
+        parameters = {"url": server.url, "folder": str(folder)}
+        execute_notebook(notebook(tmp_path, CELLS), target, parameters)
+        failing = [*CELLS[:2], "ask(url + '/rejecting')"]
+        with pytest.raises(UserError) as caught:
+            execute_notebook(notebook(tmp_path, failing), target.with_name("failed.ipynb"), parameters)
+    assert "AuthenticationError" in str(caught.value)
+    shown = target.read_text(encoding="utf-8")
+    for told in ("MalformedReplyError", "RateLimitError", "APITimeoutError", "AuthenticationError"):
+        assert told in shown
+    written = [file.read_text(encoding="utf-8") for file in tmp_path.rglob("*") if file.is_file()]
+    for text in (*written, *capfd.readouterr(), str(caught.value)):
+        assert PART_OF_KEY not in text
+
+
+def test_a_failing_attempt_has_no_key_in_its_traceback(marked, path, monkeypatch, caplog):
+    """With all of the client's and the engine's log messages turned on, too."""
+    caplog.set_level("DEBUG")
+    with FaultyServer(lambda *_: error(401, f"not with {KEY}")) as server:
+        summary = hold(TOY, server, Record(path))
+    assert "[API key]" in summary.last_error
+    assert PART_OF_KEY not in repr(summary) + path.with_suffix(".log.jsonl").read_text()
+
+
+# A server that this project did not write.
+
+
+def free_ports(number):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def foreign():
+    """Start LLMock from PyPI, which speaks OpenAI's protocol, misbehaves as told, and judges its clients."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *options: stack.enter_context(llmock(*options))
+
+
+@contextlib.contextmanager
+def llmock(*options):
+    port = free_port()
+    process = subprocess.Popen(
+        [LLMOCK, "serve", "--port", str(port), "--response-style", "varied", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                httpx2.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+                break
+            except httpx2.HTTPError:
+                assert process.poll() is None and time.monotonic() < deadline, "it did not start"
+                time.sleep(0.05)
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/v1", root=f"http://127.0.0.1:{port}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE)
+
+
+def verdict(server):
+    """What the server says of its clients, and whether it has nothing against them."""
+    command = [LLMOCK, "report", "--strict", "--url", server.root]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    return run.stdout + run.stderr, run.returncode == 0
+
+
+def test_a_server_that_others_wrote_is_asked_every_question_once(query, path, foreign):
+    server = foreign()
+    run = query(server, 60)
+    assert run.wait() == 0, run.err
+    assert run.out.startswith("m: 60 asked, 0 replayed, 0 failed")
+    record = Record(path)
+    assert len(record.answers) == 60
+    assert all(answer.text and answer.prompt_tokens for answer in record.answers.values())
+    before = path.read_bytes()
+    run = query(server, 60)
+    assert run.wait() == 0
+    assert run.out == "m: 0 asked, 60 replayed, 0 failed\n"
+    assert path.read_bytes() == before
+    said, passed = verdict(server)
+    assert passed and "60 call(s), 60 attempt(s)" in said, said
+
+
+def test_a_server_that_others_wrote_finds_no_fault_with_how_its_faults_are_met(query, path, foreign):
+    server = foreign("--error-rate", "429=0.15", "--error-rate", "503=0.15")
+    # Which requests it refuses is chance; what failed for good in one run is asked again by the next.
+    for _ in range(5):
+        run = query(server, 40)
+        if run.wait() == 0 and " 0 failed" in run.out:
+            break
+    assert len(Record(path).answers) == 40, run.out
+    said, passed = verdict(server)
+    assert passed and " 0 fault(s)" not in said, said

@@ -1,0 +1,175 @@
+"""All that the paper needs of a model: one plan, one price, one confirmation, resumable."""
+
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+
+from deepvalues import cli
+from deepvalues.ask import asking, for_paper
+from deepvalues.ask.loopback import server
+from deepvalues.ask.registry import Endpoint, Model, Price
+from deepvalues.ask.settings import Settings
+from deepvalues.ask.study import record_path
+from deepvalues.core import paths
+from deepvalues.studies import catalogue
+
+PRICE = Price(1.0, 0.5, 2.0, "2026-01")
+#: The two sets of dvb-free share items.
+SETS = {"dvb-free/smoke": ("words",), "dvb-free/standard": ("words", "letters"), "dvb/smoke": ("words",)}
+LETTER_SETS = {"svo-letters/smoke": ("letters",)}
+
+
+@pytest.fixture(scope="module")
+def url():
+    with server.serving(server.create_app({"paid": catalogue.local_models()["agent-first"]})) as url:
+        yield url
+
+
+@pytest.fixture
+def paid(monkeypatch, url):
+    """A model with a price, on loopback, that the paper does not list yet."""
+    model = Model("paid", Endpoint("shop", url, "SHOP_KEY"), "paid", price=PRICE)
+    real = catalogue.registry()
+    sets = SETS | LETTER_SETS
+    registry = dataclasses.replace(real, models={"paid": model}, asked_of=sets, paper=dict.fromkeys(sets, ()))
+    monkeypatch.setattr(catalogue, "registry", lambda: registry)
+    monkeypatch.setenv("SHOP_KEY", "sk-1")
+    return model
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    def run(*arguments):
+        words = ["query", "--model", "paid", "--paper", "--record", tmp_path, *arguments]
+        status = cli.main(list(map(str, words)))
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def at_a_terminal(monkeypatch, *replies):
+    """Somebody sits there and gives these replies, each to one question."""
+    given = iter(replies)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: next(given))
+
+
+@pytest.fixture
+def sizes():
+    return {
+        place: set(catalogue.study(place.partition("/")[0]).items(place.partition("/")[2])["id"])
+        for place in SETS
+    }
+
+
+def test_the_plan_counts_shared_items_once_and_adds_up(run, paid, sizes, tmp_path):
+    free = len(sizes["dvb-free/smoke"] | sizes["dvb-free/standard"])
+    assert free < len(sizes["dvb-free/smoke"]) + len(sizes["dvb-free/standard"]), "or nothing would be shared"
+    status, out, err = run("--dry-run")
+    benchmark = len(sizes["dvb/smoke"])
+    assert (status, err) == (0, "")
+    assert out.startswith(f"paid: {benchmark + free:,} requests to send\n")
+    assert f"dvb-free (smoke and standard): {free:,}\n  dvb (smoke): {benchmark:,}\n" in out
+    assert out.count("$") == 2
+    assert "svo-letters" not in out, "it is asked in words"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_confirmation_asks_all_of_it_and_a_second_run_nothing(run, paid, sizes, tmp_path, monkeypatch):
+    at_a_terminal(monkeypatch, "y")
+    status, out, _ = run()
+    assert status == 0
+    for study, places in {"dvb-free": list(SETS)[:2], "dvb": list(SETS)[2:]}.items():
+        asked = len(set().union(*(sizes[place] for place in places)))
+        assert f"{study}: paid: {asked} asked, 0 replayed, 0 failed" in out
+        assert len(record_path(tmp_path, study, "paid").read_bytes().splitlines()) == asked
+    status, out, _ = run()
+    assert status == 0, "and nobody is asked for leave to send nothing"
+    assert out.startswith("paid: 0 requests to send\n")
+
+
+def test_who_says_no_sends_nothing(run, paid, tmp_path, monkeypatch):
+    at_a_terminal(monkeypatch, "")
+    status, _, err = run()
+    assert (status, list(tmp_path.iterdir())) == (2, [])
+    assert "nothing was sent" in err
+
+
+def test_without_a_terminal_it_needs_yes_and_without_its_key_it_tells_the_variable(run, paid, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert "paid costs money: add --yes" in run()[2]
+    monkeypatch.delenv("SHOP_KEY")
+    assert "set the environment variable SHOP_KEY" in run("--yes")[2]
+
+
+def test_a_run_that_was_stopped_by_its_maximum_cost_goes_on_from_there(run, paid, sizes, tmp_path):
+    status, _, err = run("--yes", "--max-cost", "0.01")
+    assert status == 2
+    assert "could pass the maximum" in err
+    before = {line for path in tmp_path.rglob("paid.jsonl") for line in path.open()}
+    assert before
+    assert run("--yes")[0] == 0
+    after = {line for path in tmp_path.rglob("paid.jsonl") for line in path.open()}
+    assert before < after
+    assert len(after) == len(sizes["dvb-free/smoke"] | sizes["dvb-free/standard"]) + len(sizes["dvb/smoke"])
+
+
+def test_the_maximum_cost_is_that_of_all_studies_together(paid, tmp_path, monkeypatch):
+    left = []
+
+    def query(study, models, items, *, settings, **_):
+        left.append(settings.max_cost)
+        return pd.DataFrame([asking.Asked("paid", "language model", 1, 0, 1, 0, 0, 0.6, 0.0, 0.0)])
+
+    monkeypatch.setattr(asking, "query", query)
+    found = for_paper.parts([paid], tmp_path)
+    assert for_paper.ask(found, lambda *_: None, settings=Settings(max_cost=1.0), yes=True)
+    assert left == [1.0, pytest.approx(0.4)]
+
+
+@pytest.mark.parametrize("option", ["--study", "--set"])
+def test_a_study_or_a_set_beside_it_is_refused(run, paid, option):
+    status, _, err = run(option, "dvb", "--dry-run")
+    assert status == 2
+    assert "drop --study and --set" in err
+
+
+def test_prompts_that_are_not_here_are_left_out_and_named(run, paid, monkeypatch, tmp_path):
+    registry = dataclasses.replace(
+        catalogue.registry(), asked_of={"dvb/authors": ("words",)}, paper={"dvb/authors": ()}
+    )
+    monkeypatch.setattr(catalogue, "registry", lambda: registry)
+    study = catalogue.dvb()
+    store = dataclasses.replace(study.authors.store, folder=tmp_path)
+    monkeypatch.setitem(vars(study), "authors", dataclasses.replace(study.authors, store=store))
+    status, out, _ = run("--dry-run")
+    assert status == 0
+    assert out.startswith("paid: 0 requests to send\n")
+    assert "dvb (authors): left out" in out
+    assert "make data" in out
+
+
+def test_a_model_that_the_paper_has_nothing_for_is_told(run, paid, monkeypatch):
+    agent = dataclasses.replace(paid, family="reference agent")
+    registry = dataclasses.replace(catalogue.registry(), models={"paid": agent})
+    monkeypatch.setattr(catalogue, "registry", lambda: registry)
+    assert "names no set under `paper`" in run()[2]
+
+
+def test_the_notebooks_read_the_sets_that_the_paper_lists():
+    source = json.loads((paths.ROOT / "notebooks/02_query_models.ipynb").read_text())
+    cell = next(cell for cell in source["cells"] if "parameters" in cell["metadata"].get("tags", []))
+    named: dict = {}
+    exec("".join(cell["source"]), named)
+    read = {f"{study}/{each}" for study, sets in named["item_sets"].items() for each in sets}
+    read |= {f"{study}/{each}" for study, sets in named["later_sets"].items() for each in sets}
+    assert read == set(catalogue.registry().paper)
+
+
+@pytest.mark.parametrize(("study", "usual"), [("dvb", 16800), ("dvb-explicit", 1302), ("dvb-cot", 1302)])
+def test_each_study_has_a_usual_set(study, usual, tmp_path, capsys):
+    words = ["query", "--study", study, "--model", "agent-value", "--record", str(tmp_path), "--dry-run"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.startswith(f"agent-value: {usual:,} requests to send")

@@ -1,0 +1,484 @@
+"""Choosing by letter probability: what is asked, kept, read and counted, against endpoints of each kind."""
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from deepvalues.ask import asking, letters
+from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.engine import Ask, Job, groups
+from deepvalues.ask.letters import LetterChoice, NoLogprobsError, kept
+from deepvalues.ask.loopback.server import serving
+from deepvalues.ask.reading import Reading
+from deepvalues.ask.record import Answer, Record
+from deepvalues.ask.registry import BARE, CONTINUE, Endpoint, Model, Weights, load_registry
+from deepvalues.ask.settings import Settings
+from deepvalues.ask.study import record_path
+from deepvalues.browser import collect
+from deepvalues.core.errors import UserError
+from deepvalues.studies import catalogue
+from deepvalues.studies.dvb.analysis import soft
+from deepvalues.studies.dvb.study import LETTER_CHOICE
+
+NINE = LetterChoice(tuple("ABCDEFGHI"), "Option", "?", "? The letter alone.")
+SEED = 7
+
+
+def listed(**probabilities):
+    """Log probabilities of a first token; names stand for spaces by an underscore."""
+    entries = [
+        {"token": token.replace("_", " "), "logprob": math.log(p) if p else -9999.0, "bytes": None}
+        for token, p in probabilities.items()
+    ]
+    return {"content": [{**entries[0], "top_logprobs": entries}], "refusal": None}
+
+
+def answer(logprobs, item="i", text="A"):
+    return Answer("0" * 32, item, 0, 0, text, None, "length", 1, 1, logprobs, "m")
+
+
+# ---- what is kept of a reply ----
+
+
+def test_spellings_of_a_letter_are_added_up():
+    found = kept(listed(_A=0.5, A=0.1, _a=0.05, _B=0.2, **{"(B": 0.05, "_C": 0.04}), LETTER_CHOICE)
+    assert found.text == " A"
+    p = {letter: math.exp(logprob) for letter, logprob in found.logprobs["letters"].items()}
+    assert p == pytest.approx({"A": 0.65, "B": 0.25}, abs=1e-5)
+    assert found.logprobs["rest"] == pytest.approx(0.1)
+    assert "unlisted" not in found.logprobs
+
+
+def test_a_small_letter_is_an_article_where_nothing_is_begun():
+    bare = replace(LETTER_CHOICE, begin="")
+    assert set(kept(listed(a=0.6, B=0.3), bare).logprobs["letters"]) == {"B"}
+
+
+def test_a_letter_beyond_the_list_is_bounded_by_what_the_list_leaves_over():
+    found = kept(listed(_B=0.9, _C=0.04), LETTER_CHOICE).logprobs
+    assert found["letters"] == {"B": pytest.approx(math.log(0.9), abs=1e-6)}
+    assert 0.06 <= found["unlisted"] <= 0.060001
+    weighed = soft.weigh(found)
+    assert (weighed.letter, weighed.covered) == ("B", False)
+    assert (weighed.p_a_low, weighed.p_a_high) == pytest.approx((0, 0.06 / 0.96), abs=1e-5)
+
+
+def test_a_model_that_never_says_a_letter_keeps_its_probabilities():
+    found = kept(listed(The=0.7, I=0.2), LETTER_CHOICE)
+    assert found.logprobs == {"letters": {}, "rest": 1.0, "unlisted": pytest.approx(0.1, abs=2e-6)}
+    assert letters.read(answer(found.logprobs), SEED) == Reading("unparsable")
+    weighed = soft.weigh(found.logprobs)
+    assert (weighed.letter, weighed.covered, weighed.mass) == (None, False, 0)
+    assert (weighed.p_a_low, weighed.p_a_high) == (0, 1)
+
+
+def test_a_letter_counts_however_unlikely_it_is():
+    found = kept(listed(The=0.99, _B=1e-9, _A=0.0), LETTER_CHOICE).logprobs
+    assert found["letters"]["A"] == letters.IMPOSSIBLE
+    assert letters.read(answer(found), SEED) == Reading("answered", "B")
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=4, max_size=4))
+def test_the_short_form_tells_the_same_as_the_whole_list(weights):
+    """What is weighed from the record is what would have been weighed from the reply itself."""
+    p = dict(zip((" A", " B", "A", " C"), (weight / sum(weights) for weight in weights), strict=True))
+    raw = listed(**{token.replace(" ", "_"): each for token, each in p.items()})
+    # "Option" stands before the letter in a free reply.
+    whole = {"content": [{"token": "Option", "logprob": 0.0, "top_logprobs": []}, *raw["content"]]}
+    short, long = soft.weigh(kept(raw, LETTER_CHOICE).logprobs), soft.weigh(whole)
+    assert short.covered and long.covered
+    assert (short.p_a, short.mass) == pytest.approx((long.p_a, long.mass), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        {},
+        {"content": None},
+        {"content": []},
+        {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": []}]},
+        {"content": [{"token": "A", "logprob": -0.1}]},
+    ],
+)
+def test_without_alternatives_there_is_no_answer(logprobs):
+    with pytest.raises(NoLogprobsError, match="no log probabilities"):
+        kept(logprobs, LETTER_CHOICE)
+
+
+def test_ties_are_broken_by_a_fair_coin_that_stays():
+    tied = {"letters": {"A": -0.7, "B": -0.7}, "rest": 0.0}
+    read = [letters.read(answer(tied, f"i{number}"), SEED) for number in range(400)]
+    again = [letters.read(answer(tied, f"i{number}"), SEED) for number in range(400)]
+    assert read == again
+    assert 150 < sum(reading.choice == "A" for reading in read) < 250
+    assert soft.weigh(tied).letter is None
+
+
+def test_tied_letters_are_covered_whatever_the_coin_says():
+    frame = pd.DataFrame({"model": "m", "item": ["i0", "i1"], "repeat": 0, "turn": 0, "followed": [1.0, 0.0]})
+    frame = frame.assign(choice=["A", "B"], right="A", arm="deconfounded", cell="c")
+    weighed = soft.probabilities(
+        answer({"letters": {"A": -0.7, "B": -0.7}, "rest": 0.0}, item) for item in ("i0", "i1")
+    )
+    trials = soft.soft_trials(frame, weighed, "m")
+    assert trials["covered"].all()
+    assert trials["soft"].tolist() == [0.5, 0.5]
+
+
+def test_nine_letters_make_a_line_of_the_record_of_less_than_450_bytes():
+    p = {f"_{letter}": 0.11 / (place + 1) ** 6 for place, letter in enumerate("ABCDEFGHI")}
+    found = kept(listed(**p), NINE)
+    assert list(found.logprobs["letters"]) == list("ABCDEFGHI")
+    long = Answer(
+        "f" * 32, "controlled.universal.q6.r8", 0, 0, found.text, None, "length", 123_456, 1,
+        found.logprobs, "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+    )  # fmt: skip
+    assert len(long.line()) < 450
+
+
+# ---- what is asked ----
+
+
+def test_old_keys_are_what_they_were():
+    """Keys worked out by the version before models could be asked by letters."""
+    put = Conversation("i", ("Which?",), system="S", prefix="Wh")
+    served = Model("m", Endpoint("openai", None, "K"), "served")
+    local = Model("m", Endpoint("local", None, None), "m", parameters={"logprobs": True, "top_logprobs": 5})
+    assert Ask(served, {"max_tokens": 10}, 1).key(put, (), 2) == "bcd8106fe03080bccc6436c91dfdd802"
+    assert Ask(local, {"max_tokens": 10}, 1).key(put, (), 2) == "9b7c1a4ce5cbac337bc3825898aaf7e7"
+
+
+def test_the_committed_record_is_found():
+    names = ["agent-svo-altruist", "agent-svo-first"]
+    models = [catalogue.registry().model(name) for name in names]
+    items = catalogue.study("svo").items("standard")
+    assert [asked.missing() for asked in asking.questions("svo", models, items)] == [0, 0]
+
+
+def test_weights_of_ones_own_are_part_of_the_key():
+    put = Conversation("i", ("Which?",))
+    model = Model("m", Endpoint("llama.cpp", None, None), "served")
+    of = [
+        Ask(replace(model, weights=weights), {}, 1).key(put, (), 0)
+        for weights in (None, Weights("m.gguf", "a" * 64), Weights("m.gguf", "b" * 64))
+    ]
+    assert len(set(of)) == 3
+
+
+def test_the_limit_of_an_endpoint_and_room_to_think_enter_no_key():
+    model = Model("m", Endpoint("llama.cpp", None, None), "served", letters=CONTINUE)
+    keys = {
+        Ask(replace(model, parameters=own), letters.parameters(model), 1, LETTER_CHOICE).key(
+            conversation(), (), 0
+        )
+        for own in ({}, {"top_logprobs": 5}, {"max_tokens": 2000})
+    }
+    assert len(keys) == 1
+    asked = Ask(
+        replace(model, parameters={"max_tokens": None, "max_completion_tokens": 900, "top_logprobs": 7}),
+        letters.parameters(model),
+        1,
+        LETTER_CHOICE,
+    )
+    body = asked.request(conversation(), (), 0).body(asked.model)
+    assert (body["max_completion_tokens"], body["top_logprobs"], body["temperature"]) == (1, 7, 0)
+    assert "max_tokens" not in body
+
+
+def conversation(text="Which? " + LETTER_CHOICE.ending):
+    return Conversation("i", (text,), prefix="Which?")
+
+
+def test_the_words_put_into_the_mouth_are_the_last_message():
+    put = letters.put(conversation(), LETTER_CHOICE, CONTINUE)
+    assert put.messages(()) == [
+        {"role": "user", "content": "Which? " + LETTER_CHOICE.ending},
+        {"role": "assistant", "content": "Option"},
+    ]
+    assert put.first_digest != conversation().first_digest
+    assert put.prefix == "Which?"
+
+
+def test_the_bare_letter_is_asked_for_in_place_of_the_option():
+    put = letters.put(conversation(), LETTER_CHOICE, BARE)
+    assert put.messages(()) == [{"role": "user", "content": "Which? " + LETTER_CHOICE.bare_ending}]
+
+
+def test_a_question_of_another_ending_cannot_ask_for_the_bare_letter():
+    with pytest.raises(UserError, match="does not end with"):
+        letters.put(conversation("Which?"), LETTER_CHOICE, BARE)
+    with pytest.raises(UserError, match="several turns"):
+        letters.put(Conversation("i", ("a", "b")), LETTER_CHOICE, CONTINUE)
+
+
+# ---- endpoints of each kind ----
+
+MASS = {" A": 0.6, "A": 0.05, " B": 0.3, " C": 0.02, " I": 0.01}
+
+
+class Stub:
+    """An endpoint that lists as many tokens as it allows at most, and keeps what it was asked."""
+
+    def __init__(self, most=20, without=None):
+        self.most, self.without, self.bodies = most, without, []
+
+    def reply(self, body):
+        self.bodies.append(body)
+        if body["top_logprobs"] > self.most:
+            message = (
+                f"Requested sample logprobs of {body['top_logprobs']}, at most {self.most} allowed: logprobs"
+            )
+            return JSONResponse({"error": {"message": message}}, 400)
+        raw = listed(**{token.replace(" ", "_"): p for token, p in MASS.items()})
+        raw["content"][0]["top_logprobs"] = raw["content"][0]["top_logprobs"][: body["top_logprobs"]]
+        # llama.cpp repeats what it was to continue.
+        choice = {"message": {"content": "Option A"}, "finish_reason": "length", "logprobs": raw}
+        choice |= self.without or {}
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        return JSONResponse({"model": "/home/me/models/m.gguf", "choices": [choice], "usage": usage})
+
+
+@pytest.fixture(scope="module")
+def server():
+    stubs = {}
+
+    async def complete(request):
+        return stubs[request.path_params["number"]].reply(await request.json())
+
+    route = Route("/v1/{number:int}/chat/completions", complete, methods=["POST"])
+    with serving(Starlette(routes=[route])) as url:
+        yield stubs, url
+
+
+@pytest.fixture
+def serve(server):
+    stubs, url = server
+
+    def start(**settings):
+        stub = stubs[len(stubs)] = Stub(**settings)
+        return stub, f"{url}/{len(stubs) - 1}"
+
+    return start
+
+
+def model_at(url, mode=CONTINUE, **fields):
+    flags = {"continue_final_message": True} if mode == CONTINUE else {}
+    return Model("m", Endpoint("vllm", url, None, mode, flags), "served", letters=mode, **fields)
+
+
+def items(count=6):
+    prompt = "Options, options. Which?" + LETTER_CHOICE.ending
+    return pd.DataFrame(
+        {"id": [f"i{n}" for n in range(count)], "prompt": [f"{n} {prompt}" for n in range(count)]}
+    ).assign(prefix_chars=0)
+
+
+def ask(model, folder, count=6, **settings):
+    settings = Settings(max_retries=0, **settings)
+    return asking.query("dvb", [model], items(count), record_folder=folder, settings=settings)
+
+
+@pytest.mark.parametrize("mode", [CONTINUE, BARE])
+def test_a_run_by_letters(serve, tmp_path, mode):
+    stub, url = serve()
+    model = model_at(url, mode)
+    assert ask(model, tmp_path)["asked"].tolist() == [6]
+    body = stub.bodies[0]
+    asked = {name: body[name] for name in ("temperature", "max_tokens", "logprobs", "top_logprobs")}
+    assert asked == {"temperature": 0, "max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+    if mode == CONTINUE:
+        assert body["messages"][-1] == {"role": "assistant", "content": "Option"}
+        assert body["continue_final_message"] is True
+    else:
+        assert body["messages"][-1]["content"].endswith(LETTER_CHOICE.bare_ending)
+    answers = asking.answers("dvb", [model], items(), tmp_path)
+    assert set(zip(answers["status"], answers["choice"], strict=True)) == {("answered", "A")}
+    (kept_answer, *_) = Record(record_path(tmp_path, "dvb", "m")).answers.values()
+    assert (kept_answer.text, kept_answer.model) == (" A", "m.gguf")
+    assert soft.weigh(kept_answer.logprobs).p_a == pytest.approx(0.65 / 0.95, abs=1e-5)
+    # Nothing is asked twice.
+    assert ask(model, tmp_path)["asked"].tolist() == [0]
+
+
+@pytest.mark.parametrize(("most", "top"), [(20, 20), (19, 10), (7, 5), (5, 5)])
+def test_an_endpoint_is_asked_for_as_many_alternatives_as_it_allows(serve, tmp_path, most, top):
+    stub, url = serve(most=most)
+    run = ask(model_at(url), tmp_path, concurrency=1)
+    assert (run["asked"][0], run["failed"][0]) == (6, 0)
+    assert stub.bodies[-1]["top_logprobs"] == top
+    # Found out once, not for each request.
+    assert len(stub.bodies) == 6 + len([number for number in letters.TOP_LOGPROBS if number > top])
+    _, other = serve()
+    assert ask(model_at(other), tmp_path)["replayed"].tolist() == [6]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"most": 0},
+        {"without": {"logprobs": None}},
+        {"without": {"logprobs": {"content": []}}},
+    ],
+)
+def test_an_endpoint_without_log_probabilities_stops_the_run(serve, tmp_path, settings):
+    stub, url = serve(**settings)
+    with pytest.raises(UserError, match=r"gives no log probabilities.*letters: free"):
+        ask(model_at(url), tmp_path, 40, concurrency=1)
+    assert len(stub.bodies) <= 3 + len(letters.TOP_LOGPROBS)
+    record = Record(record_path(tmp_path, "dvb", "m"))
+    assert record.answers == {}
+    assert set(record.failures().values()) == {"NoLogprobsError"}
+    read = asking.answers("dvb", [model_at(url)], items(40), tmp_path)
+    assert set(read["status"]) == {"failed"}
+    assert set(read["error"].dropna()) == {"NoLogprobsError"}
+
+
+def test_a_refusal_needs_no_log_probabilities(serve, tmp_path):
+    _, url = serve(without={"logprobs": None, "finish_reason": "content_filter"})
+    assert ask(model_at(url), tmp_path)["asked"].tolist() == [6]
+    assert set(asking.answers("dvb", [model_at(url)], items(), tmp_path)["status"]) == {"refused"}
+
+
+def test_the_soft_dvgr_is_read_from_the_letters(serve, tmp_path):
+    _, url = serve()
+    model = model_at(url)
+    ask(model, tmp_path)
+    frame = asking.answers("dvb", [model], items(), tmp_path)
+    frame = frame.assign(followed=1.0, right=["A"] * 3 + ["B"] * 3, cell=["c", "d"] * 3, arm="deconfounded")
+    trials = soft.all_soft_trials(frame, asking.questions("dvb", [model], items(), tmp_path))
+    assert trials["covered"].all()
+    p = 0.65 / 0.95
+    assert trials["soft"].to_numpy() == pytest.approx([p] * 3 + [1 - p] * 3, abs=1e-5)
+    assert soft.soft_dvgr(trials)["mass"][0] == pytest.approx(0.95, abs=1e-5)
+
+
+def test_the_browser_shows_the_probabilities(serve, tmp_path):
+    _, url = serve()
+    ask(model_at(url), tmp_path)
+    (asked,) = asking.questions("dvb", [model_at(url)], items(), tmp_path)
+    rows = list(collect._rows(asked))
+    assert [row.choice for row in rows] == ["A"] * 6
+    assert {row.letters for row in rows} == {"A 0.650, B 0.300, other tokens 0.050"}
+    assert {row.reply for row in rows} == {" A"}
+
+
+def test_free_replies_to_the_same_questions_are_other_answers(serve, tmp_path):
+    _, url = serve()
+    ask(model_at(url), tmp_path)
+    free = replace(model_at(url), letters=None)
+    assert [asked.missing() for asked in asking.questions("dvb", [free], items(), tmp_path)] == [6]
+
+
+def test_a_plan_says_that_letters_are_asked_for(serve, tmp_path):
+    (plan,) = asking.plans("dvb", [model_at("http://127.0.0.1:1/v1")], items(), tmp_path)
+    assert plan.lines()[0] == "m: 6 requests to send, choices by letter probability (continue)"
+    assert plan.usage.output == 6
+
+
+def test_studies_without_letters_are_asked_freely(tmp_path):
+    model = model_at("http://127.0.0.1:1/v1")
+    frame = catalogue.study("dvb-ratings").items("smoke")
+    (asked,) = asking.questions("dvb-ratings", [model], frame, tmp_path)
+    assert asked.letter_choice is None
+    assert asked.asked is asked.conversations
+    (plan,) = asking.plans("dvb-ratings", [model], frame, tmp_path)
+    assert plan.letters is None
+
+
+def test_cells_come_in_the_order_of_the_design_each_with_its_nested_prefixes():
+    """So one server slot reads a shared beginning once, also with tests without examples in between."""
+
+    def jobs(*named):
+        return [Job(Conversation(item, (prefix + item,), prefix=prefix), 0, {}) for item, prefix in named]
+
+    cells = [
+        (f"{cell}.{arm}", f"{user} {examples}" if examples else "")
+        for cell, user in (("c0", "Zoe"), ("c1", "Ann"))
+        for arm, examples in (
+            ("test.n20", "12345678"),
+            ("control.n4", "1234"),
+            ("prior", ""),
+            ("shuffled", "4321"),
+            ("test.n4", "1234"),
+        )
+    ]
+    order = [job.conversation.item for group in groups(jobs(*cells)).values() for job in group]
+    of_cell = ["control.n4", "test.n4", "test.n20", "prior", "shuffled"]
+    assert order == [f"{cell}.{arm}" for cell in ("c0", "c1") for arm in of_cell]
+
+
+# ---- the registry ----
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(endpoint, entry):
+        path = tmp_path / "models.yml"
+        text = f"endpoints: {{e: {{base_url: 'http://127.0.0.1:1/v1', {endpoint}}}}}\npaper: {{}}\n"
+        path.write_text(text + f"models: [{{name: m, endpoint: e, {entry}}}]\n")
+        return load_registry(path)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "entry", "mode"),
+    [
+        ("", "", None),
+        ("letters: continue", "", CONTINUE),
+        ("letters: continue", "letters: bare", BARE),
+        ("letters: continue", "letters: free", None),
+        ("letters: continue", "letters: null", None),
+        ("", "letters: bare", BARE),
+    ],
+)
+def test_a_model_is_asked_as_its_endpoint_can_be_or_as_its_entry_says(load, endpoint, entry, mode):
+    assert load(endpoint, entry).model("m").letters == mode
+
+
+def test_a_base_url_keeps_how_a_known_model_is_asked(load):
+    registry = load("letters: continue, continue_flags: {x: true}", "")
+    model = registry.model("m", "http://127.0.0.1:2/v1")
+    assert (model.letters, model.endpoint.continue_flags) == (CONTINUE, {"x": True})
+    assert registry.model("other", "http://127.0.0.1:2/v1").letters is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "entry"), [("letters: loud", ""), ("continue_flags: yes", ""), ("", "letters: 3")]
+)
+def test_another_way_of_asking_is_refused(load, endpoint, entry):
+    with pytest.raises(UserError, match=r"models.yml.*(letters must be|continue_flags)"):
+        load(endpoint, entry)
+
+
+def test_the_published_models_are_asked_freely():
+    registry = catalogue.registry()
+    published = [
+        model
+        for model in registry.models.values()
+        if model.endpoint.kind in ("openai", "google", "openrouter")
+    ]
+    assert {model.letters for model in published} == {None}
+    assert registry.endpoints["llama.cpp"].letters == registry.endpoints["vllm"].letters == CONTINUE
+
+
+def test_free_replies_are_asked_of_whoever_could_be_asked_by_letters(tmp_path):
+    free, study = catalogue.study("dvb-free"), catalogue.study("dvb")
+    items = free.items("standard")
+    assert len(items) == 200
+    asked = study.items("n4-50").set_index("id").loc[items["id"]].reset_index()
+    pd.testing.assert_frame_equal(asked[items.columns], items)
+    assert set(items["arm"]) == {"deconfounded", "control"}
+    model = catalogue.registry().model("smollm2-135m")
+    (questions,) = asking.questions("dvb-free", [model], items, tmp_path)
+    assert [each.messages(())[-1]["role"] for each in questions.asked[:2]] == ["user", "user"]
+    with pytest.raises(UserError, match="unknown item set 'full'; dvb-free has smoke, standard"):
+        free.items("full")

@@ -1,0 +1,321 @@
+"""Fetching data: what is verified, recorded, kept aside and told, against a server on loopback."""
+
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+from urllib.parse import unquote, urlsplit
+
+import pooch
+import pytest
+import yaml
+
+from deepvalues import cli
+from deepvalues.core import paths
+from deepvalues.core.downloads import Store, load_sources
+from deepvalues.core.errors import UserError
+from deepvalues.studies.dvb.items.items import RELEASED_SETS
+from loopback_site import running_site
+
+PROMPTS = json.dumps([{"prompt": "à la carte  \n" * 50}]).encode()
+OTHER = json.dumps([{"prompt": "another"}]).encode()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_site() as server:
+        yield server
+
+
+@pytest.fixture
+def site(server, monkeypatch):
+    """The server with one page and an empty log."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.pages, server.asked = {"/prompts.json": (200, PROMPTS, True)}, []
+    return server
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def store_of(folder, url, **changes):
+    entry = {"file": "prompts.json", "url": url, "sha256": None, "what": "w", "cite": "c", "licence": "l"}
+    (folder / "sources.yml").write_text(yaml.safe_dump({"prompts": {**entry, **changes}}))
+    return Store(folder / "sources.yml", folder / "sources.lock", folder / "downloads", timeout=5)
+
+
+@pytest.fixture
+def store(tmp_path, site):
+    return store_of(tmp_path, f"http://127.0.0.1:{site.server_port}/prompts.json")
+
+
+@pytest.fixture
+def known(tmp_path, site):
+    """A store whose source has a published check sum."""
+    url = f"http://127.0.0.1:{site.server_port}/prompts.json"
+    return store_of(tmp_path, url, sha256=digest(PROMPTS))
+
+
+def failure(store, name="prompts"):
+    with pytest.raises(UserError) as caught:
+        store.fetch(name)
+    return str(caught.value)
+
+
+def left(store):
+    return sorted(path.name for path in store.folder.iterdir())
+
+
+# What goes well
+
+
+def test_the_first_copy_is_recorded_and_the_second_run_only_verifies_it(store, site):
+    first, second = store.fetch("prompts"), store.fetch("prompts")
+    assert (first.downloaded, first.recorded, second.downloaded, second.recorded) == (
+        True,
+        True,
+        False,
+        False,
+    )
+    assert first.path.read_bytes() == PROMPTS and first.sha256 == second.sha256 == digest(PROMPTS)
+    assert store.lock_file.read_text() == f"{digest(PROMPTS)}  downloads/prompts.json\n"
+    assert site.asked == ["/prompts.json"] and left(store) == ["prompts.json"]
+    assert store.verified("prompts") == first.path
+
+
+def test_sha256sum_can_verify_the_lock(store):
+    if shutil.which("sha256sum") is None:
+        pytest.skip("sha256sum, the independent program of this test, is not installed")
+    store.fetch("prompts")
+    command = ["sha256sum", "--check", "--strict", store.lock_file.name]
+    done = subprocess.run(command, cwd=store.lock_file.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == "downloads/prompts.json: OK\n"
+
+
+def test_a_published_check_sum_is_verified_and_not_recorded_again(known):
+    assert not known.fetch("prompts").recorded and not known.lock_file.exists()
+
+
+def test_redirects_are_followed(store, site):
+    site.pages = {"/prompts.json": (302, b"/moved", True), "/moved": (200, PROMPTS, True)}
+    assert store.fetch("prompts").path.read_bytes() == PROMPTS
+
+
+def test_a_file_put_there_by_hand_is_checked_and_recorded(store, site):
+    store.folder.mkdir()
+    store.path("prompts").write_bytes(PROMPTS)
+    put = store.fetch("prompts")
+    assert not put.downloaded and put.recorded and not site.asked
+
+
+def test_records_of_other_files_stay_and_are_sorted(store):
+    lines = [f"{digest(b'a')}  downloads/a.json", f"{digest(b'z')}  downloads/z.json"]
+    store.lock_file.write_text("\n".join(reversed(lines)) + "\n")
+    store.fetch("prompts")
+    kept = store.lock_file.read_text().splitlines()
+    assert kept == [lines[0], f"{digest(PROMPTS)}  downloads/prompts.json", lines[1]]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("fixture", ["store", "known"])
+def test_a_file_that_has_changed_is_kept_aside_and_not_used(fixture, site, request):
+    store = request.getfixturevalue(fixture)
+    store.fetch("prompts").path.unlink()
+    site.pages["/prompts.json"] = (200, OTHER, True)
+    message = failure(store)
+    assert digest(PROMPTS) in message and digest(OTHER) in message
+    assert "downloads/prompts.json.changed" in message and "deepvalues data prompts" in message
+    assert ("delete its line in" in message) == (fixture == "store")
+    assert left(store) == ["prompts.json.changed"]
+    assert (store.folder / "prompts.json.changed").read_bytes() == OTHER
+    with pytest.raises(UserError, match="not there yet"):
+        store.verified("prompts")
+
+
+def test_after_its_line_is_deleted_a_changed_file_is_let_in(store, site):
+    store.fetch("prompts").path.unlink()
+    site.pages["/prompts.json"] = (200, OTHER, True)
+    store.lock_file.write_text("")
+    assert store.fetch("prompts").sha256 == digest(OTHER)
+
+
+def test_a_file_edited_on_this_machine_is_kept_aside_and_fetched_anew(store):
+    path = store.fetch("prompts").path
+    path.write_bytes(OTHER)
+    with pytest.raises(UserError, match=f"{digest(OTHER)}.*{digest(PROMPTS)}"):
+        store.verified("prompts")
+    assert "prompts.json.changed" in failure(store)
+    assert store.fetch("prompts").path.read_bytes() == PROMPTS
+
+
+def test_a_cut_connection_leaves_nothing_behind(store, site):
+    site.pages["/prompts.json"] = (200, PROMPTS, False)
+    assert "the connection was cut" in failure(store)
+    assert left(store) == [] and not store.lock_file.exists()
+    site.pages["/prompts.json"] = (200, PROMPTS, True)
+    assert store.fetch("prompts").downloaded
+
+
+def test_an_interrupt_leaves_nothing_behind(store, monkeypatch):
+    def interrupted(_self, _url, output_file, *_, **__):
+        pathlib.Path(output_file).write_bytes(PROMPTS[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.fetch("prompts")
+    assert left(store) == [] and not store.lock_file.exists()
+
+
+@pytest.mark.parametrize("status", [404, 403, 500, 503])
+def test_a_refusal_is_told_with_its_status_and_the_way_by_hand(store, site, status):
+    site.pages["/prompts.json"] = (status, b"no", True)
+    message = failure(store)
+    assert f"status {status}" in message and store.source("prompts").url in message
+    assert re.search(r"save it as \S+downloads/prompts\.json, and run: deepvalues data prompts", message)
+    assert left(store) == []
+
+
+def test_offline_names_what_and_where(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        store = store_of(
+            tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}/x", what="the prompts of a paper"
+        )
+        message = failure(store)
+    assert "could not be fetched (no connection): the prompts of a paper" in message
+    assert message.count("\n") == 2 and "Traceback" not in message
+
+
+def test_a_page_in_place_of_the_file_is_not_recorded(store, site):
+    site.pages["/prompts.json"] = (200, b"<!DOCTYPE html><title>Deleted</title>", True)
+    message = failure(store)
+    assert "is not JSON" in message and "<!DOCTYPE html>" in message
+    assert left(store) == [] and not store.lock_file.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(store):
+    store.folder.write_text("a file where the folder should be")
+    assert "could not be fetched (" in failure(store)
+
+
+def test_an_unchecked_file_is_not_for_readers(store):
+    store.folder.mkdir()
+    store.path("prompts").write_bytes(PROMPTS)
+    with pytest.raises(UserError, match="not checked yet; run: deepvalues data prompts"):
+        store.verified("prompts")
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(store):
+    assert failure(store, "nothing") == "unknown data set 'nothing'; there are prompts"
+
+
+@pytest.mark.parametrize(
+    "line", ["abc  downloads/prompts.json", "<<<<<<< HEAD", digest(b"") + " prompts.json"]
+)
+def test_a_damaged_lock_is_told_by_line(store, line):
+    store.lock_file.write_text(f"{digest(b'')}  downloads/other.json\n{line}\n")
+    assert "sources.lock: line 2 is not a SHA-256" in failure(store)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- a", "not a list of sources by name"),
+        ("a: 1", "a: needs the keys"),
+        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "a: needs the keys"),
+        ("a: {file: ../f, url: 'http://x', sha256: null, what: w, cite: c, licence: l}", "without folders"),
+        ("a: {file: f, url: 'ftp://x', sha256: null, what: w, cite: c, licence: l}", "must begin with http"),
+        ("a: {file: f, url: 'http://x', sha256: 12, what: w, cite: c, licence: l}", "every key holds a text"),
+    ],
+)
+def test_a_malformed_list_of_sources_is_told(tmp_path, content, reason):
+    (tmp_path / "sources.yml").write_text(content)
+    with pytest.raises(UserError, match=reason):
+        load_sources(tmp_path / "sources.yml")
+
+
+def test_a_missing_list_of_sources_is_told(tmp_path):
+    with pytest.raises(UserError, match="file not found"):
+        load_sources(tmp_path / "sources.yml")
+
+
+# The command, and the project's own list
+
+
+@pytest.fixture
+def command(store, site, monkeypatch, capsys):
+    """`deepvalues data` on two sources, of which the second is not there."""
+    listed = yaml.safe_load(store.sources_file.read_text())
+    listed["gone"] = {**listed["prompts"], "file": "gone.json", "url": listed["prompts"]["url"] + ".gone"}
+    store.sources_file.write_text(yaml.safe_dump(listed))
+    for name, path in (("SOURCES", store.sources_file), ("SOURCES_LOCK", store.lock_file)):
+        monkeypatch.setattr(paths, name, path)
+    monkeypatch.setattr(paths, "DOWNLOADS", store.folder)
+
+    def run(*names):
+        return cli.main(["data", *names]), *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_fetches_the_rest_when_one_is_out_of_reach(command):
+    status, out, err = command()
+    assert status == 2
+    assert re.fullmatch(r"prompts: \S+: fetched, 0\.0 MB, SHA-256 \w{64} recorded in \S+sources\.lock\n", out)
+    assert err.startswith("deepvalues: gone could not be fetched (the server answered with status 404)")
+    assert command("prompts")[:2] == (
+        0,
+        out.replace("fetched", "already there").partition(" recorded")[0] + " as expected\n",
+    )
+
+
+def test_the_command_fetches_only_what_is_named(command, site):
+    assert command("prompts")[0] == 0
+    assert site.asked == ["/prompts.json"]
+
+
+def test_the_projects_sources_are_well_formed():
+    sources = Store.project().sources
+    assert {*RELEASED_SETS, "many-labs-2-svo"} <= sources.keys()
+    assert len({source.file for source in sources.values()}) == len(sources)
+    for source in sources.values():
+        assert re.fullmatch(r"https://[!-~]+", source.url)
+        assert source.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", source.sha256)
+    for name in RELEASED_SETS:
+        assert sources[name].url.endswith("&dl=1") and f"/{sources[name].file}?" in sources[name].url
+
+
+def test_the_address_of_many_labs_2_is_the_files_path_at_a_commit():
+    source = Store.project().source("many-labs-2-svo")
+    place = unquote(urlsplit(source.url).path)
+    assert place == (
+        "/ManyLabsOpenScience/ManyLabs2/acef63fc397b8dce7f0b00f863bcea78d324bea8/OSFdata/"
+        "Social Value Orientation (Van Lange et al., 1997)/vanLange.1/Global/Data/"
+        "vanLange_1_study_global_include_all_CLEAN_CASE.csv"
+    )
+    assert place.endswith(f"/{source.file}") and source.sha256.startswith("997a341a")
+
+
+def test_downloads_never_get_into_git():
+    path = paths.shown(paths.DOWNLOADS / "dvb_all_prompts_full.json")
+    ignored = subprocess.run(["git", "check-ignore", path], cwd=paths.ROOT, capture_output=True, check=False)
+    if ignored.returncode == 128:
+        pytest.skip("not a git clone")
+    assert ignored.returncode == 0
+
+
+def test_make_data_is_the_command():
+    command = ["make", "--dry-run", "--no-print-directory", "data"]
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].endswith("-m deepvalues data")
+    shown = subprocess.run(["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert "make data" in shown.stdout

@@ -1,0 +1,148 @@
+"""The repository as a whole: its lists of packages agree, its notebooks are sources, its promises hold."""
+
+import json
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from deepvalues.core import paths
+
+PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+#: conda-forge's names for packages that it splits or names otherwise.
+CONDA = {"matplotlib": "matplotlib-base", "pandera": "pandera-pandas"}
+NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+
+
+def requirements(*extras):
+    listed = [
+        *PROJECT["dependencies"],
+        *(r for extra in extras for r in PROJECT["optional-dependencies"][extra]),
+    ]
+    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, listed)}
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """Requirements of environment.yml by name; those that pip installs there as well."""
+    entries = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependencies"]
+    found = {}
+    for entry in entries:
+        for text in entry["pip"] if isinstance(entry, dict) else [entry]:
+            if not text.startswith("--"):
+                # "python=3.11" is conda's way to write a version and all that begin with it.
+                requirement = Requirement(re.sub(r"^(\w+)=([\d.]+)$", r"\1==\2.*", text))
+                found[canonicalize_name(requirement.name)] = requirement
+    return found
+
+
+@pytest.fixture(scope="module")
+def lock():
+    """Versions of requirements.lock by name; a package may have one for each range of Pythons."""
+    versions = {}
+    for name, version in re.findall(
+        r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)", (paths.ROOT / "requirements.lock").read_text(), re.M
+    ):
+        versions.setdefault(canonicalize_name(name), set()).add(Version(version))
+    return versions
+
+
+@pytest.mark.parametrize("requirement", requirements("test").values(), ids=str)
+def test_the_lock_is_within_the_bounds_of_pyproject(requirement, lock):
+    for version in lock[canonicalize_name(requirement.name)]:
+        assert requirement.specifier.contains(version)
+
+
+@pytest.mark.parametrize("requirement", requirements().values(), ids=str)
+def test_environment_yml_has_the_bounds_of_pyproject(requirement, environment):
+    name = canonicalize_name(requirement.name)
+    assert environment[CONDA.get(name, name)].specifier == requirement.specifier
+
+
+def test_environment_yml_asks_for_nothing_unknown(environment):
+    known = {CONDA.get(name, name) for name in requirements()}
+    assert environment.keys() - known == {"python", "pip", "make", "git", "quarto", "aiohttp"}
+    (python,) = environment["python"].specifier
+    assert python.operator == "=="
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.version.removesuffix(".*"))
+
+
+def test_the_lock_has_hashes_for_every_package_and_no_address():
+    text = (paths.ROOT / "requirements.lock").read_text()
+    assert "://" not in text and "index" not in text
+    for entry in re.split(r"\n(?=[a-z0-9])", text.strip()):
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_sources_have_no_outputs_and_say_what_they_are(notebook):
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+    assert content["metadata"]["kernelspec"]["name"] == "python3"
+    tags = [tag for cell in content["cells"] for tag in cell["metadata"].get("tags", [])]
+    assert tags == ["parameters"]
+    assert content["cells"][0]["cell_type"] == "raw" and "title:" in "".join(content["cells"][0]["source"])
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_headings_begin_their_cells(notebook):
+    """Quarto's table of contents leaves out those that stand further down."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "markdown":
+            assert not re.search(r"\n#+ ", "".join(cell["source"])), cell["id"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_has_an_executed_copy_of_the_same_code(notebook):
+    def code(path):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+    assert code(paths.EXECUTED / notebook.name) == code(notebook)
+
+
+def test_the_readme_begins_with_clone_paper_and_test():
+    lines = (paths.ROOT / "README.md").read_text(encoding="utf-8").split("```")[1].splitlines()[1:4]
+    assert [line.split("#")[0].split()[0:2] for line in lines] == [
+        ["git", "clone"],
+        ["make", "paper"],
+        ["make", "test"],
+    ]
+
+
+def test_files_that_the_readme_links_to_exist():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (paths.ROOT / target).exists(), target
+
+
+def test_make_help_names_every_target_that_people_use():
+    shown = subprocess.run(
+        ["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for target in ("paper", "test", "query", "serve", "lab", "check", "clean"):
+        assert f"make {target}" in shown
+
+
+def test_without_a_python_make_says_what_to_install():
+    command = ["make", "--always-make", "--dry-run", "environment", "PYTHON="]
+    recipe = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False).stdout
+    assert "Python 3.11 or newer was not found" in recipe
+
+
+def test_published_figures_name_their_sources():
+    readme = (paths.PUBLISHED / "README.md").read_text(encoding="utf-8")
+    for table in paths.PUBLISHED.glob("*.csv"):
+        assert f"`{table.name}`" in readme
+
+
+@pytest.mark.parametrize("place", ["data/stimuli/README.md", "paper/index.qmd"])
+def test_the_canary_stands_where_the_stimuli_and_the_paper_do(place):
+    assert "deepvalues-canary-6f0c2d1e-93b4-4c57-8a1f-2e7b90d4c5a8" in (paths.ROOT / place).read_text()

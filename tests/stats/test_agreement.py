@@ -1,0 +1,262 @@
+"""Agreement: published worked examples, the libraries, definitions, and coverage of the intervals."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pingouin as pg
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import aggregate_raters
+from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
+
+from deepvalues.core.errors import UserError
+from deepvalues.stats import agreement
+from deepvalues.stats.agreement import (
+    ICC_KINDS,
+    LEVELS,
+    cohens_kappa,
+    fleiss_kappa,
+    icc,
+    krippendorff_alpha,
+    raw_agreement,
+)
+
+_ = math.nan
+#: Krippendorff's worked example of four coders and twelve units with missing ratings, "Computing
+#: Krippendorff's alpha-reliability" (2011), example C; alpha as printed there.
+WORKED = pd.DataFrame(
+    [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, _, _, _],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, _, 3],
+        [_, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, _],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, _],
+    ]
+).T
+PRINTED = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
+#: Shrout and Fleiss (1979), Psychological Bulletin 86, table 2: four judges, six targets.
+SHROUT = pd.DataFrame(
+    [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=float
+)
+
+
+def ratings(seed, units=30, raters=3, categories=4, noise=0.4, missing=0.0):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, categories, units)
+    x = np.where(
+        rng.random((units, raters)) < noise, rng.integers(0, categories, (units, raters)), truth[:, None]
+    )
+    x = x.astype(float)
+    x[rng.random(x.shape) < missing] = np.nan
+    return pd.DataFrame(x)
+
+
+# ---- alpha ----
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_alpha_of_the_worked_example(level):
+    found = krippendorff_alpha(WORKED, level)
+    assert found.estimate == pytest.approx(PRINTED[level], abs=5e-4)
+    assert (found.units, found.raters) == (11, 4), "the last unit has one rating and says nothing"
+    assert found.low < found.estimate <= found.high
+
+
+def alpha_by_pairs(table, level):
+    """The definition as a double sum over pairs of ratings, each weighted by 1/(m_u − 1)."""
+    units = [list(row.dropna()) for _, row in table.iterrows()]
+    units = [unit for unit in units if len(unit) > 1]
+    values = sorted(value for unit in units for value in unit)
+
+    def distance(a, b):
+        if level == "nominal":
+            return float(a != b)
+        if level == "interval":
+            return (a - b) ** 2
+        low, high = min(a, b), max(a, b)
+        between = sum(low <= value <= high for value in values)
+        return (between - (values.count(low) + values.count(high)) / 2) ** 2 if a != b else 0.0
+
+    n = len(values)
+    observed = sum(
+        distance(a, b) / (len(unit) - 1)
+        for unit in units
+        for i, a in enumerate(unit)
+        for j, b in enumerate(unit)
+        if i != j
+    )
+    expected = sum(distance(a, b) for i, a in enumerate(values) for j, b in enumerate(values) if i != j)
+    return 1 - (observed / n) / (expected / (n * (n - 1)))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@given(seed=st.integers(0, 1000))
+def test_alpha_is_its_definition(level, seed):
+    table = ratings(seed, units=12, missing=0.25)
+    answered = table[table.notna().sum(axis=1) > 1]
+    assume(len(answered) > 1 and np.unique(answered.stack()).size > 1)
+    found = krippendorff_alpha(table, level, draws=2).estimate
+    assert found == pytest.approx(alpha_by_pairs(table, level))
+
+
+@given(seed=st.integers(0, 1000))
+def test_alpha_ignores_order_of_raters_and_names_of_categories(seed):
+    table = ratings(seed, missing=0.2)
+    renamed = table.replace({0.0: 7.0, 1.0: -3.0, 2.0: 100.0, 3.0: 0.5})[[2, 0, 1]]
+    for level, other in (("nominal", renamed), ("ordinal", np.exp(table)), ("interval", 3 - 2 * table)):
+        expected = krippendorff_alpha(table, level, draws=2).estimate
+        assert krippendorff_alpha(other, level, draws=2).estimate == pytest.approx(expected)
+
+
+def test_alpha_of_words():
+    table = pd.DataFrame({"a": ["yes", "no", "no", None], "b": ["yes", "no", "yes", "no"]})
+    numbers = pd.DataFrame({"a": [1, 0, 0, _], "b": [1, 0, 1, 0]})
+    assert krippendorff_alpha(table).estimate == pytest.approx(krippendorff_alpha(numbers).estimate)
+
+
+# ---- kappa ----
+
+
+@pytest.mark.parametrize("weights", [None, "linear", "quadratic"])
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=20)
+def test_cohens_kappa_is_scikit_learns_and_leaves_incomplete_units_out(weights, seed):
+    table = ratings(seed, raters=2, missing=0.1)
+    both = table.dropna()
+    assume(np.unique(both).size == 4)
+    found = cohens_kappa(table, weights, draws=2)
+    expected = cohen_kappa_score(both[0], both[1], weights=weights)
+    assert found.estimate == pytest.approx(expected)
+    assert found.units == len(both)
+
+
+def test_fleiss_kappa_of_the_worked_example():
+    """Ten units, 14 raters: the example in Wikipedia's article on Fleiss' kappa, printed as .210."""
+    counts = [
+        [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+        [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
+    ]  # fmt: skip
+    table = pd.DataFrame([np.repeat(np.arange(5), row) for row in counts])
+    found = fleiss_kappa(table)
+    assert found.estimate == pytest.approx(0.210, abs=5e-4)
+    assert found.estimate == pytest.approx(statsmodels_fleiss(np.array(counts)))
+    assert found.low < found.estimate < found.high
+
+
+# ---- ICC ----
+
+
+def test_icc_of_the_worked_example():
+    """Shrout and Fleiss (1979), table 4, as printed."""
+    printed = {
+        "ICC(1,1)": 0.17, "ICC(A,1)": 0.29, "ICC(C,1)": 0.71, "ICC(1,k)": 0.44, "ICC(A,k)": 0.62,
+        "ICC(C,k)": 0.91,
+    }  # fmt: skip
+    for kind in ICC_KINDS:
+        assert icc(SHROUT, kind).estimate == pytest.approx(printed[kind], abs=0.0051)
+
+
+# ---- the bootstrap's statistics are the libraries' ----
+
+
+def _twins(table, weights):
+    """Each coefficient's estimate on units repeated as often as drawn, by the libraries."""
+    drawn = table.loc[np.repeat(table.index, weights)].reset_index(drop=True)
+    long = drawn.stack().rename("y").rename_axis(["unit", "rater"]).reset_index()
+    codes = drawn.to_numpy(int)
+    by_kind = pg.intraclass_corr(long, "unit", "rater", "y").set_index("Type")["ICC"]
+    return {
+        "cohen": cohen_kappa_score(codes[:, 0], codes[:, 1], weights="linear"),
+        "fleiss": statsmodels_fleiss(aggregate_raters(codes)[0]),
+        **by_kind,
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_draw_gives_what_the_libraries_give_for_the_drawn_units(seed, monkeypatch):
+    table = ratings(seed, raters=2)
+    weights = np.random.default_rng(seed).multinomial(30, np.full(30, 1 / 30))
+    expected = _twins(table, weights)
+    found = {}
+
+    def first_draw(units, statistic, draws, seed):
+        found["last"] = float(statistic(weights[None].astype(float))[0])
+        return math.nan, math.nan
+
+    monkeypatch.setattr(agreement, "_bootstrap", first_draw)
+    computed = {}
+    for name, compute in {
+        "cohen": lambda: cohens_kappa(table, "linear"),
+        "fleiss": lambda: fleiss_kappa(table),
+        **{kind: lambda kind=kind: icc(table, kind) for kind in ICC_KINDS},
+    }.items():
+        compute()
+        computed[name] = found["last"]
+    assert computed == pytest.approx(expected)
+
+
+def test_raw_agreement_counts_pairs():
+    table = pd.DataFrame([[1, 1, 1], [1, 1, 2], [1, 2, _], [3, _, _]])
+    found = raw_agreement(table)
+    assert found.estimate == pytest.approx((3 + 1 + 0) / (3 + 3 + 1))
+    assert (found.units, found.raters) == (3, 3)
+
+
+@given(seed=st.integers(0, 1000))
+def test_raw_agreement_of_two_raters_is_the_share_of_units(seed):
+    table = ratings(seed, raters=2, missing=0.1)
+    both = table.dropna()
+    assert raw_agreement(table, draws=2).estimate == pytest.approx((both[0] == both[1]).mean())
+
+
+@pytest.mark.parametrize("coefficient", [raw_agreement, cohens_kappa, fleiss_kappa, krippendorff_alpha])
+def test_full_agreement_is_one(coefficient):
+    column = ratings(1, raters=1)[0]
+    found = coefficient(pd.DataFrame({"a": column, "b": column}))
+    assert found[:3] == pytest.approx((1, 1, 1))
+
+
+@pytest.mark.parametrize("coefficient", [cohens_kappa, fleiss_kappa, krippendorff_alpha, icc])
+def test_without_variation_or_units_nothing_is_estimated(coefficient):
+    disjoint, empty = pd.DataFrame({"a": [1.0, _], "b": [_, 2.0]}), pd.DataFrame({"a": [_], "b": [_]})
+    for table in (pd.DataFrame(np.ones((9, 2))), disjoint, empty):
+        assert np.isnan(coefficient(table)[:3]).all()
+
+
+def test_raw_agreement_without_pairs_is_missing():
+    found = raw_agreement(pd.DataFrame({"a": [1.0, _], "b": [_, 2.0]}))
+    assert np.isnan(found[:3]).all()
+    assert found.units == 0
+
+
+def test_intervals_depend_on_the_seed_alone():
+    table = ratings(2)
+    assert fleiss_kappa(table, seed=4) == fleiss_kappa(table, seed=4)
+    assert fleiss_kappa(table, seed=4).low != fleiss_kappa(table, seed=5).low
+
+
+def test_intervals_hold_the_truth_about_as_often_as_stated():
+    """150 samples of 80 units from a population whose coefficient is that of 40,000 units."""
+    truth = krippendorff_alpha(ratings(0, units=40_000), draws=2).estimate
+    held = [
+        found.low <= truth <= found.high
+        for found in (krippendorff_alpha(ratings(seed, units=80), draws=400) for seed in range(1, 151))
+    ]
+    assert 0.88 < np.mean(held) < 0.99
+
+
+def test_faulty_input_is_named():
+    with pytest.raises(UserError, match="Cohen's kappa is of two raters, and there are 3"):
+        cohens_kappa(ratings(1))
+    with pytest.raises(UserError, match="needs 2 raters or more, and there is 1"):
+        fleiss_kappa(ratings(1, raters=1))
+    with pytest.raises(UserError, match="unknown level 'ratio'; there are nominal"):
+        krippendorff_alpha(WORKED, "ratio")
+    with pytest.raises(UserError, match="'interval' needs numbers"):
+        krippendorff_alpha(pd.DataFrame({"a": ["yes", "no"], "b": ["no", "no"]}), "interval")
+    with pytest.raises(UserError, match="unknown weights 'cubic'; there are None, linear"):
+        cohens_kappa(ratings(1, raters=2), "cubic")
+    with pytest.raises(UserError, match="unknown kind 'ICC2'; there are ICC"):
+        icc(SHROUT, "ICC2")

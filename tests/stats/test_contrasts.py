@@ -1,0 +1,286 @@
+"""Contrasts: against pingouin, statsmodels, published tables, and the definitions of the intervals."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pingouin as pg
+import pytest
+import statsmodels.api as sm
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.optimize import minimize_scalar
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.weightstats import ttost_paired
+
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+from deepvalues.stats import contrasts
+from deepvalues.stats.rates import clustered, holm
+
+Z = stats.norm.ppf(0.975)
+
+
+@st.composite
+def pairs_of_counts(draw):
+    """(only first, only second, neither or both)."""
+    return tuple(draw(st.integers(0, 60)) for _ in range(3))
+
+
+def simulated(items=240, models=4, seed=1, missing=0.1):
+    """Trials of several models on the same items, in cells of six."""
+    rng = np.random.default_rng(seed)
+    rates = np.linspace(0.3, 0.6, models)
+    cell_effect = rng.normal(0, 0.15, items // 6).repeat(6)
+    frames = []
+    for number, rate in enumerate(rates):
+        followed = (rng.random(items) < np.clip(rate + cell_effect, 0, 1)).astype(float)
+        followed[rng.random(items) < missing] = np.nan
+        frame = pd.DataFrame({"item": [f"i{i:03d}" for i in range(items)], "followed": followed})
+        frames.append(frame.assign(model=f"m{number}", cell=np.arange(items) // 6))
+    return pd.concat(frames, ignore_index=True)
+
+
+# ---- clustered estimates ----
+
+
+@given(st.integers(0, 10_000))
+def test_mean_has_the_interval_of_the_rates(seed):
+    rng = np.random.default_rng(seed)
+    outcomes, cells = rng.integers(0, 2, 60).astype(float), rng.integers(0, 9, 60)
+    assume(np.ptp(outcomes) > 0 and len(set(cells)) > 1)
+    found = contrasts.mean(outcomes, cells.tolist()).interval
+    assert found == pytest.approx(clustered(pd.Series(outcomes), pd.Series(cells.astype(str))), abs=1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_two_groups_is_statsmodels_clustered_regression(seed):
+    """statsmodels' OLS on an indicator; its correction has (n − 1)/(n − 2) beside G/(G − 1)."""
+    rng = np.random.default_rng(seed)
+    n = 80
+    outcomes, first, cells = rng.random(n), rng.random(n) < 0.4, rng.integers(0, 10, n)
+    assume(0 < first.sum() < n)
+    fit = sm.OLS(outcomes, sm.add_constant(first.astype(float))).fit(
+        cov_type="cluster", cov_kwds={"groups": cells}
+    )
+    found = contrasts.two_groups(outcomes, first, cells.tolist())
+    assert found.value == pytest.approx(fit.params[1])
+    assert found.error * math.sqrt((n - 1) / (n - 2)) == pytest.approx(fit.bse[1])
+
+
+def test_equivalence_is_statsmodels_tost_where_each_item_is_a_cluster():
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 2, 300).astype(float), rng.integers(0, 2, 300).astype(float)
+    found = contrasts.mean(a - b, list(range(300)))
+    assert found.equivalence(0.1) == pytest.approx(ttost_paired(a, b, -0.1, 0.1)[0])
+    assert found.p_value == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+@given(st.floats(-0.2, 0.2), st.floats(0.001, 0.1), st.integers(5, 500), st.floats(0.01, 0.2))
+def test_equivalence_is_the_90_percent_interval_within_the_bounds(value, error, df, bound):
+    estimate = contrasts.Estimate(value, error, df)
+    half = stats.t.ppf(0.95, df) * error
+    inside = -bound < value - half and value + half < bound
+    assert (estimate.equivalence(bound) < 0.05) == inside
+
+
+def test_what_does_not_vary_has_no_interval_and_no_test():
+    for estimate in (
+        contrasts.mean(np.ones(9) / 3, [1, 1, 1, 2, 2, 2, 3, 3, 3]),
+        contrasts.mean(np.array([0.0, 1.0]), ["one", "one"]),
+        contrasts.mean(np.array([]), []),
+        contrasts.two_groups(np.ones(4), np.ones(4, bool), [1, 2, 3, 4]),
+    ):
+        assert np.isnan([*estimate.interval, estimate.p_value, estimate.equivalence(0.05)]).all()
+
+
+def test_a_mean_of_rounded_differences_is_not_taken_for_variation():
+    estimate = contrasts.mean(np.full(7, 0.1), list(range(7)))
+    assert math.isnan(estimate.error)
+
+
+# ---- McNemar, Tango, Newcombe ----
+
+
+@settings(max_examples=30)
+@given(pairs_of_counts())
+def test_mcnemar_is_that_of_statsmodels_and_pingouin(counts):
+    b, c, rest = counts
+    assume(b + c > 0 and rest > 1)
+    found = contrasts.mcnemar(b, c)
+    assert found == pytest.approx(statsmodels_mcnemar([[rest, b], [c, 0]], exact=True).pvalue)
+    x = np.repeat([1, 0, 1, 0], [b, c, rest, 1])
+    y = np.repeat([0, 1, 1, 0], [b, c, rest, 1])
+    _, table = pg.chi2_mcnemar(pd.DataFrame({"x": x, "y": y}), "x", "y")
+    assert found == pytest.approx(table.loc["mcnemar", "p_exact"])
+
+
+def test_mcnemar_without_discordant_items_is_missing():
+    assert math.isnan(contrasts.mcnemar(0, 0))
+
+
+def test_tango_is_the_printed_interval():
+    """Airway reactivity before and after transplantation, Fagerland, Lydersen and Laake (2014)."""
+    assert contrasts.tango(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+@given(pairs_of_counts())
+def test_tango_inverts_the_score_test(counts):
+    """At a bound δ the score statistic is ±z, with the restricted likelihood maximized by scipy."""
+    b, c, rest = counts
+    n = b + c + rest
+    assume(n > 1)
+    for bound in contrasts.tango(b, c, n):
+        if not -0.999 < bound < 0.999:
+            continue
+
+        def loss(q, bound=bound):
+            terms = [(c, q), (b, q + bound), (rest, 1 - 2 * q - bound)]
+            return -sum(k * math.log(max(p, 1e-300)) for k, p in terms if k)
+
+        edges = max(0.0, -bound), (1 - bound) / 2
+        q = minimize_scalar(loss, bounds=edges, method="bounded", options={"xatol": 1e-12}).x
+        score = (b - c - n * bound) / math.sqrt(n * (2 * q + bound * (1 - bound)))
+        assert abs(score) == pytest.approx(Z, abs=2e-3)
+
+
+@given(pairs_of_counts())
+def test_tango_holds_the_difference_mirrors_and_agrees_with_mcnemar(counts):
+    b, c, rest = counts
+    n = b + c + rest
+    assume(n > 0)
+    low, high = contrasts.tango(b, c, n)
+    assert -1 <= low <= (b - c) / n <= high <= 1
+    assert contrasts.tango(c, b, n) == pytest.approx((-high, -low), abs=1e-9)
+    if b + c:
+        z = (b - c) / math.sqrt(b + c)
+        assume(abs(abs(z) - Z) > 1e-6)
+        assert (low > 0 or high < 0) == (abs(z) > Z)
+
+
+def test_independent_reproduces_the_published_size_pairs():
+    """Chi-squared as printed for the five pairs of the published study, from its printed counts."""
+    counts = pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv").set_index("model")[["n_deep", "n_parsed"]]
+    printed = [
+        ("gemini-2.0-flash", "gemini-2.0-flash-lite", 0.06, 97.30, 0.064),
+        ("gpt-4.1-mini-2025-04-14", "gpt-4.1-nano-2025-04-14", -0.12, 427.97, 0.134),
+        ("gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14", 0.01, 3.96, 0.013),
+        ("gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18", -0.02, 12.75, 0.024),
+        ("llama-3-70b-instruct", "llama-3-8b-instruct", -0.13, 441.57, 0.14),
+    ]
+    for large, small, difference, chi2, v in printed:
+        found = contrasts.independent(*counts.loc[large], *counts.loc[small])
+        assert found.difference == pytest.approx(difference, abs=0.005)
+        assert found.chi2 == pytest.approx(chi2, abs=0.005)
+        assert found.cramers_v == pytest.approx(v, abs=0.0006)
+        assert found.newcombe_low < found.difference < found.newcombe_high
+
+
+def test_newcombe_is_the_printed_interval():
+    """56/70 against 48/80: Newcombe (1998), Statistics in Medicine 17, table II, row a, method 10."""
+    found = contrasts.independent(56, 70, 48, 80)
+    assert (found.newcombe_low, found.newcombe_high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_independent_without_trials_or_variation():
+    assert np.isnan(contrasts.independent(0, 0, 3, 9)).all()
+    same = contrasts.independent(9, 9, 4, 4)
+    assert same.difference == 0
+    assert math.isnan(same.chi2)
+
+
+# ---- pairs of models ----
+
+
+def test_paired_contrasts_from_their_definitions():
+    frame = simulated()
+    table = contrasts.paired_contrasts(frame, bound=0.1)
+    assert len(table) == 6
+    wide = frame.pivot(index="item", columns="model", values="followed")
+    cells = frame.drop_duplicates("item").set_index("item")["cell"]
+    for row in table.itertuples():
+        both = wide[[row.model_a, row.model_b]].dropna()
+        a, b = both[row.model_a], both[row.model_b]
+        assert (row.items, row.rate_a, row.rate_b) == (len(both), a.mean(), b.mean())
+        assert (row.only_a, row.only_b) == (((a - b) == 1).sum(), ((b - a) == 1).sum())
+        assert row.difference == pytest.approx(a.mean() - b.mean())
+        expected = clustered(a - b, cells[both.index].astype(str))
+        assert (row.clustered_low, row.clustered_high) == pytest.approx(expected)
+        assert row.cohens_g == row.only_a / (row.only_a + row.only_b) - 0.5
+    assert list(table["p_mcnemar_holm"]) == pytest.approx(holm(list(table["p_mcnemar"])))
+    assert list(table["p_clustered_holm"]) == pytest.approx(holm(list(table["p_clustered"])))
+
+
+def test_mcnemar_takes_the_items_of_a_unit_as_one():
+    """Four units of two items: one for a, one for b, one torn, one that neither tells from the other."""
+    a = np.array([1.0, 1, 0, 0, 1, 0, 1, 0])
+    b = np.array([0.0, 0, 1, 0, 0, 1, 1, 0])
+    units = np.arange(4).repeat(2)
+    row = contrasts.paired(a, b, units.tolist(), 0.05, units)
+    assert row.p_mcnemar == contrasts.mcnemar(1, 1)
+    assert (row.only_a, row.only_b) == (3, 2)
+    assert contrasts.paired(a, b, units.tolist(), 0.05).p_mcnemar == contrasts.mcnemar(3, 2)
+
+
+def test_items_that_say_the_same_again_add_nothing_to_a_test_by_unit():
+    once = simulated(missing=0).assign(unit=lambda frame: frame["item"])
+    twice = pd.concat([once, once.assign(item=once["item"] + "b")])
+    table = contrasts.paired_contrasts(once)
+    again = contrasts.paired_contrasts(twice, unit=["unit"])
+    assert list(again["p_mcnemar"]) == list(table["p_mcnemar"])
+    assert (again["items"] == 2 * table["items"]).all()
+    assert (contrasts.paired_contrasts(twice)["p_mcnemar"] <= again["p_mcnemar"]).all()
+
+
+def test_order_of_rows_does_not_matter():
+    frame = simulated()
+    shuffled = frame.sample(frac=1, random_state=2)
+    pd.testing.assert_frame_equal(contrasts.paired_contrasts(frame), contrasts.paired_contrasts(shuffled))
+
+
+def test_swapping_a_pair_mirrors_it():
+    frame = simulated()
+    there = contrasts.paired_contrasts(frame, pairs=[("m0", "m2")]).iloc[0]
+    back = contrasts.paired_contrasts(frame, pairs=[("m2", "m0")]).iloc[0]
+    assert back["difference"] == -there["difference"]
+    assert back["tango_low"] == pytest.approx(-there["tango_high"])
+    assert back["p_mcnemar"] == there["p_mcnemar"]
+
+
+def test_models_without_common_items_and_models_that_agree():
+    frame = simulated(missing=0)
+    alone = frame["model"].eq("m0") & (frame["item"] > "i119") | frame["model"].eq("m1") & (
+        frame["item"] < "i120"
+    )
+    table = contrasts.paired_contrasts(frame[alone])
+    assert table.loc[0, "items"] == 0
+    assert table.drop(columns=["model_a", "model_b", "items", "only_a", "only_b"]).isna().all(axis=None)
+    twin = frame[frame["model"] == "m0"].assign(model="twin")
+    same = contrasts.paired_contrasts(pd.concat([frame, twin]), pairs=[("m0", "twin")]).iloc[0]
+    assert same["difference"] == 0
+    assert same[["clustered_low", "cohens_g", "p_mcnemar", "p_equivalence"]].isna().all()
+    assert same["tango_low"] < 0 < same["tango_high"]
+
+
+def test_faulty_input_is_named():
+    frame = simulated()
+    with pytest.raises(UserError, match="no trials of 'm9'; there are m0, m1"):
+        contrasts.paired_contrasts(frame, pairs=[("m0", "m9")])
+    with pytest.raises(UserError, match="m0 has the item i000 more than once"):
+        contrasts.paired_contrasts(pd.concat([frame, frame.iloc[:1]]))
+
+
+def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
+    """Differences that cells share: intervals by cell hold 0 as often as stated, Tango's far less often."""
+    rng = np.random.default_rng(8)
+    cells = np.arange(60).repeat(8)
+    held = np.zeros(2)
+    for _ in range(200):
+        kind = rng.choice(3, 60, p=[0.3, 0.4, 0.3]).repeat(8)
+        a = np.where(kind == 0, 1.0, np.where(kind == 1, rng.integers(0, 2, 480), 0.0))
+        b = np.where(kind == 0, 0.0, np.where(kind == 1, rng.integers(0, 2, 480), 1.0))
+        row = contrasts.paired(a, b, cells.tolist(), 0.05)
+        held += [row.clustered_low <= 0 <= row.clustered_high, row.tango_low <= 0 <= row.tango_high]
+    assert held[0] / 200 > 0.9
+    assert held[1] / 200 < 0.7

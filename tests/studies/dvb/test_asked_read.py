@@ -1,0 +1,135 @@
+"""Asked against read: counted by hand on few trials, and what the figure shows of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepvalues.stats.rates import clustered
+from deepvalues.studies.dvb.analysis import asked_read
+from deepvalues.studies.dvb.analysis.asked_read import ARMS, RESPONDENTS
+from deepvalues.studies.dvb.figures import asked_read as figures
+
+NAMES = {
+    "tiny": "asked",
+    "head-tiny-mean": "head, mean",
+    "head-tiny-last": "head, last",
+    "head-tiny-mean-shuffled": "null",
+    "head-tiny-last-shuffled": "null",
+}
+
+
+def trials(rates, cells=30, numbers=(4, 20)):
+    """Both orders of one test a cell, arm and N; ``rates`` by model's name and arm."""
+    rng = np.random.default_rng(5)
+    rows = [
+        (name, f"c{cell:03d}.{arm}.n{n}.{order}", f"c{cell:03d}", arm, n, float(rng.random() < rate))
+        for (name, arm), rate in rates.items()
+        for n in numbers
+        for cell in range(cells)
+        for order in "ab"
+    ]
+    return pd.DataFrame(rows, columns=["model", "item", "cell", "arm", "n_examples", "followed"])
+
+
+@pytest.fixture
+def frame():
+    rates = {(name, arm): 0.5 for name in NAMES for arm in ARMS}
+    rates |= {("head-tiny-mean", "deconfounded"): 0.8, ("tiny", "deconfounded"): 0.3}
+    # Models without heads and other arms take no part.
+    rates |= {("other", "deconfounded"): 1.0, ("tiny", "seen"): 1.0, ("learner-words", "control"): 1.0}
+    return trials(rates)
+
+
+def test_rates_and_intervals_are_those_of_the_trials_by_hand(frame):
+    table = asked_read.asked_against_read(frame)
+    assert set(table["model"]) == {"tiny"} and len(table) == len(RESPONDENTS) * len(ARMS) * 2
+    of = frame[(frame["model"] == "tiny") & (frame["arm"] == "deconfounded") & (frame["n_examples"] == 4)]
+    row = table.iloc[0]
+    assert list(row[["respondent", "arm", "n_examples", "cells", "answered"]]) == [
+        "asked",
+        "deconfounded",
+        4,
+        30,
+        60,
+    ]
+    assert row["rate"] == of["followed"].mean()
+    assert (row["low"], row["high"]) == clustered(of["followed"], of["cell"])
+    # The null is of both poolings.
+    assert set(table.loc[table["respondent"] == "null", "answered"]) == {120}
+
+
+def test_rows_come_in_the_order_in_which_they_are_shown(frame):
+    table = asked_read.asked_against_read(frame.sample(frac=1, random_state=1))
+    assert list(dict.fromkeys(table["respondent"])) == list(RESPONDENTS)
+    assert list(dict.fromkeys(table["arm"])) == list(ARMS)
+    pd.testing.assert_frame_equal(table, asked_read.asked_against_read(frame))
+
+
+def test_trials_without_an_answer_are_left_out(frame):
+    frame.loc[frame.index[:4], "followed"] = np.nan
+    assert asked_read.asked_against_read(frame)["answered"].iloc[0] == 56
+
+
+def test_another_outcome_can_be_the_mean_of_probabilities(frame):
+    table = asked_read.asked_against_read(frame.assign(p=0.25 + frame["followed"] / 2), outcome="p")
+    plain = asked_read.asked_against_read(frame)
+    assert table["rate"].to_numpy() == pytest.approx(0.25 + plain["rate"].to_numpy() / 2)
+
+
+def test_differences_are_of_items_that_both_answered(frame):
+    frame.loc[frame.index[:10], "followed"] = np.nan
+    table = asked_read.read_less_asked(frame)
+    first = table.iloc[0]
+    assert list(first[["respondent", "arm", "n_examples", "items"]]) == ["head, mean", "deconfounded", 4, 50]
+    assert first["difference"] == pytest.approx(first["rate_a"] - first["rate_b"])
+    assert first["clustered_low"] > 0.2  # .8 against .3
+    assert "asked" not in set(table["respondent"])
+
+
+def test_without_heads_there_is_nothing_to_compare(frame):
+    alone = frame[frame["model"] == "tiny"]
+    assert asked_read.asked_against_read(alone).empty and asked_read.read_less_asked(alone).empty
+
+
+def test_the_figure_has_a_row_a_model_and_a_column_an_arm(frame):
+    second = frame.assign(model=frame["model"].str.replace("tiny", "larger"))
+    table = asked_read.asked_against_read(pd.concat([frame, second]))
+    figure = figures.asked_against_read(table)
+    assert len(figure.axes) == 2 * len(ARMS)
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:4]]
+    assert titles == ["DVGR", "control", "value probe", "surface probe"]
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["larger\nrate", "tiny\nrate"]
+    shown = figure.axes[4].containers
+    assert len(shown) == len(RESPONDENTS)
+    for container, name in zip(shown, RESPONDENTS, strict=True):
+        rows = table[
+            (table["model"] == "tiny") & (table["arm"] == "deconfounded") & (table["respondent"] == name)
+        ]
+        assert list(container.lines[0].get_ydata()) == list(rows["rate"])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [
+        "the model, asked",
+        "read: mean of tokens",
+        "read: last token",
+        "read, choices shuffled",
+        "chance",
+    ]
+
+
+def test_models_that_were_not_asked_yet_leave_their_line_out(frame):
+    table = asked_read.asked_against_read(frame[frame["model"] != "tiny"])
+    figure = figures.asked_against_read(table)
+    assert figure.legends[0].get_texts()[0].get_text() == "read: mean of tokens"
+
+
+def test_without_heads_the_figure_says_so():
+    (axes,) = figures.asked_against_read(
+        asked_read.asked_against_read(trials({("tiny", "control"): 0.5}))
+    ).axes
+    assert [text.get_text() for text in axes.texts] == ["no head on hidden states is on record"]
+
+
+def test_an_interval_without_width_is_drawn_whatever_rounding_leaves_of_it(frame):
+    table = asked_read.asked_against_read(frame)
+    turned = table.assign(low=table["rate"] + 1e-16, high=table["rate"] - 1e-16)
+    assert len(figures.asked_against_read(turned).axes) == len(ARMS)

@@ -1,0 +1,156 @@
+"""The table of respondents and the figure of their probes: what they show is what the frame says."""
+
+import math
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from deepvalues.core.number_format import MISSING
+from deepvalues.paper.theme import image
+from deepvalues.studies.dvb.analysis.verdicts import CONTRACT, LEXICAL
+from deepvalues.studies.dvb.figures import rates as figures
+from deepvalues.studies.dvb.tables import rates as tables
+from legible import assert_legible
+from markdown_cells import column, head, rows, to_the_right
+
+TEXTS = {"verdict": "undecided", "scale": "log odds", "cells": 400}
+
+
+def respondent(model, family="language model", **known):
+    """A row of the table, all of whose measures are missing but those given (with ± .05)."""
+    row = dict.fromkeys(CONTRACT.columns, math.nan) | TEXTS | {"model": model, "family": family}
+    for name, value in known.items():
+        row[name] = value
+        if f"{name}_low" in row:
+            row |= {f"{name}_low": value - 0.05, f"{name}_high": value + 0.05}
+    return row
+
+
+@pytest.fixture
+def table():
+    learner = {"family": "text learner", "probe_value": 0.55, "probe_surface": 0.56, "dvgr": 0.5}
+    shown = [
+        respondent("agent-first", "reference agent", verdict="place", order_consistency=0.0),
+        *(respondent(name, **learner) for name in LEXICAL),
+        respondent(
+            "two",
+            verdict="surface",
+            by_place=0.42,
+            letter_mass=0.9,
+            order_consistency=0.6,
+            prior=0.51,
+            repeat_copy=0.7,
+            control=0.75,
+            probe_value=0.52,
+            probe_surface=0.7,
+            dvgr=0.4,
+            dvgr_minus_shuffled=-0.1,
+            probe_value_n20=0.5,
+            probe_surface_n20=0.8,
+            dvgr_n20=0.3,
+            control_n20=0.8,
+            shuffled_probe_value=0.49,
+            shuffled_probe_surface=0.51,
+            control_lean=0.9,
+            control_positive=0.7,
+        ),
+        respondent("one", verdict="layer_open", probe_value=0.6, probe_surface=0.5, dvgr=0.5),
+    ]
+    return CONTRACT.validate(pd.DataFrame(shown))
+
+
+def cell(text, row, name):
+    models = column(text, "model")
+    return column(text, name)[models.index(row)].replace("\u00a0", " ")
+
+
+def test_respondents_by_family(table):
+    text = tables.verdicts(table)
+    assert column(text, "model") == ["one", "two", *sorted(LEXICAL), "agent-first"]
+    assert cell(text, "two", "verdict") == "surface learner"
+    assert cell(text, "two", "order consistency") == ".600 [.550, .650]"
+    assert cell(text, "two", "2p(1 − p)") == ".420"
+    assert cell(text, "one", "letter mass") == MISSING
+    assert to_the_right(text) == head(text)[2:]
+
+
+def test_an_estimate_without_interval_stands_alone(table):
+    table[["order_consistency_low", "order_consistency_high"]] = math.nan
+    assert cell(tables.verdicts(table), "agent-first", "order consistency") == ".000"
+
+
+def test_without_evidence(table):
+    text = tables.without_evidence(table)
+    assert head(text) == ["model", "prior", "shuffled", "repeat, copy", "repeat, swapped", "control"]
+    assert cell(text, "two", "repeat, copy") == ".700 [.650, .750]"
+
+
+def test_learned_at_both_n(table):
+    at_4, at_20 = tables.learned(table), tables.learned(table, 20)
+    assert cell(at_4, "two", "DVGR − shuffled") == "−.100 [−.150, −.050]"
+    assert cell(at_20, "two", "DVGR") == ".300 [.250, .350]"
+    assert column(at_20, "model") == ["two"]
+    assert "control" in head(at_20)
+
+
+def test_what_verdicts_rest_on(table):
+    text = tables.verdict_rules(table)
+    assert cell(text, "two", "control") == "0.90 [0.85, 0.95]"
+    assert cell(text, "two", "control, positive") == ".700 [.650, .750]"
+    assert len(rows(text)) == len(table)
+
+
+# ---- the figure ----
+
+
+def marks(figure, colour):
+    """Where a colour's marks stand in the panel of the probes."""
+    lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "none", "")]
+    return [
+        (float(x), float(y))
+        for line in lines
+        if to_hex(line.get_color()) == colour.lower()
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    ]
+
+
+def test_stations_and_arrows(table):
+    figure = figures.probes(table)
+    assert_legible(figure)
+    one, two, *_ = figures._RESPONDENTS
+    assert marks(figure, one) == [(0.6, 0.5)]
+    assert marks(figure, two) == [(0.49, 0.51), (0.52, 0.7), (0.5, 0.8)]
+    arrows = [text for text in figure.axes[0].texts if text.arrow_patch is not None]
+    assert [(arrow.xyann, arrow.xy) for arrow in arrows] == [
+        ((0.49, 0.51), (0.52, 0.7)),
+        ((0.52, 0.7), (0.5, 0.8)),
+    ]
+
+
+def test_the_lexical_learners_are_a_grey_cloud(table):
+    figure = figures.probes(table)
+    assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * 3
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    expected = ["1  one", "2  two", "shuffled", "N = 4", "N = 20", "lexical learners", "chance"]
+    assert labels == expected
+
+
+def test_respondents_that_lie_together_have_one_text(table):
+    same = table.assign(probe_value=0.5, probe_surface=0.5, probe_value_n20=math.nan)
+    texts = [text.get_text() for text in figures.probes(same).axes[0].texts]
+    assert [text for text in texts if text] == ["1, 2"]
+
+
+def test_without_language_models_the_plane_is_drawn_all_the_same(table):
+    figure = figures.probes(table[table["family"] != "language model"])
+    assert_legible(figure)
+
+
+def test_the_same_bytes_on_every_run(table):
+    assert image(figures.probes(table), "svg") == image(figures.probes(table), "svg")
+
+
+def test_long_names_push_nothing_over_the_edge(table):
+    named = table.assign(model=table["model"].replace({"one": "qwen2.5-coder-0.5b", "two": "x" * 28}))
+    assert_legible(figures.probes(named))

@@ -1,0 +1,162 @@
+"""Study 3 on the rails of the others: catalogue, server, engine, record, survey."""
+
+import json
+import pickle
+
+import pandas as pd
+import pytest
+
+from deepvalues import cli
+from deepvalues.ask import asking
+from deepvalues.ask.record import Record
+from deepvalues.ask.settings import Settings
+from deepvalues.ask.study import Questions
+from deepvalues.core.errors import UserError
+from deepvalues.studies import catalogue
+from deepvalues.studies.profiles.analysis.coders import coder_agreement
+from deepvalues.studies.profiles.analysis.reference import check_reference, label
+from deepvalues.studies.profiles.analysis.responses import missing, responses, runs
+from deepvalues.studies.profiles.analysis.sentences import codes_of, open_responses, sentences_of
+from deepvalues.studies.profiles.study import ProfileCoding
+from deepvalues.studies.profiles.survey import reference_tables, value_profiles
+
+MODELS = ["agent-profile-exaggerating", "agent-profile-malformed", "agent-profile-refusing"]
+CODERS = ["agent-coder-exact", "agent-coder-erring"]
+
+
+def chosen(names):
+    return [catalogue.registry().model(name) for name in names]
+
+
+def ask(study, names, record, items=None):
+    items = catalogue.study(study).items("smoke") if items is None else items
+    return asking.query(study, chosen(names), items, record_folder=record, settings=Settings(concurrency=8))
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("responses")
+    ask("profiles", MODELS, folder)
+    ask("profiles-open", MODELS, folder)
+    return folder
+
+
+def test_the_closed_modes_from_question_to_response(record):
+    study = catalogue.profiles()
+    items = study.items("smoke")
+    answers = asking.answers("profiles", chosen(MODELS), items, record)
+    table = missing(runs(study.stimuli, items, answers)).set_index("model")
+    assert (table.loc["agent-profile-exaggerating", "answered"] == 5).all()
+    assert table.loc["agent-profile-malformed", "repaired"].sum() > 3
+    frame = responses(runs(study.stimuli, items, answers), study.stimuli.keys)
+    assert len(frame) == 6 * table["answered"].sum()
+
+
+def test_asking_again_asks_nothing(record):
+    before = [path.read_bytes() for path in sorted(record.glob("profiles/*.jsonl"))]
+    table = ask("profiles", MODELS, record)
+    assert table["asked"].tolist() == [0, 0, 0]
+    assert table["replayed"].tolist() == table["items"].tolist() == [15, 15, 15]
+    assert [path.read_bytes() for path in sorted(record.glob("profiles/*.jsonl"))] == before
+
+
+def test_requests_carry_the_schema_where_the_endpoint_takes_it():
+    parameters = catalogue.profiles().parameters
+    takes, does_not = chosen(["gpt-4.1-nano-2025-04-14", "llama-3-8b-instruct"])
+    schema = takes.request_parameters(parameters)["response_format"]["json_schema"]
+    assert schema["strict"] is True
+    assert "response_format" not in does_not.request_parameters(parameters)
+    assert json.dumps(takes.request_parameters(parameters))
+
+
+def test_open_answers_are_coded_and_counted(record):
+    study = catalogue.profile_coding()
+    from_record = ProfileCoding(
+        study.stimuli_file, study.codebook_file, lambda item_set: catalogue.open_answers(item_set, record)
+    )
+    items = from_record.items("smoke")
+    ask("profiles-coding", CODERS, record, items)
+    codes = codes_of(asking.answers("profiles-coding", chosen(CODERS), items, record))
+    table = coder_agreement(codes, CODERS, 2000, 0).set_index("measure")
+    assert 0.4 < table.loc["Cohen's kappa", "estimate"] < 1
+    opened = catalogue.study("profiles-open").items("smoke")
+    exact = codes[codes["coder"] == CODERS[0]]
+    sentences = sentences_of(catalogue.open_answers("smoke", record))
+    frame = open_responses(opened, sentences, exact, study.stimuli.keys)
+    assert set(frame["model"]) <= set(MODELS) and len(frame) % 6 == 0
+    assert frame.groupby(["model", "run"])["priority"].sum().round(6).eq(100).all()
+
+
+def test_without_a_record_there_is_nothing_to_code(tmp_path):
+    assert catalogue.open_answers("smoke", tmp_path).empty
+    with pytest.raises(UserError, match="query --study profiles-open"):
+        ProfileCoding(
+            catalogue.profiles().stimuli_file,
+            catalogue.profile_coding().codebook_file,
+            lambda item_set: catalogue.open_answers(item_set, tmp_path),
+        ).items("smoke")
+
+
+@pytest.mark.parametrize("study", ["profiles", "profiles-open"])
+def test_items_meet_their_contract(study):
+    found = catalogue.study(study)
+    assert found.contract.validate(found.items("smoke")) is not None
+
+
+# The survey.
+
+
+def test_people_read_what_models_read():
+    stimuli = catalogue.profiles().stimuli
+    survey = value_profiles(stimuli, 7)
+    frame = list(stimuli.frames.values())[7 % 5]
+    words = json.dumps([[*block.passage, *(q.text for q in block.questions)] for block in survey.blocks])
+    assert frame in words and "wording w3" in survey.version
+    for question in stimuli.questions.values():
+        assert question in words
+    options = next(q.options for q in survey.questions if q.id == "ranking")
+    assert [(o.code, o.text, o.detail) for o in options] == [tuple(theme) for theme in stimuli.themes]
+
+
+def answered(respondent="p1"):
+    """What a person answered, as far as it counts here, as `deepvalues.survey.reading` gives it."""
+    keys = catalogue.profiles().stimuli.keys
+    given = {
+        "ranking": [3, 4, 2, 1, 5, 6],
+        "rating": [5, 4, 6, 7, 4, 1],
+        "allocation": [20, 10, 25, 35, 10, 0],
+    }
+    rows = [
+        (respondent, mode, key, str(number), float(number), False)
+        for mode, numbers in given.items()
+        for key, number in zip(keys, numbers, strict=True)
+    ]
+    rows.append((respondent, "open", "", "It works well.", float("nan"), False))
+    return pd.DataFrame(rows, columns=["respondent", "measure", "subject", "answer", "number", "check"])
+
+
+def test_completed_forms_become_a_human_reference():
+    people = pd.DataFrame({"respondent": ["p1"], "excluded": [""]})
+    tables = reference_tables({"answers": answered(), "respondents": people})
+    checked = check_reference(tables["reference"], catalogue.profiles().stimuli.keys)
+    assert label(checked) == "human reference"
+    assert len(checked) == 18
+    ranked = checked[checked["mode"] == "ranking"].set_index("theme")
+    assert ranked.loc["ethics_responsibility", "priority"] == 6
+    assert tables["texts"]["text"].tolist() == ["It works well."]
+
+
+@pytest.mark.parametrize("study", list(catalogue.studies()))
+def test_how_a_study_asks_can_be_sent_to_other_processes(study, tmp_path):
+    found, (model,) = catalogue.study(study), chosen(MODELS[:1])
+    ask = Questions(found, [], model, Record(tmp_path / "record.jsonl")).ask
+    assert pickle.loads(pickle.dumps(ask)) == ask
+
+
+def test_the_survey_is_written(tmp_path, capsys):
+    assert cli.main(["survey", "profiles", "--out", str(tmp_path), "--respondents", "2"]) == 0
+    assert "profiles.html" in capsys.readouterr().out
+    form = (tmp_path / "profiles.html").read_text(encoding="utf-8")
+    assert all(
+        theme.definition in form.replace("&#x27;", "'") for theme in catalogue.profiles().stimuli.themes
+    )

@@ -1,0 +1,186 @@
+"""Tables of the profiles: columns, formats, missing cells, and the reference that is named."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from deepvalues.core.number_format import MISSING
+from deepvalues.studies.profiles import tables
+from deepvalues.studies.profiles.analysis.comparison import associations
+from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES
+from markdown_cells import column, head, rows
+
+
+def test_runs_are_whole_numbers_by_model():
+    frame = pd.DataFrame(
+        [("a", 1200, 1199, 3, 1)], columns=["model", "runs", "answered", "repaired", "missing"]
+    )
+    assert rows(tables.missing(frame)) == [["a", "1,200", "1,199", "3", "1"]]
+
+
+def test_the_ceiling_names_its_reference():
+    frame = pd.DataFrame(
+        [("open", "human reference", 1200, 0.2271, 0.189, 0.265, -0.061, 0.403)],
+        columns=[
+            *("mode", "reference", "respondents", "mean", "low", "high"),
+            *("fidelity_q25", "fidelity_q75"),
+        ],
+    )
+    table = tables.ceiling(frame)
+    assert head(table)[0] == "mode, human reference"
+    interval, middle = "[0.19,\u00a00.27]", "[−0.06,\u00a00.40]"
+    assert rows(table) == [["open", "1,200", "0.23", interval, middle]]
+
+
+def test_convergence_of_one_model_is_a_dash():
+    frame = pd.DataFrame(
+        [("rating", 9, 0.567, 0.0, 0.99, 0.51, 0.0001), ("ranking", 1, *[math.nan] * 5)],
+        columns=["mode", "models", "w", "w_low", "w_high", "correlation", "p_value"],
+    )
+    one, several = rows(tables.convergence(frame))
+    assert several == ["rating", "9", "0.57", "[.00,\u00a0.99]", "0.51", "<.001"]
+    assert one == ["ranking", "1", MISSING, MISSING, MISSING, MISSING]
+
+
+def test_single_respondents_of_one_mode():
+    rows_given = [
+        ("rating", "a", 0.52, 0.25, 0.74, 1.05, 0.54),
+        ("ranking", "a", 0.1, 0.0, 0.2, math.inf, 1.0),
+    ]
+    columns = ["mode", "model", "fidelity_median", "fidelity_q25", "fidelity_q75", "v_median", "exaggerates"]
+    frame = pd.DataFrame(rows_given, columns=columns).assign(reference="human reference")
+    table = tables.single_respondents(frame)
+    assert head(table)[0] == "model, against single respondents of the human reference"
+    assert rows(table) == [["a", "0.52", "[0.25,\u00a00.74]", "1.05", ".540"]]
+    # Against flat respondents every profile exaggerates without bounds.
+    assert rows(tables.single_respondents(frame, "ranking"))[0][3:] == [MISSING, "1.000"]
+
+
+@pytest.fixture
+def recovered():
+    """Two agents in two modes; one spread in the other mode is not held."""
+    rows = [
+        (model, mode, measure, implied, implied + 0.01, implied - 0.1, implied + 0.2, held)
+        for model in ("a", "b")
+        for mode in ("ranking", "rating")
+        for measure, implied in (("fidelity", 0.8), ("v", 2.0))
+        for held in [not (model == "b" and mode == "ranking" and measure == "v")]
+    ]
+    columns = ["model", "mode", "measure", "implied", "estimate", "low", "high", "held"]
+    return pd.DataFrame(rows, columns=columns).assign(reference="human reference")
+
+
+def test_agents_stand_beside_what_is_implied(recovered):
+    first, second = rows(tables.agents(recovered))
+    assert first[:4] == ["a", "0.80", "0.81", "[0.70,\u00a01.00]"]
+    assert first[4:] == ["2.00", "2.01", "[1.90,\u00a02.20]", "4 of 4"]
+    assert second[-1] == "3 of 4"
+    columns = head(tables.agents(recovered))
+    assert columns[0] == "agent, against a human reference"
+    assert len(set(columns)) == len(columns), "every column has a name of its own"
+
+
+def test_without_agents_a_sentence_says_so(recovered):
+    assert tables.agents(recovered.head(0)) == "No reference agent is among the models."
+
+
+def test_agents_of_another_mode(recovered):
+    recovered.loc[recovered["mode"] == "ranking", "estimate"] = 0.123
+    assert column(tables.agents(recovered, "ranking"), "F") == ["0.12", "0.12"]
+
+
+@pytest.fixture
+def fidelities():
+    rows = [
+        ("rating", "a", 0.781, 0.72, 0.84, 1.0, 0.00138, 2.079, "exaggerates"),
+        ("rating", "b", -1.0, -1.0, -0.98, -1.0, 1.0, 1.01, "neither for certain"),
+        ("rating", "flat", 0.0, math.nan, math.nan, math.nan, math.nan, 0.0, "flattens"),
+    ]
+    columns = [
+        "mode",
+        "model",
+        "fidelity",
+        "fidelity_low",
+        "fidelity_high",
+        "r",
+        "p_greater",
+        "v",
+        "direction",
+    ]
+    return pd.DataFrame(rows, columns=columns).assign(reference="synthetic reference")
+
+
+def test_fidelity_names_its_reference_and_speaks_of_differences_only_where_it_is_certain(fidelities):
+    table = tables.fidelity(fidelities)
+    assert head(table)[1] == "model, against the synthetic reference"
+    assert head(table)[3] == "interval of F"
+    exaggerates, neither, flat = rows(table)
+    assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", "1.00", ".001", "2.08", "exaggerated"]
+    assert neither[-1] == MISSING
+    assert flat[2:] == ["0.00", MISSING, MISSING, MISSING, "0.00", "flattened"]
+
+
+def test_modes_stand_in_the_order_of_the_text(fidelities):
+    modes = ["rating", "allocation", "ranking"]
+    every = pd.concat([fidelities.assign(mode=mode) for mode in modes])
+    written = rows(tables.fidelity(every))
+    assert [row[0] for row in written] == [mode for mode in CLOSED_MODES for _ in range(3)]
+    assert [row[1] for row in written] == ["a", "b", "flat"] * 3
+
+
+def test_a_table_of_two_references_is_not_written(fidelities):
+    mixed = pd.concat([fidelities, fidelities.assign(reference="human reference")])
+    with pytest.raises(ValueError, match="too many values"):
+        tables.fidelity(mixed)
+
+
+def test_agreement_of_coders_has_units_and_intervals():
+    frame = pd.DataFrame(
+        [("Cohen's kappa", 0.773, 0.643, 0.881, 1062), ("raw agreement", 1.0, math.nan, math.nan, 2)],
+        columns=["measure", "estimate", "low", "high", "units"],
+    )
+    assert head(tables.coders(frame))[1] == "sentences"
+    kappa, raw = rows(tables.coders(frame))
+    assert kappa == ["Cohen's kappa", "1,062", ".77", "[.64,\u00a0.88]"]
+    assert raw == ["raw agreement", "2", "1.00", MISSING]
+
+
+def test_associations_with_and_without_models():
+    fidelity = pd.DataFrame({"mode": "rating", "model": list("abcd"), "fidelity": [0.1, 0.4, 0.2, 0.9]})
+    traits = pd.DataFrame({"model": list("abcd"), "size": [1.0, 3.0, 2.0, 4.0], "date": [math.nan] * 4})
+    table = tables.associations(associations(fidelity, traits, {"size": "size", "date": "date"}))
+    assert head(table) == ["mode", "fidelity against", "models", "ρ", "interval", "p"]
+    known, unknown = rows(table)
+    assert known[:4] == ["rating", "size", "4", "1.00"]
+    assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
+
+
+def test_reported_figures_stay_as_they_were_printed_with_a_dash_in_ranges():
+    frame = pd.DataFrame(
+        [("v3", "2025-09-20", "correlation", ".97-.98"), ("v4", "2026-05-16", "models", "75")],
+        columns=["version", "date", "statement", "value"],
+    )
+    some, more = rows(tables.reported(frame))
+    assert some == ["v3", "2025-09-20", "correlation", ".97–.98"]
+    assert more == ["v4", "2026-05-16", "models", "75"]
+
+
+def test_correlations_of_the_studies_count_who_has_which_measure():
+    frame = pd.DataFrame(
+        [
+            ("value_sensitivity", "value_rationality", 12, 9, 9, 0.5, -0.2, 0.8, 0.0004),
+            ("value_sensitivity", "profile_fidelity", 12, 1, 0, *[math.nan] * 4),
+        ],
+        columns=[
+            *("first", "second", "models_first", "models_second", "models"),
+            *("rho", "low", "high", "p_value"),
+        ],
+    )
+    table = tables.joint(frame, "human reference")
+    assert head(table)[2:5] == ["with first", "with second", "with both"]
+    some, none = rows(table)
+    assert some[:5] == ["value sensitivity", "value rationality", "12", "9", "9"]
+    assert some[5:] == ["0.50", "[−.20,\u00a0.80]", "<.001"]
+    named = ["value sensitivity", "fidelity to the human reference"]
+    assert none == [*named, "12", "1", "0", MISSING, MISSING, MISSING]

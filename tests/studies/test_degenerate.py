@@ -1,0 +1,173 @@
+"""Respondents that go by a place, by a coin, or never answer: no sentence about them says what is not so."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from deepvalues.ask import asking
+from deepvalues.paper.results import Results
+from deepvalues.studies import catalogue
+from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, verdicts
+from deepvalues.studies.dvb.analysis.comparisons import control_gate
+from deepvalues.studies.dvb.analysis.focus import leave_one_out, sides_by_interval, sides_by_test
+from deepvalues.studies.dvb.prose import model_sentences, sentences, text
+from deepvalues.studies.profiles import text as profiles_text
+from deepvalues.studies.profiles.analysis import comparison, responses
+from deepvalues.studies.profiles.analysis.reference import synthetic_reference
+from deepvalues.studies.svo import text as svo_text
+from deepvalues.studies.svo.analysis import effects as svo_effects
+from deepvalues.studies.svo.analysis import statistics as svo_statistics
+from deepvalues.studies.svo.analysis.instrument import instrument
+from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
+from kept_numbers import kept
+from svo_trials import scored
+
+#: What a sentence says of a range that is none, of a share of one, or of a number that is none.
+_FALSE = (
+    re.compile(r"runs? from (\S+)[^;.]*? to \1(?!\d)"),
+    re.compile(r"\b(none|1|0) of 1\b"),
+    re.compile(r"\bnan\b|–(?!\d)"),
+    re.compile("equally well|unknown"),
+)
+
+
+def hold_true(told):
+    for sentence in told:
+        for pattern in _FALSE:
+            assert not pattern.search(sentence), sentence
+
+
+AGENTS = {
+    "first": ["agent-first"],
+    "random": ["agent-random"],
+    "declining": ["agent-declining"],
+    "prose": ["agent-prose"],
+    "two that take the first": ["agent-first", "agent-value"],
+}
+
+
+@pytest.fixture(scope="module")
+def items():
+    return catalogue.dvb().items("n4-50")
+
+
+@pytest.fixture(scope="module", params=[*AGENTS, "never"])
+def trials(request, items):
+    """Trials of agents that stand for language models; the one that never answers is read as silent."""
+    names = AGENTS.get(request.param, ["agent-first"])
+    models = [catalogue.registry().model(name) for name in names]
+    found = several_sets.trials(items, asking.questions("dvb", models, items))
+    if request.param == "never":
+        found = found.assign(status="unparsable", choice=None, followed=float("nan"))
+    return found.assign(family="language model")
+
+
+def test_study_1_by_verdicts(trials):
+    table = verdicts.verdicts(orders.pairs(trials))
+    how = pd.DataFrame(
+        {
+            "model": table["model"],
+            "billions": 1.0,
+            "cells": 50,
+            "mode": "letters, reply begun",
+            "items": 1100,
+            "letter_mass": float("nan"),
+            "read_anew": float("nan"),
+        }
+    )
+    nothing = pd.DataFrame(columns=["model", "respondent", "arm", "n_examples", "rate"])
+    hold_true(
+        [
+            model_sentences.verdicts(table),
+            model_sentences.places(table),
+            model_sentences.without_evidence(table),
+            model_sentences.learned(table),
+            model_sentences.asked(how, []),
+            model_sentences.finding(how, table, nothing),
+        ]
+    )
+
+
+def test_study_1_by_rates(trials, tmp_path):
+    by_model = statistics.dvgr_by_model(trials)
+    gate = control_gate(trials, n_examples=4)
+    deep = trials[trials["arm"] == "deconfounded"]
+    results = Results("dvb", tmp_path)
+    values = {value.id: value.name for value in catalogue.dvb().bank.values.values()}
+    text.values(results, statistics.rates(deep, ["model", "v1"]), values)
+    hold_true(
+        [
+            sentences.span(by_model),
+            sentences.control(gate, "language model", 0.8),
+            sentences.finding(
+                list(by_model["model"]), [], 0.5, sides_by_test(by_model), sentences.passing(gate, 0.8)
+            ),
+            sentences.leave_one_out(leave_one_out(trials)),
+            sentences.layers(statistics.rates(trials, ["model", "arm", "n_examples"])),
+            kept(results)["text.values"],
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "false",
+    [
+        "The 2 rates run from .500 (a) to .500 (b)",
+        "none of 1 text learner falls",
+        "the DVGR is –.",
+        "With examples the DVGR is nan",
+        "Both probes are answered about equally well.",
+    ],
+)
+def test_what_is_not_so_would_be_found(false):
+    with pytest.raises(AssertionError):
+        hold_true([false])
+
+
+def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
+    models = [catalogue.registry().model("agent-prose")]
+    found = several_sets.trials(items, asking.questions("dvb", models, items)).assign(family="language model")
+    told = model_sentences.learned(verdicts.verdicts(orders.pairs(found)))
+    assert told.endswith("preferred for certain on the control and the value probe alone.")
+    assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1
+
+
+# ---- study 2 ----
+
+
+@pytest.mark.parametrize("rule", ["first", "random", "prose", "refusing"])
+def test_study_2(rule):
+    items = catalogue.svo().items("standard")
+    items = items[items["mode"] == "controlled"].groupby("value", sort=False).head(12).reset_index(drop=True)
+    agent = svo_agents(catalogue.svo().wording)[f"agent-svo-{rule}"]
+    asked, trials = scored(catalogue.svo(), [agent], items)
+    means = svo_statistics.mean_rationality(svo_statistics.value_rationality(trials, seed=1))
+    anova, left_out = svo_effects.anova(trials, seed=1), svo_effects.left_out(trials)
+    position = svo_text.position(svo_statistics.position_bias(asked, seed=1))
+    hold_true(
+        [
+            svo_text.rationality(means),
+            svo_text.rationality_left_out(means),
+            svo_text.anova_left_out(anova, left_out),
+            svo_text.instrument(instrument(trials, items, {agent.name: agent})),
+            position,
+        ]
+    )
+    by_place = re.search("choose.*by their place", position) and "no model" not in position
+    assert bool(by_place) == (rule == "first")
+
+
+# ---- study 3 ----
+
+
+@pytest.mark.parametrize("rule", ["random", "malformed", "refusing", "flattening"])
+def test_study_3(rule):
+    study = catalogue.profiles()
+    items = study.items("standard")
+    models = [catalogue.registry().model(f"agent-profile-{rule}")]
+    runs = responses.runs(study.stimuli, items, asking.answers("profiles", models, items))
+    themes = study.stimuli.keys
+    given, reference = responses.responses(runs, themes), synthetic_reference(themes)
+    table = comparison.fidelity_table(given, reference, themes, 50, 1)
+    hold_true([profiles_text.fidelity_sentence(table), profiles_text.runs_sentence(responses.missing(runs))])
