@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import Table
 
 from deepvalues.core.errors import UserError
-from deepvalues.studies.dvb import factor_test
+from deepvalues.stats.factors import factor_test
 
 
 @st.composite

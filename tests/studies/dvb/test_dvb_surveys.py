@@ -3,7 +3,6 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from test_survey import Page, completed, saved
 
 from deepvalues import cli
 from deepvalues.studies.dvb import surveys as surveys_module
@@ -13,6 +12,7 @@ from deepvalues.survey.codebook import codebook
 from deepvalues.survey.codes import codes
 from deepvalues.survey.files import results_of
 from deepvalues.survey.form import form
+from filled_forms import Page, completed, saved
 
 SEED = 7
 WHICH = ("value-predicts", "embodies", "embodies-pole")

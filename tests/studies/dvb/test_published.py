@@ -17,8 +17,9 @@ from statsmodels.stats.proportion import proportion_confint, proportion_effectsi
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.stats import rounded, sample_size
-from deepvalues.studies.dvb import dvgr_summary, factor_test
+from deepvalues.stats.factors import factor_test
 from deepvalues.studies.dvb.analysis import counts, published
+from deepvalues.studies.dvb.analysis.counts import dvgr_summary
 
 
 def printed(name):

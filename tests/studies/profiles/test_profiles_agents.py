@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deepvalues.ask.reading import Received
-from deepvalues.core import paths, stable_random
+from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.analysis.coders import code_table, coder_agreement
 from deepvalues.studies.profiles.analysis.measures import fidelity
@@ -55,54 +55,24 @@ from deepvalues.studies.profiles.respondents.agents import (
     CoderAgent,
     coder_agents,
     order_weights,
-    profile_agents,
 )
-from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES, OPEN, load_bank, load_codebook
-from deepvalues.studies.profiles.study import OpenProfiles, ProfileCoding, ValueProfiles
-
-FILE = paths.STIMULI / "profiles.yml"
-CODEBOOK = paths.STIMULI / "profiles_codebook.yml"
-STUDY, OPENED = ValueProfiles(FILE), OpenProfiles(FILE)
-STIMULI = STUDY.stimuli
-KEYS = STIMULI.keys
-BANK = load_bank(paths.STIMULI / "profiles_sentences.yml", STIMULI.themes)
-AGENTS = profile_agents(STIMULI, BANK)
-COLUMNS = ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
-
-
-def hold(study, agent, items):
-    """Hold a study's conversations with an agent, as the engine would; gives its answers."""
-    rows = []
-    for talk in study.conversations(items):
-        for repeat in talk.repeat_numbers:
-            replies = []
-            for turn in range(talk.n_turns):
-                seed = stable_random.integer(study.seed, talk.digest(replies).hex(), repeat)
-                text = agent.reply(talk.messages(replies), seed).text
-                reading = study.read(Received(text, None, "stop", talk.parts[turn]))
-                rows.append((agent.name, talk.item, repeat, turn, *reading, text, None))
-                replies.append(text)
-                if talk.until is None or reading.status in ("answered", "refused"):
-                    break
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-@cache
-def held(name):
-    """An agent's runs in the closed modes of the full set."""
-    items = STUDY.items("full")
-    return runs(STIMULI, items, hold(STUDY, AGENTS[name], items))
-
-
-@cache
-def reference():
-    return synthetic_reference(KEYS)
-
-
-@cache
-def opened():
-    items = OPENED.items("full")
-    return pd.concat([hold(OPENED, agent, items) for agent in AGENTS.values()], ignore_index=True)
+from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES, OPEN, load_codebook
+from deepvalues.studies.profiles.study import ProfileCoding
+from profile_runs import (
+    AGENTS,
+    BANK,
+    CODEBOOK,
+    COLUMNS,
+    FILE,
+    KEYS,
+    OPENED,
+    STIMULI,
+    STUDY,
+    held,
+    hold,
+    opened,
+    reference,
+)
 
 
 @cache

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_profiles_agents import AGENTS, KEYS
 
 from deepvalues.studies.profiles.analysis.measures import fidelity
 from deepvalues.studies.profiles.analysis.recovery import RECOVERED, recovery
 from deepvalues.studies.profiles.analysis.reference import mean_profiles, synthetic_reference
+from profile_runs import AGENTS, KEYS
 
 EXAGGERATING, REFERENCE = "agent-profile-exaggerating", "agent-profile-reference"
 

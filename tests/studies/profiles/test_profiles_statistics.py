@@ -13,7 +13,6 @@ from scipy import stats
 from scipy.cluster.hierarchy import cophenet
 from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
-from test_profiles_agents import AGENTS, KEYS, held, opened, reference
 
 from deepvalues.ask.registry import Endpoint, Model
 from deepvalues.core.errors import UserError
@@ -45,6 +44,7 @@ from deepvalues.studies.profiles.analysis.stability import (
 )
 from deepvalues.studies.profiles.analysis.structure import centred_profiles, plane, tree, with_reference
 from deepvalues.studies.profiles.respondents.agents import ORDERS, order_weights
+from profile_runs import AGENTS, KEYS, held, opened, reference
 
 RATINGS = st.lists(st.lists(st.integers(1, 7), min_size=6, max_size=6), min_size=2, max_size=12).map(
     lambda rows: np.array(rows, dtype=float)
