@@ -366,3 +366,69 @@ def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequ
             ha="right",
             va="center",
         )
+
+
+@themed
+def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -> Figure:
+    """How far published models move with the assigned value, beside the lean that this leaves.
+
+    Parameters
+    ----------
+    table
+        From `analysis.value_blind.implied`.
+    targets
+        Target angles of the values, in degrees.
+    people
+        Mean angle of people without an assigned value, in degrees.
+    """
+    order = table[table["goal"]].sort_values("range", kind="stable")["model"]
+    places = {model: float(place) for place, model in enumerate(order)}
+    figure, (left, right) = new_figure(0.9 + 0.3 * len(places), 2, sharey=True)
+    ends = ("competitive", "altruistic")
+    for row in table.to_dict("records"):
+        place = places[row["model"]] + (0.17 if row["goal"] else -0.17)
+        left.plot([row[end] for end in ends], [place] * 2, color=_FAINT, linewidth=1.4, zorder=1)
+        for end in ends:
+            _point(left, row[end], place, VALUE_COLOURS[end], VALUE_MARKS[end], filled=row["goal"])
+        right.plot([row["lean_low"], row["lean_high"]], [place] * 2, color="black", linewidth=0.8)
+        _point(right, row["lean"], place, "black", "o", filled=row["goal"])
+    for end in ends:
+        left.axvline(targets[end], color=VALUE_COLOURS[end], linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+    left.axvline(people, color=PEOPLE, linewidth=0.9, linestyle=":", zorder=0)
+    blind = float(table["blind_lean"].iloc[0])
+    right.axvline(blind, color=CHANCE, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+    right.axvline(0, color=_FAINT, linewidth=0.9, zorder=0)
+    left.set_yticks(list(places.values()), list(places), fontsize=8)
+    left.tick_params(axis="y", length=0)
+    left.set_xlabel("implied angle, degrees")
+    right.set_xlabel("lean to neutral values, degrees")
+    for axes, place, words in (
+        (left, targets["competitive"], "competitive\ntarget"),
+        (left, people, "people"),
+        (left, targets["altruistic"], "altruistic\ntarget"),
+        (right, 0.0, "follows\nevery value"),
+        (right, blind, "ignores\nevery value"),
+    ):
+        axes.annotate(
+            words, (place, 1), (0, 2), axes.get_xaxis_transform(), "offset points", ha="center", fontsize=7
+        )
+    handles = [
+        Line2D([], [], color="black", marker="o", markersize=4, linestyle="", label="with goal prompting"),
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="o",
+            markersize=4,
+            linestyle="",
+            markerfacecolor="white",
+            label="without",
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def _point(axes: Axes, x: float, y: float, colour: str, mark: str, *, filled: bool) -> None:
+    face = colour if filled else "white"
+    axes.plot(x, y, mark, color=colour, markerfacecolor=face, markersize=4.5, markeredgewidth=0.9)

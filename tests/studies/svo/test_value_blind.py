@@ -1,0 +1,64 @@
+"""The null of value rationality, held to its definition and to published scores."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from deepvalues.core import paths
+from deepvalues.studies.svo import figures
+from deepvalues.studies.svo.analysis.published import reread
+from deepvalues.studies.svo.analysis.scoring import targets, value_rationality
+from deepvalues.studies.svo.analysis.value_blind import blind, full_range, implied
+
+
+@pytest.fixture(scope="module")
+def table():
+    return implied(reread(pd.read_csv(paths.PUBLISHED / "hvae_value_rationality.csv")))
+
+
+@given(st.floats(0, 45))
+def test_one_angle_leans_to_neutral_values_by_a_constant(angle):
+    (lean,) = blind(np.array([angle]))["lean"]
+    assert lean == pytest.approx((full_range() - 45) / 2)
+
+
+@given(st.floats(-60, -20) | st.floats(65, 90))
+def test_beyond_the_extremes_the_lean_is_another(angle):
+    (lean,) = blind(np.array([angle]))["lean"]
+    assert lean < (full_range() - 45) / 2
+
+
+@given(st.floats(targets()["competitive"], targets()["altruistic"]), st.floats(-16, 61))
+def test_implied_angles_are_those_that_gave_the_scores(altruistic, competitive):
+    angles = {"altruistic": altruistic, "competitive": competitive, "prosocial": 45.0, "individualistic": 0.0}
+    scores = pd.DataFrame(
+        [
+            {"model": "m", "goal": True, "value": value, "raw": value_rationality(angle, value)}
+            for value, angle in angles.items()
+        ]
+    )
+    (row,) = implied(scores).to_dict("records")
+    assert row["altruistic"] == pytest.approx(altruistic)
+    assert row["competitive"] == pytest.approx(competitive)
+    assert row["range_share"] == pytest.approx((altruistic - competitive) / full_range())
+
+
+def test_two_published_models_follow_the_assigned_value(table):
+    with_goal = table[table["goal"]].set_index("model")
+    following = with_goal.index[with_goal["range_share"] > 0.5]
+    assert sorted(following) == ["Claude", "GPT-4"]
+    assert with_goal.loc["GPT-4", "range"] == pytest.approx(76.25, abs=0.01)
+    others = with_goal.drop(index=following)
+    assert others["range"].between(-8.7, 18.3).all()
+    assert others["lean"].between(10.8, 20.5).all()
+
+
+def test_the_figure_shows_every_score_and_the_null(table):
+    figure = figures.steering(table, targets(), 29.5)
+    assert isinstance(figure, Figure)
+    angles, leans = figure.axes
+    assert {line.get_marker() for line in angles.lines} >= {"^", "v"}
+    assert any(np.allclose(line.get_xdata(), table["blind_lean"].iloc[0]) for line in leans.lines)
