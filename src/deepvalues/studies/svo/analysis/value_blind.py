@@ -1,7 +1,7 @@
 """The null of value rationality: whoever answers at one angle, whatever value was assigned.
 
-Value rationality is 60 − |angle − target|. The extreme targets lie at the ends of what can be answered, so that a
-score there gives the angle back. The published scores thus say how far each model moved between the
+Value rationality is 60 − |angle − target|. The extreme targets lie at the ends of what can be answered, so
+that a score there gives the angle back. The published scores thus say how far each model moved between the
 assignments, which a lean to neutral values does not.
 """
 
