@@ -45,7 +45,7 @@ def test_the_notes_say_which_option_follows_the_value(deconfounded, recogniser, 
     names = {trait.id: trait.name for trait in bank.traits}
     for row in deconfounded.head(8).to_dict("records"):
         (axes,) = worked_example(row["prompt"], recogniser, names).axes
-        notes = [each.get_text() for each in axes.texts if each.get_text().startswith("follows")]
+        notes = [each.get_text() for each in axes.texts if each.get_text().startswith("follows the ")]
         deep = notes.index("follows the value")
         assert "AB"[deep] == row["right"] and "AB"[notes.index("follows the surface")] != row["right"]
         assert [each.get_text() for each in axes.texts].count("chosen") == 1

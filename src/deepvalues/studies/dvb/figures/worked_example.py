@@ -97,7 +97,7 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
     right = example.option_a if example.chosen == "A" else example.option_b
     left = example.option_b if example.chosen == "A" else example.option_a
     preferred, other = (
-        [names[trait].lower() for trait in recogniser.option(option).values()] for option in (right, left)
+        [names[recogniser.option(option)[layer]].lower() for layer in LAYERS] for option in (right, left)
     )
     figure = Figure(layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
