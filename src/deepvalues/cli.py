@@ -28,10 +28,10 @@ from deepvalues import __version__
 from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
-    from deepvalues.ask.asking import Asked
+    from deepvalues.ask.questions import Questions
     from deepvalues.ask.registry import Model, Price
+    from deepvalues.ask.run_query import Outcome
     from deepvalues.ask.settings import Settings
-    from deepvalues.ask.study import Questions
     from deepvalues.survey.questions import Survey
 
 
@@ -42,9 +42,8 @@ KEY_VARIABLE = (
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    from deepvalues.ask import asking
+    from deepvalues.ask import catalogue, run_query
     from deepvalues.ask.settings import Settings
-    from deepvalues.studies import catalogue
 
     models = _chosen_models(arguments)
     if arguments.price:
@@ -63,10 +62,10 @@ def _query(arguments: argparse.Namespace) -> int:
     study, item_set = _place(arguments)
     items = catalogue.study(study).items(item_set)
     if arguments.dry_run:
-        for plan in asking.plans(study, models, items, arguments.record, retry):
+        for plan in run_query.plans(study, models, items, arguments.record, retry):
             print("\n".join(plan.lines()))
         return 0
-    done = asking.query(
+    done = run_query.query(
         study,
         models,
         items,
@@ -76,12 +75,12 @@ def _query(arguments: argparse.Namespace) -> int:
         yes=arguments.yes,
     )
     for row in done.itertuples(index=False, name=None):
-        print(_outcome(asking.Asked(*row)))
+        print(_outcome(run_query.Outcome(*row)))
     return 1 if done["failed"].any() else 0
 
 
 def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue
 
     registry = catalogue.registry()
     return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
@@ -99,7 +98,7 @@ def _query_for_paper(
         print("\n".join(for_paper.lines(found)))
         return 0
 
-    def tell(study: str, row: Asked) -> None:
+    def tell(study: str, row: Outcome) -> None:
         print(f"{study}: {_outcome(row)}", flush=True)
 
     whole = for_paper.ask(
@@ -110,13 +109,13 @@ def _query_for_paper(
 
 def _place(arguments: argparse.Namespace) -> tuple[str, str]:
     """Study and set as they are named; by default Study 1, and the first set of it that the paper reads."""
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue
 
     study = catalogue.study(arguments.study or "dvb").name
     return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
 
 
-def _outcome(row: Asked) -> str:
+def _outcome(row: Outcome) -> str:
     """What a run did, in one line."""
     line = f"{row.model}: {row.asked} asked, {row.replayed} replayed, {row.failed} failed"
     if row.unread:
@@ -132,8 +131,8 @@ def _outcome(row: Asked) -> str:
 def _data(arguments: argparse.Namespace) -> int:
     from deepvalues.core import paths
     from deepvalues.core.downloads import NoNetworkError, Store
-    from deepvalues.studies import catalogue
     from deepvalues.studies.dvb.items import public_prompts
+    from deepvalues.studies.dvb.study import BENCHMARK
 
     store = Store.project()
     problems, offline = [], {}
@@ -157,7 +156,7 @@ def _data(arguments: argparse.Namespace) -> int:
     if set(names) >= set(public_prompts.FILES) and all(
         store.path(name).exists() for name in public_prompts.FILES
     ):
-        print(public_prompts.check(store, paths.PUBLIC_PROMPTS, catalogue.dvb().bank), flush=True)
+        print(public_prompts.check(store, paths.PUBLIC_PROMPTS, BENCHMARK.bank), flush=True)
     if problems:
         raise UserError("\n".join(problems))
     return 0
@@ -176,8 +175,8 @@ def _each(names: Sequence[str], fetch: Callable[[str], object]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from deepvalues.ask import catalogue
     from deepvalues.ask.loopback.server import create_app, serve_forever
-    from deepvalues.studies import catalogue
 
     models = catalogue.local_models()
 
@@ -189,15 +188,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    from deepvalues.ask import asking
+    from deepvalues.ask import catalogue, run_query
     from deepvalues.ask.registry import FREE
-    from deepvalues.studies import catalogue
 
     if arguments.fetch is not None:
         return _fetch_weights(arguments.fetch)
     models = list(catalogue.registry().models.values())
     study, item_set = _place(arguments)
-    plans = asking.plans(study, models, catalogue.study(study).items(item_set))
+    plans = run_query.plans(study, models, catalogue.study(study).items(item_set))
     print(f"cost: US dollars for what the {item_set} set of {study} still lacks, without caching")
     row = "{:28} {:16} {:11} {:13} {:7} {:9} {:>8} {}"
     print(row.format("model", "family", "endpoint", "developer", "size", "letters", "cost", "ready"))
@@ -211,8 +209,8 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _fetch_weights(names: Sequence[str]) -> int:
+    from deepvalues.ask import catalogue
     from deepvalues.ask.weights.fetch import fetch, sources
-    from deepvalues.studies import catalogue
 
     registry = catalogue.registry()
     found = [model for model in registry.models.values() if model.weights and sources(model.weights)]
@@ -231,12 +229,13 @@ def _readiness(model: Model) -> str:
 
 
 def _check(_: argparse.Namespace) -> int:
+    from deepvalues.ask import catalogue
     from deepvalues.core import paths
     from deepvalues.paper import check, manifest
-    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.study import BENCHMARK
 
-    print(f"bank {catalogue.dvb().bank.version}: every rule holds")
-    print(f"design: {len(catalogue.dvb().design.cells)} cells, made for this bank")
+    print(f"bank {BENCHMARK.bank.version}: every rule holds")
+    print(f"design: {len(BENCHMARK.design.cells)} cells, made for this bank")
     names = catalogue.registry().models
     found = check.problems(paths.PAPER, names=names, declared=manifest.declared(paths.ROOT))
     found += [
@@ -251,23 +250,24 @@ def _check(_: argparse.Namespace) -> int:
 
 def _surveys() -> dict[str, Callable[[int], Survey]]:
     """Every survey by name; each is built from a seed."""
-    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.dvb.surveys import SURVEYS
     from deepvalues.studies.profiles import survey
+    from deepvalues.studies.profiles.study import PROFILES
 
-    found = {name: partial(build, catalogue.dvb()) for name, build in SURVEYS.items()}
-    return {**found, survey.NAME: partial(survey.value_profiles, catalogue.profiles().stimuli)}
+    found = {name: partial(build, BENCHMARK) for name, build in SURVEYS.items()}
+    return {**found, survey.NAME: partial(survey.value_profiles, PROFILES.stimuli)}
 
 
 def _survey(arguments: argparse.Namespace) -> int:
-    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.profiles.survey import NAME, reference_tables
     from deepvalues.survey.files import results_of, write_survey, write_tables
 
     surveys = _surveys()
     if arguments.name not in surveys:
         raise UserError(f"unknown survey {arguments.name!r}; there are {', '.join(surveys)}")
-    seed = catalogue.dvb().seed if arguments.seed is None else arguments.seed
+    seed = BENCHMARK.seed if arguments.seed is None else arguments.seed
     survey = surveys[arguments.name](seed)
     if arguments.read:
         tables = results_of(survey, arguments.read)
@@ -414,8 +414,7 @@ def _reask(wanted: bool) -> bool:
     """Ask the open models again, where that is wanted; whether they choose as on record."""
     if not wanted:
         return True
-    from deepvalues.ask import reask
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, reask
 
     found = reask.reask(list(catalogue.registry().models.values()))
     print(reask.report(found))
@@ -431,36 +430,35 @@ def _dictionary(_: argparse.Namespace) -> int:
 
 
 def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
-    from deepvalues.ask import asking
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, on_record
 
     models = _chosen_models(arguments)
     study, item_set = _place(arguments)
     items = catalogue.study(study).items(item_set)
-    for asked in asking.questions(study, models, items, arguments.record):
-        yield asked
-        for notice in asked.record.notices:
+    for questions in on_record.questions_by_model(study, models, items, arguments.record):
+        yield questions
+        for notice in questions.record.notices:
             print(notice)
 
 
 def _batch_submit(arguments: argparse.Namespace) -> int:
-    from deepvalues.ask import asking
+    from deepvalues.ask import run_query
 
-    for asked in _batch_questions(arguments):
-        parts = asking.submit(asked, arguments.yes)
+    for questions in _batch_questions(arguments):
+        parts = run_query.submit(questions, arguments.yes)
         for part in parts:
-            print(f"{asked.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
+            print(f"{questions.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
         if not parts:
-            print(f"{asked.model.name}: nothing to submit")
+            print(f"{questions.model.name}: nothing to submit")
     return 0
 
 
 def _batch_status(arguments: argparse.Namespace) -> int:
     from deepvalues.ask import batch
 
-    for asked in _batch_questions(arguments):
-        for line in batch.status(asked) or ["no open batch"]:
-            print(f"{asked.model.name}: {line}")
+    for questions in _batch_questions(arguments):
+        for line in batch.status(questions) or ["no open batch"]:
+            print(f"{questions.model.name}: {line}")
     return 0
 
 
@@ -468,19 +466,19 @@ def _batch_collect(arguments: argparse.Namespace) -> int:
     from deepvalues.ask import batch
 
     complete = True
-    for asked in _batch_questions(arguments):
-        done = batch.collect(asked)
-        missing = asked.missing()
-        line = f"{asked.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
-        line += f", {done.open:,} under way; the record lacks {missing:,} of {asked.items:,}"
+    for questions in _batch_questions(arguments):
+        done = batch.collect(questions)
+        missing = questions.missing()
+        line = f"{questions.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
+        line += f", {done.open:,} under way; the record lacks {missing:,} of {questions.items:,}"
         print(line + (f"; the last error: {done.last_error}" if done.last_error else ""))
         complete = complete and not missing
     return 0 if complete else 1
 
 
 def _record_adopt(arguments: argparse.Namespace) -> int:
+    from deepvalues.ask import catalogue
     from deepvalues.ask.adopt import adopt
-    from deepvalues.studies import catalogue
 
     model = catalogue.registry().model(arguments.model)
     for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
@@ -491,15 +489,19 @@ def _record_adopt(arguments: argparse.Namespace) -> int:
 def _record_status(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
-    from deepvalues.ask import asking, coverage
+    from deepvalues.ask import on_record, record_counts
     from deepvalues.ask.tables import unlisted
     from deepvalues.core import paths
 
     file = paths.RESULTS / "query" / "coverage.csv"
     if not file.is_file():
         raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
-    beside = asking.unlisted(arguments.record)
-    print("\n".join([*([] if beside.empty else [unlisted(beside)]), *coverage.not_whole(pd.read_csv(file))]))
+    beside = on_record.unlisted(arguments.record)
+    print(
+        "\n".join(
+            [*([] if beside.empty else [unlisted(beside)]), *record_counts.not_whole(pd.read_csv(file))]
+        )
+    )
     return 0
 
 

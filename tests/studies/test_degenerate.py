@@ -5,9 +5,8 @@ import re
 import pandas as pd
 import pytest
 
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record
 from deepvalues.paper.results import Results
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, verdicts
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
 from deepvalues.studies.dvb.analysis.focus import leave_one_out, sides_by_interval, sides_by_test
@@ -49,7 +48,7 @@ AGENTS = {
 
 @pytest.fixture(scope="module")
 def items():
-    return catalogue.dvb().items("n4-50")
+    return catalogue.study("dvb").items("n4-50")
 
 
 @pytest.fixture(scope="module", params=[*AGENTS, "never"])
@@ -57,7 +56,7 @@ def trials(request, items):
     """Trials of agents that stand for language models; the one that never answers is read as silent."""
     names = AGENTS.get(request.param, ["agent-first"])
     models = [catalogue.registry().model(name) for name in names]
-    found = several_sets.trials(items, asking.questions("dvb", models, items))
+    found = several_sets.trials(items, on_record.questions_by_model("dvb", models, items))
     if request.param == "never":
         found = found.assign(status="unparsable", choice=None, followed=float("nan"))
     return found.assign(family="language model")
@@ -94,7 +93,7 @@ def test_study_1_by_rates(trials, tmp_path):
     gate = control_gate(trials, n_examples=4)
     deep = trials[trials["arm"] == "deconfounded"]
     results = Results("dvb", tmp_path)
-    values = {value.id: value.name for value in catalogue.dvb().bank.values.values()}
+    values = {value.id: value.name for value in catalogue.study("dvb").bank.values.values()}
     text.values(results, statistics.rates(deep, ["model", "v1"]), values)
     hold_true(
         [
@@ -127,7 +126,8 @@ def test_what_is_not_so_would_be_found(false):
 
 def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
     models = [catalogue.registry().model("agent-prose")]
-    found = several_sets.trials(items, asking.questions("dvb", models, items)).assign(family="language model")
+    put = on_record.questions_by_model("dvb", models, items)
+    found = several_sets.trials(items, put).assign(family="language model")
     told = model_sentences.learned(verdicts.verdicts(orders.pairs(found)))
     assert told.endswith("preferred for certain on the control and the value probe alone.")
     assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1
@@ -138,10 +138,10 @@ def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
 
 @pytest.mark.parametrize("rule", ["first", "random", "prose", "refusing"])
 def test_study_2(rule):
-    items = catalogue.svo().items("standard")
+    items = catalogue.study("svo").items("standard")
     items = items[items["mode"] == "controlled"].groupby("value", sort=False).head(12).reset_index(drop=True)
-    agent = svo_agents(catalogue.svo().wording)[f"agent-svo-{rule}"]
-    asked, trials = scored(catalogue.svo(), [agent], items)
+    agent = svo_agents(catalogue.study("svo").wording)[f"agent-svo-{rule}"]
+    asked, trials = scored(catalogue.study("svo"), [agent], items)
     means = svo_statistics.mean_rationality(svo_statistics.value_rationality(trials, seed=1))
     anova, left_out = svo_effects.anova(trials, seed=1), svo_effects.left_out(trials)
     position = svo_text.position(svo_statistics.position_bias(asked, seed=1))
@@ -163,10 +163,10 @@ def test_study_2(rule):
 
 @pytest.mark.parametrize("rule", ["random", "malformed", "refusing", "flattening"])
 def test_study_3(rule):
-    study = catalogue.profiles()
+    study = catalogue.study("profiles")
     items = study.items("standard")
     models = [catalogue.registry().model(f"agent-profile-{rule}")]
-    runs = responses.runs(study.stimuli, items, asking.answers("profiles", models, items))
+    runs = responses.runs(study.stimuli, items, on_record.answers("profiles", models, items))
     themes = study.stimuli.keys
     given, reference = responses.responses(runs, themes), synthetic_reference(themes)
     table = comparison.fidelity_table(given, reference, themes, 50, 1)

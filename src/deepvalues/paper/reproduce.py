@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from deepvalues.ask.processes import processors
+from deepvalues.ask.reask import REPLAYED
 from deepvalues.ask.registry import HEAD, Model, load_registry
 from deepvalues.core import guard
 from deepvalues.core.downloads import load_sources
@@ -46,7 +47,6 @@ COMPARED = {
     "executed notebooks": "paper/notebooks",
     "variables": VARIABLES,
 }
-REPLAYED = "replayed, not re-asked"
 STATES = ("identical", "differs", "missing", "extra", REPLAYED)
 #: The local model that needs PyTorch, which the lock leaves out.
 ENCODER = "learner-encoder"

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import bank_sums
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import STATUSES, Received
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.items.parsing import parse_rating
 from deepvalues.studies.dvb.items.prompts import SCALES
 from deepvalues.studies.dvb.ratings import (
@@ -211,9 +210,9 @@ def rated(ratings, items, tmp_path_factory):
     models = catalogue.registry().choose(
         ["agent-rater", "agent-rater-noisy", "agent-rater-stray"], "dvb-ratings"
     )
-    done = asking.query("dvb-ratings", models, items, record_folder=folder)
+    done = run_query.query("dvb-ratings", models, items, record_folder=folder)
     assert done["asked"].tolist() == [330] * 3
-    return asking.answers("dvb-ratings", models, items, folder)
+    return on_record.answers("dvb-ratings", models, items, folder)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +264,7 @@ def test_the_stray_rater_answers_five_in_eight(rated, bank):
 
 def test_the_record_holds_what_the_raters_answer(items, rated):
     models = [m for m in catalogue.registry().choose([], "dvb-ratings") if m.is_local]
-    recorded = asking.answers("dvb-ratings", models, items)
+    recorded = on_record.answers("dvb-ratings", models, items)
     pd.testing.assert_frame_equal(recorded, rated)
 
 

@@ -7,113 +7,23 @@ generalization on the ratings.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 import pingouin as pg
 import statsmodels.api as sm
 from scipy import stats
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.reading import Reading, Received
 from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
-from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.items.prompts import SCALES
-from deepvalues.studies.dvb.reading import read_rating
-from deepvalues.studies.dvb.stimuli.bank import Bank
-from deepvalues.studies.dvb.study import DeepValueBenchmark
 
-#: How often each value is rated on each scale.
-REPEATS = 10
-#: The longest reply, in tokens, that a number needs.
-MAX_TOKENS = 5
-#: Values that each set asks about.
-ITEM_SETS = {"smoke": 1, "standard": 11}
 #: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
 _SEPARATED = 15.0
-
-CONTRACT = pa.DataFrameSchema(
-    {
-        "id": pa.Column(str, unique=True),
-        "value": pa.Column(str),
-        "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
-        "scale": pa.Column(str, pa.Check.isin(list(SCALES))),
-        "prompt": pa.Column(str),
-        "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
-    },
-    strict=True,
-    ordered=True,
-    name="rating items",
-)
-
-
-@dataclass(frozen=True)
-class ValueRatings:
-    """The rating of a benchmark's values as a study."""
-
-    benchmark: DeepValueBenchmark
-    name: str = "dvb-ratings"
-    title: str = "Study 1, ratings of values"
-    letter_choice: LetterChoice | None = None
-
-    @property
-    def seed(self) -> int:
-        """The seed of the benchmark."""
-        return self.benchmark.seed
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Parameters of every request."""
-        return MappingProxyType({"max_tokens": MAX_TOKENS})
-
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke`` (3) or ``standard`` (33).
-
-        Raises
-        ------
-        UserError
-            When the set is unknown.
-        """
-        if item_set not in ITEM_SETS:
-            raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(ITEM_SETS)}")
-        return build_ratings(self.benchmark.bank).head(ITEM_SETS[item_set] * len(SCALES))
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What every frame of items meets."""
-        return CONTRACT
-
-    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One user message per item, ten times."""
-        columns = items[["id", "prompt"]].itertuples(index=False, name=None)
-        return [Conversation(item=id, turns=(prompt,), repeats=REPEATS) for id, prompt in columns]
-
-    def read(self, received: Received) -> Reading:
-        """Read a rating."""
-        return read_rating(received)
-
-
-def build_ratings(bank: Bank) -> pd.DataFrame:
-    """Build the 33 questions, ordered by value and scale; the frame meets `CONTRACT`."""
-    rows = []
-    for value in bank.values.values():
-        for scale in SCALES:
-            prompt = prompts.rating_text(prompts.Label(value.name, value.definition), scale)
-            digest = hashlib.sha256(prompt.encode()).hexdigest()[:16]
-            rows.append((f"{value.id}.{scale}", value.id, value.group, scale, prompt, digest))
-    validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
-    return validated
 
 
 def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from deepvalues.ask.letters import is_kept, spelled
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Answer
-from deepvalues.ask.study import Questions
 from deepvalues.stats import contrasts
 from deepvalues.studies.dvb.items.prompts import LETTERS
 
@@ -116,7 +116,7 @@ def probabilities(answers: Iterable[Answer]) -> pd.DataFrame:
     Parameters
     ----------
     answers
-        Answers of one model to the items at hand: those that `deepvalues.ask.study.Questions.recorded`
+        Answers of one model to the items at hand: those that `deepvalues.ask.questions.Questions.recorded`
         gives, rather than a whole record, which may hold answers to prompts of an earlier version.
 
     Returns

@@ -47,7 +47,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `one_question.CONTRACT`.
     answers
-        From `deepvalues.ask.weighed.weighed`, with nine letters.
+        From `deepvalues.ask.letter_probabilities.letter_probabilities`, with nine letters.
 
     Returns
     -------

@@ -48,7 +48,7 @@ def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `items.CONTRACT`.
     answers
-        From `deepvalues.ask.study.Questions.answers`: model, item, turn, status, choice.
+        From `deepvalues.ask.questions.Questions.answers`: model, item, turn, status, choice.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the record holds, counted: pure functions of the tables of `deepvalues.ask.asking`."""
+"""What the record holds, counted: pure functions of the tables of `deepvalues.ask.on_record`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def by_set(coverage: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     coverage
-        study, item_set, family, items and state of every model, from `deepvalues.ask.asking.coverage`.
+        study, item_set, family, items and state of every model, from `deepvalues.ask.on_record.coverage`.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def by_study(orphans: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     orphans
-        From `deepvalues.ask.asking.orphans`.
+        From `deepvalues.ask.on_record.orphans`.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     to_ask
-        From `deepvalues.ask.asking.to_ask`.
+        From `deepvalues.ask.on_record.to_ask`.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
     Parameters
     ----------
     coverage
-        From `deepvalues.ask.asking.coverage`.
+        From `deepvalues.ask.on_record.coverage`.
     study, item_set
         The set whose models and answers are counted.
 
@@ -135,7 +135,7 @@ def not_whole(coverage: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     coverage
-        From `deepvalues.ask.asking.coverage`.
+        From `deepvalues.ask.on_record.coverage`.
     """
     lacking = coverage[coverage["state"] != "complete"]
     places = (lacking["study"] + "/" + lacking["item_set"]).groupby(

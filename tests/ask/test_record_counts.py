@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from deepvalues.ask import coverage, tables
+from deepvalues.ask import record_counts, tables
 from deepvalues.ask.registry import FAMILIES
 from deepvalues.core.number_format import MISSING
 from markdown_cells import column, head, rows
@@ -28,11 +28,11 @@ def table():
 
 
 def test_families_are_those_of_the_registry():
-    assert sorted(coverage.FAMILY_COUNTS.values()) == sorted(FAMILIES)
+    assert sorted(record_counts.FAMILY_COUNTS.values()) == sorted(FAMILIES)
 
 
 def test_models_are_counted_by_set_and_family_in_the_order_of_the_sets(table):
-    counted = coverage.by_set(table)
+    counted = record_counts.by_set(table)
     assert counted.to_dict("records") == [
         {
             **{"study": "two", "item_set": "b", "items": 10, "language_models": 1},
@@ -46,14 +46,14 @@ def test_models_are_counted_by_set_and_family_in_the_order_of_the_sets(table):
 
 
 def test_the_text_s_numbers_are_of_one_set_and_of_models_that_answered_all_of_it(table):
-    assert coverage.counts(table, "two", "b") == {
+    assert record_counts.counts(table, "two", "b") == {
         **{"language_models": 1, "heads": 1, "text_learners": 0, "reference_agents": 1, "not_asked": 1},
         "answers": 30,
     }
 
 
 def test_without_answers_the_numbers_are_zero(table):
-    found = coverage.counts(table, "one", "a")
+    found = record_counts.counts(table, "one", "a")
     assert (found["answers"], found["language_models"], found["not_asked"]) == (0, 0, 2)
 
 
@@ -68,11 +68,11 @@ def test_without_answers_the_numbers_are_zero(table):
 )
 def test_who_has_answered_in_words(numbers, who):
     names = ("reference_agents", "text_learners", "heads", "language_models")
-    assert coverage.models_sentence(dict(zip(names, numbers, strict=True))) == who
+    assert record_counts.models_sentence(dict(zip(names, numbers, strict=True))) == who
 
 
 def test_the_record_is_shown_set_by_set(table):
-    shown = tables.record(coverage.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
+    shown = tables.record(record_counts.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
     assert head(shown)[:4] == ["study", "id", "set", "items"]
     assert head(shown)[4:] == ["language", "heads", "learners", "agents", "not asked"]
     assert column(shown, "study") == ["Study 2, again", "Study 1"]
@@ -92,7 +92,7 @@ def test_replies_are_counted_by_study_and_those_left_over_among_them():
         [("svo", "a", 1200, 3), ("dvb", "a", 0, 0), ("svo", "b", 0, 0), ("svo", "c", 7, 0)],
         columns=["study", "model", "answers", "orphans"],
     )
-    counted = coverage.by_study(frame)
+    counted = record_counts.by_study(frame)
     assert counted.to_numpy().tolist() == [["svo", 2, 1207, 3], ["dvb", 0, 0, 0]]
     shown = tables.replies(counted, {"svo": "Study 2", "dvb": "Study 1"})
     assert rows(shown) == [["Study 2", "2", "1,207", "3"], ["Study 1", "0", "0", "0"]]
@@ -112,7 +112,7 @@ def to_ask():
 
 
 def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask):
-    shown = tables.to_ask(coverage.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
+    shown = tables.to_ask(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
     assert head(shown)[2:6] == ["not asked", "requests", "tokens in", "tokens out"]
     assert rows(shown) == [
         ["Study 2", "standard", "3", "1,540", "2,000", "900", "0.09", "10.13"],
@@ -121,5 +121,5 @@ def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask)
 
 
 def test_where_every_model_was_asked_a_sentence_says_so(to_ask):
-    nothing = coverage.to_ask_by_set(to_ask.head(0))
+    nothing = record_counts.to_ask_by_set(to_ask.head(0))
     assert tables.to_ask(nothing, {}) == "Every model was asked for every set."

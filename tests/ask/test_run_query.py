@@ -8,15 +8,15 @@ from functools import partial
 
 import pytest
 
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.loopback import server
+from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import HEAD, Endpoint, Model
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import record_path
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
+from deepvalues.studies.profiles.study import open_answers
 
 NAMES = ("agent-value", "agent-declining", "learner-words")
 
@@ -35,7 +35,7 @@ def models():
 def answered(items, models, tmp_path_factory):
     """A folder with the whole smoke set answered, and the table of the run that filled it."""
     folder = tmp_path_factory.mktemp("responses")
-    return folder, asking.query("dvb", models, items, record_folder=folder)
+    return folder, run_query.query("dvb", models, items, record_folder=folder)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def ask(tmp_path):
     """Ask models, by name, about items; the record is the test's own."""
 
     def ask(names, items, **named):
-        return asking.query(
+        return run_query.query(
             "dvb", catalogue.registry().choose(names, "dvb"), items, record_folder=tmp_path, **named
         )
 
@@ -62,7 +62,7 @@ def lines(folder, name):
 
 def test_a_first_run_asks_everything(answered):
     folder, table = answered
-    assert list(table.columns) == list(asking.Asked._fields)
+    assert list(table.columns) == list(run_query.Outcome._fields)
     assert list(table["model"]) == list(NAMES)
     assert list(table["family"]) == ["reference agent", "reference agent", "text learner"]
     assert (table["items"] == 130).all()
@@ -75,7 +75,7 @@ def test_a_first_run_asks_everything(answered):
 def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_server):
     folder, _ = answered
     before = {name: lines(folder, name) for name in NAMES}
-    table = asking.query("dvb", models, items, record_folder=folder)
+    table = run_query.query("dvb", models, items, record_folder=folder)
     assert (table["replayed"] == 130).all()
     assert (table[["asked", "failed", "orphans"]] == 0).all(axis=None)
     assert {name: lines(folder, name) for name in NAMES} == before
@@ -83,13 +83,13 @@ def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_s
 
 def test_local_models_are_completed_several_at_a_time(answered, items, models, tmp_path, monkeypatch):
     folder, _ = answered
-    monkeypatch.setattr(asking, "processors", lambda: 2)
+    monkeypatch.setattr(run_query, "processors", lambda: 2)
     paid = Model("paid", Endpoint("openai", "https://example.org/v1", "KEY"), "paid")
     sets = [
-        asking.Chosen("dvb", "smoke", items.head(20), [*models[::-1], paid]),
-        asking.Chosen("dvb", "more", items, models[:1]),
+        on_record.Chosen("dvb", "smoke", items.head(20), [*models[::-1], paid]),
+        on_record.Chosen("dvb", "more", items, models[:1]),
     ]
-    table = asking.complete_local(sets, tmp_path).set_index(["model", "items"])
+    table = run_query.complete_local(sets, tmp_path).set_index(["model", "items"])
     assert table["asked"].to_dict() == {
         ("learner-words", 20): 20,
         ("agent-declining", 20): 20,
@@ -103,18 +103,18 @@ def test_local_models_are_completed_several_at_a_time(answered, items, models, t
 
 def test_complete_local_models_are_not_asked(answered, items, models, monkeypatch):
     folder, _ = answered
-    monkeypatch.setattr(asking, "query", lambda *_, **__: pytest.fail("a model was asked"))
-    table = asking.complete_local([asking.Chosen("dvb", "smoke", items, models)], folder)
-    assert table.empty and list(table.columns) == list(asking.Asked._fields)
+    monkeypatch.setattr(run_query, "query", lambda *_, **__: pytest.fail("a model was asked"))
+    table = run_query.complete_local([on_record.Chosen("dvb", "smoke", items, models)], folder)
+    assert table.empty and list(table.columns) == list(run_query.Outcome._fields)
 
 
 def test_a_failure_in_another_process_is_told_here(items, models, tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "processors", lambda: 2)
-    chosen = [asking.Chosen("dvb", "smoke", items.head(3), models)]
+    monkeypatch.setattr(run_query, "processors", lambda: 2)
+    chosen = [on_record.Chosen("dvb", "smoke", items.head(3), models)]
     busy = Record(record_path(tmp_path, "dvb", "agent-value")).writing()
     with busy, pytest.raises(UserError, match="another run"):
-        asking.complete_local(chosen, tmp_path)
-    assert not asking.complete_local(chosen, tmp_path)["failed"].any()
+        run_query.complete_local(chosen, tmp_path)
+    assert not run_query.complete_local(chosen, tmp_path)["failed"].any()
     assert len(lines(tmp_path, "agent-value")) == 3
 
 
@@ -129,7 +129,7 @@ def test_only_the_missing_ones_are_asked(ask, items, tmp_path):
 
 def test_answers_that_nobody_asks_for_are_counted_and_kept(answered, items, models, no_server):
     folder, _ = answered
-    table = asking.query("dvb", models[:1], items.head(40), record_folder=folder)
+    table = run_query.query("dvb", models[:1], items.head(40), record_folder=folder)
     assert list(table[["items", "replayed", "orphans"]].iloc[0]) == [40, 40, 90]
     assert len(lines(folder, NAMES[0])) == 130
 
@@ -175,7 +175,7 @@ def test_a_damaged_line_stops_the_run(ask, items, tmp_path, no_server):
 def test_declined_answers_can_be_asked_again(ask, items, tmp_path):
     ask(["agent-declining"], items)
     before = lines(tmp_path, "agent-declining")
-    frame = asking.answers("dvb", catalogue.registry().choose(["agent-declining"], "dvb"), items, tmp_path)
+    frame = on_record.answers("dvb", catalogue.registry().choose(["agent-declining"], "dvb"), items, tmp_path)
     declined = int((frame["status"] == "refused").sum())
     assert declined > 0
     again = ask(["agent-declining"], items, retry=frozenset({"refused"}))
@@ -197,7 +197,7 @@ def test_no_concurrency_is_refused_and_not_taken_for_done(ask, items, no_server,
 
 def test_an_unknown_study_is_told_the_known_ones(items, models, tmp_path):
     with pytest.raises(UserError, match="unknown study 'dbv'; there are dvb"):
-        asking.query("dbv", models, items, record_folder=tmp_path)
+        run_query.query("dbv", models, items, record_folder=tmp_path)
 
 
 def test_a_model_that_needs_a_key_is_told_before_anything_is_sent(ask, items, tmp_path, monkeypatch):
@@ -210,13 +210,13 @@ def test_a_model_that_needs_a_key_is_told_before_anything_is_sent(ask, items, tm
 def test_a_model_that_the_server_lacks_is_told(items, tmp_path):
     ghost = Model("ghost", Endpoint("local", None, None), "ghost")
     with pytest.raises(UserError, match="'ghost' does not exist"):
-        asking.query("dvb", [ghost], items, record_folder=tmp_path)
+        run_query.query("dvb", [ghost], items, record_folder=tmp_path)
 
 
 def test_an_endpoint_without_an_address_is_told(items, tmp_path):
     nowhere = Model("ghost", Endpoint("openai", None, None), "ghost")
     with pytest.raises(UserError, match="ghost: its endpoint openai has no base_url"):
-        asking.query("dvb", [nowhere], items, record_folder=tmp_path)
+        run_query.query("dvb", [nowhere], items, record_folder=tmp_path)
 
 
 # Coverage.
@@ -226,27 +226,29 @@ def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items)
     ask(["agent-first"], items.head(30))
     chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"], "dvb")
-    table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], tmp_path)
+    table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, chosen)], tmp_path)
     assert list(table.columns) == ["study", "item_set", "model", "family", "items", "recorded", "state"]
     assert list(table["recorded"]) == [130, 30, 0]
     assert list(table["state"]) == ["complete", "partial", "not asked"]
     assert list(table["items"]) == [130] * 3
-    each = asking.Chosen("dvb", "smoke", items, chosen)
-    assert [model.name for model in asking.complete(each, table)] == ["agent-value"]
-    assert asking.complete(each._replace(item_set="standard"), table) == []
+    each = on_record.Chosen("dvb", "smoke", items, chosen)
+    assert [model.name for model in on_record.complete(each, table)] == ["agent-value"]
+    assert on_record.complete(each._replace(item_set="standard"), table) == []
 
 
 def test_a_set_of_which_only_shared_items_were_answered_was_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(30))
     models = catalogue.registry().choose(["agent-value"], "dvb")
-    first = asking.Chosen("dvb", "first", items.head(30), models)
+    first = on_record.Chosen("dvb", "first", items.head(30), models)
     shared, beyond = (first._replace(items=items.iloc[start:45]) for start in (20, 25))
-    assert list(asking.coverage([first, shared], tmp_path)["state"]) == ["complete", "not asked"]
-    assert list(asking.coverage([first._replace(items=items.head(28)), beyond], tmp_path)["state"]) == [
+    assert list(on_record.coverage([first, shared], tmp_path)["state"]) == ["complete", "not asked"]
+    assert list(on_record.coverage([first._replace(items=items.head(28)), beyond], tmp_path)["state"]) == [
         "complete",
         "partial",
     ]
-    assert list(asking.coverage([first._replace(study="dvb-cot"), shared], tmp_path)["state"])[1] == "partial"
+    assert (
+        list(on_record.coverage([first._replace(study="dvb-cot"), shared], tmp_path)["state"])[1] == "partial"
+    )
 
 
 def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
@@ -255,8 +257,11 @@ def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.touch()
         path.with_suffix(".log.jsonl").touch()
-    assert asking.unlisted(tmp_path).to_numpy().tolist() == [["dvb", "me/my.model"], ["svo", "agent-value"]]
-    assert asking.unlisted(tmp_path / "none").empty
+    assert on_record.unlisted(tmp_path).to_numpy().tolist() == [
+        ["dvb", "me/my.model"],
+        ["svo", "agent-value"],
+    ]
+    assert on_record.unlisted(tmp_path / "none").empty
 
 
 @pytest.mark.parametrize("study", sorted({place.partition("/")[0] for place in catalogue.registry().paper}))
@@ -266,21 +271,21 @@ def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypa
     listed = registry.of_paper(study)
     local = [model for model in registry.models.values() if model.is_local and model.family != HEAD]
     whose = next((model for model in local if model in listed), registry.model("agent-first"))
-    open_answers = partial(catalogue.open_answers, record_folder=tmp_path)
+    recorded = partial(open_answers, record_folder=tmp_path)
     found = catalogue.study(study)
     if study == "profiles-coding":
         opened = catalogue.study("profiles-open")
         profile = registry.model("agent-profile-reference")
-        asking.query(opened.name, [profile], opened.items("standard").head(3), record_folder=tmp_path)
-        found = replace(found, open_answers=open_answers)
+        run_query.query(opened.name, [profile], opened.items("standard").head(3), record_folder=tmp_path)
+        found = replace(found, open_answers=recorded)
     items = found.items("subset" if study in ("dvb-explicit", "dvb-cot") else "standard").head(4)
-    asking.query(study, [whose], items, record_folder=tmp_path)
+    run_query.query(study, [whose], items, record_folder=tmp_path)
 
     def state():
-        chosen = [asking.Chosen(study, "standard", items, listed)]
-        table = asking.coverage(chosen, tmp_path)
-        answers = [each.answers() for each in asking.answered(chosen, table, tmp_path)]
-        return [each.to_csv() for each in (table, *answers, open_answers("standard"))]
+        chosen = [on_record.Chosen(study, "standard", items, listed)]
+        table = on_record.coverage(chosen, tmp_path)
+        answers = [each.answers() for each in on_record.answered(chosen, table, tmp_path)]
+        return [each.to_csv() for each in (table, *answers, recorded("standard"))]
 
     before = state()
     stranger = "stranger"
@@ -292,7 +297,7 @@ def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypa
     models = {**registry.models, stranger: replace(whose, name=stranger)}
     monkeypatch.setattr(catalogue, "registry", lambda: replace(registry, models=models))
     assert state() == before
-    assert stranger in set(asking.unlisted(tmp_path)["model"])
+    assert stranger in set(on_record.unlisted(tmp_path)["model"])
 
 
 def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_standard, study, tmp_path):
@@ -300,41 +305,41 @@ def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_stan
     ask(["agent-value"], items)
     ask(["agent-first"], study.items("subset"))
     models = catalogue.registry().choose(["agent-value", "agent-first"], "dvb")
-    standard = asking.Chosen("dvb", "standard", items_standard, models)
-    beside = [standard, asking.Chosen("dvb", "subset", study.items("subset"), models)]
+    standard = on_record.Chosen("dvb", "standard", items_standard, models)
+    beside = [standard, on_record.Chosen("dvb", "subset", study.items("subset"), models)]
     both = int(beside[1].items["id"].isin(items_standard["id"]).sum())
     assert both > 100
     for sets in ([standard], beside, beside[::-1]):
-        table = asking.coverage(sets, tmp_path)
+        table = on_record.coverage(sets, tmp_path)
         of_standard = table[table["item_set"] == "standard"]
         assert list(of_standard["recorded"]) == [130, both]
         assert set(of_standard["state"]) == {"not asked"}
-        asking.stop_if_partial(table)
+        on_record.stop_if_partial(table)
     # One answer more than the smaller set has, or one less than all of it, is a beginning of this one.
     ask(["agent-value"], items_standard[~items_standard["id"].isin(items["id"])].head(1))
     path = record_path(tmp_path, "dvb", "agent-first")
     path.write_bytes(b"".join(lines(tmp_path, "agent-first")[1:]))
-    assert list(asking.coverage([standard], tmp_path)["state"]) == ["partial", "partial"]
+    assert list(on_record.coverage([standard], tmp_path)["state"]) == ["partial", "partial"]
 
 
 def test_the_first_turns_of_conversations_are_a_part(tmp_path):
-    items = catalogue.svo().items("smoke")
+    items = catalogue.study("svo").items("smoke")
     models = catalogue.registry().choose(["agent-svo-follower"], "svo")
-    asking.query("svo", models, items, record_folder=tmp_path)
-    each = asking.Chosen("svo", "smoke", items, models)
-    assert list(asking.coverage([each], tmp_path)["state"]) == ["complete"]
+    run_query.query("svo", models, items, record_folder=tmp_path)
+    each = on_record.Chosen("svo", "smoke", items, models)
+    assert list(on_record.coverage([each], tmp_path)["state"]) == ["complete"]
     record = Record(record_path(tmp_path, "svo", "agent-svo-follower"))
     kept = [line for line in record.path.read_bytes().splitlines(keepends=True) if b'"turn":0' in line]
     assert len(kept) == len(items)
     record.path.write_bytes(b"".join(kept))
-    table = asking.coverage([each], tmp_path)
+    table = on_record.coverage([each], tmp_path)
     assert list(table["recorded"]) == [0]
     with pytest.raises(UserError, match="20 of 20 items are not answered in full"):
-        asking.stop_if_partial(table)
+        on_record.stop_if_partial(table)
 
 
 def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
-    table = asking.coverage([asking.Chosen("dvb", "smoke", items, models)], tmp_path)
+    table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, models)], tmp_path)
     assert set(table["state"]) == {"not asked"}
     assert list(tmp_path.iterdir()) == []
 
@@ -343,9 +348,9 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
     ask(["agent-first"], items.head(30))
     ask(["agent-prose"], items.head(129))
     chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"], "dvb")
-    table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], tmp_path)
+    table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, chosen)], tmp_path)
     with pytest.raises(UserError) as caught:
-        asking.stop_if_partial(table)
+        on_record.stop_if_partial(table)
     _, first, prose = str(caught.value).splitlines()
     assert first.strip() == (
         "dvb: agent-first: 100 of 130 items are not answered in full; "
@@ -358,36 +363,36 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
 def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     folder, _ = answered
     chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"], "dvb")
-    table = asking.coverage([asking.Chosen("dvb", "smoke", items, chosen)], folder)
+    table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, chosen)], folder)
     assert set(table["state"]) == {"complete", "not asked"}
-    asking.stop_if_partial(table)
+    on_record.stop_if_partial(table)
 
 
 def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answered, items, no_server):
     folder, _ = answered
-    each = asking.Chosen(
+    each = on_record.Chosen(
         "dvb",
         "smoke",
         items,
         catalogue.registry().choose(["gpt-4o-2024-08-06", "agent-prose", *NAMES], "dvb"),
     )
-    asking.stop_if_unanswered(each, asking.coverage([each], folder), folder)
+    on_record.stop_if_unanswered(each, on_record.coverage([each], folder), folder)
     nowhere = folder / "none"
     with pytest.raises(UserError) as caught:
-        asking.stop_if_unanswered(each, asking.coverage([each], nowhere), nowhere)
+        on_record.stop_if_unanswered(each, on_record.coverage([each], nowhere), nowhere)
     command = f"deepvalues query --study dvb --set smoke --model agent-prose --record {nowhere}"
     assert str(caught.value) == f"no model has answered dvb/smoke in {nowhere}; to ask one: {command}"
     with pytest.raises(UserError, match=r"in data/responses; to ask one: .* --model agent-prose$"):
-        asking.stop_if_unanswered(each, asking.coverage([each], nowhere))
+        on_record.stop_if_unanswered(each, on_record.coverage([each], nowhere))
 
 
 def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(2))
     names = ["agent-value", "gpt-4o-2024-08-06", "agent-prose"]
-    each = asking.Chosen("dvb", "smoke", items, catalogue.registry().choose(names, "dvb"))
-    table = asking.to_ask([each], asking.coverage([each], tmp_path), tmp_path).set_index("model")
+    each = on_record.Chosen("dvb", "smoke", items, catalogue.registry().choose(names, "dvb"))
+    table = on_record.to_ask([each], on_record.coverage([each], tmp_path), tmp_path).set_index("model")
     assert list(table.index) == names[1:], "a record that is partial is completed, not asked from the start"
-    (plan,) = asking.plans("dvb", each.models[1:2], items, tmp_path)
+    (plan,) = run_query.plans("dvb", each.models[1:2], items, tmp_path)
     row = table.loc["gpt-4o-2024-08-06"]
     assert (row["requests"], row["input_tokens"]) == (130, round(plan.usage.input))
     assert row["dollars"] == pytest.approx(plan.usage.uncached().cost(plan.price))
@@ -397,18 +402,18 @@ def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, item
 
 def test_nothing_is_to_be_asked_of_models_that_have_answered(answered, items, models):
     folder, _ = answered
-    each = asking.Chosen("dvb", "smoke", items, models)
-    assert asking.to_ask([each], asking.coverage([each], folder), folder).empty
+    each = on_record.Chosen("dvb", "smoke", items, models)
+    assert on_record.to_ask([each], on_record.coverage([each], folder), folder).empty
 
 
 def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, items, tmp_path):
     ask(["agent-value"], items)
     models = catalogue.registry().choose(["agent-value", "agent-prose"], "dvb")
-    sets = [asking.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
-    table = asking.orphans(sets, tmp_path)
+    sets = [on_record.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
+    table = on_record.orphans(sets, tmp_path)
     assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 90, "agent-prose": 0}
     assert list(table["answers"]) == [130, 0]
-    assert list(asking.orphans(sets[:1], tmp_path)["orphans"]) == [110, 0]
+    assert list(on_record.orphans(sets[:1], tmp_path)["orphans"]) == [110, 0]
 
 
 def test_a_set_may_have_models_of_its_own():
@@ -421,7 +426,7 @@ def test_a_set_may_have_models_of_its_own():
 
 def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no_server):
     folder, _ = answered
-    frame = asking.answers("dvb", models, items, folder)
+    frame = on_record.answers("dvb", models, items, folder)
     assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
     assert list(frame["model"].unique()) == list(NAMES)
     for _, of_model in frame.groupby("model"):
@@ -432,7 +437,7 @@ def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no
 
 def test_answers_are_those_of_the_model(answered, items, models, no_server):
     folder, _ = answered
-    frame = asking.answers("dvb", models[:1], items, folder).merge(items, left_on="item", right_on="id")
+    frame = on_record.answers("dvb", models[:1], items, folder).merge(items, left_on="item", right_on="id")
     deconfounded = frame[frame["arm"] == "deconfounded"]
     assert len(deconfounded) > 0
     assert (deconfounded["choice"] == deconfounded["right"]).all(), "agent-value follows the value"
@@ -441,15 +446,15 @@ def test_answers_are_those_of_the_model(answered, items, models, no_server):
 def test_answers_of_several_sets_are_those_of_complete_records(answered, items, models, no_server):
     folder, _ = answered
     sets = [
-        asking.Chosen("dvb", name, part, [*models, *catalogue.registry().choose(["agent-prose"], "dvb")])
+        on_record.Chosen("dvb", name, part, [*models, *catalogue.registry().choose(["agent-prose"], "dvb")])
         for name, part in (("smoke", items), ("half", items.head(20)))
     ]
-    found = asking.answered(sets, asking.coverage(sets, folder), folder)
+    found = on_record.answered(sets, on_record.coverage(sets, folder), folder)
     assert [(each.study, each.item_set) for each in found] == [("dvb", "smoke"), ("dvb", "half")]
     for each, whole in zip(found, sets, strict=True):
         assert each.items is whole.items
         assert [model.name for model in each.models] == list(NAMES), "agent-prose was not asked"
-        assert each.answers().equals(asking.answers("dvb", models, whole.items, folder))
+        assert each.answers().equals(on_record.answers("dvb", models, whole.items, folder))
     assert found[0].family == {model.name: model.family for model in models}
     assert found[0].about.to_dict("records") == [
         {"model": model.name, "developer": model.developer, "size_tier": model.size_tier} for model in models
@@ -457,28 +462,28 @@ def test_answers_of_several_sets_are_those_of_complete_records(answered, items, 
 
 
 def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, no_server):
-    sets = [asking.Chosen("dvb", "smoke", items, models)]
-    (found,) = asking.answered(sets, asking.coverage(sets, tmp_path), tmp_path)
+    sets = [on_record.Chosen("dvb", "smoke", items, models)]
+    (found,) = on_record.answered(sets, on_record.coverage(sets, tmp_path), tmp_path)
     assert found.models == []
     assert len(found.answers()) == 0
-    assert list(found.answers()) == list(asking.answers("dvb", models, items, tmp_path))
+    assert list(found.answers()) == list(on_record.answers("dvb", models, items, tmp_path))
 
 
 def test_what_was_not_asked_has_failed(items, models, tmp_path, no_server):
-    frame = asking.answers("dvb", models, items, tmp_path)
+    frame = on_record.answers("dvb", models, items, tmp_path)
     assert len(frame) == 3 * 130
     assert set(frame["status"]) == {"failed"}
     assert frame[["reply", "error"]].isna().all(axis=None)
 
 
 def test_models_share_conversations_and_have_records_of_their_own(items, models, tmp_path):
-    asked = list(asking.questions("dvb", models, items, tmp_path))
+    asked = list(on_record.questions_by_model("dvb", models, items, tmp_path))
     assert len({id(each.conversations) for each in asked}) == 1
     assert [each.record.path for each in asked] == [tmp_path / "dvb" / f"{name}.jsonl" for name in NAMES]
 
 
 def test_the_record_of_the_paper_is_in_its_place(items):
-    (asked,) = asking.questions("dvb", catalogue.registry().choose(["agent-value"], "dvb"), items)
+    (asked,) = on_record.questions_by_model("dvb", catalogue.registry().choose(["agent-value"], "dvb"), items)
     assert asked.record.path == paths.ROOT / "data" / "responses" / "dvb" / "agent-value.jsonl"
 
 
@@ -493,8 +498,8 @@ def test_a_second_run_at_the_same_time_is_refused(ask, items, tmp_path):
 def test_reading_a_record_loads_no_library_of_statistics_and_no_server():
     code = """
 import sys
-from deepvalues.ask import asking
-from deepvalues.studies import catalogue
+from deepvalues.ask import on_record, run_query
+from deepvalues.ask import catalogue
 catalogue.study("dvb"), catalogue.registry()
 heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn"}
 print(sorted(heavy & set(sys.modules)))
@@ -533,5 +538,5 @@ def test_a_parameter_that_leaves_out_what_a_notebook_reads_is_told():
         with pytest.raises(
             UserError, match=r"^other_sets names no set of .*dvb-cot, which this notebook reads: "
         ):
-            asking.stop_if_left_out("other_sets", given, ["dvb", "dvb-cot"])
-    asking.stop_if_left_out("other_sets", {"dvb": ["subset"]}, ["dvb"])
+            on_record.stop_if_left_out("other_sets", given, ["dvb", "dvb-cot"])
+    on_record.stop_if_left_out("other_sets", {"dvb": ["subset"]}, ["dvb"])

@@ -1,4 +1,4 @@
-"""The loopback server's files and batches, in OpenAI's shapes; both are kept in memory.
+"""The loopback server with files and batches in OpenAI's shapes, both kept in memory.
 
 A batch begins at once, and reports its end after it has been asked for once, so that a client meets a
 batch in progress.
@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from deepvalues.ask.loopback.protocol import ProtocolError
+from deepvalues.ask.loopback.protocol import LocalModel, ProtocolError
+from deepvalues.ask.loopback.server import complete, create_app, json_body
 
 COMPLETIONS = "/v1/chat/completions"
 WINDOW = "24h"
@@ -32,17 +35,6 @@ _EXPIRED = {
 
 #: From the body of a chat completion to that of its response; a `ProtocolError` where there is none.
 Complete = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-
-
-async def json_body(request: Request) -> dict[str, Any]:
-    """The body of a request, which must be a JSON object."""
-    try:
-        body = json.loads(await request.body())
-    except ValueError:
-        raise ProtocolError(400, "the body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise ProtocolError(400, "the body must be a JSON object")
-    return body
 
 
 @dataclass(frozen=True)
@@ -270,3 +262,10 @@ def _requests(source: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
 
 def _problem(code: str, message: str, line: int | None) -> dict[str, Any]:
     return {"code": code, "message": message, "param": None, "line": line}
+
+
+def app_with_batches(models: Mapping[str, LocalModel]) -> Starlette:
+    """The server of `create_app`, which takes batches as well."""
+    app = create_app(models)
+    app.router.routes.extend(BatchService(partial(complete, models)).routes())
+    return app

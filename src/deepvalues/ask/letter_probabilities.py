@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from deepvalues.ask.letters import is_kept, probabilities, shares
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Answer
-from deepvalues.ask.study import Questions
 
 
-def weighed(asked: Iterable[Questions], letters: Sequence[str]) -> pd.DataFrame:
+def letter_probabilities(asked: Iterable[Questions], letters: Sequence[str]) -> pd.DataFrame:
     """Read the letters of recorded answers, one row a model and item.
 
     Parameters
@@ -38,17 +38,17 @@ def weighed(asked: Iterable[Questions], letters: Sequence[str]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, float))
 
 
-def _rows(asked: Questions, letters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _rows(questions: Questions, letters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     unknown = (math.nan,) * (len(letters) + 2)
-    for conversation, repeat, found in asked.recorded():
+    for conversation, repeat, answers in questions.recorded():
         if repeat != conversation.first_repeat:
             continue
-        place = asked.model.name, conversation.item
-        if not found:
+        place = questions.model.name, conversation.item
+        if not answers:
             yield (*place, "failed", None, *unknown)
             continue
-        answer = found[0]
-        yield (*place, *asked.read(answer, conversation), *(_letters(answer, letters) or unknown))
+        answer = answers[0]
+        yield (*place, *questions.read(answer, conversation), *(_letters(answer, letters) or unknown))
 
 
 def _letters(answer: Answer, letters: Sequence[str]) -> tuple[float, ...] | None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import FREE
-from deepvalues.ask.study import Questions
 
 COLUMNS = (
     "model", "study", "endpoint", "served_as", "mode", "parameters", "replies", "log_probabilities", "read",
@@ -45,26 +45,26 @@ def how_asked(asked: Iterable[Questions]) -> pd.DataFrame:
             replies.setdefault(place, {}).update(
                 {
                     answer.key: (answer, each.read(answer, one))
-                    for one, _, found in each.recorded()
-                    for answer in found
+                    for one, _, answers in each.recorded()
+                    for answer in answers
                 }
             )
     rows = [_row(each, replies[place]) for place, each in sorted(whose.items()) if replies[place]]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(asked: Questions, replies: _Replies) -> dict[str, Any]:
-    log = asked.record.log()
+def _row(questions: Questions, replies: _Replies) -> dict[str, Any]:
+    log = questions.record.log()
     attempts = [log[key] for key in replies if key in log]
     days = [attempt["date"][:10] for attempt in attempts]
     prints = sorted({str(each["fingerprint"]) for each in attempts if each.get("fingerprint")})
     return {
-        "model": asked.model.name,
-        "study": asked.study.name,
-        "endpoint": asked.model.endpoint.kind,
-        "served_as": asked.model.served_as,
-        "mode": (asked.model.letters if asked.letter_choice else None) or FREE,
-        "parameters": _written(asked.ask.shown_parameters),
+        "model": questions.model.name,
+        "study": questions.study.name,
+        "endpoint": questions.model.endpoint.kind,
+        "served_as": questions.model.served_as,
+        "mode": (questions.model.letters if questions.letter_choice else None) or FREE,
+        "parameters": _written(questions.ask.shown_parameters),
         "replies": len(replies),
         "log_probabilities": _share(answer.logprobs is not None for answer, _ in replies.values()),
         "read": _share(reading.status == "answered" for _, reading in replies.values()),
