@@ -12,7 +12,7 @@ from scipy import stats
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import bootstrap, bootstrapped_mean, ratios, resampled, sums_by_cluster
-from deepvalues.stats.rates import clustered
+from deepvalues.stats.clusters import clustered
 
 
 def table(seed, clusters=40, rows=400):

@@ -22,7 +22,8 @@ from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as fleiss_kappa_of_counts
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.stats.bootstrap import draw_counts, percentiles
+from deepvalues.stats.rates import NO_INTERVAL, Interval
 
 Floats = NDArray[np.float64]
 LEVELS = ("nominal", "ordinal", "interval")
@@ -57,20 +58,12 @@ def _complete(ratings: pd.DataFrame, least_raters: int = 2) -> pd.DataFrame:
     return ratings.dropna()
 
 
-def _bootstrap(
-    units: int, statistic: Callable[[Floats], Floats], draws: int, seed: int
-) -> tuple[float, float]:
+def _bootstrap(units: int, statistic: Callable[[Floats], Floats], draws: int, seed: int) -> Interval:
     """Percentile interval over draws of units; draws that leave nothing to estimate are left out."""
     if units < 2:
-        return math.nan, math.nan
-    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=draws)
+        return NO_INTERVAL
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = statistic(weights.astype(float))
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return math.nan, math.nan
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+        return percentiles(statistic(draw_counts(units, draws, seed)))
 
 
 def raw_agreement(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agreement:

@@ -1,10 +1,10 @@
-"""Bootstrap over whole clusters, for any statistic of sums.
+"""Bootstrap over whole clusters or units, for any statistic of sums over them.
 
 Rates, differences between models and paired differences need no more of a sample than each cluster's
 sums. So the table is summed by cluster once, and a resample is a row of counts (how often each cluster
 was drawn) times those sums: one matrix product for all resamples. scipy.stats.bootstrap gives the same
 intervals but takes cluster means or indices one statistic at a time, which is too slow for a table of
-every model.
+every model. `draw_counts` gives the counts alone, for statistics that weigh units by them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]
 
 RESAMPLES = 10_000
+#: Levels of the bounds of a percentile interval.
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 #: Counts of clusters held in memory at once.
 _AT_ONCE = 2**20
 
@@ -71,6 +73,27 @@ def resampled(sums: Array, resamples: int, seed: int) -> Array:
         counts = np.bincount(picks.ravel(), minlength=rows * clusters).reshape(rows, clusters)
         drawn[start : start + rows] = counts.astype(float) @ sums
     return drawn
+
+
+def draw_counts(units: int, draws: int, seed: int | np.random.Generator) -> Array:
+    """How often each unit is drawn when as many as there are are drawn with replacement.
+
+    By one multinomial draw each, where `resampled` picks units one by one: the numbers of a seed differ,
+    so that either stays as it is.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (draws, units).
+    """
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(units, np.full(units, 1 / units), size=draws).astype(float)
+
+
+def percentiles(draws: Array) -> Interval:
+    """Percentile interval of one estimate's draws, leaving out those without one; NaN where all are."""
+    finite = draws[np.isfinite(draws)]
+    return Interval(*map(float, np.quantile(finite, TAILS))) if len(finite) else NO_INTERVAL
 
 
 def _levels(sums: Array, statistic: Statistic, estimate: Array, draws: Array) -> tuple[Array, Array]:
@@ -138,8 +161,7 @@ def bootstrap(
     if method == "bca":
         low, high = (_quantiles(draws, level) for level in _levels(sums, statistic, estimate, draws))
     else:
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+        low, high = np.quantile(draws, TAILS, axis=0)
     varies = np.ptp(draws, axis=0) > 0
     return Bootstrapped(estimate, np.where(varies, low, np.nan), np.where(varies, high, np.nan), len(sums))
 

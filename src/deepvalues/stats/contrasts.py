@@ -9,111 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, exact_test, holm
-
-Floats = NDArray[np.float64]
-#: The cluster of each trial.
-Clusters = Sequence[Any] | NDArray[Any] | pd.Series
-
-
-class Estimate(NamedTuple):
-    """An estimate with its standard error and the degrees of freedom of Student's t.
-
-    Without a standard error there is nothing to test: the properties are NaN.
-    """
-
-    value: float
-    error: float
-    df: int
-
-    @property
-    def interval(self) -> Interval:
-        """The interval of coverage `CONFIDENCE`."""
-        if not self.error > 0:
-            return NO_INTERVAL
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.error
-        return Interval(self.value - half, self.value + half)
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided, against no difference."""
-        if not self.error > 0:
-            return math.nan
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
-
-    def equivalence(self, bound: float) -> float:
-        """P-value of two one-sided tests (TOST) against a difference of `bound` or more either way.
-
-        The larger of the p-values of t = (d + bound)/SE and t = (bound − d)/SE; below .05 exactly when
-        the 90% interval lies within (−bound, bound).
-
-        References
-        ----------
-        Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15.
-        """
-        if not self.error > 0:
-            return math.nan
-        return float(stats.t.sf((bound - abs(self.value)) / self.error, self.df))
-
-
-def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estimate:
-    """Clustered standard error of an estimate from the influence of each trial on it.
-
-    SE² = G/(G − 1) · Σ_g (Σ_{i in g} ψ_i)², with G − 1 degrees of freedom. For a mean ψ_i = (y_i − ȳ)/n,
-    and the interval is that of `deepvalues.stats.rates.clustered`; here in closed form, because a
-    regression for each of hundreds of pairs of models takes seconds.
-
-    Parameters
-    ----------
-    influence
-        ψ_i per trial, in the unit of the estimate.
-
-    References
-    ----------
-    Liang and Zeger (1986), Biometrika 73.
-    """
-    codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
-    sums = np.bincount(codes, weights=influence)
-    n = len(sums)
-    if n < 2:
-        return Estimate(value, math.nan, 0)
-    # What rounding leaves of a sum of zeros is no variation.
-    square = float(np.sum(sums**2))
-    return Estimate(value, math.sqrt(n / (n - 1) * square) if square > 1e-24 else math.nan, n - 1)
-
-
-def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
-    """The mean of outcomes (or of paired differences) that come in clusters; NaN without trials."""
-    if not len(outcomes):
-        return Estimate(math.nan, math.nan, 0)
-    value = float(np.mean(outcomes))
-    return from_influence(value, (outcomes - value) / len(outcomes), clusters)
-
-
-def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
-    """Mean of the first group minus mean of the rest, clusters shared or not; NaN if a group is empty."""
-    n, m = int(first.sum()), int((~first).sum())
-    if not n or not m:
-        return Estimate(math.nan, math.nan, 0)
-    high, low = float(outcomes[first].mean()), float(outcomes[~first].mean())
-    influence = np.where(first, (outcomes - high) / n, (low - outcomes) / m)
-    return from_influence(high - low, influence, clusters)
-
-
-def cohens_g(rate: float) -> float:
-    """Cohen's g, the distance of a share from one half: .05 small, .15 medium, .25 large.
-
-    References
-    ----------
-    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 5.2.
-    """
-    return rate - 0.5
+from deepvalues.stats.clusters import Clusters, Floats, mean
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, cohens_g, exact_test, holm
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pingouin as pg
-import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
@@ -43,40 +41,6 @@ def wilson(successes: float, n: int) -> Interval:
     return Interval(0.0 if successes == 0 else float(low), 1.0 if successes == n else float(high))
 
 
-def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
-    """Interval of a mean whose trials come in clusters.
-
-    The sandwich standard error, SE² = G/(G − 1) · Σ_g (Σ_{i in g} (y_i − ȳ))² / n², with Student's t on
-    G − 1 degrees of freedom; computed by statsmodels as a regression on a constant.
-
-    Parameters
-    ----------
-    outcomes
-        0 or 1 per trial, or any number; no missing values.
-    clusters
-        The cluster of each trial, aligned with `outcomes`.
-
-    Returns
-    -------
-    Interval
-        NaN where fewer than two clusters or no variation leave nothing to estimate: a rate of exactly
-        0 or 1 has no clustered interval.
-
-    References
-    ----------
-    Liang and Zeger (1986), Biometrika 73; Cameron and Miller (2015), Journal of Human Resources 50.
-    """
-    groups = clusters.astype("category").cat.codes.to_numpy()
-    y = outcomes.to_numpy(dtype=float)
-    if len(np.unique(groups)) < 2 or np.ptp(y) == 0:
-        return NO_INTERVAL
-    fit = sm.OLS(y, np.ones_like(y)).fit(
-        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": True}, use_t=True
-    )
-    low, high = fit.conf_int(alpha=1 - CONFIDENCE)[0]
-    return Interval(float(low), float(high))
-
-
 def exact_test(successes: int, n: int, chance: float = 0.5) -> float:
     """Two-sided exact binomial p-value against chance; NaN without trials."""
     return float(stats.binomtest(successes, n, chance).pvalue) if n else math.nan
@@ -102,3 +66,13 @@ def cohens_h(rate: float, reference: float = 0.5) -> float:
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 6.2.
     """
     return 2 * math.asin(math.sqrt(rate)) - 2 * math.asin(math.sqrt(reference))
+
+
+def cohens_g(rate: float) -> float:
+    """Cohen's g, the distance of a share from one half: .05 small, .15 medium, .25 large.
+
+    References
+    ----------
+    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 5.2.
+    """
+    return rate - 0.5

@@ -12,7 +12,8 @@ import pingouin as pg
 from scipy import stats
 
 from deepvalues.stats.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, clustered, exact_test, wilson
+from deepvalues.stats.clusters import clustered
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, exact_test, wilson
 
 ALL = "all"
 

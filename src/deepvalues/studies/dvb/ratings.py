@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,18 +20,19 @@ import pandera.pandas as pa
 import pingouin as pg
 import statsmodels.api as sm
 from scipy import stats
-from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.reading import Reading, Received
 from deepvalues.core.errors import UserError
+from deepvalues.stats.logit import clustered_logit
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
 from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.items.prompts import SCALES
 from deepvalues.studies.dvb.reading import read_rating
 from deepvalues.studies.dvb.stimuli.bank import Bank
 from deepvalues.studies.dvb.study import DeepValueBenchmark
+from deepvalues.studies.missing import stop_if_stray
 
 #: How often each value is rated on each scale.
 REPEATS = 10
@@ -40,8 +40,6 @@ REPEATS = 10
 MAX_TOKENS = 5
 #: Values that each set asks about.
 ITEM_SETS = {"smoke": 1, "standard": 11}
-#: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
-_SEPARATED = 15.0
 
 CONTRACT = pa.DataFrameSchema(
     {
@@ -129,11 +127,9 @@ def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     UserError
         When an answer belongs to no item.
     """
+    stop_if_stray(answers, items)
     columns = items[["id", "value", "scale"]]
     joined = answers.merge(columns, left_on="item", right_on="id", how="left", validate="many_to_one")
-    stray = joined.loc[joined["id"].isna(), "item"]
-    if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no rating, the first is {stray.iloc[0]}")
     joined["rating"] = pd.to_numeric(joined["choice"].where(joined["status"] == "answered")).astype(float)
     return joined[["model", "value", "scale", "repeat", "status", "rating"]]
 
@@ -307,17 +303,8 @@ def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     if np.unique(followed).size < 2 or len(np.unique(clusters)) <= len(SCALES) + 1:
         return nothing
     design = sm.add_constant(joined[list(SCALES)].to_numpy(dtype=float), has_constant="add")
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        return nothing
-    try:
-        # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
-        with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
-            fit = sm.Logit(followed, design).fit(
-                disp=False, cov_type="cluster", cov_kwds={"groups": clusters}, warn_convergence=False
-            )
-    except (PerfectSeparationError, np.linalg.LinAlgError):
-        return nothing
-    if np.abs(fit.params).max() > _SEPARATED or not fit.mle_retvals["converged"]:
+    fit = clustered_logit(followed, design, clusters)
+    if fit is None:
         return nothing
     ratios = np.exp(np.column_stack([fit.params, fit.conf_int(alpha=1 - CONFIDENCE)]))
     found = np.column_stack([ratios, fit.pvalues])[1:].tolist()

@@ -6,8 +6,8 @@ import re
 
 import pandas as pd
 
+from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import Paired, paired
-from deepvalues.stats.rates import clustered
 
 #: The arms that are compared, in the order in which they are shown.
 ARMS = ("deconfounded", "control", "probe_value", "probe_surface")

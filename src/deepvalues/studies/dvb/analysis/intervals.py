@@ -9,8 +9,8 @@ import pandas as pd
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import RESAMPLES, bootstrap, bootstrapped_mean, ratios, sums_by_cluster
-from deepvalues.stats.clusters import two_way, wild
-from deepvalues.stats.rates import NO_INTERVAL, Interval, clustered, wilson
+from deepvalues.stats.clusters import clustered, two_way, wild
+from deepvalues.stats.rates import NO_INTERVAL, Interval, wilson
 
 #: What each method takes as clusters, and how; the order of the table's rows.
 METHODS = {

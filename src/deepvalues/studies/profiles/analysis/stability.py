@@ -13,7 +13,7 @@ import pingouin as pg
 from numpy.typing import NDArray
 from scipy import stats
 
-from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.stats.bootstrap import TAILS, draw_counts
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.analysis.responses import matrices
 
@@ -21,7 +21,6 @@ Array = NDArray[np.float64]
 #: Intraclass correlations by their names in frames.
 ICCS = {"icc_c1": "ICC(C,1)", "icc_a1": "ICC(A,1)", "icc_ck": "ICC(C,k)", "icc_ak": "ICC(A,k)"}
 _CUBES = THEMES**3 - THEMES
-TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 class Concordance(NamedTuple):
@@ -110,7 +109,7 @@ def concordance(x: Array, draws: int, seed: int) -> Concordance:
     if not math.isfinite(w):
         return Concordance(*[math.nan] * 6)
     ranks, ties = _ranked(x)
-    counts = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), size=draws).astype(float)
+    counts = draw_counts(m, draws, seed)
     resampled = _w(counts @ ranks, counts @ ties, m)
     corrected = mean_correlation(mean_correlation(resampled, m), m)
     low, high = np.clip(np.nanquantile(corrected, TAILS), 0, 1)

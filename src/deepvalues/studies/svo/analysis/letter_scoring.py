@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from deepvalues.stats import contrasts
+from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import Array, bootstrap
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.items import CONDITIONS
@@ -239,7 +239,7 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         group = frame[frame["model"] == model]
         known = group.dropna(subset=PLACES[0])
         question = known["value"] + known["item"].astype(str)
-        first = contrasts.mean(known[PLACES[0]].to_numpy(dtype=float), question)
+        first = clusters.mean(known[PLACES[0]].to_numpy(dtype=float), question)
         content = [_variation(item) for shares in conditions.values() for item in _mean(shares)]
         by_place = of_places[model]
         counts = (len(group), len(known), group["mass"].mean(), first.value, *first.interval)
