@@ -18,19 +18,6 @@ from deepvalues.stats.clusters import Clusters, Floats, mean
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, cohens_g, exact_test, holm
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's test, exact: two-sided binomial on the discordant pairs; NaN without any.
-
-    The exact form at every size, as pingouin's ``p_exact`` and statsmodels' ``exact=True`` have it, so
-    that no table changes its test at some count of pairs.
-
-    References
-    ----------
-    McNemar (1947), Psychometrika 12.
-    """
-    return exact_test(only_first, only_first + only_second)
-
-
 def tango(only_first: int, only_second: int, n: int) -> Interval:
     """Tango's score interval of a difference of paired rates, (only_first − only_second)/n.
 
@@ -137,9 +124,10 @@ def paired(
     Returns
     -------
     Paired
-        McNemar's test takes units as independent: each counts for the model that followed more of its items,
-        and not at all where both followed as many. Tango's interval, only_a, only_b and Cohen's g are of
-        items, which Tango's takes as independent; the clustered interval, p_clustered
+        McNemar's test (1947, Psychometrika 12), exact and two-sided, takes units as independent: each counts
+        for the model that followed more of its items, and not at all where both followed as many. Tango's
+        interval, only_a, only_b and Cohen's g are of items, which Tango's takes as independent; the clustered
+        interval, p_clustered
         (t-test on the mean difference) and p_equivalence (TOST) do not. All NaN without common items;
         Cohen's g, of the discordant items, and the tests are NaN where none is discordant.
     """
@@ -154,7 +142,8 @@ def paired(
     g = cohens_g(only_a / discordant) if discordant else math.nan
     codes = np.arange(n) if units is None else pd.factorize(np.asarray(units)[both])[0]
     net = np.bincount(codes, weights=a - b)
-    p_mcnemar = mcnemar(int((net > 0).sum()), int((net < 0).sum()))
+    # McNemar, exact at every size, so that no table changes its test at some count of pairs.
+    p_mcnemar = exact_test(int((net > 0).sum()), int((net != 0).sum()))
     tests = (p_mcnemar, estimate.p_value, estimate.equivalence(bound))
     intervals = (*estimate.interval, *tango(only_a, only_b, n))
     means = (float(a.mean()), float(b.mean()))

@@ -1,4 +1,4 @@
-"""Rates of success: intervals, tests and effect sizes."""
+"""Rates, means and rank correlations of independent trials: intervals, tests and effect sizes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pingouin as pg
+from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import proportion_confint, proportion_effectsize
 
 #: All intervals of the paper have this coverage.
 CONFIDENCE = 0.95
@@ -41,6 +42,31 @@ def wilson(successes: float, n: int) -> Interval:
     return Interval(0.0 if successes == 0 else float(low), 1.0 if successes == n else float(high))
 
 
+def t_interval(numbers: ArrayLike) -> Interval:
+    """Student's interval of a mean; NaN without two different numbers. pingouin's has two decimals only."""
+    known = np.asarray(numbers, dtype=float)
+    if len(known) < 2 or np.ptp(known) == 0:
+        return NO_INTERVAL
+    low, high = stats.ttest_1samp(known, 0).confidence_interval(CONFIDENCE)
+    return Interval(float(low), float(high))
+
+
+#: Fewer pairs than this leave Fisher's interval of a rank correlation without degrees of freedom.
+FEWEST_RANKED = 4
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
+    """Spearman's ρ, its interval (Fisher's z) and p-value, as in pingouin.
+
+    NaN with fewer than `FEWEST_RANKED` pairs or without variation.
+    """
+    one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(one) < FEWEST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return (math.nan,) * 4
+    row = pg.corr(one, other, method="spearman").iloc[0]
+    return float(row["r"]), *map(float, row["CI95"]), float(row["p_val"])
+
+
 def exact_test(successes: int, n: int, chance: float = 0.5) -> float:
     """Two-sided exact binomial p-value against chance; NaN without trials."""
     return float(stats.binomtest(successes, n, chance).pvalue) if n else math.nan
@@ -59,13 +85,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def cohens_h(rate: float, reference: float = 0.5) -> float:
-    """Cohen's h, 2 asin √p − 2 asin √p₀, in radians: .2 small, .5 medium, .8 large; NaN stays NaN.
+    """Cohen's h, as in statsmodels: 2 asin √p − 2 asin √p₀, in radians; NaN stays NaN.
 
     References
     ----------
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 6.2.
     """
-    return 2 * math.asin(math.sqrt(rate)) - 2 * math.asin(math.sqrt(reference))
+    return float(proportion_effectsize(rate, reference))
 
 
 def cohens_g(rate: float) -> float:

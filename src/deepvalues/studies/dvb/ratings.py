@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-import pingouin as pg
 import statsmodels.api as sm
-from scipy import stats
 
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.reading import Reading, Received
 from deepvalues.core.errors import UserError
+from deepvalues.stats.agreement import icc_table
 from deepvalues.stats.logit import clustered_logit
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
+from deepvalues.stats.rates import CONFIDENCE, t_interval
 from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.items.prompts import SCALES
 from deepvalues.studies.dvb.reading import read_rating
@@ -134,14 +133,6 @@ def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     return joined[["model", "value", "scale", "repeat", "status", "rating"]]
 
 
-def _mean_interval(ratings: pd.Series[float]) -> Interval:
-    """Student's interval of a mean; NaN without two different ratings."""
-    if len(ratings) < 2 or ratings.nunique() < 2:
-        return NO_INTERVAL
-    low, high = stats.t.interval(CONFIDENCE, len(ratings) - 1, loc=ratings.mean(), scale=ratings.sem())
-    return Interval(float(low), float(high))
-
-
 def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
     """Mean rating of each model, value and scale.
 
@@ -159,7 +150,7 @@ def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in trials.groupby(["model", "value", "scale"], sort=True):
         ratings = group["rating"].dropna()
-        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *_mean_interval(ratings)))
+        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *t_interval(ratings)))
     columns = ["model", "value", "scale", "asked", "answered", "mean", "sd", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -182,7 +173,7 @@ def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.Dat
     rows = []
     for key, group in means.groupby(["value", "scale"], sort=True):
         each = group["mean"].dropna()
-        rows.append((*key, len(each), each.mean(), *_mean_interval(each)))
+        rows.append((*key, len(each), each.mean(), *t_interval(each)))
     table = pd.DataFrame(rows, columns=["value", "scale", "models", "mean", "low", "high"])
     printed = published.melt("value", var_name="scale", value_name="published")
     return table.merge(printed, on=["value", "scale"], how="left", validate="one_to_one")
@@ -244,9 +235,7 @@ def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
         return math.nan, math.nan, math.nan, math.nan
     if (by_value.nunique() == 1).all():
         return 1.0, math.nan, math.nan, 1.0
-    # Two-way coefficients, which pingouin computes as well, may divide by zero; they are not in use.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table = pg.intraclass_corr(used, targets="value", raters="place", ratings="rating").set_index("Type")
+    table = icc_table(used.pivot(index="value", columns="place", values="rating").to_numpy(dtype=float))
     low, high = table.loc["ICC(1,1)", "CI95"]
     return float(table.loc["ICC(1,1)", "ICC"]), float(low), float(high), float(table.loc["ICC(1,k)", "ICC"])
 
@@ -311,8 +300,8 @@ def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     return dict(zip(SCALES, found, strict=True))
 
 
-def published_odds(published: pd.DataFrame) -> pd.DataFrame:
-    """The published odds ratios, under names that stand beside those of `rating_odds`.
+def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The odds of `rating_odds` with the printed ones of the same scale.
 
     Parameters
     ----------
@@ -322,18 +311,8 @@ def published_odds(published: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        rating, published_odds_ratio, published_low, published_high, published_p_value.
+        As from `rating_odds`, and published_odds_ratio, published_low, published_high, published_p_value.
     """
-    names = {
-        "rating": "rating",
-        "odds_ratio": "published_odds_ratio",
-        "ci_low": "published_low",
-        "ci_high": "published_high",
-        "p_value": "published_p_value",
-    }
-    return published.rename(columns=names)[list(names.values())]
-
-
-def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The odds of `rating_odds` with the printed ones of the same scale: see `published_odds`."""
-    return odds.merge(published_odds(published), on="rating", how="outer")
+    names = {"odds_ratio": "odds_ratio", "ci_low": "low", "ci_high": "high", "p_value": "p_value"}
+    printed = published.set_index("rating")[list(names)].rename(columns=names).add_prefix("published_")
+    return odds.merge(printed.reset_index(), on="rating", how="outer")

@@ -448,13 +448,10 @@ class _Tally:
 
     def rows(self) -> Iterator[tuple[str, str, float, float, float]]:
         """(scope, method, true, coverage, mean width)."""
-        for (scope, method), (held, width, known, true, count) in sorted(self.sums.items(), key=_order):
+        # Population first; methods stay in their order.
+        for (scope, method), counted in sorted(self.sums.items(), key=lambda entry: entry[0][0] == "study"):
+            held, width, known, true, count = counted
             yield scope, method, true / count, held / count, width / known if known else np.nan
-
-
-def _order(entry: tuple[tuple[str, str], Floats]) -> bool:
-    """Population first; methods stay in their order."""
-    return entry[0][0] == "study"
 
 
 _STEPS = 30

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pingouin as pg
 from numpy.typing import NDArray
 
 from deepvalues.ask.registry import Model
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import TAILS, draw_counts, percentiles
 from deepvalues.stats.bootstrap import resampled as resampled_sums
-from deepvalues.stats.rates import NO_INTERVAL, Interval
+from deepvalues.stats.rates import NO_INTERVAL, Interval, spearman
 from deepvalues.studies.profiles.analysis.measures import (
     MEASURES,
     THEMES,
@@ -35,8 +34,6 @@ Array = NDArray[np.float64]
 _BOUNDED = ("r", "fidelity", "ccc")
 #: Below this a corrected variance is as good as zero.
 _LEAST = 1e-9
-#: Fewer models than this say nothing about an association.
-FEWEST = 4
 #: Tiers of the registry, from the lowest.
 TIERS = ("small", "middle", "large")
 
@@ -326,7 +323,7 @@ def associations(
     -------
     pandas.DataFrame
         mode, predictor, models, rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than
-        `FEWEST` models or without variation.
+        four models or without variation.
     """
     named = predictors or {"size": "size", "date": "date", "tier": "tier"}
     joined = fidelity.merge(models, on="model", how="left")
@@ -334,21 +331,6 @@ def associations(
     for mode, group in joined.groupby("mode"):
         for name, column in named.items():
             known = group[[column, "fidelity"]].dropna()
-            rows.append((mode, name, len(known), *_spearman(_ordinal(known[column]), known["fidelity"])))
+            # Ranks, as categories have no numbers.
+            rows.append((mode, name, len(known), *spearman(known[column].rank(), known["fidelity"])))
     return pd.DataFrame(rows, columns=["mode", "predictor", "models", "rho", "low", "high", "p_value"])
-
-
-def _ordinal(column: pd.Series[float]) -> Array:
-    """Numbers in the order of a column's values."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return np.asarray(column.cat.codes, dtype=float)
-    return np.asarray(column, dtype=float)
-
-
-def _spearman(predictor: Array, fidelity: pd.Series[float]) -> tuple[float, float, float, float]:
-    y = fidelity.to_numpy(dtype=float)
-    if len(y) < FEWEST or np.ptp(predictor) == 0 or np.ptp(y) == 0:
-        return math.nan, math.nan, math.nan, math.nan
-    found = pg.corr(predictor, y, method="spearman").iloc[0]
-    low, high = found["CI95"]
-    return float(found["r"]), float(low), float(high), float(found["p_val"])

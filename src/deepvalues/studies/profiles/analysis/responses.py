@@ -131,13 +131,10 @@ def reasons(runs: pd.DataFrame) -> pd.DataFrame:
     return lost.groupby(by).size().rename("runs").reset_index()
 
 
-def matrix(responses: pd.DataFrame, themes: Sequence[str]) -> NDArray[np.float64]:
-    """Priorities of one model in one mode, shape (runs, 6), runs in order."""
-    wide = responses.pivot(index="run", columns="theme", values="priority")
-    return np.asarray(wide.reindex(columns=list(themes)).to_numpy(dtype=float))
-
-
 def matrices(responses: pd.DataFrame, themes: Sequence[str]) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """The matrix of every mode and model, in sorted order."""
-    groups = responses.groupby(["mode", "model"], sort=True)
-    return {(str(mode), str(model)): matrix(group, themes) for (mode, model), group in groups}
+    """Priorities of every mode and model, in sorted order: each of shape (runs, 6), runs in order."""
+    found = {}
+    for (mode, model), group in responses.groupby(["mode", "model"], sort=True):
+        wide = group.pivot(index="run", columns="theme", values="priority").reindex(columns=list(themes))
+        found[str(mode), str(model)] = wide.to_numpy(dtype=float)
+    return found
