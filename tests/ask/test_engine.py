@@ -19,12 +19,12 @@ from deepvalues.ask import engine, processes
 from deepvalues.ask.conversation import Conversation, digest, key_head, request_key
 from deepvalues.ask.engine import Ask, Job, Summary, recorded
 from deepvalues.ask.loopback.server import serving
-from deepvalues.ask.run_query import _stop_if_stopped
 from deepvalues.ask.processes import run_async
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Endpoint, Model
+from deepvalues.ask.run_query import _stop_if_stopped
 from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
 

@@ -9,7 +9,7 @@ from deepvalues.ask import catalogue, on_record
 from deepvalues.paper.results import Results
 from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, verdicts
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
-from deepvalues.studies.dvb.analysis.focus import leave_one_out, sides_by_interval, sides_by_test
+from deepvalues.studies.dvb.analysis.pooled_rates import leave_one_out, sides_by_interval, sides_by_test
 from deepvalues.studies.dvb.prose import model_sentences, sentences, text
 from deepvalues.studies.profiles import text as profiles_text
 from deepvalues.studies.profiles.analysis import comparison, responses

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from deepvalues.studies.dvb.analysis.focus import Sides
+from deepvalues.studies.dvb.analysis.pooled_rates import Sides
 from deepvalues.studies.dvb.prose import sentences
 
 NAN = math.nan

@@ -18,7 +18,6 @@ from deepvalues.studies.dvb.items.prompts import SCALES
 from deepvalues.studies.dvb.ratings import (
     answered_shares,
     odds_beside_print,
-    published_odds,
     rating_consistency,
     rating_means,
     rating_odds,
@@ -429,21 +428,6 @@ def test_published_figures_stand_beside_ours(rating_frame):
     assert (row["models"], row["published"]) == (3, 8.15)
     assert row["mean"] == pytest.approx(ours.mean())
     assert math.isnan(table.loc[("justice", "popularity"), "published"])
-
-
-def test_published_odds_carry_names_of_their_own():
-    printed = pd.DataFrame(
-        {
-            "rating": ["popularity"],
-            "odds_ratio": [0.86],
-            "ci_low": [0.8],
-            "ci_high": [0.92],
-            "p_value": [1.6e-5],
-        }
-    )
-    table = published_odds(printed)
-    assert table.iloc[0].tolist() == ["popularity", 0.86, 0.8, 0.92, 1.6e-5]
-    assert not {"odds_ratio", "low"} & set(table)
 
 
 def test_shares_of_ratings_that_could_be_read():

@@ -16,6 +16,7 @@ from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis import statistics
+from deepvalues.studies.dvb.analysis.simulation import Truth, agent_coverage
 from deepvalues.studies.dvb.items.items import CONTRACT
 from deepvalues.studies.dvb.items.parsing import parse_prompt, take_apart
 from deepvalues.studies.dvb.items.released import read_released
@@ -460,7 +461,7 @@ def test_what_only_probes_tell_is_missing_and_not_wrong(trials, items, sizes):
     found = statistics.sensitivities(trials[trials["n_examples"].isin(sizes)])
     assert found.drop(columns="model").isna().all(axis=None)
     asked = items[items["n_examples"].isin(sizes)]
-    coverage = statistics.simulated_coverage(asked, (0.4, 0.8, 1.6), runs=2, seed=1)
+    coverage = agent_coverage(asked, Truth(0.4, 0.8, 1.6), runs=2, seed=1)
     assert coverage["coverage"].isna().all() and list(coverage["true"]) == pytest.approx(
         [0.4, 0.8, 1.6, -0.8]
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.record import Answer
-from deepvalues.stats.rates import clustered
+from deepvalues.stats.clusters import clustered
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.analysis.soft import (
     UNKNOWN,

@@ -8,22 +8,17 @@ generalization on the ratings.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pingouin as pg
 import statsmodels.api as sm
-from scipy import stats
-from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
+from deepvalues.stats.agreement import icc_table
+from deepvalues.stats.logit import clustered_logit
+from deepvalues.stats.rates import CONFIDENCE, t_interval
 from deepvalues.studies.dvb.items.prompts import SCALES
-
-#: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
-_SEPARATED = 15.0
+from deepvalues.studies.missing import stop_if_stray
 
 
 def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -39,21 +34,11 @@ def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     UserError
         When an answer belongs to no item.
     """
+    stop_if_stray(answers, items)
     columns = items[["id", "value", "scale"]]
     joined = answers.merge(columns, left_on="item", right_on="id", how="left", validate="many_to_one")
-    stray = joined.loc[joined["id"].isna(), "item"]
-    if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no rating, the first is {stray.iloc[0]}")
     joined["rating"] = pd.to_numeric(joined["choice"].where(joined["status"] == "answered")).astype(float)
     return joined[["model", "value", "scale", "repeat", "status", "rating"]]
-
-
-def _mean_interval(ratings: pd.Series[float]) -> Interval:
-    """Student's interval of a mean; NaN without two different ratings."""
-    if len(ratings) < 2 or ratings.nunique() < 2:
-        return NO_INTERVAL
-    low, high = stats.t.interval(CONFIDENCE, len(ratings) - 1, loc=ratings.mean(), scale=ratings.sem())
-    return Interval(float(low), float(high))
 
 
 def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +58,7 @@ def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in trials.groupby(["model", "value", "scale"], sort=True):
         ratings = group["rating"].dropna()
-        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *_mean_interval(ratings)))
+        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *t_interval(ratings)))
     columns = ["model", "value", "scale", "asked", "answered", "mean", "sd", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -96,7 +81,7 @@ def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.Dat
     rows = []
     for key, group in means.groupby(["value", "scale"], sort=True):
         each = group["mean"].dropna()
-        rows.append((*key, len(each), each.mean(), *_mean_interval(each)))
+        rows.append((*key, len(each), each.mean(), *t_interval(each)))
     table = pd.DataFrame(rows, columns=["value", "scale", "models", "mean", "low", "high"])
     printed = published.melt("value", var_name="scale", value_name="published")
     return table.merge(printed, on=["value", "scale"], how="left", validate="one_to_one")
@@ -158,9 +143,7 @@ def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
         return math.nan, math.nan, math.nan, math.nan
     if (by_value.nunique() == 1).all():
         return 1.0, math.nan, math.nan, 1.0
-    # Two-way coefficients, which pingouin computes as well, may divide by zero; they are not in use.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table = pg.intraclass_corr(used, targets="value", raters="place", ratings="rating").set_index("Type")
+    table = icc_table(used.pivot(index="value", columns="place", values="rating").to_numpy(dtype=float))
     low, high = table.loc["ICC(1,1)", "CI95"]
     return float(table.loc["ICC(1,1)", "ICC"]), float(low), float(high), float(table.loc["ICC(1,k)", "ICC"])
 
@@ -217,25 +200,16 @@ def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     if np.unique(followed).size < 2 or len(np.unique(clusters)) <= len(SCALES) + 1:
         return nothing
     design = sm.add_constant(joined[list(SCALES)].to_numpy(dtype=float), has_constant="add")
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        return nothing
-    try:
-        # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
-        with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
-            fit = sm.Logit(followed, design).fit(
-                disp=False, cov_type="cluster", cov_kwds={"groups": clusters}, warn_convergence=False
-            )
-    except (PerfectSeparationError, np.linalg.LinAlgError):
-        return nothing
-    if np.abs(fit.params).max() > _SEPARATED or not fit.mle_retvals["converged"]:
+    fit = clustered_logit(followed, design, clusters)
+    if fit is None:
         return nothing
     ratios = np.exp(np.column_stack([fit.params, fit.conf_int(alpha=1 - CONFIDENCE)]))
     found = np.column_stack([ratios, fit.pvalues])[1:].tolist()
     return dict(zip(SCALES, found, strict=True))
 
 
-def published_odds(published: pd.DataFrame) -> pd.DataFrame:
-    """The published odds ratios, under names that stand beside those of `rating_odds`.
+def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The odds of `rating_odds` with the printed ones of the same scale.
 
     Parameters
     ----------
@@ -245,18 +219,8 @@ def published_odds(published: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        rating, published_odds_ratio, published_low, published_high, published_p_value.
+        As from `rating_odds`, and published_odds_ratio, published_low, published_high, published_p_value.
     """
-    names = {
-        "rating": "rating",
-        "odds_ratio": "published_odds_ratio",
-        "ci_low": "published_low",
-        "ci_high": "published_high",
-        "p_value": "published_p_value",
-    }
-    return published.rename(columns=names)[list(names.values())]
-
-
-def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The odds of `rating_odds` with the printed ones of the same scale: see `published_odds`."""
-    return odds.merge(published_odds(published), on="rating", how="outer")
+    names = {"odds_ratio": "odds_ratio", "ci_low": "low", "ci_high": "high", "p_value": "p_value"}
+    printed = published.set_index("rating")[list(names)].rename(columns=names).add_prefix("published_")
+    return odds.merge(printed.reset_index(), on="rating", how="outer")

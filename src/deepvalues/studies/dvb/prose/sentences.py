@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepvalues.core.number_format import count, equal_or_less, interval, listed, number, plural, share
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES
-from deepvalues.studies.dvb.analysis.focus import ALPHA, Sides, arm_means, sides_by_interval
+from deepvalues.studies.dvb.analysis.pooled_rates import ALPHA, Sides, arm_means, sides_by_interval
 
 #: The learner that brings knowledge of language besides what its prompt says.
 ENCODER = "learner-encoder"
@@ -167,7 +167,7 @@ def leave_one_out(table: pd.DataFrame) -> str:
     Parameters
     ----------
     table
-        From `analysis.focus.leave_one_out`.
+        From `analysis.pooled_rates.leave_one_out`.
     """
     if table.empty:
         return "It rests on one model: there is no other to leave out."

@@ -10,7 +10,7 @@ import pandas as pd
 from deepvalues.core.number_format import number, share
 from deepvalues.paper.keeping import Numbers
 from deepvalues.studies.dvb.analysis.comparisons import direction_gaps
-from deepvalues.studies.dvb.analysis.focus import ALPHA, arm_means
+from deepvalues.studies.dvb.analysis.pooled_rates import ALPHA, arm_means
 from deepvalues.studies.dvb.analysis.simulation import Truth
 from deepvalues.studies.dvb.analysis.statistics import met_exactly
 from deepvalues.studies.dvb.stimuli.arms import ARMS
@@ -54,7 +54,7 @@ def pooled(numbers: Numbers, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -
     Parameters
     ----------
     table
-        From `analysis.focus.pooled`.
+        From `analysis.pooled_rates.pooled`.
     mean_of_rates
         From `analysis.intervals.mean_of_rates`.
     """

@@ -1,4 +1,4 @@
-"""Which models a study's text is about, where it does not name them."""
+"""Families of models: which of them sentences are about that name none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 
-def in_focus(table: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
+def language_models_or_all(table: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
     """The rows of the language models where there are any, else all: local models check the instrument.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The models in focus, which pooled results are about: language models where any answered."""
+"""Pooled results: of which models, over all of them, without each, and on which side of chance they are."""
 
 from __future__ import annotations
 
