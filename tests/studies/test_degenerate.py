@@ -12,15 +12,15 @@ from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, ve
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
 from deepvalues.studies.dvb.analysis.focus import leave_one_out, sides_by_interval, sides_by_test
 from deepvalues.studies.dvb.prose import model_sentences, sentences, text
-from deepvalues.studies.profiles import text as profiles_text
+from deepvalues.studies.profiles import facts as profiles_facts
 from deepvalues.studies.profiles.analysis import comparison, responses
 from deepvalues.studies.profiles.analysis.reference import synthetic_reference
-from deepvalues.studies.svo import text as svo_text
+from deepvalues.studies.svo import facts as svo_facts
 from deepvalues.studies.svo.analysis import effects as svo_effects
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
 from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
-from kept_numbers import kept
+from kept_numbers import kept, telling
 from svo_trials import scored
 
 #: What a sentence says of a range that is none, of a share of one, or of a number that is none.
@@ -144,13 +144,14 @@ def test_study_2(rule):
     asked, trials = scored(catalogue.svo(), [agent], items)
     means = svo_statistics.mean_rationality(svo_statistics.value_rationality(trials, seed=1))
     anova, left_out = svo_effects.anova(trials, seed=1), svo_effects.left_out(trials)
-    position = svo_text.position(svo_statistics.position_bias(asked, seed=1))
+    told = telling("svo", svo_facts)
+    position = told("position", svo_statistics.position_bias(asked, seed=1))
     hold_true(
         [
-            svo_text.rationality(means),
-            svo_text.rationality_left_out(means),
-            svo_text.anova_left_out(anova, left_out),
-            svo_text.instrument(instrument(trials, items, {agent.name: agent})),
+            told("rationality", means),
+            told("rationality_left_out", means),
+            told("anova_left_out", anova, left_out),
+            told("instrument", instrument(trials, items, {agent.name: agent})),
             position,
         ]
     )
@@ -170,4 +171,5 @@ def test_study_3(rule):
     themes = study.stimuli.keys
     given, reference = responses.responses(runs, themes), synthetic_reference(themes)
     table = comparison.fidelity_table(given, reference, themes, 50, 1)
-    hold_true([profiles_text.fidelity_sentence(table), profiles_text.runs_sentence(responses.missing(runs))])
+    told = telling("profiles", profiles_facts)
+    hold_true([told("fidelity", table), told("runs", responses.missing(runs))])
