@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from deepvalues.ask import asking
-from deepvalues.paper.results import Results
+from deepvalues.paper.sentences import Sentences
 from deepvalues.studies import catalogue
+from deepvalues.studies.dvb import facts, model_facts
 from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, verdicts
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
 from deepvalues.studies.dvb.analysis.focus import leave_one_out, sides_by_interval, sides_by_test
-from deepvalues.studies.dvb.prose import model_sentences, sentences, text
 from deepvalues.studies.profiles import facts as profiles_facts
 from deepvalues.studies.profiles.analysis import comparison, responses
 from deepvalues.studies.profiles.analysis.reference import synthetic_reference
@@ -20,7 +20,7 @@ from deepvalues.studies.svo.analysis import effects as svo_effects
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
 from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
-from kept_numbers import kept, telling
+from kept_numbers import telling
 from svo_trials import scored
 
 #: What a sentence says of a range that is none, of a share of one, or of a number that is none.
@@ -76,36 +76,39 @@ def test_study_1_by_verdicts(trials):
             "read_anew": float("nan"),
         }
     )
+    said, told = Sentences("models"), telling("models", model_facts)
+    own = {"own": model_facts.own(table)}
     nothing = pd.DataFrame(columns=["model", "respondent", "arm", "n_examples", "rate"])
     hold_true(
         [
-            model_sentences.verdicts(table),
-            model_sentences.places(table),
-            model_sentences.without_evidence(table),
-            model_sentences.learned(table),
-            model_sentences.asked(how, []),
-            model_sentences.finding(how, table, nothing),
+            *(
+                said(name, {"own": model_facts.own(table)})
+                for name in ("places", "without_evidence", "learned")
+            ),
+            told("verdicts", table),
+            told("asked", how, []),
+            told("finding", how, table, nothing),
         ]
     )
 
 
-def test_study_1_by_rates(trials, tmp_path):
+def test_study_1_by_rates(trials):
     by_model = statistics.dvgr_by_model(trials)
     gate = control_gate(trials, n_examples=4)
     deep = trials[trials["arm"] == "deconfounded"]
-    results = Results("dvb", tmp_path)
+    told = telling("dvb", facts)
     values = {value.id: value.name for value in catalogue.dvb().bank.values.values()}
-    text.values(results, statistics.rates(deep, ["model", "v1"]), values)
+    shared = {"language_models": list(by_model["model"]), "learners": [], "dvgr": 0.5}
+    control = facts.control(gate, "language model", 0.8)
+    finding = shared | {"sides": sides_by_test(by_model), "control": control}
     hold_true(
         [
-            sentences.span(by_model),
-            sentences.control(gate, "language model", 0.8),
-            sentences.finding(
-                list(by_model["model"]), [], 0.5, sides_by_test(by_model), sentences.passing(gate, 0.8)
-            ),
-            sentences.leave_one_out(leave_one_out(trials)),
-            sentences.layers(statistics.rates(trials, ["model", "arm", "n_examples"])),
-            kept(results)["text.values"],
+            told("span", by_model),
+            Sentences("dvb")("control", control),
+            Sentences("dvb")("finding", finding),
+            told("leave_one_out", leave_one_out(trials)),
+            told("layers", statistics.rates(trials, ["model", "arm", "n_examples"])),
+            told("values", statistics.rates(deep, ["model", "v1"]), values),
         ]
     )
 
@@ -128,7 +131,8 @@ def test_what_is_not_so_would_be_found(false):
 def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
     models = [catalogue.registry().model("agent-prose")]
     found = several_sets.trials(items, asking.questions("dvb", models, items)).assign(family="language model")
-    told = model_sentences.learned(verdicts.verdicts(orders.pairs(found)))
+    own = model_facts.own(verdicts.verdicts(orders.pairs(found)))
+    told = Sentences("models")("learned", {"own": own})
     assert told.endswith("preferred for certain on the control and the value probe alone.")
     assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1
 
