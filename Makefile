@@ -45,7 +45,7 @@ PORT ?= 8901
 SOURCE := src/deepvalues
 # What every notebook runs through; the rest of paper/ renders what they leave.
 SHARED := $(wildcard $(SOURCE)/core/*.py $(SOURCE)/ask/*.py $(SOURCE)/studies/*.py) \
-	$(addprefix $(SOURCE)/paper/,execute.py markdown.py numbers.py reads.py results.py scrub.py theme.py)
+	$(addprefix $(SOURCE)/paper/,execute.py markdown.py numbers.py reads.py results.py scrub.py sentences.py theme.py)
 PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py $(SOURCE)/*/*/*.py $(SOURCE)/*/*/*/*.py)
 STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)
 # How the wordings were chosen.
@@ -89,13 +89,13 @@ environment: $(ENVIRONMENT)
 build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) data/published/svo_items.csv data/published/public_prompts.csv $(SHARED) $(wildcard $(SOURCE)/studies/*/*.py $(SOURCE)/studies/*/*/*.py) | $(ENVIRONMENT)
 build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml data/sources.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/ask/loopback/*.py)
 ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/stats/*.py)
-build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS)
-build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS)
+build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS) paper/sentences/dvb.md
+build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS) paper/sentences/svo.md
 # The last notebook ends with the studies side by side, and reads what the two before it found.
-build/05_value_priorities: notebooks/05_value_priorities.ipynb build/03_deep_values build/04_social_values
+build/05_value_priorities: notebooks/05_value_priorities.ipynb build/03_deep_values build/04_social_values paper/sentences/profiles.md
 
 # Language models in Study 1, after the instrument has been checked.
-build/06_language_models: notebooks/06_language_models.ipynb build/03_deep_values $(CHOICE)
+build/06_language_models: notebooks/06_language_models.ipynb build/03_deep_values $(CHOICE) paper/sentences/models.md
 
 # A notebook's stamp, which `deepvalues notebook` writes, says that it ran here: executed copies and results are in git
 # and have any date.

@@ -112,17 +112,17 @@ def test_numbers_of_loops_texts_and_claims(built, key, call):
 
 
 def test_a_number_that_a_function_of_the_package_gives(built):
-    assert steps(trace(built, "demo.trials"))["made by"][1:] == [
-        "src/deepvalues/studies/svo/text.py, models",
-        'text.models(results, {"agent": "reference agent"}, 2)',
+    assert steps(trace(built, "demo.goal.changed"))["made by"][1:] == [
+        "src/deepvalues/studies/svo/facts.py, keep_goal",
+        'facts.keep_goal(results, pd.DataFrame({"p_holm": [0.01, 1.0]}))',
     ]
 
 
 def test_a_function_of_the_same_name_in_another_module_gives_nothing(built):
-    number = numbers(built)["demo.trials"]
-    source = "pooled = focus.models(trials)\ntext.models(results, pooled)"
+    number = numbers(built)["demo.goal.changed"]
+    source = "pooled = focus.keep_goal(trials)\nfacts.keep_goal(results, pooled)"
     cell = replace(number.cell, source=source)
-    assert list(_calls(number._replace(cell=cell))) == ["text.models(results, pooled)"]
+    assert list(_calls(number._replace(cell=cell))) == ["facts.keep_goal(results, pooled)"]
 
 
 def test_a_shortcode_may_be_pasted(built):

@@ -12,7 +12,7 @@ from deepvalues.paper.numbers import write_variables
 
 CELLS = (
     "from pathlib import Path\n\nimport pandas as pd\n\n"
-    "from deepvalues.paper.results import Results, Table\nfrom deepvalues.studies.svo import text\n\n"
+    "from deepvalues.paper.results import Results, Table\nfrom deepvalues.studies.svo import facts\n\n"
     'root = Path.cwd().parent\nresults = Results("demo", root)',
     'record = (root / "data/responses/demo/agent.jsonl").read_text().splitlines()\n'
     'design = (root / "data/stimuli/design.yml").read_text()\n'
@@ -24,7 +24,7 @@ CELLS = (
     'results.number("pooled.rate", rates["rate"].iloc[0], ".500")\n'
     'for end in ("lowest", "highest"):\n    results.number(f"focus.{end}", 0.5, ".50")\n'
     'results.text("title", "A traced paper")\nresults.text("interval", "[.40, .60]")\n'
-    'text.models(results, {"agent": "reference agent"}, 2)\n'
+    'facts.keep_goal(results, pd.DataFrame({"p_holm": [0.01, 1.0]}))\n'
     'results.claim("half", True)',
     "results.close()",
 )

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from deepvalues.core import number_format, paths
 from deepvalues.core.files import writing
 from deepvalues.paper import numbers, reads
+from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import image
 
 # A notebook imports this module before it reads anything.
@@ -70,6 +72,7 @@ class Results:
         self.study, self.root = study, root
         self.folder = root / "data" / "results" / study
         self.figures = root / "figures"
+        self.sentences = Sentences(study)
         self.numbers: dict[str, Any] = {}
         self.artefacts: dict[Path, int | None] = {}
         self.cells: dict[str, int | None] = {}
@@ -130,6 +133,22 @@ class Results:
     def text(self, key: str, text: str) -> None:
         """Keep a piece of text that depends on the results."""
         self._put(key, numbers.text(text))
+
+    def sentence(self, key: str, facts: Mapping[str, Any], macro: str | None = None) -> str:
+        """Keep a sentence of ``paper/sentences/<study>.md``, and return it for display.
+
+        Parameters
+        ----------
+        key
+            Such as ``text.rationality``.
+        facts
+            The arguments of the sentence's macro.
+        macro
+            Its name, where that is not the last part of the key.
+        """
+        text = self.sentences(macro or key.rpartition(".")[2], facts)
+        self.text(key, text)
+        return text
 
     def claim(self, key: str, holds: bool) -> None:
         """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""

@@ -25,7 +25,7 @@ from deepvalues.paper.lineage import Lineage, lineage
 from deepvalues.paper.markup import read_article, shortcodes
 from deepvalues.paper.site import anchors
 
-_GIVES = ("number", "count", "share", "decimals", "interval", "text", "claim")
+_GIVES = ("number", "count", "share", "decimals", "interval", "text", "sentence", "claim")
 _CONTEXT = 45
 _BANK = "data/stimuli/v"
 #: A value longer than this is a phrase, which a page does not underline.

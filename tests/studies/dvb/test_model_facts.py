@@ -6,13 +6,21 @@ import pandas as pd
 import pytest
 
 from deepvalues.ask.registry import CONTINUE, FREE, HEAD
+from deepvalues.paper.sentences import Sentences
+from deepvalues.studies.dvb import model_facts as facts
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT
-from deepvalues.studies.dvb.prose import model_sentences as sentences
+from kept_numbers import telling
 
 NAN = math.nan
+said, told = Sentences("models"), telling("models", facts)
+
+
+def of_own(sentence, rows):
+    """A sentence on the measures of the language models."""
+    return said(sentence, {"own": facts.own(rows)}).replace("\u00a0", " ")
 
 
 def how(*rows):
@@ -94,23 +102,25 @@ NOTHING_READ = rates()
 # ---- the paper as a whole ----
 
 
-def test_the_title_follows_from_who_answered():
-    assert sentences.title([], ["head"]).endswith(
-        "a reproducible instrument, checked with agents and text learners"
-    )
-    assert sentences.title(["m"], []).endswith("what language models learn from watching a person choose")
-    assert sentences.title(["m"], ["h"]).endswith(
-        "what language models choose when asked, and what can be read from them"
-    )
+@pytest.mark.parametrize(
+    ("asked", "read", "about"),
+    [
+        (False, True, "a reproducible instrument, checked with agents and text learners"),
+        (True, False, "what language models learn from watching a person choose"),
+        (True, True, "what language models choose when asked, and what can be read from them"),
+    ],
+)
+def test_the_title_follows_from_who_answered(asked, read, about):
+    assert said("title", {"asked": asked, "read": read}) == f"Deep values or the surface of choices: {about}"
 
 
 def test_the_scope_names_sizes_and_controls():
-    assert "no finding about language models" in sentences.scope(NOBODY, ["text learner"])
-    assert sentences.scope(ONE, []) == "No local model stands beside them as a control."
-    assert sentences.scope(ONE, ["reference agent"]).startswith(
+    assert "no finding about language models" in told("scope", NOBODY, ["text learner"])
+    assert told("scope", ONE, []) == "No local model stands beside them as a control."
+    assert told("scope", ONE, ["reference agent"]).startswith(
         "Reference agents, which are not language models,"
     )
-    assert sentences.scope(TWO, ["text learner", HEAD]) == (
+    assert told("scope", TWO, ["text learner", HEAD]) == (
         "These models are small, of 1.5 billion parameters at most. Text learners and heads on "
         "hidden states, which "
         "are not language models, stand beside them as controls."
@@ -120,25 +130,23 @@ def test_the_scope_names_sizes_and_controls():
 def test_models_of_unknown_or_larger_size_are_not_called_small():
     large = how(("a", 0.5, 400, MODES[FREE], NAN, NAN), ("b", 70.0, 400, MODES[FREE], NAN, NAN))
     for table_ in (ONE, large):
-        assert "small" not in sentences.scope(table_, ["text learner"])
+        assert "small" not in told("scope", table_, ["text learner"])
 
 
 def test_the_limitation_counts_models_and_cells():
-    assert sentences.limitation(NOBODY, 400).startswith("Study 1 has no language model")
-    assert "Study 1 asks 1 language model, in the version" in sentences.limitation(ONE, 400)
-    assert "Study 1 asks 2 language models, on 100 to 200 of 400 cells, in" in sentences.limitation(TWO, 400)
+    assert told("limitation", NOBODY, 400).startswith("Study 1 has no language model")
+    assert "Study 1 asks 1 language model, in the version" in told("limitation", ONE, 400)
+    assert "Study 1 asks 2 language models, on 100 to 200 of 400 cells, in" in told("limitation", TWO, 400)
 
 
 def test_who_was_asked_and_who_was_not():
-    assert sentences.asked(NOBODY, []) == "No language model was asked in Study 1."
-    assert sentences.asked(NOBODY, ["x", "y"]).endswith(
-        "Of the paper's list 2 language models were not asked."
-    )
-    assert sentences.asked(ONE, ["x"]) == (
+    assert told("asked", NOBODY, []) == "No language model was asked in Study 1."
+    assert told("asked", NOBODY, ["x", "y"]).endswith("Of the paper's list 2 language models were not asked.")
+    assert told("asked", ONE, ["x"]) == (
         "1 language model was asked: gpt-x (400 cells, 2,200 items). Of the paper's list 1 language "
         "model was not asked."
     )
-    assert sentences.asked(TWO, []) == (
+    assert told("asked", TWO, []) == (
         "2 language models were asked: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). 2 of "
         "2 were asked by "
         "letter probability; the letters have a mean probability of .930 to .990 together, and .300 "
@@ -151,10 +159,10 @@ def test_who_was_asked_and_who_was_not():
 
 
 def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
-    assert sentences.verdicts(NO_TABLE) == "There is no language model to give a verdict on."
-    one = sentences.verdicts(table(PLACE))
+    assert told("verdicts", NO_TABLE) == "There is no language model to give a verdict on."
+    one = told("verdicts", table(PLACE))
     assert one.startswith("At N = 4 the verdict is “chooses a place” for a. Chooses a place: its two choices")
-    two = sentences.verdicts(table(PLACE, VALUE))
+    two = told("verdicts", table(PLACE, VALUE))
     assert two.startswith(
         "At N = 4 the verdicts are “value learner” for b and “chooses a place” for a. Value learner: it"
     )
@@ -162,45 +170,45 @@ def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
 
 def test_heads_and_learners_get_no_sentence():
     others = table(PLACE | {"family": HEAD}, VALUE | {"family": "text learner"})
-    assert sentences.verdicts(others).startswith("There is no language model")
-    for told in (sentences.places, sentences.without_evidence, sentences.learned):
-        assert told(others).endswith("is not known.")
-        assert told(NO_TABLE) == told(others)
+    assert told("verdicts", others).startswith("There is no language model")
+    for sentence in ("places", "without_evidence", "learned"):
+        assert of_own(sentence, others).endswith("is not known.")
+        assert of_own(sentence, NO_TABLE) == of_own(sentence, others)
 
 
 def test_places_stand_beside_what_place_alone_would_give():
-    assert sentences.places(table(PLACE)).replace("\u00a0", " ") == (
+    assert of_own("places", table(PLACE)) == (
         "The share of tests on which the two orders have the same option chosen is .100 [.090, .110] "
         "(a), where going "
         "by place alone would give .120; the rate of first options is .900 [.890, .910] (a)."
     )
-    both = sentences.places(table(PLACE, VALUE))
-    assert "runs from .100 [.090,\u00a0.110] (a) to .700 [.690,\u00a0.710] (b)" in both
+    both = of_own("places", table(PLACE, VALUE))
+    assert "runs from .100 [.090, .110] (a) to .700 [.690, .710] (b)" in both
     assert "the rate of first options is .900 for all" in both
 
 
 def test_without_evidence_says_what_was_not_asked():
-    told = sentences.without_evidence(table(PLACE | {"prior": NAN}))
-    assert told.startswith(
+    found = of_own("without_evidence", table(PLACE | {"prior": NAN}))
+    assert found.startswith(
         "Without examples the rate of deep options is not known, and with shuffled ones it is .500"
     )
 
 
 def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
-    told = sentences.learned(table(PLACE, VALUE))
+    found = of_own("learned", table(PLACE, VALUE))
     assert (
         "preferred for certain by 1 of 2 on the control, 1 of 2 on the value probe and 2 of 2 on the surface"
-        in told
+        in found
     )
-    assert "The DVGR less that of the lexical learners is .100" in told
-    assert "N = 20" not in told
+    assert "The DVGR less that of the lexical learners is .100" in found
+    assert "N = 20" not in found
     more = {"dvgr_n20": 0.6, "probe_value_n20": 0.7, "probe_surface_n20": 0.5}
-    assert "At N = 20 the DVGR is .600 [.590,\u00a0.610] (b), the value probe is .700" in sentences.learned(
-        table(PLACE, VALUE | more)
+    assert "At N = 20 the DVGR is .600 [.590, .610] (b), the value probe is .700" in of_own(
+        "learned", table(PLACE, VALUE | more)
     )
-    alone = sentences.learned(table(PLACE))
+    alone = of_own("learned", table(PLACE))
     assert "preferred for certain on the surface probe alone." in alone
-    nowhere = sentences.learned(table(PLACE | {"probe_surface_lean": 0.0}))
+    nowhere = of_own("learned", table(PLACE | {"probe_surface_lean": 0.0}))
     assert "preferred for certain nowhere." in nowhere
     assert "lexical" not in alone
 
@@ -209,8 +217,8 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 
 
 def test_what_heads_read_stands_beside_the_null_and_the_models():
-    assert sentences.read(NOTHING_READ) == "No head on hidden states is on record."
-    assert sentences.read(READ) == (
+    assert told("read", NOTHING_READ) == "No head on hidden states is on record."
+    assert told("read", READ) == (
         "With N = 4, heads on the hidden states of a have a DVGR of .600 to .700, a value probe of "
         ".700 to .800 and a "
         "surface probe of .550 to .560; shuffled choices leave .490, .500 and .500; the models when "
@@ -223,10 +231,10 @@ def test_what_heads_read_stands_beside_the_null_and_the_models():
 
 def test_of_many_numbers_of_examples_the_ends_are_told():
     many = rates(*(row for n in (4, 20, 80, 320) for row in of_all_arms("head, mean", n, 0.6, 0.6, 0.6)))
-    told = sentences.read(many)
-    assert "N = 4," in told
-    assert "N = 320," in told
-    assert "N = 20," not in told
+    found = told("read", many)
+    assert "N = 4," in found
+    assert "N = 320," in found
+    assert "N = 20," not in found
 
 
 def public(*rows):
@@ -236,17 +244,18 @@ def public(*rows):
 
 
 def test_public_prompts_by_family():
-    assert sentences.public_prompts(public()) == "Nobody was asked the public prompts."
-    told = sentences.public_prompts(
+    assert told("public", public()) == "Nobody was asked the public prompts."
+    found = told(
+        "public",
         public(
             ("learner-words", "text learner", 0.495, 0.4, 0.6),
             ("learner-style", "text learner", 0.1, 0.0, 0.2),
             ("a", "language model", 0.5, 0.4, 0.6),
             ("head-a-mean", HEAD, 0.67, 0.6, 0.7),
             ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
-        )
+        ),
     )
-    assert told.replace("\u00a0", " ") == (
+    assert found == (
         "On public prompts of the published kind the DVGR of the lexical learners is .495 [.400, "
         ".600] (learner-words); "
         "that of the language models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] "
@@ -258,9 +267,9 @@ def test_public_prompts_by_family():
 
 
 def test_the_finding_names_models_verdicts_and_what_was_read():
-    assert sentences.finding(NOBODY, NO_TABLE, READ) == "No language model was asked in Study 1."
-    told = sentences.finding(TWO, table(PLACE, VALUE), READ)
-    assert told == (
+    assert told("finding", NOBODY, NO_TABLE, READ) == "No language model was asked in Study 1."
+    found = told("finding", TWO, table(PLACE, VALUE), READ)
+    assert found == (
         "The language models asked (a and b) met every test in both orders of its options. By rules "
         "fixed before the "
         "answers came the verdict is “value learner” for b and “chooses a place” for a. With 4 "
@@ -276,10 +285,10 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     [((PLACE, PLACE | {"model": "b"}), "“chooses a place” for all"), ((PLACE,), "“chooses a place” for it")],
 )
 def test_one_verdict_for_all(rows, who):
-    told = sentences.finding(TWO.iloc[: len(rows)], table(*rows), READ[READ["n_examples"] == 4])
-    assert f"the verdict is {who}. With" in told
-    assert told.endswith("with 4 examples, where shuffled choices leave .490.")
+    found = told("finding", TWO.iloc[: len(rows)], table(*rows), READ[READ["n_examples"] == 4])
+    assert f"the verdict is {who}. With" in found
+    assert found.endswith("with 4 examples, where shuffled choices leave .490.")
 
 
 def test_without_heads_nothing_is_said_of_them():
-    assert "heads" not in sentences.finding(TWO, table(PLACE, VALUE), NOTHING_READ)
+    assert "heads" not in told("finding", TWO, table(PLACE, VALUE), NOTHING_READ)
