@@ -35,7 +35,7 @@ FOR_USERS = (
         "trace",
     ),
 )
-FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
+FOR_MAKE = ("design", "select", "variables", "browser", "manifest", "dictionary", "render")
 COMMANDS = FOR_USERS + FOR_MAKE
 
 

@@ -237,7 +237,7 @@ def _check(_: argparse.Namespace) -> int:
     print(f"bank {BENCHMARK.bank.version}: every rule holds")
     print(f"design: {len(BENCHMARK.design.cells)} cells, made for this bank")
     names = catalogue.registry().models
-    found = check.problems(paths.PAPER, names=names, declared=manifest.declared(paths.ROOT))
+    found = check.problems(paths.PAPER, names=names, declared=manifest.made(paths.ROOT))
     found += [
         check.Problem(paths.ROOT / manifest.MANIFEST, 1, fault) for fault in manifest.faults(paths.ROOT)
     ]
@@ -316,24 +316,9 @@ def _select(arguments: argparse.Namespace) -> int:
 
 def _notebook(arguments: argparse.Namespace) -> int:
     from deepvalues.core import paths
-    from deepvalues.paper import stamps
-    from deepvalues.paper.execute import execute_notebook
+    from deepvalues.paper.execute import run_notebook
 
-    parameters = dict(_parameter(text) for text in arguments.parameter)
-    source = paths.NOTEBOOKS / f"{arguments.name}.ipynb"
-    stamps.remove(paths.ROOT, arguments.name)
-    execute_notebook(source, paths.EXECUTED / source.name, parameters)
-    if not parameters:
-        stamps.write(paths.ROOT, arguments.name)
-    return 0
-
-
-def _stale(_: argparse.Namespace) -> int:
-    from deepvalues.core import paths
-    from deepvalues.paper import stamps
-
-    for reason in stamps.remove_untrue(paths.ROOT):
-        print(reason)
+    run_notebook(paths.ROOT, arguments.name, dict(_parameter(text) for text in arguments.parameter))
     return 0
 
 
@@ -539,7 +524,7 @@ def _record_arguments(record: argparse.ArgumentParser) -> None:
 
 
 #: The commands that make calls; people can, too.
-_FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
+_FOR_MAKE = ("design", "select", "variables", "browser", "manifest", "dictionary", "render")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -645,7 +630,6 @@ def _parser() -> argparse.ArgumentParser:
     notebook.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="YAML value"
     )
-    command("stale", _stale, "Have make make again what is missing or was changed by hand.", "stale")
     command("variables", _variables, "Write paper/_variables.yml from the results.", "variables")
     browser = command(
         "browser", _browser, "Write the answer browser, a static page that works from disk.", "browser"
