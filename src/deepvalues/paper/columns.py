@@ -6,6 +6,7 @@ are made from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from functools import cache
@@ -108,7 +109,7 @@ def registry(data: Path = paths.DATA) -> Registry:
     return Registry(**content)
 
 
-def table(frame: pd.DataFrame, path: str, columns: Iterable[Any] | None = None) -> str:
+def table(frame: pd.DataFrame, path: str) -> str:
     """A frame as the Markdown table that the registry declares for a file.
 
     Parameters
@@ -117,34 +118,31 @@ def table(frame: pd.DataFrame, path: str, columns: Iterable[Any] | None = None) 
         Has the table's columns. ``x_interval``, where the frame has no such column, is made from ``x_low``
         and ``x_high``, and ``interval`` from ``low`` and ``high``.
     path
-        The file, such as ``results/svo/missing.csv``, whose entry says what columns mean.
-    columns
-        Names, or mappings of a name to ``head | format``, where these are not as everywhere; ``*`` stands for
-        the frame's other columns. Without it, the ``table`` of the file's entry, or else all columns.
+        The file, such as ``results/svo/missing.csv``, whose entry lists the columns under ``table``; else the
+        table has all that the frame has.
 
     Raises
     ------
     KeyError
         If the frame lacks a column.
     ValueError
-        If a column holds fractions and the registry does not say how they are written.
+        If a column holds fractions and the registry does not say how they are written, or a head names a
+        column that has several values, or two columns have one head.
     """
     known = registry()
     _, entry = known.entry(path) or (path, {})
     shown: dict[str, Any] = {}
     formats: dict[str, Callable[[Any], str]] = {}
-    for name, own_head, own_format in _listed(columns or entry.get("table") or ["*"], frame):
-        of = _ends(name)[0] if name not in frame else name
-        said = known.said(of, entry.get("columns", {})) or Said("", "")
+    for name, of_table, own_format in _listed(entry.get("table", ["*"]), frame):
+        is_interval = name not in frame and name.endswith(_INTERVAL)
+        said = known.said(_ends(name)[0] if is_interval else name, entry.get("columns", {})) or Said("", "")
         written = own_format or known.written(said)
-        if name in frame:
-            head = own_head or said.head or name.replace("_", " ")
-            shown[head] = frame[name]
-            if written:
-                formats[head] = number_format.like(written)
-        else:
-            head = own_head or said.head or _INTERVAL
-            shown[head] = _intervals(frame, name, written)
+        head = _filled(of_table, frame) or said.head or (_INTERVAL if is_interval else name.replace("_", " "))
+        if head in shown:
+            raise ValueError(f"{path}: two columns of the table are headed {head!r}")
+        shown[head] = _intervals(frame, name, written) if is_interval else frame[name]
+        if written and not is_interval:
+            formats[head] = number_format.like(written)
     return markdown(pd.DataFrame(shown), formats)
 
 
@@ -153,7 +151,7 @@ def unknown(columns: Iterable[Any], known: Collection[str]) -> list[str]:
     return [
         name
         for name, head, written in _given(columns)
-        if not (head or written or name in known or set(_ends(name)) <= set(known))
+        if not (head or written or name in known or (name.endswith(_INTERVAL) and {*_ends(name)} <= {*known}))
     ]
 
 
@@ -169,10 +167,18 @@ def _given(columns: Iterable[Any]) -> list[tuple[str, str, str]]:
 def _listed(columns: Iterable[Any], frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """The same, with the frame's other columns in place of the star."""
     given = _given(columns)
-    named = {name for name, *_ in given}
+    named = {column for name, *_ in given for column in (name, *_ends(name))}
     for name, head, written in given:
         rest = [other for other in frame if other not in named] if name == "*" else [name]
         yield from ((other, head, written) for other in rest)
+
+
+def _filled(head: str, frame: pd.DataFrame) -> str:
+    """A head with the one value of a column in place of its name in braces."""
+    for name in re.findall(r"\{(\w+)\}", head):
+        (value,) = set(frame[name])
+        head = head.replace(f"{{{name}}}", str(value))
+    return head
 
 
 def _ends(name: str) -> tuple[str, str]:

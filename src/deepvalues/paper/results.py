@@ -99,7 +99,13 @@ class Results:
             shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
 
     def publish(
-        self, frame: pd.DataFrame, name: str, shown: pd.DataFrame | None = None, *, nobody: str = ""
+        self,
+        frame: pd.DataFrame,
+        name: str,
+        shown: pd.DataFrame | None = None,
+        *,
+        nobody: str = "",
+        noise: float = NOISE,
     ) -> Table:
         """Write a tidy table as CSV, and return the paper's table of it for display.
 
@@ -110,8 +116,10 @@ class Results:
             codes. Its columns are those that ``data/dictionary.yml`` lists as the `table` of the file.
         nobody
             What stands in place of a table without rows; else it has its head alone.
+        noise
+            As for `table`.
         """
-        self.table(frame, name)
+        self.table(frame, name, noise=noise)
         shown = frame if shown is None else shown
         if shown.empty and nobody:
             return Table(markdown.nobody(nobody))

@@ -4,13 +4,8 @@ import math
 
 import pandas as pd
 
-from deepvalues.paper import columns
 from deepvalues.studies.svo import tables
-from markdown_cells import head, rows, to_the_right
-
-
-def shown(frame, name):
-    return columns.table(frame, f"results/svo/{name}.csv")
+from markdown_cells import head, rows, shown, to_the_right
 
 
 def cells(table):
@@ -25,7 +20,7 @@ def test_steering_has_a_column_a_condition():
         ("b", "faithful", False, -0.04),
     ]
     frame = pd.DataFrame(rows, columns=["model", "mode", "goal", "range"])
-    header, rows = cells(shown(tables.steering(frame), "steering_range"))
+    header, rows = cells(shown(tables.steering(frame), "svo/steering_range"))
     assert header == ["model", "controlled", "controlled, goal prompting", "faithful"]
     assert rows == [["b", "77.7", "–", "0.0"]]
 
@@ -38,7 +33,7 @@ def test_rationality_in_degrees_and_corrected():
         ("b", "faithful", 4, "", -1.36, -0.356, -1.36),
     ]
     names = ["model", "mode", "values", "left_out", "rationality", "corrected", "bound_low"]
-    table = shown(tables.rationality(pd.DataFrame(rows, columns=names)), "value_rationality")
+    table = shown(tables.rationality(pd.DataFrame(rows, columns=names)), "svo/value_rationality")
     header, rows = cells(table)
     assert header == [
         "model",
@@ -65,7 +60,7 @@ def test_anova_names_the_prompting():
             "p_permutation": [0.0123, math.nan],
         }
     )
-    header, rows = cells(shown(tables.anova(frame), "anova"))
+    header, rows = cells(shown(tables.anova(frame), "svo/anova"))
     assert header == ["prompting", "source", "df", "df residual", "F", "partial η²", "p", "p (permutation)"]
     assert rows == [
         ["no goal", "model", "10", "396", "357.9", ".900", "<.001", ".012"],
@@ -81,7 +76,7 @@ def test_people_have_a_yardstick_for_each_distance():
         "options": math.nan,
         "options_people_95": 0.3,
     }
-    table = shown(tables.against_people(pd.DataFrame([row])), "against_people")
+    table = shown(tables.against_people(pd.DataFrame([row])), "svo/against_people")
     header, rows = cells(table)
     assert header == [
         *("model", "angle", "Wasserstein (95% of people)"),
@@ -107,7 +102,7 @@ def lean_frame():
 
 
 def test_lean_in_degrees_or_corrected():
-    table = shown(tables.lean(lean_frame()), "published_lean")
+    table = shown(tables.lean(lean_frame()), "svo/published_lean")
     header, rows = cells(table)
     assert to_the_right(table) == ["lean", "leaning", "p"]
     assert header == ["scale", "contrast", "lean", "interval", "widened", "leaning", "p", "verdict"]
