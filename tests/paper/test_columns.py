@@ -80,6 +80,20 @@ def test_a_column_that_the_frame_lacks_is_named(registry):
         columns.table(FRAME, "t.csv")
 
 
+def test_a_head_may_name_the_one_value_of_a_column(registry):
+    registry([{"model": "model, against {against}"}])
+    frame = FRAME.assign(against="people")
+    assert head(columns.table(frame, "t.csv")) == ["model, against people"]
+    with pytest.raises(ValueError, match="too many values"):
+        columns.table(frame.assign(against=["people", "agents"]), "t.csv")
+
+
+def test_two_columns_with_one_head_are_refused(registry):
+    registry(["model", {"rate": "model"}])
+    with pytest.raises(ValueError, match="two columns of the table are headed 'model'"):
+        columns.table(FRAME, "t.csv")
+
+
 def test_fractions_without_a_format_are_refused(registry):
     registry(["model", "unknown"])
     with pytest.raises(ValueError, match="'unknown' needs a format"):

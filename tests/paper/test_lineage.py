@@ -21,6 +21,11 @@ def test_the_way_back_leaves_out_what_is_not_on_it():
     assert found.tables == ["rates"]
 
 
+def test_a_table_may_be_published_with_what_is_shown_of_it():
+    cells = [*CELLS, "results.publish(rates, 'shown', rates.head(), nobody='None.')"]
+    assert lineage(cells, "results.number('a', rates)").tables == ["rates", "shown"]
+
+
 def test_what_is_kept_with_rests_on_nothing():
     assert lineage(CELLS, "results.number('a', 0.5)") == ([], [])
 

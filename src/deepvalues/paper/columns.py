@@ -169,7 +169,7 @@ def _listed(columns: Iterable[Any], frame: pd.DataFrame) -> Iterator[tuple[str, 
     given = _given(columns)
     named = {column for name, *_ in given for column in (name, *_ends(name))}
     for name, head, written in given:
-        rest = [other for other in frame if other not in named] if name == "*" else [name]
+        rest = [str(other) for other in frame if other not in named] if name == "*" else [name]
         yield from ((other, head, written) for other in rest)
 
 

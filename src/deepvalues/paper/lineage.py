@@ -85,12 +85,16 @@ def _names(node: ast.AST, context: type[ast.expr_context]) -> Iterator[str]:
 
 
 def _tables(node: ast.stmt, known: set[str]) -> Iterator[str]:
-    """Names under which a statement keeps tables of known variables: ``results.table(variable, "name")``."""
+    """Names under which a statement keeps tables of known variables.
+
+    That is ``results.table(variable, "name")``, or ``publish`` likewise, which may be given more.
+    """
     for call in ast.walk(node):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
             continue
-        if call.func.attr == "table" and ast.unparse(call.func.value) == KEEPER and len(call.args) == 2:
-            variable, name = call.args
+        keeps = call.func.attr in ("table", "publish") and ast.unparse(call.func.value) == KEEPER
+        if keeps and len(call.args) > 1:
+            variable, name, *_ = call.args
             named = isinstance(name, ast.Constant) and isinstance(name.value, str)
             if named and known & set(_names(variable, ast.Load)):
                 yield str(name.value)  # type: ignore[attr-defined]
