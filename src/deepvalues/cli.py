@@ -408,9 +408,9 @@ def _reask(wanted: bool) -> bool:
 
 def _dictionary(_: argparse.Namespace) -> int:
     from deepvalues.core import paths
-    from deepvalues.paper import dictionary
+    from deepvalues.paper import metadata
 
-    print(f"described: {', '.join(paths.shown(file) for file in dictionary.write(paths.ROOT))}")
+    print(f"described: {', '.join(paths.shown(file) for file in metadata.write(paths.ROOT))}")
     return 0
 
 

@@ -9,6 +9,7 @@ from deepvalues.ask import record_counts, tables
 from deepvalues.ask.registry import FAMILIES
 from deepvalues.core.number_format import MISSING
 from markdown_cells import column, head, rows
+from markdown_cells import shown as published
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def test_who_has_answered_in_words(numbers, who):
 
 
 def test_the_record_is_shown_set_by_set(table):
-    shown = tables.record(record_counts.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
+    titled = tables.titled(record_counts.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
+    shown = published(titled, "query/coverage")
     assert head(shown)[:4] == ["study", "id", "set", "items"]
     assert head(shown)[4:] == ["language", "heads", "learners", "agents", "not asked"]
     assert column(shown, "study") == ["Study 2, again", "Study 1"]
@@ -94,7 +96,7 @@ def test_replies_are_counted_by_study_and_those_left_over_among_them():
     )
     counted = record_counts.by_study(frame)
     assert counted.to_numpy().tolist() == [["svo", 2, 1207, 3], ["dvb", 0, 0, 0]]
-    shown = tables.replies(counted, {"svo": "Study 2", "dvb": "Study 1"})
+    shown = published(tables.titled(counted, {"svo": "Study 2", "dvb": "Study 1"}), "query/orphans")
     assert rows(shown) == [["Study 2", "2", "1,207", "3"], ["Study 1", "0", "0", "0"]]
 
 
@@ -112,7 +114,8 @@ def to_ask():
 
 
 def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask):
-    shown = tables.to_ask(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
+    titled = tables.titled(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
+    shown = published(titled, "query/to_ask")
     assert head(shown)[2:6] == ["not asked", "requests", "tokens in", "tokens out"]
     assert rows(shown) == [
         ["Study 2", "standard", "3", "1,540", "2,000", "900", "0.09", "10.13"],
@@ -120,6 +123,5 @@ def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask)
     ]
 
 
-def test_where_every_model_was_asked_a_sentence_says_so(to_ask):
-    nothing = record_counts.to_ask_by_set(to_ask.head(0))
-    assert tables.to_ask(nothing, {}) == "Every model was asked for every set."
+def test_where_every_model_was_asked_there_is_nothing_to_show(to_ask):
+    assert tables.titled(record_counts.to_ask_by_set(to_ask.head(0)), {}).empty

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
+from typing import Any
 
 MISSING = "–"
 MINUS = "\u2212"
@@ -83,6 +85,20 @@ def listed(names: Sequence[str]) -> str:
 def p_value(value: float) -> str:
     """A p-value as a table shows it: ".012", or "<.001" where it is smaller than that."""
     return "<.001" if settled(value) < _SMALLEST_P else share(value)
+
+
+def like(example: str) -> Callable[[Any], str]:
+    """What writes numbers as in an example.
+
+    Parameters
+    ----------
+    example
+        "0" for whole numbers, "0.00" for so many decimals, ".000" for a quantity that cannot exceed 1; or
+        "p" for p-values, "g" for as many digits as it takes, "text" for what is a text already.
+    """
+    words: dict[str, Callable[[Any], str]] = {"p": p_value, "g": "{:g}".format, "text": str}
+    _, _, decimals = example.partition(".")
+    return words.get(example) or partial(number, digits=len(decimals), bounded=example.startswith("."))
 
 
 def coefficient(value: float) -> str:

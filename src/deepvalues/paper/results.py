@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from deepvalues.core import number_format, paths
 from deepvalues.core.files import writing
-from deepvalues.paper import numbers, reads
+from deepvalues.paper import columns, markdown, numbers, reads
 from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import image
 
@@ -97,6 +97,33 @@ class Results:
                 shown[column] = frame[column].mask(frame[column].abs() < noise, 0.0)
         with writing(path):
             shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
+
+    def publish(
+        self,
+        frame: pd.DataFrame,
+        name: str,
+        shown: pd.DataFrame | None = None,
+        *,
+        nobody: str = "",
+        noise: float = NOISE,
+    ) -> Table:
+        """Write a tidy table as CSV, and return the paper's table of it for display.
+
+        Parameters
+        ----------
+        shown
+            The frame that is shown, where that is not the one written: some of its rows, or with words for
+            codes. Its columns are those that ``data/dictionary.yml`` lists as the `table` of the file.
+        nobody
+            What stands in place of a table without rows; else it has its head alone.
+        noise
+            As for `table`.
+        """
+        self.table(frame, name, noise=noise)
+        shown = frame if shown is None else shown
+        if shown.empty and nobody:
+            return Table(markdown.nobody(nobody))
+        return Table(columns.table(shown, f"results/{self.study}/{name}.csv"))
 
     def figure(self, figure: Figure, name: str) -> Shown:
         """Write a figure as SVG and PNG, and return it for display."""

@@ -13,6 +13,7 @@ from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
 from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis.several_sets import MODES
+from markdown_cells import shown
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b", "agent-value")
 NAN = math.nan
@@ -170,8 +171,8 @@ def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items,
     assert "max_tokens 1, seed by item, temperature 0" in row["parameters"]
     assert pd.isna(words["first"])
     assert pd.isna(words["fingerprints"])
-    assert "2026-03-01 to 2026-03-02" in tables.how_asked(how)
-    assert "No language model was asked." in tables.how_asked(how_asked([]))
+    assert "2026-03-01 to 2026-03-02" in shown(tables.how_asked(how), "query/how_asked")
+    assert tables.how_asked(how_asked([])).empty
 
 
 def test_a_model_that_never_answers_has_no_share_read(items, tmp_path):

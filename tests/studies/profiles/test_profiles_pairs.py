@@ -21,6 +21,7 @@ from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis import pair_profiles as scoring
 from deepvalues.studies.profiles.pairs import load_pairs
 from deepvalues.studies.profiles.respondents.pair_agents import pair_agents
+from markdown_cells import shown
 
 #: Of data/stimuli/profiles_pairs.yml: answers are keyed by these words.
 FROZEN = "aba3924b852feb18"
@@ -264,7 +265,7 @@ def test_one_frame_has_no_interval(study, keys):
 def test_nobody_has_answered(items, keys):
     frame = scoring.pairs(items, letter_probabilities([], ("A", "B")))
     by_model = scoring.by_model(frame, keys)
-    assert tables.pairs(scoring.profiles(frame, keys), by_model, {}) == "No model has answered."
+    assert tables.pairs(scoring.profiles(frame, keys), by_model, {}).empty
     assert scoring.instrument(scoring.profiles(frame, keys), {}).empty
 
 
@@ -294,8 +295,8 @@ def test_the_place_chooser_has_dashes_in_the_table(frame, keys, study):
         "agent-pairs-place": False,
         "agent-pairs-worths": True,
     }
-    shown = tables.pairs(scoring.profiles(frame, keys), by_model, names)
-    of_place = next(line for line in shown.splitlines() if "agent-pairs-place" in line)
+    table = shown(tables.pairs(scoring.profiles(frame, keys), by_model, names), "profiles/pair_models")
+    of_place = next(line for line in table.splitlines() if "agent-pairs-place" in line)
     assert [cell.strip() for cell in of_place.split("|")[-7:-1]] == ["–"] * 6
 
 
