@@ -2,7 +2,7 @@
 
 Quarto's shortcodes mean nothing to pandoc. Each becomes one word of private-use characters before
 pandoc reads the text (`as_words`), so that it is whole wherever it stands: in the text, in formulas,
-in attributes, in the targets of links. ``paper/plain/draft.lua`` knows the same three characters.
+in attributes, in the targets of links. ``paper/plain/article.lua`` knows the same three characters.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pypandoc
 import yaml
 
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import yaml_fault
 from deepvalues.core.paths import shown
+from deepvalues.paper.cells import Cell, labelled_cells
 
 _SHORTCODE = re.compile(r"\{\{<\s*(?P<name>[\w-]+)\s*(?P<argument>.*?)\s*>\}\}", re.DOTALL)
 _WORD = re.compile("\ue000([^\ue001]*)\ue001([^\ue002]*)\ue002")
@@ -99,6 +99,19 @@ class Article:
             walk.entry(key, value)
         walk.body(tree["blocks"])
         return walk.found
+
+    @cached_property
+    def notebooks(self) -> dict[str, Mapping[str, Cell] | str]:
+        """The labelled cells of each notebook that is embedded, or what keeps it from being read."""
+        paths = {path for path, label, _ in self.contents.embeds if label}
+        return {path: _cells(self.file.parent / path) for path in sorted(paths)}
+
+
+def _cells(file: Path) -> Mapping[str, Cell] | str:
+    try:
+        return labelled_cells(file)
+    except UserError as error:
+        return str(error)
 
 
 def read_article(file: Path) -> Article:
@@ -205,15 +218,16 @@ class _Walk:
             self.found.labels.append(Found(attributes[0], self._line(f"#{attributes[0]}")))
 
     def _shortcodes(self, text: str, line: int = 0) -> None:
-        for name, argument in _WORD.findall(text):
-            argument, line = argument.replace("\xa0", " "), line or self._line(argument)
+        for name, word in _WORD.findall(text):
+            argument = word.replace("\xa0", " ")
+            at = line or self._line(word)
             if name == "var":
-                self.found.variables.append(Found(argument, line))
-                continue
-            fault = f"the shortcode {{{{< {name} {argument} >}}}} is not known; the article may use var and embed."
-            if name == "embed":
-                fault = f"embed {argument}: it must be a paragraph of its own."
-            self.found.faults.append(Found(fault, line))
+                self.found.variables.append(Found(argument, at))
+            elif name == "embed":
+                self.found.faults.append(Found(f"embed {argument}: it must be a paragraph of its own.", at))
+            else:
+                fault = f"the shortcode {{{{< {name} {argument} >}}}} is not known; the article may use "
+                self.found.faults.append(Found(f"{fault}var and embed.", at))
 
     def _embed(self, argument: str) -> None:
         match = _CELL.fullmatch(argument)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, Piece, read_article
-from deepvalues.paper.cells import Cell, figures, labelled_cells
+from deepvalues.paper.cells import Cell, figures
 from deepvalues.paper.numbers import flatten, lookup, read_variables
 
 NAMES = (
@@ -69,8 +68,7 @@ def problems(
     article = read_article(paper / "index.qmd")
     found = [
         *unresolved(article),
-        *_unread_captions(article),
-        *_unlinked_captions(article),
+        *_poor_captions(article),
         *_typed_numbers(article, names),
         *_unbound_claims(article),
     ]
@@ -130,30 +128,21 @@ def _unknown_variables(article: Article) -> Iterator[Problem]:
 
 
 def _unknown_embeds(article: Article) -> Iterator[Problem]:
-    notebooks: dict[str, Mapping[str, Cell] | str] = {}
+    said: set[str] = set()
     for notebook, label, line in article.contents.embeds:
-        known = notebook in notebooks
-        if not known:
-            notebooks[notebook] = _cells_or_fault(article.file.parent / notebook)
-        cells = notebooks[notebook]
+        cells = article.notebooks.get(notebook, {})
         if not label:
             message = f"embed {notebook}: expected notebooks/NAME.ipynb#LABEL and nothing else."
         elif isinstance(cells, str):
             # One line for a notebook, however many of its cells are embedded.
-            message = "" if known else f"{cells}; run: deepvalues notebook {Path(notebook).stem}"
+            message = "" if notebook in said else f"{cells}; run: deepvalues notebook {Path(notebook).stem}"
+            said.add(notebook)
         elif label not in cells:
             message = f"embed {notebook}#{label}: the notebook has no cell with that label."
         else:
             message = _cell_fault(cells[label])
         if message:
             yield _problem(article, line, message)
-
-
-def _cells_or_fault(file: Path) -> Mapping[str, Cell] | str:
-    try:
-        return labelled_cells(file)
-    except UserError as error:
-        return str(error)
 
 
 def _cell_fault(cell: Cell) -> str:
@@ -180,7 +169,8 @@ def _unknown_references(article: Article) -> Iterator[Problem]:
 
 def _unknown_citations(article: Article) -> Iterator[Problem]:
     known: set[str] = set()
-    listed = _bibliographies(article.header)
+    listed = article.header.get("bibliography", [])
+    listed = [listed] if isinstance(listed, str) else listed
     for name in listed:
         file = article.file.parent / name
         if file.is_file():
@@ -189,42 +179,33 @@ def _unknown_citations(article: Article) -> Iterator[Problem]:
             yield _problem(article, 1, f"the bibliography {name} is missing.")
     for cited, line in article.contents.citations:
         if cited not in known:
-            yield _problem(article, line, f"@{cited} is not in {', '.join(listed)}.")
+            place = ", ".join(listed) or "a bibliography, as the header names none"
+            yield _problem(article, line, f"@{cited} is not in {place}.")
 
 
-def _bibliographies(header: Mapping[str, Any]) -> list[str]:
-    listed = header.get("bibliography", "references.bib")
-    return [str(name) for name in listed] if isinstance(listed, list) else [str(listed)]
-
-
-def _unread_captions(article: Article) -> Iterator[Problem]:
-    """Figures and tables without caption, figures without a text that stands in for them."""
+def _poor_captions(article: Article) -> Iterator[Problem]:
     for notebook, label, line in article.contents.embeds:
-        cells = _cells_or_fault(article.file.parent / notebook)
-        if isinstance(cells, str) or label not in cells:
-            continue
-        kind = label.split("-")[0]
-        if not cells[label].caption:
-            yield _problem(article, line, f"{cells[label].place}: no `#| {kind}-cap:`.")
-        if kind == "fig" and not cells[label].alternative:
-            yield _problem(article, line, f"{cells[label].place}: no `#| fig-alt:`.")
+        cells = article.notebooks.get(notebook, "")
+        if not isinstance(cells, str) and label in cells:
+            page = f"{notebook.removesuffix('.ipynb')}-preview.html"
+            for fault in _caption_faults(cells[label], page):
+                yield _problem(article, line, f"{cells[label].place}: {fault}")
     for image in article.contents.images:
         if not image.described:
             yield _problem(article, image.line, 'an image needs a caption and {fig-alt="…"}.')
 
 
-def _unlinked_captions(article: Article) -> Iterator[Problem]:
-    """Captions that do not lead to the notebook cell that made the figure or table, and to its data."""
-    for notebook, label, line in article.contents.embeds:
-        cells = _cells_or_fault(article.file.parent / notebook)
-        if isinstance(cells, str) or label not in cells or not cells[label].caption:
-            continue
-        cell = cells[label]
-        source = f"{notebook.removesuffix('.ipynb')}-preview.html#{cell.anchor}"
-        if source not in cell.caption:
-            yield _problem(article, line, f"{cell.place}: the caption lacks a link to {source}.")
-        if not _CSV.search(cell.caption):
-            yield _problem(article, line, f"{cell.place}: the caption lacks a link to its CSV below data/.")
+def _caption_faults(cell: Cell, page: str) -> Iterator[str]:
+    """What a figure or table lacks: a caption that leads to its cell and its data, an alternative text."""
+    kind, source = cell.label.split("-")[0], f"{page}#{cell.anchor}"
+    if not cell.caption:
+        yield f"no `#| {kind}-cap:`."
+    elif source not in cell.caption:
+        yield f"the caption lacks a link to {source}."
+    if cell.caption and not _CSV.search(cell.caption):
+        yield "the caption lacks a link to its CSV below data/."
+    if kind == "fig" and not cell.alternative:
+        yield "no `#| fig-alt:`."
 
 
 def _typed_numbers(article: Article, names: Iterable[str]) -> Iterator[Problem]:

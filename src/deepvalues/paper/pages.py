@@ -1,4 +1,4 @@
-"""Executed notebooks as Markdown, for the notebook pages of the draft."""
+"""Executed notebooks as Markdown, for the notebook pages of the plain rendering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The draft: the same sources by pandoc and typst, where Quarto is not installed."""
+"""The plain rendering: the same sources by pandoc and typst, where Quarto is not installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder
 from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, as_words, pandoc, read_article
-from deepvalues.paper.cells import Cell, figure, labelled_cells, table
+from deepvalues.paper.cells import Cell, figure, table
 from deepvalues.paper.check import unresolved
 from deepvalues.paper.numbers import flatten, lookup, read_variables
 from deepvalues.paper.pages import notebook_page
@@ -48,13 +48,13 @@ def render_plain(paper: Path) -> Path:
         sources = _write_sources(project, article, site)
         # pandoc and typst are programs of their own, so threads are enough to keep all processors busy.
         with ThreadPoolExecutor() as pool:
-            parts = [
-                pool.submit(_write_pdf, project, article, sources, site),
-                pool.submit(_write_html, project, article, sources, site),
-                *(pool.submit(_write_notebook, project, notebook, site) for notebook in project.notebooks),
-            ]
-            for part in parts:
+            parts = {"index.pdf": pool.submit(_write_pdf, project, article, sources, site)}
+            parts["index.html"] = pool.submit(_write_html, project, article, sources, site)
+            for notebook in project.notebooks:
+                parts[notebook.page] = pool.submit(_write_notebook, project, notebook, site)
+            for name, part in parts.items():
                 part.result()
+                print(f"plain rendering: {name}", flush=True)
         copy_resources(paper.parent, site)
         name_commit(paper.parent, site)
         mend_links(site)
@@ -65,14 +65,16 @@ def render_plain(paper: Path) -> Path:
 
 
 def _write_sources(project: Project, article: Article, site: Path) -> Path:
-    """Write the article's images, and a file for ``draft.lua``: variables, cells, address."""
+    """Write the article's images, and a file for ``article.lua``: variables, cells, address."""
     folder = project.paper
     (site / IMAGES).mkdir(parents=True)
-    embeds = article.contents.embeds
-    notebooks = {path: labelled_cells(folder / path) for path in {embed.notebook for embed in embeds}}
+    used = {(embed.notebook, embed.label) for embed in article.contents.embeds}
     cells = {
-        f"{embed.notebook}#{embed.label}": _source(notebooks[embed.notebook][embed.label], site)
-        for embed in embeds
+        f"{path}#{label}": _source(cell, site)
+        for path, found in article.notebooks.items()
+        if not isinstance(found, str)
+        for label, cell in found.items()
+        if (path, label) in used
     }
     for image in article.contents.images:
         (site / image.path).parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +97,6 @@ def _source(cell: Cell, site: Path) -> dict[str, str]:
 
 
 def _write_html(project: Project, article: Article, sources: Path, site: Path) -> None:
-    print("draft: index.html", flush=True)
     options = [
         *_article_options(project, article, sources),
         *["--number-sections", "--toc", "--toc-depth=3", f"--variable=sidebar={_sidebar(project)}"],
@@ -111,7 +112,6 @@ def _write_html(project: Project, article: Article, sources: Path, site: Path) -
 
 
 def _write_pdf(project: Project, article: Article, sources: Path, site: Path) -> None:
-    print("draft: index.pdf", flush=True)
     templates = project.paper / TEMPLATES
     options = [
         *["--to=typst-citations-smart", "--syntax-highlighting=idiomatic"],
@@ -130,7 +130,7 @@ def _write_pdf(project: Project, article: Article, sources: Path, site: Path) ->
 
 
 def _article_options(project: Project, article: Article, sources: Path) -> list[str]:
-    filters = [f"--lua-filter={project.paper / TEMPLATES / 'draft.lua'}", "--citeproc"]
+    filters = [f"--lua-filter={project.paper / TEMPLATES / 'article.lua'}", "--citeproc"]
     options = [*filters, f"--metadata=sources:{sources}", "--metadata=link-citations"]
     if date := article_date(article.header):
         day = f"--variable=day=datetime(year: {date.year}, month: {date.month}, day: {date.day})"
@@ -139,7 +139,6 @@ def _article_options(project: Project, article: Article, sources: Path) -> list[
 
 
 def _write_notebook(project: Project, notebook: Notebook, site: Path) -> None:
-    print(f"draft: {notebook.page}", flush=True)
     page = notebook_page(notebook)
     target = site / notebook.page
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 -- Makes of the article what pandoc knows: Quarto's variables, embedded cells, labels, references and divs.
--- The sources come as JSON (`-M sources=FILE`); shortcodes as words of private-use characters (article.py).
+-- The sources come as JSON (`-M sources=FILE`); shortcodes as words of private-use characters (deepvalues/paper/article.py).
 -- `deepvalues check` has found the faults, with their lines, before this runs.
 
 local html = FORMAT:match("html") ~= nil
@@ -106,8 +106,8 @@ local function quarto_div(div)
     div.content:insert(1, pandoc.Plain({ pandoc.Span(title, { class = "callout-title" }) }))
     return pandoc.Div(div.content, pandoc.Attr("", { "callout", kind }))
   end
-  local opening = { pandoc.RawInline("typst", "#callout[") } .. title .. { pandoc.RawInline("typst", "][") }
-  return pandoc.Blocks({ pandoc.Plain(opening) }) .. div.content .. { pandoc.RawBlock("typst", "]") }
+  div.content:insert(1, pandoc.Para({ pandoc.Strong(title) }))
+  return pandoc.BlockQuote(div.content)
 end
 
 -- Figures, tables, equations -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What ``draft.lua`` makes of Quarto's Markdown, on a page and in print."""
+"""What ``article.lua`` makes of Quarto's Markdown, on a page and in print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.article import as_words, pandoc
 
-FILTER = paths.PAPER / "plain" / "draft.lua"
+FILTER = paths.PAPER / "plain" / "article.lua"
 FIGURE = {"image": "index_files/fig-a.svg", "alternative": 'Say "hi" & <go>', "caption": "A *caption*."}
 TABLE = {"table": "| a |\n|--:|\n| 1 |", "caption": "Rates."}
 SOURCES = {
@@ -45,7 +45,7 @@ def test_variables_in_text_and_in_spans_with_their_keys_on_a_page(written):
 
 def test_a_value_is_markdown(written):
     page = written(f"{{{{< var dvb.list >}}}}, it says.\n\n{EMBEDDED}", "typst")
-    assert page.startswith("2. #emph[more] (#link(<tbl-a>)[Table~1]), it says.")
+    assert page.startswith("\\2. #emph[more] (#link(<tbl-a>)[Table~1]), it says.")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_a_value_is_markdown(written):
         "## Of {{< var dvb.n >}} models",
         '[all]{.claim title="{{< var dvb.n >}}"}',
         "[there](data/{{< var dvb.n >}}.csv)",
-        "$x = {{< var dvb.n >}}$",
+        "${{< var dvb.n >}}$",
     ],
 )
 def test_where_no_html_may_stand_a_number_is_plain(written, text):
-    assert "four" in written(text)
+    assert "four" in re.sub("</?em>", "", written(text))
     assert "data-key" not in written(text)
 
 
@@ -72,7 +72,7 @@ def test_a_figure_has_anchor_number_and_alternative_text(written):
     assert '<figure id="fig-a">' in page
     assert 'src="index_files/fig-a.svg" alt="Say &quot;hi&quot; &amp; &lt;go&gt;"' in page
     assert "<strong>Figure 1.</strong> A <em>caption</em>." in page
-    assert 'See <a href="#fig-a">Figure 1</a>.' in page
+    assert 'See <a href="#fig-a">Figure\u00a01</a>.' in page
     page = written("{{< embed n.ipynb#fig-a >}}", "typst")
     assert 'image("index_files/fig-a.svg", alt: "Say \\"hi\\" & <go>")' in page
     assert page.endswith("<fig-a>")
@@ -103,7 +103,7 @@ def test_tables_and_images_of_the_article_are_numbered_with_those_of_notebooks(w
     ],
 )
 def test_references(written, reference, shown):
-    links = re.sub(r"\[(Figure|)", lambda match: f'<a href="#{"fig" if match[1] else "tbl"}-a">{match[1]}', shown)
+    links = shown.replace("[Figure", '<a href="#fig-a">Figure').replace("[", '<a href="#tbl-a">')
     links = links.replace("]", "</a>").replace(" 1<", "\u00a01<")
     assert written(f"{EMBEDDED}X {reference}").endswith(f"<p>X {links}</p>")
 
@@ -114,7 +114,7 @@ def test_citations_stay(written):
 
 def test_section_references_follow_the_numbers_of_headings(written):
     text = "## One\n\n## Aside {.unnumbered}\n\n## Two\n\n### Two {#sec-two}\n\nSee @sec-two.\n"
-    assert "See <a href=\"#sec-two\">Section\u00a02.1</a>." in written(text)
+    assert 'See <a href="#sec-two">Section\u00a02.1</a>.' in written(text)
 
 
 def test_equations_are_numbered_also_amid_a_paragraph(written):
@@ -153,9 +153,8 @@ def test_conditions_that_only_quarto_knows_are_an_error(written):
 )
 def test_callouts_take_their_title_from_heading_attribute_or_kind(written, source, title):
     assert f'<span class="callout-title">{title}</span>' in written(source)
-    assert written(source, "typst").startswith(
-        f"#callout[{title.replace('<em>', '#emph[').replace('</em>', ']')}]["
-    )
+    title = title.replace("<em>", "#emph[").replace("</em>", "]")
+    assert written(source, "typst").startswith(f"#quote(block: true)[\n#strong[{title}]\n\nBody\n]")
 
 
 def test_a_callout_title_is_not_numbered_as_a_section(written):
