@@ -1,5 +1,6 @@
 -- Makes of the article what pandoc knows: Quarto's variables, embedded cells, labels, references and divs.
--- The sources come as JSON (`-M sources=FILE`); shortcodes as words of private-use characters (deepvalues/paper/article.py).
+-- The sources come as JSON (`-M sources=FILE`), shortcodes as words of private-use characters: src/deepvalues/paper/article.py
+-- writes both.
 -- `deepvalues check` has found the faults, with their lines, before this runs.
 
 local html = FORMAT:match("html") ~= nil
@@ -65,8 +66,8 @@ end
 -- Links are written as seen from the root of the site.
 local function in_link(link)
   link.target = filled(link.target)
-  if link.target:match("^[./]+/data/") or link.target:match("^[./]+/figures/") or link.target:match("^[./]+/notebooks/") then
-    link.target = link.target:gsub("^[./]+/", "")
+  for _, folder in ipairs({ "data", "figures", "notebooks" }) do
+    link.target = link.target:gsub("^[./]+/(" .. folder .. "/)", "%1")
   end
   return in_attributes(link)
 end

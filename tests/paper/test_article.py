@@ -64,7 +64,7 @@ def test_everything_is_found_with_its_line(tmp_path):
     assert found.references == [("fig-a", 10), ("sec-two", 11)]
     assert found.citations == [("doe2021", 10), ("smith", 11), ("doe2021", 33), ("odd/key", 33)]
     assert found.claims == [("a.yes", 22)]
-    assert found.embeds == [("notebooks/n.ipynb", "fig-a", 14), ("n.ipynb#fig-c echo=true", "", 31)]
+    assert found.embeds == [("notebooks/n.ipynb#fig-a", 14), ("n.ipynb#fig-c echo=true", 31)]
     assert found.faults == [("embed notebooks/n.ipynb#fig-b: it must be a paragraph of its own.", 29)]
     assert found.labels == [("sec-one", 8), ("fig-a", 14), ("sec-two", 16), ("eq-x", 27), ("tbl-a", 39)]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,17 +35,9 @@ _REACH = 3_000
 
 
 class Found(NamedTuple):
-    """Something found in an article: a key, label or message, and its line (from 1)."""
+    """A key, a label, ``notebook.ipynb#label`` or a message, and its line in the article (from 1)."""
 
     name: str
-    line: int
-
-
-class Embed(NamedTuple):
-    """An ``{{< embed notebook#label >}}``; one of another form has an empty label."""
-
-    notebook: str
-    label: str
     line: int
 
 
@@ -70,7 +62,7 @@ class Contents:
     """What an article holds, each list in the order of the text (the header comes first)."""
 
     variables: list[Found] = field(default_factory=list)
-    embeds: list[Embed] = field(default_factory=list)
+    embeds: list[Found] = field(default_factory=list)
     references: list[Found] = field(default_factory=list)
     citations: list[Found] = field(default_factory=list)
     labels: list[Found] = field(default_factory=list)
@@ -101,17 +93,20 @@ class Article:
         return walk.found
 
     @cached_property
-    def notebooks(self) -> dict[str, Mapping[str, Cell] | str]:
-        """The labelled cells of each notebook that is embedded, or what keeps it from being read."""
-        paths = {path for path, label, _ in self.contents.embeds if label}
-        return {path: _cells(self.file.parent / path) for path in sorted(paths)}
+    def cells(self) -> dict[str, Cell | str]:
+        """What each ``notebook.ipynb#label`` embeds: a cell, or in its place a line on what is wrong."""
+        read = cache(labelled_cells)
+        return {place: self._cell(place, read) for place, _ in self.contents.embeds}
 
-
-def _cells(file: Path) -> Mapping[str, Cell] | str:
-    try:
-        return labelled_cells(file)
-    except UserError as error:
-        return str(error)
+    def _cell(self, place: str, read: Callable[[Path], Mapping[str, Cell]]) -> Cell | str:
+        match = _CELL.fullmatch(place)
+        if match is None:
+            return f"embed {place}: expected notebooks/NAME.ipynb#LABEL and nothing else."
+        try:
+            cells = read(self.file.parent / match["notebook"])
+        except UserError as error:
+            return f"{error}; run: deepvalues notebook {Path(match['notebook']).stem}"
+        return cells.get(match["label"], f"embed {place}: the notebook has no cell with that label.")
 
 
 def read_article(file: Path) -> Article:
@@ -229,13 +224,11 @@ class _Walk:
                 fault = f"the shortcode {{{{< {name} {argument} >}}}} is not known; the article may use "
                 self.found.faults.append(Found(f"{fault}var and embed.", at))
 
-    def _embed(self, argument: str) -> None:
-        match = _CELL.fullmatch(argument)
-        line = self._line(argument)
-        notebook, label = match.groups() if match else (argument.replace("\xa0", " "), "")
-        self.found.embeds.append(Embed(notebook, label, line))
-        if label:
-            self.found.labels.append(Found(label, line))
+    def _embed(self, place: str) -> None:
+        line = self._line(place)
+        self.found.embeds.append(Found(place.replace("\xa0", " "), line))
+        if match := _CELL.fullmatch(place):
+            self.found.labels.append(Found(match["label"], line))
 
     def _str(self, text: str) -> None:
         line = self._line(text)

@@ -14,9 +14,10 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, Piece, read_article
-from deepvalues.paper.cells import Cell, figures
+from deepvalues.paper.cells import Cell, figure, table
 from deepvalues.paper.numbers import flatten, lookup, read_variables
 
 NAMES = (
@@ -128,33 +129,24 @@ def _unknown_variables(article: Article) -> Iterator[Problem]:
 
 
 def _unknown_embeds(article: Article) -> Iterator[Problem]:
-    said: set[str] = set()
-    for notebook, label, line in article.contents.embeds:
-        cells = article.notebooks.get(notebook, {})
-        if not label:
-            message = f"embed {notebook}: expected notebooks/NAME.ipynb#LABEL and nothing else."
-        elif isinstance(cells, str):
-            # One line for a notebook, however many of its cells are embedded.
-            message = "" if notebook in said else f"{cells}; run: deepvalues notebook {Path(notebook).stem}"
-            said.add(notebook)
-        elif label not in cells:
-            message = f"embed {notebook}#{label}: the notebook has no cell with that label."
-        else:
-            message = _cell_fault(cells[label])
-        if message:
+    said: set[str] = set()  # one line for a notebook that is missing, however many of its cells are embedded
+    for place, line in article.contents.embeds:
+        cell = article.cells[place]
+        message = cell if isinstance(cell, str) else _cell_fault(cell)
+        if message and message not in said:
             yield _problem(article, line, message)
+        said.add(message)
 
 
 def _cell_fault(cell: Cell) -> str:
     """What keeps a cell from being embedded; empty if nothing does."""
-    if cell.label.startswith("fig-"):
-        count, wanted = len(figures(cell)), "image"
-    elif cell.label.startswith("tbl-"):
-        count = sum("text/markdown" in output.get("data", {}) for output in cell.outputs)
-        wanted = "Markdown table"
-    else:
+    if not cell.label.startswith(("fig-", "tbl-")):
         return f"embed {cell.label}: the label must begin with fig- or tbl-."
-    return "" if count == 1 else f"{cell.place}: shows {count} outputs of kind {wanted}, not one."
+    try:
+        figure(cell) if cell.label.startswith("fig-") else table(cell)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _unknown_references(article: Article) -> Iterator[Problem]:
@@ -184,20 +176,20 @@ def _unknown_citations(article: Article) -> Iterator[Problem]:
 
 
 def _poor_captions(article: Article) -> Iterator[Problem]:
-    for notebook, label, line in article.contents.embeds:
-        cells = article.notebooks.get(notebook, "")
-        if not isinstance(cells, str) and label in cells:
-            page = f"{notebook.removesuffix('.ipynb')}-preview.html"
-            for fault in _caption_faults(cells[label], page):
-                yield _problem(article, line, f"{cells[label].place}: {fault}")
+    for place, line in article.contents.embeds:
+        cell = article.cells[place]
+        if not isinstance(cell, str):
+            for fault in _caption_faults(cell):
+                yield _problem(article, line, f"{cell.place}: {fault}")
     for image in article.contents.images:
         if not image.described:
             yield _problem(article, image.line, 'an image needs a caption and {fig-alt="…"}.')
 
 
-def _caption_faults(cell: Cell, page: str) -> Iterator[str]:
+def _caption_faults(cell: Cell) -> Iterator[str]:
     """What a figure or table lacks: a caption that leads to its cell and its data, an alternative text."""
-    kind, source = cell.label.split("-")[0], f"{page}#{cell.anchor}"
+    kind = cell.label.split("-")[0]
+    source = f"{cell.notebook.parent.name}/{cell.notebook.stem}-preview.html#{cell.anchor}"
     if not cell.caption:
         yield f"no `#| {kind}-cap:`."
     elif source not in cell.caption:

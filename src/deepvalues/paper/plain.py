@@ -68,14 +68,7 @@ def _write_sources(project: Project, article: Article, site: Path) -> Path:
     """Write the article's images, and a file for ``article.lua``: variables, cells, address."""
     folder = project.paper
     (site / IMAGES).mkdir(parents=True)
-    used = {(embed.notebook, embed.label) for embed in article.contents.embeds}
-    cells = {
-        f"{path}#{label}": _source(cell, site)
-        for path, found in article.notebooks.items()
-        if not isinstance(found, str)
-        for label, cell in found.items()
-        if (path, label) in used
-    }
+    cells = {place: _source(cell, site) for place, cell in article.cells.items() if not isinstance(cell, str)}
     for image in article.contents.images:
         (site / image.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / image.path, site / image.path)
