@@ -190,7 +190,7 @@ def figure(cell: Cell) -> tuple[str, bytes]:
     """
     found = figures(cell)
     if len(found) != 1:
-        raise UserError(f"{cell.place}: a figure cell must show one image; this one shows {len(found)}.")
+        raise UserError(f"{cell.place}: shows {len(found)} outputs of kind image, not one.")
     return found[0]
 
 
@@ -205,7 +205,5 @@ def table(cell: Cell) -> str:
     shown = [output.get("data", {}) for output in cell.outputs]
     found = [str(data["text/markdown"]) for data in shown if "text/markdown" in data]
     if len(found) != 1:
-        raise UserError(
-            f"{cell.place}: a table cell must show one Markdown table; this one shows {len(found)}."
-        )
+        raise UserError(f"{cell.place}: shows {len(found)} outputs of kind Markdown table, not one.")
     return found[0].strip("\n")

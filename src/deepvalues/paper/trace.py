@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json
 from deepvalues.paper import manifest
+from deepvalues.paper.article import read_article
 from deepvalues.paper.cells import Cell
-from deepvalues.paper.check import claims
-from deepvalues.paper.markup import read_article, shortcodes
 from deepvalues.paper.numbers import leaves
 from deepvalues.paper.site import anchors
 
@@ -144,13 +143,14 @@ def _unknown(key: str, known: list[str]) -> str:
 def _uses(root: Path, key: str) -> list[str]:
     """Where the article uses a variable or makes a claim: file, line, and the words around."""
     article = read_article(root / "paper" / "index.qmd")
-    offsets = [use.offset for use in shortcodes(article.text, "var") if use.name == key]
-    offsets += [claim.start for claim in claims(article.text) if claim.key == key]
+    lines = article.text.splitlines()
+    found = sorted(set(article.contents.variables + article.contents.claims), key=lambda use: use.line)
     shown = []
-    for offset in sorted(offsets):
-        end = article.text.find("}", offset) + 2
-        around = article.text[max(0, offset - _CONTEXT) : end + _CONTEXT]
-        shown.append(f"paper/index.qmd:{article.line(offset)}: … {' '.join(around.split())} …")
+    for line in (use.line for use in found if use.name == key):
+        # A long line is cut to the words around the key.
+        around = re.search(rf".{{0,{_CONTEXT}}}\b{re.escape(key)}\b.{{0,{_CONTEXT}}}", lines[line - 1])
+        words = " ".join((around[0] if around else lines[line - 1]).split())
+        shown.append(f"paper/index.qmd:{line}: … {words} …")
     return shown
 
 
