@@ -149,9 +149,9 @@ def test_agreement_of_coders_has_units_and_intervals():
 def test_associations_with_and_without_models():
     fidelity = pd.DataFrame({"mode": "rating", "model": list("abcd"), "fidelity": [0.1, 0.4, 0.2, 0.9]})
     traits = pd.DataFrame({"model": list("abcd"), "size": [1.0, 3.0, 2.0, 4.0], "date": [math.nan] * 4})
-    table = tables.associations(associations(fidelity, traits, {"size": "size", "date": "date"}))
+    table = tables.associations(associations(fidelity, traits.assign(tier=math.nan)))
     assert head(table) == ["mode", "fidelity against", "models", "ρ", "interval", "p"]
-    known, unknown = rows(table)
+    known, unknown, _ = rows(table)
     assert known[:4] == ["rating", "size", "4", "1.00"]
     assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
 
