@@ -62,9 +62,10 @@ def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
     """
     one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(one) < FEWEST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return (math.nan,) * 4
+        return math.nan, math.nan, math.nan, math.nan
     row = pg.corr(one, other, method="spearman").iloc[0]
-    return float(row["r"]), *map(float, row["CI95"]), float(row["p_val"])
+    low, high = row["CI95"]
+    return float(row["r"]), float(low), float(high), float(row["p_val"])
 
 
 def exact_test(successes: int, n: int, chance: float = 0.5) -> float:

@@ -411,7 +411,7 @@ def test_the_exact_test_alarms_too_often_when_cells_differ(items_full):
 
 def test_the_wanted_dvgr_is_the_expected_one(layout):
     for dvgr in (0.2, 0.5, 0.7):
-        expectation = simulation._Expectation(layout, (), ())
+        expectation = Expectation(layout, (), ())
         found = simulation._with_dvgr(expectation, ALL, dvgr)
         assert float(expected_rates(layout, found)[0, 0]) == pytest.approx(dvgr, abs=1e-6)
         assert found == replace(ALL, b_v=found.b_v)

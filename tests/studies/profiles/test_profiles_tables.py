@@ -134,10 +134,10 @@ def test_a_table_of_two_references_is_not_written(fidelities):
 def test_associations_with_and_without_models():
     fidelity = pd.DataFrame({"mode": "rating", "model": list("abcd"), "fidelity": [0.1, 0.4, 0.2, 0.9]})
     traits = pd.DataFrame({"model": list("abcd"), "size": [1.0, 3.0, 2.0, 4.0], "date": [math.nan] * 4})
-    found = associations(fidelity, traits, {"size": "size", "date": "date"})
+    found = associations(fidelity, traits.assign(tier=math.nan))
     table = shown(tables.by_mode(found), "profiles/associations")
     assert head(table) == ["mode", "fidelity against", "models", "ρ", "interval", "p"]
-    known, unknown = rows(table)
+    known, unknown, _ = rows(table)
     assert known[:4] == ["rating", "size", "4", "1.00"]
     assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
 

@@ -74,20 +74,18 @@ def level_names(bank: Bank) -> dict[str, dict[str, str]]:
     }
 
 
-def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+def breakdowns(frame: pd.DataFrame) -> pd.DataFrame:
     """DVGR by each factor of the design, in one long table.
 
     Parameters
     ----------
     frame
         Trials; the deconfounded ones are used.
-    by
-        Columns to break down by first, such as ``model``; pooled without.
 
     Returns
     -------
     pandas.DataFrame
-        ``by``, factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
+        factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
         clusters, or two that cross), items, answered, followed, rate, wilson_low, wilson_high,
         clustered_low, clustered_high. Levels come in sorted order, numbers as numbers.
     """
@@ -95,10 +93,10 @@ def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     tables = []
     for factor, (column, cluster) in FACTORS.items():
         crossed = None if cluster == "cell" else "cell"
-        table = rates(deep, [*by, column], cluster, crossed).rename(columns={column: "level"})
+        table = rates(deep, [column], cluster, crossed).rename(columns={column: "level"})
         table["level"] = table["level"].astype(str)
-        table.insert(len(by), "factor", factor)
-        table.insert(len(by) + 2, "cluster", f"{cluster} × {crossed}" if crossed else cluster)
+        table.insert(0, "factor", factor)
+        table.insert(2, "cluster", f"{cluster} × {crossed}" if crossed else cluster)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -358,7 +356,7 @@ def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.D
     return pd.DataFrame(rows, columns=[*by, *columns])
 
 
-def position_bias(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+def position_bias(frame: pd.DataFrame) -> pd.DataFrame:
     """How often option A is chosen, and what the target's position does to the DVGR.
 
     Where every test is asked in both orders, the same tests stand on either side of the gap.
@@ -366,22 +364,22 @@ def position_bias(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        ``by``, answered, chose_a with chose_a_low and chose_a_high, dvgr_a and dvgr_b (target is option A
+        model, answered, chose_a with chose_a_low and chose_a_high, dvgr_a and dvgr_b (target is option A
         or B), gap = dvgr_a − dvgr_b with gap_low, gap_high and gap_p. Intervals clustered by cell.
     """
     rows = []
-    for key, group in _deconfounded(frame).dropna(subset="followed").groupby(list(by)):
+    for model, group in _deconfounded(frame).dropna(subset="followed").groupby("model"):
         chose_a = (group["choice"] == "A").astype(float)
         at_a = group["right"] == "A"
         gap = clusters.two_groups(group["followed"].to_numpy(), at_a.to_numpy(), group["cell"])
         dvgrs = (float(group["followed"][at_a].mean()), float(group["followed"][~at_a].mean()))
         share = (float(chose_a.mean()), *clusters.clustered(chose_a, group["cell"]))
-        rows.append((*key, len(group), *share, *dvgrs, gap.value, *gap.interval, gap.p_value))
-    columns = ["answered", "chose_a", "chose_a_low", "chose_a_high", "dvgr_a", "dvgr_b"]
-    return pd.DataFrame(rows, columns=[*by, *columns, "gap", "gap_low", "gap_high", "gap_p"])
+        rows.append((model, len(group), *share, *dvgrs, gap.value, *gap.interval, gap.p_value))
+    columns = ["model", "answered", "chose_a", "chose_a_low", "chose_a_high", "dvgr_a", "dvgr_b"]
+    return pd.DataFrame(rows, columns=[*columns, "gap", "gap_low", "gap_high", "gap_p"])
 
 
-def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+def asymmetry(frame: pd.DataFrame) -> pd.DataFrame:
     """DVGR with a dimension's first pole preferred, minus that with its second: a liking for a pole.
 
     Intervals are clustered by the target's pole wording, of which a dimension has few.
@@ -389,19 +387,19 @@ def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``by``, dimension, forward and reversed (DVGRs), difference, clustered_low, clustered_high,
+        dimension, forward and reversed (DVGRs), difference, clustered_low, clustered_high,
         p_value, p_holm (over the whole table). NaN where a direction was not asked.
     """
     rows = []
     answered = _deconfounded(frame).dropna(subset="followed")
-    for key, group in answered.groupby([*by, "dimension"]):
+    for dimension, group in answered.groupby("dimension"):
         forward = group["direction"] == "forward"
         wordings = group["target_pole_wording"]
         estimate = clusters.two_groups(group["followed"].to_numpy(), forward.to_numpy(), wordings)
         dvgrs = (float(group["followed"][forward].mean()), float(group["followed"][~forward].mean()))
-        rows.append((*key, *dvgrs, estimate.value, *estimate.interval, estimate.p_value))
-    columns = ["forward", "reversed", "difference", "clustered_low", "clustered_high", "p_value"]
-    table = pd.DataFrame(rows, columns=[*by, "dimension", *columns])
+        rows.append((dimension, *dvgrs, estimate.value, *estimate.interval, estimate.p_value))
+    columns = ["dimension", "forward", "reversed", "difference", "clustered_low", "clustered_high", "p_value"]
+    table = pd.DataFrame(rows, columns=columns)
     table["p_holm"] = holm(list(table["p_value"]))
     return table
 

@@ -316,7 +316,7 @@ def _wilson(sums: Sums) -> tuple[Floats, Floats]:
     low, high = proportion_confint(
         sums.totals.sum(axis=-1), sums.sizes.sum(), alpha=1 - CONFIDENCE, method="wilson"
     )
-    # As in `statistics.rates.wilson`: at the ends the computation gives 0 and 1 all but.
+    # As in `stats.rates.wilson`: at the ends the computation gives 0 and 1 all but.
     rate = sums.totals.sum(axis=-1) / sums.sizes.sum()
     return np.where(rate == 0, 0.0, low), np.where(rate == 1, 1.0, high)
 

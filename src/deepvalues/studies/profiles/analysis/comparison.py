@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -139,16 +139,14 @@ def fidelity_table(
     rows = []
     people = _by_mode(reference, themes)
     drawn = {mode: resampled(h, draws, seed + 1) for mode, h in people.items()}
-    for (mode, model), x in matrices(responses, themes).items():
-        if mode not in people:
-            continue
-        mean, h = x.mean(axis=0), people[mode].mean(axis=0)
+    for mode, model, x, of_people in _compared(responses, people, themes):
+        mean, h = x.mean(axis=0), of_people.mean(axis=0)
         row = _measured(mean, h, resampled(x, draws, seed), drawn[mode])
         parts = cronbach_gleser(mean, h)
         p = permutation_p(mean, h)
         rows.append(
             {"mode": mode, "model": model, "reference": label(reference), "runs": len(x)}
-            | {"respondents": len(people[mode]), **row, "direction": direction(row["v_low"], row["v_high"])}
+            | {"respondents": len(of_people), **row, "direction": direction(row["v_low"], row["v_high"])}
             | {"p_greater": p.greater, "p_two_sided": p.two_sided}
             | {"rho_p_greater": permutation_p(mean, h, "rho").greater}
             | {name: float(getattr(parts, name)) for name in ("elevation", "scatter", "shape")}
@@ -158,6 +156,15 @@ def fidelity_table(
 
 def _by_mode(reference: pd.DataFrame, themes: Sequence[str]) -> dict[str, Array]:
     return {mode: respondents(reference, mode, themes) for mode in sorted(set(reference["mode"]))}
+
+
+def _compared(
+    responses: pd.DataFrame, people: Mapping[str, Array], themes: Sequence[str]
+) -> Iterator[tuple[str, str, Array, Array]]:
+    """Mode, model, its runs and the respondents, where the reference has the mode."""
+    for (mode, model), x in matrices(responses, themes).items():
+        if mode in people:
+            yield mode, model, x, people[mode]
 
 
 def reference_profiles(reference: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
@@ -194,11 +201,9 @@ def residual_table(
     rows = []
     people = _by_mode(reference, themes)
     drawn = {mode: resampled(h, draws, seed + 1).means for mode, h in people.items()}
-    for (mode, model), x in matrices(responses, themes).items():
-        if mode not in people:
-            continue
-        estimate = residuals(x.mean(axis=0), people[mode].mean(axis=0))
-        several = len(x) > 1 and len(people[mode]) > 1
+    for mode, model, x, h in _compared(responses, people, themes):
+        estimate = residuals(x.mean(axis=0), h.mean(axis=0))
+        several = len(x) > 1 and len(h) > 1
         spread = residuals(resampled(x, draws, seed).means, drawn[mode])
         bounds = np.quantile(spread, TAILS, axis=0) if several else np.full((2, THEMES), np.nan)
         for theme, *numbers in zip(themes, estimate, *bounds, strict=True):
@@ -261,11 +266,7 @@ def against_single_respondents(
         run_v_median.
     """
     rows = []
-    people = _by_mode(reference, themes)
-    for (mode, model), x in matrices(responses, themes).items():
-        if mode not in people:
-            continue
-        h = people[mode]
+    for mode, model, x, h in _compared(responses, _by_mode(reference, themes), themes):
         mean = measures(x.mean(axis=0), h)
         single = measures(x[:, None, :], h[None, :, :])
         # A flat respondent is exaggerated by any profile that is not.
@@ -304,9 +305,7 @@ def traits(models: Iterable[Model]) -> pd.DataFrame:
     )
 
 
-def associations(
-    fidelity: pd.DataFrame, models: pd.DataFrame, predictors: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def associations(fidelity: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """Does fidelity follow size, date or tier? Spearman's correlation over the models that have them.
 
     Parameters
@@ -314,10 +313,7 @@ def associations(
     fidelity
         From `fidelity_table`.
     models
-        A row per model: ``model`` and the predictors' columns, numbers or ordered categories; missing where
-        unknown. See `traits`.
-    predictors
-        Columns of ``models`` by the name to be shown; size, date and tier where not given.
+        From `traits`.
 
     Returns
     -------
@@ -325,12 +321,11 @@ def associations(
         mode, predictor, models, rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than
         four models or without variation.
     """
-    named = predictors or {"size": "size", "date": "date", "tier": "tier"}
     joined = fidelity.merge(models, on="model", how="left")
     rows = []
     for mode, group in joined.groupby("mode"):
-        for name, column in named.items():
-            known = group[[column, "fidelity"]].dropna()
+        for name in ("size", "date", "tier"):
+            known = group[[name, "fidelity"]].dropna()
             # Ranks, as categories have no numbers.
-            rows.append((mode, name, len(known), *spearman(known[column].rank(), known["fidelity"])))
+            rows.append((mode, name, len(known), *spearman(known[name].rank(), known["fidelity"])))
     return pd.DataFrame(rows, columns=["mode", "predictor", "models", "rho", "low", "high", "p_value"])
