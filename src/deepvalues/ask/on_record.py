@@ -43,7 +43,7 @@ class Answered(NamedTuple):
         """What the models answered, read anew at each call: see the function `answers`."""
         return answers(self.study, self.models, self.items, self.record_folder)
 
-    def questions_by_model(self) -> Iterator[Questions]:
+    def questions(self) -> Iterator[Questions]:
         """The items as they were put to each model, with its record, read anew at each call."""
         return questions_by_model(self.study, self.models, self.items, self.record_folder)
 

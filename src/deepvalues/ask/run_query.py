@@ -106,10 +106,7 @@ def query(
                 _stop_if_withheld(jobs)
                 _stop_if_in_batch(questions, jobs)
                 _confirm(questions, jobs, yes)
-                # What a head does not know yet it has read by the server of its model.
-                own = questions.model.weights or questions.model.family == HEAD
-                how = settings.for_own_server() if own else settings
-                summary = _send(questions, jobs, base_url(questions.model), how)
+                summary = _ask(questions, jobs, base_url(questions.model), settings)
             for notice in questions.record.notices:
                 print(notice)
             if summary.failed and not summary.stopped:
@@ -200,13 +197,16 @@ def _stop_if_in_batch(questions: Questions, jobs: Sequence[Job]) -> None:
         )
 
 
-def _send(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:
-    if settings.max_cost is not None and questions.model.price is None:
+def _ask(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:
+    model = questions.model
+    # What a head does not know yet it has read by the server of its model.
+    if model.weights or model.family == HEAD:
+        settings = settings.for_own_server()
+    if settings.max_cost is not None and model.price is None:
         raise UserError(
-            f"{questions.model.name}: a maximum cost needs a price; give it one by --price, or in "
+            f"{model.name}: a maximum cost needs a price; give it one by --price, or in "
             f"{paths.shown(paths.MODELS)}"
         )
-    model = questions.model
     with Progress(
         model.name, len(jobs), lambda answer: questions.read(answer).status == "answered", model.price
     ) as bar:
