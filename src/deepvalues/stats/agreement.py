@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import krippendorff
 import numpy as np
@@ -173,7 +173,7 @@ def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: 
     n, k = x.shape
     if n < 5 or np.ptp(x) == 0:
         return Agreement(math.nan, math.nan, math.nan, n, k)
-    estimate = float(icc_table(x).loc[kind, "ICC"])
+    estimate = float(icc_table(x)["ICC"][kind])
     return Agreement(estimate, *_bootstrap(n, lambda drawn: _icc(x, drawn)[kind], draws, seed), n, k)
 
 
@@ -191,7 +191,8 @@ def icc_table(x: Floats) -> pd.DataFrame:
     )
     # Ratings that agree to the last digit leave no error to divide by.
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning), np.errstate(all="ignore"):
-        return pg.intraclass_corr(long, targets="unit", raters="rater", ratings="y").set_index("Type")
+        table: pd.DataFrame = pg.intraclass_corr(long, targets="unit", raters="rater", ratings="y")
+    return table.set_index("Type")
 
 
 def _icc(x: Floats, drawn: Floats) -> dict[str, Floats]:
@@ -236,14 +237,18 @@ def krippendorff_alpha(
         raise UserError("the level 'interval' needs numbers, and these ratings are words")
     counts = _one_hot(codes, len(categories)).sum(axis=1)
     counts = counts[counts.sum(axis=1) > 1]
-    domain = categories if level == "interval" else list(range(len(categories)))
+    # The package's types are narrower than what it takes.
+    measured: Any = level
+    domain: Any = categories if level == "interval" else list(range(len(categories)))
 
     def alpha(drawn: Floats) -> float:
         used = np.repeat(counts, drawn.astype(int), axis=0)
         # The package stops at fewer than two categories.
         if (used.sum(axis=0) > 0).sum() < 2:
             return math.nan
-        return float(krippendorff.alpha(value_counts=used, value_domain=domain, level_of_measurement=level))
+        return float(
+            krippendorff.alpha(value_counts=used, value_domain=domain, level_of_measurement=measured)
+        )
 
     bounds = _bootstrap(len(counts), lambda drawn: np.array([alpha(one) for one in drawn]), draws, seed)
     return Agreement(alpha(np.ones(len(counts))), *bounds, len(counts), ratings.shape[1])

@@ -104,7 +104,7 @@ def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estim
         ψ_i per trial, in the unit of the estimate: for a mean (y_i − ȳ)/n.
     """
     codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
-    sums = np.bincount(codes, weights=influence)
+    sums = np.asarray(np.bincount(codes, weights=influence), dtype=np.float64)
     variance = float(sandwich(sums))
     # What rounding leaves of a sum of zeros is no variation.
     return Estimate(value, math.sqrt(variance) if variance > 1e-24 else math.nan, max(len(sums) - 1, 0))
@@ -134,7 +134,7 @@ def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
         NaN where fewer than two clusters or no variation leave nothing to estimate: a rate of exactly
         0 or 1 has no clustered interval. Without width where outcomes vary but all clusters have one mean.
     """
-    estimate = mean(outcomes.to_numpy(dtype=float), clusters)
+    estimate = mean(np.asarray(outcomes, dtype=np.float64), clusters)
     if estimate.df > 0 and math.isnan(estimate.error) and np.ptp(outcomes) > 0:
         return Interval(estimate.value, estimate.value)
     return estimate.interval

@@ -144,8 +144,8 @@ def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
     if (by_value.nunique() == 1).all():
         return 1.0, math.nan, math.nan, 1.0
     table = icc_table(used.pivot(index="value", columns="place", values="rating").to_numpy(dtype=float))
-    low, high = table.loc["ICC(1,1)", "CI95"]
-    return float(table.loc["ICC(1,1)", "ICC"]), float(low), float(high), float(table.loc["ICC(1,k)", "ICC"])
+    low, high = table["CI95"]["ICC(1,1)"]
+    return float(table["ICC"]["ICC(1,1)"]), float(low), float(high), float(table["ICC"]["ICC(1,k)"])
 
 
 def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def intraclass(x: Array) -> dict[str, float]:
     if len(x) < 2 or np.ptp(x) == 0:
         return dict.fromkeys(names, math.nan)
     table = icc_table(x.T)
-    rows = [(table.loc[kind, "ICC"], *table.loc[kind, "CI95"]) for kind in ICCS.values()]
+    rows = [(table["ICC"][kind], *table["CI95"][kind]) for kind in ICCS.values()]
     return dict(zip(names, (float(number) for row in rows for number in row), strict=True))
 
 
