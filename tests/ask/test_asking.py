@@ -496,7 +496,7 @@ import sys
 from deepvalues.ask import asking
 from deepvalues.studies import catalogue
 catalogue.study("dvb"), catalogue.registry()
-heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn"}
+heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn", "openai"}
 print(sorted(heavy & set(sys.modules)))
 assert list(catalogue.studies()) == [catalogue.study(name).name for name in catalogue.studies()]
 """
