@@ -16,20 +16,19 @@ import pandas as pd
 import pytest
 
 from deepvalues import __version__, cli
-from deepvalues.ask import asking, costs
+from deepvalues.ask import catalogue, costs, run_query
 from deepvalues.ask.loopback import server
 from deepvalues.cli import parser as parsing
 from deepvalues.cli import query as querying
 from deepvalues.cli import stimuli
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 
 FOR_USERS = (
     *("query", "batch", "record", "data", "serve", "models"),
     *("check", "survey", "notebook", "reproduce", "trace"),
 )
-FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
+FOR_MAKE = ("design", "select", "variables", "browser", "manifest", "dictionary", "render")
 COMMANDS = FOR_USERS + FOR_MAKE
 
 
@@ -206,18 +205,18 @@ def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
 def test_failed_requests_show_in_the_exit_status(run, tmp_path, monkeypatch):
     for failed, expected in ([0, 0], 0), ([0, 1], 1):
         rows = [
-            asking.Asked(name, "family", 45, 0, 45 - number, number, 0, math.nan, math.nan, math.nan)
+            run_query.Outcome(name, "family", 45, 0, 45 - number, number, 0, math.nan, math.nan, math.nan)
             for name, number in zip("mn", failed, strict=True)
         ]
         table = pd.DataFrame(rows)
-        monkeypatch.setattr(asking, "query", lambda *_args, table=table, **_named: table)
+        monkeypatch.setattr(run_query, "query", lambda *_args, table=table, **_named: table)
         status, out, _ = run(*query(tmp_path))
         assert status == expected
         assert f"n: {45 - failed[1]} asked, 0 replayed, {failed[1]} failed" in out
 
 
 def test_the_outcome_names_what_was_kept_spent_and_saved():
-    row = asking.Asked("m", "family", 9, 4, 3, 2, 1, 1.5, 0.25, 0.125)
+    row = run_query.Outcome("m", "family", 9, 4, 3, 2, 1, 1.5, 0.25, 0.125)
     assert querying.outcome(row) == (
         "m: 3 asked, 4 replayed, 2 failed, 1 answers to other prompts kept; "
         "spent $1.50, saved $0.25 by the record and $0.12 by prefix caching"
@@ -247,7 +246,7 @@ def test_an_unknown_study(mistake, tmp_path):
 
 def test_an_unknown_set(mistake, tmp_path):
     err = mistake(*query(tmp_path, set_="smok"))
-    assert "unknown item set 'smok'; there are smoke, n4, n20, n40, " in err
+    assert "unknown item set 'smok'; dvb has smoke, n4, n20, n40, " in err
 
 
 def test_an_unknown_status(mistake, tmp_path):
@@ -419,8 +418,8 @@ print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 
 def test_costs_are_worked_out_again_when_what_they_rest_on_changes(tmp_path, monkeypatch):
     registry, file, asked = catalogue.registry(), tmp_path / "build" / "costs.json", []
-    plans = asking.plans
-    monkeypatch.setattr(asking, "plans", lambda *arguments: asked.append(1) or plans(*arguments))
+    plans = run_query.plans
+    monkeypatch.setattr(run_query, "plans", lambda *arguments: asked.append(1) or plans(*arguments))
     monkeypatch.setattr(costs.paths, "RESPONSES", tmp_path / "responses")
 
     def again(registry=registry, item_set="smoke"):

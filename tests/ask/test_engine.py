@@ -16,16 +16,16 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from deepvalues.ask import asker, processes
-from deepvalues.ask.asking import _stop_if_stopped
 from deepvalues.ask.conversation import Conversation, digest, key_head, request_key
 from deepvalues.ask.engine import Ask, Job, Summary, recorded
 from deepvalues.ask.loopback.server import serving
 from deepvalues.ask.processes import run_async
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Endpoint, Model
+from deepvalues.ask.run_query import _stop_if_stopped
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import Questions
 from deepvalues.core.errors import UserError
 
 KEY = "sk-MARKED-0123456789"

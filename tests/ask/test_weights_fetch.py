@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from deepvalues import cli
+from deepvalues.ask import catalogue
 from deepvalues.ask.registry import Endpoint, Index, Model, Weights
 from deepvalues.ask.weights import fetch as fetching
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from loopback_site import running_site
 
 CONTENT = bytes(range(256)) * 40

@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepvalues.ask import catalogue
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper import dictionary, metadata
-from deepvalues.studies import catalogue
 from deepvalues.studies.svo import items as svo_items
 
 DATA = paths.DATA

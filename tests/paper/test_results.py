@@ -227,7 +227,6 @@ def test_outside_a_notebook_no_cell_is_named(results, tmp_path):
     listed = json.loads((tmp_path / "data/results/dvb/artefacts.json").read_text(encoding="utf-8"))
     assert set(listed["artefacts"].values()) == {None}
     assert listed["numbers"] == {"dvb.pooled.dvgr": None}
-    assert listed["givers"] == {}
     assert listed["inputs"] == ["data/models.yml"]
 
 

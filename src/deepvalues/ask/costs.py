@@ -79,12 +79,11 @@ def _sources() -> Iterator[Path]:
 
 
 def _worked_out(registry: Registry, study: str | None, item_set: str | None) -> Costs:
-    from deepvalues.ask import asking
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, run_query
 
     found = catalogue.study(study or "dvb")
     item_set = item_set or (*registry.sets(found.name), "standard")[0]
     priced = [model for model in registry.models.values() if model.price]
-    plans = asking.plans(found.name, priced, found.items(item_set))
+    plans = run_query.plans(found.name, priced, found.items(item_set))
     dollars = {plan.model: plan.usage.uncached().cost(plan.price) for plan in plans if plan.price}
     return Costs(found.name, item_set, found.letter_choice is not None, dollars)

@@ -15,7 +15,7 @@ _FINGERPRINTS = 2
 
 
 def unlisted(table: pd.DataFrame) -> str:
-    """Which models have answers that enter no result, from `deepvalues.ask.asking.unlisted`."""
+    """Which models have answers that enter no result, from `deepvalues.ask.on_record.unlisted`."""
     if table.empty:
         return "Every model with answers on record is a model of the paper."
     names = table.groupby("model")["study"].agg(", ".join)
@@ -24,7 +24,7 @@ def unlisted(table: pd.DataFrame) -> str:
 
 
 def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """Models that have answered each set, from `deepvalues.ask.coverage.by_set`.
+    """Models that have answered each set, from `deepvalues.ask.record_counts.by_set`.
 
     Families have short names, or there would be no room for the titles of the studies.
 
@@ -46,7 +46,7 @@ def record(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
 
 
 def how_asked(table: pd.DataFrame) -> str:
-    """How each model was asked, study by study, from `deepvalues.ask.how.how_asked`."""
+    """How each model was asked, study by study, from `deepvalues.ask.how_asked.how_asked`."""
     if table.empty:
         return nobody("No language model was asked.")
     names = {
@@ -83,13 +83,13 @@ def _fingerprints(names: str | None) -> str:
 
 
 def replies(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """Replies on record by study, from `deepvalues.ask.coverage.by_study`."""
+    """Replies on record by study, from `deepvalues.ask.record_counts.by_study`."""
     names = {"title": "study", "models": "models", "answers": "replies", "orphans": "of these left over"}
     return _titled(table, titles, names, {"models": count, "replies": count, "of these left over": count})
 
 
 def to_ask(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """What asking one model more would take, from `deepvalues.ask.coverage.to_ask_by_set`."""
+    """What asking one model more would take, from `deepvalues.ask.record_counts.to_ask_by_set`."""
     if table.empty:
         return "Every model was asked for every set."
     counts = {

@@ -22,8 +22,8 @@ COMMANDS = Commands()
 def data(arguments: argparse.Namespace) -> None:
     """Fetch the released data sets of others into data/downloads/, and verify them."""
     from deepvalues.core.downloads import NoNetworkError, Store
-    from deepvalues.studies import catalogue
     from deepvalues.studies.dvb.items import public_prompts
+    from deepvalues.studies.dvb.study import BENCHMARK
 
     store = Store.project()
     names = arguments.name or list(store.sources)
@@ -39,7 +39,7 @@ def data(arguments: argparse.Namespace) -> None:
     if set(names) >= set(public_prompts.FILES) and all(
         store.path(name).exists() for name in public_prompts.FILES
     ):
-        print(public_prompts.check(store, paths.PUBLIC_PROMPTS, catalogue.dvb().bank), flush=True)
+        print(public_prompts.check(store, paths.PUBLIC_PROMPTS, BENCHMARK.bank), flush=True)
     _stop_if(problems)
 
 
@@ -62,8 +62,8 @@ def _stop_if(problems: Iterable[object]) -> None:
 @COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", whole, default=8901))
 def serve(arguments: argparse.Namespace) -> None:
     """Serve the local models on loopback."""
+    from deepvalues.ask import catalogue
     from deepvalues.ask.loopback.server import create_app, serve_forever
-    from deepvalues.studies import catalogue
 
     models = catalogue.local_models()
 

@@ -24,15 +24,9 @@ _TERMINATED = 143
 )
 def notebook(arguments: argparse.Namespace) -> None:
     """Run a notebook and keep a scrubbed copy in paper/notebooks/."""
-    from deepvalues.paper import stamps
-    from deepvalues.paper.execute import execute_notebook
+    from deepvalues.paper.execute import run_notebook
 
-    parameters = dict(_parameter(text) for text in arguments.parameter)
-    source = paths.NOTEBOOKS / f"{arguments.name}.ipynb"
-    stamps.remove(paths.ROOT, arguments.name)
-    execute_notebook(source, paths.EXECUTED / source.name, parameters)
-    if not parameters:
-        stamps.write(paths.ROOT, arguments.name)
+    run_notebook(paths.ROOT, arguments.name, dict(_parameter(text) for text in arguments.parameter))
 
 
 def _parameter(text: str) -> tuple[str, object]:
@@ -78,8 +72,7 @@ def _reask(wanted: bool) -> bool:
     """Ask the open models again, where that is wanted; whether they choose as on record."""
     if not wanted:
         return True
-    from deepvalues.ask import reask
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, reask
 
     found = reask.reask(list(catalogue.registry().models.values()))
     print(reask.report(found))
@@ -93,15 +86,6 @@ def trace(arguments: argparse.Namespace) -> None:
 
     for key in arguments.key:
         print("\n".join(trace(paths.ROOT, key)))
-
-
-@COMMANDS.add(for_make=True)
-def stale(_: argparse.Namespace) -> None:
-    """Have make make again what is missing or was changed by hand."""
-    from deepvalues.paper import stamps
-
-    for reason in stamps.remove_untrue(paths.ROOT):
-        print(reason)
 
 
 @COMMANDS.add(for_make=True)

@@ -29,9 +29,9 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
-    from deepvalues.ask.asking import Asked
+    from deepvalues.ask.questions import Questions
     from deepvalues.ask.registry import Model, Price
-    from deepvalues.ask.study import Questions
+    from deepvalues.ask.run_query import Outcome
 
 COMMANDS = Commands()
 _USUAL, _DEFAULT = Settings(), "(default: %(default)s)"
@@ -101,8 +101,7 @@ def _studies_and_sets() -> str:
 )
 def query(arguments: argparse.Namespace) -> int:
     """Ask models for what their records lack; recorded answers are never asked for again."""
-    from deepvalues.ask import asking
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, run_query
 
     models = _chosen_models(arguments)
     if arguments.price:
@@ -121,10 +120,10 @@ def query(arguments: argparse.Namespace) -> int:
     study, item_set = _place(arguments)
     items = catalogue.study(study).items(item_set)
     if arguments.dry_run:
-        for plan in asking.plans(study, models, items, arguments.record, retry):
+        for plan in run_query.plans(study, models, items, arguments.record, retry):
             print("\n".join(plan.lines()))
         return 0
-    done = asking.query(
+    done = run_query.query(
         study,
         models,
         items,
@@ -134,12 +133,12 @@ def query(arguments: argparse.Namespace) -> int:
         yes=arguments.yes,
     )
     for row in done.itertuples(index=False, name=None):
-        print(outcome(asking.Asked(*row)))
+        print(outcome(run_query.Outcome(*row)))
     return 1 if done["failed"].any() else 0
 
 
 def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue
 
     registry = catalogue.registry()
     return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
@@ -147,7 +146,7 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
 
 def _place(arguments: argparse.Namespace) -> tuple[str, str]:
     """Study and set as they are named; by default Study 1, and the first set of it that the paper reads."""
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue
 
     study = catalogue.study(arguments.study or "dvb").name
     return study, arguments.set or catalogue.registry().first_set(study)
@@ -165,7 +164,7 @@ def _query_for_paper(
         print("\n".join(for_paper.lines(found)))
         return 0
 
-    def tell(study: str, row: Asked) -> None:
+    def tell(study: str, row: Outcome) -> None:
         print(f"{study}: {outcome(row)}", flush=True)
 
     whole = for_paper.ask(
@@ -174,7 +173,7 @@ def _query_for_paper(
     return 0 if whole else 1
 
 
-def outcome(row: Asked) -> str:
+def outcome(row: Outcome) -> str:
     """What a run did, in one line."""
     line = f"{row.model}: {row.asked} asked, {row.replayed} replayed, {row.failed} failed"
     if row.unread:
@@ -202,29 +201,28 @@ COMMANDS["batch"] = Command(
 
 
 def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
-    from deepvalues.ask import asking
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, on_record
 
     models = _chosen_models(arguments)
     study, item_set = _place(arguments)
     items = catalogue.study(study).items(item_set)
-    for asked in asking.questions(study, models, items, arguments.record):
-        yield asked
-        for notice in asked.record.notices:
+    for questions in on_record.questions_by_model(study, models, items, arguments.record):
+        yield questions
+        for notice in questions.record.notices:
             print(notice)
 
 
 @COMMANDS.add(_BATCH, *_BATCH_OPTIONS, flag("--yes", "submit to a paid endpoint without a confirmation"))
 def batch_submit(arguments: argparse.Namespace) -> None:
     """Submit what the records lack; what is in an open batch is left out."""
-    from deepvalues.ask import asking
+    from deepvalues.ask import run_query
 
-    for asked in _batch_questions(arguments):
-        parts = asking.submit(asked, arguments.yes)
+    for questions in _batch_questions(arguments):
+        parts = run_query.submit(questions, arguments.yes)
         for part in parts:
-            print(f"{asked.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
+            print(f"{questions.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
         if not parts:
-            print(f"{asked.model.name}: nothing to submit")
+            print(f"{questions.model.name}: nothing to submit")
 
 
 @COMMANDS.add(_BATCH, *_BATCH_OPTIONS)
@@ -232,9 +230,9 @@ def batch_status(arguments: argparse.Namespace) -> None:
     """Show the open batches."""
     from deepvalues.ask import batch
 
-    for asked in _batch_questions(arguments):
-        for line in batch.status(asked) or ["no open batch"]:
-            print(f"{asked.model.name}: {line}")
+    for questions in _batch_questions(arguments):
+        for line in batch.status(questions) or ["no open batch"]:
+            print(f"{questions.model.name}: {line}")
 
 
 @COMMANDS.add(_BATCH, *_BATCH_OPTIONS)
@@ -243,11 +241,11 @@ def batch_collect(arguments: argparse.Namespace) -> int:
     from deepvalues.ask import batch
 
     complete = True
-    for asked in _batch_questions(arguments):
-        done = batch.collect(asked)
-        missing = asked.missing()
-        line = f"{asked.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
-        line += f", {done.open:,} under way; the record lacks {missing:,} of {asked.items:,}"
+    for questions in _batch_questions(arguments):
+        done = batch.collect(questions)
+        missing = questions.missing()
+        line = f"{questions.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
+        line += f", {done.open:,} under way; the record lacks {missing:,} of {questions.items:,}"
         print(line + (f"; the last error: {done.last_error}" if done.last_error else ""))
         complete = complete and not missing
     return 0 if complete else 1
@@ -269,8 +267,8 @@ COMMANDS["record"] = Command(
 )
 def record_adopt(arguments: argparse.Namespace) -> None:
     """Bring answers that were asked by --base-url into the record of a model's entry; sends nothing."""
+    from deepvalues.ask import catalogue
     from deepvalues.ask.adopt import adopt
-    from deepvalues.studies import catalogue
 
     model = catalogue.registry().model(arguments.model)
     for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
@@ -282,11 +280,15 @@ def record_status(arguments: argparse.Namespace) -> None:
     """Name models that are on record and not listed, and listed and not whole."""
     import pandas as pd
 
-    from deepvalues.ask import asking, coverage
+    from deepvalues.ask import on_record, record_counts
     from deepvalues.ask.tables import unlisted
 
     file = paths.RESULTS / "query" / "coverage.csv"
     if not file.is_file():
         raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
-    beside = asking.unlisted(arguments.record)
-    print("\n".join([*([] if beside.empty else [unlisted(beside)]), *coverage.not_whole(pd.read_csv(file))]))
+    beside = on_record.unlisted(arguments.record)
+    print(
+        "\n".join(
+            [*([] if beside.empty else [unlisted(beside)]), *record_counts.not_whole(pd.read_csv(file))]
+        )
+    )

@@ -21,13 +21,14 @@ COMMANDS = Commands()
 @COMMANDS.add()
 def check(_: argparse.Namespace) -> int:
     """Check bank, design and manuscript sources."""
+    from deepvalues.ask import catalogue
     from deepvalues.paper import check, manifest
-    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.study import BENCHMARK
 
-    print(f"bank {catalogue.dvb().bank.version}: every rule holds")
-    print(f"design: {len(catalogue.dvb().design.cells)} cells, made for this bank")
+    print(f"bank {BENCHMARK.bank.version}: every rule holds")
+    print(f"design: {len(BENCHMARK.design.cells)} cells, made for this bank")
     names = catalogue.registry().models
-    found = check.problems(paths.PAPER, names=names, declared=manifest.declared(paths.ROOT))
+    found = check.problems(paths.PAPER, names=names, declared=manifest.made(paths.ROOT))
     found += [
         check.Problem(paths.ROOT / manifest.MANIFEST, 1, fault) for fault in manifest.faults(paths.ROOT)
     ]
@@ -40,12 +41,13 @@ def check(_: argparse.Namespace) -> int:
 
 def surveys() -> dict[str, Callable[[int], Survey]]:
     """Every survey by name; each is built from a seed."""
-    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.dvb.surveys import SURVEYS
     from deepvalues.studies.profiles import survey
+    from deepvalues.studies.profiles.study import PROFILES
 
-    found = {name: partial(build, catalogue.dvb()) for name, build in SURVEYS.items()}
-    return {**found, survey.NAME: partial(survey.value_profiles, catalogue.profiles().stimuli)}
+    found = {name: partial(build, BENCHMARK) for name, build in SURVEYS.items()}
+    return {**found, survey.NAME: partial(survey.value_profiles, PROFILES.stimuli)}
 
 
 @COMMANDS.add(
@@ -58,14 +60,14 @@ def surveys() -> dict[str, Callable[[int], Survey]]:
 )
 def survey(arguments: argparse.Namespace) -> None:
     """Write a survey for people as a form that works offline, or read completed forms."""
-    from deepvalues.studies import catalogue
+    from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.profiles.survey import NAME, reference_tables
     from deepvalues.survey.files import results_of, write_survey, write_tables
 
     known = surveys()
     if arguments.name not in known:
         raise UserError(f"unknown survey {arguments.name!r}; there are {', '.join(known)}")
-    seed = catalogue.dvb().seed if arguments.seed is None else arguments.seed
+    seed = BENCHMARK.seed if arguments.seed is None else arguments.seed
     survey = known[arguments.name](seed)
     if arguments.read:
         tables = results_of(survey, arguments.read)

@@ -69,6 +69,7 @@ def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) 
 
 def plural(noun: str, number_of: float) -> str:
     """A noun by a number of what it names: "model" for one, else "models"; "heads on hidden states"."""
+    # All that the project counts takes an s; `inflect` would add four packages, and makes "ly" of "lies".
     named, on, rest = noun.partition(" on ")
     return noun if number_of == 1 else f"{named}s{on}{rest}"
 

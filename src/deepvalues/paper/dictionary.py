@@ -336,7 +336,7 @@ def _length(least: int | None, most: int | None) -> str:
 
 def _items(said: Declared, problems: list[str]) -> Iterator[Items]:
     """The items by contract; studies whose columns mean the same share an entry."""
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue
 
     found: dict[tuple[Column, ...], list[str]] = {}
     for name, study in catalogue.studies().items():

@@ -12,8 +12,9 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from deepvalues.core.errors import UserError
+from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import independent, paired_contrasts
-from deepvalues.stats.rates import clustered, holm
+from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis import comparisons, statistics
 from deepvalues.studies.dvb.analysis.comparisons import (
     CLUSTER_NAMES,
@@ -26,7 +27,6 @@ from deepvalues.studies.dvb.analysis.comparisons import (
     developer_agreement,
     direction_gaps,
     factor_tests,
-    large_against_small,
     level_names,
     pairwise_agreement,
     position_bias,
@@ -194,21 +194,6 @@ def test_size_pairs_within_a_product_line(trials):
 
 def test_without_pairs_the_table_is_empty(trials):
     assert size_pairs(trials[trials["model"] == "three"], MODELS).empty
-
-
-def test_large_against_small_from_its_definitions(trials, deep):
-    cells, models = (row for _, row in large_against_small(trials, MODELS).iterrows())
-    answered = deep.dropna(subset="followed")
-    large = answered["model"].isin(["one-large", "two-large"])
-    small = answered["model"].isin(["one-small", "one-old-small", "two-small"])
-    assert cells["large"] == pytest.approx(answered["followed"][large].mean())
-    assert cells["difference"] == pytest.approx(cells["large"] - answered["followed"][small].mean())
-    assert (models["models_large"], models["models_small"]) == (2, 3)
-    by_model = answered.groupby("model")["followed"].mean()
-    samples = by_model[["one-large", "two-large"]], by_model[["one-small", "one-old-small", "two-small"]]
-    welch = pg.ttest(*samples, correction=True)
-    assert models["p_value"] == pytest.approx(welch["p_val"].iloc[0])
-    assert models["high"] - models["low"] > cells["high"] - cells["low"], "few models, many cells"
 
 
 # ---- agreement ----

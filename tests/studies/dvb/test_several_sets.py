@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepvalues.ask import asking, tables
-from deepvalues.ask.how import how_asked
+from deepvalues.ask import catalogue, on_record, tables
+from deepvalues.ask.how_asked import how_asked
 from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 
@@ -21,12 +20,12 @@ NAN = math.nan
 
 @pytest.fixture(scope="module")
 def items():
-    return catalogue.dvb().items("smoke")
+    return catalogue.study("dvb").items("smoke")
 
 
 def answered(items, folder, name, mass=0.9, cached=30):
     """The questions put to a model that prefers A by the number of the item, each prompt of 100 tokens."""
-    (asked,) = asking.questions("dvb", [catalogue.registry().model(name)], items, folder)
+    (asked,) = on_record.questions_by_model("dvb", [catalogue.registry().model(name)], items, folder)
     letters = asked.letter_choice is not None
     with asked.record.writing() as journal:
         for number, (conversation, repeat, _) in enumerate(asked.recorded()):
@@ -177,7 +176,7 @@ def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items,
 
 def test_a_model_that_never_answers_has_no_share_read(items, tmp_path):
     model = catalogue.registry().model("gpt-4o-mini-2024-07-18")
-    (asked,) = asking.questions("dvb", [model], items, tmp_path)
+    (asked,) = on_record.questions_by_model("dvb", [model], items, tmp_path)
     assert how_asked([asked]).empty, "before it was asked"
     with asked.record.writing() as journal:
         for conversation, repeat, _ in asked.recorded():

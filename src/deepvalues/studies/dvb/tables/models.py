@@ -49,7 +49,7 @@ def rules(table: pd.DataFrame) -> str:
 
 
 def not_asked(table: pd.DataFrame) -> str:
-    """Which language models and heads of the paper were not asked, from `deepvalues.ask.asking.coverage`."""
+    """Which language models and heads of the paper were not asked, from `ask.on_record.coverage`."""
     waiting = table[(table["state"] == "not asked") & table["family"].isin(["language model", HEAD])]
     if waiting.empty:
         return "Every language model and every head that the paper lists for these sets was asked."

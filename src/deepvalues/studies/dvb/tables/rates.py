@@ -169,7 +169,7 @@ def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mappin
 
 
 def leave_one_out(table: pd.DataFrame) -> str:
-    """The pooled DVGR without each model in turn, from `analysis.focus.leave_one_out`."""
+    """The pooled DVGR without each model in turn, from `analysis.pooled_rates.leave_one_out`."""
     if table.empty:
         return "There is no second model in focus that would stay."
     shown = table.assign(wilson=bounds(table, "wilson"), clustered=bounds(table, "clustered"))

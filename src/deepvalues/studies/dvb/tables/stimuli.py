@@ -76,7 +76,7 @@ def item_sets(built: Mapping[tuple[str, str], pd.DataFrame], titles: Mapping[str
     Parameters
     ----------
     built
-        Items by study and set, from `deepvalues.studies.catalogue.write_items`.
+        Items by study and set, from `deepvalues.ask.catalogue.write_items`.
     titles
         What readers call each study.
     """
