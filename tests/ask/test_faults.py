@@ -27,8 +27,9 @@ import psutil
 import pytest
 
 from deepvalues.ask import processes
+from deepvalues.ask.asker import Asker
 from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.engine import Ask, Asker, Job
+from deepvalues.ask.engine import Ask, Job
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
@@ -365,7 +366,7 @@ def test_the_pace_halves_once_a_burst_and_grows_back(marked, path, monkeypatch):
             super().__init__(*arguments)
             askers.append(self)
 
-    monkeypatch.setattr(processes, "Asker", Watched)
+    monkeypatch.setattr("deepvalues.ask.asker.Asker", Watched)
     conversations = [Conversation(f"{n:05d}", (question(n),)) for n in range(400)]
 
     async def rule(text, times, _):

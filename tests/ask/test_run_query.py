@@ -501,7 +501,7 @@ import sys
 from deepvalues.ask import on_record, run_query
 from deepvalues.ask import catalogue
 catalogue.study("dvb"), catalogue.registry()
-heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn"}
+heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn", "openai"}
 print(sorted(heavy & set(sys.modules)))
 assert list(catalogue.studies()) == [catalogue.study(name).name for name in catalogue.studies()]
 """

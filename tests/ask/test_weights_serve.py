@@ -325,10 +325,11 @@ def test_the_server_of_a_block_that_fails_is_ended(register, tmp_path):
 # As listed
 
 
-def test_models_says_which_open_models_are_ready(register, monkeypatch, capsys):
+def test_models_says_which_open_models_are_ready(register, monkeypatch, capsys, tmp_path):
     registry = register(tiny={}, gone={})
     Path(registry.model("gone").weights.file).unlink()
-    monkeypatch.setattr(catalogue, "registry", lambda: registry)
+    monkeypatch.setattr("deepvalues.ask.registry.load_registry", lambda _: registry)
+    monkeypatch.setattr("deepvalues.ask.costs.FILE", tmp_path / "costs.json")
     assert cli.main(["models", "--set", "smoke"]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert rows["tiny"].endswith(" yes")

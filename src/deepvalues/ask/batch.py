@@ -14,21 +14,20 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
-
-import openai
-from openai import OpenAI
-from openai.types import Batch
 
 from deepvalues.ask.engine import Ask, Job, Request, answer_from, groups, log_entry, sidecar
 from deepvalues.ask.letters import NoLogprobsError
 from deepvalues.ask.protocol import MalformedReplyError, ReportedError, filtered, receive, told, words
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Journal, Record
-from deepvalues.ask.registry import Model
-from deepvalues.ask.transport import of_vendor, proxy_for
+from deepvalues.ask.registry import Model, proxy_for
 from deepvalues.core.errors import UserError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import Batch
 
 #: The service's limits on one file.
 MOST_REQUESTS = 50_000
@@ -178,6 +177,10 @@ def submit(
 
 @contextlib.contextmanager
 def _service(questions: Questions) -> Iterator[OpenAI]:
+    import openai
+
+    from deepvalues.ask.transport import of_vendor
+
     model, endpoint = questions.model, questions.model.endpoint
     if endpoint.base_url is None:
         raise UserError(
@@ -190,7 +193,7 @@ def _service(questions: Questions) -> Iterator[OpenAI]:
     # The client puts paths behind a base URL, and the query behind both.
     base_url, query = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
     try:
-        with of_vendor(OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
+        with of_vendor(openai.OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
             yield client
     except openai.OpenAIError as error:
         message = f"{type(error).__name__}: {told(error, model)}"
@@ -399,6 +402,8 @@ def _body(line: Any, batch: Batch, model: Model) -> Any:
 
 def _error_class(status_code: int) -> str:
     """The class that the engine would have met with this status."""
+    import openai
+
     if status_code >= _SERVER_ERROR:
         return openai.InternalServerError.__name__
     kinds = openai.APIStatusError.__subclasses__()

@@ -5,8 +5,8 @@ The header, the YAML in the first cell, is the one place that names files::
     reads: [data/models.yml, data/responses/svo/*.jsonl]
     makes: [data/results/svo/*, figures/svo_*]
 
-Patterns are those of the shell, from the project's folder; ``reads`` covers what lies below ``data/``, and the
-sentences, and ``makes`` one folder of ``data/results``. `deepvalues.paper.execute` holds a run to both.
+Patterns are those of the shell, from the project's folder; ``reads`` covers what lies below ``data/`` and the
+sentences, ``makes`` one folder of ``data/results``. `deepvalues.paper.execute` holds a run to both.
 """
 
 from __future__ import annotations
