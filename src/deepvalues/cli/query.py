@@ -149,7 +149,7 @@ def _place(arguments: argparse.Namespace) -> tuple[str, str]:
     from deepvalues.ask import catalogue
 
     study = catalogue.study(arguments.study or "dvb").name
-    return study, arguments.set or catalogue.registry().first_set(study)
+    return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
 
 
 def _query_for_paper(

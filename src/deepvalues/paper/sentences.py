@@ -167,7 +167,7 @@ def spread(
         return {
             "value": float(row[column]),
             "name": str(row[name]),
-            "names": [str(each) for each in known.loc[texts == texts[row.name], name]],
+            "names": [str(each) for each in known.loc[texts == written(row[column]), name]],
             "interval": tuple(float(row.get(f"{column}_{side}", math.nan)) for side in ("low", "high")),
         }
 

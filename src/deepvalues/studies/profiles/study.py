@@ -94,7 +94,7 @@ class _OfInstrument(Study):
     number = 3
     item_sets: ClassVar[Collection[str]] = items.ITEM_SETS
     contract = items.CONTRACT
-    sets_with_all = ("standard", "full")
+    sets_with_all: ClassVar[Collection[str]] = ("standard", "full")
 
     @cached_property
     def stimuli(self) -> Stimuli:

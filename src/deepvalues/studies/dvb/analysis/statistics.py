@@ -202,9 +202,9 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     evidence = np.array([arm_evidence(ARMS[arm]) for arm in group["arm"]], dtype=float).reshape(-1, 2)
     sign = np.where(group["right"] == "A", 1.0, -1.0)
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
-    groups = group["cell"].astype("category").cat.codes.to_numpy()
+    groups = np.asarray(group["cell"].astype("category").cat.codes, dtype=np.int64)
     # Without the probes x_s = −x_v.
-    fit = clustered_logit((group["choice"] == "A").astype(float).to_numpy(), design, groups)
+    fit = clustered_logit(np.where(group["choice"] == "A", 1.0, 0.0), design, groups)
     row: dict[str, float] = {}
     for name, weights in SENSITIVITY_TERMS.items():
         estimate, low, high = math.nan, math.nan, math.nan
