@@ -79,10 +79,7 @@ def test_study_1_by_verdicts(trials):
     nothing = pd.DataFrame(columns=["model", "respondent", "arm", "n_examples", "rate"])
     hold_true(
         [
-            *(
-                said(name, {"own": model_facts.own(table)})
-                for name in ("places", "without_evidence", "learned")
-            ),
+            *(said(name, own) for name in ("places", "without_evidence", "learned")),
             told("verdicts", table),
             told("asked", how, []),
             told("finding", how, table, nothing),

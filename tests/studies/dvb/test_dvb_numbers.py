@@ -223,11 +223,7 @@ def test_coverage_has_two_digits_for_every_set(results):
 def test_power_is_that_of_all_cells_one_twentieth_from_chance(results):
     rows = [(25, 0.45, 0.1), (400, 0.5, 0.05), (400, 0.45, 0.84), (400, 0.4, 1.0)]
     numbers.power(results, frame("cells true_dvgr power", *rows))
-    assert kept(results) == {
-        "power.small_effect": ".840",
-        "power.true_dvgr": ".45",
-        "power.cells": "400",
-    }
+    assert kept(results) == {"power.small_effect": ".840", "power.true_dvgr": ".45", "power.cells": "400"}
 
 
 def test_the_sizes_of_simulated_effects(results):

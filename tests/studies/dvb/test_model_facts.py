@@ -121,9 +121,8 @@ def test_the_scope_names_sizes_and_controls():
         "Reference agents, which are not language models,"
     )
     assert told("scope", TWO, ["text learner", HEAD]) == (
-        "These models are small, of 1.5 billion parameters at most. Text learners and heads on "
-        "hidden states, which "
-        "are not language models, stand beside them as controls."
+        "These models are small, of 1.5 billion parameters at most. Text learners and heads on hidden "
+        "states, which are not language models, stand beside them as controls."
     )
 
 
@@ -143,15 +142,13 @@ def test_who_was_asked_and_who_was_not():
     assert told("asked", NOBODY, []) == "No language model was asked in Study 1."
     assert told("asked", NOBODY, ["x", "y"]).endswith("Of the paper's list 2 language models were not asked.")
     assert told("asked", ONE, ["x"]) == (
-        "1 language model was asked: gpt-x (400 cells, 2,200 items). Of the paper's list 1 language "
-        "model was not asked."
+        "1 language model was asked: gpt-x (400 cells, 2,200 items). Of the paper's list 1 language model "
+        "was not asked."
     )
     assert told("asked", TWO, []) == (
-        "2 language models were asked: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). 2 of "
-        "2 were asked by "
-        "letter probability; the letters have a mean probability of .930 to .990 together, and .300 "
-        "to .400 of the "
-        "prompts' tokens had to be read anew."
+        "2 language models were asked: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). 2 of 2 "
+        "were asked by letter probability; the letters have a mean probability of .930 to .990 together, "
+        "and .300 to .400 of the prompts' tokens had to be read anew."
     )
 
 
@@ -178,9 +175,8 @@ def test_heads_and_learners_get_no_sentence():
 
 def test_places_stand_beside_what_place_alone_would_give():
     assert of_own("places", table(PLACE)) == (
-        "The share of tests on which the two orders have the same option chosen is .100 [.090, .110] "
-        "(a), where going "
-        "by place alone would give .120; the rate of first options is .900 [.890, .910] (a)."
+        "The share of tests on which the two orders have the same option chosen is .100 [.090, .110] (a), "
+        "where going by place alone would give .120; the rate of first options is .900 [.890, .910] (a)."
     )
     both = of_own("places", table(PLACE, VALUE))
     assert "runs from .100 [.090, .110] (a) to .700 [.690, .710] (b)" in both
@@ -219,13 +215,10 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 def test_what_heads_read_stands_beside_the_null_and_the_models():
     assert told("read", NOTHING_READ) == "No head on hidden states is on record."
     assert told("read", READ) == (
-        "With N = 4, heads on the hidden states of a have a DVGR of .600 to .700, a value probe of "
-        ".700 to .800 and a "
-        "surface probe of .550 to .560; shuffled choices leave .490, .500 and .500; the models when "
-        "asked have .500, "
-        ".510 and .520. With N = 20, heads on the hidden states of a have a DVGR of .900, a value "
-        "probe of .950 and a "
-        "surface probe of .600."
+        "With N = 4, heads on the hidden states of a have a DVGR of .600 to .700, a value probe of .700 to "
+        ".800 and a surface probe of .550 to .560; shuffled choices leave .490, .500 and .500; the models "
+        "when asked have .500, .510 and .520. With N = 20, heads on the hidden states of a have a DVGR of "
+        ".900, a value probe of .950 and a surface probe of .600."
     )
 
 
@@ -256,10 +249,9 @@ def test_public_prompts_by_family():
         ),
     )
     assert found == (
-        "On public prompts of the published kind the DVGR of the lexical learners is .495 [.400, "
-        ".600] (learner-words); "
-        "that of the language models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] "
-        "(head-a-mean); the published language models have .302 on theirs."
+        "On public prompts of the published kind the DVGR of the lexical learners is .495 [.400, .600] "
+        "(learner-words); that of the language models asked is .500 [.400, .600] (a); that of the heads is "
+        ".670 [.600, .700] (head-a-mean); the published language models have .302 on theirs."
     )
 
 
@@ -270,13 +262,11 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     assert told("finding", NOBODY, NO_TABLE, READ) == "No language model was asked in Study 1."
     found = told("finding", TWO, table(PLACE, VALUE), READ)
     assert found == (
-        "The language models asked (a and b) met every test in both orders of its options. By rules "
-        "fixed before the "
-        "answers came the verdict is “value learner” for b and “chooses a place” for a. With 4 "
-        "examples the DVGR is "
-        ".500 to .660, and the two orders agree on .100 to .700 of the tests. Linear heads fitted to "
-        "the hidden states "
-        "of these models, on the same examples, have a DVGR of .900 with 20 examples."
+        "The language models asked (a and b) met every test in both orders of its options. By rules fixed "
+        "before the answers came the verdict is “value learner” for b and “chooses a place” for a. With 4 "
+        "examples the DVGR is .500 to .660, and the two orders agree on .100 to .700 of the tests. Linear "
+        "heads fitted to the hidden states of these models, on the same examples, have a DVGR of .900 with "
+        "20 examples."
     )
 
 

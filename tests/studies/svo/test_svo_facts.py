@@ -23,8 +23,7 @@ def results(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("families", "sentence"),
-    [("rlr", "2 reference agents; 1 language model"), ("r", "1 reference agent")],
+    ("families", "sentence"), [("rlr", "2 reference agents; 1 language model"), ("r", "1 reference agent")]
 )
 def test_models_by_family(families, sentence):
     name = {"r": "reference agent", "l": "language model"}
@@ -72,7 +71,7 @@ C, F = "controlled", "faithful"
             [("b", F, 1.0), ("a", F, 0.9999), ("c", F, 0.3), ("d", F, 0.3)],
             "Corrected for chance, in faithful mode it runs from 0.30 (c and d) to 1.00 (b and a).",
         ),
-        ([("d", F, 0.3), ("c", F, 0.3)], "Corrected for chance, in faithful mode it is 0.30 (c and d)."),
+        ([("d", F, 0.3), ("c", F, 0.3)], "Corrected for chance, in faithful mode it is 0.30 (d and c)."),
     ],
 )
 def test_corrected_rationality_runs_between_models_in_each_mode(rows, sentence):
