@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help paper test lint check reproduce query models data dictionary serve lab lab-test bench clean environment
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
 
 # One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
 export OMP_NUM_THREADS := 1
@@ -43,14 +44,8 @@ COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 
 PORT ?= 8901
 
 SOURCE := src/deepvalues
-# What every notebook runs through; the rest of paper/ renders what they leave.
-SHARED := $(wildcard $(SOURCE)/core/*.py $(SOURCE)/ask/*.py $(SOURCE)/studies/*.py) \
-	$(addprefix $(SOURCE)/paper/,execute.py markdown.py numbers.py reads.py results.py scrub.py theme.py)
 PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py $(SOURCE)/*/*/*.py $(SOURCE)/*/*/*/*.py)
-STIMULI := $(wildcard data/stimuli/*.yml data/stimuli/v1/*/*.yml)
-# How the wordings were chosen.
-CHOICE := data/stimuli/learner_rates.csv data/stimuli/blind_reading.csv
-RECORDS := $(filter-out %.log.jsonl,$(wildcard data/responses/*/*.jsonl))
+NOTEBOOKS := $(patsubst notebooks/%.ipynb,build/%,$(wildcard notebooks/0*.ipynb))
 
 help:  ## what can be made
 	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
@@ -86,47 +81,53 @@ help:  ## what can be made
 
 environment: $(ENVIRONMENT)
 
-build/01_load_data: notebooks/01_load_data.ipynb $(STIMULI) data/published/svo_items.csv data/published/public_prompts.csv $(SHARED) $(wildcard $(SOURCE)/studies/*/*.py $(SOURCE)/studies/*/*/*.py) | $(ENVIRONMENT)
-build/02_query_models: notebooks/02_query_models.ipynb build/01_load_data data/models.yml data/sources.yml $(RECORDS) $(SHARED) $(wildcard $(SOURCE)/ask/loopback/*.py)
-ANALYSIS := $(wildcard data/published/*.csv $(SOURCE)/stats/*.py)
-build/03_deep_values: notebooks/03_deep_values.ipynb build/02_query_models $(ANALYSIS)
-build/04_social_values: notebooks/04_social_values.ipynb build/02_query_models $(ANALYSIS)
-# The last notebook ends with the studies side by side, and reads what the two before it found.
-build/05_value_priorities: notebooks/05_value_priorities.ipynb build/03_deep_values build/04_social_values
+# What comes first: items, then answers, then statistics. The last study ends with the studies side by side, and
+# the language models follow when the instrument has been checked.
+$(filter-out build/01% build/02%,$(NOTEBOOKS)): $(filter build/02%,$(NOTEBOOKS))
+$(filter build/02%,$(NOTEBOOKS)): $(filter build/01%,$(NOTEBOOKS))
+build/05_value_priorities: build/03_deep_values build/04_social_values
+build/06_language_models: | build/03_deep_values
 
-# Language models in Study 1, after the instrument has been checked.
-build/06_language_models: notebooks/06_language_models.ipynb build/03_deep_values $(CHOICE)
+# All else that a notebook rests on: `deepvalues notebook` writes it beside the stamp that says that the notebook ran
+# here. Each declares in its first cell what it reads and makes.
+-include $(wildcard build/*.d)
 
-# A notebook's stamp, which `deepvalues notebook` writes, says that it ran here: executed copies and results are in git
-# and have any date.
-build/0%:
-	@echo "== notebook 0$*"
+# Why something is made again, for whoever reads along.
+CAUSE = $(firstword $(filter-out build/%,$?) $?)
+WHY = $(if $(wildcard $@),: $(CAUSE) $(if $(wildcard $(CAUSE)),has changed,is missing))
+
+$(NOTEBOOKS): build/%: notebooks/%.ipynb $(SOURCE)/paper/execute.py $(SOURCE)/paper/scrub.py | $(ENVIRONMENT)
+	@echo "== notebook $*$(WHY)"
 	@mkdir -p build
-	@$(DEEPVALUES) notebook 0$*
+	@$(DEEPVALUES) notebook $*
 	@touch build/changed
 
 # The answer browser: a page beside the article with every recorded answer.
-build/answers: build/02_query_models $(wildcard $(SOURCE)/browser/*.py $(SOURCE)/browser/*/*)
-	@echo "== answer browser"
+build/answers: $(filter build/02%,$(NOTEBOOKS)) $(wildcard $(SOURCE)/browser/*.py $(SOURCE)/browser/*/*) build/answers/index.html
+	@echo "== answer browser$(WHY)"
 	@$(DEEPVALUES) browser --out build/answers
 	@touch $@ build/changed
 
-build/paper: build/05_value_priorities build/06_language_models build/answers paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
-	@echo "== paper"
+# What the recipe below leaves, without a rule: make takes a file that is gone for one that has changed.
+MADE := data/results/manifest.json paper/_variables.yml paper/_site/index.html paper/_site/index.pdf build/status
+$(MADE) build/answers/index.html:
+
+build/paper: $(NOTEBOOKS) build/answers $(MADE) paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
+	@echo "== paper$(WHY)"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest
 	@$(DEEPVALUES) dictionary
 	@$(DEEPVALUES) check
 	@$(DEEPVALUES) render
+	@$(DEEPVALUES) record status > build/status
 	@touch $@ build/changed
 
 paper: $(ENVIRONMENT)  ## the paper
 	@$(WRITABLE)
-	@$(DEEPVALUES) stale
 	@$(MAKE) --silent --no-print-directory build/paper
 	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
 	@echo "The paper is in paper/_site/: index.html and index.pdf."
-	@$(DEEPVALUES) record status
+	@cat build/status
 
 reproduce: $(ENVIRONMENT)
 	@$(DEEPVALUES) reproduce $(if $(ENCODER),--encoder) $(if $(OPEN),--open)

@@ -41,15 +41,14 @@ def folder_of(number: int) -> Path:
 
 def build(number: int) -> None:
     """Write items of real size, and the records of models that answered them all."""
-    from deepvalues.ask import asking
+    from deepvalues.ask import catalogue, on_record
     from deepvalues.ask.record import Answer
-    from deepvalues.studies import catalogue
 
     items = catalogue.study("dvb").items("full")
     items = items[items["arm"] == "deconfounded"].head(number // MODELS)
     models = list(catalogue.registry().models.values())[:MODELS]
     folder = folder_of(number)
-    for asked in asking.questions("dvb", models, items, folder):
+    for asked in on_record.questions_by_model("dvb", models, items, folder):
         asked.record.path.parent.mkdir(parents=True, exist_ok=True)
         answers = [
             Answer(
@@ -80,8 +79,7 @@ def measure(number: int, way: str) -> Replay:
     ValueError
         When an answer is not found in the records: they were built by another version.
     """
-    from deepvalues.ask import asking
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue, on_record, run_query
 
     models = list(catalogue.registry().models.values())[:MODELS]
     study, folder = catalogue.study("dvb"), folder_of(number)
@@ -90,9 +88,9 @@ def measure(number: int, way: str) -> Replay:
     expected = len(items) * len(models)
     started = time.perf_counter()
     if way == "query":
-        found = int(asking.query("dvb", models, items, record_folder=folder)["replayed"].sum())
+        found = int(run_query.query("dvb", models, items, record_folder=folder)["replayed"].sum())
     else:
-        frame = asking.answers("dvb", models, items, folder)
+        frame = on_record.answers("dvb", models, items, folder)
         found = int((frame["status"] == "answered").sum())
     seconds = time.perf_counter() - started
     if found != expected:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from deepvalues.ask import catalogue
 from deepvalues.ask.reading import Received, read_choice
 from deepvalues.core import stable_random
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.items.parsing import parse_prompt
 from deepvalues.studies.dvb.respondents import agents as agents_module
 from deepvalues.studies.dvb.respondents.agents import Recogniser, reference_agents
@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def study():
     """Study 1, as the program itself reads it."""
-    return catalogue.dvb()
+    return catalogue.study("dvb")
 
 
 @pytest.fixture(scope="session")

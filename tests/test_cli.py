@@ -9,34 +9,26 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 import pandas as pd
 import pytest
 
 from deepvalues import __version__, cli
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, costs, run_query
 from deepvalues.ask.loopback import server
+from deepvalues.cli import parser as parsing
+from deepvalues.cli import query as querying
+from deepvalues.cli import stimuli
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 
 FOR_USERS = (
-    *(
-        "query",
-        "batch",
-        "record",
-        "data",
-        "serve",
-        "models",
-        "check",
-        "survey",
-        "notebook",
-        "reproduce",
-        "trace",
-    ),
+    *("query", "batch", "record", "data", "serve", "models"),
+    *("check", "survey", "notebook", "reproduce", "trace"),
 )
-FOR_MAKE = ("design", "select", "stale", "variables", "browser", "manifest", "dictionary", "render")
+FOR_MAKE = ("design", "select", "variables", "browser", "manifest", "dictionary", "render")
 COMMANDS = FOR_USERS + FOR_MAKE
 
 
@@ -71,6 +63,19 @@ def mistake(run):
     return mistake
 
 
+@pytest.fixture
+def models_raises(monkeypatch):
+    """Have `deepvalues models` end with an error."""
+
+    def models_raises(error):
+        def raises(_):
+            raise error
+
+        monkeypatch.setitem(parsing.COMMANDS, "models", parsing.COMMANDS["models"]._replace(run=raises))
+
+    return models_raises
+
+
 def query(record, *arguments, set_="smoke", model="agent-first"):
     return ["query", "--set", set_, "--model", model, "--record", record, *arguments]
 
@@ -93,13 +98,13 @@ def test_the_help_of_query_names_every_study_and_set(run, name):
     with pytest.raises(UserError) as unknown:
         catalogue.study(name).items("no such set")
     known = re.split(", | and ", str(unknown.value).partition(";")[2].split(maxsplit=2)[2])
-    named = {study: sets for studies, sets in cli._SETS.items() for study in studies.split(", ")}
+    named = {study: sets for studies, sets in querying.SETS.items() for study in studies.split(", ")}
     shown = {item_set.split()[0] for item_set in named[name].split(", ")}
     # Sets of so many cells are shown by one example.
     assert shown - {"-100", "and"} - set(known) == {"-200"} & shown
     assert {one for one in known if not re.fullmatch(r"n\d+-\d+", one)} <= shown
     out = " ".join(run("query", "--help")[1].split())
-    assert all(f"{studies}: {sets}" in out for studies, sets in cli._SETS.items())
+    assert all(f"{studies}: {sets}" in out for studies, sets in querying.SETS.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -109,7 +114,7 @@ def test_every_command_has_an_example(run, command):
     example = " ".join(out.split()).partition("example: ")[2]
     assert example.startswith(f"deepvalues {command}")
     # The example is one that the program itself understands.
-    arguments = cli._parser().parse_args(shlex.split(example)[1:])
+    arguments = parsing.parser().parse_args(shlex.split(example)[1:])
     assert arguments.command == command
 
 
@@ -200,19 +205,19 @@ def test_query_reaches_any_endpoint_by_its_address(run, tmp_path, monkeypatch):
 def test_failed_requests_show_in_the_exit_status(run, tmp_path, monkeypatch):
     for failed, expected in ([0, 0], 0), ([0, 1], 1):
         rows = [
-            asking.Asked(name, "family", 45, 0, 45 - number, number, 0, math.nan, math.nan, math.nan)
+            run_query.Outcome(name, "family", 45, 0, 45 - number, number, 0, math.nan, math.nan, math.nan)
             for name, number in zip("mn", failed, strict=True)
         ]
         table = pd.DataFrame(rows)
-        monkeypatch.setattr(asking, "query", lambda *_args, table=table, **_named: table)
+        monkeypatch.setattr(run_query, "query", lambda *_args, table=table, **_named: table)
         status, out, _ = run(*query(tmp_path))
         assert status == expected
         assert f"n: {45 - failed[1]} asked, 0 replayed, {failed[1]} failed" in out
 
 
 def test_the_outcome_names_what_was_kept_spent_and_saved():
-    row = asking.Asked("m", "family", 9, 4, 3, 2, 1, 1.5, 0.25, 0.125)
-    assert cli._outcome(row) == (
+    row = run_query.Outcome("m", "family", 9, 4, 3, 2, 1, 1.5, 0.25, 0.125)
+    assert querying.outcome(row) == (
         "m: 3 asked, 4 replayed, 2 failed, 1 answers to other prompts kept; "
         "spent $1.50, saved $0.25 by the record and $0.12 by prefix caching"
     )
@@ -241,7 +246,7 @@ def test_an_unknown_study(mistake, tmp_path):
 
 def test_an_unknown_set(mistake, tmp_path):
     err = mistake(*query(tmp_path, set_="smok"))
-    assert "unknown item set 'smok'; there are smoke, n4, n20, n40, " in err
+    assert "unknown item set 'smok'; dvb has smoke, n4, n20, n40, " in err
 
 
 def test_an_unknown_status(mistake, tmp_path):
@@ -332,69 +337,46 @@ def test_a_price_that_is_none(run, text):
 
 def test_the_help_of_survey_names_every_survey(run):
     _, out, _ = run("survey", "--help")
-    for name in cli._surveys():
+    for name in stimuli.surveys():
         assert re.search(rf"\b{name}\b", out)
 
 
 @pytest.mark.parametrize("error", [UserError("mend this"), UserError("Größe: line 1")])
-def test_every_mistake_is_one_message_and_status_2(mistake, monkeypatch, error):
-    def raises(_):
-        raise error
-
-    monkeypatch.setattr(cli, "_models", raises)
+def test_every_mistake_is_one_message_and_status_2(mistake, models_raises, error):
+    models_raises(error)
     assert mistake("models") == f"deepvalues: {error}\n"
 
 
-def test_a_bug_is_not_taken_for_a_mistake(run, monkeypatch):
-    def raises(_):
-        raise RuntimeError("a bug")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a bug"),
+        # A module of our own that is missing, and a pipe that is not standard output.
+        ModuleNotFoundError("No module named 'deepvalues.x'", name="deepvalues.x"),
+        BrokenPipeError(),
+    ],
+    ids=repr,
+)
+def test_a_bug_is_not_taken_for_a_mistake(models_raises, error):
+    models_raises(error)
+    with pytest.raises(type(error)):
+        cli.main(["models"])
 
-    monkeypatch.setattr(cli, "_models", raises)
-    with pytest.raises(RuntimeError):
-        run("models")
 
-
-def test_a_package_that_is_not_installed_is_told_by_its_name(mistake, monkeypatch):
-    def raises(_):
-        raise ModuleNotFoundError("No module named 'openai.types'", name="openai.types")
-
-    monkeypatch.setattr(cli, "_models", raises)
+def test_a_package_that_is_not_installed_is_told_by_its_name(mistake, models_raises):
+    models_raises(ModuleNotFoundError("No module named 'openai.types'", name="openai.types"))
     assert f"{sys.executable} lacks the package openai: `make environment` installs" in mistake("models")
 
 
-def test_a_module_of_our_own_that_is_missing_is_a_bug(run, monkeypatch):
-    def raises(_):
-        raise ModuleNotFoundError("No module named 'deepvalues.x'", name="deepvalues.x")
-
-    monkeypatch.setattr(cli, "_models", raises)
-    with pytest.raises(ModuleNotFoundError):
-        run("models")
-
-
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_a_folder_that_can_not_be_written_to_is_told(mistake, monkeypatch, number):
-    def raises(_):
-        raise OSError(number, os.strerror(number), "/here/build")
-
-    monkeypatch.setattr(cli, "_models", raises)
+def test_a_folder_that_can_not_be_written_to_is_told(mistake, models_raises, number):
+    models_raises(OSError(number, os.strerror(number), "/here/build"))
     assert mistake("models") == f"deepvalues: /here/build: can't be written: {os.strerror(number)}\n"
 
 
-def test_an_interrupt_is_told_and_has_its_own_status(run, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "_models", interrupted)
+def test_an_interrupt_is_told_and_has_its_own_status(run, models_raises):
+    models_raises(KeyboardInterrupt())
     assert run("models") == (130, "", "deepvalues: interrupted\n")
-
-
-def test_a_pipe_that_broke_elsewhere_is_not_taken_for_a_reader_that_left(monkeypatch):
-    def raises(_):
-        raise BrokenPipeError
-
-    monkeypatch.setattr(cli, "_models", raises)
-    with pytest.raises(BrokenPipeError):
-        cli.main(["models"])
 
 
 # Models.
@@ -418,6 +400,45 @@ def test_models_lists_all_and_says_which_are_ready(run, monkeypatch):
     assert rows["gpt-4o-2024-08-06"].endswith(" set OPENAI_API_KEY")
     assert re.search(r" \d+\.\d\d set OPENAI_API_KEY$", rows["gpt-4o-2024-08-06"]), "what the set costs"
     assert "sk-secret-value" not in out
+
+
+def test_models_loads_no_library_of_statistics_once_costs_are_known(run):
+    run("models", "--set", "smoke")
+    code = """
+import sys
+from deepvalues import cli
+cli.main(["models", "--set", "smoke"])
+heavy = {"pandas", "numpy", "pandera", "openai", "scipy", "matplotlib", "statsmodels"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n", "they take seconds"
+    assert done.stdout == run("models", "--set", "smoke")[1]
+
+
+def test_costs_are_worked_out_again_when_what_they_rest_on_changes(tmp_path, monkeypatch):
+    registry, file, asked = catalogue.registry(), tmp_path / "build" / "costs.json", []
+    plans = run_query.plans
+    monkeypatch.setattr(run_query, "plans", lambda *arguments: asked.append(1) or plans(*arguments))
+    monkeypatch.setattr(costs.paths, "RESPONSES", tmp_path / "responses")
+
+    def again(registry=registry, item_set="smoke"):
+        found = costs.costs(registry, "dvb", item_set, file)
+        return found, len(asked)
+
+    first, _ = again()
+    assert again() == (first, 1)
+    (tmp_path / "responses").mkdir()
+    (tmp_path / "responses" / "a.jsonl").write_text("")
+    assert again() == (first, 2) == again()
+    cheap = {
+        name: replace(model, price=model.price and replace(model.price, input=0.0, output=0.0))
+        for name, model in registry.models.items()
+    }
+    assert set(again(replace(registry, models=cheap))[0].dollars.values()) == {0.0}
+    assert again(item_set="layers")[0].dollars["gpt-4o-2024-08-06"] > first.dollars["gpt-4o-2024-08-06"]
+    file.write_text("{")
+    assert again()[0] == first
 
 
 # As people call it.

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, run_query
 from deepvalues.ask.adopt import adopt
 from deepvalues.ask.loopback import server
+from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import CUSTOM, Endpoint, Model
-from deepvalues.ask.study import record_path
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 
 #: One study of single questions, and one whose conversations have several turns.
 CASES = {"dvb": "agent-first", "svo": "agent-svo-prosocial"}
@@ -34,7 +33,7 @@ def serving(study):
 
 
 def ask(study, model, items, folder):
-    return asking.query(study, [model], items, record_folder=folder).iloc[0]
+    return run_query.query(study, [model], items, record_folder=folder).iloc[0]
 
 
 def test_servers_that_serve_one_name_have_answers_of_their_own(study, few, serving, tmp_path):

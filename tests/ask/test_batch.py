@@ -17,20 +17,21 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 
+import batch_service
+from batch_service import app_with_batches
 from deepvalues import cli
-from deepvalues.ask import asking, batch
+from deepvalues.ask import batch, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Request
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback import batches as server_batches
 from deepvalues.ask.loopback.protocol import Reply
-from deepvalues.ask.loopback.server import create_app, serving
+from deepvalues.ask.loopback.server import serving
 from deepvalues.ask.processes import run
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import BARE, CUSTOM, Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import Questions
 from deepvalues.core.errors import UserError
 
 KEY = "sk-marked-5f1c"
@@ -91,7 +92,7 @@ def echo():
 @pytest.fixture(scope="module")
 def server():
     """One server for all tests, since ending one takes a while; each test puts its own app in."""
-    apps = [create_app({})]
+    apps = [app_with_batches({})]
 
     async def newest(scope, receive, send):
         await apps[-1](scope, receive, send)
@@ -103,7 +104,7 @@ def server():
 @pytest.fixture
 def url(echo, server):
     address, apps = server
-    apps.append(create_app({"echo": echo}))
+    apps.append(app_with_batches({"echo": echo}))
     return address
 
 
@@ -167,7 +168,7 @@ def test_the_round_trip_writes_the_engines_record(client, url, echo, ask):
 
 def test_a_batch_asks_by_letters_as_the_engine_does(server, monkeypatch, tmp_path):
     address, apps = server
-    apps.append(create_app({"leaning": Leaning()}))
+    apps.append(app_with_batches({"leaning": Leaning()}))
     monkeypatch.setenv("MARKED_KEY", KEY)
     model = Model("leaning", Endpoint(CUSTOM, address, "MARKED_KEY"), "leaning", letters=BARE)
     conversations = [Conversation(item, (f"{item}, which?",)) for item in ("one", "two", "nothing")]
@@ -190,7 +191,7 @@ def test_a_batch_asks_by_letters_as_the_engine_does(server, monkeypatch, tmp_pat
 
 def test_a_batch_without_log_probabilities_brings_no_answer(server, monkeypatch, tmp_path):
     address, apps = server
-    apps.append(create_app({"leaning": Leaning()}))
+    apps.append(app_with_batches({"leaning": Leaning()}))
     monkeypatch.setenv("MARKED_KEY", KEY)
     # A model's own parameters are laid over those by which letters are asked for.
     own = {"logprobs": None}
@@ -435,7 +436,7 @@ def test_a_prompt_that_the_filter_stops_is_a_refusal_on_record(client, ask, monk
 
 def test_an_expired_batch_gives_what_it_has(client, ask, echo, monkeypatch):
     now = [1_000_000]
-    monkeypatch.setattr(server_batches, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(batch_service, "time", SimpleNamespace(time=lambda: now[0]))
     echo.before = lambda text: now.__setitem__(0, now[0] + 40_000)
     texts = [f"text {number}" for number in range(5)]
     submit(ask(*texts))
@@ -553,10 +554,10 @@ def test_a_paid_model_needs_a_confirmation(ask, echo, capsys, monkeypatch):
     asked = ask("one", price=Price(1.0, 0.5, 2.0, "2025-05"))
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False))
     with pytest.raises(UserError, match="--yes"):
-        asking.submit(asked, yes=False)
+        run_query.submit(asked, yes=False)
     assert not state_file(asked).exists()
     assert not asked.record.path.exists()
-    assert len(asking.submit(asked, yes=True)) == 1
+    assert len(run_query.submit(asked, yes=True)) == 1
     shown = capsys.readouterr().out
     assert shown.count("echo: 1 requests to send") == 2
     assert "usually half" in shown
@@ -615,7 +616,7 @@ def test_the_server_fails_a_batch_of_wrong_lines(client, content, code):
 
 def test_the_command_line(tmp_path, capsys, monkeypatch, agents):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with serving(create_app(agents)) as address, OpenAI(base_url=address, api_key="none") as client:
+    with serving(app_with_batches(agents)) as address, OpenAI(base_url=address, api_key="none") as client:
         options = ["--study", "dvb", "--set", "smoke", "--model", "agent-value", "--base-url", address]
         by_batch = [*options, "--record", str(tmp_path / "batch")]
         assert cli.main(["batch", "submit", *by_batch]) == 0

@@ -15,17 +15,17 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from deepvalues.ask import engine, processes
-from deepvalues.ask.asking import _stop_if_stopped
+from deepvalues.ask import asker, processes
 from deepvalues.ask.conversation import Conversation, digest, key_head, request_key
 from deepvalues.ask.engine import Ask, Job, Summary, recorded
 from deepvalues.ask.loopback.server import serving
 from deepvalues.ask.processes import run_async
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Endpoint, Model
+from deepvalues.ask.run_query import _stop_if_stopped
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import Questions
 from deepvalues.core.errors import UserError
 
 KEY = "sk-MARKED-0123456789"
@@ -558,7 +558,7 @@ def test_a_turn_is_not_asked_after_a_stop(serve, record):
 
 
 def test_what_does_not_come_back_after_a_stop_is_cancelled_and_logged(serve, record, monkeypatch):
-    monkeypatch.setattr(engine, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(asker, "GRACE_SECONDS", 0.1)
     both = asyncio.Barrier(3)
 
     async def rule(body, number):
@@ -697,7 +697,7 @@ def test_conversations_without_a_prefix_do_not_wait_for_each_other(serve, record
 
 def test_a_closed_queue_gives_out_nothing_more():
     async def work():
-        queue = engine._Queue()
+        queue = asker._Queue()
         queue.fill([Job(conversation, 0, {}) for conversation in [*single(2, "a"), *single(2, "b")]])
         first, second = await queue.take(), await queue.take()
         queue.close()

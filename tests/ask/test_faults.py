@@ -27,8 +27,9 @@ import psutil
 import pytest
 
 from deepvalues.ask import processes
+from deepvalues.ask.asker import Asker
 from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.engine import Ask, Asker, Job
+from deepvalues.ask.engine import Ask, Job
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
@@ -365,7 +366,7 @@ def test_the_pace_halves_once_a_burst_and_grows_back(marked, path, monkeypatch):
             super().__init__(*arguments)
             askers.append(self)
 
-    monkeypatch.setattr(processes, "Asker", Watched)
+    monkeypatch.setattr("deepvalues.ask.asker.Asker", Watched)
     conversations = [Conversation(f"{n:05d}", (question(n),)) for n in range(400)]
 
     async def rule(text, times, _):
@@ -519,8 +520,8 @@ cp -r "$DISK" "$SAVED"
 mount -o remount,size=4m "$DISK" && "$@" && cp "$DISK/toy/m.jsonl" "$SAVED/last"
 """
 TOY_QUERY = (
-    "import sys, forked_runs; from deepvalues.studies import catalogue; from deepvalues import cli;"
-    "catalogue.studies()['toy'] = forked_runs.Toy(); sys.exit(cli.main(sys.argv[1:]))"
+    "import sys, forked_runs; from deepvalues.ask import study; from deepvalues import cli;"
+    "study.register(forked_runs.Toy()); sys.exit(cli.main(sys.argv[1:]))"
 )
 
 
@@ -791,20 +792,20 @@ def test_a_paid_endpoint_is_not_asked_without_a_yes(query, tmp_path):
 CELLS = [
     "url = ''\nfolder = ''",
     """from pathlib import Path
-from deepvalues.ask import asking
-from deepvalues.studies import catalogue
+from deepvalues.ask import on_record, run_query
+from deepvalues.ask import catalogue, study
 from deepvalues.core.errors import UserError
 from deepvalues.ask.settings import Settings
 import forked_runs
-catalogue.studies()["toy"] = forked_runs.Toy()
+study.register(forked_runs.Toy())
 items = forked_runs.Toy().items("24")
 models = [catalogue.registry().model("m", url, "OPENAI_API_KEY")]
 def ask(url):
     models = [catalogue.registry().model("m", url, "OPENAI_API_KEY")]
     settings = Settings(max_retries=0, timeout=0.5)
-    return asking.query("toy", models, items, record_folder=Path(folder), settings=settings)
+    return run_query.query("toy", models, items, record_folder=Path(folder), settings=settings)
 ask(url)""",
-    "asking.answers('toy', models, items, Path(folder))",
+    "on_record.answers('toy', models, items, Path(folder))",
     "print(*[path.read_text() for path in Path(folder).rglob('*.jsonl')])",
     """try:
     ask(url + "/rejecting")

@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 
 from deepvalues import cli
-from deepvalues.ask import asking, for_paper
+from deepvalues.ask import catalogue, for_paper, run_query
 from deepvalues.ask.loopback import server
+from deepvalues.ask.questions import record_path
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import record_path
 from deepvalues.core import paths
-from deepvalues.studies import catalogue
 
 PRICE = Price(1.0, 0.5, 2.0, "2026-01")
 #: The two sets of dvb-free share items.
@@ -121,9 +120,9 @@ def test_the_maximum_cost_is_that_of_all_studies_together(paid, tmp_path, monkey
 
     def query(study, models, items, *, settings, **_):
         left.append(settings.max_cost)
-        return pd.DataFrame([asking.Asked("paid", "language model", 1, 0, 1, 0, 0, 0.6, 0.0, 0.0)])
+        return pd.DataFrame([run_query.Outcome("paid", "language model", 1, 0, 1, 0, 0, 0.6, 0.0, 0.0)])
 
-    monkeypatch.setattr(asking, "query", query)
+    monkeypatch.setattr(run_query, "query", query)
     found = for_paper.parts([paid], tmp_path)
     assert for_paper.ask(found, lambda *_: None, settings=Settings(max_cost=1.0), yes=True)
     assert left == [1.0, pytest.approx(0.4)]
@@ -141,7 +140,7 @@ def test_prompts_that_are_not_here_are_left_out_and_named(run, paid, monkeypatch
         catalogue.registry(), asked_of={"dvb/authors": ("words",)}, paper={"dvb/authors": ()}
     )
     monkeypatch.setattr(catalogue, "registry", lambda: registry)
-    study = catalogue.dvb()
+    study = catalogue.study("dvb")
     store = dataclasses.replace(study.authors.store, folder=tmp_path)
     monkeypatch.setitem(vars(study), "authors", dataclasses.replace(study.authors, store=store))
     status, out, _ = run("--dry-run")

@@ -11,19 +11,18 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from deepvalues.ask import asking, letters
+from deepvalues.ask import catalogue, letters, on_record, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Ask, Job, groups
 from deepvalues.ask.letters import LetterChoice, NoLogprobsError, kept
 from deepvalues.ask.loopback.server import serving
+from deepvalues.ask.questions import record_path
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import BARE, CONTINUE, Endpoint, Model, Weights, load_registry
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import record_path
 from deepvalues.browser import collect
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis import soft
 from deepvalues.studies.dvb.study import LETTER_CHOICE
 
@@ -160,7 +159,7 @@ def test_the_committed_record_is_found():
     names = ["agent-svo-altruist", "agent-svo-first"]
     models = [catalogue.registry().model(name) for name in names]
     items = catalogue.study("svo").items("standard")
-    assert [asked.missing() for asked in asking.questions("svo", models, items)] == [0, 0]
+    assert [asked.missing() for asked in on_record.questions_by_model("svo", models, items)] == [0, 0]
 
 
 def test_weights_of_ones_own_are_part_of_the_key():
@@ -283,7 +282,7 @@ def items(count=6):
 
 def ask(model, folder, count=6, **settings):
     settings = Settings(max_retries=0, **settings)
-    return asking.query("dvb", [model], items(count), record_folder=folder, settings=settings)
+    return run_query.query("dvb", [model], items(count), record_folder=folder, settings=settings)
 
 
 @pytest.mark.parametrize("mode", [CONTINUE, BARE])
@@ -299,7 +298,7 @@ def test_a_run_by_letters(serve, tmp_path, mode):
         assert body["continue_final_message"] is True
     else:
         assert body["messages"][-1]["content"].endswith(LETTER_CHOICE.bare_ending)
-    answers = asking.answers("dvb", [model], items(), tmp_path)
+    answers = on_record.answers("dvb", [model], items(), tmp_path)
     assert set(zip(answers["status"], answers["choice"], strict=True)) == {("answered", "A")}
     (kept_answer, *_) = Record(record_path(tmp_path, "dvb", "m")).answers.values()
     assert (kept_answer.text, kept_answer.model) == (" A", "m.gguf")
@@ -336,7 +335,7 @@ def test_an_endpoint_without_log_probabilities_stops_the_run(serve, tmp_path, se
     record = Record(record_path(tmp_path, "dvb", "m"))
     assert record.answers == {}
     assert set(record.failures().values()) == {"NoLogprobsError"}
-    read = asking.answers("dvb", [model_at(url)], items(40), tmp_path)
+    read = on_record.answers("dvb", [model_at(url)], items(40), tmp_path)
     assert set(read["status"]) == {"failed"}
     assert set(read["error"].dropna()) == {"NoLogprobsError"}
 
@@ -344,16 +343,16 @@ def test_an_endpoint_without_log_probabilities_stops_the_run(serve, tmp_path, se
 def test_a_refusal_needs_no_log_probabilities(serve, tmp_path):
     _, url = serve(without={"logprobs": None, "finish_reason": "content_filter"})
     assert ask(model_at(url), tmp_path)["asked"].tolist() == [6]
-    assert set(asking.answers("dvb", [model_at(url)], items(), tmp_path)["status"]) == {"refused"}
+    assert set(on_record.answers("dvb", [model_at(url)], items(), tmp_path)["status"]) == {"refused"}
 
 
 def test_the_soft_dvgr_is_read_from_the_letters(serve, tmp_path):
     _, url = serve()
     model = model_at(url)
     ask(model, tmp_path)
-    frame = asking.answers("dvb", [model], items(), tmp_path)
+    frame = on_record.answers("dvb", [model], items(), tmp_path)
     frame = frame.assign(followed=1.0, right=["A"] * 3 + ["B"] * 3, cell=["c", "d"] * 3, arm="deconfounded")
-    trials = soft.all_soft_trials(frame, asking.questions("dvb", [model], items(), tmp_path))
+    trials = soft.all_soft_trials(frame, on_record.questions_by_model("dvb", [model], items(), tmp_path))
     assert trials["covered"].all()
     p = 0.65 / 0.95
     assert trials["soft"].to_numpy() == pytest.approx([p] * 3 + [1 - p] * 3, abs=1e-5)
@@ -363,7 +362,7 @@ def test_the_soft_dvgr_is_read_from_the_letters(serve, tmp_path):
 def test_the_browser_shows_the_probabilities(serve, tmp_path):
     _, url = serve()
     ask(model_at(url), tmp_path)
-    (asked,) = asking.questions("dvb", [model_at(url)], items(), tmp_path)
+    (asked,) = on_record.questions_by_model("dvb", [model_at(url)], items(), tmp_path)
     rows = list(collect._rows(asked))
     assert [row.choice for row in rows] == ["A"] * 6
     assert {row.letters for row in rows} == {"A 0.650, B 0.300, other tokens 0.050"}
@@ -374,11 +373,12 @@ def test_free_replies_to_the_same_questions_are_other_answers(serve, tmp_path):
     _, url = serve()
     ask(model_at(url), tmp_path)
     free = replace(model_at(url), letters=None)
-    assert [asked.missing() for asked in asking.questions("dvb", [free], items(), tmp_path)] == [6]
+    (questions,) = on_record.questions_by_model("dvb", [free], items(), tmp_path)
+    assert questions.missing() == 6
 
 
 def test_a_plan_says_that_letters_are_asked_for(serve, tmp_path):
-    (plan,) = asking.plans("dvb", [model_at("http://127.0.0.1:1/v1")], items(), tmp_path)
+    (plan,) = run_query.plans("dvb", [model_at("http://127.0.0.1:1/v1")], items(), tmp_path)
     assert plan.lines()[0] == "m: 6 requests to send, choices by letter probability (continue)"
     assert plan.usage.output == 6
 
@@ -386,10 +386,10 @@ def test_a_plan_says_that_letters_are_asked_for(serve, tmp_path):
 def test_studies_without_letters_are_asked_freely(tmp_path):
     model = model_at("http://127.0.0.1:1/v1")
     frame = catalogue.study("dvb-ratings").items("smoke")
-    (asked,) = asking.questions("dvb-ratings", [model], frame, tmp_path)
+    (asked,) = on_record.questions_by_model("dvb-ratings", [model], frame, tmp_path)
     assert asked.letter_choice is None
-    assert asked.asked is asked.conversations
-    (plan,) = asking.plans("dvb-ratings", [model], frame, tmp_path)
+    assert asked.own_conversations is asked.conversations
+    (plan,) = run_query.plans("dvb-ratings", [model], frame, tmp_path)
     assert plan.letters is None
 
 
@@ -478,7 +478,7 @@ def test_free_replies_are_asked_of_whoever_could_be_asked_by_letters(tmp_path):
     pd.testing.assert_frame_equal(asked[items.columns], items)
     assert set(items["arm"]) == {"deconfounded", "control"}
     model = catalogue.registry().model("smollm2-135m")
-    (questions,) = asking.questions("dvb-free", [model], items, tmp_path)
+    (questions,) = on_record.questions_by_model("dvb-free", [model], items, tmp_path)
     assert [each.messages(())[-1]["role"] for each in questions.asked[:2]] == ["user", "user"]
     with pytest.raises(UserError, match="unknown item set 'full'; dvb-free has smoke, standard"):
         free.items("full")

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepvalues.ask import asking, protocol
+from deepvalues.ask import catalogue, on_record, protocol, run_query
 from deepvalues.ask.money import Usage
 from deepvalues.ask.record import Record, read_line
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from faulty_server import FaultyServer, completion, error, http
 
 KEY = "sk-MARKED-0123456789"
@@ -52,16 +51,16 @@ class Asking:
             # One respondent, whichever port a server has.
             model = replace(model, endpoint=replace(model.endpoint, kind="custom"))
             how = Settings(max_retries=0, concurrency=1, **settings)
-            done = asking.query(
+            done = run_query.query(
                 "dvb", [model], self.items.head(number), record_folder=self.folder, settings=how,
                 retry=frozenset(retry), yes=True,
             )  # fmt: skip
-        return server, asking.Asked(*done.iloc[0])
+        return server, run_query.Outcome(*done.iloc[0])
 
     def read(self):
         """Status and choice of each item, in the order in which they were asked."""
         model = at(Model("m", Endpoint("custom", None, None), "m"), "http://127.0.0.1/v1")
-        frame = asking.answers("dvb", [model], self.items.head(self.number), self.folder)
+        frame = on_record.answers("dvb", [model], self.items.head(self.number), self.folder)
         return [
             (row.status, row.choice if row.status == "answered" else row.error) for row in frame.itertuples()
         ]
@@ -466,7 +465,7 @@ def test_no_vendors_key_is_sent_to_an_address_of_ones_own(asked, monkeypatch, na
         monkeypatch.setenv(variable, KEY)
     with FaultyServer(lambda *_: fine()) as server:
         model = catalogue.registry().model(name, server.url)
-        asking.query("dvb", [model], asked.items.head(2), record_folder=asked.folder, yes=True)
+        run_query.query("dvb", [model], asked.items.head(2), record_folder=asked.folder, yes=True)
     assert server.requests == 2
     assert KEY.encode() not in b"".join(server.headers)
     assert b"authorization: Bearer none\r\n" in server.headers[0]

@@ -3,35 +3,33 @@
 import math
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
 from deepvalues import cli
-from deepvalues.ask import asking, reask
+from deepvalues.ask import catalogue, reask, run_query
 from deepvalues.ask.registry import CONTINUE, Endpoint, Model, Weights
 from deepvalues.core.errors import UserError
 from deepvalues.paper import reproduce
-from deepvalues.studies import catalogue
 from faulty_server import FaultyServer, completion, http
 
 MODEL = Model(
     "tiny",
     Endpoint("llama.cpp", None, None),
     "tiny",
-    parameters={"logprobs": True, "top_logprobs": 2},
+    letters=CONTINUE,
     weights=Weights("tiny.gguf", "0" * 64),
 )
 BEFORE = (0.7, 0.2)
 
 
 def chosen(p: Sequence[float]):
-    """A reply that chooses the likelier option, with the probabilities of both."""
-    letter = "A" if p[0] > p[1] else "B"
-    listed = [{"token": f" {name}", "logprob": math.log(each)} for name, each in zip("AB", p, strict=True)]
-    of_letter = next(entry for entry in listed if entry["token"].strip() == letter)
-    tokens = [{"token": "Option", "logprob": 0.0, "top_logprobs": []}, {**of_letter, "top_logprobs": listed}]
-    return http(completion(f"Option {letter}", logprobs={"content": tokens}))
+    """A reply after a begun "Option": the likeliest letter, with the probabilities of all."""
+    letters = [{"token": f" {'ABCDEFGHI'[place]}", "logprob": math.log(each)} for place, each in enumerate(p)]
+    likeliest = max(letters, key=lambda letter: letter["logprob"])
+    return http(
+        completion(likeliest["token"], logprobs={"content": [{**likeliest, "top_logprobs": letters}]})
+    )
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ def serve(monkeypatch):
 def record(serve, tmp_path, items_smoke):
     """The record of a model that likes the first option."""
     serve(lambda *_: chosen(BEFORE))
-    asking.query("dvb", [MODEL], items_smoke, record_folder=tmp_path)
+    run_query.query("dvb", [MODEL], items_smoke, record_folder=tmp_path)
     return tmp_path
 
 
@@ -86,25 +84,15 @@ def test_the_largest_difference_between_probabilities_is_told(record, serve):
     found = again(record, serve, lambda *_: chosen(next(p)))
     assert found.is_reproduced
     # The probability of A among both letters.
-    assert found.difference == pytest.approx(0.7 / 0.9 - 0.6 / 0.8)
-
-
-def nine(p: float):
-    """A reply after a begun "Option": A with a probability, the other eight letters alike."""
-    listed = [
-        {"token": f" {letter}", "logprob": math.log(p if letter == "A" else (1 - p) / 8)}
-        for letter in "ABCDEFGHI"
-    ]
-    return http(completion(" A", logprobs={"content": [{**listed[0], "top_logprobs": listed}]}))
+    assert found.difference == pytest.approx(0.7 / 0.9 - 0.6 / 0.8, abs=1e-5)
 
 
 def test_of_nine_letters_the_largest_difference_is_told(serve, tmp_path):
-    by_letters = replace(MODEL, letters=CONTINUE, parameters={})
     items = catalogue.study("svo-letters").items("smoke")
-    serve(lambda *_: nine(0.4))
-    asking.query("svo-letters", [by_letters], items, record_folder=tmp_path)
-    serve(lambda *_: nine(0.48))
-    (found,) = reask.reask([by_letters], tmp_path)
+    serve(lambda *_: chosen([0.4, *[0.6 / 8] * 8]))
+    run_query.query("svo-letters", [MODEL], items, record_folder=tmp_path)
+    serve(lambda *_: chosen([0.48, *[0.52 / 8] * 8]))
+    (found,) = reask.reask([MODEL], tmp_path)
     assert (found.asked, found.same) == (30, 30)
     assert found.difference == pytest.approx(0.08, abs=1e-5)
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepvalues.ask import record as record_module
+from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import SCHEMA, Answer, Record, read_line
-from deepvalues.ask.study import record_path
 from deepvalues.core.errors import UserError
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from deepvalues.ask import catalogue
 from deepvalues.ask.registry import FAMILIES, LOCAL, NO_KEY, Endpoint, Model, Price, load_registry
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 
 ENDPOINTS = {
     "local": {},

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from deepvalues import cli
+from deepvalues.ask import catalogue
 from deepvalues.ask.registry import Endpoint, Index, Model, Weights
 from deepvalues.ask.weights import fetch as fetching
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from loopback_site import running_site
 
 CONTENT = bytes(range(256)) * 40
@@ -264,7 +264,7 @@ def test_the_command_fetches_what_is_named_and_the_rest_when_one_fails(monkeypat
     other = replace(MODEL, name="other", weights=replace(MODEL.weights, file="other.gguf", index=None))
     paid = catalogue.registry().models["gpt-4o-2024-08-06"]
     registry = replace(catalogue.registry(), models={model.name: model for model in (other, MODEL, paid)})
-    monkeypatch.setattr(catalogue, "registry", lambda: registry)
+    monkeypatch.setattr("deepvalues.ask.registry.load_registry", lambda _: registry)
     assert cli.main(["models", "--fetch"]) == 2
     out, err = capsys.readouterr()
     assert "tiny: " in out and "fetched from the hub" in out

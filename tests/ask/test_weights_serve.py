@@ -17,14 +17,13 @@ import pytest
 import yaml
 
 from deepvalues import cli
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, run_query
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Registry, load_registry
 from deepvalues.ask.settings import Settings
 from deepvalues.ask.weights import serve
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 
 STAND_IN = str(paths.ROOT / "tests" / "support" / "stand_in")
 #: Seconds in which a process that was told to end has ended, also on a busy machine.
@@ -33,7 +32,7 @@ PATIENCE = 60
 COMMAND = """
 import sys
 from pathlib import Path
-from deepvalues.studies import catalogue
+from deepvalues.ask import catalogue
 from deepvalues import cli
 from deepvalues.ask.registry import load_registry
 registry = load_registry(Path(sys.argv[1]))
@@ -77,7 +76,7 @@ def ask(register, tmp_path, items_smoke):
 
     def ask(number=5, settings=None, **rule):
         model = register(tiny=rule).model("tiny")
-        return asking.query(
+        return run_query.query(
             "dvb", [model], items_smoke.head(number), record_folder=tmp_path / "record", settings=settings
         )
 
@@ -188,7 +187,7 @@ def test_weights_that_have_changed_are_not_served(register, tmp_path, items_smok
     model = register(tiny={}).model("tiny")
     (tmp_path / "tiny.gguf").write_text('{"says": "Option B"}')
     with pytest.raises(UserError, match="is not the expected file"):
-        asking.query("dvb", [model], items_smoke.head(1), record_folder=tmp_path / "record")
+        run_query.query("dvb", [model], items_smoke.head(1), record_folder=tmp_path / "record")
     assert not (tmp_path / "tiny.started").exists()
 
 
@@ -326,10 +325,11 @@ def test_the_server_of_a_block_that_fails_is_ended(register, tmp_path):
 # As listed
 
 
-def test_models_says_which_open_models_are_ready(register, monkeypatch, capsys):
+def test_models_says_which_open_models_are_ready(register, monkeypatch, capsys, tmp_path):
     registry = register(tiny={}, gone={})
     Path(registry.model("gone").weights.file).unlink()
-    monkeypatch.setattr(catalogue, "registry", lambda: registry)
+    monkeypatch.setattr("deepvalues.ask.registry.load_registry", lambda _: registry)
+    monkeypatch.setattr("deepvalues.ask.costs.FILE", tmp_path / "costs.json")
     assert cli.main(["models", "--set", "smoke"]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert rows["tiny"].endswith(" yes")
@@ -350,7 +350,7 @@ def test_the_real_server_answers_with_the_projects_smallest_model(tmp_path, item
         serve.verified(model)
     except UserError as error:
         pytest.skip(str(error))
-    (row,) = asking.query(
+    (row,) = run_query.query(
         "dvb", [model], items_smoke.head(1), record_folder=tmp_path, settings=Settings(threads=1)
     ).itertuples()
     assert (row.asked, row.failed) == (1, 0)

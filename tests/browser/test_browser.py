@@ -14,18 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepvalues import cli
+from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.record import Record
+from deepvalues.ask.study import Study
 from deepvalues.browser import encode as encode_module
 from deepvalues.browser import write
-from deepvalues.browser.collect import Row, Sheet, recorded_items, sheets
+from deepvalues.browser.collect import Row, Sheet, sheets
 from deepvalues.browser.encode import encode, script, starts
 from deepvalues.browser.options import marked, names
 from deepvalues.browser.texts import Texts, decoded, fragments_of, front_coded
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.site import check_links, copy_resources, mend_links
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from headless import open_page
 
@@ -337,20 +338,19 @@ def test_the_models_are_those_of_the_paper_for_the_study_or_one_of_its_sets():
 
 
 def test_items_are_looked_for_in_set_after_set():
-    class Study:
-        name = "dvb-explicit"
+    built = []
 
-        def __init__(self):
-            self.asked = []
+    class Small(Study):
+        item_sets = sets_with_all = ("subset", "full")
 
-        def items(self, item_set):
-            self.asked.append(item_set)
+        def build(self, item_set):
+            built.append(item_set)
             return pd.DataFrame({"id": {"subset": ["a", "b"], "full": ["a", "b", "c"]}[item_set]})
 
-    study = Study()
-    assert list(recorded_items(study, {"b"})["id"]) == ["b"] and study.asked == ["subset"]
-    assert list(recorded_items(study, {"b", "c"})["id"]) == ["b", "c"]
-    assert list(recorded_items(study, {"gone"})["id"]) == []
+    study = Small()
+    assert list(study.items_with({"b"})["id"]) == ["b"] and built == ["subset"]
+    assert list(study.items_with({"b", "c"})["id"]) == ["b", "c"]
+    assert list(study.items_with({"gone"})["id"]) == []
 
 
 def test_answers_to_other_prompts_are_counted_and_what_was_never_asked_has_no_row(records, tmp_path):

@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepvalues.ask import catalogue
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import dictionary, metadata
-from deepvalues.studies import catalogue
+from deepvalues.paper import columns, dictionary, metadata
 from deepvalues.studies.svo import items as svo_items
 
 DATA = paths.DATA
@@ -50,9 +50,10 @@ def small(tmp_path):
             "files": {**written, "results/x/t.csv": {"what": "a table", "by": "a test"}, **files},
             # Items of the studies need their meanings in every project.
             "columns": items["columns"]
-            | {"files": "m; m", "columns": "m; m", "items": "m; m"}
+            | dict.fromkeys(("files", "columns", "items", "formats"), "m; m")
             | (columns or {}),
             "items": items["items"],
+            "formats": items["formats"],
         }
         content["columns"] = {name: text for name, text in content["columns"].items() if text}
         (data / "dictionary.yml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -81,17 +82,16 @@ def test_the_files_are_those_that_git_keeps(described):
 def test_what_is_written_down_is_what_the_files_give(described):
     """As `make paper` leaves it; run `deepvalues dictionary` where this fails."""
     assert (DATA / "README.md").read_text(encoding="utf-8") == dictionary.readme(described)
-    assert (DATA / "croissant.json").read_text(encoding="utf-8") == metadata.croissant(paths.ROOT, described)
     assert (paths.ROOT / "codemeta.json").read_text(encoding="utf-8") == metadata.codemeta(paths.ROOT)
 
 
 def test_no_declaration_is_left_over(described):
-    said = dictionary.declared(DATA)
+    said = columns.registry(DATA)
     used = {file.pattern for file in described.files}
     may_be_absent = {"sources.lock", "responses/*.log.jsonl", "results/manifest.json"}
     assert set(said.files) - used <= may_be_absent
     names = {column.name for entry in (*described.files, *described.items) for column in entry.columns}
-    endings = (*dictionary._ENDS, "_holm")
+    endings = (*columns.ENDS, "_holm")
     bases = {name.removesuffix(ending) for name in names for ending in endings}
     assert set(said.columns) <= names | bases
 
@@ -258,25 +258,38 @@ def test_a_meaning_for_a_column_that_is_gone_is_a_fault(small):
         dictionary.describe(small(**{"results/x/t.csv": entry}))
 
 
+def test_a_table_of_a_column_that_the_file_lacks_is_a_fault(small):
+    table = ["model", "flag", {"other": "of another frame"}, "typo", "flag_interval"]
+    entry = {"what": "w", "by": "b", "table": table}
+    with pytest.raises(UserError, match=r"table: not in the file, and without a head: typo, flag_interval\n"):
+        dictionary.describe(small({"flag": "yes or no; a mark"}, **{"results/x/t.csv": entry}))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "not valid YAML: line 2"),
-        ("files: {}", "has to have the keys files, columns, items"),
-        ("{files: {a: {what: b}}, columns: {}, items: {}}", "a: an entry has `by`"),
-        ("{files: {a: {by: b, typo: c}}, columns: {}, items: {}}", "a: an entry has `by` and may have"),
-        ("{files: {}, columns: {rate: a share}, items: {}}", 'column rate: is written "unit; meaning"'),
+        ("files: {}", "has to have the keys files, columns, items, formats"),
+        ("{files: {a: {what: b}}, columns: {}, items: {}, formats: {}}", "a: an entry has `by`"),
+        (
+            "{files: {a: {by: b, typo: c}}, columns: {}, items: {}, formats: {}}",
+            "a: an entry has `by` and may have",
+        ),
+        (
+            "{files: {}, columns: {rate: a share}, items: {}, formats: {}}",
+            'column rate: is written "unit; meaning"',
+        ),
     ],
 )
 def test_declarations_of_another_form_are_refused(tmp_path, content, message):
     (tmp_path / "dictionary.yml").write_text(content)
     with pytest.raises(UserError, match=message):
-        dictionary.declared(tmp_path)
+        columns.registry(tmp_path)
 
 
 def test_missing_declarations_say_where_they_were_expected(tmp_path):
     with pytest.raises(UserError, match=r"dictionary\.yml: file not found"):
-        dictionary.declared(tmp_path)
+        columns.registry(tmp_path)
 
 
 def test_a_contract_gives_types_and_is_enforced(small):
@@ -289,7 +302,8 @@ def test_a_contract_gives_types_and_is_enforced(small):
     frame = catalogue.study("svo").items("smoke").assign(openings=7)
     frame.to_csv(data / "results" / "x" / "t.csv", index=False)
     with pytest.raises(
-        UserError, match=r"results/x/t\.csv does not meet deepvalues\.svo\.items:CONTRACT: .*openings"
+        UserError,
+        match=r"results/x/t\.csv does not meet deepvalues\.studies\.svo\.items:CONTRACT: .*openings",
     ):
         dictionary.describe(data)
 
@@ -304,18 +318,18 @@ def test_an_unknown_contract_is_named(small, name):
 
 @given(st.text(st.characters(categories=["Ll", "Nd"], include_characters="_"), min_size=1, max_size=12))
 def test_ends_of_intervals_follow_from_the_column(name):
-    said = dictionary.Declared({}, {name: "share; what it is"}, {})
-    assert said.meaning(name, {}) == ("share", "what it is")
-    assert said.meaning(f"{name}_high", {}) == ("share", f"upper end of the 95% interval of {name}")
-    assert said.meaning(f"{name}_holm", {}) == ("probability", f"{name} after Holm's correction")
-    assert said.meaning(f"un{name}known", {}) is None
-    assert said.meaning(name, {name: "count; other here"}) == ("count", "other here")
+    said = columns.Registry({}, {name: "share; what it is"}, {}, {})
+    assert said.said(name, {})[:2] == ("share", "what it is")
+    assert said.said(f"{name}_high", {})[:2] == ("share", f"upper end of the 95% interval of {name}")
+    assert said.said(f"{name}_holm", {})[:2] == ("probability", f"{name} after Holm's correction")
+    assert said.said(f"un{name}known", {}) is None
+    assert said.said(name, {name: "count; other here"})[:2] == ("count", "other here")
 
 
 def test_two_runs_write_the_same_bytes(small):
     data = small({"flag": "yes or no; a mark"})
-    first = [file.read_bytes() for file in dictionary.write(data.parent)]
-    assert [file.read_bytes() for file in dictionary.write(data.parent)] == first
+    first = [file.read_bytes() for file in metadata.write(data.parent)]
+    assert [file.read_bytes() for file in metadata.write(data.parent)] == first
     assert dictionary.files_in_git(data) == [
         "README.md",
         "croissant.json",

@@ -12,6 +12,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.results import DIGITS, Results, Table
 from deepvalues.paper.theme import new_figure
+from markdown_cells import head, rows
 
 
 @pytest.fixture
@@ -64,6 +65,26 @@ def test_a_notebook_run_by_hand_leaves_the_papers_results_alone(
     assert (tmp_path / place / "data/results/dvb/numbers.json").is_file()
     told = capsys.readouterr().err
     assert ("Results go to" in told and f"{paths.KEEP}=1" in told) == (not setting)
+
+
+def test_a_published_table_is_written_and_shown_under_the_heads_of_the_dictionary(results, tmp_path):
+    frame = pd.DataFrame(
+        {"adjusted": ["marginal"], "difference": [0.00334455667], "low": 0.0029, "high": 0.0038}
+    )
+    shown = results.publish(frame, "published_adjustment")._repr_mimebundle_()["text/markdown"]
+    assert head(shown) == ["adjusted rate", "mean difference from the raw rate", "middle 95% of runs"]
+    assert rows(shown) == [["marginal", ".0033", "[.0029,\u00a0.0038]"]]
+    written = (tmp_path / "data/results/dvb/published_adjustment.csv").read_text(encoding="utf-8")
+    assert written == "adjusted,difference,low,high\nmarginal,0.00334456,0.0029,0.0038\n"
+
+
+def test_what_is_shown_may_be_another_frame_or_a_sentence(results, tmp_path):
+    frame = pd.DataFrame({"adjusted": ["a", "b"], "difference": [1e-15, 0.1], "low": 0.1, "high": 0.2})
+    shown = results.publish(frame, "published_adjustment", frame.tail(1), noise=0)
+    assert len(rows(shown._repr_mimebundle_()["text/markdown"])) == 1
+    assert "a,1e-15" in (tmp_path / "data/results/dvb/published_adjustment.csv").read_text(encoding="utf-8")
+    nothing = results.publish(frame.head(0), "published_adjustment", nobody="Nobody was asked.")
+    assert rows(nothing._repr_mimebundle_()["text/markdown"]) == [["Nobody was asked."]]
 
 
 def test_tables_are_rounded_to_six_significant_digits(results, tmp_path):
@@ -227,7 +248,6 @@ def test_outside_a_notebook_no_cell_is_named(results, tmp_path):
     listed = json.loads((tmp_path / "data/results/dvb/artefacts.json").read_text(encoding="utf-8"))
     assert set(listed["artefacts"].values()) == {None}
     assert listed["numbers"] == {"dvb.pooled.dvgr": None}
-    assert listed["givers"] == {}
     assert listed["inputs"] == ["data/models.yml"]
 
 

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pypandoc
@@ -15,22 +14,11 @@ from deepvalues.core.errors import UserError
 from deepvalues.paper import manifest
 from deepvalues.paper.cells import read_cells
 from deepvalues.paper.plain import render_plain
-from deepvalues.paper.trace import _calls, linked, numbers, trace
+from deepvalues.paper.trace import linked, numbers, trace
 from headless import open_page
-from traced_project import make_project
 
 TEMPLATES = paths.PAPER / "plain"
 EXECUTED = "paper/notebooks/03_demo.ipynb"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return make_project(tmp_path_factory.mktemp("traced") / "project")
-
-
-@pytest.fixture
-def project(built, tmp_path):
-    return shutil.copytree(built, tmp_path / "copy")
 
 
 def steps(lines):
@@ -74,13 +62,10 @@ def test_the_whole_chain(built):
     assert chain["written"] == [".500  (paper/_variables.yml)"]
     assert chain["value"] == ["0.5  (data/results/demo/numbers.json)"]
     assert chain["made by"] == [
-        "notebooks/03_demo.ipynb, cell 7; make build/03_demo",
-        'results.number("pooled.rate", rates["rate"].iloc[0], ".500")',
+        "notebooks/03_demo.ipynb, cell 6; make build/03_demo",
+        *map(str.strip, numbers(built)["demo.pooled.rate"].cell.source.splitlines()),
     ]
     assert chain["parameters"] == ["draws_seed = 7", "models = ['agent']"]
-    (table,) = chain["tables"]
-    assert table.startswith("data/results/demo/rates.csv  sha256 ")
-    assert chain["resting on"][-1].startswith("rates = ")
     (record,) = chain["records read in that notebook"]
     assert record == (
         "data/responses/demo/agent.jsonl  2 answers  sha256 "
@@ -97,32 +82,43 @@ def test_the_cell_is_the_one_whose_source_gives_the_number(built):
     assert cell == read_cells(built / EXECUTED)[cell.position - 1]
 
 
+@pytest.mark.parametrize("key", ["demo.focus.lowest", "demo.interval", "demo.claims.half"])
+def test_numbers_of_loops_texts_and_claims_are_found_in_the_text(built, key):
+    assert steps(trace(built, key))["in the text"][0].startswith("paper/index.qmd:1")
+
+
 @pytest.mark.parametrize(
-    ("key", "call"),
+    ("value", "table", "expected"),
     [
-        ("demo.focus.lowest", 'results.number(f"focus.{end}", 0.5, ".50")'),
-        ("demo.interval", 'results.text("interval", "[.40, .60]")'),
-        ("demo.claims.half", 'results.claim("half", True)'),
+        (0.302392, "a,b\n1,0.5\n2,0.302392\n", "rates.csv, line 3, b"),
+        (1.5e-7, "a,b\n1.50e-07,1.5e-07\n", "none holds"),  # two digits would be there by chance
+        (1.52e-7, "a,b\n0.302,1.52e-07\n", "rates.csv, line 2, b"),
+        (0.5, "a\n0.5\n", "none holds"),
+        (302392, "a\n302392\n", "none holds"),
+        ("0.302392", "a\n0.302392\n", "none holds"),
     ],
 )
-def test_numbers_of_loops_texts_and_claims(built, key, call):
-    chain = steps(trace(built, key))
-    assert chain["made by"][1:] == [call]
-    assert chain["in the text"][0].startswith("paper/index.qmd:1")
+def test_a_value_is_found_in_the_tables_of_its_notebook(project, value, table, expected):
+    (project / "data/results/demo/rates.csv").write_text(table)
+    file = project / "data/results/demo/numbers.json"
+    content = json.loads(file.read_text())
+    content["demo"]["pooled"]["rate"]["value"] = value
+    file.write_text(json.dumps(content))
+    (found,) = steps(trace(project, "demo.pooled.rate"))["tables"]
+    assert found.removeprefix("data/results/demo/").startswith(expected)
 
 
-def test_a_number_that_a_function_of_the_package_gives(built):
-    assert steps(trace(built, "demo.trials"))["made by"][1:] == [
-        "src/deepvalues/studies/svo/text.py, models",
-        'text.models(results, {"agent": "reference agent"}, 2)',
-    ]
-
-
-def test_a_function_of_the_same_name_in_another_module_gives_nothing(built):
-    number = numbers(built)["demo.trials"]
-    source = "pooled = focus.models(trials)\ntext.models(results, pooled)"
-    cell = replace(number.cell, source=source)
-    assert list(_calls(number._replace(cell=cell))) == ["text.models(results, pooled)"]
+def test_what_no_table_holds_comes_with_the_tables_of_its_own_cell(project):
+    file = project / "data/results/manifest.json"
+    content = json.loads(file.read_text())
+    for number in range(7):
+        entry = content["artefacts"]["data/results/demo/rates.csv"] | {"cell": {"label": None, "position": 6}}
+        content["artefacts"][f"data/results/demo/{number}.csv"] = entry
+        shutil.copy(project / "data/results/demo/rates.csv", project / f"data/results/demo/{number}.csv")
+    file.write_text(json.dumps(content))
+    found = steps(trace(project, "demo.interval"))["tables"]
+    assert found[0].startswith("data/results/demo/0.csv, made in this cell  sha256 ")
+    assert (len(found), found[-1]) == (6, "… 2 more")
 
 
 def test_a_shortcode_may_be_pasted(built):
@@ -225,11 +221,11 @@ def test_each_number_of_the_page_leads_to_its_cell(site):
         ("demo.focus.lowest", ".50"),
         ("demo.focus.highest", ".50"),
     ]
-    assert {link["href"] for link in found} == {"notebooks/03_demo-preview.html#cell-07"}
-    assert found[0]["aria-description"] == "demo.pooled.rate = 0.5 · notebook 03_demo, cell 7"
-    assert found[2]["aria-description"] == "demo.interval · notebook 03_demo, cell 7"
+    assert {link["href"] for link in found} == {"notebooks/03_demo-preview.html#cell-06"}
+    assert found[0]["aria-description"] == "demo.pooled.rate = 0.5 · notebook 03_demo, cell 6"
+    assert found[2]["aria-description"] == "demo.interval · notebook 03_demo, cell 6"
     target = (site / "notebooks/03_demo-preview.html").read_text()
-    cell = re.search(r'id="cell-07".*?</div>', target, re.DOTALL)[0]
+    cell = re.search(r'id="cell-06".*?</div>', target, re.DOTALL)[0]
     assert "pooled.rate" in cell
 
 
@@ -282,7 +278,7 @@ def test_in_a_browser_hover_and_focus_show_the_trace_and_the_name_stays_the_numb
         page.until("document.readyState === 'complete' && document.querySelector('main a.number')")
         number = "document.querySelectorAll('a.number')[1]"
         slip = f"getComputedStyle({number}, '::after').content"
-        expected = '"demo.pooled.rate = 0.5 · notebook 03_demo, cell 7" / ""'
+        expected = '"demo.pooled.rate = 0.5 · notebook 03_demo, cell 6" / ""'
         assert page.evaluate(slip) == "none"
 
         x, y = page.evaluate(

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tarfile
 
 import pytest
 import yaml
@@ -121,13 +122,16 @@ def test_the_archives_can_be_made(tmp_path, paper):
     for name in ("index.pdf", "index-meca.zip"):
         (site / name).write_bytes(b"content")
     (data / "table.csv").write_text("a\n1\n")
+    (data / "croissant.json").write_text("{}\n")
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    for words in (["init", "-q"], ["add", "data"], [*identity, "commit", "-q", "-m", "data"]):
+    for words in (["init", "-q"], ["add", "data/table.csv"], [*identity, "commit", "-q", "-m", "data"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     sums = []
     for _ in range(2):
         subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True)
         sums.append((tmp_path / "dist" / "SHA256SUMS").read_text())
+        with tarfile.open(tmp_path / "dist" / "data.tar.gz") as archive:
+            assert {"data/table.csv", "data/croissant.json"} <= set(archive.getnames())
         subprocess.run(["rm", "-r", "dist"], cwd=tmp_path, check=True)
     assert sums[0] == sums[1], "the archives differ from one build to the next"
     assert re.findall(r"  (.*)", sums[0]) == ["data.tar.gz", "meca.zip", "paper.pdf", "site.tar.gz"]

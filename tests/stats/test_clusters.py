@@ -11,9 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
+from statsmodels.stats.weightstats import ttost_paired
 
 from deepvalues.stats import clusters
-from deepvalues.stats.rates import clustered
+from deepvalues.stats.clusters import clustered
+from deepvalues.stats.rates import wilson
 
 
 def sample(seed, n=120, first=8, second=11, spread=1.0):
@@ -73,6 +75,149 @@ def test_sums_are_totals_and_sizes():
 
 def test_one_cluster_has_no_variance():
     assert np.isnan(clusters.mean_variance(np.array([[3.0], [1.0]]), np.array([5.0]))).all()
+
+
+# ---- clustered ----
+
+
+def by_hand(outcomes, clusters):
+    """A 95% interval from the variance as a double sum over pairs of trials in one cluster."""
+    y, n = list(outcomes), len(outcomes)
+    mean = sum(y) / n
+    pairs = sum(
+        (y[i] - mean) * (y[j] - mean) for i in range(n) for j in range(n) if clusters[i] == clusters[j]
+    )
+    groups = len(set(clusters))
+    se = math.sqrt(max(groups / (groups - 1) * pairs, 0)) / n
+    t = stats.t.ppf(0.975, groups - 1)
+    return mean - t * se, mean + t * se
+
+
+@st.composite
+def trials(draw):
+    clusters = draw(st.lists(st.sampled_from("abcdefg"), min_size=4, max_size=30))
+    outcomes = draw(st.lists(st.integers(0, 1), min_size=len(clusters), max_size=len(clusters)))
+    assume(len(set(clusters)) > 1 and len(set(outcomes)) > 1)
+    return pd.Series(outcomes, dtype=float), pd.Series(clusters)
+
+
+@given(trials())
+def test_clustered_is_a_double_sum_over_pairs(data):
+    outcomes, clusters = data
+    assert clustered(outcomes, clusters) == pytest.approx(by_hand(outcomes, clusters), abs=1e-7)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=20))
+def test_one_trial_a_cluster_gives_the_usual_t_interval(outcomes):
+    assume(np.std(outcomes) > 1e-3)
+    y = pd.Series(outcomes)
+    usual = stats.t.interval(0.95, len(y) - 1, y.mean(), stats.sem(y))
+    assert clustered(y, pd.Series([f"c{place}" for place in range(len(y))])) == pytest.approx(usual)
+
+
+@given(trials(), st.randoms())
+def test_order_of_trials_and_names_of_clusters_do_not_matter(data, random):
+    outcomes, clusters = data
+    order = list(range(len(outcomes)))
+    random.shuffle(order)
+    renamed = clusters.map(lambda name: f"z{ord('z') - ord(name)}")
+    moved = clustered(outcomes.iloc[order], renamed.iloc[order])
+    assert moved == pytest.approx(clustered(outcomes, clusters), abs=1e-9)
+
+
+def test_equal_clusters_count_once():
+    """Copying every trial inside its cluster adds no information."""
+    outcomes, clusters = pd.Series([1.0, 0, 1, 1, 0]), pd.Series(list("abcde"))
+    once = clustered(outcomes, clusters)
+    copied = clustered(pd.concat([outcomes] * 9), pd.concat([clusters] * 9))
+    assert copied == pytest.approx(once)
+    assert wilson(27, 45).high - wilson(27, 45).low < once.high - once.low
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "clusters"),
+    [([1, 1, 1], "abc"), ([0, 0, 0], "aab"), ([0, 1, 1], "aaa"), ([1], "a"), ([], "")],
+)
+def test_nothing_to_estimate_gives_no_interval(outcomes, clusters):
+    found = clustered(pd.Series(outcomes, dtype=float), pd.Series(list(clusters), dtype=str))
+    assert all(math.isnan(bound) for bound in found)
+
+
+def test_clustered_intervals_cover_where_wilson_does_not():
+    """Trials that depend on their cluster: 200 simulated samples with a rate of .3."""
+    rng = np.random.default_rng(5)
+    clusters = pd.Series(np.repeat(np.arange(40), 10).astype(str))
+    covered = {"clustered": 0, "wilson": 0}
+    for _ in range(200):
+        rate = rng.beta(0.6, 1.4, 40).repeat(10)
+        outcomes = pd.Series((rng.random(400) < rate).astype(float))
+        low, high = clustered(outcomes, clusters)
+        covered["clustered"] += low <= 0.3 <= high
+        low, high = wilson(int(outcomes.sum()), 400)
+        covered["wilson"] += low <= 0.3 <= high
+    assert 180 <= covered["clustered"] <= 198
+    assert covered["wilson"] < 150
+
+
+# ---- clustered estimates ----
+
+
+@given(st.integers(0, 10_000))
+def test_clustered_is_statsmodels_regression_on_a_constant(seed):
+    y, codes, _ = sample(seed)
+    options = {"groups": pd.factorize(codes)[0], "use_correction": True}
+    fit = sm.OLS(y.to_numpy(), np.ones(len(y))).fit(cov_type="cluster", cov_kwds=options, use_t=True)
+    assert clustered(y, codes) == pytest.approx(tuple(fit.conf_int()[0]))
+
+
+def test_clusters_of_one_mean_leave_an_interval_without_width():
+    assert clustered(pd.Series([0.0, 1, 0, 1]), pd.Series(list("aabb"))) == (0.5, 0.5)
+
+
+@given(st.integers(0, 10_000))
+def test_two_groups_is_statsmodels_clustered_regression(seed):
+    """statsmodels' OLS on an indicator; its correction has (n − 1)/(n − 2) beside G/(G − 1)."""
+    rng = np.random.default_rng(seed)
+    n = 80
+    outcomes, first, cells = rng.random(n), rng.random(n) < 0.4, rng.integers(0, 10, n)
+    assume(0 < first.sum() < n)
+    fit = sm.OLS(outcomes, sm.add_constant(first.astype(float))).fit(
+        cov_type="cluster", cov_kwds={"groups": cells}
+    )
+    found = clusters.two_groups(outcomes, first, cells.tolist())
+    assert found.value == pytest.approx(fit.params[1])
+    assert found.error * math.sqrt((n - 1) / (n - 2)) == pytest.approx(fit.bse[1])
+
+
+def test_equivalence_is_statsmodels_tost_where_each_item_is_a_cluster():
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 2, 300).astype(float), rng.integers(0, 2, 300).astype(float)
+    found = clusters.mean(a - b, list(range(300)))
+    assert found.equivalence(0.1) == pytest.approx(ttost_paired(a, b, -0.1, 0.1)[0])
+    assert found.p_value == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+@given(st.floats(-0.2, 0.2), st.floats(0.001, 0.1), st.integers(5, 500), st.floats(0.01, 0.2))
+def test_equivalence_is_the_90_percent_interval_within_the_bounds(value, error, df, bound):
+    estimate = clusters.Estimate(value, error, df)
+    half = stats.t.ppf(0.95, df) * error
+    inside = -bound < value - half and value + half < bound
+    assert (estimate.equivalence(bound) < 0.05) == inside
+
+
+def test_what_does_not_vary_has_no_interval_and_no_test():
+    for estimate in (
+        clusters.mean(np.ones(9) / 3, [1, 1, 1, 2, 2, 2, 3, 3, 3]),
+        clusters.mean(np.array([0.0, 1.0]), ["one", "one"]),
+        clusters.mean(np.array([]), []),
+        clusters.two_groups(np.ones(4), np.ones(4, bool), [1, 2, 3, 4]),
+    ):
+        assert np.isnan([*estimate.interval, estimate.p_value, estimate.equivalence(0.05)]).all()
+
+
+def test_a_mean_of_rounded_differences_is_not_taken_for_variation():
+    estimate = clusters.mean(np.full(7, 0.1), list(range(7)))
+    assert math.isnan(estimate.error)
 
 
 # ---- two ways ----

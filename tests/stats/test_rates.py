@@ -6,13 +6,13 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from deepvalues.core import paths
-from deepvalues.stats.rates import clustered, cohens_h, exact_test, holm, wilson
+from deepvalues.stats.rates import cohens_h, exact_test, holm, wilson
 
 Z = 1.959963984540054
 
@@ -96,100 +96,6 @@ def test_printed_answers_by_value_and_by_model_add_up():
     assert sum(n for n, *_ in PRINTED.values()) == by_model["n_parsed"].sum() == 104_725
 
 
-# ---- clustered ----
-
-
-def by_hand(outcomes, clusters):
-    """A 95% interval from the variance as a double sum over pairs of trials in one cluster."""
-    y, n = list(outcomes), len(outcomes)
-    mean = sum(y) / n
-    pairs = sum(
-        (y[i] - mean) * (y[j] - mean) for i in range(n) for j in range(n) if clusters[i] == clusters[j]
-    )
-    groups = len(set(clusters))
-    se = math.sqrt(max(groups / (groups - 1) * pairs, 0)) / n
-    t = stats.t.ppf(0.975, groups - 1)
-    return mean - t * se, mean + t * se
-
-
-@st.composite
-def trials(draw):
-    clusters = draw(st.lists(st.sampled_from("abcdefg"), min_size=4, max_size=30))
-    outcomes = draw(st.lists(st.integers(0, 1), min_size=len(clusters), max_size=len(clusters)))
-    assume(len(set(clusters)) > 1 and len(set(outcomes)) > 1)
-    return pd.Series(outcomes, dtype=float), pd.Series(clusters)
-
-
-@given(trials())
-def test_clustered_is_a_double_sum_over_pairs(data):
-    outcomes, clusters = data
-    assert clustered(outcomes, clusters) == pytest.approx(by_hand(outcomes, clusters), abs=1e-7)
-
-
-@given(trials())
-def test_clustered_is_a_sandwich_of_sums(data):
-    outcomes, clusters = data
-    residuals = outcomes - outcomes.mean()
-    sums = np.array([residuals[clusters == name].sum() for name in clusters.unique()])
-    g = len(sums)
-    half = stats.t.ppf(0.975, g - 1) * math.sqrt(g / (g - 1) * (sums**2).sum()) / len(outcomes)
-    low, high = clustered(outcomes, clusters)
-    assert (high - low) / 2 == pytest.approx(half, abs=1e-7)
-    assert (high + low) / 2 == pytest.approx(outcomes.mean())
-
-
-@given(st.lists(st.floats(-5, 5), min_size=3, max_size=20))
-def test_one_trial_a_cluster_gives_the_usual_t_interval(outcomes):
-    assume(np.std(outcomes) > 1e-3)
-    y = pd.Series(outcomes)
-    usual = stats.t.interval(0.95, len(y) - 1, y.mean(), stats.sem(y))
-    assert clustered(y, pd.Series([f"c{place}" for place in range(len(y))])) == pytest.approx(usual)
-
-
-@given(trials(), st.randoms())
-def test_order_of_trials_and_names_of_clusters_do_not_matter(data, random):
-    outcomes, clusters = data
-    order = list(range(len(outcomes)))
-    random.shuffle(order)
-    renamed = clusters.map(lambda name: f"z{ord('z') - ord(name)}")
-    moved = clustered(outcomes.iloc[order], renamed.iloc[order])
-    assert moved == pytest.approx(clustered(outcomes, clusters), abs=1e-9)
-
-
-def test_equal_clusters_count_once():
-    """Copying every trial inside its cluster adds no information."""
-    outcomes, clusters = pd.Series([1.0, 0, 1, 1, 0]), pd.Series(list("abcde"))
-    once = clustered(outcomes, clusters)
-    copied = clustered(pd.concat([outcomes] * 9), pd.concat([clusters] * 9))
-    assert copied == pytest.approx(once)
-    assert wilson(27, 45).high - wilson(27, 45).low < once.high - once.low
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "clusters"),
-    [([1, 1, 1], "abc"), ([0, 0, 0], "aab"), ([0, 1, 1], "aaa"), ([1], "a"), ([], "")],
-)
-def test_nothing_to_estimate_gives_no_interval(outcomes, clusters):
-    found = clustered(pd.Series(outcomes, dtype=float), pd.Series(list(clusters), dtype=str))
-    assert all(math.isnan(bound) for bound in found)
-
-
-def test_clustered_intervals_cover_where_wilson_does_not():
-    """Trials that depend on their cluster: 200 simulated samples with a rate of .3."""
-    rng = np.random.default_rng(5)
-    clusters = pd.Series(np.repeat(np.arange(40), 10).astype(str))
-    covered = {"clustered": 0, "wilson": 0}
-    for _ in range(200):
-        rate = rng.beta(0.6, 1.4, 40).repeat(10)
-        outcomes = pd.Series((rng.random(400) < rate).astype(float))
-        low, high = clustered(outcomes, clusters)
-        covered["clustered"] += low <= 0.3 <= high
-        low, high = wilson(int(outcomes.sum()), 400)
-        covered["wilson"] += low <= 0.3 <= high
-    assert 180 <= covered["clustered"] <= 198
-    assert covered["wilson"] < 150
-
-
 # ---- exact test ----
 
 
@@ -269,12 +175,6 @@ def test_holm_leaves_missing_values_out_of_the_count():
 def test_cohens_h_is_a_difference_of_tabled_angles(rate, phi):
     """Cohen (1988), table 6.2.2: φ = 2 asin √p; φ(.50) = 1.571."""
     assert cohens_h(rate) == pytest.approx(phi - 1.571, abs=0.0011)
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_cohens_h_changes_sign_with_the_sides(one, other):
-    assert cohens_h(one, other) == pytest.approx(-cohens_h(other, one), abs=1e-12)
-    assert cohens_h(one, other) == pytest.approx(-cohens_h(1 - one, 1 - other), abs=1e-7)
 
 
 def test_cohens_h_at_the_ends_and_without_a_rate():

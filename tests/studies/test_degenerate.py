@@ -5,22 +5,21 @@ import re
 import pandas as pd
 import pytest
 
-from deepvalues.ask import asking
-from deepvalues.paper.results import Results
-from deepvalues.studies import catalogue
+from deepvalues.ask import catalogue, on_record
+from deepvalues.paper.sentences import Sentences
+from deepvalues.studies.dvb import facts, model_facts
 from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, verdicts
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
-from deepvalues.studies.dvb.analysis.focus import leave_one_out, sides_by_interval, sides_by_test
-from deepvalues.studies.dvb.prose import model_sentences, sentences, text
-from deepvalues.studies.profiles import text as profiles_text
+from deepvalues.studies.dvb.analysis.pooled_rates import leave_one_out, sides_by_interval, sides_by_test
+from deepvalues.studies.profiles import facts as profiles_facts
 from deepvalues.studies.profiles.analysis import comparison, responses
 from deepvalues.studies.profiles.analysis.reference import synthetic_reference
-from deepvalues.studies.svo import text as svo_text
+from deepvalues.studies.svo import facts as svo_facts
 from deepvalues.studies.svo.analysis import effects as svo_effects
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
 from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
-from kept_numbers import kept
+from kept_numbers import telling
 from svo_trials import scored
 
 #: What a sentence says of a range that is none, of a share of one, or of a number that is none.
@@ -49,7 +48,7 @@ AGENTS = {
 
 @pytest.fixture(scope="module")
 def items():
-    return catalogue.dvb().items("n4-50")
+    return catalogue.study("dvb").items("n4-50")
 
 
 @pytest.fixture(scope="module", params=[*AGENTS, "never"])
@@ -57,7 +56,7 @@ def trials(request, items):
     """Trials of agents that stand for language models; the one that never answers is read as silent."""
     names = AGENTS.get(request.param, ["agent-first"])
     models = [catalogue.registry().model(name) for name in names]
-    found = several_sets.trials(items, asking.questions("dvb", models, items))
+    found = several_sets.trials(items, on_record.questions_by_model("dvb", models, items))
     if request.param == "never":
         found = found.assign(status="unparsable", choice=None, followed=float("nan"))
     return found.assign(family="language model")
@@ -76,36 +75,35 @@ def test_study_1_by_verdicts(trials):
             "read_anew": float("nan"),
         }
     )
+    said, told = Sentences("models"), telling("models", model_facts)
     nothing = pd.DataFrame(columns=["model", "respondent", "arm", "n_examples", "rate"])
     hold_true(
         [
-            model_sentences.verdicts(table),
-            model_sentences.places(table),
-            model_sentences.without_evidence(table),
-            model_sentences.learned(table),
-            model_sentences.asked(how, []),
-            model_sentences.finding(how, table, nothing),
+            *(said(name, own) for name in ("places", "without_evidence", "learned")),
+            told("verdicts", table),
+            told("asked", how, []),
+            told("finding", how, table, nothing),
         ]
     )
 
 
-def test_study_1_by_rates(trials, tmp_path):
+def test_study_1_by_rates(trials):
     by_model = statistics.dvgr_by_model(trials)
     gate = control_gate(trials, n_examples=4)
     deep = trials[trials["arm"] == "deconfounded"]
-    results = Results("dvb", tmp_path)
-    values = {value.id: value.name for value in catalogue.dvb().bank.values.values()}
-    text.values(results, statistics.rates(deep, ["model", "v1"]), values)
+    told = telling("dvb", facts)
+    values = {value.id: value.name for value in catalogue.study("dvb").bank.values.values()}
+    shared = {"language_models": list(by_model["model"]), "learners": [], "dvgr": 0.5}
+    control = facts.control(gate, "language model", 0.8)
+    finding = shared | {"sides": sides_by_test(by_model), "control": control}
     hold_true(
         [
-            sentences.span(by_model),
-            sentences.control(gate, "language model", 0.8),
-            sentences.finding(
-                list(by_model["model"]), [], 0.5, sides_by_test(by_model), sentences.passing(gate, 0.8)
-            ),
-            sentences.leave_one_out(leave_one_out(trials)),
-            sentences.layers(statistics.rates(trials, ["model", "arm", "n_examples"])),
-            kept(results)["text.values"],
+            told("span", by_model),
+            Sentences("dvb")("control", control),
+            Sentences("dvb")("finding", finding),
+            told("leave_one_out", leave_one_out(trials)),
+            told("layers", statistics.rates(trials, ["model", "arm", "n_examples"])),
+            told("values", statistics.rates(deep, ["model", "v1"]), values),
         ]
     )
 
@@ -127,8 +125,11 @@ def test_what_is_not_so_would_be_found(false):
 
 def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
     models = [catalogue.registry().model("agent-prose")]
-    found = several_sets.trials(items, asking.questions("dvb", models, items)).assign(family="language model")
-    told = model_sentences.learned(verdicts.verdicts(orders.pairs(found)))
+    found = several_sets.trials(items, on_record.questions_by_model("dvb", models, items)).assign(
+        family="language model"
+    )
+    own = model_facts.own(verdicts.verdicts(orders.pairs(found)))
+    told = Sentences("models")("learned", {"own": own})
     assert told.endswith("preferred for certain on the control and the value probe alone.")
     assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1
 
@@ -138,19 +139,20 @@ def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
 
 @pytest.mark.parametrize("rule", ["first", "random", "prose", "refusing"])
 def test_study_2(rule):
-    items = catalogue.svo().items("standard")
+    items = catalogue.study("svo").items("standard")
     items = items[items["mode"] == "controlled"].groupby("value", sort=False).head(12).reset_index(drop=True)
-    agent = svo_agents(catalogue.svo().wording)[f"agent-svo-{rule}"]
-    asked, trials = scored(catalogue.svo(), [agent], items)
+    agent = svo_agents(catalogue.study("svo").wording)[f"agent-svo-{rule}"]
+    asked, trials = scored(catalogue.study("svo"), [agent], items)
     means = svo_statistics.mean_rationality(svo_statistics.value_rationality(trials, seed=1))
     anova, left_out = svo_effects.anova(trials, seed=1), svo_effects.left_out(trials)
-    position = svo_text.position(svo_statistics.position_bias(asked, seed=1))
+    told = telling("svo", svo_facts)
+    position = told("position", svo_statistics.position_bias(asked, seed=1))
     hold_true(
         [
-            svo_text.rationality(means),
-            svo_text.rationality_left_out(means),
-            svo_text.anova_left_out(anova, left_out),
-            svo_text.instrument(instrument(trials, items, {agent.name: agent})),
+            told("rationality", means),
+            told("rationality_left_out", means),
+            told("anova_left_out", anova, left_out),
+            told("instrument", instrument(trials, items, {agent.name: agent})),
             position,
         ]
     )
@@ -163,11 +165,12 @@ def test_study_2(rule):
 
 @pytest.mark.parametrize("rule", ["random", "malformed", "refusing", "flattening"])
 def test_study_3(rule):
-    study = catalogue.profiles()
+    study = catalogue.study("profiles")
     items = study.items("standard")
     models = [catalogue.registry().model(f"agent-profile-{rule}")]
-    runs = responses.runs(study.stimuli, items, asking.answers("profiles", models, items))
+    runs = responses.runs(study.stimuli, items, on_record.answers("profiles", models, items))
     themes = study.stimuli.keys
     given, reference = responses.responses(runs, themes), synthetic_reference(themes)
     table = comparison.fidelity_table(given, reference, themes, 50, 1)
-    hold_true([profiles_text.fidelity_sentence(table), profiles_text.runs_sentence(responses.missing(runs))])
+    told = telling("profiles", profiles_facts)
+    hold_true([told("fidelity", table), told("runs", responses.missing(runs))])

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from deepvalues.studies import catalogue
+from deepvalues.ask import catalogue
 from deepvalues.studies.dvb.items.items import _onward
 from deepvalues.studies.dvb.items.parsing import parse_prompt, situations
 from deepvalues.studies.dvb.stimuli.arms import LADDER
@@ -12,7 +12,7 @@ from deepvalues.studies.dvb.stimuli.arms import LADDER
 
 @pytest.fixture(scope="module")
 def ladder():
-    return catalogue.dvb().items("ladder")
+    return catalogue.study("dvb").items("ladder")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_four_arms_are_asked_in_both_orders_at_each_number_of_50_cells(ladder):
 
 
 def test_smaller_sets_are_the_beginning_of_the_longest_down_to_4(ladder, longest):
-    fewer = [catalogue.dvb().items(f"{name}-50") for name in ("n4", "n40")]
+    fewer = [catalogue.study("dvb").items(f"{name}-50") for name in ("n4", "n40")]
     of_cells = [frame[(frame["arm"] == "deconfounded") & ~frame["swapped"]] for frame in (*fewer, ladder)]
     compared = 0
     for frame in of_cells:
@@ -44,7 +44,7 @@ def test_smaller_sets_are_the_beginning_of_the_longest_down_to_4(ladder, longest
 
 
 def test_tests_are_those_of_fewer_examples(ladder):
-    fewer = catalogue.dvb().items("n20-50")
+    fewer = catalogue.study("dvb").items("n20-50")
     key = ["cell", "arm", "swapped"]
     both = ladder.merge(fewer, on=key, suffixes=("", "_20"), validate="many_to_one")
     assert len(both) == len(ladder)

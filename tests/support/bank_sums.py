@@ -8,8 +8,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from deepvalues.ask import catalogue
 from deepvalues.core import paths
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.stimuli.bank import checksum
 
 KEPT = Path(__file__).parent / "fixtures" / "bank_sums.json"

@@ -17,30 +17,25 @@ import openai._base_client
 import pandas as pd
 
 from deepvalues import cli
-from deepvalues.ask import asking, batch, processes
+from deepvalues.ask import batch, catalogue, processes, run_query
 from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.reading import read_choice
-from deepvalues.studies import catalogue
+from deepvalues.ask.study import Study, register
 
-assert asking and batch
+assert batch and run_query
 
 
-class Toy:
+class Toy(Study):
     """A study of short questions, told apart by their numbers."""
 
     name = "toy"
     seed = 1
-    parameters = {"max_tokens": 10}  # noqa: RUF012
-    letter_choice = None
+    max_tokens = 10
 
     def items(self, item_set):
         return pd.DataFrame({"id": [f"{number:05d}" for number in range(int(item_set))]})
 
     def conversations(self, items):
         return [Conversation(id, (f"Question {id}?",)) for id in items["id"]]
-
-    def read(self, received):
-        return read_choice(received, "AB")
 
 
 def obey_permissions():
@@ -73,7 +68,8 @@ def main():
     # The client's waits between attempts, made short; a Retry-After is kept as it is.
     openai._base_client.INITIAL_RETRY_DELAY = 0.005
     openai._base_client.MAX_RETRY_DELAY = 0.02
-    catalogue.studies()["toy"] = Toy()
+    catalogue.studies()
+    register(Toy())
     catalogue.registry()
     while line := os.read(0, 1 << 20):
         order = json.loads(line)

@@ -1,5 +1,12 @@
 """A Markdown table taken apart, for tests of what tables say."""
 
+from deepvalues.paper import columns
+
+
+def shown(frame, name):
+    """The table that a notebook publishes of a frame, under the columns of ``results/<name>.csv``."""
+    return columns.table(frame, f"results/{name}.csv")
+
 
 def cells(table):
     """Its lines as lists of cells: the head, the rule, and the rows."""

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Ask, log_entry
+from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import CUSTOM, Model, respondent
-from deepvalues.ask.study import Questions, Study, record_path
-from deepvalues.browser.collect import OWN_SETS, SETS
+from deepvalues.ask.study import Study
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 
 
 class Adopted(NamedTuple):
@@ -86,11 +86,11 @@ def _adopt(study: Study, model: Model, kinds: list[str], source: Record, target:
     known = 0
     matched: set[str] = set()
     conversations = list(_conversations(study, {answer.item for answer in source.answers.values()}))
-    asked = Questions(study, conversations, model, target)
+    questions = Questions(study, conversations, model, target)
     for kind in kinds:
         # The weights behind an address are in no key.
-        by_hand = replace(asked.ask, model=replace(model, endpoint=replace(model.endpoint, kind=kind)))
-        for key, answer in _answers(asked, by_hand, source):
+        by_hand = replace(questions.ask, model=replace(model, endpoint=replace(model.endpoint, kind=kind)))
+        for key, answer in _answers(questions, by_hand, source):
             if answer.key in matched:
                 continue
             matched.add(answer.key)
@@ -108,9 +108,9 @@ def _adopt(study: Study, model: Model, kinds: list[str], source: Record, target:
     return Adopted(study.name, len(new), known, len(source.answers.keys() - matched))
 
 
-def _answers(asked: Questions, by_hand: Ask, source: Record) -> Iterator[tuple[str, Answer]]:
+def _answers(questions: Questions, by_hand: Ask, source: Record) -> Iterator[tuple[str, Answer]]:
     """Each answer that was asked by hand, with the key that its request has now."""
-    for conversation in asked.asked:
+    for conversation in questions.own_conversations:
         for repeat in conversation.repeat_numbers:
             answers: list[Answer] = []
             while not conversation.is_over(answers):
@@ -118,7 +118,7 @@ def _answers(asked: Questions, by_hand: Ask, source: Record) -> Iterator[tuple[s
                 answer = source.answers.get(by_hand.key(conversation, replies, repeat))
                 if answer is None:
                     break
-                yield asked.ask.key(conversation, replies, repeat), answer
+                yield questions.ask.key(conversation, replies, repeat), answer
                 answers.append(answer)
 
 
@@ -126,7 +126,7 @@ def _conversations(study: Study, ids: set[str]) -> Iterator[Conversation]:
     """How the items of the given ids are asked, in each set that has them."""
     of_paper = [place.partition("/") for place in catalogue.registry().paper]
     sets = [
-        *OWN_SETS.get(study.name, SETS),
+        *study.sets_with_all,
         *(item_set for name, _, item_set in of_paper if name == study.name),
     ]
     for item_set in dict.fromkeys(filter(None, sets)):

@@ -14,21 +14,20 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
-
-import openai
-from openai import OpenAI
-from openai.types import Batch
 
 from deepvalues.ask.engine import Ask, Job, Request, answer_from, groups, log_entry, sidecar
 from deepvalues.ask.letters import NoLogprobsError
 from deepvalues.ask.protocol import MalformedReplyError, ReportedError, filtered, receive, told, words
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Journal, Record
-from deepvalues.ask.registry import Model
-from deepvalues.ask.study import Questions
-from deepvalues.ask.transport import of_vendor, proxy_for
+from deepvalues.ask.registry import Model, proxy_for
 from deepvalues.core.errors import UserError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import Batch
 
 #: The service's limits on one file.
 MOST_REQUESTS = 50_000
@@ -132,7 +131,7 @@ class _FailedRequestError(Exception):
 
 
 def submit(
-    asked: Questions, confirm: Callable[[Sequence[Job]], None], limits: Limits | None = None
+    questions: Questions, confirm: Callable[[Sequence[Job]], None], limits: Limits | None = None
 ) -> list[Part]:
     """Put what the record lacks and no open batch holds into new batches.
 
@@ -152,17 +151,17 @@ def submit(
         When a conversation has several turns, a key is missing, the service refuses, or another run
         writes to the record. What was submitted before is in the state; the same call goes on from there.
     """
-    if any(conversation.n_turns > 1 for conversation in asked.conversations):
+    if any(conversation.n_turns > 1 for conversation in questions.conversations):
         raise UserError(
-            f"{asked.study.name}: a batch can't hold a conversation of several turns, since later turns "
+            f"{questions.study.name}: a batch can't hold a conversation of several turns, since later turns "
             "follow from replies: use `deepvalues query`"
         )
-    with _service(asked) as client, asked.record.locked():
-        state = State.beside(asked.record)
+    with _service(questions) as client, questions.record.locked():
+        state = State.beside(questions.record)
         _find_lost(client, state)
         under_way, before = state.keys, {part.batch for part in state.parts}
-        jobs = [job for group in groups(asked.jobs()).values() for job in group]
-        keyed = {asked.ask.key(job.conversation, (), job.repeat): job for job in jobs}
+        jobs = [job for group in groups(questions.jobs()).values() for job in group]
+        keyed = {questions.ask.key(job.conversation, (), job.repeat): job for job in jobs}
         missing = {key: job for key, job in keyed.items() if key not in under_way}
         if not missing:
             return []
@@ -170,15 +169,19 @@ def submit(
         for part in [part for part in state.parts if part.batch is None]:
             _resume(client, state, part, missing)
         # Made one by one: all requests of a large set together are most of a gigabyte.
-        requests = (asked.ask.request(job.conversation, (), job.repeat) for job in missing.values())
-        for file, held in _parts(requests, asked.model, limits or Limits()):
+        requests = (questions.ask.request(job.conversation, (), job.repeat) for job in missing.values())
+        for file, held in _parts(requests, questions.model, limits or Limits()):
             _upload(client, state, file, held)
         return [part for part in state.parts if part.batch not in before]
 
 
 @contextlib.contextmanager
-def _service(asked: Questions) -> Iterator[OpenAI]:
-    model, endpoint = asked.model, asked.model.endpoint
+def _service(questions: Questions) -> Iterator[OpenAI]:
+    import openai
+
+    from deepvalues.ask.transport import of_vendor
+
+    model, endpoint = questions.model, questions.model.endpoint
     if endpoint.base_url is None:
         raise UserError(
             f"{model.name}: its endpoint {endpoint.kind} ends with this command: give the --base-url of a "
@@ -190,12 +193,12 @@ def _service(asked: Questions) -> Iterator[OpenAI]:
     # The client puts paths behind a base URL, and the query behind both.
     base_url, query = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
     try:
-        with of_vendor(OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
+        with of_vendor(openai.OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
             yield client
     except openai.OpenAIError as error:
         message = f"{type(error).__name__}: {told(error, model)}"
         if isinstance(error, openai.NotFoundError):
-            state = State.beside(asked.record).path
+            state = State.beside(questions.record).path
             message += (
                 f". Is this the base URL, and the account, that the batches of {state} were submitted to? "
                 "To give them up, delete that file; their answers will be asked, and paid, for again"
@@ -288,7 +291,7 @@ def _create(client: OpenAI, state: State, part: Part) -> None:
     state.save()
 
 
-def status(asked: Questions) -> list[str]:
+def status(questions: Questions) -> list[str]:
     """Each part's batch id, status and counts, one line a part.
 
     Raises
@@ -297,8 +300,8 @@ def status(asked: Questions) -> list[str]:
         When a key is missing, or the service does not know a batch.
     """
     lines = []
-    with _service(asked) as client:
-        for part in State.beside(asked.record).parts:
+    with _service(questions) as client:
+        for part in State.beside(questions.record).parts:
             if part.batch is None:
                 lines.append(f"{part.file}: {len(part.requests):,} requests uploaded, not submitted yet")
                 continue
@@ -311,7 +314,7 @@ def status(asked: Questions) -> list[str]:
     return lines
 
 
-def collect(asked: Questions) -> Collected:
+def collect(questions: Questions) -> Collected:
     """Take the replies of finished batches into the record; the others are left for later.
 
     A request that failed is logged, and free to be submitted again.
@@ -324,16 +327,16 @@ def collect(asked: Questions) -> Collected:
     """
     answered = failed = 0
     last_error = ""
-    state = State.beside(asked.record)
-    with _service(asked) as client:
+    state = State.beside(questions.record)
+    with _service(questions) as client:
         batches = [client.batches.retrieve(part.batch) for part in state.parts if part.batch]
         finished = {batch.id: batch for batch in batches if batch.status in _FINAL}
         if finished:
-            with asked.record.writing() as journal:
-                state = State.beside(asked.record)
+            with questions.record.writing() as journal:
+                state = State.beside(questions.record)
                 for part in [part for part in state.parts if part.batch in finished]:
                     batch = finished[part.batch or ""]
-                    errors = _merge(part, batch, _replies(client, batch), journal, asked.ask)
+                    errors = _merge(part, batch, _replies(client, batch), journal, questions.ask)
                     state.parts.remove(part)
                     state.save()
                     answered += len(part.requests) - len(errors)
@@ -399,6 +402,8 @@ def _body(line: Any, batch: Batch, model: Model) -> Any:
 
 def _error_class(status_code: int) -> str:
     """The class that the engine would have met with this status."""
+    import openai
+
     if status_code >= _SERVER_ERROR:
         return openai.InternalServerError.__name__
     kinds = openai.APIStatusError.__subclasses__()

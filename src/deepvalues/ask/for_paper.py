@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.money import Plan, total
 from deepvalues.ask.registry import Model
@@ -18,7 +18,6 @@ from deepvalues.ask.settings import Settings
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.number_format import listed
-from deepvalues.studies import catalogue
 
 
 class Part(NamedTuple):
@@ -61,17 +60,17 @@ def _part(
 ) -> Part:
     frames = {name: catalogue.study(study).items(name) for name in item_sets}
     withheld = [name for name, items in frames.items() if _is_withheld(study, model, items, record_folder)]
-    asked = [name for name in item_sets if name not in withheld]
+    sendable = [name for name in item_sets if name not in withheld]
     # Sets may share items, which are asked once.
-    shared = [frames[name] for name in asked] or [frames[item_sets[0]].head(0)]
+    shared = [frames[name] for name in sendable] or [frames[item_sets[0]].head(0)]
     items = pd.concat(shared).drop_duplicates("id", ignore_index=True)
-    (plan,) = asking.plans(study, [model], items, record_folder, retry)
-    return Part(study, asked, withheld, model, items, plan)
+    (plan,) = run_query.plans(study, [model], items, record_folder, retry)
+    return Part(study, sendable, withheld, model, items, plan)
 
 
 def _is_withheld(study: str, model: Model, items: pd.DataFrame, record_folder: Path) -> bool:
-    (asked,) = asking.questions(study, [model], items, record_folder)
-    return any(isinstance(each, Withheld) for each in asked.conversations) and asked.missing() > 0
+    (questions,) = on_record.questions_by_model(study, [model], items, record_folder)
+    return any(isinstance(each, Withheld) for each in questions.conversations) and questions.missing() > 0
 
 
 def lines(found: Sequence[Part]) -> list[str]:
@@ -102,7 +101,7 @@ def _lines(part: Part) -> list[str]:
 
 def ask(
     found: Sequence[Part],
-    tell: Callable[[str, asking.Asked], None],
+    tell: Callable[[str, run_query.Outcome], None],
     *,
     record_folder: Path = paths.RESPONSES,
     settings: Settings | None = None,
@@ -128,14 +127,14 @@ def ask(
     Raises
     ------
     UserError
-        As from `deepvalues.ask.asking.query`. What was received before is in the record, and the same command
-        goes on from there.
+        As from `deepvalues.ask.run_query.query`. What was received before is in the record, and the same
+        command goes on from there.
     """
     settings = settings or Settings()
     _confirm([part for part in found if part.plan.requests], lines(found), yes)
     whole = True
     for part in found:
-        done = asking.query(
+        done = run_query.query(
             part.study,
             [part.model],
             part.items,
@@ -145,7 +144,7 @@ def ask(
             yes=True,
         )
         for row in done.itertuples(index=False, name=None):
-            tell(part.study, asking.Asked(*row))
+            tell(part.study, run_query.Outcome(*row))
         whole = whole and not done["failed"].any()
         if settings.max_cost is not None:
             left = settings.max_cost - float(np.nansum(done["spent"]))
@@ -160,4 +159,4 @@ def _confirm(waiting: Sequence[Part], shown: Sequence[str], yes: bool) -> None:
         part.model.require_key(part.plan.requests)
     priced = dict.fromkeys(part.model.name for part in waiting if part.model.price)
     if priced and not yes:
-        asking.ask_leave(", ".join(priced))
+        run_query.ask_leave(", ".join(priced))

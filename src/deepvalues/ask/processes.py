@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from deepvalues.ask.engine import Ask, Asker, Job, Summary, groups
+from deepvalues.ask.engine import Ask, Job, Summary, groups
 from deepvalues.ask.record import Answer, Journal, Record
+from deepvalues.ask.registry import proxy_for
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.transport import proxy_for
 
 T = TypeVar("T")
 #: One event loop keeps about this many requests in flight before it is the limit.
@@ -73,6 +73,8 @@ def run(
         processes = number_of_processes(settings, len(jobs))
         if processes > 1:
             return _in_processes(processes, ask, base_url, settings, jobs, record, report)
+        from deepvalues.ask.asker import Asker
+
         asker: list[Asker] = []
 
         async def work() -> Summary:
@@ -160,11 +162,13 @@ def _in_processes(
     report: Report,
 ) -> Summary:
     events: queue.Queue[Any] = queue.Queue()
-    workers = []
-    for number, share in enumerate(_share_out(jobs, processes)):
-        divided = _divided(settings, processes)
-        orders = Orders(ask, base_url, divided, share, record.part(number), record.log_path)
-        workers.append(_Worker(orders, events, record.lock))
+    # They load their client, which takes a second, while their jobs are put together.
+    workers = [_Worker(events, record.lock) for _ in range(processes)]
+    divided = _divided(settings, processes)
+    orders = [
+        Orders(ask, base_url, divided, share, record.part(number), record.log_path)
+        for number, share in enumerate(_share_out(jobs, processes))
+    ]
 
     def stop() -> None:
         for worker in workers:
@@ -172,8 +176,8 @@ def _in_processes(
 
     summary = Summary()
     with _on_interrupt(stop):
-        for worker in workers:
-            worker.start()
+        for worker, each in zip(workers, orders, strict=True):
+            worker.start(each)
         running = processes
         while running:
             event = events.get()
@@ -194,8 +198,8 @@ def _in_processes(
 class _Worker:
     """A worker process and the thread that listens to it."""
 
-    def __init__(self, orders: Orders, events: queue.Queue[Any], lock: int | None) -> None:
-        self.orders, self.events = orders, events
+    def __init__(self, events: queue.Queue[Any], lock: int | None) -> None:
+        self.events = events
         command = [sys.executable, "-m", "deepvalues.ask.processes"]
         # A session of its own: Ctrl-C reaches this process only, which then stops the worker.
         self.process = subprocess.Popen(
@@ -206,11 +210,11 @@ class _Worker:
             pass_fds=[lock] if lock is not None else [],
         )
 
-    def start(self) -> None:
+    def start(self, orders: Orders) -> None:
         assert self.process.stdin is not None
         # A worker that has died already is noticed by the thread that listens to it.
         with contextlib.suppress(BrokenPipeError):
-            pickle.dump(self.orders, self.process.stdin)
+            pickle.dump(orders, self.process.stdin)
             self.process.stdin.flush()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -239,6 +243,8 @@ _BATCH = 32
 
 def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
     """Be a worker process."""
+    from deepvalues.ask.asker import Asker
+
     journal = Journal(orders.part, orders.log)
     batch: list[Sequence[Answer] | None] = []
 
@@ -274,6 +280,10 @@ def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    _work(pickle.load(sys.stdin.buffer), sys.stdin.buffer, sys.stdout.buffer)
+    import deepvalues.ask.asker  # noqa: F401 - before there are orders
+
+    # Without orders the process that was to give them has ended.
+    with contextlib.suppress(EOFError):
+        _work(pickle.load(sys.stdin.buffer), sys.stdin.buffer, sys.stdout.buffer)
     # The thread that listens for a stop would keep the interpreter from ending.
     os._exit(0)

@@ -12,14 +12,16 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepvalues.ask.money import NO_USAGE, Usage
 from deepvalues.ask.registry import NO_KEY, Model
+
+if TYPE_CHECKING:
+    import openai
 
 #: How much of what came is shown in a message, in characters.
 SHOWN = 300
@@ -352,6 +354,8 @@ def told(error: BaseException, model: Model, address: str = "") -> str:
     address
         That was asked, where the error does not know it.
     """
+    import openai
+
     if isinstance(error, openai.APIError):
         address = str(error.request.url)
     if isinstance(error, openai.APIStatusError):

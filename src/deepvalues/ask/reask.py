@@ -12,29 +12,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepvalues.ask import asking, letters
+from deepvalues.ask import catalogue, letters, run_query
 from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Model
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import Questions, record_path
 from deepvalues.ask.weights.serve import ready
-from deepvalues.browser.collect import recorded_items
 from deepvalues.core import paths, stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.paper.reproduce import REPLAYED
-from deepvalues.studies import catalogue
-from deepvalues.studies.dvb.analysis.soft import weigh
 
 #: Answers of a model that are asked for again, and the least share of them that must choose the same.
 SAMPLE = 100
 LEAST = 0.99
+#: What reports call what was not asked again.
+REPLAYED = "replayed, not re-asked"
 
 
 class Drawn(NamedTuple):
     """A recorded answer that is asked for again, and what it answers."""
 
-    asked: Questions
+    questions: Questions
     conversation: Conversation
     answer: Answer
 
@@ -116,11 +114,11 @@ def _drawn(model: Model, record_folder: Path) -> list[Drawn]:
         if not path.exists():
             continue
         record = Record(path)
-        items = recorded_items(study, {answer.item for answer in record.answers.values()})
-        asked = Questions(study, study.conversations(items), model, record)
-        for conversation, _, turns in asked.recorded():
+        items = study.items_with({answer.item for answer in record.answers.values()})
+        questions = Questions(study, study.conversations(items), model, record)
+        for conversation, _, turns in questions.recorded():
             if turns and conversation.n_turns == 1:
-                found.append(Drawn(asked, conversation, turns[0]))
+                found.append(Drawn(questions, conversation, turns[0]))
     return found
 
 
@@ -128,32 +126,32 @@ def _asked_again(model: Model, sample: Sequence[Drawn], settings: Settings | Non
     """What the model answers now, by key."""
     by_study: dict[str, set[str]] = {}
     for each in sample:
-        by_study.setdefault(each.asked.study.name, set()).add(each.answer.item)
+        by_study.setdefault(each.questions.study.name, set()).add(each.answer.item)
     answers: dict[str, Answer] = {}
     with tempfile.TemporaryDirectory(prefix="deepvalues-asked-again-") as folder:
         for name, ids in by_study.items():
-            items = recorded_items(catalogue.study(name), ids)
-            asking.query(name, [model], items, record_folder=Path(folder), settings=settings)
+            items = catalogue.study(name).items_with(ids)
+            run_query.query(name, [model], items, record_folder=Path(folder), settings=settings)
             answers |= Record(record_path(Path(folder), name, model.name)).answers
     return answers
 
 
 def _compared(model: Model, recorded: int, sample: Sequence[Drawn], again: dict[str, Answer]) -> Reasked:
     same, differences = 0, []
-    for asked, conversation, answer in sample:
+    for questions, conversation, answer in sample:
         fresh = again.get(answer.key)
         if fresh is None:  # it failed, which the query has told
             continue
-        same += asked.read(fresh, conversation) == asked.read(answer, conversation)
+        same += questions.read(fresh, conversation) == questions.read(answer, conversation)
         differences.append(_difference(fresh.logprobs, answer.logprobs))
     known = [difference for difference in differences if not math.isnan(difference)]
     return Reasked(model.name, recorded, len(sample), same, max(known, default=math.nan))
 
 
 def _difference(fresh: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None) -> float:
-    """The largest between two probabilities of an option; NaN where other letters are listed now."""
+    """The largest between two probabilities of an option; NaN where other letters are listed now, or none."""
     if not (fresh and recorded and letters.is_kept(fresh) and letters.is_kept(recorded)):
-        return abs(weigh(fresh).p_a - weigh(recorded).p_a)
+        return math.nan
     now, before = letters.shares(fresh), letters.shares(recorded)
     if len(now) < 2 or now.keys() != before.keys():
         return math.nan

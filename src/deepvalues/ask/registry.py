@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
@@ -329,6 +330,28 @@ def respondent(base_url: str) -> str:
     host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
     port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
     return f"{host}{port}/{parts.path.strip('/')}"
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for an endpoint.
+
+    Raises
+    ------
+    UserError
+        When it is a SOCKS proxy.
+    """
+    parts = urlsplit(base_url)
+    if parts.hostname is None or parts.hostname in _LOOPBACK or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    name = parts.scheme if parts.scheme in proxies else "all"
+    proxy = proxies.get(name)
+    if proxy and proxy.casefold().startswith("socks"):
+        raise UserError(
+            f"{name.upper()}_PROXY names a SOCKS proxy, which this program can't use: name an http:// proxy, "
+            "or unset it"
+        )
+    return proxy
 
 
 def _base_url(given: str) -> str:

@@ -1,255 +1,111 @@
-"""What a study is to the query engine: items, conversations, and a way to read replies."""
+"""What a study is: items, conversations, a way to read replies, and models that answer on this machine.
+
+A study's folder ``deepvalues/studies/NAME/`` has a module ``study`` that makes and registers its studies:
+``NAME`` itself, and those whose names begin with ``NAME-``. Nothing else need know of them.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.ask import letters
 from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.engine import Ask, Job, groups, recorded
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
-from deepvalues.ask.reading import Reading, Received
-from deepvalues.ask.record import Answer, Record
-from deepvalues.ask.registry import Model
+from deepvalues.ask.loopback.protocol import LocalModel
+from deepvalues.ask.reading import Reading, Received, read_choice
 from deepvalues.core.errors import UserError
 
 
-class Study(Protocol):
-    """A study as the engine sees it."""
+@dataclass(frozen=True)
+class Study:
+    """A study; one whose questions are prompts with options A and B adds its names, its sets and `build`.
 
-    @property
-    def name(self) -> str:
-        """Its name, also that of its folder in the record, and on the command line."""
+    ``name`` is also that of its folder in the record and on the command line; ``title`` is what readers call
+    it, such as "Study 1: deep values", and ``number`` its place; ``max_tokens`` is the longest reply.
+    ``item_sets`` are its sets by name, and ``contract`` is what every frame of its items meets; ``id`` is the
+    one column that all have.
+    ``sets_with_all`` are searched for recorded items until each is found: the quickest to build first, but
+    where sets have the same ids and one asks more, that one. ``sets_that_share`` may be answered in full
+    where a notebook reads another one that has items of theirs; not ``full``: who has answered it has
+    answered all that it shares.
+    """
 
-    @property
-    def title(self) -> str:
-        """What readers call it, such as "Study 1: deep values"."""
+    name: ClassVar[str]
+    title: ClassVar[str]
+    number: ClassVar[int]
+    max_tokens: ClassVar[int]
+    item_sets: ClassVar[Collection[str]]
+    contract: ClassVar[pa.DataFrameSchema]
+    sets_with_all: ClassVar[Collection[str]] = ("standard",)
+    sets_that_share: ClassVar[Collection[str]] = ("smoke", "standard")
 
     @property
     def seed(self) -> int:
         """The seed that, with messages and repeat, makes the seed of a request."""
+        raise NotImplementedError
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """Parameters of every request."""
+        return MappingProxyType({"max_tokens": self.max_tokens})
 
     @property
     def letter_choice(self) -> LetterChoice | None:
         """How it is asked by letter probability; None where all models are asked for free replies."""
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What every frame of its items meets; ``id`` is the one column that all studies have."""
+        return None
 
     def items(self, item_set: str) -> pd.DataFrame:
-        """The items of a set."""
+        """The items of a set.
+
+        Raises
+        ------
+        UserError
+            When there is no such set, or what it is made of is not there.
+        """
+        if item_set not in self.item_sets:
+            raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(self.item_sets)}")
+        return self.build(item_set)
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build the items of one of ``item_sets``."""
+        raise NotImplementedError
+
+    def items_with(self, ids: Collection[str]) -> pd.DataFrame:
+        """The items of the given ids, as far as ``sets_with_all`` have them, in the order of the sets."""
+        frames: list[pd.DataFrame] = []
+        missing = set(ids)
+        for item_set in self.sets_with_all:
+            if missing:
+                items = self.items(item_set)
+                frames.append(items[items["id"].isin(missing)])
+                missing -= set(frames[-1]["id"])
+        return pd.concat(frames, ignore_index=True)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """How the items are asked, one conversation per row."""
+        """How the items are asked, one conversation a row: here their prompts, which may share a prefix."""
+        columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
+        return [Conversation(id, (prompt,), prefix=prompt[:length]) for id, prompt, length in columns]
 
     def read(self, received: Received) -> Reading:
-        """How a reply is read."""
+        """How a reply is read: here a choice between options A and B."""
+        return read_choice(received, ("A", "B"))
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """The models by name that the loopback server serves for this study."""
+        return {}
 
 
-@dataclass(frozen=True)
-class Questions:
-    """A study's conversations for one set of items, put to one model.
-
-    ``conversations`` are the study's, the same for all models; ``asked`` are those that this model is asked.
-    """
-
-    study: Study
-    conversations: Sequence[Conversation]
-    model: Model
-    record: Record
-
-    @cached_property
-    def ask(self) -> Ask:
-        """How this model is asked."""
-        if choice := self.letter_choice:
-            return Ask(self.model, letters.parameters(self.model), self.study.seed, choice)
-        # A plain copy: what is read-only in a study could not be sent to other processes.
-        return Ask(self.model, dict(self.study.parameters), self.study.seed)
-
-    @property
-    def letter_choice(self) -> LetterChoice | None:
-        """How the model is asked by letter probability; None where it is asked for free replies."""
-        return self.study.letter_choice if self.model.letters else None
-
-    @cached_property
-    def asked(self) -> Sequence[Conversation]:
-        """The conversations as this model is asked them."""
-        choice, mode = self.letter_choice, self.model.letters
-        if choice is None or mode is None:
-            return self.conversations
-        return [letters.put(conversation, choice, mode) for conversation in self.conversations]
-
-    @property
-    def items(self) -> int:
-        """Number of conversations, repeats included."""
-        return sum(conversation.repeats for conversation in self.conversations)
-
-    @cached_property
-    def _first_keys(self) -> list[str]:
-        """The key of each conversation's and repeat's first turn: hashed once, looked up often."""
-        ask = self.ask
-        return [
-            ask.key(conversation, (), repeat)
-            for conversation in self.asked
-            for repeat in conversation.repeat_numbers
-        ]
-
-    @cached_property
-    def _by_item(self) -> dict[str, Conversation]:
-        return {conversation.item: conversation for conversation in self.asked}
-
-    def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
-        """Each conversation and repeat with the answers that the record holds for it."""
-        # What an empty record can't hold need not be hashed.
-        ask, keys = self.ask, iter(self._first_keys) if self.record.answers else itertools.repeat("")
-        for conversation in self.asked:
-            for repeat in conversation.repeat_numbers:
-                first = self.record.answers.get(next(keys))
-                if first is None or conversation.n_turns == 1:
-                    yield conversation, repeat, [first] if first else []
-                else:
-                    yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
-
-    def recorded_keys(self) -> set[str]:
-        """Keys of the answers that the record holds for these conversations."""
-        return {answer.key for _, _, found in self.recorded() for answer in found}
-
-    def missing(self) -> int:
-        """Number of conversations that the record does not answer in full."""
-        return sum(not conversation.is_over(found) for conversation, _, found in self.recorded())
-
-    def read(self, answer: Answer, conversation: Conversation | None = None) -> Reading:
-        """The reading of a recorded answer.
-
-        Without the conversation it is looked up by the answer's item; items that were renamed since are not
-        found, and the study then reads without the question.
-        """
-        if letters.is_kept(answer.logprobs):
-            return letters.read(answer, self.study.seed)
-        found = conversation or self._by_item.get(answer.item)
-        question = found.parts[answer.turn] if found else ""
-        return self.study.read(Received(answer.text, answer.refusal, answer.finish_reason, question))
-
-    def jobs(self, retry: frozenset[str] = frozenset()) -> list[Job]:
-        """What is to be asked: what the record lacks, and what was read with a status in ``retry``.
-
-        Where later turns are asked only if needed, what one of them has put right is not asked again.
-        """
-        jobs = []
-        for conversation, repeat, found in self.recorded():
-            over = conversation.is_over(found)
-            final = found if conversation.until is None else found[-1:] if over else []
-            again = {a.key for a in final if retry and self.read(a, conversation).status in retry}
-            if again or not over:
-                jobs.append(Job(conversation, repeat, {a.key: a for a in found if a.key not in again}))
-        return jobs
-
-    def plan(self, jobs: Sequence[Job]) -> Plan:
-        """What the jobs will use: later turns carry all turns before them, and replies at their longest.
-
-        Turns that are asked only if needed are not counted.
-        """
-        usages = []
-        longest = self.ask.longest_reply
-        for group in groups(jobs).values():
-            for place, job in enumerate(group):
-                cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
-                turns = _turns_to_ask(job)
-                first = job.conversation.first_length / CHARACTERS_PER_TOKEN
-                begin = len(job.known)
-                carried = _carried(job.conversation, longest)[begin : begin + turns]
-                usages.append(Usage(turns * first + sum(carried), turns * cached, turns * longest))
-        requests = sum(map(_turns_to_ask, jobs))
-        mode = self.model.letters if self.letter_choice else None
-        return Plan(self.model.name, requests, total(usages), self.model.price, mode)
-
-    def replayed(self) -> Usage:
-        """Tokens of the answers that the record gave."""
-        return total(
-            Usage(float(answer.prompt_tokens or 0), 0.0, float(answer.completion_tokens or 0))
-            for _, _, found in self.recorded()
-            for answer in found
-        )
-
-    def answers(self) -> pd.DataFrame:
-        """One row per item, repeat and turn: status, choice, reply text and error class.
-
-        A turn without a recorded answer has the status ``failed``, and the class of the last error if
-        the log has one. Turns that were not needed have no row.
-        """
-        failures = self.record.failures()
-        rows: list[tuple[object, ...]] = []
-        for conversation, repeat, found in self.recorded():
-            needed = len(found) if conversation.is_over(found) else conversation.n_turns
-            for turn in range(needed if conversation.until is None else min(needed, len(found) + 1)):
-                if turn < len(found):
-                    answer = found[turn]
-                    reading = self.read(answer, conversation)
-                    reply = answer.text and _without_halves(answer.text)
-                    rows.append((conversation.item, repeat, turn, *reading, reply, None))
-                else:
-                    replies = [answer.text or "" for answer in found]
-                    key = self.ask.key(conversation, replies, repeat)
-                    reading = Reading("failed")
-                    rows.append((conversation.item, repeat, turn, *reading, None, failures.get(key)))
-        columns = ["item", "repeat", "turn", "status", "choice", "reply", "error"]
-        frame = pd.DataFrame(rows, columns=columns)
-        frame.insert(0, "model", self.model.name)
-        return frame
-
-    def orphans(self) -> int:
-        """Number of recorded answers that no conversation of this set asks for."""
-        return len(self.record.answers.keys() - self.recorded_keys())
+S = TypeVar("S", bound=Study)
+#: Studies by name, as far as their modules have been loaded: see `deepvalues.ask.catalogue.study`.
+REGISTERED: dict[str, Study] = {}
 
 
-def _carried(conversation: Conversation, longest: float) -> list[float]:
-    """Tokens that each turn sends on top of the first turn's: later turns, and replies at their longest."""
-    lengths = [0, *(len(part) for part in conversation.parts[1:])]
-    return [
-        sum(lengths[: turn + 1]) / CHARACTERS_PER_TOKEN + turn * longest
-        for turn in range(conversation.n_turns)
-    ]
-
-
-def _turns_to_ask(job: Job) -> int:
-    return 1 if job.conversation.until else job.conversation.n_turns - len(job.known)
-
-
-def _without_halves(text: str) -> str:
-    """A reply with half a surrogate pair, which no column of text can hold, written out."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def record_path(folder: Path, study: str, model: str) -> Path:
-    """Where a model's answers to a study are; a slash in a model's name becomes two underscores.
-
-    Raises
-    ------
-    UserError
-        When the name ends with .log: the file would be the log of another model.
-    """
-    if model.endswith(".log"):
-        raise UserError(
-            f"{model}: a model's name can't end with .log, as the names of logs do. Give it an entry in "
-            "data/models.yml with another name, and this one as served_as"
-        )
-    return folder / study / f"{model.replace('/', '__')}.jsonl"
-
-
-def model_of(path: Path) -> str:
-    """The model whose answers a file of `record_path` holds."""
-    return path.name.removesuffix(".jsonl").replace("__", "/")
+def register(study: S) -> S:
+    """Have a study found by its name; gives it back."""
+    REGISTERED[study.name] = study
+    return study

@@ -14,21 +14,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
 import openai
 from openai._models import FinalRequestOptions
 
-from deepvalues.core.errors import UserError
+from deepvalues.ask.registry import proxy_for
 
 _TOO_MANY_REQUESTS = 429
 #: What is put behind the path of a base URL.
 PATH = "/chat/completions"
 #: The host that the environment's OPENAI_ORG_ID and OPENAI_PROJECT_ID are for.
 _VENDOR = "api.openai.com"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What httpx2 can unpack whatever else is installed.
 _ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
 #: By RFC 9110 every byte of a header can be read so.
@@ -176,28 +174,6 @@ def address(base_url: str) -> str:
     """Where an endpoint takes requests; a query of its base URL stays behind the path."""
     parts = urlsplit(base_url)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + PATH))
-
-
-def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for an endpoint.
-
-    Raises
-    ------
-    UserError
-        When it is a SOCKS proxy.
-    """
-    parts = urlsplit(base_url)
-    if parts.hostname is None or parts.hostname in _LOOPBACK or proxy_bypass(parts.hostname):
-        return None
-    proxies = getproxies()
-    name = parts.scheme if parts.scheme in proxies else "all"
-    proxy = proxies.get(name)
-    if proxy and proxy.casefold().startswith("socks"):
-        raise UserError(
-            f"{name.upper()}_PROXY names a SOCKS proxy, which this program can't use: name an http:// proxy, "
-            "or unset it"
-        )
-    return proxy
 
 
 def _why(error: aiohttp.ClientConnectorError) -> str:

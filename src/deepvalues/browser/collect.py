@@ -9,28 +9,16 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues.ask import letters
+from deepvalues.ask import catalogue, letters
 from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Model
-from deepvalues.ask.study import Questions, Study, record_path
+from deepvalues.ask.study import Study
 from deepvalues.browser.options import Marked, marked
 from deepvalues.core import paths
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.respondents.agents import Recogniser
-
-#: Item sets that are tried one after the other until every recorded item is found: the quickest to build
-#: first, but where sets have the same ids and one asks more, that one.
-SETS = ("standard",)
-OWN_SETS = {
-    "dvb": ("standard", "subset", "full"),
-    "dvb-explicit": ("subset", "full"),
-    "dvb-cot": ("subset", "full"),
-    "svo": ("full",),
-    "profiles": ("standard", "full"),
-    "profiles-open": ("standard", "full"),
-    "profiles-coding": ("standard", "full"),
-}
+from deepvalues.studies.dvb.study import BENCHMARK
 
 
 class Row(NamedTuple):
@@ -77,7 +65,7 @@ def sheets(record_folder: Path = paths.RESPONSES) -> Iterator[Sheet]:
     UserError
         When a record is damaged.
     """
-    recogniser = Recogniser(catalogue.dvb().bank)
+    recogniser = Recogniser(BENCHMARK.bank)
     for name, study in catalogue.studies().items():
         records = [
             (model, Record(path))
@@ -89,9 +77,7 @@ def sheets(record_folder: Path = paths.RESPONSES) -> Iterator[Sheet]:
 
 
 def _sheet(study: Study, records: Sequence[tuple[Model, Record]], recogniser: Recogniser) -> Sheet:
-    items = recorded_items(
-        study, {answer.item for _, record in records for answer in record.answers.values()}
-    )
+    items = study.items_with({answer.item for _, record in records for answer in record.answers.values()})
     conversations = study.conversations(items)
     asked = [Questions(study, conversations, model, record) for model, record in records]
     return Sheet(
@@ -119,16 +105,3 @@ def _rows(asked: Questions) -> Iterator[Row]:
             key = asked.ask.key(conversation, [answer.text or "" for answer in found], repeat)
             if key in failures:
                 yield Row(*place, len(found), "failed", None, None, None, None, failures[key])
-
-
-def recorded_items(study: Study, ids: set[str]) -> pd.DataFrame:
-    """The study's items of the given ids, as far as its sets have them, in the order of the sets."""
-    frames: list[pd.DataFrame] = []
-    for item_set in OWN_SETS.get(study.name, SETS):
-        if not ids:
-            break
-        items = study.items(item_set)
-        found = items[items["id"].isin(ids)]
-        frames.append(found)
-        ids = ids - set(found["id"])
-    return pd.concat(frames, ignore_index=True)

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from deepvalues.ask import catalogue
 from deepvalues.browser.collect import sheets
 from deepvalues.browser.encode import encode
 from deepvalues.browser.options import names
@@ -15,7 +16,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder
 from deepvalues.core.number_format import count, number
-from deepvalues.studies import catalogue
+from deepvalues.studies.dvb.study import BENCHMARK
 
 #: Bytes that are loaded with the page at most, and that a part has at most.
 MOST_FIRST, MOST_PART = 3_000_000, 1_500_000
@@ -52,7 +53,7 @@ def write_browser(folder: Path, record_folder: Path = paths.RESPONSES) -> Weight
     if not found:
         raise UserError(f"{paths.shown(record_folder)}: no recorded answer of a model of the paper to show")
     families = {name: model.family for name, model in catalogue.registry().models.items()}
-    return write_files(folder, encode(found, families, names(catalogue.dvb().bank)))
+    return write_files(folder, encode(found, families, names(BENCHMARK.bank)))
 
 
 def write_files(folder: Path, data: Mapping[str, str]) -> Weight:

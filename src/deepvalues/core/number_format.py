@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
+from typing import Any
 
 MISSING = "–"
 MINUS = "\u2212"
@@ -69,6 +71,7 @@ def interval(low: float, high: float, digits: int = 3, *, bounded: bool = True) 
 
 def plural(noun: str, number_of: float) -> str:
     """A noun by a number of what it names: "model" for one, else "models"; "heads on hidden states"."""
+    # All that the project counts takes an s; `inflect` would add four packages, and makes "ly" of "lies".
     named, on, rest = noun.partition(" on ")
     return noun if number_of == 1 else f"{named}s{on}{rest}"
 
@@ -82,6 +85,20 @@ def listed(names: Sequence[str]) -> str:
 def p_value(value: float) -> str:
     """A p-value as a table shows it: ".012", or "<.001" where it is smaller than that."""
     return "<.001" if settled(value) < _SMALLEST_P else share(value)
+
+
+def like(example: str) -> Callable[[Any], str]:
+    """What writes numbers as in an example.
+
+    Parameters
+    ----------
+    example
+        "0" for whole numbers, "0.00" for so many decimals, ".000" for a quantity that cannot exceed 1; or
+        "p" for p-values, "g" for as many digits as it takes, "text" for what is a text already.
+    """
+    words: dict[str, Callable[[Any], str]] = {"p": p_value, "g": "{:g}".format, "text": str}
+    _, _, decimals = example.partition(".")
+    return words.get(example) or partial(number, digits=len(decimals), bounded=example.startswith("."))
 
 
 def coefficient(value: float) -> str:

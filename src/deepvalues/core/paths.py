@@ -52,6 +52,7 @@ NOTEBOOKS = ROOT / "notebooks"
 PAPER = ROOT / "paper"
 EXECUTED = PAPER / "notebooks"
 VARIABLES = PAPER / "_variables.yml"
+SENTENCES = PAPER / "sentences"
 SITE = PAPER / "_site"
 
 

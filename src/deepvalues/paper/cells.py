@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,25 @@ def read_cells(file: Path) -> list[Cell]:
     return cells
 
 
+def executed_parameters(executed: Path) -> dict[str, Any]:
+    """The parameters with which a notebook ran: its defaults, and over them what was set from outside."""
+    found: dict[str, Any] = {}
+    for tag in ("parameters", "injected-parameters"):
+        for cell in read_cells(executed):
+            if tag in cell.tags:
+                found |= dict(_assignments(cell.source))
+    return found
+
+
+def _assignments(source: str) -> Iterator[tuple[str, Any]]:
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            try:
+                yield statement.targets[0].id, ast.literal_eval(statement.value)
+            except ValueError:  # computed from others: as it is written
+                yield statement.targets[0].id, ast.unparse(statement.value)
+
+
 def split_options(source: str, place: str) -> tuple[dict[str, Any], str]:
     """Cut a code cell into its ``#|`` options and its code."""
     lines = source.split("\n")
@@ -123,15 +143,28 @@ def labelled_cells(file: Path) -> dict[str, Cell]:
     return found
 
 
-def notebook_title(file: Path) -> str:
-    """The ``title:`` of a notebook's first raw or Markdown cell; its file name if there is none."""
+def notebook_header(file: Path) -> dict[str, Any]:
+    """The YAML between lines of ``---`` in a notebook's first raw or Markdown cell; empty if there is none.
+
+    Raises
+    ------
+    UserError
+        If it is not YAML, or the notebook can't be read.
+    """
     first = next(iter(read_notebook(file).cells), None)
-    if first is not None and first.cell_type in ("raw", "markdown"):
-        match = re.match(r"\s*---\n(.*?)\n---", first.source, re.DOTALL)
+    if first is None or first.cell_type not in ("raw", "markdown"):
+        return {}
+    match = re.match(r"\s*---\n(.*?)\n---", first.source, re.DOTALL)
+    try:
         header = yaml.safe_load(match[1]) if match else None
-        if isinstance(header, dict) and header.get("title"):
-            return str(header["title"])
-    return file.stem
+    except yaml.YAMLError as error:
+        raise UserError(f"{shown(file)}: cell 1: not YAML: {yaml_fault(error)}") from None
+    return header if isinstance(header, dict) else {}
+
+
+def notebook_title(file: Path) -> str:
+    """The title in a notebook's header; its file name if there is none."""
+    return str(notebook_header(file).get("title") or file.stem)
 
 
 def figures(cell: Cell) -> list[tuple[str, bytes]]:
@@ -157,7 +190,7 @@ def figure(cell: Cell) -> tuple[str, bytes]:
     """
     found = figures(cell)
     if len(found) != 1:
-        raise UserError(f"{cell.place}: a figure cell must show one image; this one shows {len(found)}.")
+        raise UserError(f"{cell.place}: shows {len(found)} outputs of kind image, not one.")
     return found[0]
 
 
@@ -172,7 +205,5 @@ def table(cell: Cell) -> str:
     shown = [output.get("data", {}) for output in cell.outputs]
     found = [str(data["text/markdown"]) for data in shown if "text/markdown" in data]
     if len(found) != 1:
-        raise UserError(
-            f"{cell.place}: a table cell must show one Markdown table; this one shows {len(found)}."
-        )
+        raise UserError(f"{cell.place}: shows {len(found)} outputs of kind Markdown table, not one.")
     return found[0].strip("\n")

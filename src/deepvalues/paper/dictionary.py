@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json, read_yaml
+from deepvalues.paper.columns import DECLARED, Registry, registry, unknown
 
-DECLARED = "dictionary.yml"
 README = "README.md"
 CROISSANT = "croissant.json"
 
@@ -37,18 +36,10 @@ _NOT_IN_GIT = (
     "responses/*.tmp",
     "*.ipynb_checkpoints/*",
 )
-_ENTRY = frozenset({"what", "by", "columns", "contract", "names", "shown"})
 _TYPES = {"i": "integer", "u": "integer", "f": "number", "b": "boolean"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null so far"}
 _NULL = _JSON_TYPES[type(None)]
 _PUBLISHED = re.compile(r"^\| `(\S+\.csv)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
-#: Endings of columns whose meaning follows from that of the column they are named after.
-_ENDS = {
-    "_low": "lower end of the 95% interval of",
-    "_high": "upper end of the 95% interval of",
-    "_median": "median of",
-    **{f"_q{percent:02}": f"{percent} % quantile of" for percent in (5, 25, 75, 95)},
-}
 
 
 class Column(NamedTuple):
@@ -86,60 +77,6 @@ class Dictionary(NamedTuple):
     items: tuple[Items, ...]
 
 
-class Declared(NamedTuple):
-    """What ``data/dictionary.yml`` says."""
-
-    files: Mapping[str, Mapping[str, Any]]
-    columns: Mapping[str, str]
-    items: Mapping[str, Mapping[str, str]]
-
-    def entry(self, path: str) -> tuple[str, Mapping[str, Any]] | None:
-        """The first pattern that fits a path, and what it says."""
-        return next(((p, entry) for p, entry in self.files.items() if fnmatch(path, p)), None)
-
-    def meaning(self, column: str, own: Mapping[str, str]) -> tuple[str, str] | None:
-        """Unit and meaning of a column: declared for the file, for all files, or following from its name."""
-        text = own.get(column) or self.columns.get(column) or own.get("*")
-        if text is not None:
-            unit, _, meaning = text.partition("; ")
-            return unit, meaning
-        for ending, end in _ENDS.items():
-            of = column.removesuffix(ending)
-            if of != column and (found := self.meaning(of, own)):
-                return found[0], f"{end} {of}"
-        of = column.removesuffix("_holm")
-        if of != column and (self.meaning(of, own)):
-            return "probability", f"{of} after Holm's correction"
-        return None
-
-
-def declared(data: Path) -> Declared:
-    """Read ``data/dictionary.yml``.
-
-    Raises
-    ------
-    UserError
-        If it is missing, is not YAML, or an entry is not of the documented form.
-    """
-    file = data / DECLARED
-    content = read_yaml(file)
-    if not isinstance(content, dict) or set(content) != set(Declared._fields):
-        raise UserError(f"{paths.shown(file)}: has to have the keys {', '.join(Declared._fields)}.")
-    for pattern, entry in content["files"].items():
-        if not isinstance(entry, dict) or "by" not in entry or not set(entry) <= _ENTRY:
-            raise UserError(
-                f"{paths.shown(file)}: {pattern}: an entry has `by` and may have {', '.join(sorted(_ENTRY))}."
-            )
-    own = [entry.get("columns", {}) for entry in content["files"].values()]
-    for columns in [content["columns"], *own, *content["items"].values()]:
-        for name, text in columns.items():
-            if not isinstance(text, str) or ("; " not in text and name != "*"):
-                raise UserError(
-                    f'{paths.shown(file)}: column {name}: is written "unit; meaning", not {text!r}.'
-                )
-    return Declared(**content)
-
-
 def files_in_git(data: Path) -> list[str]:
     """Paths from ``data/`` of every file that is in git or would be, sorted."""
     found = (file.relative_to(data).as_posix() for file in data.rglob("*") if file.is_file())
@@ -161,7 +98,7 @@ def describe(data: Path) -> Dictionary:
     UserError
         If files or columns are not described; the message lists them all and says what to add where.
     """
-    said = declared(data)
+    said = registry(data)
     problems: list[str] = []
     files = _families([_file(data, path, said, problems) for path in files_in_git(data)])
     items = tuple(_items(said, problems))
@@ -175,7 +112,7 @@ def describe(data: Path) -> Dictionary:
     return Dictionary(files, items)
 
 
-def _file(data: Path, path: str, said: Declared, problems: list[str]) -> File:
+def _file(data: Path, path: str, said: Registry, problems: list[str]) -> File:
     found = said.entry(path)
     if found is None:
         problems.append(f"{path}: a file without a description; under `files`, with `what` and `by`")
@@ -186,6 +123,8 @@ def _file(data: Path, path: str, said: Declared, problems: list[str]) -> File:
         problems.append(f"{path}: no `what`, nor a row in published/README.md")
     kinds = {} if "names" in entry or path in (README, CROISSANT) else _kinds(data / path, entry)
     columns = _columns(path, kinds, entry.get("columns", {}), said, problems)
+    if absent := unknown(entry.get("table", ()), kinds):
+        problems.append(f"{path}: table: not in the file, and without a head: {', '.join(absent)}")
     return File(path, pattern, _title(path, pattern, entry), what, entry["by"], columns)
 
 
@@ -222,16 +161,16 @@ def _columns(
     place: str,
     kinds: Mapping[str, tuple[str, str]],
     own: Mapping[str, str],
-    said: Declared,
+    said: Registry,
     problems: list[str],
 ) -> tuple[Column, ...]:
     columns = []
     for name, (kind, allowed) in kinds.items():
-        found = said.meaning(name, own)
+        found = said.said(name, own)
         if found is None:
             problems.append(f"{place}: column {name}: no description")
         else:
-            columns.append(Column(name, kind, *found, allowed))
+            columns.append(Column(name, kind, found.unit, found.meaning, allowed))
     stale = sorted(set(own) - set(kinds) - {"*"})
     # A pattern may describe more than each of its files has.
     if stale and place in said.files:
@@ -334,9 +273,9 @@ def _length(least: int | None, most: int | None) -> str:
     return f"{least or 0} or more characters" if most is None else f"{least or 0} to {most} characters"
 
 
-def _items(said: Declared, problems: list[str]) -> Iterator[Items]:
+def _items(said: Registry, problems: list[str]) -> Iterator[Items]:
     """The items by contract; studies whose columns mean the same share an entry."""
-    from deepvalues.studies import catalogue
+    from deepvalues.ask import catalogue
 
     found: dict[tuple[Column, ...], list[str]] = {}
     for name, study in catalogue.studies().items():
@@ -404,27 +343,3 @@ def _table(columns: list[Column]) -> list[str]:
 
 def _code(text: str) -> str:
     return "`" + text.replace("|", "\\|") + "`"
-
-
-def write(root: Path) -> list[Path]:
-    """Write ``data/README.md``, ``data/croissant.json``, ``codemeta.json``; same files, same bytes.
-
-    Returns
-    -------
-    list of Path
-        The files, whether they changed or not.
-    """
-    from deepvalues.paper import metadata
-
-    dictionary = describe(root / "data")
-    # The dictionary's text first: the metadata hold its check sum.
-    makers: dict[Path, Callable[[], str]] = {
-        root / "data" / README: lambda: readme(dictionary),
-        root / "data" / CROISSANT: lambda: metadata.croissant(root, dictionary),
-        root / metadata.CODEMETA: lambda: metadata.codemeta(root),
-    }
-    for file, make in makers.items():
-        text = make()
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
-    return list(makers)

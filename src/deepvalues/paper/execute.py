@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import writing
+from deepvalues.core.files import read_json, writing
 from deepvalues.core.paths import KEEP, ROOT, shown
 from deepvalues.paper import fanout
-from deepvalues.paper.cells import read_notebook, split_options
-from deepvalues.paper.manifest import executed_parameters
+from deepvalues.paper.cells import executed_parameters, read_notebook, split_options
+from deepvalues.paper.prerequisites import declared, stamp, undeclared, write_rule
 from deepvalues.paper.scrub import KERNEL, scrub
 
 # Sums over several threads come in no fixed order; one thread gives the same last digit always.
@@ -36,8 +36,54 @@ ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+#: How many undeclared files a message names.
+_NAMED = 3
 _KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "names with values"}
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def run_notebook(root: Path, name: str, parameters: Mapping[str, object]) -> None:
+    """Run a notebook of the project, and keep its scrubbed copy in ``paper/notebooks``.
+
+    A run with the notebook's own defaults is the paper's: it is held to what the header declares, and make
+    is told what it rests on. After any other, make runs the notebook again.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    name
+        The notebook's name without folder and ending.
+    parameters
+        Values for the cell tagged `parameters`.
+
+    Raises
+    ------
+    UserError
+        If a file was read that is not declared, nothing was written that a pattern declares, or as
+        `execute_notebook` says.
+    """
+    source = root / "notebooks" / f"{name}.ipynb"
+    executed = root / "paper" / "notebooks" / source.name
+    said = declared(source)
+    stamp(root, name).unlink(missing_ok=True)
+    before = _dates(root, said.makes)
+    execute_notebook(source, executed, parameters, root)
+    if parameters:
+        return
+    after = _dates(root, said.makes)
+    if idle := [pattern for pattern in said.makes if after[pattern] == before[pattern]]:
+        raise UserError(f"{shown(source)}: declares that it makes {', '.join(idle)}, and wrote none of that")
+    listing = root / "data" / "results" / str(said.results) / "artefacts.json"
+    read = read_json(listing, "`results.close()` writes it")["inputs"] if said.results else []
+    if found := undeclared(read, said.reads):
+        raise UserError(
+            f"{shown(source)}: read {', '.join(found[:_NAMED])}{' and others' if found[_NAMED:] else ''}, "
+            "which it does not declare: list it under `reads` in the first cell, so that make runs the "
+            "notebook again when it changes"
+        )
+    made = {file.relative_to(root).as_posix() for dates in after.values() for file in dates}
+    write_rule(root, source, said.reads, {*read, *made, executed.relative_to(root).as_posix()})
 
 
 def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object], root: Path = ROOT) -> None:
@@ -70,6 +116,11 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
         unfinished = target.with_suffix(".part")
         unfinished.write_text(_written(notebook), encoding="utf-8")
         unfinished.replace(target)
+
+
+def _dates(root: Path, patterns: Collection[str]) -> dict[str, dict[Path, int]]:
+    """The files of each pattern, with the time of their last change in nanoseconds."""
+    return {each: {file: file.stat().st_mtime_ns for file in root.glob(each)} for each in patterns}
 
 
 def known_parameters(source: Path) -> list[str]:

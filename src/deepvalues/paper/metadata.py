@@ -9,12 +9,14 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deepvalues.paper.dictionary import CROISSANT, Column, Dictionary, File
+from deepvalues.paper import dictionary
+from deepvalues.paper.dictionary import CROISSANT, README, Column, Dictionary, File
 
 CODEMETA = "codemeta.json"
 DATA_LICENCE = "https://creativecommons.org/licenses/by/4.0/"
@@ -32,7 +34,8 @@ _TERMS = (
     "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
     "samplingRate separator source subField transform"
 )
-#: The context that the Croissant format 1.0 prescribes (MLCommons 2024).
+#: The context that the Croissant format 1.0 prescribes (MLCommons 2024). The library mlcroissant would bring
+#: ten packages, rdflib and networkx among them, to write what is a few mappings.
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -95,14 +98,14 @@ def codemeta(root: Path) -> str:
     return _text(content)
 
 
-def croissant(root: Path, dictionary: Dictionary) -> str:
+def croissant(root: Path, described: Dictionary) -> str:
     """Croissant 1.0 of the data: every file with its SHA-256, every table and record with its fields.
 
     Paths are relative to ``data/``, where the file lies, so that it describes a clone and the archive
     of a release alike.
     """
     project, citation = _project(root), _citation(root)
-    files = [file for file in dictionary.files if file.path != CROISSANT]
+    files = [file for file in described.files if file.path != CROISSANT]
     tables = [file for file in files if file.path.endswith(".csv")]
     records: dict[str, list[File]] = {}
     for file in files:
@@ -131,6 +134,28 @@ def croissant(root: Path, dictionary: Dictionary) -> str:
         "recordSet": [*map(_table, tables), *(_records(study, found) for study, found in records.items())],
     }
     return _text(content)
+
+
+def write(root: Path) -> list[Path]:
+    """Write ``data/README.md``, ``data/croissant.json``, ``codemeta.json``; same files, same bytes.
+
+    Returns
+    -------
+    list of Path
+        The files, whether they changed or not.
+    """
+    described = dictionary.describe(root / "data")
+    # The dictionary's text first: Croissant holds its check sum.
+    makers: dict[Path, Callable[[], str]] = {
+        root / "data" / README: lambda: dictionary.readme(described),
+        root / "data" / CROISSANT: lambda: croissant(root, described),
+        root / CODEMETA: lambda: codemeta(root),
+    }
+    for file, make in makers.items():
+        text = make()
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+    return list(makers)
 
 
 def _plain(text: str) -> str:

@@ -56,7 +56,7 @@ def claim(holds: bool) -> Leaf:
 
 def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
     """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
-    dict(_leaves(numbers, (), shown(target)))
+    dict(leaves(numbers, (), shown(target)))
     content = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,14 +74,14 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
     merged: dict[tuple[str, ...], str] = {}
     origin: dict[tuple[str, ...], Path] = {}
     for file in sorted(numbers_files):
-        for path, written in _leaves(_read(file), (), shown(file)):
+        for path, leaf in leaves(_read(file), (), shown(file)):
             clash = next((old for old in merged if _overlap(old, path)), None)
             if clash is not None:
                 raise UserError(
                     f"{shown(file)}: {'.'.join(path)} collides with {'.'.join(clash)} of "
                     f"{shown(origin[clash])}; rename one of them in its notebook."
                 )
-            merged[path], origin[path] = written, file
+            merged[path], origin[path] = leaf["text"], file
     content = HEADER + "\n".join(_yaml_lines(merged)) + "\n"
     if not target.is_file() or target.read_text(encoding="utf-8") != content:
         with writing(target):
@@ -120,8 +120,14 @@ def _read(file: Path) -> Any:
     return read_json(file, "the notebook of that study writes it: deepvalues notebook NAME")
 
 
-def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Walk a tree of numbers; give each leaf's path and text."""
+def leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], Leaf]]:
+    """Walk a tree of numbers, which ``file`` holds; give each leaf and its path, beginning with ``path``.
+
+    Raises
+    ------
+    UserError
+        If something in it is no leaf and no mapping, a leaf has no text, or a key is no name.
+    """
     if not isinstance(node, Mapping):
         raise UserError(
             f"{file}: {'.'.join(path) or 'the whole'} is {node!r}; "
@@ -130,7 +136,7 @@ def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple
     if set(node) == {"value", "text"}:
         if not isinstance(node["text"], str) or not node["text"].strip() or not path:
             raise UserError(f"{file}: {'.'.join(path)} has no text.")
-        yield path, node["text"]
+        yield path, Leaf(value=node["value"], text=node["text"])
         return
     for name, inner in node.items():
         if not _KEY.match(name):
@@ -138,7 +144,7 @@ def _leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple
                 f"{file}: the key {name!r} of {'.'.join(path) or 'the whole'} must be letters, digits "
                 "and underscores and begin with a letter."
             )
-        yield from _leaves(inner, (*path, name), file)
+        yield from leaves(inner, (*path, name), file)
 
 
 def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from deepvalues.paper.cells import Cell, figures, read_cells
-from deepvalues.paper.divs import raw_block
 from deepvalues.paper.project import Notebook
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -36,11 +35,11 @@ def notebook_page(notebook: Notebook) -> Page:
     return Page("\n\n".join(parts) + "\n", images)
 
 
-def fenced(text: str, language: str) -> str:
-    """A code block whose fence is longer than any run of backticks in it."""
+def fenced(text: str, attributes: str) -> str:
+    """A code block, with attributes as in braces, whose fence is longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence} {{.{language}}}\n{text}\n{fence}"
+    return f"{fence} {{{attributes}}}\n{text}\n{fence}"
 
 
 def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
@@ -50,7 +49,7 @@ def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
         if tag in _TAGS:
             lines += [f"[{_TAGS[tag]}]{{.tag}}", ""]
     if cell.source and cell.options.get("echo", True):
-        lines += [fenced(cell.source, "python"), ""]
+        lines += [fenced(cell.source, ".python"), ""]
     images: dict[str, bytes] = {}
     if cell.options.get("output", True):
         shown, images = _outputs(cell, anchor)
@@ -73,9 +72,9 @@ def _figure(cell: Cell, paths: list[str]) -> list[str]:
     alternative = html.escape(cell.alternative or cell.caption or "Figure")
     shown = "\n".join(f'<img src="{html.escape(path)}" alt="{alternative}" />' for path in paths)
     if not cell.caption:
-        return raw_block(f"<figure>\n{shown}\n</figure>", "html")
-    opening = raw_block(f"<figure>\n{shown}\n<figcaption>", "html")
-    return [*opening, cell.caption, *raw_block("</figcaption>\n</figure>", "html")]
+        return [_raw(f"<figure>\n{shown}\n</figure>")]
+    opening, closing = _raw(f"<figure>\n{shown}\n<figcaption>"), _raw("</figcaption>\n</figure>")
+    return [opening, "", cell.caption, "", closing]
 
 
 def _output(output: Mapping[str, Any], cell: Cell) -> list[str]:
@@ -91,9 +90,13 @@ def _output(output: Mapping[str, Any], cell: Cell) -> list[str]:
         caption = ["", f": {cell.caption}"] if cell.label.startswith("tbl-") and cell.caption else []
         return [str(data["text/markdown"]).strip("\n"), *caption]
     if "text/html" in data:
-        return raw_block(f'<div class="scroll">\n{data["text/html"]}\n</div>', "html")
+        return [_raw(f'<div class="scroll">\n{data["text/html"]}\n</div>')]
     return [_text(str(data.get("text/plain", "")))]
 
 
+def _raw(text: str) -> str:
+    return fenced(text, "=html")
+
+
 def _text(text: str) -> str:
-    return fenced(_ANSI.sub("", text).rstrip("\n"), "output")
+    return fenced(_ANSI.sub("", text).rstrip("\n"), ".output")

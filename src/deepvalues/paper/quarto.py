@@ -14,7 +14,7 @@ from typing import Any
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import kept
-from deepvalues.paper.markup import read_article
+from deepvalues.paper.article import read_article
 from deepvalues.paper.numbers import lookup, read_variables
 from deepvalues.paper.project import Project, read_project, source_date_epoch
 from deepvalues.paper.site import check_links, copy_resources, mend_links, name_commit

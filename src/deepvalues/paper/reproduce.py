@@ -12,13 +12,14 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
@@ -29,11 +30,12 @@ import numpy as np
 from PIL import Image
 
 from deepvalues.ask.processes import processors
+from deepvalues.ask.reask import REPLAYED
 from deepvalues.ask.registry import HEAD, Model, load_registry
 from deepvalues.core import guard
 from deepvalues.core.downloads import load_sources
 from deepvalues.core.errors import UserError
-from deepvalues.paper.manifest import MANIFEST, VARIABLES, locked_versions
+from deepvalues.paper.manifest import LOCK, MANIFEST, VARIABLES
 from deepvalues.paper.reads import PASSING
 from deepvalues.studies.dvb.items.items import AUTHORS
 from deepvalues.studies.dvb.items.public_prompts import FILES
@@ -46,11 +48,11 @@ COMPARED = {
     "executed notebooks": "paper/notebooks",
     "variables": VARIABLES,
 }
-REPLAYED = "replayed, not re-asked"
 STATES = ("identical", "differs", "missing", "extra", REPLAYED)
 #: The local model that needs PyTorch, which the lock leaves out.
 ENCODER = "learner-encoder"
 
+_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _NOT_SOURCE = (".git", ".venv", "build", "dist", "derived", "downloads", "_site", "__pycache__", ".*_cache")
 
 
@@ -320,7 +322,10 @@ def reproduced(rows: Sequence[Compared]) -> bool:
 
 def other_versions(root: Path) -> list[str]:
     """Installed packages whose version is not the lock's: the first thing to look at when files differ."""
-    locked: Mapping[str, Sequence[str]] = locked_versions(root)
+    locked: dict[str, list[str]] = {}
+    # A package may have one version for each range of Pythons.
+    for name, version in _LOCKED.findall((root / LOCK).read_text(encoding="utf-8")):
+        locked.setdefault(name, []).append(version)
     found = []
     for name, versions in locked.items():
         try:

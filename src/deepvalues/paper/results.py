@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from deepvalues.core import number_format, paths
 from deepvalues.core.files import writing
-from deepvalues.paper import numbers, reads
+from deepvalues.paper import columns, markdown, numbers, reads
+from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import image
 
 # A notebook imports this module before it reads anything.
@@ -61,8 +62,7 @@ class Results:
 
     Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
     deletes artefacts of the study that this run did not make. ``artefacts.json`` says which cell made
-    which file and number (as the n-th code cell that ran), which function of the package gave a number for
-    the cell, and which files below ``data/`` were read.
+    which file and number (as the n-th code cell that ran), and which files below ``data/`` were read.
     """
 
     def __init__(self, study: str, root: Path | None = None) -> None:
@@ -70,10 +70,10 @@ class Results:
         self.study, self.root = study, root
         self.folder = root / "data" / "results" / study
         self.figures = root / "figures"
+        self.sentences = Sentences(study)
         self.numbers: dict[str, Any] = {}
         self.artefacts: dict[Path, int | None] = {}
         self.cells: dict[str, int | None] = {}
-        self.givers: dict[str, str] = {}
         for folder in (self.folder, self.figures):
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,33 @@ class Results:
                 shown[column] = frame[column].mask(frame[column].abs() < noise, 0.0)
         with writing(path):
             shown.to_csv(path, index=False, float_format=_written, lineterminator="\n")
+
+    def publish(
+        self,
+        frame: pd.DataFrame,
+        name: str,
+        shown: pd.DataFrame | None = None,
+        *,
+        nobody: str = "",
+        noise: float = NOISE,
+    ) -> Table:
+        """Write a tidy table as CSV, and return the paper's table of it for display.
+
+        Parameters
+        ----------
+        shown
+            The frame that is shown, where that is not the one written: some of its rows, or with words for
+            codes. Its columns are those that ``data/dictionary.yml`` lists as the `table` of the file.
+        nobody
+            What stands in place of a table without rows; else it has its head alone.
+        noise
+            As for `table`.
+        """
+        self.table(frame, name, noise=noise)
+        shown = frame if shown is None else shown
+        if shown.empty and nobody:
+            return Table(markdown.nobody(nobody))
+        return Table(columns.table(shown, f"results/{self.study}/{name}.csv"))
 
     def figure(self, figure: Figure, name: str) -> Shown:
         """Write a figure as SVG and PNG, and return it for display."""
@@ -131,6 +158,22 @@ class Results:
         """Keep a piece of text that depends on the results."""
         self._put(key, numbers.text(text))
 
+    def sentence(self, key: str, facts: Mapping[str, Any], macro: str | None = None) -> str:
+        """Keep a sentence of ``paper/sentences/<study>.md``, and return it for display.
+
+        Parameters
+        ----------
+        key
+            Such as ``text.rationality``.
+        facts
+            The arguments of the sentence's macro.
+        macro
+            Its name, where that is not the last part of the key.
+        """
+        text = self.sentences(macro or key.rpartition(".")[2], facts)
+        self.text(key, text)
+        return text
+
     def claim(self, key: str, holds: bool) -> None:
         """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""
         self._put(f"claims.{key}", numbers.claim(holds))
@@ -144,8 +187,6 @@ class Results:
             raise KeyError(f"{self.study}.{key} was given twice")
         node[last] = leaf
         self.cells[f"{self.study}.{key}"] = _cell()
-        if giver := _giver():
-            self.givers[f"{self.study}.{key}"] = giver
 
     def close(self) -> None:
         """Write the numbers and the list of artefacts; remove what an earlier run left."""
@@ -154,7 +195,7 @@ class Results:
         made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
         project = paths.ROOT if self.root == paths.BY_HAND else self.root
         read = [path for path in reads.inputs(project) if path not in made]
-        content = {"artefacts": made, "givers": self.givers, "inputs": read, "numbers": self.cells}
+        content = {"artefacts": made, "inputs": read, "numbers": self.cells}
         with writing(listing):
             listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
@@ -185,14 +226,3 @@ def _cell() -> int | None:
     # `execution_count` counts the running cell in some versions and the next one in others; the list of
     # inputs, which begins with an empty one, holds the running cell in all.
     return None if shell is None else len(shell.user_ns["In"]) - 1
-
-
-def _giver() -> str | None:
-    """The function of the package that hands a number on, with its module; None for a cell's own code."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__") == __name__:
-        frame = frame.f_back
-    module = str(frame.f_globals.get("__name__")) if frame is not None else ""
-    if frame is None or not module.startswith("deepvalues."):
-        return None
-    return f"{module}.{frame.f_code.co_qualname.partition('.')[0]}"

@@ -1,32 +1,35 @@
 """From a number in the text back to the answers that it rests on.
 
-The way runs: place in the article → variable → ``numbers.json`` → cell of a notebook → the statements that
-its value rests on and the tables kept of them → the records and items that the notebook read. `deepvalues
-trace` prints it; the pages show its first half on each number.
+The way runs: place in the article → variable → ``numbers.json`` → cell of a notebook → tables that hold the
+value → the records and items that the notebook read. `deepvalues trace` prints it; the pages show its first
+half on each number.
 """
 
 from __future__ import annotations
 
-import ast
+import csv
 import difflib
 import html
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json
 from deepvalues.paper import manifest
-from deepvalues.paper.cells import Cell, read_cells
-from deepvalues.paper.check import claims
-from deepvalues.paper.lineage import Lineage, lineage
-from deepvalues.paper.markup import read_article, shortcodes
+from deepvalues.paper.article import read_article
+from deepvalues.paper.cells import Cell
+from deepvalues.paper.numbers import leaves
 from deepvalues.paper.site import anchors
 
-_GIVES = ("number", "count", "share", "decimals", "interval", "text", "claim")
 _CONTEXT = 45
+#: The most lines of a cell's code, and the most tables, that are shown.
+_LINES, _TABLES = 12, 5
+#: A value of fewer digits stands in many tables by chance.
+_TELLING = 3
 _BANK = "data/stimuli/v"
 #: A value longer than this is a phrase, which a page does not underline.
 _SHORT = 24
@@ -41,8 +44,7 @@ _LINK_OR_NUMBER = re.compile(
 class Number(NamedTuple):
     """A number, text or claim of the results: its value, and the notebook and cell that give it.
 
-    ``cell`` is None where the results were not made in a notebook; ``giver`` is the function of the package
-    that the cell called to give it, None where the cell's own code did.
+    ``cell`` is None where the results were not made in a notebook.
     """
 
     key: str
@@ -51,7 +53,6 @@ class Number(NamedTuple):
     file: str
     notebook: str
     cell: Cell | None
-    giver: str | None
 
     @property
     def shown(self) -> str:
@@ -70,22 +71,14 @@ class Number(NamedTuple):
 def numbers(root: Path) -> dict[str, Number]:
     """Everything that the results hand to the text, by key."""
     found = {}
-    for study in manifest.studies(root):
-        file = f"data/results/{study.name}/numbers.json"
-        content = read_json(root / file, f"run: deepvalues notebook {study.notebook}")
-        for key, leaf in _leaves(content, ()):
-            cell = manifest.cell_of(root, study.notebook, study.numbers.get(key))
-            giver = study.givers.get(key)
-            found[key] = Number(key, leaf["value"], leaf["text"], file, study.notebook, cell, giver)
+    for step in manifest.steps(root):
+        file = f"data/results/{step.results}/numbers.json"
+        content = read_json(root / file, f"run: deepvalues notebook {step.notebook}")
+        for path, leaf in leaves(content, (), file):
+            key = ".".join(path)
+            cell = manifest.cell_of(root, step.notebook, step.numbers.get(key))
+            found[key] = Number(key, leaf["value"], leaf["text"], file, step.notebook, cell)
     return found
-
-
-def _leaves(node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if set(node) == {"text", "value"}:
-        yield ".".join(path), node
-        return
-    for name, inner in node.items():
-        yield from _leaves(inner, (*path, name))
 
 
 def trace(root: Path, key: str) -> list[str]:
@@ -111,33 +104,32 @@ def trace(root: Path, key: str) -> list[str]:
     entry = content["notebooks"].get(number.notebook)
     if entry is None:
         raise UserError(f"{manifest.MANIFEST}: lacks notebook {number.notebook}; run `make paper`")
-    calls = list(_calls(number))
-    found_by = _lineage(number, calls)
     chain = {
         "in the text": _uses(root, key) or ["nowhere in paper/index.qmd"],
         "written": [f"{number.text}  (paper/_variables.yml)"],
         "value": [f"{json.dumps(number.value, ensure_ascii=False)}  ({number.file})"],
         "made by": [
-            f"notebooks/{number.notebook}.ipynb, {number.place}; {entry['rule']}",
-            *_givers(number),
-            *calls,
+            f"notebooks/{number.notebook}.ipynb, {number.place}; make build/{number.notebook}",
+            *_code(number),
         ],
-        "resting on": found_by.statements or ["nothing else in the notebook"],
+        "tables": _tables(root, content, number) or ["none holds the value itself, or is made in this cell"],
         "parameters": [f"{name} = {value!r}" for name, value in entry["parameters"].items()],
-        "tables": list(_tables(content, number.notebook, found_by.tables)) or ["none"],
-        **_inputs(content, entry),
-        "source": _source(root, content),
+        **_inputs(content, entry["inputs"]),
+        "source": [
+            _hashed("src/deepvalues", content["package"]["sha256"]),
+            _hashed(manifest.LOCK, content["package"][manifest.LOCK]),
+            _commit(root),
+        ],
     }
     width = max(map(len, chain))
-    lines = [key]
-    for step, shown in chain.items():
-        for place, line in enumerate(shown):
-            lines.append(f"  {(step if place == 0 else '').ljust(width)}  {line}")
-    faults = manifest.faults(root)
-    return [
-        *lines,
-        *([f"  {len(faults)} entries of the manifest do not fit the files: make check"] if faults else []),
+    lines = [
+        f"  {('' if place else step).ljust(width)}  {line}"
+        for step, shown in chain.items()
+        for place, line in enumerate(shown or ["none"])
     ]
+    faults = manifest.faults(root)
+    warning = f"  {len(faults)} entries of the manifest do not fit the files: make check"
+    return [key, *lines, *([warning] if faults else [])]
 
 
 def _unknown(key: str, known: list[str]) -> str:
@@ -151,106 +143,80 @@ def _unknown(key: str, known: list[str]) -> str:
 def _uses(root: Path, key: str) -> list[str]:
     """Where the article uses a variable or makes a claim: file, line, and the words around."""
     article = read_article(root / "paper" / "index.qmd")
-    offsets = [use.offset for use in shortcodes(article.text, "var") if use.name == key]
-    offsets += [claim.start for claim in claims(article.text) if claim.key == key]
+    lines = article.text.splitlines()
+    found = sorted(set(article.contents.variables + article.contents.claims), key=lambda use: use.line)
     shown = []
-    for offset in sorted(offsets):
-        end = article.text.find("}", offset) + 2
-        around = article.text[max(0, offset - _CONTEXT) : end + _CONTEXT]
-        shown.append(f"paper/index.qmd:{article.line(offset)}: … {' '.join(around.split())} …")
+    for line in (use.line for use in found if use.name == key):
+        # A long line is cut to the words around the key.
+        around = re.search(rf".{{0,{_CONTEXT}}}\b{re.escape(key)}\b.{{0,{_CONTEXT}}}", lines[line - 1])
+        words = " ".join((around[0] if around else lines[line - 1]).split())
+        shown.append(f"paper/index.qmd:{line}: … {words} …")
     return shown
 
 
-def _givers(number: Number) -> Iterator[str]:
-    """The function of the package that gave the number, and its file."""
-    if number.giver:
-        module, _, function = number.giver.rpartition(".")
-        yield f"src/{module.replace('.', '/')}.py, {function}"
+def _code(number: Number) -> list[str]:
+    """The code of the number's cell, as far as it is short."""
+    lines = number.cell.source.splitlines() if number.cell else []
+    more = len(lines) - _LINES
+    return lines if more <= 0 else [*lines[:_LINES], f"… {more} more lines"]
 
 
-def _lineage(number: Number, calls: Sequence[str]) -> Lineage:
-    """What the calls rest on that hand a number on."""
-    if number.cell is None:
-        return Lineage([], [])
-    cells = read_cells(number.cell.notebook)
-    upto = [cell.source for cell in cells if cell.kind == "code" and cell.position <= number.cell.position]
-    return lineage(upto, "\n".join(calls))
+def _tables(root: Path, content: Mapping[str, Any], number: Number) -> list[str]:
+    """The tables of the number's notebook that hold its value, the nearest cells' first, and where they do.
 
-
-def _calls(number: Number) -> Iterator[str]:
-    """The calls of the cell that hand the number on, as they stand in the notebook."""
-    if number.cell is None:
-        return
-    own = number.key.split(".", 1)[1].removeprefix("claims.")
-    for node in ast.walk(ast.parse(number.cell.source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _gives(node, number, own):
-            yield " ".join((ast.get_source_segment(number.cell.source, node) or "").split())
-
-
-def _gives(call: ast.Call, number: Number, own: str) -> bool:
-    """Whether a call of a cell is the one that gives a number, whose key within its study is ``own``."""
-    assert isinstance(call.func, ast.Attribute)
-    if number.giver:
-        module, function = number.giver.rsplit(".", 2)[1:]
-        return call.func.attr == function and ast.unparse(call.func.value) == module
-    # `formats.number` writes a number and hands none on.
-    if not call.args or ast.unparse(call.func.value) == "formats":
-        return False
-    return call.func.attr in _GIVES and bool(re.fullmatch(_pattern(call.args[0]), own))
-
-
-def _pattern(node: ast.expr) -> str:
-    """What a key may be, as far as the code says; anything in place of what is computed."""
-    if isinstance(node, ast.Constant):
-        return re.escape(str(node.value))
-    if isinstance(node, ast.JoinedStr):
-        return "".join(map(_pattern, node.values))
-    return ".+"
-
-
-def _tables(content: Mapping[str, Any], notebook: str, names: Sequence[str]) -> Iterator[str]:
+    If none does, those that its own cell made. Numbers and tables keep the same digits, so that a value is
+    looked for as it is written; texts, whole numbers, and values of a few digits are not looked for.
+    """
+    made: dict[int, list[str]] = {}
     for path, item in content["artefacts"].items():
-        if item.get("notebook") == notebook and path.endswith(".csv") and Path(path).stem in names:
-            yield _hashed(path, item["sha256"])
+        if path.endswith(".csv") and item["notebook"] == number.notebook and item["cell"]:
+            made.setdefault(item["cell"]["position"], []).append(path)
+    here = number.cell.position if number.cell else 0
+    written = f"{number.value:.6g}" if isinstance(number.value, float) else ""
+    near = sorted(made, key=lambda position: abs(position - here))
+    places = [(path, _place(root / path, written)) for position in near for path in made[position]]
+    holding = [(path, f", {place}") for path, place in places if place]
+    found = holding or [(path, ", made in this cell") for path in made.get(here, [])]
+    shown = [_hashed(path + place, content["artefacts"][path]["sha256"]) for path, place in found[:_TABLES]]
+    more = len(found) - _TABLES
+    return [*shown, f"… {more} more"] if more > 0 else shown
 
 
-def _inputs(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, list[str]]:
+def _place(table: Path, written: str) -> str:
+    """The line and column of a value in a table; empty if it is not there, or too short to tell."""
+    if len(re.sub(r"e.*|\D", "", written).strip("0")) < _TELLING:
+        return ""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        for row in rows:
+            for column, cell in row.items():
+                if cell == written:
+                    return f"line {rows.line_num}, {column}"
+    return ""
+
+
+def _inputs(content: Mapping[str, Any], paths: Sequence[str]) -> dict[str, list[str]]:
     """What the notebook read, sorted by kind; the many small files of the bank are one line a folder."""
-    hashes, answers, items = content["inputs"], content["records"], content["items"]
-    records = [path for path in entry["inputs"] if path in answers]
-    sets = [path for path in entry["inputs"] if path in items]
-    others: dict[str, list[str]] = {}
-    for path in entry["inputs"]:
-        if path not in answers and path not in items:
-            others.setdefault(str(Path(path).parent), []).append(path)
+    records, items, others = [], [], []
+    bank = Counter(str(Path(path).parent) for path in paths if path.startswith(_BANK))
+    for path in paths:
+        if path in content["records"]:
+            records.append(_hashed(f"{path}  {content['records'][path]:,} answers", content["inputs"][path]))
+        elif path in content["items"]:
+            set_ = content["items"][path]
+            items.append(_hashed(f"{path}  {set_['rows']:,} items", set_["sha256"]))
+        elif not path.startswith(_BANK):
+            others.append(_hashed(path, content["inputs"][path]))
+    others += [f"{folder}/: {count} files" for folder, count in bank.items()]
     return {
-        "records read in that notebook": [
-            _hashed(f"{path}  {answers[path]['answers']:,} answers", hashes[path]) for path in records
-        ]
-        or ["none"],
-        "items read there": [
-            _hashed(f"{path}  {items[path]['rows']:,} items", items[path]["sha256"]) for path in sets
-        ]
-        or ["none"],
-        "other files read there": [
-            f"{folder}/: {len(paths)} files" if folder.startswith(_BANK) else _hashed(path, hashes[path])
-            for folder, paths in others.items()
-            for path in (paths[:1] if folder.startswith(_BANK) else paths)
-        ]
-        or ["none"],
+        "records read in that notebook": records,
+        "items read there": items,
+        "other files read there": others,
     }
 
 
 def _hashed(text: str, sha256: str) -> str:
     return f"{text}  sha256 {sha256[:16]}"
-
-
-def _source(root: Path, content: Mapping[str, Any]) -> list[str]:
-    return [
-        _hashed("src/deepvalues", content["package"]["sha256"]),
-        *(_hashed(path, value) for path, value in content["packages"]["lock"].items()),
-        _commit(root),
-    ]
 
 
 def _commit(root: Path) -> str:

@@ -2,8 +2,8 @@
 
 Ratings are a frame with a row per unit and a column per rater, NaN where a rater gave none. A draw
 of the bootstrap weighs units by how often they were drawn, and each coefficient is a function of
-sums over units; so all draws are computed at once, and the libraries, asked once for the estimate,
-need not be asked a thousand times.
+sums over units; so all draws are computed at once, and the libraries are asked for the estimate alone,
+but for Krippendorff's alpha, whose package is quick enough to be asked for every draw.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import krippendorff
 import numpy as np
 import pandas as pd
 import pingouin as pg
@@ -22,7 +23,8 @@ from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as fleiss_kappa_of_counts
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.stats.bootstrap import draw_counts, percentiles
+from deepvalues.stats.rates import NO_INTERVAL, Interval
 
 Floats = NDArray[np.float64]
 LEVELS = ("nominal", "ordinal", "interval")
@@ -57,20 +59,12 @@ def _complete(ratings: pd.DataFrame, least_raters: int = 2) -> pd.DataFrame:
     return ratings.dropna()
 
 
-def _bootstrap(
-    units: int, statistic: Callable[[Floats], Floats], draws: int, seed: int
-) -> tuple[float, float]:
+def _bootstrap(units: int, statistic: Callable[[Floats], Floats], draws: int, seed: int) -> Interval:
     """Percentile interval over draws of units; draws that leave nothing to estimate are left out."""
     if units < 2:
-        return math.nan, math.nan
-    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=draws)
+        return NO_INTERVAL
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = statistic(weights.astype(float))
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return math.nan, math.nan
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+        return percentiles(statistic(draw_counts(units, draws, seed)))
 
 
 def raw_agreement(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agreement:
@@ -94,15 +88,8 @@ def raw_agreement(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Ag
     return Agreement(estimate, *_bootstrap(units, share, draws, seed), units, ratings.shape[1])
 
 
-def cohens_kappa(
-    ratings: pd.DataFrame, weights: str | None = None, draws: int = 2000, seed: int = 0
-) -> Agreement:
+def cohens_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agreement:
     """Cohen's kappa of two raters, as in scikit-learn, over the units that both rated.
-
-    Parameters
-    ----------
-    weights
-        None, ``linear`` or ``quadratic``: how far apart categories are, in steps of the sorted ones.
 
     Returns
     -------
@@ -111,31 +98,24 @@ def cohens_kappa(
 
     References
     ----------
-    Cohen (1960), Educational and Psychological Measurement 20; (1968), Psychological Bulletin 70.
+    Cohen (1960), Educational and Psychological Measurement 20.
     """
     if ratings.shape[1] != 2:
         raise UserError(
             f"Cohen's kappa is of two raters, and there are {ratings.shape[1]}; use Fleiss' or alpha"
         )
-    if weights not in (None, "linear", "quadratic"):
-        raise UserError(f"unknown weights {weights!r}; there are None, linear and quadratic")
     both = _complete(ratings)
     codes, categories = _coded(both)
-    k = len(categories)
-    hot = _one_hot(codes, k)
-    tables = np.einsum("ui,uj->uij", hot[:, 0], hot[:, 1]).reshape(len(both), k * k)
-    steps = np.abs(np.subtract.outer(np.arange(k), np.arange(k))).astype(float)
-    cost = {None: (steps > 0).astype(float), "linear": steps, "quadratic": steps**2}[weights]
+    hot = _one_hot(codes, len(categories))
+    alike = (codes[:, 0] == codes[:, 1]).astype(float)
 
     def kappa(drawn: Floats) -> Floats:
-        table = (drawn @ tables).reshape(-1, k, k) / drawn.sum(axis=1)[:, None, None]
-        by_chance = np.einsum("di,dj->dij", table.sum(axis=2), table.sum(axis=1))
-        found: Floats = 1 - (table * cost).sum(axis=(1, 2)) / (by_chance * cost).sum(axis=(1, 2))
+        n = drawn.sum(axis=1)
+        by_chance = ((drawn @ hot[:, 0]) * (drawn @ hot[:, 1])).sum(axis=1) / n**2
+        found: Floats = (drawn @ alike / n - by_chance) / (1 - by_chance)
         return found
 
-    estimate = math.nan
-    if k > 1:
-        estimate = float(cohen_kappa_score(codes[:, 0], codes[:, 1], weights=weights))
+    estimate = float(cohen_kappa_score(codes[:, 0], codes[:, 1])) if len(categories) > 1 else math.nan
     return Agreement(estimate, *_bootstrap(len(both), kappa, draws, seed), len(both), 2)
 
 
@@ -165,7 +145,7 @@ def fleiss_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
     return Agreement(estimate, *_bootstrap(len(complete), kappa, draws, seed), len(complete), m)
 
 
-ICC_KINDS = ("ICC(1,1)", "ICC(A,1)", "ICC(C,1)", "ICC(1,k)", "ICC(A,k)", "ICC(C,k)")
+ICC_KINDS = ("ICC(A,1)", "ICC(A,k)")
 
 
 def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: int = 0) -> Agreement:
@@ -174,8 +154,8 @@ def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: 
     Parameters
     ----------
     kind
-        One of `ICC_KINDS`. A is absolute agreement of raters drawn from many, C consistency of these
-        raters, 1 a single rating, k the mean of all raters.
+        One of `ICC_KINDS`: absolute agreement of raters drawn from many, of a single rating (1) or of the
+        mean of all raters (k).
 
     Returns
     -------
@@ -193,17 +173,30 @@ def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: 
     n, k = x.shape
     if n < 5 or np.ptp(x) == 0:
         return Agreement(math.nan, math.nan, math.nan, n, k)
-    long = pd.DataFrame(
-        {"unit": np.repeat(np.arange(n), k), "rater": np.tile(np.arange(k), n), "y": x.ravel()}
-    )
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        table = pg.intraclass_corr(long, targets="unit", raters="rater", ratings="y").set_index("Type")
-    estimate = float(table.loc[kind, "ICC"])
+    estimate = float(icc_table(x)["ICC"][kind])
     return Agreement(estimate, *_bootstrap(n, lambda drawn: _icc(x, drawn)[kind], draws, seed), n, k)
 
 
+def icc_table(x: Floats) -> pd.DataFrame:
+    """All kinds of intraclass correlation, by pingouin: ICC and CI95 (to two digits) by kind.
+
+    Parameters
+    ----------
+    x
+        Shape (units, raters), without missing ratings.
+    """
+    n, k = x.shape
+    long = pd.DataFrame(
+        {"unit": np.repeat(np.arange(n), k), "rater": np.tile(np.arange(k), n), "y": x.ravel()}
+    )
+    # Ratings that agree to the last digit leave no error to divide by.
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning), np.errstate(all="ignore"):
+        table: pd.DataFrame = pg.intraclass_corr(long, targets="unit", raters="rater", ratings="y")
+    return table.set_index("Type")
+
+
 def _icc(x: Floats, drawn: Floats) -> dict[str, Floats]:
-    """All six kinds for each draw, from the mean squares of the two-way layout (McGraw and Wong 1996)."""
+    """Both kinds for each draw, from the mean squares of the two-way layout (McGraw and Wong 1996)."""
     n, k = x.shape
     x = x - x.mean()
     grand = drawn @ x.sum(axis=1) / (n * k)
@@ -211,27 +204,17 @@ def _icc(x: Floats, drawn: Floats) -> dict[str, Floats]:
     by_rater = n * (((drawn @ x / n) ** 2).sum(axis=1) - k * grand**2)
     within = drawn @ (x**2).sum(axis=1) - n * k * grand**2 - by_unit
     rows, columns = by_unit / (n - 1), by_rater / (k - 1)
-    inside, error = within / (n * (k - 1)), (within - by_rater) / ((n - 1) * (k - 1))
+    error = (within - by_rater) / ((n - 1) * (k - 1))
     return {
-        "ICC(1,1)": (rows - inside) / (rows + (k - 1) * inside),
         "ICC(A,1)": (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n),
-        "ICC(C,1)": (rows - error) / (rows + (k - 1) * error),
-        "ICC(1,k)": (rows - inside) / rows,
         "ICC(A,k)": (rows - error) / (rows + (columns - error) / n),
-        "ICC(C,k)": (rows - error) / rows,
     }
 
 
 def krippendorff_alpha(
     ratings: pd.DataFrame, level: str = "nominal", draws: int = 2000, seed: int = 0
 ) -> Agreement:
-    """Krippendorff's alpha, for any number of raters and with missing ratings.
-
-    α = 1 − D_o/D_e. Each unit u with m_u ≥ 2 ratings adds its ordered pairs of ratings, each with the
-    weight 1/(m_u − 1), to the coincidences o_ck; n_c = Σ_k o_ck and n = Σ n_c. D_o = Σ o_ck δ²_ck / n and
-    D_e = Σ n_c n_k δ²_ck / (n(n − 1)). δ² is 1 between unlike categories (nominal), the square of the number
-    of ratings from the middle of one category to that of the other (ordinal), or (c − k)² (interval).
-    Own code, because pingouin, statsmodels, scipy and scikit-learn have none.
+    """Krippendorff's alpha, as in the package krippendorff, for any number of raters and missing ratings.
 
     Parameters
     ----------
@@ -252,39 +235,20 @@ def krippendorff_alpha(
     codes, categories = _coded(ratings)
     if level == "interval" and any(isinstance(category, str) for category in categories):
         raise UserError("the level 'interval' needs numbers, and these ratings are words")
-    if not categories:
-        return Agreement(math.nan, math.nan, math.nan, 0, ratings.shape[1])
     counts = _one_hot(codes, len(categories)).sum(axis=1)
     counts = counts[counts.sum(axis=1) > 1]
-    k, m = len(categories), counts.sum(axis=1)
-    pairs = np.einsum("uc,uk->uck", counts, counts) - np.einsum("uc,ck->uck", counts, np.eye(k))
-    coincidences = pairs.reshape(len(counts), k * k) / (m - 1)[:, None]
+    # The package's types are narrower than what it takes.
+    measured: Any = level
+    domain: Any = categories if level == "interval" else list(range(len(categories)))
 
-    def alpha(drawn: Floats) -> Floats:
-        o = (drawn @ coincidences).reshape(-1, k, k)
-        by_category = o.sum(axis=2)
-        n = by_category.sum(axis=1)
-        distance = _distance(level, categories, by_category)
-        expected = np.einsum("dc,dk,dck->d", by_category, by_category, distance) / (n - 1)
-        found: Floats = 1 - (o * distance).sum(axis=(1, 2)) / expected
-        return found
+    def alpha(drawn: Floats) -> float:
+        used = np.repeat(counts, drawn.astype(int), axis=0)
+        # The package stops at fewer than two categories.
+        if (used.sum(axis=0) > 0).sum() < 2:
+            return math.nan
+        return float(
+            krippendorff.alpha(value_counts=used, value_domain=domain, level_of_measurement=measured)
+        )
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = float(alpha(np.ones((1, len(counts))))[0])
-    bounds = _bootstrap(len(counts), alpha, draws, seed)
-    return Agreement(estimate, *bounds, len(counts), ratings.shape[1])
-
-
-def _distance(level: str, categories: list[object], by_category: Floats) -> Floats:
-    """δ² between categories, for each draw: draws × categories × categories."""
-    k = len(categories)
-    if level == "nominal":
-        points = np.eye(k)
-        return np.broadcast_to(1 - points, (len(by_category), k, k))
-    if level == "interval":
-        points = np.broadcast_to(np.asarray(categories, dtype=float), by_category.shape)
-    else:
-        # Ranks: the ratings below a category and half of its own; their differences are δ.
-        points = by_category.cumsum(axis=1) - by_category / 2
-    found: Floats = (points[:, :, None] - points[:, None, :]) ** 2
-    return found
+    bounds = _bootstrap(len(counts), lambda drawn: np.array([alpha(one) for one in drawn]), draws, seed)
+    return Agreement(alpha(np.ones(len(counts))), *bounds, len(counts), ratings.shape[1])

@@ -1,21 +1,20 @@
-"""Bootstrap over whole clusters, for any statistic of sums.
+"""Bootstrap over whole clusters or units, for any statistic of sums over them.
 
 Rates, differences between models and paired differences need no more of a sample than each cluster's
 sums. So the table is summed by cluster once, and a resample is a row of counts (how often each cluster
 was drawn) times those sums: one matrix product for all resamples. scipy.stats.bootstrap gives the same
 intervals but takes cluster means or indices one statistic at a time, which is too slow for a table of
-every model.
+every model. `draw_counts` gives the counts alone, for statistics that weigh units by them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
@@ -25,6 +24,8 @@ Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]
 
 RESAMPLES = 10_000
+#: Levels of the bounds of a percentile interval.
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 #: Counts of clusters held in memory at once.
 _AT_ONCE = 2**20
 
@@ -73,26 +74,25 @@ def resampled(sums: Array, resamples: int, seed: int) -> Array:
     return drawn
 
 
-def _levels(sums: Array, statistic: Statistic, estimate: Array, draws: Array) -> tuple[Array, Array]:
-    """Levels of the draws' distribution that bias-corrected and accelerated bounds lie at."""
-    left_out = statistic(sums.sum(axis=0) - sums)
-    influence = left_out.mean(axis=0) - left_out
-    with np.errstate(invalid="ignore", divide="ignore"):
-        acceleration = (influence**3).sum(axis=0) / (6 * (influence**2).sum(axis=0) ** 1.5)
-    # Ties count half, as elsewhere for discrete statistics.
-    below = (draws < estimate).mean(axis=0) / 2 + (draws <= estimate).mean(axis=0) / 2
-    bias = stats.norm.ppf(below)
-    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
-    low, high = (bias + side * z for side in (-1, 1))
-    return tuple(stats.norm.cdf(bias + part / (1 - acceleration * part)) for part in (low, high))
+def draw_counts(units: int, draws: int, seed: int | np.random.Generator) -> Array:
+    """How often each unit is drawn when as many as there are are drawn with replacement.
+
+    By one multinomial draw each, where `resampled` picks units one by one: the numbers of a seed differ,
+    so that either stays as it is.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (draws, units).
+    """
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(units, np.full(units, 1 / units), size=draws).astype(float)
 
 
-def _quantiles(draws: Array, levels: Array) -> Array:
-    """The quantile of each estimate's draws at its own level; NaN where the level or a draw is NaN."""
-    flat = draws.reshape(len(draws), -1)
-    known = np.where(np.isnan(levels), 0.5, levels).ravel()
-    found = [np.quantile(column, level) for column, level in zip(flat.T, known, strict=True)]
-    return np.where(np.isnan(levels), np.nan, np.reshape(found, levels.shape))
+def percentiles(draws: Array) -> Interval:
+    """Percentile interval of one estimate's draws, leaving out those without one; NaN where all are."""
+    finite = draws[np.isfinite(draws)]
+    return Interval(*map(float, np.quantile(finite, TAILS))) if len(finite) else NO_INTERVAL
 
 
 def bootstrap(
@@ -101,9 +101,8 @@ def bootstrap(
     *,
     seed: int,
     resamples: int = RESAMPLES,
-    method: Literal["percentile", "bca"] = "percentile",
 ) -> Bootstrapped:
-    """Bootstrap a statistic of sums over clusters.
+    """Bootstrap a statistic of sums over clusters, with percentile intervals.
 
     Parameters
     ----------
@@ -115,9 +114,6 @@ def bootstrap(
         the sums of the sample and once with those of all resamples.
     seed
         Of the resamples.
-    method
-        ``percentile``: quantiles of the resampled estimates; ``bca``: bias-corrected and accelerated, with
-        the acceleration from leaving out each cluster.
 
     Returns
     -------
@@ -127,7 +123,7 @@ def bootstrap(
 
     References
     ----------
-    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 14; Davison and Hinkley
+    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13; Davison and Hinkley
     (1997), Bootstrap Methods and their Application, section 3.8, on resampling whole clusters only.
     """
     estimate = np.asarray(statistic(sums.sum(axis=0)), dtype=float)
@@ -135,11 +131,7 @@ def bootstrap(
     if len(sums) < 2:
         return Bootstrapped(estimate, missing, missing, len(sums))
     draws = np.asarray(statistic(resampled(sums, resamples, seed)), dtype=float)
-    if method == "bca":
-        low, high = (_quantiles(draws, level) for level in _levels(sums, statistic, estimate, draws))
-    else:
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    low, high = np.quantile(draws, TAILS, axis=0)
     varies = np.ptp(draws, axis=0) > 0
     return Bootstrapped(estimate, np.where(varies, low, np.nan), np.where(varies, high, np.nan), len(sums))
 
@@ -150,7 +142,6 @@ def bootstrapped_mean(
     *,
     seed: int,
     resamples: int = RESAMPLES,
-    method: Literal["percentile", "bca"] = "percentile",
 ) -> Interval:
     """Interval of a mean by resampling whole clusters; see `bootstrap`.
 
@@ -174,5 +165,5 @@ def bootstrapped_mean(
     if len(outcomes) == 0:
         return NO_INTERVAL
     columns = pd.DataFrame({"outcome": outcomes, "trials": 1.0})
-    found = bootstrap(sums_by_cluster(columns, clusters), seed=seed, resamples=resamples, method=method)
+    found = bootstrap(sums_by_cluster(columns, clusters), seed=seed, resamples=resamples)
     return Interval(float(found.low[0]), float(found.high[0]))

@@ -1,13 +1,16 @@
-"""Intervals of a mean whose trials are clustered in two ways at once, or in few clusters.
+"""Clustered standard errors: of means and differences, of clusters that cross, and of few clusters.
 
-Everything here needs the clusters' totals and sizes only, and takes totals of many samples at once
-(a leading axis), so that a simulation asks for thousands of intervals in one call. statsmodels gives
-the two-way variance of one sample, at the cost of a regression each, and has no wild bootstrap.
+All rest on `sandwich`. What needs the clusters' totals and sizes only takes totals of many samples at once
+(a leading axis), so that a simulation asks for thousands of intervals in one call. statsmodels gives the
+same one-way and two-way intervals of one sample (tested), at the cost of a regression each, and has no wild
+bootstrap.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +19,9 @@ from scipy import stats
 
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
+#: The cluster of each trial.
+Clusters = Sequence[Any] | NDArray[Any] | pd.Series
 
 #: Up to this many clusters all sign vectors are gone through; beyond it they are drawn.
 MOST_ENUMERATED = 12
@@ -27,11 +32,129 @@ _DRAWN_SIGNS = 4_999
 _HALVINGS = 16
 
 
+class Estimate(NamedTuple):
+    """An estimate with its standard error and the degrees of freedom of Student's t.
+
+    Without a standard error there is nothing to test: the properties are NaN.
+    """
+
+    value: float
+    error: float
+    df: int
+
+    @property
+    def interval(self) -> Interval:
+        """The interval of coverage `CONFIDENCE`."""
+        if not self.error > 0:
+            return NO_INTERVAL
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.error
+        return Interval(self.value - half, self.value + half)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, against no difference."""
+        if not self.error > 0:
+            return math.nan
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+
+    def equivalence(self, bound: float) -> float:
+        """P-value of two one-sided tests (TOST) against a difference of `bound` or more either way.
+
+        The larger of the p-values of t = (d + bound)/SE and t = (bound − d)/SE; below .05 exactly when
+        the 90% interval lies within (−bound, bound).
+
+        References
+        ----------
+        Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15.
+        """
+        if not self.error > 0:
+            return math.nan
+        return float(stats.t.sf((bound - abs(self.value)) / self.error, self.df))
+
+
+def sandwich(influence: Floats) -> Floats:
+    """Variance of an estimate from the influence of each cluster on it, G/(G − 1) · Σ_g ψ_g².
+
+    Parameters
+    ----------
+    influence
+        ψ_g, the sum of its trials' influence, in the unit of the estimate, shape (..., G).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...); NaN with fewer than two clusters.
+
+    References
+    ----------
+    Liang and Zeger (1986), Biometrika 73; Cameron and Miller (2015), Journal of Human Resources 50.
+    """
+    groups = influence.shape[-1]
+    if groups < 2:
+        return np.full(influence.shape[:-1], np.nan)
+    return np.asarray(groups / (groups - 1) * (influence**2).sum(axis=-1))
+
+
+def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estimate:
+    """An estimate with its clustered standard error, on G − 1 degrees of freedom; see `sandwich`.
+
+    Parameters
+    ----------
+    influence
+        ψ_i per trial, in the unit of the estimate: for a mean (y_i − ȳ)/n.
+    """
+    codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
+    sums = np.asarray(np.bincount(codes, weights=influence), dtype=np.float64)
+    variance = float(sandwich(sums))
+    # What rounding leaves of a sum of zeros is no variation.
+    return Estimate(value, math.sqrt(variance) if variance > 1e-24 else math.nan, max(len(sums) - 1, 0))
+
+
+def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
+    """The mean of outcomes (or of paired differences) that come in clusters; NaN without trials."""
+    if not len(outcomes):
+        return Estimate(math.nan, math.nan, 0)
+    value = float(np.mean(outcomes))
+    return from_influence(value, (outcomes - value) / len(outcomes), clusters)
+
+
+def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
+    """Interval of a mean whose trials come in clusters, by Student's t on G − 1 degrees of freedom.
+
+    Parameters
+    ----------
+    outcomes
+        0 or 1 per trial, or any number; no missing values.
+    clusters
+        The cluster of each trial, aligned with `outcomes`.
+
+    Returns
+    -------
+    Interval
+        NaN where fewer than two clusters or no variation leave nothing to estimate: a rate of exactly
+        0 or 1 has no clustered interval. Without width where outcomes vary but all clusters have one mean.
+    """
+    estimate = mean(np.asarray(outcomes, dtype=np.float64), clusters)
+    if estimate.df > 0 and math.isnan(estimate.error) and np.ptp(outcomes) > 0:
+        return Interval(estimate.value, estimate.value)
+    return estimate.interval
+
+
+def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
+    """Mean of the first group minus mean of the rest, clusters shared or not; NaN if a group is empty."""
+    n, m = int(first.sum()), int((~first).sum())
+    if not n or not m:
+        return Estimate(math.nan, math.nan, 0)
+    high, low = float(outcomes[first].mean()), float(outcomes[~first].mean())
+    influence = np.where(first, (outcomes - high) / n, (low - outcomes) / m)
+    return from_influence(high - low, influence, clusters)
+
+
 class Sums(NamedTuple):
     """Totals of the outcomes, shape (..., clusters), and sizes of the clusters, shape (clusters,)."""
 
-    totals: Array
-    sizes: Array
+    totals: Floats
+    sizes: Floats
 
 
 def cluster_sums(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Sums:
@@ -41,8 +164,8 @@ def cluster_sums(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Sums:
     return Sums(*(np.asarray(np.bincount(codes, one, len(names)), dtype=np.float64) for one in weights))
 
 
-def mean_variance(totals: Array, sizes: Array) -> Array:
-    """Sandwich variance of the mean, G/(G − 1) · Σ_g (T_g − ȳ n_g)² / n², as in `rates.clustered`.
+def mean_variance(totals: Floats, sizes: Floats) -> Floats:
+    """Variance of means, from ψ_g = (T_g − ȳ n_g) / n; see `sandwich`.
 
     Parameters
     ----------
@@ -50,28 +173,20 @@ def mean_variance(totals: Array, sizes: Array) -> Array:
         Shape (..., G), one row a sample.
     sizes
         Shape (G,).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (...); NaN with fewer than two clusters.
     """
-    groups, n = len(sizes), sizes.sum()
-    if groups < 2:
-        return np.full(totals.shape[:-1], np.nan)
-    residuals = totals - (totals.sum(axis=-1, keepdims=True) / n) * sizes
-    return np.asarray(groups / (groups - 1) * (residuals**2).sum(axis=-1) / n**2)
+    n = sizes.sum()
+    return sandwich((totals - (totals.sum(axis=-1, keepdims=True) / n) * sizes) / n)
 
 
-def t_intervals(means: Array, variances: Array, df: int) -> tuple[Array, Array]:
+def t_intervals(means: Floats, variances: Floats, df: int) -> tuple[Floats, Floats]:
     """Lower and upper bounds, mean ± t(df) · √variance; NaN where the variance is not positive."""
     t = stats.t.ppf((1 + CONFIDENCE) / 2, df) if df > 0 else np.nan
     half = t * np.sqrt(np.where(variances > 0, variances, np.nan))
     return means - half, means + half
 
 
-def clustered_intervals(totals: Array, sizes: Array) -> tuple[Array, Array]:
-    """`rates.clustered` of many samples at once; NaN where all clusters have one mean.
+def clustered_intervals(totals: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """`clustered` of many samples at once; NaN where all clusters have one mean.
 
     Parameters
     ----------
@@ -84,7 +199,7 @@ def clustered_intervals(totals: Array, sizes: Array) -> tuple[Array, Array]:
     return t_intervals(means, mean_variance(totals, sizes), len(sizes) - 1)
 
 
-def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Array, Array]:
+def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Floats]:
     """Intervals of means whose trials are clustered in two crossed ways.
 
     V = V_first + V_second − V_both, where ``both`` are the clusters that the two make together, each
@@ -128,7 +243,7 @@ def two_way(outcomes: pd.Series[float], first: pd.Series[str], second: pd.Series
     return Interval(float(low), float(high))
 
 
-def _signs(clusters: int, seed: int) -> Array:
+def _signs(clusters: int, seed: int) -> Floats:
     """Sign vectors, shape (vectors, clusters); the first one changes no sign.
 
     A vector and its negative give the same |t|, so the first cluster's sign stays.
@@ -141,7 +256,7 @@ def _signs(clusters: int, seed: int) -> Array:
     return np.column_stack([np.ones(len(bits)), 1.0 - 2.0 * bits])
 
 
-def _p_values(totals: Array, sizes: Array, null: Array, signs: Array) -> Array:
+def _p_values(totals: Floats, sizes: Floats, null: Floats, signs: Floats) -> Floats:
     """P-value of "the mean is ``null``" for each sample: the share of sign vectors with as large a |t|.
 
     A bootstrap sample turns the residuals around ``null`` of whole clusters by their signs, y* = null +
@@ -162,7 +277,7 @@ def _p_values(totals: Array, sizes: Array, null: Array, signs: Array) -> Array:
     return np.asarray(np.count_nonzero(as_large, axis=-1) / len(signs))
 
 
-def wild_p_values(totals: Array, sizes: Array, null: Array, seed: int = 0) -> Array:
+def wild_p_values(totals: Floats, sizes: Floats, null: Floats, seed: int = 0) -> Floats:
     """Wild cluster bootstrap test of "the mean is ``null``"; see `wild_intervals`.
 
     Parameters
@@ -179,7 +294,7 @@ def wild_p_values(totals: Array, sizes: Array, null: Array, seed: int = 0) -> Ar
     return _p_values(totals, sizes, null, _signs(len(sizes), seed))
 
 
-def wild_intervals(totals: Array, sizes: Array, seed: int = 0) -> tuple[Array, Array]:
+def wild_intervals(totals: Floats, sizes: Floats, seed: int = 0) -> tuple[Floats, Floats]:
     """Intervals of means with few clusters: all values that a wild cluster bootstrap does not reject.
 
     Rademacher weights (whole clusters keep or change the sign of their residuals), residuals under the
@@ -212,10 +327,10 @@ def wild_intervals(totals: Array, sizes: Array, seed: int = 0) -> tuple[Array, A
     usable = variances > 1e-24
     errors = np.sqrt(np.where(usable, variances, 1.0))
 
-    def bound(side: int) -> Array:
+    def bound(side: int) -> Floats:
         """In standard errors from the mean."""
 
-        def held(distance: Array) -> NDArray[np.bool_]:
+        def held(distance: Floats) -> NDArray[np.bool_]:
             p = _p_values(totals, sizes, means + side * distance * errors, signs)
             return p > 1 - CONFIDENCE
 

@@ -9,124 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, exact_test, holm
-
-Floats = NDArray[np.float64]
-#: The cluster of each trial.
-Clusters = Sequence[Any] | NDArray[Any] | pd.Series
-
-
-class Estimate(NamedTuple):
-    """An estimate with its standard error and the degrees of freedom of Student's t.
-
-    Without a standard error there is nothing to test: the properties are NaN.
-    """
-
-    value: float
-    error: float
-    df: int
-
-    @property
-    def interval(self) -> Interval:
-        """The interval of coverage `CONFIDENCE`."""
-        if not self.error > 0:
-            return NO_INTERVAL
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.error
-        return Interval(self.value - half, self.value + half)
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided, against no difference."""
-        if not self.error > 0:
-            return math.nan
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
-
-    def equivalence(self, bound: float) -> float:
-        """P-value of two one-sided tests (TOST) against a difference of `bound` or more either way.
-
-        The larger of the p-values of t = (d + bound)/SE and t = (bound − d)/SE; below .05 exactly when
-        the 90% interval lies within (−bound, bound).
-
-        References
-        ----------
-        Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15.
-        """
-        if not self.error > 0:
-            return math.nan
-        return float(stats.t.sf((bound - abs(self.value)) / self.error, self.df))
-
-
-def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estimate:
-    """Clustered standard error of an estimate from the influence of each trial on it.
-
-    SE² = G/(G − 1) · Σ_g (Σ_{i in g} ψ_i)², with G − 1 degrees of freedom. For a mean ψ_i = (y_i − ȳ)/n,
-    and the interval is that of `deepvalues.stats.rates.clustered`; here in closed form, because a
-    regression for each of hundreds of pairs of models takes seconds.
-
-    Parameters
-    ----------
-    influence
-        ψ_i per trial, in the unit of the estimate.
-
-    References
-    ----------
-    Liang and Zeger (1986), Biometrika 73.
-    """
-    codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
-    sums = np.bincount(codes, weights=influence)
-    n = len(sums)
-    if n < 2:
-        return Estimate(value, math.nan, 0)
-    # What rounding leaves of a sum of zeros is no variation.
-    square = float(np.sum(sums**2))
-    return Estimate(value, math.sqrt(n / (n - 1) * square) if square > 1e-24 else math.nan, n - 1)
-
-
-def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
-    """The mean of outcomes (or of paired differences) that come in clusters; NaN without trials."""
-    if not len(outcomes):
-        return Estimate(math.nan, math.nan, 0)
-    value = float(np.mean(outcomes))
-    return from_influence(value, (outcomes - value) / len(outcomes), clusters)
-
-
-def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
-    """Mean of the first group minus mean of the rest, clusters shared or not; NaN if a group is empty."""
-    n, m = int(first.sum()), int((~first).sum())
-    if not n or not m:
-        return Estimate(math.nan, math.nan, 0)
-    high, low = float(outcomes[first].mean()), float(outcomes[~first].mean())
-    influence = np.where(first, (outcomes - high) / n, (low - outcomes) / m)
-    return from_influence(high - low, influence, clusters)
-
-
-def cohens_g(rate: float) -> float:
-    """Cohen's g, the distance of a share from one half: .05 small, .15 medium, .25 large.
-
-    References
-    ----------
-    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 5.2.
-    """
-    return rate - 0.5
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's test, exact: two-sided binomial on the discordant pairs; NaN without any.
-
-    The exact form at every size, as pingouin's ``p_exact`` and statsmodels' ``exact=True`` have it, so
-    that no table changes its test at some count of pairs.
-
-    References
-    ----------
-    McNemar (1947), Psychometrika 12.
-    """
-    return exact_test(only_first, only_first + only_second)
+from deepvalues.stats.clusters import Clusters, Floats, mean
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, cohens_g, exact_test, holm
 
 
 def tango(only_first: int, only_second: int, n: int) -> Interval:
@@ -235,9 +124,10 @@ def paired(
     Returns
     -------
     Paired
-        McNemar's test takes units as independent: each counts for the model that followed more of its items,
-        and not at all where both followed as many. Tango's interval, only_a, only_b and Cohen's g are of
-        items, which Tango's takes as independent; the clustered interval, p_clustered
+        McNemar's test (1947, Psychometrika 12), exact and two-sided, takes units as independent: each counts
+        for the model that followed more of its items, and not at all where both followed as many. Tango's
+        interval, only_a, only_b and Cohen's g are of items, which Tango's takes as independent; the clustered
+        interval, p_clustered
         (t-test on the mean difference) and p_equivalence (TOST) do not. All NaN without common items;
         Cohen's g, of the discordant items, and the tests are NaN where none is discordant.
     """
@@ -252,7 +142,8 @@ def paired(
     g = cohens_g(only_a / discordant) if discordant else math.nan
     codes = np.arange(n) if units is None else pd.factorize(np.asarray(units)[both])[0]
     net = np.bincount(codes, weights=a - b)
-    p_mcnemar = mcnemar(int((net > 0).sum()), int((net < 0).sum()))
+    # McNemar, exact at every size, so that no table changes its test at some count of pairs.
+    p_mcnemar = exact_test(int((net > 0).sum()), int((net != 0).sum()))
     tests = (p_mcnemar, estimate.p_value, estimate.equivalence(bound))
     intervals = (*estimate.interval, *tango(only_a, only_b, n))
     means = (float(a.mean()), float(b.mean()))

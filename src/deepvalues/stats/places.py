@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepvalues.stats.contrasts import Clusters, Estimate, Floats, from_influence
+from deepvalues.stats.clusters import Clusters, Estimate, Floats, from_influence
 
 
 def excess_over_place(agree: Floats, first_option: Floats, clusters: Clusters) -> Estimate:

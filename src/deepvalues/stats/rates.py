@@ -1,4 +1,4 @@
-"""Rates of success: intervals, tests and effect sizes."""
+"""Rates, means and rank correlations of independent trials: intervals, tests and effect sizes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pingouin as pg
-import statsmodels.api as sm
+from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import proportion_confint, proportion_effectsize
 
 #: All intervals of the paper have this coverage.
 CONFIDENCE = 0.95
@@ -43,38 +42,30 @@ def wilson(successes: float, n: int) -> Interval:
     return Interval(0.0 if successes == 0 else float(low), 1.0 if successes == n else float(high))
 
 
-def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
-    """Interval of a mean whose trials come in clusters.
-
-    The sandwich standard error, SE² = G/(G − 1) · Σ_g (Σ_{i in g} (y_i − ȳ))² / n², with Student's t on
-    G − 1 degrees of freedom; computed by statsmodels as a regression on a constant.
-
-    Parameters
-    ----------
-    outcomes
-        0 or 1 per trial, or any number; no missing values.
-    clusters
-        The cluster of each trial, aligned with `outcomes`.
-
-    Returns
-    -------
-    Interval
-        NaN where fewer than two clusters or no variation leave nothing to estimate: a rate of exactly
-        0 or 1 has no clustered interval.
-
-    References
-    ----------
-    Liang and Zeger (1986), Biometrika 73; Cameron and Miller (2015), Journal of Human Resources 50.
-    """
-    groups = clusters.astype("category").cat.codes.to_numpy()
-    y = outcomes.to_numpy(dtype=float)
-    if len(np.unique(groups)) < 2 or np.ptp(y) == 0:
+def t_interval(numbers: ArrayLike) -> Interval:
+    """Student's interval of a mean; NaN without two different numbers. pingouin's has two decimals only."""
+    known = np.asarray(numbers, dtype=float)
+    if len(known) < 2 or np.ptp(known) == 0:
         return NO_INTERVAL
-    fit = sm.OLS(y, np.ones_like(y)).fit(
-        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": True}, use_t=True
-    )
-    low, high = fit.conf_int(alpha=1 - CONFIDENCE)[0]
+    low, high = stats.ttest_1samp(known, 0).confidence_interval(CONFIDENCE)
     return Interval(float(low), float(high))
+
+
+#: Fewer pairs than this leave Fisher's interval of a rank correlation without degrees of freedom.
+FEWEST_RANKED = 4
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
+    """Spearman's ρ, its interval (Fisher's z) and p-value, as in pingouin.
+
+    NaN with fewer than `FEWEST_RANKED` pairs or without variation.
+    """
+    one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(one) < FEWEST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return math.nan, math.nan, math.nan, math.nan
+    row = pg.corr(one, other, method="spearman").iloc[0]
+    low, high = row["CI95"]
+    return float(row["r"]), float(low), float(high), float(row["p_val"])
 
 
 def exact_test(successes: int, n: int, chance: float = 0.5) -> float:
@@ -95,10 +86,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def cohens_h(rate: float, reference: float = 0.5) -> float:
-    """Cohen's h, 2 asin √p − 2 asin √p₀, in radians: .2 small, .5 medium, .8 large; NaN stays NaN.
+    """Cohen's h, as in statsmodels: 2 asin √p − 2 asin √p₀, in radians; NaN stays NaN.
 
     References
     ----------
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 6.2.
     """
-    return 2 * math.asin(math.sqrt(rate)) - 2 * math.asin(math.sqrt(reference))
+    return float(proportion_effectsize(rate, reference))
+
+
+def cohens_g(rate: float) -> float:
+    """Cohen's g, the distance of a share from one half: .05 small, .15 medium, .25 large.
+
+    References
+    ----------
+    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 5.2.
+    """
+    return rate - 0.5

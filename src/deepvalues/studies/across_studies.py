@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
-import pingouin as pg
+
+from deepvalues.stats.rates import spearman
 
 #: What each study contributes: how far the value moves a choice (logits), value rationality corrected for
 #: chance (0 random, 1 ideal), and fidelity to the reference (−1 to 1).
 MEASURES = ("value_sensitivity", "value_rationality", "profile_fidelity")
-#: Fewer models than this leave Fisher's interval of a rank correlation without degrees of freedom.
-FEWEST = 4
 
 
 def side_by_side(
@@ -69,17 +67,13 @@ def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         first, second, models_first and models_second (models that have the measure), models (that have
-        both), rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than `FEWEST` models or
+        both), rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than four models or
         without variation.
     """
     rows = []
     for first, second in combinations(MEASURES, 2):
         both = table[[first, second]].dropna()
-        found = (np.nan,) * 4
-        if len(both) >= FEWEST and (both.nunique() > 1).all():
-            row = pg.corr(both[first], both[second], method="spearman").iloc[0]
-            found = (row["r"], *row["CI95"], row["p_val"])
         counts = table[first].notna().sum(), table[second].notna().sum(), len(both)
-        rows.append((first, second, *map(int, counts), *map(float, found)))
+        rows.append((first, second, *map(int, counts), *spearman(both[first], both[second])))
     columns = ["first", "second", "models_first", "models_second", "models", "rho", "low", "high", "p_value"]
     return pd.DataFrame(rows, columns=columns)

@@ -12,7 +12,8 @@ import pingouin as pg
 from scipy import stats
 
 from deepvalues.stats.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, clustered, exact_test, wilson
+from deepvalues.stats.clusters import clustered
+from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, exact_test, t_interval, wilson
 
 ALL = "all"
 
@@ -236,7 +237,7 @@ def by_question(answers: pd.DataFrame) -> pd.DataFrame:
         described = dict(zip(keys, key, strict=True))
         if described["type"] != "choice":
             numbers = chosen["number"]
-            summary = {"statistic": "mean", "estimate": numbers.mean(), **_t_interval(numbers)}
+            summary = {"statistic": "mean", "estimate": numbers.mean(), **t_interval(numbers)._asdict()}
         elif chosen["right"].notna().any():
             right, n = int(chosen["right"].sum()), len(chosen)
             summary = {"statistic": "accuracy", "estimate": right / n, **wilson(right, n)._asdict()}
@@ -244,13 +245,6 @@ def by_question(answers: pd.DataFrame) -> pd.DataFrame:
             continue
         rows.append({**described, "n": len(chosen), **summary, "sd": chosen["number"].std(ddof=1)})
     return pd.DataFrame(rows, columns=[*keys, "n", "statistic", "estimate", "low", "high", "sd"])
-
-
-def _t_interval(numbers: pd.Series[float]) -> dict[str, float]:
-    if len(numbers) < 2 or numbers.nunique() < 2:
-        return NO_INTERVAL._asdict()
-    low, high = stats.ttest_1samp(numbers, 0).confidence_interval(CONFIDENCE)
-    return {"low": float(low), "high": float(high)}
 
 
 def checks(answers: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepvalues.stats.rates import clustered
+from deepvalues.stats.clusters import clustered
 from deepvalues.studies.dvb.analysis import asked_read
 from deepvalues.studies.dvb.analysis.asked_read import ARMS, RESPONDENTS
 from deepvalues.studies.dvb.figures import asked_read as figures

@@ -12,8 +12,9 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from deepvalues.core.errors import UserError
+from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import independent, paired_contrasts
-from deepvalues.stats.rates import clustered, holm
+from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis import comparisons, statistics
 from deepvalues.studies.dvb.analysis.comparisons import (
     CLUSTER_NAMES,
@@ -26,7 +27,6 @@ from deepvalues.studies.dvb.analysis.comparisons import (
     developer_agreement,
     direction_gaps,
     factor_tests,
-    large_against_small,
     level_names,
     pairwise_agreement,
     position_bias,
@@ -83,23 +83,6 @@ def agent_trials(items_standard, agent_answers):
 
 
 # ---- breakdowns and factor tests ----
-
-
-@pytest.mark.parametrize("by", [[], ["model"]])
-def test_breakdowns_are_the_rates_of_each_factor(trials, deep, by):
-    chosen = trials[trials["model"].isin(["one-large", "three"])]
-    table = breakdowns(chosen, by)
-    assert list(table["factor"].unique()) == list(FACTORS)
-    deep = deep[deep["model"].isin(["one-large", "three"])]
-    for factor in ("value", "dimension", "n_examples", "position"):
-        column, cluster = FACTORS[factor]
-        crossed = None if cluster == "cell" else "cell"
-        expected = statistics.rates(deep, [*by, column], cluster, crossed).rename(columns={column: "level"})
-        found = table[table["factor"] == factor].reset_index(drop=True)
-        assert set(found["cluster"]) == {f"{cluster} × cell" if crossed else cluster}
-        assert list(found["level"]) == [str(level) for level in expected["level"]]
-        numbers = expected.columns.drop("level")
-        pd.testing.assert_frame_equal(found[numbers], expected[numbers], check_exact=False, rtol=1e-9)
 
 
 def test_every_factor_cluster_and_level_has_a_name(trials, bank):
@@ -194,21 +177,6 @@ def test_size_pairs_within_a_product_line(trials):
 
 def test_without_pairs_the_table_is_empty(trials):
     assert size_pairs(trials[trials["model"] == "three"], MODELS).empty
-
-
-def test_large_against_small_from_its_definitions(trials, deep):
-    cells, models = (row for _, row in large_against_small(trials, MODELS).iterrows())
-    answered = deep.dropna(subset="followed")
-    large = answered["model"].isin(["one-large", "two-large"])
-    small = answered["model"].isin(["one-small", "one-old-small", "two-small"])
-    assert cells["large"] == pytest.approx(answered["followed"][large].mean())
-    assert cells["difference"] == pytest.approx(cells["large"] - answered["followed"][small].mean())
-    assert (models["models_large"], models["models_small"]) == (2, 3)
-    by_model = answered.groupby("model")["followed"].mean()
-    samples = by_model[["one-large", "two-large"]], by_model[["one-small", "one-old-small", "two-small"]]
-    welch = pg.ttest(*samples, correction=True)
-    assert models["p_value"] == pytest.approx(welch["p_val"].iloc[0])
-    assert models["high"] - models["low"] > cells["high"] - cells["low"], "few models, many cells"
 
 
 # ---- agreement ----
@@ -369,8 +337,6 @@ def test_asymmetry_finds_a_liking_for_a_pole(trials, deep):
     )
     other = asymmetry(swapped).set_index("dimension")
     assert list(other["difference"]) == pytest.approx(list(-table["difference"]))
-    by_model = asymmetry(changed, ["model"])
-    assert len(by_model) == 140
 
 
 def test_asymmetry_is_clustered_by_the_targets_pole_wording(deep):

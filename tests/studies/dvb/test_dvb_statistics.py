@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.stats.clusters import two_way
-from deepvalues.stats.rates import clustered, cohens_h, exact_test, holm, wilson
+from deepvalues.stats.clusters import clustered, two_way
+from deepvalues.stats.rates import cohens_h, exact_test, holm, wilson
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.respondents.agents import expected_rate
 from deepvalues.studies.dvb.stimuli.arms import ARMS
@@ -75,7 +75,7 @@ def test_several_models_share_the_items(items_smoke):
 def test_an_answer_to_no_item_is_an_error(items_smoke):
     answers = answers_of(items_smoke, "m", ["A"] * 130)
     answers.loc[[3, 9], "item"] = ["c999.prior.n00.t0a", "elsewhere"]
-    with pytest.raises(UserError, match=r"2 answers belong to no item, the first is c999\.prior\.n00\.t0a"):
+    with pytest.raises(UserError, match=r"2 answers belong to no item of this set, .* c999\.prior\.n00"):
         statistics.trials(items_smoke, answers)
 
 
@@ -118,15 +118,6 @@ def test_missing_replies_are_counted_by_reason():
     assert list(table.columns) == [
         *["items", "answered", "refused", "unparsable", "truncated", "failed", "missing_share"]
     ]
-
-
-def test_too_many_missing_replies_stop_the_notebook():
-    frame = outcomes(p="1100rruf", q="111r", s="1111")
-    statistics.stop_if_missing(frame, 0.5)
-    with pytest.raises(UserError, match=r"more than 40% of items have no answer: p \(50\.0%\)\. "):
-        statistics.stop_if_missing(frame, 0.4)
-    with pytest.raises(UserError, match=r"p \(50\.0%\), q \(25\.0%\)\. .*most_missing"):
-        statistics.stop_if_missing(frame, 0.2)
 
 
 def test_bounds_count_all_missing_as_shallow_then_as_deep():
@@ -466,14 +457,6 @@ def test_the_published_counts_give_the_printed_test_statistics(published):
         pair = counts.loc[[small, large], ["n_deep", "shallow"]]
         assert stats.chi2_contingency(pair)[0] == pytest.approx(printed, abs=0.006)
         assert dvgr[large] - dvgr[small] == pytest.approx(difference, abs=0.0051)
-
-
-def test_intervals_of_the_sensitivities_hold_the_truth_about_as_often_as_they_say(items_standard):
-    """60 runs at 95%: fewer than 50 hits have a probability below 1 in 1,000."""
-    table = statistics.simulated_coverage(items_standard, (0.4, 0.8, 1.6), runs=60, seed=3)
-    assert list(table["parameter"]) == ["b0", "b_v", "b_s", "d"]
-    assert list(table["true"]) == pytest.approx([0.4, 0.8, 1.6, -0.8])
-    assert (table["coverage"] >= 50 / 60).all()
 
 
 def test_published_models_stand_below_those_that_were_asked(published, agent_trials):

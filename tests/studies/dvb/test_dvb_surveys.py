@@ -6,8 +6,8 @@ import pytest
 
 from deepvalues import cli
 from deepvalues.studies.dvb import surveys as surveys_module
+from deepvalues.studies.dvb.items.validation import STIMULI
 from deepvalues.studies.dvb.surveys import SURVEYS
-from deepvalues.studies.dvb.validation import STIMULI
 from deepvalues.survey.codebook import codebook
 from deepvalues.survey.codes import codes
 from deepvalues.survey.files import results_of

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.registry import HEAD, LOCAL, Endpoint, Model, Weights
 from deepvalues.ask.weights import hidden, serve
 from deepvalues.ask.weights.hidden import HiddenStates
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.respondents import heads, learners
 from deepvalues.studies.dvb.respondents.heads import HeadLearner
@@ -312,4 +311,4 @@ def test_each_open_model_has_two_heads_and_their_nulls_in_the_registry():
 def test_a_build_of_the_paper_never_asks_heads(tmp_path):
     model = catalogue.registry().model("head-smollm2-135m-mean")
     items = catalogue.study("dvb").items("smoke").head(3)
-    assert asking.complete_local([asking.Chosen("dvb", "smoke", items, [model])], tmp_path).empty
+    assert run_query.complete_local([on_record.Chosen("dvb", "smoke", items, [model])], tmp_path).empty

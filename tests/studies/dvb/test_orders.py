@@ -102,7 +102,7 @@ def test_which_order_is_called_the_first_changes_nothing(frame):
     same = ["followed", "agree", "first_option", "p", "log_odds", "asked", "answered"]
     pd.testing.assert_frame_equal(table[same], turned[same])
     pd.testing.assert_series_equal(table["followed_first"], turned["followed_second"], check_names=False)
-    pd.testing.assert_frame_equal(orders.consistency(table), orders.consistency(turned))
+    assert orders.excess_over_place(table) == orders.excess_over_place(turned)
 
 
 @settings(max_examples=30)
@@ -148,31 +148,29 @@ def test_the_excess_over_place_from_its_definition():
         p = frame["first_option"].mean()
         return frame["agree"].mean() - 2 * p * (1 - p)
 
-    (row,) = orders.consistency(table).to_dict("records")
-    assert row["excess"] == pytest.approx(excess(table))
-    assert row["by_place"] == pytest.approx(2 * row["first_option"] * (1 - row["first_option"]))
+    found = orders.excess_over_place(table)
+    assert found.value == pytest.approx(excess(table))
     left_out = np.array([excess(table.drop(index)) for index in table.index])
     error = math.sqrt((len(table) - 1) * np.var(left_out))
-    assert (row["excess_high"] - row["excess_low"]) / 2 == pytest.approx(1.968 * error, rel=0.01)
+    assert found.error == pytest.approx(error, rel=0.01)
 
 
 def test_place_alone_agrees_as_often_as_derived(items_n4):
     rng = np.random.default_rng(3)
     for p in (0.2, 0.5, 0.9):
         table = orders.pairs(answers(items_n4, "m", p, rng))
-        (row,) = orders.consistency(table, ["model"]).to_dict("records")
-        assert row["pairs"] == 4400
-        assert row["consistency"] == pytest.approx(2 * p * (1 - p), abs=0.025)
-        assert row["excess_low"] < 0.01
+        assert len(table) == 4400
+        assert table["agree"].mean() == pytest.approx(2 * p * (1 - p), abs=0.025)
+        assert orders.excess_over_place(table).interval.low < 0.01
 
 
 def test_without_chance_the_excess_is_half_the_square_of_the_consistency():
     """The first place always, but for 30 tests of 100 on which an option is liked more."""
     liked = [pair for number in range(30) for pair in both(f"c{number:03d}", "A", "A", "B")]
     place = [pair for number in range(30, 100) for pair in both(f"c{number:03d}", "A", "A", "A")]
-    (row,) = orders.consistency(orders.pairs(pd.DataFrame(liked + place))).to_dict("records")
-    assert row["consistency"] == 0.3
-    assert row["excess"] == pytest.approx(0.3**2 / 2)
+    table = orders.pairs(pd.DataFrame(liked + place))
+    assert table["agree"].mean() == 0.3
+    assert orders.excess_over_place(table).value == pytest.approx(0.3**2 / 2)
 
 
 # ---- faults ----
@@ -192,4 +190,3 @@ def test_a_missing_column_is_named():
 def test_without_trials_there_are_no_rows():
     empty = orders.pairs(pd.DataFrame(both("c000", "A", "A", "B")).iloc[:0])
     assert list(empty) == list(orders.CONTRACT.columns)
-    assert orders.consistency(empty).empty

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 import authors_prompts as made
 from deepvalues import cli
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
+from deepvalues.ask.catalogue import read_items_file
 from deepvalues.ask.conversation import Withheld, digest
+from deepvalues.ask.study import REGISTERED
 from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.items import public_prompts
-from deepvalues.studies.dvb.items.items import CONTRACT, read_items
+from deepvalues.studies.dvb.items.items import CONTRACT
 from deepvalues.studies.dvb.items.parsing import exchanged, parse_prompt
 from deepvalues.studies.dvb.study import DeepValueBenchmark
 
@@ -50,7 +51,7 @@ def fresh(store, bank, facts_file, monkeypatch):
     def make():
         study = DeepValueBenchmark(paths.BANK, paths.DESIGNS, downloads=store, public_prompts=facts_file)
         vars(study)["bank"] = bank
-        monkeypatch.setitem(catalogue.studies(), "dvb", study)
+        monkeypatch.setitem(REGISTERED, "dvb", study)
         return study
 
     return make
@@ -91,7 +92,7 @@ def test_items_meet_the_contract_and_are_the_same_with_and_without_the_files(fre
 def test_no_sentence_of_a_prompt_is_in_the_facts_or_in_the_items(project, facts_file, tmp_path):
     items = project.items("authors")
     items.to_parquet(tmp_path / "items.parquet")
-    pd.testing.assert_frame_equal(read_items(tmp_path / "items.parquet"), items)
+    pd.testing.assert_frame_equal(read_items_file(tmp_path / "items.parquet", CONTRACT), items)
     kept = facts_file.read_text() + items.to_csv()
     for text in project.authors.texts.values():
         for line in filter(None, map(str.strip, text.splitlines())):
@@ -269,7 +270,7 @@ def test_the_committed_facts_are_those_of_the_spec():
         "debug_tests.md": 21,
     }
     assert set(used["n_examples"]) == {"4", "5", "15", "20", "30", "40"}
-    CONTRACT.validate(catalogue.dvb().items("authors"))
+    CONTRACT.validate(catalogue.study("dvb").items("authors"))
 
 
 # Asking and replaying
@@ -299,23 +300,23 @@ def test_both_orders_share_the_examples_as_their_prefix(project):
 def test_answers_are_replayed_without_the_files_and_nobody_can_be_asked(fresh, store, tmp_path, capsys):
     study, models = fresh(), [catalogue.registry().model("learner-words")]
     items = study.items("authors")
-    done = asking.query("dvb", models, items, record_folder=tmp_path / "record")
+    done = run_query.query("dvb", models, items, record_folder=tmp_path / "record")
     assert (done["asked"][0], done["failed"][0]) == (12, 0)
-    with_files = asking.answers("dvb", models, items, tmp_path / "record")
+    with_files = on_record.answers("dvb", models, items, tmp_path / "record")
     without_files(store)
     fresh()
-    pd.testing.assert_frame_equal(asking.answers("dvb", models, items, tmp_path / "record"), with_files)
-    again = asking.query("dvb", models, items, record_folder=tmp_path / "record")
+    pd.testing.assert_frame_equal(on_record.answers("dvb", models, items, tmp_path / "record"), with_files)
+    again = run_query.query("dvb", models, items, record_folder=tmp_path / "record")
     assert (again["replayed"][0], again["asked"][0], again["orphans"][0]) == (12, 0, 0)
     others = [catalogue.registry().model("learner-style")]
     with pytest.raises(UserError, match=r"not on this machine\. Fetch them with: make data; or put a copy"):
-        asking.query("dvb", others, items, record_folder=tmp_path / "record")
+        run_query.query("dvb", others, items, record_folder=tmp_path / "record")
     assert not (tmp_path / "record/dvb/learner-style.jsonl").exists()
     # What a notebook completes by itself it leaves as it is, and the plan needs no text.
-    chosen = asking.Chosen("dvb", "authors", items, models + others)
-    assert asking.complete_local([chosen], tmp_path / "record").empty
-    assert asking.coverage([chosen], tmp_path / "record")["state"].tolist() == ["complete", "not asked"]
-    assert asking.plans("dvb", others, items, tmp_path / "record")[0].requests == 12
+    chosen = on_record.Chosen("dvb", "authors", items, models + others)
+    assert run_query.complete_local([chosen], tmp_path / "record").empty
+    assert on_record.coverage([chosen], tmp_path / "record")["state"].tolist() == ["complete", "not asked"]
+    assert run_query.plans("dvb", others, items, tmp_path / "record")[0].requests == 12
 
 
 def test_with_one_file_its_prompts_can_be_asked_and_the_others_are_named(fresh, store):
@@ -332,8 +333,8 @@ def test_with_one_file_its_prompts_can_be_asked_and_the_others_are_named(fresh, 
 def test_learners_choose_the_same_option_in_both_orders(project, tmp_path):
     models = [catalogue.registry().model(f"learner-{name}") for name in ("words", "nearest", "style")]
     items = project.items("authors")
-    asking.query("dvb", models, items, record_folder=tmp_path)
-    trials = statistics.trials(items, asking.answers("dvb", models, items, tmp_path))
+    run_query.query("dvb", models, items, record_folder=tmp_path)
+    trials = statistics.trials(items, on_record.answers("dvb", models, items, tmp_path))
     orders = trials.pivot(index=["model", "cell", "n_examples", "test"], columns="swapped", values="followed")
     assert len(orders) == 18 and (orders[False] == orders[True]).all()
 
@@ -392,6 +393,6 @@ def test_a_copy_of_another_sum_is_kept_aside_and_the_facts_are_not_touched(comma
 
 def test_the_record_holds_no_sentence_of_a_prompt(project, tmp_path):
     models = [catalogue.registry().model("learner-words")]
-    asking.query("dvb", models, project.items("authors"), record_folder=tmp_path)
+    run_query.query("dvb", models, project.items("authors"), record_folder=tmp_path)
     lines = (tmp_path / "dvb/learner-words.jsonl").read_text().splitlines()
     assert {json.loads(line)["text"] for line in lines} <= {"Option A", "Option B"} and len(lines) == 12

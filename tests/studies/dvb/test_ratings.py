@@ -10,16 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import bank_sums
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import STATUSES, Received
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.items.parsing import parse_rating
 from deepvalues.studies.dvb.items.prompts import SCALES
 from deepvalues.studies.dvb.ratings import (
     answered_shares,
     odds_beside_print,
-    published_odds,
     rating_consistency,
     rating_means,
     rating_odds,
@@ -211,9 +209,9 @@ def rated(ratings, items, tmp_path_factory):
     models = catalogue.registry().choose(
         ["agent-rater", "agent-rater-noisy", "agent-rater-stray"], "dvb-ratings"
     )
-    done = asking.query("dvb-ratings", models, items, record_folder=folder)
+    done = run_query.query("dvb-ratings", models, items, record_folder=folder)
     assert done["asked"].tolist() == [330] * 3
-    return asking.answers("dvb-ratings", models, items, folder)
+    return on_record.answers("dvb-ratings", models, items, folder)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +263,7 @@ def test_the_stray_rater_answers_five_in_eight(rated, bank):
 
 def test_the_record_holds_what_the_raters_answer(items, rated):
     models = [m for m in catalogue.registry().choose([], "dvb-ratings") if m.is_local]
-    recorded = asking.answers("dvb-ratings", models, items)
+    recorded = on_record.answers("dvb-ratings", models, items)
     pd.testing.assert_frame_equal(recorded, rated)
 
 
@@ -430,21 +428,6 @@ def test_published_figures_stand_beside_ours(rating_frame):
     assert (row["models"], row["published"]) == (3, 8.15)
     assert row["mean"] == pytest.approx(ours.mean())
     assert math.isnan(table.loc[("justice", "popularity"), "published"])
-
-
-def test_published_odds_carry_names_of_their_own():
-    printed = pd.DataFrame(
-        {
-            "rating": ["popularity"],
-            "odds_ratio": [0.86],
-            "ci_low": [0.8],
-            "ci_high": [0.92],
-            "p_value": [1.6e-5],
-        }
-    )
-    table = published_odds(printed)
-    assert table.iloc[0].tolist() == ["popularity", 0.86, 0.8, 0.92, 1.6e-5]
-    assert not {"odds_ratio", "low"} & set(table)
 
 
 def test_shares_of_ratings_that_could_be_read():

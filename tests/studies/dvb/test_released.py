@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 import released_prompts as made
 from deepvalues import cli
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
+from deepvalues.ask.catalogue import read_items_file
+from deepvalues.ask.study import REGISTERED
 from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis import statistics
-from deepvalues.studies.dvb.items.items import CONTRACT, read_items
+from deepvalues.studies.dvb.analysis.simulation import Truth, agent_coverage
+from deepvalues.studies.dvb.items.items import CONTRACT
 from deepvalues.studies.dvb.items.parsing import parse_prompt, take_apart
 from deepvalues.studies.dvb.items.released import read_released
 from deepvalues.studies.dvb.study import DeepValueBenchmark
@@ -54,7 +56,7 @@ def project(store, bank, monkeypatch):
     study = DeepValueBenchmark(paths.BANK, paths.DESIGNS, downloads=store)
     # Read once for all tests.
     vars(study)["bank"] = bank
-    monkeypatch.setitem(catalogue.studies(), "dvb", study)
+    monkeypatch.setitem(REGISTERED, "dvb", study)
     return study
 
 
@@ -414,18 +416,18 @@ def test_a_dry_run_counts_the_released_prompts(project, capsys, tmp_path):
 
 def test_items_survive_parquet(items, tmp_path):
     items.to_parquet(tmp_path / "items.parquet", index=False)
-    pd.testing.assert_frame_equal(read_items(tmp_path / "items.parquet"), items)
+    pd.testing.assert_frame_equal(read_items_file(tmp_path / "items.parquet", CONTRACT), items)
 
 
 def test_learners_and_reference_agents_are_asked_the_same_way_and_agents_say_what_they_need(
     project, items, tmp_path, capsys
 ):
     models = [catalogue.registry().model(name) for name in ("learner-words", "agent-value")]
-    done = asking.query("dvb", models, items, record_folder=tmp_path)
+    done = run_query.query("dvb", models, items, record_folder=tmp_path)
     assert list(done["asked"]) == [24, 0] and list(done["failed"]) == [0, 24]
     assert "agent-value: 24 failed, the last with: " in (out := capsys.readouterr().out)
     assert "not a value and a pole in wordings of the bank, which is all that reference agents know" in out
-    answers = asking.answers("dvb", models[:1], items, record_folder=tmp_path)
+    answers = on_record.answers("dvb", models[:1], items, record_folder=tmp_path)
     trials = statistics.trials(items, answers)
     assert trials["followed"].notna().all() and statistics.dvgr_by_model(trials)["answered"].tolist() == [24]
 
@@ -459,7 +461,7 @@ def test_what_only_probes_tell_is_missing_and_not_wrong(trials, items, sizes):
     found = statistics.sensitivities(trials[trials["n_examples"].isin(sizes)])
     assert found.drop(columns="model").isna().all(axis=None)
     asked = items[items["n_examples"].isin(sizes)]
-    coverage = statistics.simulated_coverage(asked, (0.4, 0.8, 1.6), runs=2, seed=1)
+    coverage = agent_coverage(asked, Truth(0.4, 0.8, 1.6), runs=2, seed=1)
     assert coverage["coverage"].isna().all() and list(coverage["true"]) == pytest.approx(
         [0.4, 0.8, 1.6, -0.8]
     )

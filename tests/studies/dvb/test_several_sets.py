@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepvalues.ask import asking, tables
-from deepvalues.ask.how import how_asked
+from deepvalues.ask import catalogue, on_record, tables
+from deepvalues.ask.how_asked import how_asked
 from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis.several_sets import MODES
+from markdown_cells import shown
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b", "agent-value")
 NAN = math.nan
@@ -21,12 +21,12 @@ NAN = math.nan
 
 @pytest.fixture(scope="module")
 def items():
-    return catalogue.dvb().items("smoke")
+    return catalogue.study("dvb").items("smoke")
 
 
 def answered(items, folder, name, mass=0.9, cached=30):
     """The questions put to a model that prefers A by the number of the item, each prompt of 100 tokens."""
-    (asked,) = asking.questions("dvb", [catalogue.registry().model(name)], items, folder)
+    (asked,) = on_record.questions_by_model("dvb", [catalogue.registry().model(name)], items, folder)
     letters = asked.letter_choice is not None
     with asked.record.writing() as journal:
         for number, (conversation, repeat, _) in enumerate(asked.recorded()):
@@ -171,13 +171,13 @@ def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items,
     assert "max_tokens 1, seed by item, temperature 0" in row["parameters"]
     assert pd.isna(words["first"])
     assert pd.isna(words["fingerprints"])
-    assert "2026-03-01 to 2026-03-02" in tables.how_asked(how)
-    assert "No language model was asked." in tables.how_asked(how_asked([]))
+    assert "2026-03-01 to 2026-03-02" in shown(tables.how_asked(how), "query/how_asked")
+    assert tables.how_asked(how_asked([])).empty
 
 
 def test_a_model_that_never_answers_has_no_share_read(items, tmp_path):
     model = catalogue.registry().model("gpt-4o-mini-2024-07-18")
-    (asked,) = asking.questions("dvb", [model], items, tmp_path)
+    (asked,) = on_record.questions_by_model("dvb", [model], items, tmp_path)
     assert how_asked([asked]).empty, "before it was asked"
     with asked.record.writing() as journal:
         for conversation, repeat, _ in asked.recorded():

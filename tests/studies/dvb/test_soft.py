@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.record import Answer
-from deepvalues.stats.rates import clustered
-from deepvalues.studies import catalogue
+from deepvalues.stats.clusters import clustered
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.analysis.soft import (
     UNKNOWN,
@@ -235,8 +234,8 @@ def test_agents_soft_dvgr_is_the_mean_of_their_own_probabilities(items_standard,
     items = items_standard[items_standard["arm"] == "deconfounded"].sample(60, random_state=1)
     known = catalogue.registry().model("agent-sensitive")
     model = replace(known, parameters={**known.parameters, "logprobs": True, "top_logprobs": 5})
-    asking.query("dvb", [model], items, record_folder=tmp_path)
-    (asked,) = asking.questions("dvb", [model], items, tmp_path)
+    run_query.query("dvb", [model], items, record_folder=tmp_path)
+    (asked,) = on_record.questions_by_model("dvb", [model], items, tmp_path)
     weighed = probabilities(a for _, _, found in asked.recorded() for a in found)
     trials = soft_trials(statistics.trials(items, asked.answers()), weighed, model.name)
     row = soft_dvgr(trials).iloc[0]

@@ -10,7 +10,7 @@ from deepvalues.core.number_format import MISSING
 from deepvalues.studies.dvb.analysis import published
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
 from deepvalues.studies.dvb.tables import rates as tables
-from markdown_cells import head, rows, to_the_right
+from markdown_cells import head, rows, shown, to_the_right
 
 NAN = math.nan
 
@@ -25,48 +25,12 @@ def frame(columns, *rows):
     return pd.DataFrame(rows, columns=columns.split())
 
 
-# ---- replies and the instrument ----
-
-
-def test_missing_replies():
-    columns = "model items answered refused unparsable truncated failed missing_share"
-    table = tables.missing(frame(columns, ("m", 3600, 3274, 326, 0, 0, 0, 326 / 3600)))
-    (row,) = read(table)
-    assert row == {
-        "model": "m",
-        "items": "3,600",
-        "answered": "3,274",
-        "refused": "326",
-        "unparsable": "0",
-        "truncated": "0",
-        "failed": "0",
-        "missing share": ".091",
-    }
-    assert to_the_right(table) == list(row)[1:]
-
-
-def test_instrument():
-    (row,) = read(
-        tables.instrument(
-            frame("model rule compared exact within largest", ("agent", "always", 9, 3, 8, 0.0304))
-        )
-    )
-    assert row == {
-        "agent": "agent",
-        "rule": "always",
-        "rates compared": "9",
-        "exact": "3",
-        "in the interval": "8",
-        "largest difference": ".030",
-    }
-
-
 def test_recovery():
     columns = "parameter true estimate low high held coverage"
     found = frame(
         columns, ("b0", 0.4, 0.436, 0.297, 0.5754, True, 0.94), ("d", -0.8, NAN, NAN, NAN, False, 0.96)
     )
-    known, unknown = read(tables.recovery(found))
+    known, unknown = read(shown(tables.recovery(found), "dvb/simulated_coverage"))
     assert list(known.values()) == ["$b_0$", "0.400", "0.436", "[0.297, 0.575]", "yes", ".940"]
     assert list(known) == ["parameter", "true", "estimate", "95% interval", "holds the truth", "coverage"]
     assert list(unknown.values()) == ["$d$", "−0.800", MISSING, MISSING, MISSING, ".960"]
@@ -107,7 +71,7 @@ def rates():
 
 
 def test_dvgr_puts_language_models_first_and_rates_in_falling_order(rates):
-    rows = read(tables.dvgr(rates))
+    rows = read(shown(tables.dvgr(rates), "dvb/dvgr_by_model"))
     assert [row["model"] for row in rows] == ["gpt-y", "gpt-x", "learner-a", "learner-b", "agent-value"]
     assert rows[0] == {
         "model": "gpt-y",
@@ -121,7 +85,7 @@ def test_dvgr_puts_language_models_first_and_rates_in_falling_order(rates):
         "bounds": "[.200, .900]",
     }
     assert rows[-1]["clustered"] == MISSING
-    assert to_the_right(tables.dvgr(rates)) == ["n", "DVGR", "p (Holm)", "h", "g"]
+    assert to_the_right(shown(tables.dvgr(rates), "dvb/dvgr_by_model")) == ["n", "DVGR", "p (Holm)", "h", "g"]
 
 
 def test_the_public_prompts_put_the_published_models_last():
@@ -132,7 +96,7 @@ def test_the_public_prompts_put_the_published_models_last():
         ("qwen", "language model", 73, 0.5, 0.388, 0.612, 0.75, 0.25, 73, 0.26),
         (PUBLISHED, "language model", 12000, 0.302, 0.3, 0.305, 0.302, NAN, 0, NAN),
     )
-    rows = read(tables.authors(found))
+    rows = read(shown(tables.authors(found), "models/public_prompts"))
     assert [row["respondent"] for row in rows] == ["qwen", "learner-words", "published models"]
     assert rows[1] == {
         "respondent": "learner-words",
@@ -148,16 +112,9 @@ def test_the_public_prompts_put_the_published_models_last():
         MISSING,
         MISSING,
     )
-    assert to_the_right(tables.authors(found)) == [
+    assert to_the_right(shown(tables.authors(found), "models/public_prompts")) == [
         head for head in rows[0] if head not in ("respondent", "Wilson")
     ]
-
-
-def test_published_models_have_a_size_and_no_clusters_in_the_order_of_print(rates):
-    rows = read(tables.published(rates))
-    assert list(rows[0]) == ["model", "size", "n", "DVGR", "Wilson", "p (Holm)", "h", "g", "bounds"]
-    assert [row["model"] for row in rows] == list(rates["model"])
-    assert rows[0]["size"] == "large"
 
 
 def test_intervals_end_with_the_mean_of_the_models_rates():
@@ -167,7 +124,10 @@ def test_intervals_end_with_the_mean_of_the_models_rates():
         ("pooled", "crossed", 11, 40.0, 0.611, NAN, NAN),
     )
     mean = frame("clusters estimate low high", (400, 0.6, 0.58, 0.63))
-    table = tables.intervals(pooled, mean, {"wilson": "Wilson", "crossed": "by value and dimension"})
+    table = shown(
+        tables.intervals(pooled, mean, {"wilson": "Wilson", "crossed": "by value and dimension"}),
+        "dvb/intervals",
+    )
     first, second, last = read(table)
     assert "clusters" in to_the_right(table)
     assert first == {
@@ -183,28 +143,18 @@ def test_intervals_end_with_the_mean_of_the_models_rates():
     assert (last["clusters"], last["width"]) == ("400", ".050")
 
 
-def test_models_left_out_come_by_the_rate_that_remains():
-    columns = "left_out models answered rate wilson_low wilson_high clustered_low clustered_high"
-    table = tables.leave_one_out(
-        frame(columns, ("a", 7, 8400, 0.63, 0.6, 0.65, NAN, NAN), ("b", 7, 8400, 0.594, 0.58, 0.6, 0.5, 0.7))
-    )
-    first, second = read(table)
-    assert list(first) == ["left out", "n", "DVGR", "Wilson", "clustered"]
-    assert list(first.values()) == ["b", "8,400", ".594", "[.580, .600]", "[.500, .700]"]
-    assert (second["left out"], second["clustered"]) == ("a", MISSING)
-    assert to_the_right(table) == ["n", "DVGR"]
-    assert tables.leave_one_out(frame(columns)).startswith("There is no second model")
-
-
 def test_control_says_who_is_flagged():
     columns = "model answered accuracy wilson_low wilson_high clustered_low clustered_high flagged"
     good, bad = read(
-        tables.control(
-            frame(
-                columns,
-                ("a", 400, 1.0, 0.99, 1.0, NAN, NAN, False),
-                ("b", 400, 0.5, 0.4, 0.6, 0.3, 0.7, True),
-            )
+        shown(
+            tables.control(
+                frame(
+                    columns,
+                    ("a", 400, 1.0, 0.99, 1.0, NAN, NAN, False),
+                    ("b", 400, 0.5, 0.4, 0.6, 0.3, 0.7, True),
+                )
+            ),
+            "dvb/control",
         )
     )
     assert list(good.values()) == ["a", "400", "1.000", "[.990, 1.000]", MISSING, ""]
@@ -220,7 +170,7 @@ def sides():
 
 
 def test_classes_are_counts_with_their_sum(sides):
-    rows = read(tables.classes(published.classes(sides)))
+    rows = read(shown(tables.classes(published.classes(sides)), "dvb/print_classes"))
     named = [row["published figures"] for row in rows]
     assert named[:2] == ["agreement of models", "by domain"]
     assert named[-1] == "all"
@@ -232,7 +182,12 @@ def test_classes_are_counts_with_their_sum(sides):
 
 
 def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
-    rows = read(tables.side_by_side(sides, {"non_maleficence": "non-maleficence", "n_examples": "examples"}))
+    rows = read(
+        shown(
+            tables.side_by_side(sides, {"non_maleficence": "non-maleficence", "n_examples": "examples"}),
+            "dvb/print_and_recomputation",
+        )
+    )
     assert len(rows) == (sides["class"] != "not recomputable").sum()
     assert list(rows[0]) == ["figure", "of", "published", "recomputed", "range", "class"]
     found = {(row["figure"], row["of"]): row for row in rows}
@@ -255,39 +210,22 @@ def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
     assert ("interval from", "N = 20") in found
 
 
-def test_large_against_small():
-    columns = "middle_as n_large n_small dvgr_large dvgr_small difference chi2 df p_value cramers_v"
-    (row,) = read(
-        tables.large_against_small(
-            frame(columns, ("left out", 45154, 47575, 0.287, 0.334, -0.047, 237.05, 1, 1e-53, 0.05))
-        )
-    )
-    assert row == {
-        "the middle model counts as": "left out",
-        "n, large": "45,154",
-        "n, small": "47,575",
-        "DVGR, large": ".287",
-        "DVGR, small": ".334",
-        "difference": "−.047",
-        "χ²": "237.1",
-        "p": "<.001",
-        "V": ".050",
-    }
-
-
 # ---- comparisons ----
 
 
 def test_factors():
     columns = "factor chi2 df p_value cramers_v cluster wald_chi2 wald_df wald_df_error wald_p wald_p_holm"
-    table = tables.factors(
-        frame(
-            columns,
-            ("n_examples", 31.24, 2.0, 1e-6, 0.057, "cell", 9.0, 2.0, 398.0, 0.0004, 0.005),
-            ("value", NAN, NAN, NAN, NAN, "target_value_wording", NAN, NAN, NAN, NAN, NAN),
+    table = shown(
+        tables.factors(
+            frame(
+                columns,
+                ("n_examples", 31.24, 2.0, 1e-6, 0.057, "cell", 9.0, 2.0, 398.0, 0.0004, 0.005),
+                ("value", NAN, NAN, NAN, NAN, "target_value_wording", NAN, NAN, NAN, NAN, NAN),
+            ),
+            {"n_examples": "number of examples", "value": "preferred value"},
+            {"cell": "cell", "target_value_wording": "test wording of the value"},
         ),
-        {"n_examples": "number of examples", "value": "preferred value"},
-        {"cell": "cell", "target_value_wording": "test wording of the value"},
+        "dvb/factor_tests",
     )
     first, second = read(table)
     assert list(first.values())[1:] == ["31.2", "2", "<.001", ".057", "cell", "398", "<.001", ".005"]
@@ -309,7 +247,7 @@ def test_prior_keeps_models_of_either_table():
         "model chose_a gap gap_low gap_high",
         *[(model, 0.521, 0.042, -0.009, 0.093) for model in "abcd"],
     )
-    a, b, c, d = read(tables.prior(corrected, position))
+    a, b, c, d = read(shown(tables.prior(corrected, position), "dvb/prior_corrected"))
     assert a == {
         "model": "a",
         "prior": ".500",
@@ -328,7 +266,9 @@ def test_regression():
         ("v1", 58.71, 10.0, 78.0, 0.0001, 0.0001, "logit"),
         ("model", NAN, NAN, NAN, NAN, NAN, "gee"),
     )
-    first, second = read(tables.regression(found, {"v1": "preferred value", "model": "model"}))
+    first, second = read(
+        shown(tables.regression(found, {"v1": "preferred value", "model": "model"}), "dvb/regression_factors")
+    )
     assert first == {
         "regression": "logit",
         "factor": "preferred value",
@@ -340,66 +280,7 @@ def test_regression():
     assert list(second.values()) == ["GEE", "model", *[MISSING] * 4]
 
 
-def test_adjustment():
-    (row,) = read(
-        tables.adjustment(frame("adjusted difference low high", ("conditional", 0.00334, 0.00294, 0.00382)))
-    )
-    assert list(row.values()) == ["conditional", ".0033", "[.0029, .0038]"]
-
-
-def test_pairs():
-    columns = "model_a model_b difference clustered_low clustered_high p_mcnemar_holm p_equivalence"
-    assert tables.pairs(frame(columns)).startswith("There is no second model")
-    (row,) = read(tables.pairs(frame(columns, ("a", "b", -0.14, -0.19, -0.09, 0.0001, 1.0))))
-    assert row == {
-        "model": "a",
-        "against": "b",
-        "difference": "−.140",
-        "95% interval": "[−.190, −.090]",
-        "p (McNemar, Holm)": "<.001",
-        "p (equivalence)": "1.000",
-    }
-
-
-def test_missing_replies_to_variants_bear_the_wordings_name():
-    columns = "model items answered refused unparsable truncated failed missing_share study"
-    (row,) = read(
-        tables.missing_variants(
-            frame(columns, ("m", 1302, 1302, 0, 0, 0, 0, 0.0, "dvb-cot")), {"dvb-cot": "rationale first"}
-        )
-    )
-    assert list(row)[:3] == ["wording", "model", "items"]
-    assert (row["wording"], row["items"], row["missing share"]) == ("rationale first", "1,302", ".000")
-
-
 # ---- ratings, validation, stimuli ----
-
-
-def test_ratings():
-    consistency = frame(
-        "model scale sd icc icc_low icc_high",
-        ("m", "popularity", 0.86, 0.891, 0.79, 0.96),
-        ("m", "predictiveness", 0.0, 1.0, NAN, NAN),
-    )
-    answered = frame("model scale answered", ("m", "popularity", 1.0), ("m", "predictiveness", 7 / 11))
-    first, second = read(tables.ratings(consistency, answered))
-    assert list(first)[2] == "share answered"
-    assert list(first.values()) == ["m", "popularity", "1.000", "0.86", ".89", "[.79, .96]"]
-    assert list(second.values())[2:] == [".636", "0.00", "1.00", MISSING]
-
-
-def test_odds_without_a_model_that_rates_and_answers():
-    columns = "rating models trials odds_ratio low high published_odds_ratio published_low published_high"
-    (row,) = read(tables.odds(frame(columns, ("popularity", 0, 0, NAN, NAN, NAN, 0.86, 0.8, 0.92))))
-    assert row == {
-        "scale": "popularity",
-        "models": "0",
-        "trials": "0",
-        "odds ratio": MISSING,
-        "interval": MISSING,
-        "published": "0.86",
-        "published interval": "[0.80, 0.92]",
-    }
 
 
 def test_validation_puts_print_below():
@@ -408,7 +289,7 @@ def test_validation_puts_print_below():
     printed = frame(
         "task judges trials accuracy ci_low ci_high", ("predicts_choice", "people", 200, 0.91, 0.86, 0.94)
     )
-    first, second = read(tables.validation(ours, printed))
+    first, second = read(shown(tables.validation(ours, printed), "dvb/validation"))
     assert list(first) == ["task", "stimulus", "judges", "answered", "accuracy", "Wilson", "clustered"]
     assert list(first.values()) == [
         "embodies value",
@@ -422,49 +303,3 @@ def test_validation_puts_print_below():
     assert list(second.values()) == [
         *["predicts choice", "training", "published: people", "200", ".910", "[.860, .940]", MISSING]
     ]
-
-
-def test_separability():
-    columns = "layer classifier n accuracy clustered_low clustered_high chance p"
-    first, second = read(
-        tables.separability(
-            frame(
-                columns,
-                ("value", "words", 110, 0.3454, 0.232, 0.459, 1 / 11, 0.0001),
-                ("value pair", "words", 500, 0.762, 0.687, 0.837, 0.5, NAN),
-            )
-        )
-    )
-    assert list(first.values()) == ["value", "words", "110", ".345", "[.232, .459]", ".091", "<.001"]
-    assert second["p"] == MISSING
-
-
-def test_likeness():
-    columns = "layer traits same rivals difference low high p"
-    first, second = read(
-        tables.likeness(
-            frame(
-                columns,
-                ("value", 11, 0.0432, 0.032, 0.0112, 0.007, 0.016, 0.0002),
-                ("value - pole", 51, NAN, NAN, 0.006, 0.001, 0.012, 0.03),
-            )
-        )
-    )
-    assert list(first.values()) == ["value", "11", ".043", ".032", ".011", "[.007, .016]", "<.001"]
-    assert second["layer"] == "value − pole"
-    assert second["cosine, rivals"] == MISSING
-
-
-SOFT = "model answered coverage soft clustered_low clustered_high hard"
-
-
-def test_soft_has_an_expectation_where_there_is_a_rule():
-    found = frame(SOFT, ("a", 1200, 1.0, 0.3164, 0.308, 0.325, 0.314), ("b", 9, 0.5, 0.4, 0.3, 0.5, 0.4))
-    first, second = read(tables.soft(found, {"a": 0.316}))
-    assert list(first) == ["model", "n", "covered", "expected", "soft DVGR", "interval", "DVGR"]
-    assert list(first.values()) == ["a", "1,200", "1.000", ".316", ".316", "[.308, .325]", ".314"]
-    assert second["expected"] == MISSING
-
-
-def test_soft_without_log_probabilities_is_a_table_without_rows():
-    assert read(tables.soft(frame(SOFT), {"a": 0.316})) == []

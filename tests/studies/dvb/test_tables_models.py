@@ -3,12 +3,11 @@
 import math
 
 import pandas as pd
-import pytest
 
 from deepvalues.ask.registry import HEAD
 from deepvalues.studies.dvb.analysis import verdicts
 from deepvalues.studies.dvb.tables import models, rates
-from markdown_cells import rows
+from markdown_cells import rows, shown
 
 NAN = math.nan
 
@@ -27,7 +26,7 @@ def test_how_asked_shows_the_first_digits_of_the_sum_and_dashes_where_nothing_is
         ],
         columns=HOW,
     )
-    first, second = rows(models.how_asked(table))
+    first, second = rows(shown(models.how_asked(table), "models/how_asked"))
     assert first == [
         "a",
         "llama.cpp",
@@ -41,12 +40,6 @@ def test_how_asked_shows_the_first_digits_of_the_sum_and_dashes_where_nothing_is
         ".350",
     ]
     assert second == ["b", "openai", "b-1", "–", "–", "reply in words", "400", "8,800", "–", "–"]
-
-
-def test_the_rules_come_in_their_order():
-    found = rows(models.rules(verdicts.rules()))
-    assert [row[0] for row in found] == ["1", "2", "2", "3", "4", "5", "6", "7", "8"]
-    assert found[0][1:3] == ["does not answer", "letter mass under .5"]
 
 
 def test_not_asked_are_language_models_and_heads_with_their_sets():
@@ -73,7 +66,9 @@ def test_asked_against_read_has_a_row_for_each_respondent_and_number_of_examples
         ],
         columns=["model", "respondent", "arm", "n_examples", "rate", "low", "high"],
     )
-    assert rows(models.asked_against_read(table).replace("\u00a0", " ")) == [
+    assert rows(
+        shown(models.asked_against_read(table), "models/asked_against_read").replace("\u00a0", " ")
+    ) == [
         ["m", "asked", "4", ".500 [.400, .600]", ".600 [.500, .700]", "–", "–"],
         ["m", "head, mean", "20", "1.000", "–", "–", "–"],
     ]
@@ -84,21 +79,19 @@ def test_learner_rates_name_the_arms():
         [("learner-words", "deconfounded", 4, 3, 12000, 0.5, 0.49, 0.51)],
         columns=["model", "arm", "n_examples", "designs", "items", "rate", "least", "most"],
     )
-    assert rows(models.learner_rates(table)) == [
+    assert rows(shown(models.learner_rates(table), "models/learner_rates")) == [
         ["learner-words", "DVGR", "4", "3", "12,000", ".500", ".490", ".510"]
     ]
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        models.how_asked(pd.DataFrame(columns=HOW)),
-        models.asked_against_read(pd.DataFrame()),
-        rates.learned(pd.DataFrame(columns=list(verdicts.CONTRACT.columns)), 20),
-    ],
-)
-def test_without_anybody_there_is_still_a_table_for_the_caption(table):
+def test_without_anybody_there_is_still_a_table_for_the_caption():
     # A sentence alone would leave its caption to another table of the paper.
+    table = rates.learned(pd.DataFrame(columns=list(verdicts.CONTRACT.columns)), 20)
     (row,) = rows(table)
     assert row[0].endswith(".")
     assert table.split("\n")[1].startswith("|:-")
+
+
+def test_nobody_asked_and_no_head_leave_nothing_to_show():
+    assert models.how_asked(pd.DataFrame(columns=HOW)).empty
+    assert models.asked_against_read(pd.DataFrame()).empty

@@ -5,15 +5,15 @@ import pytest
 from scipy import stats
 
 import bank_sums
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import Received
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis.statistics import trials
 from deepvalues.studies.dvb.items.parsing import parse_match, situations
+from deepvalues.studies.dvb.items.validation import STIMULI, TASKS
 from deepvalues.studies.dvb.respondents.agents import Matcher
-from deepvalues.studies.dvb.validation import STIMULI, TASKS, published_validation, validation_accuracy
+from deepvalues.studies.dvb.validation import published_validation, validation_accuracy
 
 SIDES = {"training": ({"v1": "s1", "v2": "s2"}), "test": ({"v1": "s2", "v2": "s1"})}
 
@@ -189,14 +189,14 @@ def test_accuracy_leaves_missing_answers_out(items, recogniser):
 def test_the_recogniser_is_asked_through_the_server(items, tmp_path):
     few = items.groupby(["task", "stimulus"]).head(3)
     models = catalogue.registry().choose(["agent-recogniser"], "dvb-validation")
-    asking.query("dvb-validation", models, few, record_folder=tmp_path)
-    frame = trials(few, asking.answers("dvb-validation", models, few, tmp_path))
+    run_query.query("dvb-validation", models, few, record_folder=tmp_path)
+    frame = trials(few, on_record.answers("dvb-validation", models, few, tmp_path))
     assert frame["followed"].tolist() == [1.0] * 18
 
 
 def test_the_record_holds_what_known_judges_answer(items):
     models = [m for m in catalogue.registry().choose([], "dvb-validation") if m.is_local]
-    frame = trials(items, asking.answers("dvb-validation", models, items))
+    frame = trials(items, on_record.answers("dvb-validation", models, items))
     correct = frame.groupby("model")["followed"].agg(["sum", "count"])
     assert correct.loc["agent-recogniser"].tolist() == [2400, 2400]
     assert stats.binomtest(int(correct.loc["agent-random", "sum"]), 2400).pvalue > 0.01

@@ -12,13 +12,12 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 import bank_sums
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import Received
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, trials
-from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS
+from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS, reworded
 from deepvalues.studies.dvb.items.parsing import parse_prompt, wants_rationale
 from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY
 from deepvalues.studies.dvb.items.subset import SIZE, Layout, choose, fourths
@@ -29,7 +28,6 @@ from deepvalues.studies.dvb.variants import (
     PUBLISHED_NAMES,
     missing_by_variant,
     published_variants,
-    reworded,
     variant_differences,
     variant_rates,
     variant_trials,
@@ -278,8 +276,8 @@ def test_learners_answer_variants_as_the_baseline(variants, items_smoke):
 def test_a_rationale_comes_whole_through_the_server(variants, tmp_path):
     items = variants["dvb-cot"].items("smoke").head(8)
     models = catalogue.registry().choose(["agent-prose", "agent-value"], "dvb-cot")
-    asking.query("dvb-cot", models, items, record_folder=tmp_path)
-    found = asking.answers("dvb-cot", models, items, tmp_path)
+    run_query.query("dvb-cot", models, items, record_folder=tmp_path)
+    found = on_record.answers("dvb-cot", models, items, tmp_path)
     assert (tmp_path / "dvb-cot" / "agent-value.jsonl").is_file()
     whole = found[found["model"] == "agent-value"]
     assert (whole["status"] == "answered").all()
@@ -293,7 +291,7 @@ def test_the_record_holds_the_whole_subset_under_every_variant(study, variants, 
     found = {}
     for asked in (study, *variants.values()):
         items = subset if asked is study else asked.items("subset")
-        found[asked.name] = trials(items, asking.answers(asked.name, models, items))
+        found[asked.name] = trials(items, on_record.answers(asked.name, models, items))
     table = variant_rates(variant_trials(found)).set_index(["model", "study"])
     assert (table["answered"] == SIZE).all()
     assert (table.loc["agent-value", "followed"] == SIZE).all()

@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from deepvalues.stats import contrasts
-from deepvalues.stats.contrasts import Estimate
+from deepvalues.stats import clusters
+from deepvalues.stats.clusters import Estimate
 from deepvalues.studies.dvb.analysis import verdicts as module
-from deepvalues.studies.dvb.analysis.orders import consistency, pairs
+from deepvalues.studies.dvb.analysis.orders import pairs
 from deepvalues.studies.dvb.analysis.verdicts import (
     BOUND,
     CONTRACT,
@@ -124,7 +124,7 @@ def test_an_interval_above():
 
 @pytest.mark.parametrize(("clusters", "expected"), [(1, False), (3, False), (4, True), (400, True)])
 def test_without_variation_the_sign_decides_in_cells_enough(clusters, expected):
-    constant = contrasts.mean(np.ones(clusters), np.arange(clusters))
+    constant = clusters.mean(np.ones(clusters), np.arange(clusters))
     assert above(constant, 0.5) is expected
     assert differs(constant, 0.5) is expected
     assert above(constant._replace(value=0.5), 0.5) is False
@@ -132,14 +132,14 @@ def test_without_variation_the_sign_decides_in_cells_enough(clusters, expected):
 
 
 def test_what_was_not_asked_meets_no_rule():
-    nothing = contrasts.mean(np.array([]), np.array([]))
+    nothing = clusters.mean(np.array([]), np.array([]))
     assert not any(rule(nothing) for rule in (above, differs, alike, equal))
 
 
 @pytest.mark.parametrize("positive", [190, 200, 209, 212, 220])
 def test_equal_is_the_90_percent_interval_within_the_bounds(positive):
     signs = np.repeat([1.0, 0.0], [positive, 400 - positive])
-    share = contrasts.mean(signs, np.arange(400))
+    share = clusters.mean(signs, np.arange(400))
     half = stats.t.ppf(0.95, 399) * signs.std(ddof=1) / math.sqrt(400)
     low, high = share.value - half, share.value + half
     assert tost_interval(share) == pytest.approx((low, high))
@@ -148,7 +148,7 @@ def test_equal_is_the_90_percent_interval_within_the_bounds(positive):
 
 def test_ties_throughout_are_equal_and_certainty_is_not():
     for value, expected in ((0.5, True), (1.0, False), (0.0, False)):
-        assert equal(contrasts.mean(np.full(50, value), np.arange(50))) is expected
+        assert equal(clusters.mean(np.full(50, value), np.arange(50))) is expected
 
 
 # ---- reference agents ----
@@ -334,16 +334,13 @@ def test_what_was_not_asked_is_missing(table):
 
 def test_consistency_is_that_of_the_four_tests(everyone, table):
     of_tests = everyone[everyone["arm"].isin(module.TESTS) & (everyone["n_examples"] == 4)]
-    expected = consistency(of_tests, ["model"]).set_index("model")
-    rows = table.set_index("model")
-    for ours, theirs in {
-        "order_consistency": "consistency",
-        "first_option_rate": "first_option",
-        "by_place": "by_place",
-        "consistency_excess": "excess",
-        "consistency_excess_low": "excess_low",
-    }.items():
-        assert rows[ours].to_numpy() == pytest.approx(expected[theirs].to_numpy(), nan_ok=True)
+    for row in table.to_dict("records"):
+        own = of_tests[of_tests["model"] == row["model"]].dropna(subset="agree")
+        p = own["first_option"].mean()
+        assert row["order_consistency"] == pytest.approx(own["agree"].mean(), nan_ok=True)
+        assert row["by_place"] == pytest.approx(2 * p * (1 - p), nan_ok=True)
+        excess = own["agree"].mean() - 2 * p * (1 - p)
+        assert row["consistency_excess"] == pytest.approx(excess, nan_ok=True)
 
 
 def test_a_copy_is_held_against_places_in_balance(items_n4):

@@ -31,18 +31,14 @@ from deepvalues.studies.profiles.analysis.responses import (
     reasons,
     responses,
     runs,
-    stop_if_missing,
 )
 from deepvalues.studies.profiles.analysis.sentences import (
     codes_of,
-    coding_sheet,
     open_responses,
-    read_sheet,
     sentence_id,
     sentences_of,
     split_sentences,
     unique_sentences,
-    write_sheet,
 )
 from deepvalues.studies.profiles.reading import off_scale
 from deepvalues.studies.profiles.respondents import agents as agents_module
@@ -51,7 +47,6 @@ from deepvalues.studies.profiles.respondents.agents import (
     MALFORMED_FIRST,
     MALFORMED_REPAIR,
     ORDERS,
-    REFUSED,
     CoderAgent,
     coder_agents,
     order_weights,
@@ -62,7 +57,6 @@ from profile_runs import (
     AGENTS,
     BANK,
     CODEBOOK,
-    COLUMNS,
     FILE,
     KEYS,
     OPENED,
@@ -242,12 +236,6 @@ def test_missing_over_all_modes_is_the_sum_of_the_modes():
     found = over_modes(table)
     assert found.to_numpy().tolist() == [["a", 30, 30, 0, 0], ["b", 35, 33, 4, 2]]
     assert list(found) == ["model", "runs", "answered", "repaired", "missing"]
-
-
-def test_too_many_missing_stop():
-    stop_if_missing(held("agent-profile-malformed"), 0.2)
-    with pytest.raises(UserError, match=r"agent-profile-refusing in \w+ \("):
-        stop_if_missing(held("agent-profile-refusing"), REFUSED / 2)
 
 
 def test_responses_keep_place_and_rank():
@@ -435,49 +423,6 @@ def test_missing_codes_are_left_to_alpha():
     three = pd.concat([codes(), codes().query("coder == 'agent-coder-exact'").assign(coder="third")])
     measures = coder_agreement(three, ["agent-coder-exact", "agent-coder-erring", "third"], 200, 0)["measure"]
     assert list(measures) == ["raw agreement", "Krippendorff's alpha"]
-
-
-def test_a_sheet_goes_out_and_comes_back(tmp_path):
-    sentences = sentences_of(opened())
-    codebook = load_codebook(CODEBOOK, STIMULI.themes)
-    sheet = coding_sheet(sentences, 3)
-    assert list(sheet.columns) == ["id", "sentence", "code"]
-    assert set(sheet["id"]) == set(sentences["id"]) and not sheet["id"].is_monotonic_increasing
-    exact = codes().query("coder == 'agent-coder-exact'").set_index("id")["code"]
-    filled = sheet.assign(code=sheet["id"].map(exact).map(codebook.names).str.lower())
-    filled.loc[0, "code"] = ""
-    write_sheet(filled, tmp_path / "sheet.csv")
-    read = read_sheet(tmp_path / "sheet.csv", "anna", codebook, sentences).set_index("id")
-    assert read["coder"].unique().tolist() == ["anna"]
-    assert read.loc[filled.loc[0, "id"], "status"] == "failed"
-    rest = read.drop(filled.loc[0, "id"])
-    assert rest["code"].to_dict() == exact.drop(filled.loc[0, "id"]).to_dict()
-    assert "none" in set(rest["code"]), "the code None is no missing code"
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda s: s.assign(code="beauty"), "line 2 has a code that is none of Performance"),
-        (lambda s: s.assign(id="s0"), "line 2 has an id that no sentence has"),
-        (lambda s: pd.concat([s, s.iloc[:1]]), r"line \d+ has an id that was there before"),
-        (lambda s: s.drop(columns="code"), "the column 'code' is missing"),
-    ],
-)
-def test_a_sheet_that_is_wrong_is_told(tmp_path, change, told):
-    sentences = sentences_of(opened())
-    write_sheet(change(coding_sheet(sentences, 3)), tmp_path / "sheet.csv")
-    with pytest.raises(UserError, match=told):
-        read_sheet(tmp_path / "sheet.csv", "anna", load_codebook(CODEBOOK, STIMULI.themes), sentences)
-    with pytest.raises(UserError, match="not a coding sheet"):
-        read_sheet(tmp_path / "none.csv", "anna", load_codebook(CODEBOOK, STIMULI.themes), sentences)
-
-
-def test_a_sheet_holds_no_formulas():
-    answers = pd.DataFrame(
-        [("m", "open-000", 0, 0, "answered", None, "=SUM(A1) is what it adds.", None)], columns=COLUMNS
-    )
-    assert coding_sheet(sentences_of(answers), 1)["sentence"][0] == " =SUM(A1) is what it adds."
 
 
 def test_a_target_for_every_mode():

@@ -7,17 +7,16 @@ import pandas as pd
 import pytest
 
 from deepvalues import cli
-from deepvalues.ask import asking
+from deepvalues.ask import catalogue, on_record, run_query
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Record
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import Questions
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.profiles.analysis.coders import coder_agreement
 from deepvalues.studies.profiles.analysis.reference import check_reference, label
 from deepvalues.studies.profiles.analysis.responses import missing, responses, runs
 from deepvalues.studies.profiles.analysis.sentences import codes_of, open_responses, sentences_of
-from deepvalues.studies.profiles.study import ProfileCoding
+from deepvalues.studies.profiles.study import ProfileCoding, open_answers
 from deepvalues.studies.profiles.survey import reference_tables, value_profiles
 
 MODELS = ["agent-profile-exaggerating", "agent-profile-malformed", "agent-profile-refusing"]
@@ -30,7 +29,8 @@ def chosen(names):
 
 def ask(study, names, record, items=None):
     items = catalogue.study(study).items("smoke") if items is None else items
-    return asking.query(study, chosen(names), items, record_folder=record, settings=Settings(concurrency=8))
+    settings = Settings(concurrency=8)
+    return run_query.query(study, chosen(names), items, record_folder=record, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def record(tmp_path_factory):
 
 
 def test_the_closed_modes_from_question_to_response(record):
-    study = catalogue.profiles()
+    study = catalogue.study("profiles")
     items = study.items("smoke")
-    answers = asking.answers("profiles", chosen(MODELS), items, record)
+    answers = on_record.answers("profiles", chosen(MODELS), items, record)
     table = missing(runs(study.stimuli, items, answers)).set_index("model")
     assert (table.loc["agent-profile-exaggerating", "answered"] == 5).all()
     assert table.loc["agent-profile-malformed", "repaired"].sum() > 3
@@ -61,7 +61,7 @@ def test_asking_again_asks_nothing(record):
 
 
 def test_requests_carry_the_schema_where_the_endpoint_takes_it():
-    parameters = catalogue.profiles().parameters
+    parameters = catalogue.study("profiles").parameters
     takes, does_not = chosen(["gpt-4.1-nano-2025-04-14", "llama-3-8b-instruct"])
     schema = takes.request_parameters(parameters)["response_format"]["json_schema"]
     assert schema["strict"] is True
@@ -70,30 +70,30 @@ def test_requests_carry_the_schema_where_the_endpoint_takes_it():
 
 
 def test_open_answers_are_coded_and_counted(record):
-    study = catalogue.profile_coding()
+    study = catalogue.study("profiles-coding")
     from_record = ProfileCoding(
-        study.stimuli_file, study.codebook_file, lambda item_set: catalogue.open_answers(item_set, record)
+        study.stimuli_file, study.codebook_file, lambda item_set: open_answers(item_set, record)
     )
     items = from_record.items("smoke")
     ask("profiles-coding", CODERS, record, items)
-    codes = codes_of(asking.answers("profiles-coding", chosen(CODERS), items, record))
+    codes = codes_of(on_record.answers("profiles-coding", chosen(CODERS), items, record))
     table = coder_agreement(codes, CODERS, 2000, 0).set_index("measure")
     assert 0.4 < table.loc["Cohen's kappa", "estimate"] < 1
     opened = catalogue.study("profiles-open").items("smoke")
     exact = codes[codes["coder"] == CODERS[0]]
-    sentences = sentences_of(catalogue.open_answers("smoke", record))
+    sentences = sentences_of(open_answers("smoke", record))
     frame = open_responses(opened, sentences, exact, study.stimuli.keys)
     assert set(frame["model"]) <= set(MODELS) and len(frame) % 6 == 0
     assert frame.groupby(["model", "run"])["priority"].sum().round(6).eq(100).all()
 
 
 def test_without_a_record_there_is_nothing_to_code(tmp_path):
-    assert catalogue.open_answers("smoke", tmp_path).empty
+    assert open_answers("smoke", tmp_path).empty
     with pytest.raises(UserError, match="query --study profiles-open"):
         ProfileCoding(
-            catalogue.profiles().stimuli_file,
-            catalogue.profile_coding().codebook_file,
-            lambda item_set: catalogue.open_answers(item_set, tmp_path),
+            catalogue.study("profiles").stimuli_file,
+            catalogue.study("profiles-coding").codebook_file,
+            lambda item_set: open_answers(item_set, tmp_path),
         ).items("smoke")
 
 
@@ -107,7 +107,7 @@ def test_items_meet_their_contract(study):
 
 
 def test_people_read_what_models_read():
-    stimuli = catalogue.profiles().stimuli
+    stimuli = catalogue.study("profiles").stimuli
     survey = value_profiles(stimuli, 7)
     frame = list(stimuli.frames.values())[7 % 5]
     words = json.dumps([[*block.passage, *(q.text for q in block.questions)] for block in survey.blocks])
@@ -120,7 +120,7 @@ def test_people_read_what_models_read():
 
 def answered(respondent="p1"):
     """What a person answered, as far as it counts here, as `deepvalues.survey.reading` gives it."""
-    keys = catalogue.profiles().stimuli.keys
+    keys = catalogue.study("profiles").stimuli.keys
     given = {
         "ranking": [3, 4, 2, 1, 5, 6],
         "rating": [5, 4, 6, 7, 4, 1],
@@ -138,7 +138,7 @@ def answered(respondent="p1"):
 def test_completed_forms_become_a_human_reference():
     people = pd.DataFrame({"respondent": ["p1"], "excluded": [""]})
     tables = reference_tables({"answers": answered(), "respondents": people})
-    checked = check_reference(tables["reference"], catalogue.profiles().stimuli.keys)
+    checked = check_reference(tables["reference"], catalogue.study("profiles").stimuli.keys)
     assert label(checked) == "human reference"
     assert len(checked) == 18
     ranked = checked[checked["mode"] == "ranking"].set_index("theme")
@@ -158,5 +158,6 @@ def test_the_survey_is_written(tmp_path, capsys):
     assert "profiles.html" in capsys.readouterr().out
     form = (tmp_path / "profiles.html").read_text(encoding="utf-8")
     assert all(
-        theme.definition in form.replace("&#x27;", "'") for theme in catalogue.profiles().stimuli.themes
+        theme.definition in form.replace("&#x27;", "'")
+        for theme in catalogue.study("profiles").stimuli.themes
     )

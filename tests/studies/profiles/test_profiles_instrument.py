@@ -16,7 +16,7 @@ from deepvalues.ask.reading import Received
 from deepvalues.ask.record import Answer
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies.profiles.items import build_items, orders, runs_of
+from deepvalues.studies.profiles.items import build_items, orders
 from deepvalues.studies.profiles.reading import off_scale, parse, read_closed, read_code, read_open, written
 from deepvalues.studies.profiles.stimuli.instrument import (
     CLOSED_MODES,
@@ -125,8 +125,6 @@ def test_a_set_holds_the_runs_of_the_smaller_ones():
     assert (len(smoke), len(standard), len(full)) == (15, 90, 450)
     assert set(smoke["prompt"]) < set(standard["prompt"]) < set(full["prompt"])
     assert standard.groupby(["mode", "wording"]).size().unique().tolist() == [6]
-    with pytest.raises(UserError, match="unknown set 'huge'"):
-        runs_of("huge")
     with pytest.raises(UserError, match="600 is the most"):
         orders(STIMULI.keys, 601)
 

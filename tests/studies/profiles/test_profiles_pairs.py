@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 
-from deepvalues.ask import asking, letters
+from deepvalues.ask import catalogue, letters, on_record, run_query
+from deepvalues.ask.letter_probabilities import letter_probabilities
 from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, CONTINUE
-from deepvalues.ask.weighed import weighed
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis import pair_profiles as scoring
 from deepvalues.studies.profiles.pairs import load_pairs
 from deepvalues.studies.profiles.respondents.pair_agents import pair_agents
+from markdown_cells import shown
 
 #: Of data/stimuli/profiles_pairs.yml: answers are keyed by these words.
 FROZEN = "aba3924b852feb18"
@@ -30,7 +30,7 @@ WORTHS = np.array([0.9, -0.3, 0.2, 1.4, -0.6, -1.6])
 
 @pytest.fixture(scope="module")
 def study():
-    return catalogue.profile_pairs()
+    return catalogue.study("profiles-pairs")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_set_is_whole(items, study):
         items.groupby(["first", "second"]).groups, 5
     )
     assert set(study.items("smoke")["id"]) <= set(items["id"])
-    with pytest.raises(UserError, match="unknown set 'full'; there are smoke, standard"):
+    with pytest.raises(UserError, match="unknown item set 'full'; profiles-pairs has smoke, standard"):
         study.items("full")
 
 
@@ -152,7 +152,7 @@ def test_known_worths_come_back_whatever_place_is_liked(items, keys, liking):
 @given(arrays(float, 6, elements=st.floats(-2, 2)), st.floats(-3, 3))
 @settings(max_examples=25, deadline=None)
 def test_worths_sum_to_zero_and_are_the_mean_log_odds_of_a_theme(given_worths, liking):
-    study = catalogue.profile_pairs()
+    study = catalogue.study("profiles-pairs")
     keys, items = study.stimuli.keys, study.items("smoke")
     frame = scoring.pairs(items, answers(items, "m", odds(items, keys, given_worths, liking)))
     found = scoring.worths_of_odds(frame, keys)
@@ -263,9 +263,9 @@ def test_one_frame_has_no_interval(study, keys):
 
 
 def test_nobody_has_answered(items, keys):
-    frame = scoring.pairs(items, weighed([], ("A", "B")))
+    frame = scoring.pairs(items, letter_probabilities([], ("A", "B")))
     by_model = scoring.by_model(frame, keys)
-    assert tables.pairs(scoring.profiles(frame, keys), by_model, {}) == "No model has answered."
+    assert tables.pairs(scoring.profiles(frame, keys), by_model, {}).empty
     assert scoring.instrument(scoring.profiles(frame, keys), {}).empty
 
 
@@ -276,8 +276,9 @@ def test_nobody_has_answered(items, keys):
 def frame(items, study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
     models = catalogue.registry().choose(list(pair_agents(study.wording)), "profiles-pairs")
-    asking.query("profiles-pairs", models, items, record_folder=folder)
-    found = weighed(asking.questions("profiles-pairs", models, items, folder), ("A", "B"))
+    run_query.query("profiles-pairs", models, items, record_folder=folder)
+    put = on_record.questions_by_model("profiles-pairs", models, items, folder)
+    found = letter_probabilities(put, ("A", "B"))
     return scoring.pairs(items, found)
 
 
@@ -294,8 +295,8 @@ def test_the_place_chooser_has_dashes_in_the_table(frame, keys, study):
         "agent-pairs-place": False,
         "agent-pairs-worths": True,
     }
-    shown = tables.pairs(scoring.profiles(frame, keys), by_model, names)
-    of_place = next(line for line in shown.splitlines() if "agent-pairs-place" in line)
+    table = shown(tables.pairs(scoring.profiles(frame, keys), by_model, names), "profiles/pair_models")
+    of_place = next(line for line in table.splitlines() if "agent-pairs-place" in line)
     assert [cell.strip() for cell in of_place.split("|")[-7:-1]] == ["–"] * 6
 
 

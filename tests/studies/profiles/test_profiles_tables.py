@@ -9,14 +9,7 @@ from deepvalues.core.number_format import MISSING
 from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis.comparison import associations
 from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES
-from markdown_cells import column, head, rows
-
-
-def test_runs_are_whole_numbers_by_model():
-    frame = pd.DataFrame(
-        [("a", 1200, 1199, 3, 1)], columns=["model", "runs", "answered", "repaired", "missing"]
-    )
-    assert rows(tables.missing(frame)) == [["a", "1,200", "1,199", "3", "1"]]
+from markdown_cells import column, head, rows, shown
 
 
 def test_the_ceiling_names_its_reference():
@@ -27,7 +20,7 @@ def test_the_ceiling_names_its_reference():
             *("fidelity_q25", "fidelity_q75"),
         ],
     )
-    table = tables.ceiling(frame)
+    table = shown(tables.ceiling(frame), "profiles/ceiling")
     assert head(table)[0] == "mode, human reference"
     interval, middle = "[0.19,\u00a00.27]", "[−0.06,\u00a00.40]"
     assert rows(table) == [["open", "1,200", "0.23", interval, middle]]
@@ -38,7 +31,7 @@ def test_convergence_of_one_model_is_a_dash():
         [("rating", 9, 0.567, 0.0, 0.99, 0.51, 0.0001), ("ranking", 1, *[math.nan] * 5)],
         columns=["mode", "models", "w", "w_low", "w_high", "correlation", "p_value"],
     )
-    one, several = rows(tables.convergence(frame))
+    one, several = rows(shown(tables.by_mode(frame), "profiles/convergence"))
     assert several == ["rating", "9", "0.57", "[.00,\u00a0.99]", "0.51", "<.001"]
     assert one == ["ranking", "1", MISSING, MISSING, MISSING, MISSING]
 
@@ -50,11 +43,14 @@ def test_single_respondents_of_one_mode():
     ]
     columns = ["mode", "model", "fidelity_median", "fidelity_q25", "fidelity_q75", "v_median", "exaggerates"]
     frame = pd.DataFrame(rows_given, columns=columns).assign(reference="human reference")
-    table = tables.single_respondents(frame)
+    table = shown(tables.single_respondents(frame), "profiles/single_respondents")
     assert head(table)[0] == "model, against single respondents of the human reference"
     assert rows(table) == [["a", "0.52", "[0.25,\u00a00.74]", "1.05", ".540"]]
     # Against flat respondents every profile exaggerates without bounds.
-    assert rows(tables.single_respondents(frame, "ranking"))[0][3:] == [MISSING, "1.000"]
+    assert rows(shown(tables.single_respondents(frame, "ranking"), "profiles/single_respondents"))[0][3:] == [
+        MISSING,
+        "1.000",
+    ]
 
 
 @pytest.fixture
@@ -72,22 +68,22 @@ def recovered():
 
 
 def test_agents_stand_beside_what_is_implied(recovered):
-    first, second = rows(tables.agents(recovered))
+    first, second = rows(shown(tables.agents(recovered), "profiles/instrument"))
     assert first[:4] == ["a", "0.80", "0.81", "[0.70,\u00a01.00]"]
     assert first[4:] == ["2.00", "2.01", "[1.90,\u00a02.20]", "4 of 4"]
     assert second[-1] == "3 of 4"
-    columns = head(tables.agents(recovered))
+    columns = head(shown(tables.agents(recovered), "profiles/instrument"))
     assert columns[0] == "agent, against a human reference"
     assert len(set(columns)) == len(columns), "every column has a name of its own"
 
 
-def test_without_agents_a_sentence_says_so(recovered):
-    assert tables.agents(recovered.head(0)) == "No reference agent is among the models."
+def test_without_agents_there_is_nothing_to_show(recovered):
+    assert tables.agents(recovered.head(0)).empty
 
 
 def test_agents_of_another_mode(recovered):
     recovered.loc[recovered["mode"] == "ranking", "estimate"] = 0.123
-    assert column(tables.agents(recovered, "ranking"), "F") == ["0.12", "0.12"]
+    assert column(shown(tables.agents(recovered, "ranking"), "profiles/instrument"), "F") == ["0.12", "0.12"]
 
 
 @pytest.fixture
@@ -112,7 +108,7 @@ def fidelities():
 
 
 def test_fidelity_names_its_reference_and_speaks_of_differences_only_where_it_is_certain(fidelities):
-    table = tables.fidelity(fidelities)
+    table = shown(tables.fidelity(fidelities), "profiles/fidelity")
     assert head(table)[1] == "model, against the synthetic reference"
     assert head(table)[3] == "interval of F"
     exaggerates, neither, flat = rows(table)
@@ -124,7 +120,7 @@ def test_fidelity_names_its_reference_and_speaks_of_differences_only_where_it_is
 def test_modes_stand_in_the_order_of_the_text(fidelities):
     modes = ["rating", "allocation", "ranking"]
     every = pd.concat([fidelities.assign(mode=mode) for mode in modes])
-    written = rows(tables.fidelity(every))
+    written = rows(shown(tables.fidelity(every), "profiles/fidelity"))
     assert [row[0] for row in written] == [mode for mode in CLOSED_MODES for _ in range(3)]
     assert [row[1] for row in written] == ["a", "b", "flat"] * 3
 
@@ -132,26 +128,16 @@ def test_modes_stand_in_the_order_of_the_text(fidelities):
 def test_a_table_of_two_references_is_not_written(fidelities):
     mixed = pd.concat([fidelities, fidelities.assign(reference="human reference")])
     with pytest.raises(ValueError, match="too many values"):
-        tables.fidelity(mixed)
-
-
-def test_agreement_of_coders_has_units_and_intervals():
-    frame = pd.DataFrame(
-        [("Cohen's kappa", 0.773, 0.643, 0.881, 1062), ("raw agreement", 1.0, math.nan, math.nan, 2)],
-        columns=["measure", "estimate", "low", "high", "units"],
-    )
-    assert head(tables.coders(frame))[1] == "sentences"
-    kappa, raw = rows(tables.coders(frame))
-    assert kappa == ["Cohen's kappa", "1,062", ".77", "[.64,\u00a0.88]"]
-    assert raw == ["raw agreement", "2", "1.00", MISSING]
+        shown(tables.fidelity(mixed), "profiles/fidelity")
 
 
 def test_associations_with_and_without_models():
     fidelity = pd.DataFrame({"mode": "rating", "model": list("abcd"), "fidelity": [0.1, 0.4, 0.2, 0.9]})
     traits = pd.DataFrame({"model": list("abcd"), "size": [1.0, 3.0, 2.0, 4.0], "date": [math.nan] * 4})
-    table = tables.associations(associations(fidelity, traits, {"size": "size", "date": "date"}))
+    found = associations(fidelity, traits.assign(tier=math.nan))
+    table = shown(tables.by_mode(found), "profiles/associations")
     assert head(table) == ["mode", "fidelity against", "models", "ρ", "interval", "p"]
-    known, unknown = rows(table)
+    known, unknown, _ = rows(table)
     assert known[:4] == ["rating", "size", "4", "1.00"]
     assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
 
@@ -177,7 +163,7 @@ def test_correlations_of_the_studies_count_who_has_which_measure():
             *("rho", "low", "high", "p_value"),
         ],
     )
-    table = tables.joint(frame, "human reference")
+    table = shown(tables.joint(frame, "human reference"), "profiles/joint_correlations")
     assert head(table)[2:5] == ["with first", "with second", "with both"]
     some, none = rows(table)
     assert some[:5] == ["value sensitivity", "value rationality", "12", "9", "9"]

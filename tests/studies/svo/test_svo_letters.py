@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 
-from deepvalues.ask import asking, letters
+from deepvalues.ask import catalogue, letters, on_record, run_query
+from deepvalues.ask.letter_probabilities import letter_probabilities
+from deepvalues.ask.questions import record_path
 from deepvalues.ask.reading import Received
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import BARE, CONTINUE
-from deepvalues.ask.study import record_path
-from deepvalues.ask.weighed import weighed
 from deepvalues.browser.options import marked
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies import catalogue
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.svo import tables
 from deepvalues.studies.svo.analysis import letter_scoring as scoring
@@ -37,7 +36,7 @@ SEED = 3
 
 @pytest.fixture(scope="module")
 def study():
-    return catalogue.svo_letters()
+    return catalogue.study("svo-letters")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +85,7 @@ def test_a_set_is_whole(items, study):
     assert len(items) == 9 * 6 * 5
     assert items.groupby(["value", "item"])["turned"].nunique().eq(9).all()
     assert set(study.items("smoke")["id"]) <= set(items["id"])
-    with pytest.raises(UserError, match="unknown item set 'full'; there are smoke, standard"):
+    with pytest.raises(UserError, match="unknown item set 'full'; svo-letters has smoke, standard"):
         study.items("full")
 
 
@@ -136,7 +135,7 @@ def test_a_file_without_the_words_is_refused(tmp_path, study, spoil):
 
 def test_the_browser_marks_the_ideal_division(items):
     row = items[items["id"] == "altruistic.i1.o2"]
-    ((options,),) = marked(row, Recogniser(catalogue.dvb().bank))
+    ((options,),) = marked(row, Recogniser(catalogue.study("dvb").bank))
     (target,) = [option for option in options if option.is_target]
     assert target.label == "H", "85, 85 is printed at A"
 
@@ -148,7 +147,7 @@ def test_an_ideal_altruist_has_the_altruists_angle(items, agents):
     ideal = agents["agent-svo-letters-ideal"]
 
     def share(_, item, shown):
-        options = option_lines(catalogue.svo_letters().wording.prompt("altruistic", item, shown))
+        options = option_lines(catalogue.study("svo-letters").wording.prompt("altruistic", item, shown))
         return list(ideal.shares(options, "altruistic").values())
 
     table = scoring.angles(score(items, answers(items, "altruist", share)), seed=SEED)
@@ -256,7 +255,7 @@ def test_no_letter_is_liked_where_all_are_alike(items):
 
 
 def test_nobody_has_answered(items):
-    none = weighed([], LETTERS)
+    none = letter_probabilities([], LETTERS)
     frame = scoring.trials(items, none)
     assert tables.letter_angles(scoring.angles(frame, seed=SEED)) == "No model has answered."
     assert tables.letter_models(scoring.by_model(frame, seed=SEED)) == "No model has answered."
@@ -271,10 +270,11 @@ def test_nobody_has_answered(items):
 def frame(items, study, agents, tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
     models = catalogue.registry().choose(list(agents), "svo-letters")
-    asking.query("svo-letters", models, items, record_folder=folder)
+    run_query.query("svo-letters", models, items, record_folder=folder)
     record = Record(record_path(folder, "svo-letters", "agent-svo-letters-ideal"))
     assert all(answer.text.startswith(" ") for answer in record.answers.values()), "after a begun reply"
-    found = weighed(asking.questions("svo-letters", models, items, folder), study.letter_choice.letters)
+    put = on_record.questions_by_model("svo-letters", models, items, folder)
+    found = letter_probabilities(put, study.letter_choice.letters)
     return scoring.trials(items, found)
 
 

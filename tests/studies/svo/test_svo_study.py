@@ -10,10 +10,10 @@ from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.loopback.server import create_app, serving
 from deepvalues.ask.money import CHARACTERS_PER_TOKEN
 from deepvalues.ask.processes import run
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Endpoint, Model
 from deepvalues.ask.settings import Settings
-from deepvalues.ask.study import Questions
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.svo.analysis import statistics
@@ -61,7 +61,7 @@ def test_sets_and_their_sizes(study, standard):
     }
     assert sizes == {"smoke": (20, 154), "standard": (200, 1540), "full": (200, 3340)}
     assert len(SocialValues(WORDING, trials=3).items("standard")) == 60
-    with pytest.raises(UserError, match="unknown item set 'medium'; there are smoke, standard, full"):
+    with pytest.raises(UserError, match="unknown item set 'medium'; svo has smoke, standard, full"):
         study.items("medium")
 
 

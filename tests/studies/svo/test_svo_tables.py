@@ -1,68 +1,16 @@
-"""Tables of study 2: their columns, how cells are written, and what stands where something is missing."""
+"""Tables of study 2 that are not their frames: what they show, and what stands where something is missing."""
 
 import math
 
 import pandas as pd
-import pytest
 
 from deepvalues.studies.svo import tables
-from markdown_cells import head, rows, to_the_right
+from markdown_cells import head, rows, shown, to_the_right
 
 
 def cells(table):
     """The head and the rows of a Markdown table."""
     return head(table), rows(table)
-
-
-def missing_frame():
-    statuses = {"answered": [1200, 960], "refused": [0, 240], "unparsable": 0, "truncated": 0, "failed": 0}
-    return pd.DataFrame({"model": ["a", "b"], **statuses, "no_choice_share": [0.0, 0.2]})
-
-
-def test_missing_counts_by_status():
-    table = tables.missing(missing_frame())
-    header, rows = cells(table)
-    statuses = ["answered", "refused", "unparsable", "truncated", "failed"]
-    assert header == ["model", *statuses, "without a choice"]
-    assert rows == [
-        ["a", "1,200", "0", "0", "0", "0", ".000"],
-        ["b", "960", "240", "0", "0", "0", ".200"],
-    ]
-    assert to_the_right(table) == header[1:]
-
-
-def test_instrument_names_agent_and_rule():
-    frame = pd.DataFrame([("a", "most for itself", 20, 19, 5.7491)])
-    frame.columns = ["model", "rule", "conditions", "agree", "largest"]
-    header, rows = cells(tables.instrument(frame))
-    assert header == ["agent", "rule", "conditions", "agree", "largest difference (degrees)"]
-    assert rows == [["a", "most for itself", "20", "19", "5.7"]]
-
-
-def weights_frame():
-    weight = {"weight": [69.04, math.nan], "weight_low": [60.9, math.nan], "weight_high": [77.1, math.nan]}
-    precision = {"precision": [0.131, 0.02], "precision_low": [0.105, -0.01], "precision_high": [0.157, 0.05]}
-    truth = {"true_weight": [75.0, 30.0], "true_precision": 0.12}
-    return pd.DataFrame(
-        {"value": ["altruistic", "none"], "choices": [240, 6], **truth, **weight, **precision}
-    )
-
-
-def test_weights_beside_the_truth():
-    header, rows = cells(tables.weights(weights_frame()))
-    assert header == [
-        *("assigned value", "choices", "true weight (°)", "weight (°)", "interval of the weight"),
-        *("true precision", "precision", "interval of the precision"),
-    ]
-    assert rows == [
-        ["altruistic", "240", "75.0", "69.0", "[60.9,\u00a077.1]", ".120", ".131", "[.105,\u00a0.157]"],
-        ["none", "6", "30.0", "–", "–", ".120", ".020", "[−.010,\u00a0.050]"],
-    ]
-
-
-def test_weights_of_an_agent_that_was_not_asked():
-    header, rows = cells(tables.weights(weights_frame().head(0)))
-    assert header[0] == "assigned value" and rows == []
 
 
 def test_steering_has_a_column_a_condition():
@@ -72,7 +20,7 @@ def test_steering_has_a_column_a_condition():
         ("b", "faithful", False, -0.04),
     ]
     frame = pd.DataFrame(rows, columns=["model", "mode", "goal", "range"])
-    header, rows = cells(tables.steering(frame))
+    header, rows = cells(shown(tables.steering(frame), "svo/steering_range"))
     assert header == ["model", "controlled", "controlled, goal prompting", "faithful"]
     assert rows == [["b", "77.7", "–", "0.0"]]
 
@@ -84,8 +32,8 @@ def test_rationality_in_degrees_and_corrected():
         ("b", "controlled", 4, "", 60.0, 1.0, 60.0),
         ("b", "faithful", 4, "", -1.36, -0.356, -1.36),
     ]
-    columns = ["model", "mode", "values", "left_out", "rationality", "corrected", "bound_low"]
-    table = tables.rationality(pd.DataFrame(rows, columns=columns))
+    names = ["model", "mode", "values", "left_out", "rationality", "corrected", "bound_low"]
+    table = shown(tables.rationality(pd.DataFrame(rows, columns=names)), "svo/value_rationality")
     header, rows = cells(table)
     assert header == [
         "model",
@@ -97,26 +45,6 @@ def test_rationality_in_degrees_and_corrected():
         ["b", "4 / 4", "60.0", "−1.4", "1.00", "−0.36"],
     ]
     assert to_the_right(table) == header[1:]
-
-
-def test_goal_with_and_without_anything_to_test():
-    frame = pd.DataFrame(
-        {
-            "model": ["a", "b"],
-            "pairs": [40, 1030],
-            "angle_change": [0.0, -5.66],
-            "closer": [0.0, -2.5],
-            "closer_low": [math.nan, -10.2],
-            "closer_high": [math.nan, 4.2],
-            "p_holm": [math.nan, 0.0004],
-        }
-    )
-    header, rows = cells(tables.goal(frame))
-    assert header == ["model", "pairs", "angle change", "nearer", "interval", "p (Holm)"]
-    assert rows == [
-        ["a", "40", "0.0", "0.0", "–", "–"],
-        ["b", "1,030", "−5.7", "−2.5", "[−10.2,\u00a04.2]", "<.001"],
-    ]
 
 
 def test_anova_names_the_prompting():
@@ -132,7 +60,7 @@ def test_anova_names_the_prompting():
             "p_permutation": [0.0123, math.nan],
         }
     )
-    header, rows = cells(tables.anova(frame))
+    header, rows = cells(shown(tables.anova(frame), "svo/anova"))
     assert header == ["prompting", "source", "df", "df residual", "F", "partial η²", "p", "p (permutation)"]
     assert rows == [
         ["no goal", "model", "10", "396", "357.9", ".900", "<.001", ".012"],
@@ -148,7 +76,7 @@ def test_people_have_a_yardstick_for_each_distance():
         "options": math.nan,
         "options_people_95": 0.3,
     }
-    table = tables.against_people(pd.DataFrame([row]))
+    table = shown(tables.against_people(pd.DataFrame([row])), "svo/against_people")
     header, rows = cells(table)
     assert header == [
         *("model", "angle", "Wasserstein (95% of people)"),
@@ -156,16 +84,6 @@ def test_people_have_a_yardstick_for_each_distance():
     ]
     assert to_the_right(table) == header[1:]
     assert rows == [["a", "−16.3", "45.7 (8.8)", ".995 (.262)", "– (.300)"]]
-
-
-def test_position_beside_what_is_expected():
-    row = {"model": "a", "choices": 600, "first_share": 1.0, "first_low": 0.994, "first_high": 1.0}
-    row |= {"first_expected": 0.12, "excess": 0.88, "p_holm": 0.006}
-    header, rows = cells(tables.position(pd.DataFrame([row])))
-    assert header == [
-        *("model", "choices", "first place", "interval", "expected", "total variation", "p (Holm)")
-    ]
-    assert rows == [["a", "600", "1.000", "[.994,\u00a01.000]", ".120", ".880", ".006"]]
 
 
 def lean_frame():
@@ -184,7 +102,7 @@ def lean_frame():
 
 
 def test_lean_in_degrees_or_corrected():
-    table = tables.lean(lean_frame())
+    table = shown(tables.lean(lean_frame()), "svo/published_lean")
     header, rows = cells(table)
     assert to_the_right(table) == ["lean", "leaning", "p"]
     assert header == ["scale", "contrast", "lean", "interval", "widened", "leaning", "p", "verdict"]
@@ -193,8 +111,7 @@ def test_lean_in_degrees_or_corrected():
     assert rows[1][3:] == ["[−0.11,\u00a00.02]", "[−0.14,\u00a00.05]", "2", ".125", "open"]
 
 
-@pytest.mark.parametrize(("draw", "frame"), [(tables.missing, missing_frame()), (tables.lean, lean_frame())])
-def test_tables_leave_their_frames_alone(draw, frame):
-    before = frame.copy()
-    draw(frame)
-    pd.testing.assert_frame_equal(frame, before)
+def test_a_table_leaves_its_frame_alone():
+    frame = lean_frame()
+    tables.lean(frame)
+    pd.testing.assert_frame_equal(frame, lean_frame())

@@ -23,7 +23,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from deepvalues import __version__
-from deepvalues.ask.loopback.batches import BatchService, json_body
 from deepvalues.ask.loopback.protocol import LocalModel, Message, ProtocolError, Reply
 from deepvalues.core.errors import UserError
 
@@ -154,60 +153,83 @@ def _completion(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _described(models: Mapping[str, LocalModel], name: str) -> dict[str, Any]:
+    if name not in models:
+        message = f"The model '{name}' does not exist; there are {', '.join(models)}"
+        raise ProtocolError(404, message, code="model_not_found", param="model")
+    model = models[name]
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "deepvalues",
+        "family": model.family,
+        "description": model.description,
+    }
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The body of a request.
+
+    Raises
+    ------
+    ProtocolError
+        When it is not a JSON object.
+    """
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        raise ProtocolError(400, "the body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise ProtocolError(400, "the body must be a JSON object")
+    return body
+
+
+async def complete(models: Mapping[str, LocalModel], body: dict[str, Any]) -> dict[str, Any]:
+    """From the body of a request for a chat completion to that of its response.
+
+    Raises
+    ------
+    ProtocolError
+        When there is no such model, or it can't reply to this.
+    """
+    _described(models, _checked(body)["model"])
+    try:
+        return await run_in_threadpool(_completion, models[body["model"]], body)
+    except ProtocolError:
+        raise
+    except ValueError as error:
+        raise ProtocolError(400, str(error), param="messages") from None
+    except UserError as error:
+        raise ProtocolError(501, str(error), code="model_not_available") from None
+    except Exception as error:
+        # Left to the framework, the connection may be reset before the client has read of it.
+        logging.getLogger(__name__).exception("%s failed", body["model"])
+        raise ProtocolError(500, f"{type(error).__name__}: {error}") from error
+
+
 def create_app(models: Mapping[str, LocalModel]) -> Starlette:
     """Build the server for a set of local models.
 
     Routes: ``GET /v1/models``, ``GET /v1/models/{name}``, ``POST /v1/chat/completions`` with ``seed``,
     ``max_tokens`` or ``max_completion_tokens``, ``logprobs`` and ``top_logprobs``; other parameters are
-    accepted and have no effect; and files and batches, see `deepvalues.ask.loopback.batches`. Errors have
-    OpenAI's shape and status codes.
+    accepted and have no effect. Errors have OpenAI's shape and status codes.
     """
 
-    def described(name: str) -> dict[str, Any]:
-        if name not in models:
-            message = f"The model '{name}' does not exist; there are {', '.join(models)}"
-            raise ProtocolError(404, message, code="model_not_found", param="model")
-        model = models[name]
-        return {
-            "id": name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "deepvalues",
-            "family": model.family,
-            "description": model.description,
-        }
-
     async def list_models(_: Request) -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [described(name) for name in models]})
+        return JSONResponse({"object": "list", "data": [_described(models, name) for name in models]})
 
     async def one_model(request: Request) -> JSONResponse:
-        return JSONResponse(described(request.path_params["name"]))
+        return JSONResponse(_described(models, request.path_params["name"]))
 
-    async def completion(body: dict[str, Any]) -> dict[str, Any]:
-        described(_checked(body)["model"])
-        try:
-            completion = await run_in_threadpool(_completion, models[body["model"]], body)
-        except ProtocolError:
-            raise
-        except ValueError as error:
-            raise ProtocolError(400, str(error), param="messages") from None
-        except UserError as error:
-            raise ProtocolError(501, str(error), code="model_not_available") from None
-        except Exception as error:
-            # Left to the framework, the connection may be reset before the client has read of it.
-            logging.getLogger(__name__).exception("%s failed", body["model"])
-            raise ProtocolError(500, f"{type(error).__name__}: {error}") from error
-        return completion
-
-    async def complete(request: Request) -> JSONResponse:
-        return JSONResponse(await completion(await json_body(request)))
+    async def create_completion(request: Request) -> JSONResponse:
+        return JSONResponse(await complete(models, await json_body(request)))
 
     return Starlette(
         routes=[
             Route("/v1/models", list_models),
             Route("/v1/models/{name:path}", one_model),
-            Route("/v1/chat/completions", complete, methods=["POST"]),
-            *BatchService(completion).routes(),
+            Route("/v1/chat/completions", create_completion, methods=["POST"]),
         ],
         exception_handlers={
             ProtocolError: _on_protocol_error,

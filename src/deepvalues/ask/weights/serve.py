@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from deepvalues.ask.processes import processors
 from deepvalues.ask.registry import Model
 from deepvalues.ask.weights.fetch import verified, weights_of
 from deepvalues.core.errors import UserError
@@ -99,6 +98,8 @@ def _require_memory(name: str, path: Path) -> None:
 
 
 def _threads(given: int | None) -> int:
+    from deepvalues.ask.processes import processors
+
     text = os.environ.get(THREADS_VARIABLE)
     if given is not None or not text:
         return given or processors()

@@ -7,113 +7,18 @@ generalization on the ratings.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
-import pingouin as pg
 import statsmodels.api as sm
-from scipy import stats
-from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.reading import Reading, Received
-from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval
-from deepvalues.studies.dvb.items import prompts
+from deepvalues.stats.agreement import icc_table
+from deepvalues.stats.logit import clustered_logit
+from deepvalues.stats.rates import CONFIDENCE, t_interval
 from deepvalues.studies.dvb.items.prompts import SCALES
-from deepvalues.studies.dvb.reading import read_rating
-from deepvalues.studies.dvb.stimuli.bank import Bank
-from deepvalues.studies.dvb.study import DeepValueBenchmark
-
-#: How often each value is rated on each scale.
-REPEATS = 10
-#: The longest reply, in tokens, that a number needs.
-MAX_TOKENS = 5
-#: Values that each set asks about.
-ITEM_SETS = {"smoke": 1, "standard": 11}
-#: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
-_SEPARATED = 15.0
-
-CONTRACT = pa.DataFrameSchema(
-    {
-        "id": pa.Column(str, unique=True),
-        "value": pa.Column(str),
-        "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
-        "scale": pa.Column(str, pa.Check.isin(list(SCALES))),
-        "prompt": pa.Column(str),
-        "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
-    },
-    strict=True,
-    ordered=True,
-    name="rating items",
-)
-
-
-@dataclass(frozen=True)
-class ValueRatings:
-    """The rating of a benchmark's values as a study."""
-
-    benchmark: DeepValueBenchmark
-    name: str = "dvb-ratings"
-    title: str = "Study 1, ratings of values"
-    letter_choice: LetterChoice | None = None
-
-    @property
-    def seed(self) -> int:
-        """The seed of the benchmark."""
-        return self.benchmark.seed
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Parameters of every request."""
-        return MappingProxyType({"max_tokens": MAX_TOKENS})
-
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke`` (3) or ``standard`` (33).
-
-        Raises
-        ------
-        UserError
-            When the set is unknown.
-        """
-        if item_set not in ITEM_SETS:
-            raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(ITEM_SETS)}")
-        return build_ratings(self.benchmark.bank).head(ITEM_SETS[item_set] * len(SCALES))
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What every frame of items meets."""
-        return CONTRACT
-
-    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One user message per item, ten times."""
-        columns = items[["id", "prompt"]].itertuples(index=False, name=None)
-        return [Conversation(item=id, turns=(prompt,), repeats=REPEATS) for id, prompt in columns]
-
-    def read(self, received: Received) -> Reading:
-        """Read a rating."""
-        return read_rating(received)
-
-
-def build_ratings(bank: Bank) -> pd.DataFrame:
-    """Build the 33 questions, ordered by value and scale; the frame meets `CONTRACT`."""
-    rows = []
-    for value in bank.values.values():
-        for scale in SCALES:
-            prompt = prompts.rating_text(prompts.Label(value.name, value.definition), scale)
-            digest = hashlib.sha256(prompt.encode()).hexdigest()[:16]
-            rows.append((f"{value.id}.{scale}", value.id, value.group, scale, prompt, digest))
-    validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
-    return validated
+from deepvalues.studies.missing import stop_if_stray
 
 
 def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -129,21 +34,11 @@ def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     UserError
         When an answer belongs to no item.
     """
+    stop_if_stray(answers, items)
     columns = items[["id", "value", "scale"]]
     joined = answers.merge(columns, left_on="item", right_on="id", how="left", validate="many_to_one")
-    stray = joined.loc[joined["id"].isna(), "item"]
-    if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no rating, the first is {stray.iloc[0]}")
     joined["rating"] = pd.to_numeric(joined["choice"].where(joined["status"] == "answered")).astype(float)
     return joined[["model", "value", "scale", "repeat", "status", "rating"]]
-
-
-def _mean_interval(ratings: pd.Series[float]) -> Interval:
-    """Student's interval of a mean; NaN without two different ratings."""
-    if len(ratings) < 2 or ratings.nunique() < 2:
-        return NO_INTERVAL
-    low, high = stats.t.interval(CONFIDENCE, len(ratings) - 1, loc=ratings.mean(), scale=ratings.sem())
-    return Interval(float(low), float(high))
 
 
 def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +58,7 @@ def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in trials.groupby(["model", "value", "scale"], sort=True):
         ratings = group["rating"].dropna()
-        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *_mean_interval(ratings)))
+        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *t_interval(ratings)))
     columns = ["model", "value", "scale", "asked", "answered", "mean", "sd", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -186,7 +81,7 @@ def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.Dat
     rows = []
     for key, group in means.groupby(["value", "scale"], sort=True):
         each = group["mean"].dropna()
-        rows.append((*key, len(each), each.mean(), *_mean_interval(each)))
+        rows.append((*key, len(each), each.mean(), *t_interval(each)))
     table = pd.DataFrame(rows, columns=["value", "scale", "models", "mean", "low", "high"])
     printed = published.melt("value", var_name="scale", value_name="published")
     return table.merge(printed, on=["value", "scale"], how="left", validate="one_to_one")
@@ -248,11 +143,9 @@ def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
         return math.nan, math.nan, math.nan, math.nan
     if (by_value.nunique() == 1).all():
         return 1.0, math.nan, math.nan, 1.0
-    # Two-way coefficients, which pingouin computes as well, may divide by zero; they are not in use.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table = pg.intraclass_corr(used, targets="value", raters="place", ratings="rating").set_index("Type")
-    low, high = table.loc["ICC(1,1)", "CI95"]
-    return float(table.loc["ICC(1,1)", "ICC"]), float(low), float(high), float(table.loc["ICC(1,k)", "ICC"])
+    table = icc_table(used.pivot(index="value", columns="place", values="rating").to_numpy(dtype=float))
+    low, high = table["CI95"]["ICC(1,1)"]
+    return float(table["ICC"]["ICC(1,1)"]), float(low), float(high), float(table["ICC"]["ICC(1,k)"])
 
 
 def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
@@ -307,25 +200,16 @@ def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     if np.unique(followed).size < 2 or len(np.unique(clusters)) <= len(SCALES) + 1:
         return nothing
     design = sm.add_constant(joined[list(SCALES)].to_numpy(dtype=float), has_constant="add")
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        return nothing
-    try:
-        # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
-        with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
-            fit = sm.Logit(followed, design).fit(
-                disp=False, cov_type="cluster", cov_kwds={"groups": clusters}, warn_convergence=False
-            )
-    except (PerfectSeparationError, np.linalg.LinAlgError):
-        return nothing
-    if np.abs(fit.params).max() > _SEPARATED or not fit.mle_retvals["converged"]:
+    fit = clustered_logit(followed, design, clusters)
+    if fit is None:
         return nothing
     ratios = np.exp(np.column_stack([fit.params, fit.conf_int(alpha=1 - CONFIDENCE)]))
     found = np.column_stack([ratios, fit.pvalues])[1:].tolist()
     return dict(zip(SCALES, found, strict=True))
 
 
-def published_odds(published: pd.DataFrame) -> pd.DataFrame:
-    """The published odds ratios, under names that stand beside those of `rating_odds`.
+def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The odds of `rating_odds` with the printed ones of the same scale.
 
     Parameters
     ----------
@@ -335,18 +219,8 @@ def published_odds(published: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        rating, published_odds_ratio, published_low, published_high, published_p_value.
+        As from `rating_odds`, and published_odds_ratio, published_low, published_high, published_p_value.
     """
-    names = {
-        "rating": "rating",
-        "odds_ratio": "published_odds_ratio",
-        "ci_low": "published_low",
-        "ci_high": "published_high",
-        "p_value": "published_p_value",
-    }
-    return published.rename(columns=names)[list(names.values())]
-
-
-def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The odds of `rating_odds` with the printed ones of the same scale: see `published_odds`."""
-    return odds.merge(published_odds(published), on="rating", how="outer")
+    names = {"odds_ratio": "odds_ratio", "ci_low": "low", "ci_high": "high", "p_value": "p_value"}
+    printed = published.set_index("rating")[list(names)].rename(columns=names).add_prefix("published_")
+    return odds.merge(printed.reset_index(), on="rating", how="outer")

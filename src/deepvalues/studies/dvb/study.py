@@ -1,61 +1,56 @@
-"""The Deep Value Benchmark as the query engine sees it."""
+"""Study 1: the Deep Value Benchmark, its variants, and what is asked beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import ClassVar
 
 import pandas as pd
-import pandera.pandas as pa
 
+from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.reading import Reading, Received, read_choice
+from deepvalues.ask.loopback.protocol import LocalModel
+from deepvalues.ask.reading import Reading, Received
+from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
 from deepvalues.core.downloads import Store
-from deepvalues.core.errors import UserError
-from deepvalues.studies.dvb.items.items import (
-    AUTHORS,
-    CONTRACT,
-    RELEASED_SETS,
-    ItemSet,
-    both_orders,
-    build_items,
-    items_of,
-)
-from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY, LETTER_ONLY, LETTERS
+from deepvalues.studies.dvb.items import items, prompts, ratings, validation
+from deepvalues.studies.dvb.items.items import AUTHORS, RELEASED_SETS, ItemSet
 from deepvalues.studies.dvb.items.public_prompts import PublicPrompts
 from deepvalues.studies.dvb.items.released import read_released
 from deepvalues.studies.dvb.items.subset import subset
+from deepvalues.studies.dvb.reading import read_rating
 from deepvalues.studies.dvb.stimuli.arms import EXAMPLES
 from deepvalues.studies.dvb.stimuli.bank import Bank, load_bank
 from deepvalues.studies.dvb.stimuli.design import Design, load_design
 
 #: How prompts that end with the benchmark's own instruction are asked by letter probability.
-LETTER_CHOICE = LetterChoice(LETTERS, "Option", ANSWER_ONLY, LETTER_ONLY)
-#: The longest reply, in tokens, that an option alone needs.
-MAX_TOKENS = 10
+LETTER_CHOICE = LetterChoice(prompts.LETTERS, "Option", prompts.ANSWER_ONLY, prompts.LETTER_ONLY)
 SUBSET = "subset"
+#: How often each value is rated on each scale.
+REPEATS = 10
 
 
 @dataclass(frozen=True)
-class DeepValueBenchmark:
-    """Study 1: its bank and design, read on first use."""
+class DeepValueBenchmark(Study):
+    """The benchmark: its bank and design, read on first use."""
 
-    bank_folder: Path
-    design_file: Path
-    name: str = "dvb"
+    bank_folder: Path = paths.BANK
+    design_file: Path = paths.DESIGNS
     downloads: Store = field(default_factory=Store.project)
-    parameters: Mapping[str, Any] = field(
-        default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
-    )
-    title: str = "Study 1: deep values"
-    letter_choice: LetterChoice | None = LETTER_CHOICE
     public_prompts: Path = paths.PUBLIC_PROMPTS
+    name = "dvb"
+    title = "Study 1: deep values"
+    number = 1
+    max_tokens = 10
+    item_sets: ClassVar[Collection[str]] = (*items.ITEM_SETS, SUBSET, *RELEASED_SETS, AUTHORS)
+    contract = items.CONTRACT
+    sets_with_all = ("standard", SUBSET, "full")
+    sets_that_share = ("smoke", "n4", "n20", "n40", "layers", "standard", SUBSET)
 
     @cached_property
     def bank(self) -> Bank:
@@ -72,15 +67,20 @@ class DeepValueBenchmark:
         """The seed of design and requests."""
         return self.design.seed
 
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of a set: one of `ITEM_SETS`, ``subset``, a released one, or ``authors``."""
+    @property
+    def letter_choice(self) -> LetterChoice | None:
+        """One of two letters after "Option"."""
+        return LETTER_CHOICE
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build the items of one of `items.ITEM_SETS`, ``subset``, a released one, or ``authors``."""
         if item_set == SUBSET:
             return self._subset.copy()
         if item_set in RELEASED_SETS:
             return read_released(self.downloads.verified(item_set), self.bank)
         if item_set == AUTHORS:
             return self.authors.items()
-        return build_items(self.bank, self.design, item_set)
+        return items.build_items(self.bank, self.design, item_set)
 
     @cached_property
     def authors(self) -> PublicPrompts:
@@ -89,17 +89,12 @@ class DeepValueBenchmark:
 
     def without_prompts(self, item_set: str) -> pd.DataFrame:
         """The items of a set built here without their prompts, which are nearly all of its memory."""
-        return build_items(self.bank, self.design, item_set, prompts_too=False)
+        return items.build_items(self.bank, self.design, item_set, prompts_too=False)
 
     @cached_property
     def _subset(self) -> pd.DataFrame:
         # Kept, because all variants ask it and `full` takes seconds to build.
-        return subset(build_items(self.bank, self.design, "full"), self.design)
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What every frame of items meets."""
-        return CONTRACT
+        return subset(items.build_items(self.bank, self.design, "full"), self.design)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item; items with the same examples share a prefix.
@@ -108,42 +103,162 @@ class DeepValueBenchmark:
         """
         columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
         return [
-            Conversation(item=id, turns=(prompt,), prefix=prompt[:prefix_chars])
-            if prompt
-            else self.authors.conversation(id)
-            for id, prompt, prefix_chars in columns
+            Conversation(id, (prompt,), prefix=prompt[:length]) if prompt else self.authors.conversation(id)
+            for id, prompt, length in columns
         ]
 
-    def read(self, received: Received) -> Reading:
-        """Read a reply of the short form."""
-        return read_choice(received, LETTERS)
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Reference agents, text learners, and heads on the models of the registry that have weights."""
+        from deepvalues.studies.dvb.respondents.agents import reference_agents
+        from deepvalues.studies.dvb.respondents.heads import heads
+        from deepvalues.studies.dvb.respondents.learners import LEARNERS
+
+        with_weights = [model for model in catalogue.registry().models.values() if model.weights]
+        return {**reference_agents(self.bank), **LEARNERS, **heads(with_weights)}
 
 
-#: Cells that free replies are asked for, by set.
-FREE_CELLS = {"smoke": 5, "standard": 50}
-_FREE_ARMS = ("deconfounded", "control")
+BENCHMARK = register(DeepValueBenchmark())
 
 
 @dataclass(frozen=True)
-class FreeReplies(DeepValueBenchmark):
-    """Tests of Study 1 that every model answers in words of its own, also where it could be asked by letters.
+class _OfBenchmark(Study):
+    """A study of the benchmark's own material."""
+
+    benchmark: DeepValueBenchmark = BENCHMARK
+    number = 1
+
+    @property
+    def seed(self) -> int:
+        """The seed of the benchmark."""
+        return self.benchmark.seed
+
+
+@dataclass(frozen=True)
+class PromptVariant(_OfBenchmark):
+    """The tests of the benchmark with another instruction at the end.
+
+    The examples, and with them the prefix that providers cache, stay as they are. The published follow-up
+    had the same two variants beside the baseline: an instruction to go by the values, and a rationale first.
+    """
+
+    instruction: ClassVar[str]
+    item_sets: ClassVar[Collection[str]] = DeepValueBenchmark.item_sets
+    contract = items.CONTRACT
+    sets_with_all = (SUBSET, "full")
+    sets_that_share = DeepValueBenchmark.sets_that_share
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build the benchmark's items under the same ids, with this variant's end of the prompt."""
+        return items.reworded(self.benchmark.items(item_set), self.instruction)
+
+
+@dataclass(frozen=True)
+class ExplicitInstruction(PromptVariant):
+    """The tests with an instruction to go by the values."""
+
+    name = "dvb-explicit"
+    title = "Study 1, explicit instruction"
+    max_tokens = DeepValueBenchmark.max_tokens
+    instruction = prompts.VALUES_FIRST + prompts.ANSWER_ONLY
+
+    @property
+    def letter_choice(self) -> LetterChoice | None:
+        """As in the benchmark."""
+        return LETTER_CHOICE
+
+
+@dataclass(frozen=True)
+class RationaleFirst(PromptVariant):
+    """The tests with a rationale of about 50 words before the answer, so that none is asked by letters."""
+
+    name = "dvb-cot"
+    title = "Study 1, rationale first"
+    max_tokens = 200
+    instruction = prompts.RATIONALE_FIRST
+
+
+@dataclass(frozen=True)
+class FreeReplies(_OfBenchmark):
+    """Tests that every model answers in words of its own, also where it could be asked by letters.
 
     The share of replies that can be read is a result: whether a model does as it is told.
     """
 
-    name: str = "dvb-free"
-    title: str = "Study 1, free replies"
-    letter_choice: LetterChoice | None = None
+    name = "dvb-free"
+    title = "Study 1, free replies"
+    max_tokens = DeepValueBenchmark.max_tokens
+    #: Cells of each set.
+    item_sets: ClassVar[Mapping[str, int]] = {"smoke": 5, "standard": 50}
+    contract = items.CONTRACT
 
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The deconfounded tests and controls at N = 4: ``smoke`` (20) or ``standard`` (200), of 50 cells.
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build deconfounded tests and controls at N = 4: ``smoke`` (20) or ``standard`` (200)."""
+        asked = items.both_orders((min(EXAMPLES),), ("deconfounded", "control"))
+        cells = ItemSet(asked, self.item_sets[item_set], balanced=True)
+        return items.items_of(self.benchmark.bank, self.benchmark.design, cells)
 
-        Raises
-        ------
-        UserError
-            When the set is unknown.
-        """
-        if item_set not in FREE_CELLS:
-            raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(FREE_CELLS)}")
-        asked = both_orders((min(EXAMPLES),), _FREE_ARMS)
-        return items_of(self.bank, self.design, ItemSet(asked, FREE_CELLS[item_set], balanced=True))
+
+@dataclass(frozen=True)
+class ValueRatings(_OfBenchmark):
+    """How models rate each value on three scales from 1 to 10, ten times."""
+
+    name = "dvb-ratings"
+    title = "Study 1, ratings of values"
+    max_tokens = 5
+    #: Values that each set asks about.
+    item_sets: ClassVar[Mapping[str, int]] = {"smoke": 1, "standard": 11}
+    contract = ratings.CONTRACT
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build ``smoke`` (3) or ``standard`` (33)."""
+        whole = ratings.build_ratings(self.benchmark.bank)
+        return whole.head(self.item_sets[item_set] * len(prompts.SCALES))
+
+    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
+        """One user message per item, ten times."""
+        columns = items[["id", "prompt"]].itertuples(index=False, name=None)
+        return [Conversation(id, (prompt,), repeats=REPEATS) for id, prompt in columns]
+
+    def read(self, received: Received) -> Reading:
+        """Read a rating."""
+        return read_rating(received)
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Agents that rate by a fixed profile."""
+        from deepvalues.studies.dvb.respondents.agents import raters
+
+        return raters(self.benchmark.bank)
+
+
+@dataclass(frozen=True)
+class StimulusValidation(_OfBenchmark):
+    """Is what an option is meant to show to be seen in it? See `items.validation`."""
+
+    name = "dvb-validation"
+    title = "Study 1, validation"
+    max_tokens = DeepValueBenchmark.max_tokens
+    #: Value pairs of the design that each set draws on; four cells of each.
+    item_sets: ClassVar[Mapping[str, int]] = {"smoke": 1, "standard": 50}
+    contract = validation.CONTRACT
+
+    @property
+    def letter_choice(self) -> LetterChoice | None:
+        """As in the benchmark."""
+        return LETTER_CHOICE
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build ``smoke`` (48) or ``standard`` (2,400)."""
+        bank, users = self.benchmark.bank, {cell.id: cell.user for cell in self.benchmark.design.cells}
+        stimuli, pairs = self.benchmark.items("n40"), self.item_sets[item_set]
+        return validation.build_validation(bank, stimuli, users, self.seed, pairs)
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """The agent that knows the bank's wordings."""
+        from deepvalues.studies.dvb.respondents.agents import Matcher, Recogniser
+
+        matcher = Matcher(Recogniser(self.benchmark.bank))
+        return {matcher.name: matcher}
+
+
+for _study in (ExplicitInstruction, RationaleFirst, FreeReplies, ValueRatings, StimulusValidation):
+    register(_study())

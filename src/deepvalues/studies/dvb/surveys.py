@@ -16,9 +16,9 @@ import pandas as pd
 
 from deepvalues.core import stable_random
 from deepvalues.studies.dvb.items import prompts
+from deepvalues.studies.dvb.items.validation import STIMULI
 from deepvalues.studies.dvb.stimuli.bank import VALUE_SETS, Bank
-from deepvalues.studies.dvb.study import DeepValueBenchmark
-from deepvalues.studies.dvb.validation import STIMULI, StimulusValidation
+from deepvalues.studies.dvb.study import DeepValueBenchmark, StimulusValidation
 from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
 
 CONSENT = (

@@ -1,32 +1,15 @@
-"""Prompt variants: the same tests with another end of the prompt, each a study of its own.
-
-The examples, and with them the prefix that providers cache, stay as they are. The published follow-up
-had the same two variants beside the baseline: an instruction to go by the values, and a rationale first.
-"""
+"""What other wordings of the question change: rates under each prompt variant, and differences."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
 
 import pandas as pd
-import pandera.pandas as pa
 
-from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.reading import Reading, Received, read_choice
-from deepvalues.core.errors import UserError
 from deepvalues.stats.contrasts import Paired, paired
 from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, rates
-from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY, LETTERS, RATIONALE_FIRST, VALUES_FIRST
-from deepvalues.studies.dvb.study import LETTER_CHOICE, MAX_TOKENS, DeepValueBenchmark
 
-#: The longest reply, in tokens, of a rationale of about 50 words and an answer.
-MAX_RATIONALE_TOKENS = 200
 BASELINE = "dvb"
 #: What each study's wording of the question is called, in the order in which they are shown.
 NAMES = {BASELINE: "baseline", "dvb-explicit": "explicit instruction", "dvb-cot": "rationale first"}
@@ -36,78 +19,6 @@ PUBLISHED_NAMES = {
     "baseline": BASELINE,
     "explicit_instruction": "dvb-explicit",
 }
-
-
-@dataclass(frozen=True)
-class PromptVariant:
-    """The tests of a benchmark with another instruction at the end."""
-
-    benchmark: DeepValueBenchmark
-    name: str
-    title: str
-    instruction: str
-    max_tokens: int
-
-    @property
-    def seed(self) -> int:
-        """The seed of the benchmark."""
-        return self.benchmark.seed
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Parameters of every request."""
-        return MappingProxyType({"max_tokens": self.max_tokens})
-
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The benchmark's items of a set under the same ids, with this variant's end of the prompt."""
-        return reworded(self.benchmark.items(item_set), self.instruction)
-
-    @property
-    def letter_choice(self) -> LetterChoice | None:
-        """As in the benchmark; None after a rationale, which has to be written first."""
-        return LETTER_CHOICE if self.instruction.endswith(ANSWER_ONLY) else None
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What every frame of items meets."""
-        return self.benchmark.contract
-
-    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One user message per item, as for the benchmark."""
-        return self.benchmark.conversations(items)
-
-    def read(self, received: Received) -> Reading:
-        """Read a reply, with or without a rationale."""
-        return read_choice(received, LETTERS)
-
-
-def prompt_variants(benchmark: DeepValueBenchmark) -> list[PromptVariant]:
-    """The two variants beside the baseline."""
-    explicit = "dvb-explicit", "Study 1, explicit instruction"
-    rationale = "dvb-cot", "Study 1, rationale first"
-    return [
-        PromptVariant(benchmark, *explicit, VALUES_FIRST + ANSWER_ONLY, MAX_TOKENS),
-        PromptVariant(benchmark, *rationale, RATIONALE_FIRST, MAX_RATIONALE_TOKENS),
-    ]
-
-
-def reworded(items: pd.DataFrame, instruction: str) -> pd.DataFrame:
-    """Items whose prompts end with another instruction; all columns but prompt and hash stay.
-
-    Raises
-    ------
-    UserError
-        When a prompt does not end with the baseline's instruction.
-    """
-    other = items.loc[~items["prompt"].str.endswith(ANSWER_ONLY), "id"]
-    if len(other):
-        raise UserError(
-            f"{len(other)} prompts do not end with the benchmark's own instruction, the first is "
-            f"{other.iloc[0]}: variants exist of the project's own item sets only"
-        )
-    prompts = [prompt.removesuffix(ANSWER_ONLY) + instruction for prompt in items["prompt"]]
-    hashes = [hashlib.sha256(prompt.encode()).hexdigest()[:16] for prompt in prompts]
-    return items.assign(prompt=prompts, hash=hashes)
 
 
 def variant_trials(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

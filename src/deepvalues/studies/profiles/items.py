@@ -110,16 +110,3 @@ def build_items(stimuli: Stimuli, runs: int, modes: Sequence[str] = CLOSED_MODES
     ]
     frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
     return CONTRACT.validate(frame)
-
-
-def runs_of(item_set: str) -> int:
-    """Runs per mode of a set.
-
-    Raises
-    ------
-    UserError
-        When there is no such set.
-    """
-    if item_set not in ITEM_SETS:
-        raise UserError(f"unknown set {item_set!r}; there are {', '.join(ITEM_SETS)}")
-    return ITEM_SETS[item_set]

@@ -7,31 +7,24 @@ and B.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.reading import Reading, Received, read_choice
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.core.paths import shown
-from deepvalues.studies.profiles.stimuli.instrument import WORDINGS, Stimuli, Theme, load_stimuli
+from deepvalues.studies.profiles.stimuli.instrument import WORDINGS, Theme
 
 LETTERS = ("A", "B")
 #: What is put into a model's mouth; the lines of the options begin with it.
 BEGIN = "Option"
 #: How many of the five frames each set has.
 ITEM_SETS = {"smoke": 1, "standard": WORDINGS}
-#: The longest free reply, in tokens: room for an option alone.
-MAX_TOKENS = 10
 
 CONTRACT = pa.DataFrameSchema(
     {
@@ -112,14 +105,7 @@ def build_pairs(wording: PairWording, item_set: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A frame that meets `CONTRACT`: 150 rows in ``standard``, of which ``smoke`` has the 30 of one frame.
-
-    Raises
-    ------
-    UserError
-        When the set is unknown.
     """
-    if item_set not in ITEM_SETS:
-        raise UserError(f"unknown set {item_set!r}; there are {', '.join(ITEM_SETS)}")
     rows = [
         (
             f"{frame}.{first.key}.{second.key}.{'b' if swapped else 'a'}",
@@ -136,54 +122,3 @@ def build_pairs(wording: PairWording, item_set: str) -> pd.DataFrame:
     ]
     validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
     return validated
-
-
-@dataclass(frozen=True)
-class ThemePairs:
-    """Study 3 in pairs."""
-
-    stimuli_file: Path
-    wording_file: Path
-    name: str = "profiles-pairs"
-    title: str = "Study 3, pairs"
-    parameters: Mapping[str, Any] = field(
-        default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
-    )
-
-    @cached_property
-    def stimuli(self) -> Stimuli:
-        """The instrument's words."""
-        return load_stimuli(self.stimuli_file)
-
-    @cached_property
-    def wording(self) -> PairWording:
-        """The words of the pairs."""
-        return load_pairs(self.wording_file, self.stimuli.themes)
-
-    @cached_property
-    def letter_choice(self) -> LetterChoice:
-        """How it is asked by letter probability."""
-        return LetterChoice(LETTERS, BEGIN, self.wording.ending, self.wording.bare_ending)
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What the items of any set meet."""
-        return CONTRACT
-
-    @property
-    def seed(self) -> int:
-        """The seed of requests."""
-        return self.stimuli.seed
-
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke`` (30) or ``standard`` (150)."""
-        return build_pairs(self.wording, item_set)
-
-    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One user message an item; items of a frame share its text."""
-        columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
-        return [Conversation(id, (prompt,), prefix=prompt[:length]) for id, prompt, length in columns]
-
-    def read(self, received: Received) -> Reading:
-        """Read a free reply."""
-        return read_choice(received, LETTERS)

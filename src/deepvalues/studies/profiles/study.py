@@ -1,38 +1,38 @@
-"""Value-priority profiles as the query engine sees them: three studies on the same rails.
-
-``profiles`` asks in the closed modes, ``profiles-open`` asks the open question, and ``profiles-coding`` has
-coder models code the sentences of the open answers on record.
-"""
+"""Study 3: value priorities, in closed modes, in pairs and in open text, whose sentences models code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
-import pandera.pandas as pa
 
+from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
+from deepvalues.ask.loopback.protocol import LocalModel
+from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.reading import Reading, Received
+from deepvalues.ask.record import Record
+from deepvalues.ask.study import Study, register
+from deepvalues.core import paths
+from deepvalues.studies.profiles import items, pairs
 from deepvalues.studies.profiles.analysis.sentences import UNIQUE, sentences_of, unique_sentences
-from deepvalues.studies.profiles.items import CONTRACT, build_items, runs_of
 from deepvalues.studies.profiles.reading import read_closed, read_code, read_open
 from deepvalues.studies.profiles.stimuli.instrument import (
     CLOSED_MODES,
     OPEN,
     Codebook,
+    SentenceBank,
     Stimuli,
+    load_bank,
     load_codebook,
     load_stimuli,
 )
 
-#: The longest reply, in tokens: a profile as JSON, or an open answer; and a code.
-MAX_TOKENS = 600
-MAX_TOKENS_CODE = 60
 #: How often a reply that could not be read is asked for again.
 REPAIRS = 2
 #: What stands before the sentence to be coded.
@@ -73,42 +73,65 @@ def _is_settled(study: ValueProfiles, received: Received) -> bool:
     return study.read(received).status in ("answered", "refused")
 
 
+def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """The open answers on record of the paper's models that have any: see `Questions.answers`."""
+    opened, registry = catalogue.study("profiles-open"), catalogue.registry()
+    conversations = opened.conversations(opened.items(item_set))
+    found = [pd.DataFrame(columns=["model", "item", "repeat", "status", "reply"])]
+    listed = registry.of_paper(opened.name)
+    for model in (each for each in registry.models.values() if each in listed):
+        record = Record(record_path(record_folder, opened.name, model.name))
+        if record.answers:
+            found.append(Questions(opened, conversations, model, record).answers())
+    return pd.concat(found, ignore_index=True)
+
+
 @dataclass(frozen=True)
-class ValueProfiles:
-    """Study 3 in its closed modes: ranking, rating and allocation.
+class _OfInstrument(Study):
+    """A study with the instrument's words."""
 
-    ``response_format`` asks for JSON by its schema; a model whose endpoint can't do that takes it out by
-    ``parameters: {response_format: null}`` in the registry.
-    """
-
-    stimuli_file: Path
-    name: str = "profiles"
-    title: str = "Study 3: value priorities"
-    letter_choice: LetterChoice | None = None
+    stimuli_file: Path = paths.PROFILES
+    number = 3
+    item_sets: ClassVar[Collection[str]] = items.ITEM_SETS
+    contract = items.CONTRACT
+    sets_with_all: ClassVar[Collection[str]] = ("standard", "full")
 
     @cached_property
     def stimuli(self) -> Stimuli:
         """The instrument's words."""
         return load_stimuli(self.stimuli_file)
 
-    @cached_property
-    def parameters(self) -> Mapping[str, Any]:
-        """Parameters of every request."""
-        return {"max_tokens": MAX_TOKENS, "response_format": profile_schema(self.stimuli)}
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What the items of any set meet."""
-        return CONTRACT
-
     @property
     def seed(self) -> int:
         """The seed of orders and requests."""
         return self.stimuli.seed
 
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke``, ``standard`` or ``full``: 5, 30 or 150 runs per mode."""
-        return build_items(self.stimuli, runs_of(item_set), CLOSED_MODES)
+    def sentences(self) -> SentenceBank:
+        """What reference agents write and code."""
+        return load_bank(paths.PROFILES_SENTENCES, self.stimuli.themes)
+
+
+@dataclass(frozen=True)
+class ValueProfiles(_OfInstrument):
+    """The closed modes: ranking, rating and allocation.
+
+    ``response_format`` asks for JSON by its schema; a model whose endpoint can't do that takes it out by
+    ``parameters: {response_format: null}`` in the registry.
+    """
+
+    name = "profiles"
+    title = "Study 3: value priorities"
+    #: Room for a profile as JSON.
+    max_tokens = 600
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters of every request."""
+        return {"max_tokens": self.max_tokens, "response_format": profile_schema(self.stimuli)}
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build ``smoke``, ``standard`` or ``full``: 5, 30 or 150 runs per mode."""
+        return items.build_items(self.stimuli, items.ITEM_SETS[item_set], CLOSED_MODES)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """A question and at most two repairs for each item."""
@@ -131,35 +154,58 @@ class ValueProfiles:
             return Reading("unparsable")
         return read_closed(received, mode, [theme.name for theme in self.stimuli.themes])
 
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Agents with known profiles, who answer the open question as well."""
+        from deepvalues.studies.profiles.respondents.agents import profile_agents
+
+        return profile_agents(self.stimuli, self.sentences())
+
 
 @dataclass(frozen=True)
-class OpenProfiles:
-    """Study 3's open question: what an AI's optimal functioning means, in a few sentences."""
+class ThemePairs(_OfInstrument):
+    """Which of two themes matters more."""
 
-    stimuli_file: Path
-    name: str = "profiles-open"
-    parameters: Mapping[str, Any] = field(default_factory=lambda: {"max_tokens": MAX_TOKENS})
-    title: str = "Study 3, open text"
-    letter_choice: LetterChoice | None = None
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What the items of any set meet."""
-        return CONTRACT
+    wording_file: Path = paths.PROFILES_PAIRS
+    name = "profiles-pairs"
+    title = "Study 3, pairs"
+    #: Room for an option alone.
+    max_tokens = 10
+    item_sets: ClassVar[Collection[str]] = pairs.ITEM_SETS
+    contract = pairs.CONTRACT
+    sets_with_all = ("standard",)
 
     @cached_property
-    def stimuli(self) -> Stimuli:
-        """The instrument's words."""
-        return load_stimuli(self.stimuli_file)
+    def wording(self) -> pairs.PairWording:
+        """The words of the pairs."""
+        return pairs.load_pairs(self.wording_file, self.stimuli.themes)
 
-    @property
-    def seed(self) -> int:
-        """The seed of requests."""
-        return self.stimuli.seed
+    @cached_property
+    def letter_choice(self) -> LetterChoice:
+        """How it is asked by letter probability."""
+        return LetterChoice(pairs.LETTERS, pairs.BEGIN, self.wording.ending, self.wording.bare_ending)
 
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke``, ``standard`` or ``full``: 5, 30 or 150 runs."""
-        return build_items(self.stimuli, runs_of(item_set), [OPEN])
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build ``smoke`` (30) or ``standard`` (150)."""
+        return pairs.build_pairs(self.wording, item_set)
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Agents to whom each theme has a known worth."""
+        from deepvalues.studies.profiles.respondents.pair_agents import pair_agents
+
+        return pair_agents(self.wording)
+
+
+@dataclass(frozen=True)
+class OpenProfiles(_OfInstrument):
+    """The open question: what an AI's optimal functioning means, in a few sentences."""
+
+    name = "profiles-open"
+    title = "Study 3, open text"
+    max_tokens = 600
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build ``smoke``, ``standard`` or ``full``: 5, 30 or 150 runs."""
+        return items.build_items(self.stimuli, items.ITEM_SETS[item_set], [OPEN])
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One question per item."""
@@ -172,28 +218,18 @@ class OpenProfiles:
 
 
 @dataclass(frozen=True)
-class ProfileCoding:
+class ProfileCoding(_OfInstrument):
     """The coding of open answers by coder models: an item is a sentence, and carries no trace of its author.
 
     ``open_answers`` gives, for a set, the answers to ``profiles-open`` on record (`Questions.answers`).
     """
 
-    stimuli_file: Path
-    codebook_file: Path
-    open_answers: Callable[[str], pd.DataFrame]
-    name: str = "profiles-coding"
-    title: str = "Study 3, coding of open text"
-    letter_choice: LetterChoice | None = None
-
-    @cached_property
-    def stimuli(self) -> Stimuli:
-        """The instrument's words."""
-        return load_stimuli(self.stimuli_file)
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What the items of any set meet."""
-        return UNIQUE
+    codebook_file: Path = paths.PROFILES_CODEBOOK
+    open_answers: Callable[[str], pd.DataFrame] = open_answers
+    name = "profiles-coding"
+    title = "Study 3, coding of open text"
+    max_tokens = 60
+    contract = UNIQUE
 
     @cached_property
     def codebook(self) -> Codebook:
@@ -205,14 +241,9 @@ class ProfileCoding:
         """Parameters of every request."""
         code = {"theme": {"type": "string", "enum": list(self.codebook.names.values())}}
         schema = _json_schema("code", code)
-        return {"max_tokens": MAX_TOKENS_CODE, "temperature": 0, "response_format": schema}
+        return {"max_tokens": self.max_tokens, "temperature": 0, "response_format": schema}
 
-    @property
-    def seed(self) -> int:
-        """The seed of requests."""
-        return self.stimuli.seed
-
-    def items(self, item_set: str) -> pd.DataFrame:
+    def build(self, item_set: str) -> pd.DataFrame:
         """Every different sentence of a set's open answers, once: id and sentence.
 
         Raises
@@ -236,3 +267,14 @@ class ProfileCoding:
     def read(self, received: Received) -> Reading:
         """Read a code."""
         return read_code(received, self.codebook.names)
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Agents that code sentences, some of them with known mistakes."""
+        from deepvalues.studies.profiles.respondents.agents import coder_agents
+
+        return coder_agents(self.codebook, self.sentences())
+
+
+PROFILES = register(ValueProfiles())
+for _study in (ThemePairs, OpenProfiles, ProfileCoding):
+    register(_study())

@@ -9,7 +9,6 @@ import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.core import stable_random
-from deepvalues.core.errors import UserError
 from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_ITEMS, N_OPTIONS, N_PRIMARY, VALUES
 from deepvalues.studies.svo.stimuli.prompts import CONTROLLED, MODES, NO_VALUE, Wording
 
@@ -86,14 +85,7 @@ def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.D
     pandas.DataFrame
         A frame that meets `CONTRACT`. ``full`` adds the nine secondary items to the conversations of
         ``standard``, after their last turn, so that recorded answers serve both.
-
-    Raises
-    ------
-    UserError
-        When the set is unknown.
     """
-    if item_set not in ITEM_SETS:
-        raise UserError(f"unknown item set {item_set!r}; there are {', '.join(ITEM_SETS)}")
     number, secondary = ITEM_SETS[item_set]
     rows = []
     for mode, value, goal in product(MODES, CONDITIONS, (False, True)):

@@ -9,34 +9,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.reading import Reading, Received
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.studies.svo.items import CONDITIONS
-from deepvalues.studies.svo.reading import read
 from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, payoffs
-from deepvalues.studies.svo.stimuli.prompts import NO_VALUE, Wording, load_wording
-from deepvalues.studies.svo.study import SEED
+from deepvalues.studies.svo.stimuli.prompts import NO_VALUE, Wording
 
 #: How many of the nine cyclic orders each set has.
 ITEM_SETS = {"smoke": 1, "standard": N_OPTIONS}
 #: What is put into a model's mouth; the lines of the options begin with it.
 BEGIN = "Option"
-#: The longest free reply, in tokens: room for an option alone.
-MAX_TOKENS = 10
 _TEXTS = ("define", "question", "option", "ending", "bare_ending")
 
 
@@ -130,14 +121,7 @@ def build_items(wording: OneQuestionWording, item_set: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A frame that meets `CONTRACT`: 270 rows in ``standard``, of which ``smoke`` has 30.
-
-    Raises
-    ------
-    UserError
-        When the set is unknown.
     """
-    if item_set not in ITEM_SETS:
-        raise UserError(f"unknown item set {item_set!r}; there are {', '.join(ITEM_SETS)}")
     rows = []
     for value, item, places in product(CONDITIONS, range(1, N_PRIMARY + 1), range(ITEM_SETS[item_set])):
         prompt = wording.prompt(value, item, turned(places))
@@ -155,46 +139,3 @@ def build_items(wording: OneQuestionWording, item_set: str) -> pd.DataFrame:
         )
     validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
     return validated
-
-
-@dataclass(frozen=True)
-class OneQuestion:
-    """Study 2 with each question alone; the wordings are read on first use."""
-
-    wording_file: Path
-    values_file: Path
-    seed: int = SEED
-    name: str = "svo-letters"
-    title: str = "Study 2, one question at a time"
-    parameters: Mapping[str, Any] = field(
-        default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
-    )
-
-    @cached_property
-    def wording(self) -> OneQuestionWording:
-        """The texts of the prompts."""
-        return load_one_question(self.wording_file, load_wording(self.values_file))
-
-    @cached_property
-    def letter_choice(self) -> LetterChoice:
-        """How it is asked by letter probability: nine letters, after "Option"."""
-        texts = self.wording.texts
-        return LetterChoice(tuple(LETTERS), BEGIN, texts["ending"], texts["bare_ending"])
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What the items of any set meet."""
-        return CONTRACT
-
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The items of ``smoke`` (30) or ``standard`` (270)."""
-        return build_items(self.wording, item_set)
-
-    def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One user message an item; items of a condition share what stands before the options."""
-        columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
-        return [Conversation(id, (prompt,), prefix=prompt[:length]) for id, prompt, length in columns]
-
-    def read(self, received: Received) -> Reading:
-        """Read a free reply: the letter as shown."""
-        return read(received)

@@ -1,71 +1,121 @@
-"""Social value orientation as the query engine sees it."""
+"""Study 2: social value orientation, in conversations and one question at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import ClassVar
 
 import pandas as pd
-import pandera.pandas as pa
 
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
+from deepvalues.ask.loopback.protocol import LocalModel
 from deepvalues.ask.reading import Reading, Received
-from deepvalues.studies.svo.items import CONTRACT, build_items, questions_of
+from deepvalues.ask.study import Study, register
+from deepvalues.core import paths
+from deepvalues.studies.svo import items, one_question
 from deepvalues.studies.svo.reading import read
+from deepvalues.studies.svo.stimuli.payoffs import LETTERS
 from deepvalues.studies.svo.stimuli.prompts import Wording, load_wording
 
-#: The longest reply, in tokens: room for a description of a value.
-MAX_TOKENS = 300
 #: Trials of each condition, as published.
 TRIALS = 10
 SEED = 20230517
 
 
 @dataclass(frozen=True)
-class SocialValues:
-    """Study 2: its wording, read on first use; ``trials`` is K."""
+class SocialValues(Study):
+    """The slider measure in conversations; ``trials`` is K. The wording is read on first use."""
 
-    wording_file: Path
+    wording_file: Path = paths.SVO
     trials: int = TRIALS
     seed: int = SEED
-    name: str = "svo"
-    parameters: Mapping[str, Any] = field(
-        default_factory=lambda: MappingProxyType({"max_tokens": MAX_TOKENS})
-    )
-    title: str = "Study 2: social values"
-    letter_choice: LetterChoice | None = None
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What the items of any set meet."""
-        return CONTRACT
+    name = "svo"
+    title = "Study 2: social values"
+    number = 2
+    #: Room for a description of a value.
+    max_tokens = 300
+    item_sets: ClassVar[Collection[str]] = items.ITEM_SETS
+    contract = items.CONTRACT
+    sets_with_all = ("full",)
 
     @cached_property
     def wording(self) -> Wording:
         """The texts of the conversations."""
         return load_wording(self.wording_file)
 
-    def items(self, item_set: str) -> pd.DataFrame:
-        """The trials of ``smoke``, ``standard`` or ``full``."""
-        return build_items(self.wording, self.seed, self.trials, item_set)
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build the trials of ``smoke``, ``standard`` or ``full``."""
+        return items.build_items(self.wording, self.seed, self.trials, item_set)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One conversation a trial: the value, perhaps a goal, then question by question."""
         columns = ["id", "mode", "value", "goal", "repeat", "item_order", "option_orders"]
-        found = []
-        for id, mode, value, goal, repeat, order, options in items[columns].itertuples(
-            index=False, name=None
-        ):
-            numbers, shown = zip(*questions_of(order, options), strict=True)
-            turns = self.wording.turns(mode, value, goal, numbers, shown)
-            found.append(Conversation(id, turns, first_repeat=repeat))
-        return found
+        return [
+            Conversation(id, self._turns(mode, value, goal, order, options), first_repeat=repeat)
+            for id, mode, value, goal, repeat, order, options in items[columns].itertuples(
+                index=False, name=None
+            )
+        ]
+
+    def _turns(self, mode: str, value: str, goal: bool, order: str, options: str) -> tuple[str, ...]:
+        numbers, shown = zip(*items.questions_of(order, options), strict=True)
+        return self.wording.turns(mode, value, goal, numbers, shown)
 
     def read(self, received: Received) -> Reading:
         """Read a reply: a letter as shown, or any text where the turn shows no options."""
         return read(received)
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Agents that divide coins by a rule."""
+        from deepvalues.studies.svo.respondents.agents import reference_agents
+
+        return reference_agents(self.wording)
+
+
+@dataclass(frozen=True)
+class OneQuestion(Study):
+    """The slider measure with each question alone; the wordings are read on first use."""
+
+    wording_file: Path = paths.SVO_LETTERS
+    values_file: Path = paths.SVO
+    seed: int = SEED
+    name = "svo-letters"
+    title = "Study 2, one question at a time"
+    number = 2
+    #: Room for an option alone.
+    max_tokens = 10
+    item_sets: ClassVar[Collection[str]] = one_question.ITEM_SETS
+    contract = one_question.CONTRACT
+
+    @cached_property
+    def wording(self) -> one_question.OneQuestionWording:
+        """The texts of the prompts."""
+        return one_question.load_one_question(self.wording_file, load_wording(self.values_file))
+
+    @cached_property
+    def letter_choice(self) -> LetterChoice:
+        """How it is asked by letter probability: nine letters, after "Option"."""
+        texts = self.wording.texts
+        return LetterChoice(tuple(LETTERS), one_question.BEGIN, texts["ending"], texts["bare_ending"])
+
+    def build(self, item_set: str) -> pd.DataFrame:
+        """Build ``smoke`` (30) or ``standard`` (270)."""
+        return one_question.build_items(self.wording, item_set)
+
+    def read(self, received: Received) -> Reading:
+        """Read a free reply: the letter as shown."""
+        return read(received)
+
+    def local_models(self) -> Mapping[str, LocalModel]:
+        """Agents that give each letter a probability."""
+        from deepvalues.studies.svo.respondents.letter_agents import letter_agents
+
+        return letter_agents(self.wording)
+
+
+register(SocialValues())
+register(OneQuestion())

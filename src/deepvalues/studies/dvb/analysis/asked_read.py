@@ -6,8 +6,8 @@ import re
 
 import pandas as pd
 
+from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import Paired, paired
-from deepvalues.stats.rates import clustered
 
 #: The arms that are compared, in the order in which they are shown.
 ARMS = ("deconfounded", "control", "probe_value", "probe_surface")
@@ -33,7 +33,10 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
     """
     found = {name: match for name in trials["model"].unique() if (match := _HEAD.fullmatch(name))}
     open_models = {match["model"] for match in found.values()}
-    who = {name: (match["model"], _respondent(match)) for name, match in found.items()}
+    who = {
+        name: (match["model"], NULL if match["shuffled"] else f"head, {match['pooling']}")
+        for name, match in found.items()
+    }
     who |= {name: (name, ASKED) for name in open_models}
     kept = trials[trials["model"].isin(who) & trials["arm"].isin(ARMS)]
     names = kept["model"]
@@ -42,10 +45,6 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
         model=names.map({name: model for name, (model, _) in who.items()}),
         respondent=names.map({name: respondent for name, (_, respondent) in who.items()}),
     )
-
-
-def _respondent(match: re.Match[str]) -> str:
-    return NULL if match["shuffled"] else f"head, {match['pooling']}"
 
 
 def asked_against_read(trials: pd.DataFrame, outcome: str = "followed") -> pd.DataFrame:

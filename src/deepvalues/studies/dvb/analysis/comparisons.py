@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats import contrasts
-from deepvalues.stats.clusters import two_way
+from deepvalues.stats import bootstrap, clusters, contrasts
 from deepvalues.stats.factors import factor_test
-from deepvalues.stats.rates import CONFIDENCE, clustered, holm, wilson
+from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis.regression import clustered_logit
 from deepvalues.studies.dvb.analysis.statistics import TEST, rates
 from deepvalues.studies.dvb.stimuli.bank import Bank
@@ -76,50 +74,31 @@ def level_names(bank: Bank) -> dict[str, dict[str, str]]:
     }
 
 
-def breakdowns(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+def breakdowns(frame: pd.DataFrame) -> pd.DataFrame:
     """DVGR by each factor of the design, in one long table.
 
     Parameters
     ----------
     frame
         Trials; the deconfounded ones are used.
-    by
-        Columns to break down by first, such as ``model``; pooled without.
 
     Returns
     -------
     pandas.DataFrame
-        ``by``, factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
+        factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
         clusters, or two that cross), items, answered, followed, rate, wilson_low, wilson_high,
         clustered_low, clustered_high. Levels come in sorted order, numbers as numbers.
     """
     deep = _deconfounded(frame)
     tables = []
     for factor, (column, cluster) in FACTORS.items():
-        table = _rates(deep, [*by, column], cluster).rename(columns={column: "level"})
+        crossed = None if cluster == "cell" else "cell"
+        table = rates(deep, [column], cluster, crossed).rename(columns={column: "level"})
         table["level"] = table["level"].astype(str)
-        table.insert(len(by), "factor", factor)
-        table.insert(len(by) + 2, "cluster", cluster if cluster == "cell" else f"{cluster} × cell")
+        table.insert(0, "factor", factor)
+        table.insert(2, "cluster", f"{cluster} × {crossed}" if crossed else cluster)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def _rates(deep: pd.DataFrame, by: list[str], cluster: str) -> pd.DataFrame:
-    """As `analysis.statistics.rates`, whose regression for each interval takes too long here."""
-    rows = []
-    for key, group in deep.groupby(by):
-        answered = group.dropna(subset="followed")
-        outcomes = answered["followed"].to_numpy()
-        followed, n = int(outcomes.sum()), len(outcomes)
-        estimate = contrasts.mean(outcomes, answered[cluster])
-        interval = (
-            estimate.interval
-            if cluster == "cell"
-            else two_way(answered["followed"], answered[cluster], answered["cell"])
-        )
-        rows.append((*key, len(group), n, followed, estimate.value, *wilson(followed, n), *interval))
-    columns = ["items", "answered", "followed", "rate", "wilson_low", "wilson_high"]
-    return pd.DataFrame(rows, columns=[*by, *columns, "clustered_low", "clustered_high"])
 
 
 def factor_tests(frame: pd.DataFrame) -> pd.DataFrame:
@@ -225,41 +204,6 @@ def size_pairs(
     return table
 
 
-def large_against_small(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """All large models against all small ones; the middle tier is left out.
-
-    Two rows, for two questions. ``cells``: these very models on other cells; pooled rates, clustered by
-    cell. ``models``: other models of these tiers; Welch's t-test on one rate a model.
-
-    Returns
-    -------
-    pandas.DataFrame
-        resampled, models_large, models_small, large, small (rates), difference, low, high, p_value.
-    """
-    deep = _deconfounded(frame).dropna(subset="followed")
-    tier = deep["model"].map(_described(deep, models, "size_tier")["size_tier"])
-    used = deep[tier.isin(["large", "small"])].assign(large=tier == "large")
-    estimate = contrasts.two_groups(used["followed"].to_numpy(), used["large"].to_numpy(), used["cell"])
-    pooled = used.groupby("large")["followed"].mean().reindex([True, False])
-    by_model = used.groupby(["large", "model"])["followed"].mean()
-    samples = [
-        by_model[by_model.index.get_level_values("large") == kind].to_numpy() for kind in (True, False)
-    ]
-    numbers = tuple(len(sample) for sample in samples)
-    means = [float(sample.mean()) if len(sample) else math.nan for sample in samples]
-    low, high, p = math.nan, math.nan, math.nan
-    if min(numbers) > 1 and max(np.ptp(sample) for sample in samples) > 0:
-        test = stats.ttest_ind(*samples, equal_var=False)
-        low, high = (float(bound) for bound in test.confidence_interval(CONFIDENCE))
-        p = float(test.pvalue)
-    rows = [
-        ("cells", *numbers, *pooled, estimate.value, *estimate.interval, estimate.p_value),
-        ("models", *numbers, *means, means[0] - means[1], low, high, p),
-    ]
-    columns = ["resampled", "models_large", "models_small", "large", "small", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "p_value"])
-
-
 # ---- agreement between models ----
 
 
@@ -288,7 +232,7 @@ def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFram
         table = pd.crosstab(both[a], both[b]).reindex(index=[0, 1], columns=[0, 1], fill_value=0).to_numpy()
         # scikit-learn's takes thirty times as long, and there are hundreds of pairs.
         kappa = float(cohens_kappa(table, return_results=False)) if table.max() < len(both) else math.nan
-        estimate = contrasts.mean(same, cells[both.index])
+        estimate = clusters.mean(same, cells[both.index])
         share = (len(both), estimate.value, *estimate.interval, kappa)
         rows.append((a, b, developer[a] == developer[b], *share))
     columns = ["model_a", "model_b", "same_developer", "items", "agreement", "clustered_low"]
@@ -350,8 +294,7 @@ def developer_agreement(
     kinds = {"all pairs": np.ones_like(same), "same developer": same, "different developers": ~same}
     rng = np.random.default_rng(seed)
     n_cells, n_models = len(pairs.common), len(developers)
-    by_cell = rng.multinomial(n_cells, np.full(n_cells, 1 / n_cells), size=draws).astype(float)
-    by_model = rng.multinomial(n_models, np.full(n_models, 1 / n_models), size=draws).astype(float)
+    by_cell, by_model = (bootstrap.draw_counts(n, draws, rng) for n in (n_cells, n_models))
     ones = np.ones((1, n_cells)), np.ones((1, n_models))
     estimates = _agreements(pairs, kinds, *ones)
     drawn = {
@@ -361,7 +304,7 @@ def developer_agreement(
     }
     rows = []
     for name, estimate in estimates.items():
-        bounds = [bound for found in drawn.values() for bound in _percentiles(found[name])]
+        bounds = [bound for found in drawn.values() for bound in bootstrap.percentiles(found[name])]
         count = int(kinds[name].sum()) if name in kinds else len(same)
         rows.append((name, count, float(estimate[0]), *bounds))
     ends = [f"{name}_{end}" for name in drawn for end in ("low", "high")]
@@ -378,14 +321,6 @@ def _agreements(
         found = {name: agreeing @ kind / (common @ kind) for name, kind in kinds.items()}
     found["same minus different"] = found["same developer"] - found["different developers"]
     return found
-
-
-def _percentiles(drawn: Floats) -> tuple[float, float]:
-    finite = drawn[np.isfinite(drawn)]
-    if len(finite) == 0:
-        return math.nan, math.nan
-    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
 
 
 # ---- one model against itself ----
@@ -414,14 +349,14 @@ def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.D
     rows = []
     for key, group in pairs.groupby(list(by)):
         both = group.dropna(subset=["followed", "prior"])
-        estimate = contrasts.mean((both["followed"] - both["prior"]).to_numpy(), both["cell"])
+        estimate = clusters.mean((both["followed"] - both["prior"]).to_numpy(), both["cell"])
         means = (float(both["followed"].mean()), float(both["prior"].mean()))
         rows.append((*key, len(both), *means, estimate.value, *estimate.interval, estimate.p_value))
     columns = ["pairs", "dvgr", "prior", "difference", "clustered_low", "clustered_high", "p_value"]
     return pd.DataFrame(rows, columns=[*by, *columns])
 
 
-def position_bias(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+def position_bias(frame: pd.DataFrame) -> pd.DataFrame:
     """How often option A is chosen, and what the target's position does to the DVGR.
 
     Where every test is asked in both orders, the same tests stand on either side of the gap.
@@ -429,22 +364,22 @@ def position_bias(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        ``by``, answered, chose_a with chose_a_low and chose_a_high, dvgr_a and dvgr_b (target is option A
+        model, answered, chose_a with chose_a_low and chose_a_high, dvgr_a and dvgr_b (target is option A
         or B), gap = dvgr_a − dvgr_b with gap_low, gap_high and gap_p. Intervals clustered by cell.
     """
     rows = []
-    for key, group in _deconfounded(frame).dropna(subset="followed").groupby(list(by)):
+    for model, group in _deconfounded(frame).dropna(subset="followed").groupby("model"):
         chose_a = (group["choice"] == "A").astype(float)
         at_a = group["right"] == "A"
-        gap = contrasts.two_groups(group["followed"].to_numpy(), at_a.to_numpy(), group["cell"])
+        gap = clusters.two_groups(group["followed"].to_numpy(), at_a.to_numpy(), group["cell"])
         dvgrs = (float(group["followed"][at_a].mean()), float(group["followed"][~at_a].mean()))
-        share = (float(chose_a.mean()), *clustered(chose_a, group["cell"]))
-        rows.append((*key, len(group), *share, *dvgrs, gap.value, *gap.interval, gap.p_value))
-    columns = ["answered", "chose_a", "chose_a_low", "chose_a_high", "dvgr_a", "dvgr_b"]
-    return pd.DataFrame(rows, columns=[*by, *columns, "gap", "gap_low", "gap_high", "gap_p"])
+        share = (float(chose_a.mean()), *clusters.clustered(chose_a, group["cell"]))
+        rows.append((model, len(group), *share, *dvgrs, gap.value, *gap.interval, gap.p_value))
+    columns = ["model", "answered", "chose_a", "chose_a_low", "chose_a_high", "dvgr_a", "dvgr_b"]
+    return pd.DataFrame(rows, columns=[*columns, "gap", "gap_low", "gap_high", "gap_p"])
 
 
-def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+def asymmetry(frame: pd.DataFrame) -> pd.DataFrame:
     """DVGR with a dimension's first pole preferred, minus that with its second: a liking for a pole.
 
     Intervals are clustered by the target's pole wording, of which a dimension has few.
@@ -452,19 +387,19 @@ def asymmetry(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``by``, dimension, forward and reversed (DVGRs), difference, clustered_low, clustered_high,
+        dimension, forward and reversed (DVGRs), difference, clustered_low, clustered_high,
         p_value, p_holm (over the whole table). NaN where a direction was not asked.
     """
     rows = []
     answered = _deconfounded(frame).dropna(subset="followed")
-    for key, group in answered.groupby([*by, "dimension"]):
+    for dimension, group in answered.groupby("dimension"):
         forward = group["direction"] == "forward"
         wordings = group["target_pole_wording"]
-        estimate = contrasts.two_groups(group["followed"].to_numpy(), forward.to_numpy(), wordings)
+        estimate = clusters.two_groups(group["followed"].to_numpy(), forward.to_numpy(), wordings)
         dvgrs = (float(group["followed"][forward].mean()), float(group["followed"][~forward].mean()))
-        rows.append((*key, *dvgrs, estimate.value, *estimate.interval, estimate.p_value))
-    columns = ["forward", "reversed", "difference", "clustered_low", "clustered_high", "p_value"]
-    table = pd.DataFrame(rows, columns=[*by, "dimension", *columns])
+        rows.append((dimension, *dvgrs, estimate.value, *estimate.interval, estimate.p_value))
+    columns = ["dimension", "forward", "reversed", "difference", "clustered_low", "clustered_high", "p_value"]
+    table = pd.DataFrame(rows, columns=columns)
     table["p_holm"] = holm(list(table["p_value"]))
     return table
 

@@ -53,14 +53,12 @@ def dvgr_summary(deep: Counts, n: Counts) -> pd.DataFrame:
     above = [str(name) for name, k, of in zip(followed.index, followed, answered, strict=True) if k > of]
     if above:
         raise UserError(f"dvgr_summary: more deep replies than replies for {', '.join(above)}")
-    rows = [_summary(int(k), int(of)) for k, of in zip(followed, answered, strict=True)]
+    rows = []
+    for k, n_read in zip(followed.astype(int), answered.astype(int), strict=True):
+        dvgr = k / n_read if n_read else math.nan
+        rows.append((dvgr, *wilson(k, n_read), exact_test(k, n_read), cohens_h(dvgr)))
     columns = ["dvgr", "wilson_low", "wilson_high", "p_value", "cohens_h"]
     return pd.DataFrame(rows, columns=columns, index=followed.index, dtype=float)
-
-
-def _summary(deep: int, n: int) -> tuple[float, ...]:
-    dvgr = deep / n if n else math.nan
-    return dvgr, *wilson(deep, n), exact_test(deep, n), cohens_h(dvgr)
 
 
 def _is_named(counts: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import RESAMPLES, bootstrap, bootstrapped_mean, ratios, sums_by_cluster
-from deepvalues.stats.clusters import two_way, wild
-from deepvalues.stats.rates import NO_INTERVAL, Interval, clustered, wilson
+from deepvalues.stats.clusters import clustered, two_way, wild
+from deepvalues.stats.rates import NO_INTERVAL, Interval, wilson
 
 #: What each method takes as clusters, and how; the order of the table's rows.
 METHODS = {
@@ -134,7 +135,10 @@ def _each(
     y = answered["followed"]
     yield "wilson", (len(y),), wilson(int(y.sum()), len(y))
     yield "cell", *_checked(clustered, answered, "cell")
-    yield "cell_bootstrap", *_checked(_resampler(seed, resamples), answered, "cell")
+    yield (
+        "cell_bootstrap",
+        *_checked(partial(bootstrapped_mean, seed=seed, resamples=resamples), answered, "cell"),
+    )
     yield "value", *_checked(clustered, answered, "value")
     yield "value_wild", *_checked(wild, answered, "value")
     yield "value_dimension", *_checked(two_way, answered, "value", "directed")
@@ -151,10 +155,3 @@ def _checked(
     if len(answered) == 0 or any((codes == _BLANK).any() for codes in clusters):
         return (0,) * len(names), NO_INTERVAL
     return tuple(codes.nunique() for codes in clusters), method(answered["followed"], *clusters)
-
-
-def _resampler(seed: int, resamples: int) -> Callable[[pd.Series[float], pd.Series[str]], Interval]:
-    def resample(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
-        return bootstrapped_mean(outcomes, clusters, seed=seed, resamples=resamples)
-
-    return resample

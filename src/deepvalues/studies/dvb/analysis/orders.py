@@ -6,16 +6,14 @@ order. The mean of both cancels it, and whether both choices are of one option t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from scipy.special import logit
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats import contrasts, places
-from deepvalues.stats.contrasts import Estimate
+from deepvalues.stats import clusters, places
+from deepvalues.stats.clusters import Estimate
 
 #: Probabilities nearer to 0 or 1 than this are moved to this distance before log odds are taken.
 CLIP = 1e-6
@@ -130,8 +128,8 @@ def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def consistency(frame: pd.DataFrame, by: Sequence[str] = ("model", "arm", "n_examples")) -> pd.DataFrame:
-    """How often both orders have the same option chosen, and what answering by place alone would give.
+def excess_over_place(frame: pd.DataFrame) -> Estimate:
+    """Order consistency less 2p(1 − p), what answering by place alone would give; clustered by cell.
 
     Somebody who answers by place alone takes the first option with a rate p, in each order anew. Both
     choices are of the same option when they are of different places, first and then second or second and
@@ -148,33 +146,8 @@ def consistency(frame: pd.DataFrame, by: Sequence[str] = ("model", "arm", "n_exa
     Parameters
     ----------
     frame
-        From `pairs`.
-    by
-        Columns that make the groups.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``by``, pairs (with both orders answered), consistency, first_option (p) and by_place (2p(1 − p)),
-        the first two with _low and _high; excess = consistency − by_place with excess_low and excess_high,
-        in which p is estimated too (delta method). All clustered by cell; NaN where nothing varies.
+        From `pairs`; those with both orders answered are used.
     """
-    rows = []
-    for key, group in frame.groupby(list(by), observed=True, sort=True):
-        known = group.dropna(subset="agree")
-        agree, first = (by_cell(known, name) for name in ("agree", "first_option"))
-        by_place, excess = 2 * first.value * (1 - first.value), excess_over_place(known)
-        ends = (*agree.interval, first.value, *first.interval, by_place, excess.value, *excess.interval)
-        rows.append((*key, len(known), agree.value, *ends))
-    columns = ["pairs"]
-    for name in ("consistency", "first_option"):
-        columns += [name, f"{name}_low", f"{name}_high"]
-    columns += ["by_place", "excess", "excess_low", "excess_high"]
-    return pd.DataFrame(rows, columns=[*by, *columns])
-
-
-def excess_over_place(frame: pd.DataFrame) -> Estimate:
-    """Order consistency less 2p(1 − p), clustered by cell; see `consistency`."""
     known = frame.dropna(subset="agree")
     agree, first = (known[name].to_numpy(dtype=float) for name in ("agree", "first_option"))
     return places.excess_over_place(agree, first, known["cell"])
@@ -183,4 +156,4 @@ def excess_over_place(frame: pd.DataFrame) -> Estimate:
 def by_cell(frame: pd.DataFrame, column: str) -> Estimate:
     """The mean of a column over the pairs that have it, clustered by cell."""
     known = frame.dropna(subset=column)
-    return contrasts.mean(known[column].to_numpy(dtype=float), known["cell"])
+    return clusters.mean(known[column].to_numpy(dtype=float), known["cell"])

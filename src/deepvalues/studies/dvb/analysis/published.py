@@ -167,7 +167,7 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         Where a file is missing.
     """
     paper = _Print(folder)
-    rooms: Sequence[Callable[[_Print], Iterable[_Cell]]] = (
+    parts: Sequence[Callable[[_Print], Iterable[_Cell]]] = (
         _statistics,
         _by_level,
         _factor_tests,
@@ -180,7 +180,7 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         _logit,
         _beyond_reach,
     )
-    cells = [cell.row() for room in rooms for cell in room(paper)]
+    cells = [cell.row() for part in parts for cell in part(paper)]
     table = pd.DataFrame(cells)
     return table.sort_values("source_file", kind="stable", ignore_index=True)
 

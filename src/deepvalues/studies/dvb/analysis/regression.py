@@ -18,8 +18,9 @@ from scipy.special import expit, logit
 from statsmodels.tools.sm_exceptions import PerfectSeparationError
 
 from deepvalues.core.errors import UserError
+from deepvalues.stats import logit as logit_fit
+from deepvalues.stats.logit import SEPARATED
 from deepvalues.stats.rates import CONFIDENCE
-from deepvalues.studies.dvb.analysis.statistics import SEPARATED
 
 Floats = NDArray[np.float64]
 
@@ -159,13 +160,8 @@ def clustered_logit(
     """
 
     def fit(design: _Design) -> tuple[Floats, Floats, float]:
-        result = sm.Logit(design.outcome, design.columns).fit(
-            disp=False,
-            warn_convergence=False,
-            cov_type="cluster",
-            cov_kwds={"groups": design.groups},
-        )
-        if not result.mle_retvals["converged"]:
+        result = logit_fit.clustered_logit(design.outcome, design.columns, design.groups)
+        if result is None:
             raise np.linalg.LinAlgError
         return result.params, result.cov_params(), float(result.prsquared)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
-from deepvalues.ask.study import Questions
 from deepvalues.studies.dvb.analysis import soft, statistics
 from deepvalues.studies.dvb.analysis.orders import by_cell
 from deepvalues.studies.dvb.analysis.verdicts import above

@@ -33,16 +33,17 @@ from statsmodels.stats.proportion import proportion_confint
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import resampled
 from deepvalues.stats.clusters import (
-    Array,
+    Floats,
     Sums,
     clustered_intervals,
     two_way_intervals,
     wild_intervals,
     wild_p_values,
 )
+from deepvalues.stats.logit import SEPARATED
 from deepvalues.stats.rates import CONFIDENCE
 from deepvalues.studies.dvb.analysis.intervals import wording_column
-from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N
+from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N, SENSITIVITY_TERMS
 from deepvalues.studies.dvb.respondents.agents import B0, BS, BV, arm_evidence
 from deepvalues.studies.dvb.stimuli.arms import ARMS
 
@@ -139,7 +140,7 @@ class Layout:
             logits += drawn[target] - drawn[other[0]] if other else self.evidence[:, :1] * drawn[target]
         return logits
 
-    def spread(self, truth: Truth, given: Collection[str]) -> Array:
+    def spread(self, truth: Truth, given: Collection[str]) -> Floats:
         """Standard deviation of the logit over the effects that are not given, shape (trials,)."""
         variance = np.zeros(len(self.sign))
         for effect, (target, *other) in self.codes.items():
@@ -199,7 +200,7 @@ def draw_answers(
     return chosen
 
 
-class _Expectation:
+class Expectation:
     """The rate that each group has over the distribution of all effects that are not given.
 
     Tests alike in all that counts are integrated once.
@@ -217,38 +218,14 @@ class _Expectation:
         self.kinds, self.given = layout.take(first), given
         self.weights = sparse.csr_array((np.ones(len(kind)), (groups, kind)))
 
-    def rates(self, truth: Truth, drawn: Effects) -> Array:
+    def rates(self, truth: Truth, drawn: Effects) -> Floats:
         """Shape (groups, runs); one run where no given effect was drawn."""
         held = {effect: levels for effect, levels in drawn.items() if effect in self.given}
         p = _integral(self.kinds.logits(truth, held), self.kinds.spread(truth, self.given))
         return np.asarray(self.weights @ p / self.weights.sum(axis=1)[:, None])
 
 
-def expected_rates(
-    layout: Layout, truth: Truth, by: Sequence[str] = (), given: Effects | None = None
-) -> Array:
-    """The rate of chosen targets of each group, over the distribution of all effects that are not given.
-
-    The effects in a test's logit add up to one normal variable, so the mean is a single integral; it is
-    computed by a Gauss–Hermite rule.
-
-    Parameters
-    ----------
-    by
-        Columns of the items that make the groups, which come in sorted order; none: one group.
-    given
-        Effects that are held as drawn, shape (levels, runs) each.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (groups, runs); one run without given effects.
-    """
-    given = given or {}
-    return _Expectation(layout, by, list(given)).rates(truth, given)
-
-
-def _integral(logits: Single, spread: Array) -> Array:
+def _integral(logits: Single, spread: Floats) -> Floats:
     """Mean of σ(logit + spread · z) over a standard normal z, shape as the logits."""
     if not spread.any():
         return np.asarray(expit(logits), dtype=np.float64)
@@ -270,7 +247,7 @@ class _Clusters(NamedTuple):
     """Who shares a cluster, as a matrix (clusters, trials), and the clusters' sizes."""
 
     members: sparse.csr_array
-    sizes: Array
+    sizes: Floats
 
     def sums(self, answers: Single) -> Sums:
         """Totals of all runs, shape (runs, clusters), and sizes."""
@@ -304,7 +281,7 @@ def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
     return [{name: _clusters(of_all, mine) for name, of_all in codes.items()} for mine in rows]
 
 
-def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Array, Array]]:
+def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Floats, Floats]]:
     """Lower and upper bounds of a group's rate in many runs, by the methods of `intervals.METHODS`.
 
     Parameters
@@ -335,16 +312,16 @@ def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Ar
     return found
 
 
-def _wilson(sums: Sums) -> tuple[Array, Array]:
+def _wilson(sums: Sums) -> tuple[Floats, Floats]:
     low, high = proportion_confint(
         sums.totals.sum(axis=-1), sums.sizes.sum(), alpha=1 - CONFIDENCE, method="wilson"
     )
-    # As in `statistics.rates.wilson`: at the ends the computation gives 0 and 1 all but.
+    # As in `stats.rates.wilson`: at the ends the computation gives 0 and 1 all but.
     rate = sums.totals.sum(axis=-1) / sums.sizes.sum()
     return np.where(rate == 0, 0.0, low), np.where(rate == 1, 1.0, high)
 
 
-def _percentile(sums: Sums, seed: int) -> tuple[Array, Array]:
+def _percentile(sums: Sums, seed: int) -> tuple[Floats, Floats]:
     counts = _resample_counts(len(sums.sizes), seed)
     rates = (sums.totals @ counts) / (sums.sizes @ counts)
     tail = (1 - CONFIDENCE) / 2
@@ -354,7 +331,7 @@ def _percentile(sums: Sums, seed: int) -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=16)
-def _resample_counts(clusters: int, seed: int) -> Array:
+def _resample_counts(clusters: int, seed: int) -> Floats:
     """How often each cluster is in each resample, shape (clusters, resamples)."""
     return np.ascontiguousarray(resampled(np.eye(clusters), _RESAMPLES, seed).T)
 
@@ -439,16 +416,16 @@ class _Estimand:
     """Groups with their clusterings, and their truth in either scope."""
 
     groups: list[Clusterings]
-    expectations: dict[str, _Expectation]
+    expectations: dict[str, Expectation]
 
     @classmethod
     def of(cls, layout: Layout, name: str) -> _Estimand:
         by = ESTIMANDS[name]
         given = {"population": ("value",) if "v1" in by else (), "study": _STUDY}
-        expectations = {scope: _Expectation(layout, by, effects) for scope, effects in given.items()}
+        expectations = {scope: Expectation(layout, by, effects) for scope, effects in given.items()}
         return cls(clusterings(layout.items, by), expectations)
 
-    def truths(self, truth: Truth, drawn: Effects) -> dict[str, Array]:
+    def truths(self, truth: Truth, drawn: Effects) -> dict[str, Floats]:
         """By scope, shape (groups, runs), or (groups, 1) where runs do not differ."""
         return {scope: expected.rates(truth, drawn) for scope, expected in self.expectations.items()}
 
@@ -457,9 +434,9 @@ class _Tally:
     """Counts over chunks of runs: intervals that hold the truth, their widths, and the truth."""
 
     def __init__(self) -> None:
-        self.sums: dict[tuple[str, str], Array] = {}
+        self.sums: dict[tuple[str, str], Floats] = {}
 
-    def add(self, estimand: _Estimand, answers: Single, truths: Mapping[str, Array], seed: int) -> None:
+    def add(self, estimand: _Estimand, answers: Single, truths: Mapping[str, Floats], seed: int) -> None:
         for place, group in enumerate(estimand.groups):
             for method, (low, high) in bounds(group, answers, seed).items():
                 for scope, rates in truths.items():
@@ -471,19 +448,13 @@ class _Tally:
 
     def rows(self) -> Iterator[tuple[str, str, float, float, float]]:
         """(scope, method, true, coverage, mean width)."""
-        for (scope, method), (held, width, known, true, count) in sorted(self.sums.items(), key=_order):
+        # Population first; methods stay in their order.
+        for (scope, method), counted in sorted(self.sums.items(), key=lambda entry: entry[0][0] == "study"):
+            held, width, known, true, count = counted
             yield scope, method, true / count, held / count, width / known if known else np.nan
 
 
-def _order(entry: tuple[tuple[str, str], Array]) -> bool:
-    """Population first; methods stay in their order."""
-    return entry[0][0] == "study"
-
-
-_TERMS = {"b0": (1.0, 0.0, 0.0), "b_v": (0.0, 1.0, 0.0), "b_s": (0.0, 0.0, 1.0), "d": (0.0, 1.0, -1.0)}
 _STEPS = 30
-#: As in `statistics`: beyond this many logits a coefficient is the sign of a likelihood without a maximum.
-_SEPARATED = 15.0
 
 
 class _Regression:
@@ -506,12 +477,12 @@ class _Regression:
         self.members = sparse.csr_array((ones, (place, np.arange(len(place)))), shape=size)
         self.sizes = np.bincount(place, minlength=size[0]).reshape(self.shape).astype(float)
 
-    def counts(self, followed: Single) -> Array:
+    def counts(self, followed: Single) -> Floats:
         """Choices of option A by run, cell and point, from rates of chosen targets (trials, runs)."""
         chose_a = np.where(self.turned[:, None], 1 - followed, followed)
         return np.asarray((self.members @ chose_a).T.reshape(-1, *self.shape), dtype=np.float64)
 
-    def estimates(self, counts: Array) -> tuple[Array, Array]:
+    def estimates(self, counts: Floats) -> tuple[Floats, Floats]:
         """Coefficients, shape (runs, 3), and inverse information, shape (runs, 3, 3), by Newton's method."""
         chosen = counts.sum(axis=1)
         beta = np.zeros((len(chosen), 3))
@@ -521,13 +492,13 @@ class _Regression:
             score = (chosen - self.n * p) @ self.points
             step = np.linalg.solve(information, score[..., None])[..., 0]
             # A likelihood without a maximum would run away; such runs stop where they stand.
-            step[np.abs(beta).max(axis=1) > _SEPARATED] = 0
+            step[np.abs(beta).max(axis=1) > SEPARATED] = 0
             beta = beta + np.clip(step, -2, 2)
             if np.abs(step).max() < 1e-10:
                 break
         return beta, np.linalg.inv(information)
 
-    def covariances(self, counts: Array, beta: Array, bread: Array) -> Array:
+    def covariances(self, counts: Floats, beta: Floats, bread: Floats) -> Floats:
         """Sandwich covariances clustered by cell, with statsmodels' correction for few clusters."""
         p = expit(beta @ self.points.T)
         scores = (counts - self.sizes * p[:, None, :]) @ self.points
@@ -579,7 +550,7 @@ def recovery(
     return pd.DataFrame(rows, columns=[*columns, "mean_width", "runs"])
 
 
-def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Array:
+def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Floats:
     """Where the regression ends with endless data, shape (3,)."""
     expected = _integral(layout.logits(truth, {}), layout.spread(truth, ()))
     beta, _ = regression.estimates(regression.counts(expected.astype(np.float32)))
@@ -587,12 +558,12 @@ def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Array:
 
 
 def _recovered(
-    model: Array, limit: Array, beta: Array, covariances: Array
+    model: Floats, limit: Floats, beta: Floats, covariances: Floats
 ) -> Iterator[tuple[str, float, float, float, float, float]]:
     """(parameter, conditional, true, mean estimate, coverage, mean width); separated runs hold nothing."""
     z = stats.norm.ppf((1 + CONFIDENCE) / 2)
-    known = np.abs(beta).max(axis=1) <= _SEPARATED
-    for parameter, weights in _TERMS.items():
+    known = np.abs(beta).max(axis=1) <= SEPARATED
+    for parameter, weights in SENSITIVITY_TERMS.items():
         w = np.array(weights)
         estimates = np.where(known, beta @ w, np.nan)
         half = np.where(known, z * np.sqrt(np.einsum("i,rij,j->r", w, covariances, w)), np.nan)
@@ -600,6 +571,36 @@ def _recovered(
         held = np.abs(estimates - true) <= half
         means = (estimates[known].mean(), 2 * half[known].mean()) if known.any() else (np.nan, np.nan)
         yield parameter, float(w @ model), true, float(means[0]), float(held.mean()), float(means[1])
+
+
+def agent_coverage(items: pd.DataFrame, truth: Truth, *, runs: int, seed: int) -> pd.DataFrame:
+    """How often the intervals of `statistics.sensitivities` hold an agent's parameters, over simulated runs.
+
+    Each run draws an answer to every item of the arms in use, from a logit without effects. Seeds draw one
+    run after the other here and all at once in `recovery`, so that either keeps its own.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95; NaN where no run
+        has an estimate, as without the probes).
+    """
+    used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
+    known = np.array([truth.b0, truth.b_v, truth.b_s])
+    columns = ["parameter", "true", "coverage"]
+    if set(items.loc[used, "arm"]) != set(SENSITIVITY_ARMS):
+        rows = [(name, float(np.dot(weights, known)), np.nan) for name, weights in SENSITIVITY_TERMS.items()]
+        return pd.DataFrame(rows, columns=columns)
+    layout = layout_of(items, used)
+    regression = _Regression(layout)
+    at_a, evidence = layout.sign > 0, layout.evidence.astype(float)
+    p = expit(truth.b0 + np.where(at_a, 1, -1) * (evidence @ known[1:]))
+    chose_a = np.random.default_rng(seed).random((runs, len(p))) < p
+    counts = regression.counts((chose_a == at_a).T.astype(np.float32))
+    beta, bread = regression.estimates(counts)
+    found = _recovered(known, known, beta, regression.covariances(counts, beta, bread))
+    rows = [(name, true, held) for name, _, true, _, held, _ in found]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def power(
@@ -654,7 +655,7 @@ def cell_steps(items: pd.DataFrame) -> list[int]:
     return [*(number for number in (25, 50, 100, 200) if number < cells), cells]
 
 
-def _with_dvgr(expected: _Expectation, truth: Truth, dvgr: float) -> Truth:
+def _with_dvgr(expected: Expectation, truth: Truth, dvgr: float) -> Truth:
     """The truth whose expected DVGR is the wanted one."""
 
     def distance(b_v: float) -> float:

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from deepvalues.ask.letters import is_kept, spelled
+from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Answer
-from deepvalues.ask.study import Questions
-from deepvalues.stats import contrasts
+from deepvalues.stats import clusters
 from deepvalues.studies.dvb.items.prompts import LETTERS
 
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
@@ -116,7 +116,7 @@ def probabilities(answers: Iterable[Answer]) -> pd.DataFrame:
     Parameters
     ----------
     answers
-        Answers of one model to the items at hand: those that `deepvalues.ask.study.Questions.recorded`
+        Answers of one model to the items at hand: those that `deepvalues.ask.questions.Questions.recorded`
         gives, rather than a whole record, which may hold answers to prompts of an earlier version.
 
     Returns
@@ -200,8 +200,8 @@ def soft_dvgr(trials: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFr
     keys, rows = list(by), []
     for key, group in trials[trials["arm"] == "deconfounded"].groupby(keys):
         covered = group[group["covered"]]
-        soft = contrasts.mean(covered["soft"].to_numpy(), covered["cell"])
-        paired = contrasts.mean((covered["soft"] - covered["followed"]).to_numpy(), covered["cell"])
+        soft = clusters.mean(covered["soft"].to_numpy(), covered["cell"])
+        paired = clusters.mean((covered["soft"] - covered["followed"]).to_numpy(), covered["cell"])
         counts = (len(group), len(covered), len(covered) / len(group), float(covered["mass"].mean()))
         hard = (float(covered["followed"].mean()), paired.value, *paired.interval)
         bounds = (float(group["soft_low"].mean()), float(group["soft_high"].mean()))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
-from scipy.special import expit
-from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from deepvalues.core.errors import UserError
-from deepvalues.stats.clusters import two_way
-from deepvalues.stats.contrasts import cohens_g
-from deepvalues.stats.rates import clustered, cohens_h, exact_test, holm, wilson
+from deepvalues.stats.clusters import clustered, two_way
+from deepvalues.stats.logit import clustered_logit
+from deepvalues.stats.rates import cohens_g, cohens_h, exact_test, holm, wilson
 from deepvalues.studies.dvb.respondents.agents import ReferenceAgent, arm_evidence, expected_rate
 from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.missing import count_statuses, stop_if_stray
 
 #: The arms at N = 20 that share their examples and between them identify both sensitivities.
 SENSITIVITY_ARMS = ("deconfounded", "probe_value", "probe_surface")
@@ -40,16 +36,9 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     UserError
         When an answer belongs to no item.
     """
-    joined = answers.merge(
-        items.drop(columns=["prompt", "prefix_chars", "hash"]),
-        left_on="item",
-        right_on="id",
-        how="left",
-        validate="many_to_one",
-    )
-    stray = joined.loc[joined["id"].isna(), "item"]
-    if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no item, the first is {stray.iloc[0]}")
+    stop_if_stray(answers, items)
+    known = items.drop(columns=["prompt", "prefix_chars", "hash"])
+    joined = answers.merge(known, left_on="item", right_on="id", how="left", validate="many_to_one")
     followed = (joined["choice"] == joined["right"]).astype(float)
     joined["followed"] = followed.where(joined["status"] == "answered")
     return joined.drop(columns="id")
@@ -66,24 +55,6 @@ def with_family(frame: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
     named = frame.copy()
     named.insert(list(frame).index("model") + 1, "family", frame["model"].map(family))
     return named
-
-
-def stop_if_missing(frame: pd.DataFrame, most: float) -> None:
-    """Stop when a model's share of items without an answer is above a threshold.
-
-    Raises
-    ------
-    UserError
-        With the models concerned and their shares.
-    """
-    share = frame["followed"].isna().groupby(frame["model"]).mean()
-    above = share[share > most]
-    if len(above):
-        listed = ", ".join(f"{model} ({part:.1%})" for model, part in above.items())
-        raise UserError(
-            f"more than {most:.0%} of items have no answer: {listed}. See the table of missing "
-            "replies; raise the notebook's parameter most_missing to go on all the same."
-        )
 
 
 def rates(
@@ -197,14 +168,9 @@ def rates_by_wording(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 def missing_by_reason(frame: pd.DataFrame) -> pd.DataFrame:
     """Number of items per model and status, with the share that has no answer."""
-    counts = frame.groupby(["model", "status"]).size().unstack(fill_value=0)
-    for status in ("answered", "refused", "unparsable", "truncated", "failed"):
-        if status not in counts:
-            counts[status] = 0
-    counts["items"] = counts.sum(axis=1)
-    counts["missing_share"] = 1 - counts["answered"] / counts["items"]
-    columns = ["items", "answered", "refused", "unparsable", "truncated", "failed"]
-    return counts[[*columns, "missing_share"]].rename_axis(columns=None).reset_index()
+    counts = count_statuses(frame, ["model"])
+    counts.insert(0, "items", counts.sum(axis=1))
+    return counts.assign(missing_share=1 - counts["answered"] / counts["items"]).reset_index()
 
 
 def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
@@ -225,77 +191,29 @@ def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = frame["arm"].isin(SENSITIVITY_ARMS) & (frame["n_examples"] == SENSITIVITY_N)
     answered = frame[chosen & frame["followed"].notna()]
     rows = [{"model": model, **_sensitivity(group)} for model, group in answered.groupby("model")]
-    columns = [f"{name}{end}" for name in _SENSITIVITY_TERMS for end in ("", "_low", "_high")]
+    columns = [f"{name}{end}" for name in SENSITIVITY_TERMS for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["model", *columns])
 
 
-_SENSITIVITY_TERMS = {"b0": (1, 0, 0), "b_v": (0, 1, 0), "b_s": (0, 0, 1), "d": (0, 1, -1)}
-#: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
-SEPARATED = 15.0
+SENSITIVITY_TERMS = {"b0": (1, 0, 0), "b_v": (0, 1, 0), "b_s": (0, 0, 1), "d": (0, 1, -1)}
 
 
 def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     evidence = np.array([arm_evidence(ARMS[arm]) for arm in group["arm"]], dtype=float).reshape(-1, 2)
     sign = np.where(group["right"] == "A", 1.0, -1.0)
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
-    groups = group["cell"].astype("category").cat.codes.to_numpy()
-    try:
-        # Without the probes x_s = −x_v; rounding may hide from the fit that nothing tells them apart.
-        if not len(design) or np.linalg.matrix_rank(design) < design.shape[1]:
-            raise np.linalg.LinAlgError
-        # Separation is looked for below and shown as a missing estimate; a warning adds nothing.
-        with warnings.catch_warnings(action="ignore", category=PerfectSeparationWarning):
-            fit = sm.Logit((group["choice"] == "A").astype(float).to_numpy(), design).fit(
-                disp=False, cov_type="cluster", cov_kwds={"groups": groups}, warn_convergence=False
-            )
-        separated = bool(np.abs(fit.params).max() > SEPARATED) or not fit.mle_retvals["converged"]
-    except (PerfectSeparationError, np.linalg.LinAlgError):
-        separated = True
+    groups = np.asarray(group["cell"].astype("category").cat.codes, dtype=np.int64)
+    # Without the probes x_s = −x_v.
+    fit = clustered_logit(np.where(group["choice"] == "A", 1.0, 0.0), design, groups)
     row: dict[str, float] = {}
-    for name, weights in _SENSITIVITY_TERMS.items():
+    for name, weights in SENSITIVITY_TERMS.items():
         estimate, low, high = math.nan, math.nan, math.nan
-        if not separated:
+        if fit is not None:
             test = fit.t_test(np.array(weights))
             estimate = float(np.squeeze(test.effect))
             low, high = (float(bound) for bound in np.squeeze(test.conf_int()))
         row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
     return row
-
-
-def simulated_coverage(items: pd.DataFrame, truth: Sequence[float], runs: int, seed: int) -> pd.DataFrame:
-    """How often the intervals of `sensitivities` hold the truth, over simulated runs of one agent.
-
-    Each run draws an answer to every item of the arms in use from logit P(A) = b0 + b_v x_v + b_s x_s.
-
-    Parameters
-    ----------
-    truth
-        b0, b_v and b_s, in logits.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95; NaN where no run
-        has an estimate, as without the probes).
-    """
-    used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
-    asked = items.loc[used, ["arm", "n_examples", "cell", "right"]].assign(model="simulated")
-    # The shape is given for sets that have none of these items.
-    evidence = np.array([arm_evidence(ARMS[arm]) for arm in asked["arm"]], dtype=float).reshape(-1, 2)
-    sign = np.where(asked["right"] == "A", 1.0, -1.0)
-    p = expit(truth[0] + sign * (evidence @ np.array(truth[1:])))
-    rng = np.random.default_rng(seed)
-    true = {name: float(np.dot(weights, truth)) for name, weights in _SENSITIVITY_TERMS.items()}
-    held = dict.fromkeys(true, 0)
-    estimated = 0
-    for _ in range(runs):
-        choice = np.where(rng.random(len(p)) < p, "A", "B")
-        row = _sensitivity(asked.assign(choice=choice))
-        estimated += not math.isnan(row["d"])
-        for name, size in true.items():
-            held[name] += row[f"{name}_low"] <= size <= row[f"{name}_high"]
-    rows = [(name, size, held[name] / runs if estimated else math.nan) for name, size in true.items()]
-    return pd.DataFrame(rows, columns=["parameter", "true", "coverage"])
 
 
 def recovered(estimates: pd.DataFrame, simulated: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -306,7 +224,7 @@ def recovered(estimates: pd.DataFrame, simulated: pd.DataFrame, model: str) -> p
     estimates
         From `sensitivities`.
     simulated
-        From `simulated_coverage`, of the same agent.
+        From `analysis.simulation.agent_coverage`, of the same agent.
     model
         The agent's name; without trials of it there are no estimates.
 

@@ -14,7 +14,7 @@ How the rules are read where their wording leaves something open:
   asks (`TESTS`), taken together; prior, shuffled and repeat have rows of their own.
 - Without letter probabilities the share of replies that name an option stands in for the letter mass.
 - Order consistency is of choices. Where these are made without chance, as of the likelier letter, any
-  liking for options lifts it above 2p(1 − p), if little; see `analysis.orders.consistency`.
+  liking for options lifts it above 2p(1 − p), if little; see `analysis.orders.excess_over_place`.
 - Rule 5 speaks of the DVGR, which is a share of choices, and so does its comparison with shuffled.
 - "Not different" and "not above" need an estimate: what was not asked meets no rule.
 - *Repeat* in rule 7 is the mean of both orders like the rest, and the order that is a copy may not be
@@ -33,8 +33,8 @@ import pandas as pd
 import pandera.pandas as pa
 from scipy import stats
 
-from deepvalues.stats import contrasts
-from deepvalues.stats.contrasts import Estimate
+from deepvalues.stats import clusters
+from deepvalues.stats.clusters import Estimate
 from deepvalues.stats.rates import NO_INTERVAL, Interval, wilson
 from deepvalues.studies.dvb.analysis.orders import by_cell, excess_over_place
 
@@ -353,7 +353,7 @@ def _readable(free: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame(columns=columns, dtype=float)
     found = {}
     for model, own in free.groupby("model"):
-        share = contrasts.mean(np.asarray(own["status"] == "answered", dtype=np.float64), own["cell"])
+        share = clusters.mean(np.asarray(own["status"] == "answered", dtype=np.float64), own["cell"])
         found[model] = (share.value, *share.interval)
     return pd.DataFrame.from_dict(found, orient="index", columns=columns, dtype=float)
 
@@ -410,7 +410,7 @@ def _copied(repeat: pd.DataFrame) -> Estimate:
     if len(means) < 2:
         return Estimate(math.nan, math.nan, 0)
     influence = (found - letters.map(means).to_numpy(dtype=float)) / (2 * sizes)
-    return contrasts.from_influence(float(means.mean()) - 0.5, influence, known["cell"])
+    return clusters.from_influence(float(means.mean()) - 0.5, influence, known["cell"])
 
 
 def _findings(one: _Respondent, leans: Mapping[str, Estimate], untold: Collection[str]) -> Findings:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pandera.pandas as pa
-from pyarrow import ArrowInvalid
 
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.core.paths import shown
 from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.stimuli.arms import ARMS, CONFOUNDED, EXAMPLES, LADDER, Arm, Contrast, Side
 from deepvalues.studies.dvb.stimuli.bank import Bank, Domain, Wording
@@ -336,15 +332,7 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
     -------
     pandas.DataFrame
         A frame that meets `CONTRACT`, or all of it but ``prompt``.
-
-    Raises
-    ------
-    UserError
-        When the set is unknown.
     """
-    if item_set not in ITEM_SETS:
-        known = ", ".join((*ITEM_SETS, "subset", *RELEASED_SETS, AUTHORS))
-        raise UserError(f"unknown item set {item_set!r}; there are {known}")
     return items_of(bank, design, ITEM_SETS[item_set], prompts_too=prompts_too)
 
 
@@ -449,25 +437,20 @@ def _item(maker: _Maker, asked: Asked, told: Sequence[_Example], test: _Example)
     }
 
 
-def read_items(path: Path, contract: pa.DataFrameSchema = CONTRACT) -> pd.DataFrame:
-    """Read items from Parquet and hold them to a contract, that of the benchmark's own items by default.
+def reworded(items: pd.DataFrame, instruction: str) -> pd.DataFrame:
+    """Items whose prompts end with another instruction; all columns but prompt and hash stay.
 
     Raises
     ------
     UserError
-        When the file is missing, is no Parquet, or breaks the contract.
+        When a prompt does not end with the baseline's instruction.
     """
-    try:
-        # From an open file: a read that pyarrow does by itself leaves no trace for the manifest.
-        with path.open("rb") as file:
-            validated: pd.DataFrame = contract.validate(pd.read_parquet(file))
-    except FileNotFoundError:
-        raise UserError(f"{shown(path)}: no items yet; run the notebook 01_load_data first") from None
-    # pandera has one exception for columns' contents and another for the columns themselves.
-    except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
-        first = getattr(error, "schema_errors", [error])[0]
-        reason = textwrap.shorten(str(first), 200, placeholder=" …")
+    other = items.loc[~items["prompt"].str.endswith(prompts.ANSWER_ONLY), "id"]
+    if len(other):
         raise UserError(
-            f"{shown(path)}: not the items this version writes ({reason}); run 01_load_data"
-        ) from None
-    return validated
+            f"{len(other)} prompts do not end with the benchmark's own instruction, the first is "
+            f"{other.iloc[0]}: variants exist of the project's own item sets only"
+        )
+    texts = [prompt.removesuffix(prompts.ANSWER_ONLY) + instruction for prompt in items["prompt"]]
+    hashes = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
+    return items.assign(prompt=texts, hash=hashes)

@@ -160,8 +160,7 @@ def in_family(word: str, families: Sequence[str]) -> str | None:
 
     The parts of a hyphenated word and the word before an apostrophe are looked at as well.
     """
-    stripped = word.split("'", maxsplit=1)[0]
-    forms = {word, stripped, *stripped.split("-")}
+    forms = _forms(word)
     for family in families:
         if family.endswith("*"):
             if any(form.startswith(family[:-1]) for form in forms):
@@ -169,6 +168,11 @@ def in_family(word: str, families: Sequence[str]) -> str | None:
         elif family in forms:
             return family
     return None
+
+
+def _forms(word: str) -> set[str]:
+    stripped = word.split("'", maxsplit=1)[0]
+    return {word, stripped, *stripped.split("-")}
 
 
 def _listed(entry: Mapping[str, Any], key: str) -> list[str]:
@@ -371,7 +375,11 @@ def _forbidden(bank: Bank, trait: Trait) -> dict[str, tuple[str, ...]]:
 def _family_problems(
     trait: Trait, wording: Wording, forbidden: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Problem]:
+    # One look for all families at once: hardly a word begins like any of them.
+    beginnings = tuple({family.rstrip("*") for families in forbidden.values() for family in families})
     for word in words(_SLOT.sub(" ", wording.template)):
+        if not any(form.startswith(beginnings) for form in _forms(word)):
+            continue
         for other, families in forbidden.items():
             family = in_family(word, families)
             if family:

@@ -23,7 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import CONFIDENCE, clustered, wilson
+from deepvalues.stats.clusters import clustered
+from deepvalues.stats.rates import CONFIDENCE, wilson
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, words
 
 #: What is told apart: all values at once; two values of one set; the two poles of a dimension.

@@ -6,6 +6,7 @@ The rates are those that `deepvalues select` measures; see `stimuli.selection`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pandera.pandas as pa
@@ -13,8 +14,10 @@ import pandera.pandas as pa
 from deepvalues.core.errors import UserError
 from deepvalues.core.number_format import listed, number
 from deepvalues.core.paths import shown
-from deepvalues.paper.keeping import Numbers
 from deepvalues.studies.dvb.stimuli.selection import DVGR_WITHIN, LAYERS_WITHIN
+
+if TYPE_CHECKING:
+    from deepvalues.paper.results import Results
 
 BLIND = pa.DataFrameSchema(
     {
@@ -85,7 +88,7 @@ def limits(means: pd.DataFrame) -> str:
     return f"The limits that were aimed at ({wanted}) are missed for {listed(missed)}."
 
 
-def numbers_of(numbers: Numbers, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
+def numbers_of(results: Results, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
     """The numbers of the text on how the wordings were chosen.
 
     Parameters
@@ -98,10 +101,10 @@ def numbers_of(numbers: Numbers, means: pd.DataFrame, table: pd.DataFrame, blind
         From `read_blind_reading`.
     """
     deep = table.loc[table["arm"] == "deconfounded", "rate"]
-    numbers.share("stimuli.least", deep.min())
-    numbers.share("stimuli.most", deep.max())
-    numbers.share("stimuli.largest_gap", (means["value_only"] - means["surface_only"]).abs().max())
-    numbers.count("stimuli.designs", table["designs"].max())
+    results.share("stimuli.least", deep.min())
+    results.share("stimuli.most", deep.max())
+    results.share("stimuli.largest_gap", (means["value_only"] - means["surface_only"]).abs().max())
+    results.count("stimuli.designs", table["designs"].max())
     for name in BLIND.columns:
-        numbers.count(f"stimuli.{name}", blind[name].sum())
-    numbers.text("text.limits", limits(means))
+        results.count(f"stimuli.{name}", blind[name].sum())
+    results.text("text.limits", limits(means))

@@ -1,4 +1,7 @@
-"""Tables of the Deep Value Benchmark."""
+"""What tables of the Deep Value Benchmark show where that is not the frame itself.
+
+Their columns are in ``data/dictionary.yml``, but for those of the verdicts, several of which stand in a cell.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,7 @@ from typing import Any
 import pandas as pd
 
 from deepvalues.ask.registry import HEAD
-from deepvalues.core.number_format import (
-    MINUS,
-    MISSING,
-    beside,
-    coefficient,
-    count,
-    interval,
-    logit,
-    number,
-    p_value,
-    share,
-)
+from deepvalues.core.number_format import MINUS, MISSING, beside, count, interval, logit, share
 from deepvalues.paper.markdown import intervals as bounds
 from deepvalues.paper.markdown import markdown, nobody
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
@@ -30,118 +22,38 @@ Format = Callable[[Any], str]
 
 #: The order in which families follow each other.
 _FAMILIES = ("language model", HEAD, "text learner", "reference agent")
-_STATUSES = ("answered", "refused", "unparsable", "truncated", "failed")
-#: How columns are written that have the same head in several tables.
-_FORMATS: dict[str, Format] = {
-    **dict.fromkeys(["n", "df", "df error", "items", "models", "trials", *_STATUSES], count),
-    **dict.fromkeys(["DVGR", "difference", "accuracy", "chance", "missing share", "V"], share),
-    **dict.fromkeys(["p", "p (Holm)", "p (Wald)", "p (F)"], p_value),
-    **dict.fromkeys(["h", "g"], logit),
-    "χ²": lambda chi2: number(chi2, 1),
-}
-
-
-def _table(frame: pd.DataFrame, heads: Mapping[str, str], formats: Mapping[str, Format] | None = None) -> str:
-    """Columns of a frame under the heads that readers see, in the order of these.
-
-    Parameters
-    ----------
-    heads
-        Heads by column.
-    formats
-        By head, how columns are written beside those of `_FORMATS`.
-    """
-    known = {**_FORMATS, **(formats or {})}
-    shown = frame[list(heads)].set_axis(list(heads.values()), axis="columns")
-    return markdown(shown, {head: known[head] for head in shown if head in known})
-
-
-def _as_they_are(*columns: str) -> dict[str, str]:
-    """Heads of columns that are called as their heads are, but for underscores."""
-    return {column: column.replace("_", " ") for column in columns}
-
-
-def missing(table: pd.DataFrame) -> str:
-    """Replies by status, from `analysis.statistics.missing_by_reason`."""
-    return _table(table, _as_they_are("model", "items", *_STATUSES, "missing_share"))
-
-
-def instrument(table: pd.DataFrame) -> str:
-    """How many of their rates reference agents meet, from `analysis.statistics.instrument_by_agent`."""
-    heads = {"model": "agent", "rule": "rule", "compared": "rates compared", "exact": "exact"}
-    heads |= {"within": "in the interval", "largest": "largest difference"}
-    counted = dict.fromkeys(["rates compared", "exact", "in the interval"], count)
-    return _table(table, heads, {**counted, "largest difference": share})
-
-
 _PARAMETERS = {"b0": "$b_0$", "b_v": "$b_v$", "b_s": "$b_s$", "d": "$d$"}
 
 
-def recovery(table: pd.DataFrame) -> str:
+def _in_families(table: pd.DataFrame) -> pd.DataFrame:
+    """With families that sort in their order."""
+    return table.assign(family=pd.Categorical(table["family"], _FAMILIES, ordered=True))
+
+
+def recovery(table: pd.DataFrame) -> pd.DataFrame:
     """Known parameters beside their estimates, from `analysis.statistics.recovered`."""
-    shown = table.assign(
-        parameter=table["parameter"].map(_PARAMETERS),
-        interval=bounds(table, bounded=False),
-        held=table["held"].map({True: "yes", False: "no"}).where(table["estimate"].notna()),
-    )
-    heads = {**_as_they_are("parameter", "true", "estimate"), "interval": "95% interval"}
-    heads |= {"held": "holds the truth", "coverage": "coverage"}
-    # Three decimals: with two, an interval can seem to end at the truth that it misses.
-    return _table(shown, heads, {**dict.fromkeys(["true", "estimate"], number), "coverage": share})
+    held = table["held"].map({True: "yes", False: "no"}).where(table["estimate"].notna())
+    return table.assign(parameter=table["parameter"].map(_PARAMETERS), held=held)
 
 
-#: The columns of a table of DVGRs with tests, and their heads.
-_TESTED = {
-    "answered": "n",
-    "dvgr": "DVGR",
-    "wilson": "Wilson",
-    "clustered": "clustered",
-    "p_holm": "p (Holm)",
-    "cohens_h": "h",
-    "cohens_g": "g",
-    "bounds": "bounds",
-}
-
-
-def dvgr(table: pd.DataFrame) -> str:
+def dvgr(table: pd.DataFrame) -> pd.DataFrame:
     """The DVGR of each model, from `analysis.statistics.dvgr_by_model` with families.
 
     Families follow each other as everywhere; within one, rates fall.
     """
-    shown = table.assign(
-        wilson=bounds(table, "wilson"),
-        clustered=bounds(table, "clustered"),
-        bounds=bounds(table, "bound"),
-        family=pd.Categorical(table["family"], _FAMILIES, ordered=True),
-    ).sort_values(["family", "dvgr", "model"], ascending=[True, False, True])
-    return _table(shown, {"model": "model", **_TESTED})
+    return _in_families(table).sort_values(["family", "dvgr", "model"], ascending=[True, False, True])
 
 
-def published(table: pd.DataFrame) -> str:
-    """The published models, from `analysis.statistics.published_dvgr`."""
-    shown = table.assign(wilson=bounds(table, "wilson"), bounds=bounds(table, "bound"))
-    heads = {"model": "model", "size_tier": "size", **_TESTED}
-    del heads["clustered"]
-    return _table(shown, heads)
-
-
-def authors(table: pd.DataFrame) -> str:
+def authors(table: pd.DataFrame) -> pd.DataFrame:
     """Respondents on the public prompts, from `analysis.public_prompt_rates.beside_published`.
 
     Families follow each other as everywhere; the published models stand below.
     """
-    shown = table.assign(
-        wilson=bounds(table, "wilson"),
-        family=pd.Categorical(table["family"], _FAMILIES, ordered=True),
-        last=table["model"] == PUBLISHED,
-    ).sort_values(["last", "family", "model"])
-    heads = {"model": "respondent", "prompts": "prompts", "dvgr": "DVGR", "wilson": "Wilson"}
-    heads |= {"dvgr_first": "first order", "dvgr_swapped": "exchanged", "consistency": "order consistency"}
-    rates = dict.fromkeys(["first order", "exchanged", "order consistency"], share)
-    return _table(shown, heads, {"prompts": count, **rates})
+    last = table["model"] == PUBLISHED
+    return _in_families(table).assign(last=last).sort_values(["last", "family", "model"])
 
 
-def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mapping[str, str]) -> str:
+def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
     """One rate under every interval, and the mean of the models' rates below.
 
     Parameters
@@ -157,34 +69,13 @@ def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mappin
     mean = mean_of_rates.assign(method="mean of the models' rates, cells resampled")
     rows = pd.concat([named, mean], ignore_index=True)
     counts = zip(rows["clusters"], rows["crossed"], strict=True)
-    rows = rows.assign(
-        clusters=[
-            count(one) if pd.isna(other) else f"{count(one)} × {count(other)}" for one, other in counts
-        ],
-        interval=bounds(rows),
-        width=rows["high"] - rows["low"],
-    )
-    heads = _as_they_are("method", "clusters", "estimate", "interval", "width")
-    return _table(rows, heads, {"clusters": str, **dict.fromkeys(["estimate", "width"], share)})
+    clusters = [count(one) if pd.isna(other) else f"{count(one)} × {count(other)}" for one, other in counts]
+    return rows.assign(clusters=clusters, width=rows["high"] - rows["low"])
 
 
-def leave_one_out(table: pd.DataFrame) -> str:
-    """The pooled DVGR without each model in turn, from `analysis.focus.leave_one_out`."""
-    if table.empty:
-        return "There is no second model in focus that would stay."
-    shown = table.assign(wilson=bounds(table, "wilson"), clustered=bounds(table, "clustered"))
-    heads = {"left_out": "left out", "answered": "n", "rate": "DVGR", "wilson": "Wilson"}
-    return _table(shown.sort_values(["rate", "left_out"]), {**heads, "clustered": "clustered"})
-
-
-def control(table: pd.DataFrame) -> str:
+def control(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy on the confounded control, from `analysis.comparisons.control_gate`."""
-    shown = table.assign(
-        Wilson=bounds(table, "wilson"),
-        clustered=bounds(table, "clustered"),
-        flagged=table["flagged"].map({True: "flagged", False: ""}),
-    )
-    return _table(shown, _as_they_are("model", "answered", "accuracy", "Wilson", "clustered", "flagged"))
+    return table.assign(flagged=table["flagged"].map({True: "flagged", False: ""}))
 
 
 # ---- print ----
@@ -210,11 +101,9 @@ _PRINTED = {
 }
 
 
-def classes(table: pd.DataFrame) -> str:
+def classes(table: pd.DataFrame) -> pd.DataFrame:
     """Printed figures by how they come back, from `analysis.published.classes`."""
-    shown = table.assign(source_file=table["source_file"].map(_PRINTED))
-    heads = {**_as_they_are(*table.columns), "source_file": "published figures"}
-    return _table(shown, heads, dict.fromkeys(table.columns[1:], count))
+    return table.assign(source_file=table["source_file"].map(_PRINTED))
 
 
 #: Figures of print whose names are no words.
@@ -229,7 +118,7 @@ _FIGURES = {
 }
 
 
-def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Published and recomputed figures side by side, as far as they can be recomputed.
 
     Parameters
@@ -242,34 +131,22 @@ def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     known = table[table["class"] != "not recomputable"]
     ranges = zip(known["range_low"], known["range_high"], known["unit"], strict=True)
     where = known["where"].replace(dict(names)).str.replace("_", " ")
-    shown = known.assign(
+    return known.assign(
         quantity=known["quantity"].replace(_FIGURES).str.replace("_", " "),
         where=where.str.replace(r"^(\d+)$", r"N = \1", regex=True),
         printed=known["printed"].astype(str).str.replace("-", MINUS),
         recomputed=list(map(beside, known["recomputed"], known["unit"])),
-        range=[
+        allowed=[
             f"{beside(low, unit)} to {beside(high, unit)}" if low < high else MISSING
             for low, high, unit in ranges
         ],
     )
-    heads = {"quantity": "figure", "where": "of", "printed": "published"}
-    heads |= _as_they_are("recomputed", "range", "class")
-    return _table(shown, heads, dict.fromkeys(["published", "recomputed"], str))
-
-
-def large_against_small(table: pd.DataFrame) -> str:
-    """Large against small models, from `analysis.counts.large_against_small`."""
-    heads = {"middle_as": "the middle model counts as", "n_large": "n, large", "n_small": "n, small"}
-    heads |= {"dvgr_large": "DVGR, large", "dvgr_small": "DVGR, small", "difference": "difference"}
-    heads |= {"chi2": "χ²", "p_value": "p", "cramers_v": "V"}
-    counts, rates = (["n, large", "n, small"], ["DVGR, large", "DVGR, small"])
-    return _table(table, heads, {**dict.fromkeys(counts, count), **dict.fromkeys(rates, share)})
 
 
 # ---- comparisons ----
 
 
-def factors(table: pd.DataFrame, names: Mapping[str, str], clusters: Mapping[str, str]) -> str:
+def factors(table: pd.DataFrame, names: Mapping[str, str], clusters: Mapping[str, str]) -> pd.DataFrame:
     """Tests of the factors, from `analysis.comparisons.factor_tests`.
 
     Parameters
@@ -277,15 +154,10 @@ def factors(table: pd.DataFrame, names: Mapping[str, str], clusters: Mapping[str
     names, clusters
         What factors and clusters are called.
     """
-    shown = table.assign(
-        factor=table["factor"].map(dict(names)), cluster=table["cluster"].map(dict(clusters))
-    )
-    heads = {"factor": "factor", "chi2": "χ²", "df": "df", "p_value": "p", "cramers_v": "V"}
-    heads |= {"cluster": "clusters", "wald_df_error": "df error", "wald_p": "p (Wald)"}
-    return _table(shown, {**heads, "wald_p_holm": "p (Holm)"})
+    return table.assign(factor=table["factor"].map(dict(names)), cluster=table["cluster"].map(dict(clusters)))
 
 
-def prior(corrected: pd.DataFrame, position: pd.DataFrame) -> str:
+def prior(corrected: pd.DataFrame, position: pd.DataFrame) -> pd.DataFrame:
     """Each model against its own prior, and its position bias.
 
     Parameters
@@ -296,18 +168,16 @@ def prior(corrected: pd.DataFrame, position: pd.DataFrame) -> str:
     """
     both = corrected.merge(position, on="model", how="outer")
     columns = ["pairs", "difference", "clustered_low", "clustered_high"]
-    shown = both.assign(
-        corrected=[
+    return both.assign(
+        minus_prior=[
             f"{share(difference)} {interval(low, high)}" if pairs > 0 else MISSING
             for pairs, difference, low, high in both[columns].itertuples(index=False, name=None)
         ],
         position=[f"{share(gap)} {ends}" for gap, ends in zip(both["gap"], bounds(both, "gap"), strict=True)],
     )
-    heads = {"model": "model", "prior": "prior", "corrected": "DVGR − prior", "chose_a": "chose A"}
-    return _table(shown, {**heads, "position": "position gap"}, dict.fromkeys(["prior", "chose A"], share))
 
 
-def regression(table: pd.DataFrame, names: Mapping[str, str]) -> str:
+def regression(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Wald tests of the regressions, from `analysis.regression.factors_of`.
 
     Parameters
@@ -315,75 +185,11 @@ def regression(table: pd.DataFrame, names: Mapping[str, str]) -> str:
     names
         What factors are called.
     """
-    shown = table.assign(
-        regression=table["regression"].replace("gee", "GEE"), factor=table["factor"].map(dict(names))
-    )
-    heads = {"regression": "regression", "factor": "factor", "chi2": "χ²", "df": "df"}
-    return _table(shown, {**heads, "df_error": "df error", "p_value": "p (F)"})
+    kinds = table["regression"].replace("gee", "GEE")
+    return table.assign(regression=kinds, factor=table["factor"].map(dict(names)))
 
 
-def adjustment(table: pd.DataFrame) -> str:
-    """Adjusted against raw rates, from `analysis.regression.simulated_adjustment`."""
-    shown = table.assign(range=bounds(table, digits=4))
-    heads = {"adjusted": "adjusted rate", "difference": "mean difference from the raw rate"}
-    heads |= {"range": "middle 95% of runs"}
-    return _table(shown, heads, {heads["difference"]: lambda size: number(size, 4, bounded=True)})
-
-
-def pairs(table: pd.DataFrame) -> str:
-    """Models pair by pair, from `deepvalues.stats.contrasts.paired_contrasts`."""
-    if table.empty:
-        return "There is no second model in focus to compare with."
-    shown = table.assign(interval=bounds(table, "clustered"))
-    heads = {"model_a": "model", "model_b": "against", "difference": "difference", "interval": "95% interval"}
-    heads |= {"p_mcnemar_holm": "p (McNemar, Holm)", "p_equivalence": "p (equivalence)"}
-    return _table(shown, heads, dict.fromkeys(["p (McNemar, Holm)", "p (equivalence)"], p_value))
-
-
-def missing_variants(table: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Replies to the variants by status, from `variants.missing_by_variant`.
-
-    Parameters
-    ----------
-    names
-        What each study's wording of the question is called.
-    """
-    shown = table.assign(study=table["study"].map(dict(names)))
-    heads = _as_they_are("model", "items", *_STATUSES, "missing_share")
-    return _table(shown, {"study": "wording", **heads})
-
-
-# ---- ratings, validation, stimuli ----
-
-
-def ratings(consistency: pd.DataFrame, answered: pd.DataFrame) -> str:
-    """Consistency of the ratings over repeats.
-
-    Parameters
-    ----------
-    consistency, answered
-        From `ratings.rating_consistency` and `answered_shares`.
-    """
-    both = consistency.merge(answered, on=["model", "scale"])
-    shown = both.assign(interval=bounds(both, "icc", 2))
-    heads = {**_as_they_are("model", "scale"), "answered": "share answered", "sd": "SD over repeats"}
-    heads |= {"icc": "ICC"}
-    formats = {"share answered": share, "SD over repeats": logit, "ICC": coefficient}
-    return _table(shown, {**heads, "interval": "interval of ICC"}, formats)
-
-
-def odds(table: pd.DataFrame) -> str:
-    """Odds of following a value by its rating, from `ratings.odds_beside_print`."""
-    shown = table.assign(
-        interval=bounds(table, digits=2, bounded=False),
-        printed=bounds(table, "published", 2, bounded=False),
-    )
-    heads = {"rating": "scale", "models": "models", "trials": "trials", "odds_ratio": "odds ratio"}
-    heads |= {"interval": "interval", "published_odds_ratio": "published", "printed": "published interval"}
-    return _table(shown, heads, dict.fromkeys(["odds ratio", "published"], logit))
-
-
-def validation(table: pd.DataFrame, printed: pd.DataFrame) -> str:
+def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     """Accuracy in the validation tasks, the published ones below.
 
     Parameters
@@ -392,51 +198,11 @@ def validation(table: pd.DataFrame, printed: pd.DataFrame) -> str:
         From `validation.validation_accuracy` and `published_validation`. The published
         tasks were about training stimuli.
     """
-    ours = table.assign(
-        judges=table["model"], Wilson=bounds(table, "wilson"), clustered=bounds(table, "clustered")
-    )
-    theirs = printed.assign(
-        judges="published: " + printed["judges"],
-        stimulus="training",
-        answered=printed["trials"],
-        Wilson=bounds(printed, "ci"),
-        clustered=MISSING,
-    )
-    heads = _as_they_are("task", "stimulus", "judges", "answered", "accuracy", "Wilson", "clustered")
-    shown = pd.concat([ours[list(heads)], theirs[list(heads)]], ignore_index=True)
-    return _table(shown.assign(task=shown["task"].str.replace("_", " ")), heads)
-
-
-def separability(table: pd.DataFrame) -> str:
-    """How often classifiers tell test wordings, from `stimuli.bank_checks.separability`."""
-    shown = table.assign(interval=bounds(table, "clustered"))
-    return _table(shown, _as_they_are("layer", "classifier", "n", "accuracy", "interval", "chance", "p"))
-
-
-def likeness(table: pd.DataFrame) -> str:
-    """How alike wordings of one trait and of rivals are, from `stimuli.bank_checks.similarity`."""
-    shown = table.assign(interval=bounds(table), layer=table["layer"].str.replace("-", "−"))
-    heads = {"layer": "layer", "traits": "traits", "same": "cosine, same trait", "rivals": "cosine, rivals"}
-    heads |= _as_they_are("difference", "interval", "p")
-    return _table(
-        shown, heads, {"traits": count, **dict.fromkeys(["cosine, same trait", "cosine, rivals"], share)}
-    )
-
-
-def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> str:
-    """The soft DVGR beside the DVGR of the same items.
-
-    Parameters
-    ----------
-    table
-        From `analysis.soft.soft_dvgr`.
-    expected
-        What the rules of models with a rule imply, by model.
-    """
-    shown = table.assign(expected=table["model"].map(dict(expected)), interval=bounds(table, "clustered"))
-    heads = {"model": "model", "answered": "n", "coverage": "covered", "expected": "expected"}
-    heads |= {"soft": "soft DVGR", "interval": "interval", "hard": "DVGR"}
-    return _table(shown, heads, dict.fromkeys(["covered", "expected", "soft DVGR"], share))
+    theirs = printed.rename(
+        columns={"trials": "answered", "ci_low": "wilson_low", "ci_high": "wilson_high"}
+    ).assign(judges="published: " + printed["judges"], stimulus="training")
+    shown = pd.concat([table.assign(judges=table["model"]), theirs], ignore_index=True)
+    return shown.assign(task=shown["task"].str.replace("_", " "))
 
 
 # ---- verdicts ----
@@ -447,8 +213,7 @@ def _estimates(table: pd.DataFrame, heads: Mapping[str, str], write: Format = sh
 
     The two have a plain space between them, at which narrow columns break.
     """
-    family = pd.Categorical(table["family"], _FAMILIES, ordered=True)
-    ordered = table.assign(family=family).sort_values(["family", "model"]).reset_index(drop=True)
+    ordered = _in_families(table).sort_values(["family", "model"]).reset_index(drop=True)
     shown = ordered[["model"]].copy()
     for name, head in heads.items():
         ends = bounds(ordered, name, 3 if write is share else 2, bounded=write is share)

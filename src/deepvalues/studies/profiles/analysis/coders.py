@@ -28,7 +28,7 @@ def coder_agreement(codes: pd.DataFrame, coders: Sequence[str], draws: int, seed
     table = code_table(codes, coders)
     found = {"raw agreement": raw_agreement(table, draws, seed)}
     if len(coders) == 2:
-        found["Cohen's kappa"] = cohens_kappa(table, None, draws, seed)
+        found["Cohen's kappa"] = cohens_kappa(table, draws, seed)
     found["Krippendorff's alpha"] = krippendorff_alpha(table, "nominal", draws, seed)
     rows = [(measure, *agreement) for measure, agreement in found.items()]
     return pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "units", "raters"])

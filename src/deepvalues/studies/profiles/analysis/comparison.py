@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pingouin as pg
 from numpy.typing import NDArray
 
 from deepvalues.ask.registry import Model
 from deepvalues.core.errors import UserError
+from deepvalues.stats.bootstrap import TAILS, draw_counts, percentiles
+from deepvalues.stats.bootstrap import resampled as resampled_sums
+from deepvalues.stats.rates import NO_INTERVAL, Interval, spearman
 from deepvalues.studies.profiles.analysis.measures import (
     MEASURES,
     THEMES,
@@ -26,14 +28,12 @@ from deepvalues.studies.profiles.analysis.measures import (
 )
 from deepvalues.studies.profiles.analysis.reference import label, respondents
 from deepvalues.studies.profiles.analysis.responses import matrices
-from deepvalues.studies.profiles.analysis.stability import TAILS, mean_interval
+from deepvalues.studies.profiles.analysis.stability import mean_interval
 
 Array = NDArray[np.float64]
 _BOUNDED = ("r", "fidelity", "ccc")
 #: Below this a corrected variance is as good as zero.
 _LEAST = 1e-9
-#: Fewer models than this say nothing about an association.
-FEWEST = 4
 #: Tiers of the registry, from the lowest.
 TIERS = ("small", "middle", "large")
 
@@ -59,13 +59,12 @@ def resampled(x: Array, draws: int, seed: int) -> Resampled:
         ``noise`` is the sampling variance of the centred mean, averaged over themes; NaN with one row.
     """
     m = len(x)
-    counts = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), size=draws)
     centred = x - x.mean(axis=1, keepdims=True)
     noise = float(centred.var(axis=0, ddof=1).mean() / m) if m > 1 else math.nan
-    return Resampled(counts @ x / m, noise)
+    return Resampled(draw_counts(m, draws, seed) @ x / m, noise)
 
 
-def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, tuple[float, float]]:
+def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
     """Intervals of all measures from a two-level bootstrap: of runs of the model, and of respondents.
 
     Chance differences between runs widen a mean profile: its variance is too large by the sampling variance
@@ -87,7 +86,7 @@ def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, tuple[floa
     Davison and Hinkley (1997), Bootstrap Methods and their Application, sections 3.8 and 5.2.
     """
     if not (math.isfinite(model.noise) and math.isfinite(reference.noise)):
-        return dict.fromkeys(MEASURES, (math.nan, math.nan))
+        return dict.fromkeys(MEASURES, NO_INTERVAL)
     plain = measures(model.means, reference.means)._asdict()
     raw = moments(model.means, reference.means)
     var_x = np.maximum(raw.var_x - 2 * model.noise, _LEAST)
@@ -96,12 +95,7 @@ def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, tuple[floa
     drawn["v"] = np.where(var_x > _LEAST, drawn["v"], 0.0)
     for name in _BOUNDED:
         drawn[name] = np.clip(drawn[name], -1, 1)
-    found = {}
-    for name in MEASURES:
-        known = drawn[name][np.isfinite(drawn[name])]
-        low, high = np.quantile(known, TAILS) if len(known) else (math.nan, math.nan)
-        found[name] = (float(low), float(high))
-    return found
+    return {name: percentiles(drawn[name]) for name in MEASURES}
 
 
 def _measured(x: Array, h: Array, model: Resampled, reference: Resampled) -> dict[str, float]:
@@ -145,16 +139,14 @@ def fidelity_table(
     rows = []
     people = _by_mode(reference, themes)
     drawn = {mode: resampled(h, draws, seed + 1) for mode, h in people.items()}
-    for (mode, model), x in matrices(responses, themes).items():
-        if mode not in people:
-            continue
-        mean, h = x.mean(axis=0), people[mode].mean(axis=0)
+    for mode, model, x, of_people in _compared(responses, people, themes):
+        mean, h = x.mean(axis=0), of_people.mean(axis=0)
         row = _measured(mean, h, resampled(x, draws, seed), drawn[mode])
         parts = cronbach_gleser(mean, h)
         p = permutation_p(mean, h)
         rows.append(
             {"mode": mode, "model": model, "reference": label(reference), "runs": len(x)}
-            | {"respondents": len(people[mode]), **row, "direction": direction(row["v_low"], row["v_high"])}
+            | {"respondents": len(of_people), **row, "direction": direction(row["v_low"], row["v_high"])}
             | {"p_greater": p.greater, "p_two_sided": p.two_sided}
             | {"rho_p_greater": permutation_p(mean, h, "rho").greater}
             | {name: float(getattr(parts, name)) for name in ("elevation", "scatter", "shape")}
@@ -164,6 +156,15 @@ def fidelity_table(
 
 def _by_mode(reference: pd.DataFrame, themes: Sequence[str]) -> dict[str, Array]:
     return {mode: respondents(reference, mode, themes) for mode in sorted(set(reference["mode"]))}
+
+
+def _compared(
+    responses: pd.DataFrame, people: Mapping[str, Array], themes: Sequence[str]
+) -> Iterator[tuple[str, str, Array, Array]]:
+    """Mode, model, its runs and the respondents, where the reference has the mode."""
+    for (mode, model), x in matrices(responses, themes).items():
+        if mode in people:
+            yield mode, model, x, people[mode]
 
 
 def reference_profiles(reference: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
@@ -200,11 +201,9 @@ def residual_table(
     rows = []
     people = _by_mode(reference, themes)
     drawn = {mode: resampled(h, draws, seed + 1).means for mode, h in people.items()}
-    for (mode, model), x in matrices(responses, themes).items():
-        if mode not in people:
-            continue
-        estimate = residuals(x.mean(axis=0), people[mode].mean(axis=0))
-        several = len(x) > 1 and len(people[mode]) > 1
+    for mode, model, x, h in _compared(responses, people, themes):
+        estimate = residuals(x.mean(axis=0), h.mean(axis=0))
+        several = len(x) > 1 and len(h) > 1
         spread = residuals(resampled(x, draws, seed).means, drawn[mode])
         bounds = np.quantile(spread, TAILS, axis=0) if several else np.full((2, THEMES), np.nan)
         for theme, *numbers in zip(themes, estimate, *bounds, strict=True):
@@ -240,8 +239,8 @@ def human_ceiling(
     rows = []
     for mode, h in _by_mode(reference, themes).items():
         found = measures(h, against_the_rest(h))
-        picks = np.random.default_rng(seed).integers(len(h), size=(draws, len(h)))
-        bounds = np.quantile(found.fidelity[picks].mean(axis=1), TAILS)
+        drawn = resampled_sums(found.fidelity[:, None], draws, seed)
+        bounds = np.quantile(drawn[:, 0] / len(h), TAILS)
         spread = np.quantile(found.fidelity, [0.05, 0.25, 0.5, 0.75, 0.95])
         medians = np.nanmedian(found.r), np.nanmedian(found.v)
         rows.append((mode, label(reference), len(h), found.fidelity.mean(), *bounds, *spread, *medians))
@@ -267,11 +266,7 @@ def against_single_respondents(
         run_v_median.
     """
     rows = []
-    people = _by_mode(reference, themes)
-    for (mode, model), x in matrices(responses, themes).items():
-        if mode not in people:
-            continue
-        h = people[mode]
+    for mode, model, x, h in _compared(responses, _by_mode(reference, themes), themes):
         mean = measures(x.mean(axis=0), h)
         single = measures(x[:, None, :], h[None, :, :])
         # A flat respondent is exaggerated by any profile that is not.
@@ -310,9 +305,7 @@ def traits(models: Iterable[Model]) -> pd.DataFrame:
     )
 
 
-def associations(
-    fidelity: pd.DataFrame, models: pd.DataFrame, predictors: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def associations(fidelity: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """Does fidelity follow size, date or tier? Spearman's correlation over the models that have them.
 
     Parameters
@@ -320,38 +313,19 @@ def associations(
     fidelity
         From `fidelity_table`.
     models
-        A row per model: ``model`` and the predictors' columns, numbers or ordered categories; missing where
-        unknown. See `traits`.
-    predictors
-        Columns of ``models`` by the name to be shown; size, date and tier where not given.
+        From `traits`.
 
     Returns
     -------
     pandas.DataFrame
         mode, predictor, models, rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than
-        `FEWEST` models or without variation.
+        four models or without variation.
     """
-    named = predictors or {"size": "size", "date": "date", "tier": "tier"}
     joined = fidelity.merge(models, on="model", how="left")
     rows = []
     for mode, group in joined.groupby("mode"):
-        for name, column in named.items():
-            known = group[[column, "fidelity"]].dropna()
-            rows.append((mode, name, len(known), *_spearman(_ordinal(known[column]), known["fidelity"])))
+        for name in ("size", "date", "tier"):
+            known = group[[name, "fidelity"]].dropna()
+            # Ranks, as categories have no numbers.
+            rows.append((mode, name, len(known), *spearman(known[name].rank(), known["fidelity"])))
     return pd.DataFrame(rows, columns=["mode", "predictor", "models", "rho", "low", "high", "p_value"])
-
-
-def _ordinal(column: pd.Series[float]) -> Array:
-    """Numbers in the order of a column's values."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return np.asarray(column.cat.codes, dtype=float)
-    return np.asarray(column, dtype=float)
-
-
-def _spearman(predictor: Array, fidelity: pd.Series[float]) -> tuple[float, float, float, float]:
-    y = fidelity.to_numpy(dtype=float)
-    if len(y) < FEWEST or np.ptp(predictor) == 0 or np.ptp(y) == 0:
-        return math.nan, math.nan, math.nan, math.nan
-    found = pg.corr(predictor, y, method="spearman").iloc[0]
-    low, high = found["CI95"]
-    return float(found["r"]), float(low), float(high), float(found["p_val"])

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-from deepvalues.stats import contrasts
-from deepvalues.stats.contrasts import Estimate
+from deepvalues.stats import clusters
+from deepvalues.stats.clusters import Estimate
 from deepvalues.stats.places import excess_over_place
 from deepvalues.studies.profiles.respondents.pair_agents import PairAgent
 
@@ -49,7 +49,7 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `pairs.CONTRACT`.
     answers
-        From `deepvalues.ask.weighed.weighed`, with letters A and B.
+        From `deepvalues.ask.letter_probabilities.letter_probabilities`, with letters A and B.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def by_model(frame: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
         known = group.dropna(subset="agree")
         agree, first = (known[name].to_numpy(dtype=float) for name in ("agree", "first_option"))
         excess = excess_over_place(agree, first, known["pair"])
-        of_first = contrasts.mean(first, known["pair"])
+        of_first = clusters.mean(first, known["pair"])
         p = of_first.value
         shares = (float(agree.mean()) if len(agree) else math.nan, 2 * p * (1 - p))
         rows.append(

@@ -9,7 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from deepvalues.core.errors import UserError
+from deepvalues.studies.missing import stop_if_stray
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.reading import parse
 from deepvalues.studies.profiles.stimuli.instrument import MODES, Stimuli
@@ -60,9 +60,7 @@ def runs(stimuli: Stimuli, items: pd.DataFrame, answers: pd.DataFrame) -> pd.Dat
         When an answer belongs to no item.
     """
     last = answers.sort_values("turn", kind="stable").groupby(["model", "item"], as_index=False).last()
-    stray = last.loc[~last["item"].isin(items["id"]), "item"]
-    if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no item of this set, the first is {stray.iloc[0]}")
+    stop_if_stray(last, items)
     frame = last.merge(items[["id", "mode", "wording", "run", "order"]], left_on="item", right_on="id")
     names = [theme.name for theme in stimuli.themes]
     columns = frame[["status", "reply", "mode"]].itertuples(index=False, name=None)
@@ -133,34 +131,10 @@ def reasons(runs: pd.DataFrame) -> pd.DataFrame:
     return lost.groupby(by).size().rename("runs").reset_index()
 
 
-def stop_if_missing(runs: pd.DataFrame, most: float) -> None:
-    """Stop when a model lacks more than a share of its runs in a mode.
-
-    Raises
-    ------
-    UserError
-        With the models concerned and their shares.
-    """
-    table = missing(runs)
-    above = table[table["share"] > most]
-    if len(above):
-        listed = ", ".join(
-            f"{model} in {mode} ({share:.1%})"
-            for model, mode, share in above[["model", "mode", "share"]].itertuples(index=False, name=None)
-        )
-        raise UserError(
-            f"more than {most:.0%} of runs have no answer: {listed}. See the table of missing replies; raise "
-            "the notebook's parameter most_missing to go on all the same."
-        )
-
-
-def matrix(responses: pd.DataFrame, themes: Sequence[str]) -> NDArray[np.float64]:
-    """Priorities of one model in one mode, shape (runs, 6), runs in order."""
-    wide = responses.pivot(index="run", columns="theme", values="priority")
-    return np.asarray(wide.reindex(columns=list(themes)).to_numpy(dtype=float))
-
-
 def matrices(responses: pd.DataFrame, themes: Sequence[str]) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """The matrix of every mode and model, in sorted order."""
-    groups = responses.groupby(["mode", "model"], sort=True)
-    return {(str(mode), str(model)): matrix(group, themes) for (mode, model), group in groups}
+    """Priorities of every mode and model, in sorted order: each of shape (runs, 6), runs in order."""
+    found = {}
+    for (mode, model), group in responses.groupby(["mode", "model"], sort=True):
+        wide = group.pivot(index="run", columns="theme", values="priority").reindex(columns=list(themes))
+        found[str(mode), str(model)] = wide.to_numpy(dtype=float)
+    return found

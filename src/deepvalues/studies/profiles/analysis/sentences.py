@@ -1,21 +1,17 @@
-"""Open answers: splitting into sentences, coding sheets for people, and profiles from codes."""
+"""Open answers: splitting into sentences, and profiles from codes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.ask.reading import without_thinking
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.core.paths import shown
 from deepvalues.studies.profiles.analysis.responses import RESPONSES
-from deepvalues.studies.profiles.stimuli.instrument import Codebook, letters
 
 _MARKER = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^\s*#{1,6}\s")
@@ -161,63 +157,6 @@ def codes_of(answers: pd.DataFrame) -> pd.DataFrame:
     last = answers.sort_values("turn", kind="stable").groupby(["model", "item"], as_index=False).last()
     codes = last.rename(columns={"item": "id", "model": "coder", "choice": "code"})
     return codes[["id", "coder", "code", "status"]]
-
-
-def coding_sheet(sentences: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A sheet for a person to code: id, sentence and an empty code, in an order that the seed settles."""
-    unique = unique_sentences(sentences)
-    order = stable_random.shuffled(range(len(unique)), seed, "sheet")
-    sheet = unique.iloc[order].reset_index(drop=True)
-    # A spreadsheet takes what begins with these marks for a formula.
-    risky = sheet["sentence"].str.match(r"[=+\-@]")
-    sheet["sentence"] = sheet["sentence"].mask(risky, " " + sheet["sentence"])
-    return sheet.assign(code="")
-
-
-def write_sheet(sheet: pd.DataFrame, path: Path) -> None:
-    """Write a coding sheet as CSV."""
-    sheet.to_csv(path, index=False, lineterminator="\n")
-
-
-def read_sheet(path: Path, coder: str, codebook: Codebook, sentences: pd.DataFrame) -> pd.DataFrame:
-    """Read a sheet that a person has filled in.
-
-    Codes are names or keys of themes, or "None", in any case; an empty code is missing.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As from `codes_of`, with the status ``answered`` or, where the code is missing, ``failed``.
-
-    Raises
-    ------
-    UserError
-        When a column is missing, a code is not in the codebook, or an id is unknown or there twice.
-    """
-    try:
-        sheet = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{shown(path)}: not a coding sheet as CSV: {error}") from None
-    absent = {"id", "code"} - set(sheet.columns)
-    if absent:
-        raise UserError(f"{shown(path)}: the column {sorted(absent)[0]!r} is missing")
-    by_letters = {letters(text): key for key, name in codebook.names.items() for text in (key, name)}
-    given = sheet["code"].map(letters)
-    _stop_at(path, sheet, ~sheet["id"].isin(sentences["id"]), "has an id that no sentence has")
-    _stop_at(path, sheet, sheet["id"].duplicated(), "has an id that was there before")
-    unknown = ~given.isin(by_letters) & (sheet["code"].str.strip() != "")
-    listed = ", ".join(codebook.names.values())
-    _stop_at(path, sheet, unknown, f"has a code that is none of {listed}")
-    code = given.map(by_letters)
-    status = np.where(code.isna(), "failed", "answered")
-    return pd.DataFrame({"id": sheet["id"], "coder": coder, "code": code, "status": status})
-
-
-def _stop_at(path: Path, sheet: pd.DataFrame, wrong: pd.Series[bool], what: str) -> None:
-    if wrong.any():
-        place = int(np.argmax(wrong.to_numpy()))
-        row = sheet.iloc[place]
-        raise UserError(f"{shown(path)}: line {place + 2} {what}: {row['id']}, {row['code']!r}")
 
 
 def open_responses(

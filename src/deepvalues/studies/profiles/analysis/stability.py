@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pingouin as pg
 from numpy.typing import NDArray
 from scipy import stats
 
-from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.stats.agreement import icc_table
+from deepvalues.stats.bootstrap import TAILS, draw_counts
+from deepvalues.stats.rates import t_interval
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.analysis.responses import matrices
 
@@ -21,7 +21,6 @@ Array = NDArray[np.float64]
 #: Intraclass correlations by their names in frames.
 ICCS = {"icc_c1": "ICC(C,1)", "icc_a1": "ICC(A,1)", "icc_ck": "ICC(C,k)", "icc_ak": "ICC(A,k)"}
 _CUBES = THEMES**3 - THEMES
-TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 class Concordance(NamedTuple):
@@ -110,7 +109,7 @@ def concordance(x: Array, draws: int, seed: int) -> Concordance:
     if not math.isfinite(w):
         return Concordance(*[math.nan] * 6)
     ranks, ties = _ranked(x)
-    counts = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), size=draws).astype(float)
+    counts = draw_counts(m, draws, seed)
     resampled = _w(counts @ ranks, counts @ ties, m)
     corrected = mean_correlation(mean_correlation(resampled, m), m)
     low, high = np.clip(np.nanquantile(corrected, TAILS), 0, 1)
@@ -136,25 +135,15 @@ def intraclass(x: Array) -> dict[str, float]:
     names = [f"{name}{end}" for name in ICCS for end in ("", "_low", "_high")]
     if len(x) < 2 or np.ptp(x) == 0:
         return dict.fromkeys(names, math.nan)
-    m = len(x)
-    long = pd.DataFrame(
-        {"theme": np.tile(np.arange(THEMES), m), "run": np.repeat(np.arange(m), THEMES), "y": x.ravel()}
-    )
-    # Rows that agree to the last digit leave no error to divide by.
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning), np.errstate(all="ignore"):
-        table = pg.intraclass_corr(long, targets="theme", raters="run", ratings="y").set_index("Type")
-    rows = [(table.loc[kind, "ICC"], *table.loc[kind, "CI95"]) for kind in ICCS.values()]
+    table = icc_table(x.T)
+    rows = [(table["ICC"][kind], *table["CI95"][kind]) for kind in ICCS.values()]
     return dict(zip(names, (float(number) for row in rows for number in row), strict=True))
 
 
 def mean_interval(x: Array) -> tuple[Array, Array]:
     """Student's interval of the mean of each column; NaN with fewer than two rows or without variation."""
-    m = len(x)
-    if m < 2:
-        return np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan)
-    error = x.std(axis=0, ddof=1) / math.sqrt(m)
-    half = stats.t.ppf(TAILS[1], m - 1) * np.where(error > 0, error, np.nan)
-    return x.mean(axis=0) - half, x.mean(axis=0) + half
+    low, high = np.transpose([t_interval(column) for column in x.T])
+    return low, high
 
 
 def profiles(responses: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:

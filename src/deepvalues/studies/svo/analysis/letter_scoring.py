@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from deepvalues.stats import contrasts
+from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import Array, bootstrap
 from deepvalues.studies.svo.analysis import scoring
+from deepvalues.studies.svo.analysis.people import total_variation
 from deepvalues.studies.svo.items import CONDITIONS
 from deepvalues.studies.svo.respondents.letter_agents import LetterAgent
 from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, VALUES, payoffs
@@ -47,7 +48,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `one_question.CONTRACT`.
     answers
-        From `deepvalues.ask.weighed.weighed`, with nine letters.
+        From `deepvalues.ask.letter_probabilities.letter_probabilities`, with nine letters.
 
     Returns
     -------
@@ -239,11 +240,12 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         group = frame[frame["model"] == model]
         known = group.dropna(subset=PLACES[0])
         question = known["value"] + known["item"].astype(str)
-        first = contrasts.mean(known[PLACES[0]].to_numpy(dtype=float), question)
-        content = [_variation(item) for shares in conditions.values() for item in _mean(shares)]
+        first = clusters.mean(known[PLACES[0]].to_numpy(dtype=float), question)
+        items = np.vstack([_mean(shares) for shares in conditions.values()])
+        content = [total_variation(item, 1 / N_OPTIONS) for item in items]
         by_place = of_places[model]
         counts = (len(group), len(known), group["mass"].mean(), first.value, *first.interval)
-        liking = _variation(by_place.to_numpy())
+        liking = total_variation(by_place, 1 / N_OPTIONS)
         moved = (by_place.idxmax() if liking > _TIED else None, liking, float(np.nanmean(content)))
         rows.append((model, *counts, *moved, *_steering(conditions, seed)))
     columns = [
@@ -260,10 +262,6 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["model", *columns, "steering", "steering_low", "steering_high", "ideal"]
     )
-
-
-def _variation(shares: Array) -> float:
-    return float(np.abs(shares - 1 / N_OPTIONS).sum() / 2)
 
 
 def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, float, float, float]:

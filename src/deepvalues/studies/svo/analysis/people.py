@@ -19,10 +19,9 @@ from deepvalues.studies.svo.analysis.statistics import option_shares
 from deepvalues.studies.svo.stimuli.payoffs import LETTERS, Floats
 from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
 
-#: Points that stand for a bin of the histogram: people are taken to be spread evenly within it.
+#: Points that stand for a bin of the histogram: people are taken to be spread evenly within it, and are
+#: themselves nearer to that than one degree (tested).
 _POINTS_PER_BIN = 100
-#: What that costs: the people themselves are nearer than this to their spread histogram, in degrees (tested).
-BIN_ERROR = 1.0
 #: Samples of people that a model's distances are compared with.
 SAMPLES = 2000
 

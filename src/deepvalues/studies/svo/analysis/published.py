@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pingouin as pg
-from scipy import stats
 
-from deepvalues.stats.rates import CONFIDENCE, Interval
+from deepvalues.stats.rates import t_interval
 from deepvalues.studies.svo.analysis.scoring import BEST, random_value_rationality, targets
 from deepvalues.studies.svo.stimuli.payoffs import VALUES
 
@@ -74,21 +73,11 @@ def by_value(reread_table: pd.DataFrame) -> pd.DataFrame:
         row["random"] = part["random"].iloc[0]
         for scale in SCALES:
             means = part.groupby("model")[[scale, f"{scale}_low", f"{scale}_high"]].mean()
-            row |= _mean(means[scale], scale)
+            low, high = t_interval(means[scale])
+            row |= {scale: means[scale].mean(), f"{scale}_low": low, f"{scale}_high": high}
             row |= {f"{scale}_read_{end}": means[f"{scale}_{end}"].mean() for end in ("low", "high")}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _mean(numbers: pd.Series[float], name: str) -> dict[str, float]:
-    low, high = _interval(numbers)
-    return {name: numbers.mean(), f"{name}_low": low, f"{name}_high": high}
-
-
-def _interval(numbers: pd.Series[float]) -> Interval:
-    """Student's t interval of a mean; pingouin's is rounded to two digits, too few for corrected values."""
-    found = stats.ttest_1samp(numbers, 0.0).confidence_interval(CONFIDENCE)
-    return Interval(float(found.low), float(found.high))
 
 
 def neutral_lean(reread_table: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +110,7 @@ def _lean(table: pd.DataFrame, scale: str, first: Sequence[str], second: Sequenc
     wide = table.pivot_table(index="model", columns="value", values=scale, aggfunc="mean")
     lean = wide[list(first)].mean(axis=1) - wide[list(second)].mean(axis=1)
     test = pg.ttest(lean, 0.0)
-    low, high = _interval(lean)
+    low, high = t_interval(lean)
     # The mean of each side moves by the mean of its values' errors, at worst both against each other.
     per_value = {
         value: READING_ERROR

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 import pingouin as pg
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import bootstrapped_mean
 from deepvalues.stats.rates import NO_INTERVAL, Interval, holm, wilson
+from deepvalues.studies.missing import count_statuses, stop_if_stray
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.items import questions_of
 from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, Floats
@@ -48,7 +48,7 @@ def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `items.CONTRACT`.
     answers
-        From `deepvalues.ask.study.Questions.answers`: model, item, turn, status, choice.
+        From `deepvalues.ask.questions.Questions.answers`: model, item, turn, status, choice.
 
     Returns
     -------
@@ -62,9 +62,7 @@ def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     UserError
         When an answer belongs to no item.
     """
-    stray = answers.loc[~answers["item"].isin(items["id"]), "item"]
-    if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no item, the first is {stray.iloc[0]}")
+    stop_if_stray(answers, items)
     asked = answers.rename(columns={"item": "id"}).merge(_questions(items), on=["id", "turn"])
     asked["place"] = asked["choice"].map({letter: place for place, letter in enumerate(LETTERS)})
     asked["place"] = asked["place"].where(asked["status"] == "answered").fillna(-1).astype(int)
@@ -131,31 +129,8 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
 
 def missing_by_reason(asked: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
     """Number of questions per group and status, with the share that has no choice."""
-    counts = asked.groupby([*by, "status"]).size().unstack(fill_value=0)
-    for status in ("answered", "refused", "unparsable", "truncated", "failed"):
-        if status not in counts:
-            counts[status] = 0
-    counts = counts[["answered", "refused", "unparsable", "truncated", "failed"]]
-    counts["no_choice_share"] = 1 - counts["answered"] / counts.sum(axis=1)
-    return counts.reset_index().rename_axis(columns=None)
-
-
-def stop_if_missing(asked: pd.DataFrame, most: float) -> None:
-    """Stop when a model's share of questions without a choice is above a threshold.
-
-    Raises
-    ------
-    UserError
-        With the models concerned and their shares.
-    """
-    table = missing_by_reason(asked).set_index("model")["no_choice_share"]
-    above = table[table > most]
-    if len(above):
-        listed = ", ".join(f"{model} ({share:.1%})" for model, share in above.items())
-        raise UserError(
-            f"more than {most:.0%} of questions have no choice: {listed}. See the table of missing replies; "
-            "raise the notebook's parameter most_missing to go on all the same."
-        )
+    counts = count_statuses(asked, by)
+    return counts.assign(no_choice_share=1 - counts["answered"] / counts.sum(axis=1)).reset_index()
 
 
 def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:

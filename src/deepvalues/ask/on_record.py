@@ -1,0 +1,364 @@
+"""What the record holds of sets of items: who has answered how much of each, and what they answered."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from deepvalues.ask import catalogue
+from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.questions import Questions, model_of, record_path
+from deepvalues.ask.record import Record
+from deepvalues.ask.registry import Model
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+
+
+class Chosen(NamedTuple):
+    """A set of items, and the models that are to answer it."""
+
+    study: str
+    item_set: str
+    items: pd.DataFrame
+    models: Sequence[Model]
+
+
+class Answered(NamedTuple):
+    """A set of items, the models whose records answer all of it, and where these records are."""
+
+    study: str
+    item_set: str
+    items: pd.DataFrame
+    models: Sequence[Model]
+    record_folder: Path
+
+    def answers(self) -> pd.DataFrame:
+        """What the models answered, read anew at each call: see the function `answers`."""
+        return answers(self.study, self.models, self.items, self.record_folder)
+
+    def questions(self) -> Iterator[Questions]:
+        """The items as they were put to each model, with its record, read anew at each call."""
+        return questions_by_model(self.study, self.models, self.items, self.record_folder)
+
+    @property
+    def family(self) -> dict[str, str]:
+        """The models' families by name."""
+        return {model.name: model.family for model in self.models}
+
+    @property
+    def about(self) -> pd.DataFrame:
+        """What comparisons of models ask about them: model, developer, size_tier."""
+        rows = [(model.name, model.developer, model.size_tier) for model in self.models]
+        return pd.DataFrame(rows, columns=["model", "developer", "size_tier"])
+
+
+def questions_by_model(
+    study: str,
+    models: Sequence[Model],
+    items: pd.DataFrame,
+    record_folder: Path = paths.RESPONSES,
+) -> Iterator[Questions]:
+    """A study's items put to each model in turn, with the model's record.
+
+    All models share the conversations, so that each prompt is hashed once.
+    """
+    put = catalogue.study(study)
+    conversations = put.conversations(items)
+    for model in models:
+        record = Record(record_path(record_folder, study, model.name))
+        yield Questions(put, conversations, model, record)
+
+
+def command_line(
+    name: str, study: str, model: Model | str, record_folder: Path, item_set: str | None = None
+) -> str:
+    """A command with all that the user gave, so that whoever copies it asks, and pays, where it was asked."""
+    words = ["deepvalues", *name.split(), "--study", study, *(["--set", item_set] if item_set else [])]
+    words += ["--model", model if isinstance(model, str) else model.name]
+    if isinstance(model, Model):
+        endpoint, entry = model.endpoint, catalogue.registry().models.get(model.name)
+        if endpoint.base_url and (entry is None or entry.endpoint.base_url != endpoint.base_url):
+            words += ["--base-url", endpoint.base_url]
+    if record_folder != paths.RESPONSES:
+        words += ["--record", str(record_folder)]
+    return shlex.join(words)
+
+
+def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[Chosen]:
+    """The sets of a notebook's parameters, with their items and models.
+
+    Parameters
+    ----------
+    item_sets
+        Item sets by study.
+    names
+        Models; where none is named, those that the paper lists: see `Registry.choose`.
+
+    Raises
+    ------
+    UserError
+        When a study or model is unknown, or items have not been built.
+    """
+    sets = []
+    registry = catalogue.registry()
+    for study, names_of_sets in item_sets.items():
+        for item_set in names_of_sets:
+            items = catalogue.read_items(study, item_set)
+            models = registry.choose(names, f"{study}/{item_set}")
+            sets.append(Chosen(study, item_set, items, models))
+    return sets
+
+
+def stop_if_left_out(parameter: str, item_sets: Mapping[str, Sequence[str]], needed: Sequence[str]) -> None:
+    """Stop where a notebook's parameter leaves out studies that the notebook reads.
+
+    Raises
+    ------
+    UserError
+        With the parameter and the studies.
+    """
+    if left_out := [study for study in needed if not item_sets.get(study)]:
+        raise UserError(
+            f"{parameter} names no set of {', '.join(left_out)}, which this notebook reads: name one of "
+            "each, or leave the parameter as it is"
+        )
+
+
+def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """How much of each set each model's record answers.
+
+    Sets of a study may share items. A set was not asked where the record holds no more of it than answers
+    that it shares with an earlier one, or with one that is answered in full: such a record is no part of
+    the set that waits to be completed. A single turn of a conversation that no other set accounts for
+    makes the record a part.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, item_set, model, family, items, recorded (items answered to the last turn), state: complete,
+        partial, or not asked.
+    """
+    rows = []
+    for place, each in enumerate(sets):
+        others: list[_Other] | None = None
+        for questions in questions_by_model(each.study, each.models, each.items, record_folder):
+            recorded, state = 0, "not asked"
+            keys: set[str] = set()
+            for conversation, _, answers in questions.recorded():
+                recorded += conversation.is_over(answers)
+                keys.update(answer.key for answer in answers)
+            if recorded == questions.items:
+                state = "complete"
+            elif keys:
+                others = _others(sets, place) if others is None else others
+                state = "not asked" if keys <= _accounted_for(questions, others) else "partial"
+            row = (questions.model.name, questions.model.family, questions.items, recorded, state)
+            rows.append((each.study, each.item_set, *row))
+    columns = ["study", "item_set", "model", "family", "items", "recorded", "state"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+class _Other(NamedTuple):
+    """Conversations of another set of a study; whether their answers count before all of them are there."""
+
+    conversations: Sequence[Conversation]
+    in_part: bool
+
+
+def _others(sets: Sequence[Chosen], place: int) -> list[_Other]:
+    """The sets that may share items with the one at a place: those beside it, and those the study names."""
+    study = catalogue.study(sets[place].study)
+    others, known = [], set()
+    for other_place, other in enumerate(sets):
+        if other.study == study.name:
+            known.add(other.item_set)
+            if other_place != place:
+                others.append(_Other(study.conversations(other.items), other_place < place))
+    for item_set in study.sets_that_share:
+        # What a set is made of need not be there.
+        with suppress(UserError):
+            if item_set not in known:
+                others.append(_Other(study.conversations(study.items(item_set)), in_part=False))
+    return others
+
+
+def _accounted_for(questions: Questions, others: Sequence[_Other]) -> set[str]:
+    """Keys of the answers that a model's record holds because other sets were asked."""
+    keys: set[str] = set()
+    for conversations, in_part in others:
+        other = replace(questions, conversations=conversations)
+        if in_part or not other.missing():
+            keys |= other.recorded_keys()
+    return keys
+
+
+def complete(each: Chosen, table: pd.DataFrame) -> list[Model]:
+    """The models of a set whose records answer all of it.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+    """
+    return _in_state("complete", each, table)
+
+
+def _in_state(state: str, each: Chosen, table: pd.DataFrame) -> list[Model]:
+    of_set = (table["study"] == each.study) & (table["item_set"] == each.item_set)
+    names = set(table.loc[of_set & (table["state"] == state), "model"])
+    return [model for model in each.models if model.name in names]
+
+
+def to_ask(
+    sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
+) -> pd.DataFrame:
+    """What it would take to ask the models that were not asked; nothing is sent.
+
+    Sets of a study may share items. Each set is counted as if it were the only one.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, item_set, model, requests, input_tokens, output_tokens (at most), dollars, dollars_cached (with
+        the provider's prefix cache); dollars are NaN where the registry has no price.
+    """
+    rows = []
+    for each in sets:
+        waiting = _in_state("not asked", each, table)
+        for questions in questions_by_model(each.study, waiting, each.items, record_folder):
+            plan = questions.plan(questions.jobs())
+            price, usage = plan.price, plan.usage
+            costs = [use.cost(price) if price else math.nan for use in (usage.uncached(), usage)]
+            tokens = round(usage.input), round(usage.output)
+            rows.append((each.study, each.item_set, plan.model, plan.requests, *tokens, *costs))
+    columns = ["study", "item_set", "model", "requests", "input_tokens", "output_tokens"]
+    return pd.DataFrame(rows, columns=[*columns, "dollars", "dollars_cached"])
+
+
+def stop_if_partial(table: pd.DataFrame, record_folder: Path = paths.RESPONSES) -> None:
+    """Stop when a record answers only a part of a set.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+
+    Raises
+    ------
+    UserError
+        With study, model, count, and the command that completes the record.
+    """
+    partial = table[table["state"] == "partial"]
+    columns = ["study", "item_set", "model", "items", "recorded"]
+    lines = [
+        f"  {study}: {model}: {items - recorded} of {items} items are not answered in full; "
+        f"{command_line('query', study, model, record_folder, item_set)}"
+        for study, item_set, model, items, recorded in partial[columns].itertuples(index=False, name=None)
+    ]
+    if lines:
+        raise UserError(
+            "some records are not complete; these commands ask for the rest:\n" + "\n".join(lines)
+        )
+
+
+def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path = paths.RESPONSES) -> None:
+    """Stop when no model has answered a set, of which there would be nothing to say.
+
+    Parameters
+    ----------
+    table
+        From `coverage`.
+
+    Raises
+    ------
+    UserError
+        With study, set, folder, and a command that asks a model.
+    """
+    if complete(each, table):
+        return
+    free_first = [model.name for model in sorted(each.models, key=lambda model: not model.is_local)]
+    model = [*free_first, "NAME"][0]
+    command = command_line("query", each.study, model, record_folder, each.item_set)
+    raise UserError(
+        f"no model has answered {each.study}/{each.item_set} in {paths.shown(record_folder)}; "
+        f"to ask one: {command}"
+    )
+
+
+def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """Recorded answers, and those of them that none of a study's sets asks for: kept, and counted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, model, answers (on record in all), orphans.
+    """
+    asked_for: dict[tuple[str, str], set[str]] = {}
+    recorded: dict[tuple[str, str], set[str]] = {}
+    for each in sets:
+        for questions in questions_by_model(each.study, each.models, each.items, record_folder):
+            place = each.study, questions.model.name
+            recorded[place] = set(questions.record.answers)
+            asked_for[place] = asked_for.get(place, set()) | questions.recorded_keys()
+    rows = [(*place, len(recorded[place]), len(recorded[place] - keys)) for place, keys in asked_for.items()]
+    return pd.DataFrame(rows, columns=["study", "model", "answers", "orphans"])
+
+
+def unlisted(record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
+    """Models with answers on record to a study for which the paper does not list them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, model, sorted. Their answers are kept, and enter no result.
+    """
+    listed: dict[str, set[str]] = {}
+    for place, names in catalogue.registry().paper.items():
+        listed.setdefault(place.partition("/")[0], set()).update(names)
+    rows = []
+    for study, known in sorted(listed.items()):
+        of_paper = {record_path(record_folder, study, name) for name in known}
+        on_record = set((record_folder / study).glob("*.jsonl")) - set(
+            (record_folder / study).glob("*.log.jsonl")
+        )
+        rows += [(study, model_of(path)) for path in sorted(on_record - of_paper)]
+    return pd.DataFrame(rows, columns=["study", "model"])
+
+
+def answers(
+    study: str,
+    models: Sequence[Model],
+    items: pd.DataFrame,
+    record_folder: Path = paths.RESPONSES,
+) -> pd.DataFrame:
+    """The recorded answers of several models, read: see `Questions.answers`; without models no rows."""
+    frames = [questions.answers() for questions in questions_by_model(study, models, items, record_folder)]
+    columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def answered(
+    sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
+) -> list[Answered]:
+    """Several sets with the models whose records answer all of them, in the order of these.
+
+    Parameters
+    ----------
+    table
+        From `coverage`, of these sets.
+    """
+    return [
+        Answered(each.study, each.item_set, each.items, complete(each, table), record_folder) for each in sets
+    ]

@@ -1,0 +1,294 @@
+"""Commands that ask models and keep their answers: query, batch, record."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepvalues.ask.settings import Settings
+from deepvalues.cli.command import (
+    KEY_VARIABLE,
+    MODEL,
+    SET,
+    STUDY,
+    Command,
+    Commands,
+    flag,
+    option,
+    positive,
+    record,
+    whole,
+)
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+
+if TYPE_CHECKING:
+    from deepvalues.ask.questions import Questions
+    from deepvalues.ask.registry import Model, Price
+    from deepvalues.ask.run_query import Outcome
+
+COMMANDS = Commands()
+_USUAL, _DEFAULT = Settings(), "(default: %(default)s)"
+#: In the help of `query`; a test holds it to the studies, which would take seconds to load for it.
+SETS = {
+    "dvb, dvb-explicit, dvb-cot": "smoke, standard, full, subset, n4, n20, n40, n4-50 (cells; -100, -200, "
+    "and of n20 and n40), layers, ladder, released, released-1302, authors",
+    "dvb-free, dvb-ratings, dvb-validation, svo-letters, profiles-pairs": "smoke, standard",
+    "svo, profiles, profiles-open, profiles-coding": "smoke, standard, full",
+}
+
+
+def price(text: str) -> Price:
+    """Dollars per million tokens, as in 0.1,0.4."""
+    from deepvalues.ask.registry import Price
+
+    try:
+        into, out = map(float, text.split(","))
+    except ValueError:
+        into = out = math.nan
+    if not (0 <= into < math.inf and 0 <= out < math.inf):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not dollars per million tokens in and out, as in 0.1,0.4"
+        )
+    # Without a word on cached tokens they may cost as much as others.
+    return Price(into, into, out, f"{datetime.now():%Y-%m-%d}")
+
+
+def _studies_and_sets() -> str:
+    folded = (
+        textwrap.fill(f"{studies}: {sets}", 100, initial_indent="  ", subsequent_indent="      ")
+        for studies, sets in SETS.items()
+    )
+    return "\n".join(["studies and their sets:", *folded])
+
+
+@COMMANDS.add(
+    "--study dvb --set smoke --model agent-value --record /tmp/answers",
+    STUDY,
+    SET,
+    flag("--paper", "ask all that the paper needs of the models, in all studies"),
+    MODEL,
+    option("--base-url", "URL", "any OpenAI-compatible endpoint; then any model name will do"),
+    KEY_VARIABLE,
+    record(),
+    option(
+        "--concurrency", "N", f"the most requests in flight {_DEFAULT}", whole, default=_USUAL.concurrency
+    ),
+    option(
+        "--timeout", "SECONDS", f"for one attempt at one request {_DEFAULT}", positive, default=_USUAL.timeout
+    ),
+    option("--threads", "N", "of the server of open weights; by default one for each processor", whole),
+    option("--rpm", "N", "keep to so many requests a minute", positive),
+    option("--tpm", "N", "keep to so many tokens a minute", positive),
+    option("--max-cost", "USD", "stop before the next request could pass this", positive),
+    option("--price", "IN,OUT", "dollars per million tokens, in place of those of the registry", price),
+    flag("--dry-run", "show what would be sent and what it costs"),
+    flag("--yes", "ask a paid endpoint without a confirmation"),
+    option(
+        "--retry",
+        "STATUS",
+        "ask again what was read as refused, unparsable or truncated; may be given repeatedly",
+        action="append",
+        default=[],
+    ),
+    notes=_studies_and_sets(),
+)
+def query(arguments: argparse.Namespace) -> int:
+    """Ask models for what their records lack; recorded answers are never asked for again."""
+    from deepvalues.ask import catalogue, run_query
+
+    models = _chosen_models(arguments)
+    if arguments.price:
+        models = [replace(model, price=arguments.price) for model in models]
+    retry = frozenset(arguments.retry)
+    settings = Settings(
+        concurrency=arguments.concurrency,
+        timeout=arguments.timeout,
+        requests_per_minute=arguments.rpm,
+        tokens_per_minute=arguments.tpm,
+        max_cost=arguments.max_cost,
+        threads=arguments.threads,
+    )
+    if arguments.paper:
+        return _query_for_paper(arguments, models, settings, retry)
+    study, item_set = _place(arguments)
+    items = catalogue.study(study).items(item_set)
+    if arguments.dry_run:
+        for plan in run_query.plans(study, models, items, arguments.record, retry):
+            print("\n".join(plan.lines()))
+        return 0
+    done = run_query.query(
+        study,
+        models,
+        items,
+        record_folder=arguments.record,
+        settings=settings,
+        retry=retry,
+        yes=arguments.yes,
+    )
+    for row in done.itertuples(index=False, name=None):
+        print(outcome(run_query.Outcome(*row)))
+    return 1 if done["failed"].any() else 0
+
+
+def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
+    from deepvalues.ask import catalogue
+
+    registry = catalogue.registry()
+    return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
+
+
+def _place(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Study and set as they are named; by default Study 1, and the first set of it that the paper reads."""
+    from deepvalues.ask import catalogue
+
+    study = catalogue.study(arguments.study or "dvb").name
+    return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
+
+
+def _query_for_paper(
+    arguments: argparse.Namespace, models: Sequence[Model], settings: Settings, retry: frozenset[str]
+) -> int:
+    from deepvalues.ask import for_paper
+
+    if arguments.study or arguments.set:
+        raise UserError("--paper asks all sets of all studies that the paper needs: drop --study and --set")
+    found = for_paper.parts(models, arguments.record, retry)
+    if arguments.dry_run:
+        print("\n".join(for_paper.lines(found)))
+        return 0
+
+    def tell(study: str, row: Outcome) -> None:
+        print(f"{study}: {outcome(row)}", flush=True)
+
+    whole = for_paper.ask(
+        found, tell, record_folder=arguments.record, settings=settings, retry=retry, yes=arguments.yes
+    )
+    return 0 if whole else 1
+
+
+def outcome(row: Outcome) -> str:
+    """What a run did, in one line."""
+    line = f"{row.model}: {row.asked} asked, {row.replayed} replayed, {row.failed} failed"
+    if row.unread:
+        line += f"; {row.unread}"
+    if row.orphans:
+        line += f", {row.orphans} answers to other prompts kept"
+    if not math.isnan(row.spent):
+        line += f"; spent ${row.spent:.2f}, saved ${row.saved_by_record:.2f} by the record and "
+        line += f"${row.saved_by_caching:.2f} by prefix caching"
+    return line
+
+
+_BATCH = "--study dvb --set full --model gpt-4.1-nano-2025-04-14"
+_BATCH_OPTIONS = (
+    STUDY,
+    SET,
+    MODEL,
+    option("--base-url", "URL", "an endpoint with batches like OpenAI's"),
+    KEY_VARIABLE,
+    record(),
+)
+COMMANDS["batch"] = Command(
+    None, "Ask through a batch service: half the price, within a day.", f"batch submit {_BATCH}"
+)
+
+
+def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
+    from deepvalues.ask import catalogue, on_record
+
+    models = _chosen_models(arguments)
+    study, item_set = _place(arguments)
+    items = catalogue.study(study).items(item_set)
+    for questions in on_record.questions_by_model(study, models, items, arguments.record):
+        yield questions
+        for notice in questions.record.notices:
+            print(notice)
+
+
+@COMMANDS.add(_BATCH, *_BATCH_OPTIONS, flag("--yes", "submit to a paid endpoint without a confirmation"))
+def batch_submit(arguments: argparse.Namespace) -> None:
+    """Submit what the records lack; what is in an open batch is left out."""
+    from deepvalues.ask import run_query
+
+    for questions in _batch_questions(arguments):
+        parts = run_query.submit(questions, arguments.yes)
+        for part in parts:
+            print(f"{questions.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
+        if not parts:
+            print(f"{questions.model.name}: nothing to submit")
+
+
+@COMMANDS.add(_BATCH, *_BATCH_OPTIONS)
+def batch_status(arguments: argparse.Namespace) -> None:
+    """Show the open batches."""
+    from deepvalues.ask import batch
+
+    for questions in _batch_questions(arguments):
+        for line in batch.status(questions) or ["no open batch"]:
+            print(f"{questions.model.name}: {line}")
+
+
+@COMMANDS.add(_BATCH, *_BATCH_OPTIONS)
+def batch_collect(arguments: argparse.Namespace) -> int:
+    """Take the replies of finished batches; status 0 when none is missing."""
+    from deepvalues.ask import batch
+
+    complete = True
+    for questions in _batch_questions(arguments):
+        done = batch.collect(questions)
+        missing = questions.missing()
+        line = f"{questions.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
+        line += f", {done.open:,} under way; the record lacks {missing:,} of {questions.items:,}"
+        print(line + (f"; the last error: {done.last_error}" if done.last_error else ""))
+        complete = complete and not missing
+    return 0 if complete else 1
+
+
+COMMANDS["record"] = Command(
+    None,
+    "Adopt answers asked by an address, or name models that are not in the paper in full.",
+    "record adopt --model NAME --from /tmp/answers",
+)
+
+
+@COMMANDS.add(
+    "--model NAME --from /tmp/answers --base-url https://host/v1",
+    option("--model", "NAME", "its name in data/models.yml", required=True),
+    option("--from", "DIR", "the record that holds them", Path, dest="source", required=True),
+    option("--base-url", "URL", "where they were asked (default: the address of the model's endpoint)"),
+    record("the paper's record"),
+)
+def record_adopt(arguments: argparse.Namespace) -> None:
+    """Bring answers that were asked by --base-url into the record of a model's entry; sends nothing."""
+    from deepvalues.ask import catalogue
+    from deepvalues.ask.adopt import adopt
+
+    model = catalogue.registry().model(arguments.model)
+    for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
+        print(f"{model.name}: {found}")
+
+
+@COMMANDS.add("", record("the paper's record"))
+def record_status(arguments: argparse.Namespace) -> None:
+    """Name models that are on record and not listed, and listed and not whole."""
+    import pandas as pd
+
+    from deepvalues.ask import on_record, record_counts
+    from deepvalues.ask.tables import unlisted
+
+    file = paths.RESULTS / "query" / "coverage.csv"
+    if not file.is_file():
+        raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
+    beside = on_record.unlisted(arguments.record)
+    print(
+        "\n".join(
+            [*([] if beside.empty else [unlisted(beside)]), *record_counts.not_whole(pd.read_csv(file))]
+        )
+    )

@@ -1,0 +1,118 @@
+"""Commands for what is asked: its checks, forms for people, design and wordings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepvalues.cli.command import Commands, flag, option, whole
+from deepvalues.core import paths
+from deepvalues.core.errors import UserError
+
+if TYPE_CHECKING:
+    from deepvalues.survey.questions import Survey
+
+COMMANDS = Commands()
+
+
+@COMMANDS.add()
+def check(_: argparse.Namespace) -> int:
+    """Check bank, design and manuscript sources."""
+    from deepvalues.ask import catalogue
+    from deepvalues.paper import check, manifest
+    from deepvalues.studies.dvb.study import BENCHMARK
+
+    print(f"bank {BENCHMARK.bank.version}: every rule holds")
+    print(f"design: {len(BENCHMARK.design.cells)} cells, made for this bank")
+    names = catalogue.registry().models
+    found = check.problems(paths.PAPER, names=names, declared=manifest.made(paths.ROOT))
+    found += [
+        check.Problem(paths.ROOT / manifest.MANIFEST, 1, fault) for fault in manifest.faults(paths.ROOT)
+    ]
+    for problem in found:
+        print(problem)
+    print(f"manuscript: {check.summary(paths.PAPER)}")
+    print(f"manifest: {manifest.summary(paths.ROOT)}")
+    return 1 if found else 0
+
+
+def surveys() -> dict[str, Callable[[int], Survey]]:
+    """Every survey by name; each is built from a seed."""
+    from deepvalues.studies.dvb.study import BENCHMARK
+    from deepvalues.studies.dvb.surveys import SURVEYS
+    from deepvalues.studies.profiles import survey
+    from deepvalues.studies.profiles.study import PROFILES
+
+    found = {name: partial(build, BENCHMARK) for name, build in SURVEYS.items()}
+    return {**found, survey.NAME: partial(survey.value_profiles, PROFILES.stimuli)}
+
+
+@COMMANDS.add(
+    "value-predicts --out forms --respondents 20",
+    option("name", "NAME", "shallowness, value-predicts, embodies, embodies-pole, profiles"),
+    option("--out", "DIR", "where files are written", Path, required=True),
+    option("--seed", "SEED", "draws questions, their order and codes (default: the study seed)", whole),
+    option("--respondents", "N", "codes to hand out (default: %(default)s)", whole, default=30),
+    option("--read", "FILE", "completed forms to read instead", Path, nargs="+"),
+)
+def survey(arguments: argparse.Namespace) -> None:
+    """Write a survey for people as a form that works offline, or read completed forms."""
+    from deepvalues.studies.dvb.study import BENCHMARK
+    from deepvalues.studies.profiles.survey import NAME, reference_tables
+    from deepvalues.survey.files import results_of, write_survey, write_tables
+
+    known = surveys()
+    if arguments.name not in known:
+        raise UserError(f"unknown survey {arguments.name!r}; there are {', '.join(known)}")
+    seed = BENCHMARK.seed if arguments.seed is None else arguments.seed
+    survey = known[arguments.name](seed)
+    if arguments.read:
+        tables = results_of(survey, arguments.read)
+        if arguments.name == NAME:
+            tables |= reference_tables(tables)
+        for rule, limit, respondents in tables["exclusions"].itertuples(index=False, name=None):
+            print(f"{rule}{f' ({limit})' if limit else ''}: {respondents}")
+        written = write_tables(survey, tables, arguments.out)
+    else:
+        written = write_survey(survey, arguments.out, seed, arguments.respondents)
+    print("\n".join(map(str, written)))
+
+
+@COMMANDS.add(
+    "--seed 20251102", option("--seed", "SEED", "the study seed", whole, required=True), for_make=True
+)
+def design(arguments: argparse.Namespace) -> None:
+    """Build data/stimuli/designs.yml."""
+    from deepvalues.studies.dvb.stimuli.bank import load_bank
+    from deepvalues.studies.dvb.stimuli.design import build_design, write_design
+
+    design = build_design(load_bank(paths.BANK), arguments.seed)
+    write_design(design, paths.DESIGNS)
+    print(f"{paths.shown(paths.DESIGNS)}: {len(design.cells)} cells from seed {design.seed}")
+
+
+@COMMANDS.add("--check", flag("--check", "only measure the bank as it is, and write nothing"), for_make=True)
+def select(arguments: argparse.Namespace) -> None:
+    """Choose the bank's wordings from data/stimuli/pool/, and measure what text learners make of it.
+
+    Takes minutes.
+    """
+    from deepvalues.studies.dvb.stimuli import selection
+    from deepvalues.studies.dvb.stimuli.bank import checksum, hold_to_rules, load_bank, read_bank
+
+    if not arguments.check:
+        pool = selection.read_pool(paths.POOL)
+        chosen = selection.select(read_bank(paths.BANK), pool)
+        # Before the files are touched: what breaks a rule replaces nothing.
+        hold_to_rules(chosen, paths.POOL)
+        selection.write_wordings(chosen, paths.BANK)
+        print(f"{paths.shown(paths.BANK)}: chosen from {sum(map(len, pool.values())):,} wordings", flush=True)
+    rates = selection.measure(load_bank(paths.BANK), checksum(paths.BANK))
+    means = selection.mean_rates(rates)
+    print("\n".join(selection.described(means)))
+    if not arguments.check:
+        selection.write_rates(rates, paths.LEARNER_RATES)
+        print(f"{paths.shown(paths.LEARNER_RATES)}: {len(rates)} rates")

@@ -1,0 +1,197 @@
+"""The registry of columns: what a column means, its unit, its head in a table and how it is written there.
+
+All of it stands once, in ``data/dictionary.yml``. Tables of the paper, the data dictionary and the metadata
+are made from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from deepvalues.core import number_format, paths
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
+from deepvalues.paper.markdown import intervals, markdown
+
+DECLARED = "dictionary.yml"
+
+_ENTRY = frozenset({"what", "by", "columns", "contract", "names", "shown", "table"})
+#: Endings of columns whose meaning follows from that of the column they are named after.
+ENDS = {
+    "_low": "lower end of the 95% interval of",
+    "_high": "upper end of the 95% interval of",
+    "_median": "median of",
+    **{f"_q{percent:02}": f"{percent} % quantile of" for percent in (5, 25, 75, 95)},
+}
+_INTERVAL = "interval"
+
+
+class Said(NamedTuple):
+    """What the registry says of a column; ``head`` and ``written`` may be empty."""
+
+    unit: str
+    meaning: str
+    head: str = ""
+    written: str = ""
+
+
+class Registry(NamedTuple):
+    """The content of ``data/dictionary.yml``."""
+
+    files: Mapping[str, Mapping[str, Any]]
+    columns: Mapping[str, str]
+    items: Mapping[str, Mapping[str, str]]
+    formats: Mapping[str, str]
+
+    def entry(self, path: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The first pattern that fits a path below ``data/``, and what it says."""
+        return next(((p, entry) for p, entry in self.files.items() if fnmatch(path, p)), None)
+
+    def said(self, column: str, own: Mapping[str, str]) -> Said | None:
+        """What is said of a column: for the file, for all files, or following from its name."""
+        text = own.get(column) or self.columns.get(column) or own.get("*")
+        if text is not None:
+            about, head, written = _parts(text)
+            unit, _, meaning = about.partition("; ")
+            return Said(unit, meaning, head, written)
+        for ending, end in ENDS.items():
+            of = column.removesuffix(ending)
+            if of != column and (found := self.said(of, own)):
+                return Said(found.unit, f"{end} {of}", "", found.written)
+        of = column.removesuffix("_holm")
+        if of != column and (found := self.said(of, own)):
+            return Said("probability", f"{of} after Holm's correction", f"{found.head or of} (Holm)")
+        return None
+
+    def written(self, said: Said) -> str:
+        """The example of how a column's numbers are written; empty for text."""
+        return said.written or self.formats.get(said.unit, "")
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """The parts of ``first | second | third``; those that are left out are empty."""
+    first, second, third, *_ = [part.strip() for part in text.split("|")] + ["", ""]
+    return first, second, third
+
+
+@cache
+def registry(data: Path = paths.DATA) -> Registry:
+    """Read ``data/dictionary.yml``.
+
+    Raises
+    ------
+    UserError
+        If it is missing, is not YAML, or an entry is not of the documented form.
+    """
+    file = data / DECLARED
+    content = read_yaml(file)
+    if not isinstance(content, dict) or set(content) != set(Registry._fields):
+        raise UserError(f"{paths.shown(file)}: has to have the keys {', '.join(Registry._fields)}.")
+    for pattern, entry in content["files"].items():
+        if not isinstance(entry, dict) or "by" not in entry or not set(entry) <= _ENTRY:
+            raise UserError(
+                f"{paths.shown(file)}: {pattern}: an entry has `by` and may have {', '.join(sorted(_ENTRY))}."
+            )
+    own = [entry.get("columns", {}) for entry in content["files"].values()]
+    for columns in [content["columns"], *own, *content["items"].values()]:
+        for name, text in columns.items():
+            if not isinstance(text, str) or ("; " not in text and name != "*"):
+                raise UserError(
+                    f'{paths.shown(file)}: column {name}: is written "unit; meaning", not {text!r}.'
+                )
+    return Registry(**content)
+
+
+def table(frame: pd.DataFrame, path: str) -> str:
+    """A frame as the Markdown table that the registry declares for a file.
+
+    Parameters
+    ----------
+    frame
+        Has the table's columns. ``x_interval``, where the frame has no such column, is made from ``x_low``
+        and ``x_high``, and ``interval`` from ``low`` and ``high``.
+    path
+        The file, such as ``results/svo/missing.csv``, whose entry lists the columns under ``table``; else the
+        table has all that the frame has.
+
+    Raises
+    ------
+    KeyError
+        If the frame lacks a column.
+    ValueError
+        If a column holds fractions and the registry does not say how they are written, or a head names a
+        column that has several values, or two columns have one head.
+    """
+    known = registry()
+    _, entry = known.entry(path) or (path, {})
+    shown: dict[str, Any] = {}
+    formats: dict[str, Callable[[Any], str]] = {}
+    for name, of_table, own_format in _listed(entry.get("table", ["*"]), frame):
+        is_interval = name not in frame and name.endswith(_INTERVAL)
+        said = known.said(_ends(name)[0] if is_interval else name, entry.get("columns", {})) or Said("", "")
+        written = own_format or known.written(said)
+        head = _filled(of_table, frame) or said.head or (_INTERVAL if is_interval else name.replace("_", " "))
+        if head in shown:
+            raise ValueError(f"{path}: two columns of the table are headed {head!r}")
+        shown[head] = _intervals(frame, name, written) if is_interval else frame[name]
+        if written and not is_interval:
+            formats[head] = number_format.like(written)
+    return markdown(pd.DataFrame(shown), formats)
+
+
+def unknown(columns: Iterable[Any], known: Collection[str]) -> list[str]:
+    """Columns of a declared table that a file does not have, and that say no head or format of their own."""
+    return [
+        name
+        for name, head, written in _given(columns)
+        if not (head or written or name in known or (name.endswith(_INTERVAL) and {*_ends(name)} <= {*known}))
+    ]
+
+
+def _given(columns: Iterable[Any]) -> list[tuple[str, str, str]]:
+    """Name, head and format of each column of a table, as declared."""
+    return [
+        (str(name), *_parts(text)[:2])
+        for column in columns
+        for name, text in (column if isinstance(column, Mapping) else {column: ""}).items()
+    ]
+
+
+def _listed(columns: Iterable[Any], frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """The same, with the frame's other columns in place of the star."""
+    given = _given(columns)
+    named = {column for name, *_ in given for column in (name, *_ends(name))}
+    for name, head, written in given:
+        rest = [str(other) for other in frame if other not in named] if name == "*" else [name]
+        yield from ((other, head, written) for other in rest)
+
+
+def _filled(head: str, frame: pd.DataFrame) -> str:
+    """A head with the one value of a column in place of its name in braces."""
+    for name in re.findall(r"\{(\w+)\}", head):
+        (value,) = set(frame[name])
+        head = head.replace(f"{{{name}}}", str(value))
+    return head
+
+
+def _ends(name: str) -> tuple[str, str]:
+    """The columns that hold the ends of ``x_interval``."""
+    of = name.removesuffix(_INTERVAL)
+    return f"{of}low", f"{of}high"
+
+
+def _intervals(frame: pd.DataFrame, name: str, written: str) -> list[str]:
+    ends = _ends(name)
+    _, _, decimals = written.partition(".")
+    return intervals(
+        frame[list(ends)].set_axis(["low", "high"], axis="columns"),
+        digits=len(decimals),
+        bounded=written.startswith("."),
+    )

@@ -1,0 +1,174 @@
+"""Sentences that turn with the results: Jinja macros in ``paper/sentences/<study>.md``, one a sentence.
+
+A macro's arguments are the facts that its sentence may use: plain values, which a study's `facts` module
+takes from tables. Which words they call for is decided in the template. Line ends and runs of spaces become
+one space, as in Markdown; a hyphen within a tag (``{%-``) takes the space before it away. What stands outside
+of macros is for readers of the file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from deepvalues.core import number_format, paths
+from deepvalues.core.errors import UserError
+
+#: A number without its last bits, in which processors differ: equal ones are in one order everywhere.
+_DECIMALS = 9
+
+
+class Sentences:
+    """The sentences of one study.
+
+    Parameters
+    ----------
+    study
+        Name of the file in ``folder``, without its ending.
+    folder
+        Where templates are.
+    """
+
+    def __init__(self, study: str, folder: Path = paths.SENTENCES) -> None:
+        self._path = folder / f"{study}.md"
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(folder),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+        self._environment.filters |= FILTERS
+        self._environment.tests["known"] = _known
+
+    def __call__(self, sentence: str, facts: Mapping[str, Any]) -> str:
+        """Write a sentence.
+
+        Parameters
+        ----------
+        sentence
+            Name of its macro.
+        facts
+            The macro's arguments.
+
+        Raises
+        ------
+        UserError
+            If the file, the macro or a fact is missing, or the template is broken; with its place.
+        """
+        with self._readable(sentence):
+            macros = self._environment.get_template(self._path.name).module
+            if not isinstance(getattr(macros, sentence, None), jinja2.runtime.Macro):
+                raise UserError(f"{paths.shown(self._path)} has no sentence “{sentence}”: add its macro")
+            return re.sub(r"[ \n]+", " ", getattr(macros, sentence)(**facts)).strip(" ")
+
+    @contextmanager
+    def _readable(self, sentence: str) -> Iterator[None]:
+        """Turn whatever goes wrong in a template into one message."""
+        place = paths.shown(self._path)
+        try:
+            yield
+        except jinja2.TemplateNotFound as error:
+            raise UserError(f"{place} is missing: a study's sentences are there") from error
+        except jinja2.TemplateSyntaxError as error:
+            raise UserError(f"{place}, line {error.lineno}: {error.message}") from error
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            line = self._line(error)
+            raise UserError(
+                f"{place}{line}, sentence “{sentence}”: {error}; mend the template or its facts"
+            ) from error
+
+    def _line(self, error: Exception) -> str:
+        """Where in the template an error arose; nothing if a macro was not even entered."""
+        trace, line = error.__traceback__, ""
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == str(self._path):
+                template = self._environment.get_template(self._path.name)
+                line = f", line {template.get_corresponding_lineno(trace.tb_lineno)}"
+            trace = trace.tb_next
+        return line
+
+
+# ---- what templates have beside Jinja's own filters ----
+
+
+def _known(value: float | None) -> bool:
+    """Whether there is a number: NaN stands for none in tables."""
+    return value is not None and math.isfinite(value)
+
+
+def _count_or_none(value: float) -> str:
+    return number_format.count(value) if value else "none"
+
+
+def _separator(loop: Any) -> str:
+    """What stands after a part of a list that a loop writes, as `number_format.listed` has it."""
+    return "" if loop.last else " and " if loop.revindex == 2 else ", "
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "count": number_format.count,
+    "count_or_none": _count_or_none,
+    "share": number_format.share,
+    "number": number_format.number,
+    "interval": lambda ends, **form: number_format.interval(*ends, **form),
+    "p": number_format.equal_or_less,
+    "plural": number_format.plural,
+    "listed": number_format.listed,
+    "separator": _separator,
+}
+
+
+# ---- facts that many sentences need ----
+
+
+def spread(
+    table: pd.DataFrame,
+    column: str,
+    name: str = "model",
+    written: Callable[[float], str] = number_format.share,
+) -> dict[str, Any]:
+    """The least and the most of a measure, for a sentence that says between which models it lies.
+
+    Parameters
+    ----------
+    table
+        A row for each model; where ``<column>_low`` and ``<column>_high`` are columns, they are its interval.
+    column
+        The measure; rows without it don't count.
+    name
+        Column of names.
+    written
+        How the measure is written: whatever is written alike counts as equal.
+
+    Returns
+    -------
+    dict
+        known (how many rows have the measure), alike (whether all are written alike), and least and most:
+        mappings with value, name, names (of all rows
+        that are written like it, in the order of the table) and interval (two numbers, NaN
+        where there is none). Without any row that has the measure, value is NaN and name empty.
+    """
+    known = table.dropna(subset=column).round({column: _DECIMALS}).reset_index(drop=True)
+    texts = known[column].map(written)
+    ordered = known.sort_values([column, name])
+
+    def end(place: int) -> dict[str, Any]:
+        if ordered.empty:
+            return {"value": math.nan, "name": "", "names": [], "interval": (math.nan, math.nan)}
+        row = ordered.iloc[place]
+        return {
+            "value": float(row[column]),
+            "name": str(row[name]),
+            "names": [str(each) for each in known.loc[texts == written(row[column]), name]],
+            "interval": tuple(float(row.get(f"{column}_{side}", math.nan)) for side in ("low", "high")),
+        }
+
+    return {"known": len(known), "alike": texts.nunique() < 2, "least": end(0), "most": end(-1)}

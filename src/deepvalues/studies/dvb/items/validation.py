@@ -1,0 +1,195 @@
+"""Validation of the stimuli: is what an option is meant to show to be seen in it?
+
+Three questions about two options of the benchmark, each a choice between A and B and each put in both orders
+of its options, so that a liking for a place does not pass for recognition: which option somebody
+would choose who puts one value above another (``predicts_choice``), which option shows a value
+(``embodies_value``), and which one shows a pole (``embodies_pole``). Each is asked about pairs as in the
+examples, (v1,s1) against (v2,s2), and as in the tests, (v1,s2) against (v2,s1). The values are named and
+defined in the question, as a judge must know what to look for.
+
+The published study put the first two to people and to its nine models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pandera.pandas as pa
+
+from deepvalues.core import stable_random
+from deepvalues.studies.dvb.items import prompts
+from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS
+from deepvalues.studies.dvb.items.parsing import Posed, situations
+from deepvalues.studies.dvb.stimuli.bank import Bank
+
+if TYPE_CHECKING:
+    from deepvalues.studies.dvb.respondents.agents import Recogniser
+
+TASKS = ("predicts_choice", "embodies_value", "embodies_pole")
+#: The kinds of stimuli: pairs of the examples and pairs of the tests.
+STIMULI = ("training", "test")
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "task": pa.Column(str, pa.Check.isin(TASKS)),
+        "stimulus": pa.Column(str, pa.Check.isin(STIMULI)),
+        "cell": pa.Column(str, pa.Check.str_matches(r"^c\d{3}$")),
+        "v1": pa.Column(str),
+        "v2": pa.Column(str),
+        "s1": pa.Column(str),
+        "s2": pa.Column(str),
+        "dimension": pa.Column(str),
+        "domain": pa.Column(str),
+        "example": pa.Column("int64", pa.Check.in_range(0, 40)),
+        "asked": pa.Column(str),
+        "other": pa.Column(str),
+        "clause_order": pa.Column(str, pa.Check.isin(CLAUSE_ORDERS)),
+        "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
+        # Whether it is the second order of its options.
+        "swapped": pa.Column(bool),
+        "prefix_chars": pa.Column("int64", pa.Check.eq(0)),
+        "prompt": pa.Column(str),
+        "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
+    },
+    strict=True,
+    ordered=True,
+    name="validation items",
+)
+
+
+@dataclass(frozen=True)
+class _Asker:
+    """Makes questions about the pairs of a bank's wordings."""
+
+    bank: Bank
+    recogniser: Recogniser
+    users: Mapping[str, str]
+
+    def label(self, trait: str) -> prompts.Label:
+        if trait in self.bank.values:
+            value = self.bank.values[trait]
+            return prompts.Label(value.name, value.definition)
+        pole = self.bank.poles[trait]
+        return prompts.Label(f"{self.bank.dimensions[pole.group].name}, {pole.name}", pole.definition)
+
+    def clause_order(self, posed: Posed) -> str:
+        """Read off an option, as the layout of the examples is not in the items."""
+        return (
+            "value_first" if next(iter(self.recogniser.option(posed.option_a))) == "value" else "pole_first"
+        )
+
+    def text(self, task: str, user: str, asked: str, other: str, posed: Posed) -> tuple[str, str]:
+        """(right letter, prompt) of a question."""
+        right = "A" if asked in self.recogniser.option(posed.option_a).values() else "B"
+        situation = prompts.Situation(posed.context, posed.option_a, posed.option_b, right)
+        labels = self.label(asked), self.label(other)
+        if task == "predicts_choice":
+            return right, prompts.preference_text(user, *labels, situation)
+        return right, prompts.match_text("value" if task == "embodies_value" else "trait", *labels, situation)
+
+
+def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tuple[Any, bool]]:
+    """(test, whether v1 or s1 is asked about): of each value pair one cell for each layout.
+
+    A layout is a right letter with an order of clauses; a value pair's eight cells have each twice. Which
+    trait is asked about alternates, so that each of a pair's four layouts has its turn with either.
+    """
+    chosen = []
+    for number, (_, pair) in enumerate(tests.groupby(["v1", "v2"], sort=False)):
+        if number >= pairs:
+            break
+        for place, (layout, cells) in enumerate(pair.groupby(["right", "clause_order"])):
+            rows = list(cells.itertuples(index=False))
+            row = rows[stable_random.integer(seed, "validation", task, number, *layout) % len(rows)]
+            chosen.append((row, (number + place) % 2 == 0))
+    return chosen
+
+
+def build_validation(
+    bank: Bank, stimuli: pd.DataFrame, users: Mapping[str, str], seed: int, pairs: int
+) -> pd.DataFrame:
+    """Build the questions: for each task and kind of stimuli four a value pair, each in both orders.
+
+    The four take one cell for each combination of right letter and order of clauses. The test pair is the
+    cell's test in the benchmark, the training pair an example of the same cell with the same combination,
+    drawn among the ten that a prompt with 40 examples has. So either kind has the same cells and
+    positions, and a judge sees the very texts that the models see.
+
+    Parameters
+    ----------
+    stimuli
+        The benchmark's items; the deconfounded ones with 40 examples, in their first order, are in use.
+    users
+        User names by cell.
+    pairs
+        How many of the 50 value pairs are asked about.
+
+    Returns
+    -------
+    pandas.DataFrame
+        48 rows a value pair, in a frame that meets `CONTRACT`. ``example`` is the number of the example, 0
+        for a test; ``asked`` is the value or pole whose option is right.
+    """
+    # Imported here: agents bring scipy along, which the study itself can do without.
+    from deepvalues.studies.dvb.respondents.agents import Recogniser
+
+    asker = _Asker(bank, Recogniser(bank), users)
+    tests = stimuli[
+        (stimuli["arm"] == "deconfounded")
+        & (stimuli["n_examples"] == 40)
+        & (stimuli["test"] == 0)
+        & ~stimuli["swapped"]
+    ]
+    rows = [
+        row
+        for task in TASKS
+        for test, first in _sampled(tests, task, pairs, seed)
+        for row in _questions(asker, task, test, first, seed)
+    ]
+    frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
+    validated: pd.DataFrame = CONTRACT.validate(frame)
+    return validated
+
+
+def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
+    """The questions about a training pair and about the test pair of a cell, each in both orders."""
+    *examples, posed = situations(test.prompt)
+    alike = [
+        (number, example)
+        for number, example in enumerate(examples, start=1)
+        if example.chosen == test.right and asker.clause_order(example) == test.clause_order
+    ]
+    training = alike[stable_random.integer(seed, "validation", task, test.cell) % len(alike)]
+    traits = (test.s1, test.s2) if task == "embodies_pole" else (test.v1, test.v2)
+    asked, other = traits if first else traits[::-1]
+    rows = []
+    pairs = zip(STIMULI, (training, (0, posed)), strict=True)
+    for (stimulus, (number, pair)), swapped in product(pairs, (False, True)):
+        shown = pair._replace(option_a=pair.option_b, option_b=pair.option_a) if swapped else pair
+        right, prompt = asker.text(task, asker.users[test.cell], asked, other, shown)
+        shared = {
+            name: getattr(test, name) for name in ("cell", "v1", "v2", "s1", "s2", "dimension", "domain")
+        }
+        rows.append(
+            {
+                "id": f"{test.cell}.{task}.{stimulus}.{'b' if swapped else 'a'}",
+                "task": task,
+                "stimulus": stimulus,
+                **shared,
+                "example": number,
+                "asked": asked,
+                "other": other,
+                "clause_order": test.clause_order,
+                "right": right,
+                "swapped": swapped,
+                "prefix_chars": 0,
+                "prompt": prompt,
+                "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
+            }
+        )
+    return rows

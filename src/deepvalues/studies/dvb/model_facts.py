@@ -1,0 +1,216 @@
+"""Facts on language models for ``paper/sentences/models.md``: the arguments of the macro of the same name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from deepvalues.ask.registry import FREE, HEAD
+from deepvalues.core.number_format import plural
+from deepvalues.paper.sentences import spread
+from deepvalues.studies.dvb.analysis import verdicts as rules
+from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
+from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
+from deepvalues.studies.dvb.analysis.several_sets import MODES
+
+LANGUAGE_MODEL = "language model"
+
+# ---- who was asked ----
+
+
+def scope(how: pd.DataFrame, controls: Sequence[str]) -> dict[str, Any]:
+    """What the finding is about.
+
+    Parameters
+    ----------
+    how
+        From `analysis.several_sets.how_asked`.
+    controls
+        The other families that have answered.
+    """
+    others = [plural(family, 2) for family in controls]
+    return {"models": len(how), "billions": _most_billions(how), "controls": others}
+
+
+def _most_billions(how: pd.DataFrame) -> float:
+    """How large the largest model is; NaN where that is not known of all."""
+    return float(how["billions"].max(skipna=False)) if len(how) else math.nan
+
+
+def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
+    """How many models were asked in how many cells.
+
+    Parameters
+    ----------
+    how
+        From `analysis.several_sets.how_asked`.
+    cells
+        Of the design.
+    """
+    asked = {"least": how["cells"].min(), "most": how["cells"].max(), "cells": cells}
+    return {"models": len(how), "billions": _most_billions(how), **asked}
+
+
+def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> dict[str, Any]:
+    """Who was asked, how, and who was not.
+
+    Parameters
+    ----------
+    how
+        From `analysis.several_sets.how_asked`.
+    not_asked
+        Language models on the paper's list whose records answer none of its sets.
+    """
+    by_letters = how[how["mode"] != MODES[FREE]]
+    return {
+        "models": how[["model", "cells", "items"]].to_dict("records"),
+        "by_letters": len(by_letters),
+        "letter_mass": spread(by_letters, "letter_mass"),
+        "read_anew": spread(by_letters, "read_anew"),
+        "not_asked": len(not_asked),
+    }
+
+
+# ---- what they do ----
+
+
+def verdicts(table: pd.DataFrame) -> dict[str, Any]:
+    """The verdicts that language models got, in the order of the rules.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+    """
+    given = [fact._asdict() for fact in rules.facts(table).values() if fact.size]
+    return {"n": rules.N, "verdicts": given}
+
+
+#: Measures of the sentences, and those that were also asked with more examples.
+_MEASURES = (
+    *("order_consistency", "by_place", "first_option_rate", "prior", "shuffled"),
+    *("repeat_copy", "repeat_swapped", "control", "dvgr_minus_lexical"),
+)
+_AT_BOTH = ("dvgr", "probe_value", "probe_surface")
+#: From so many cells that are all alike on, Wilson's interval lies above one half; see `verdicts.above`.
+_ENOUGH, _ROUNDING = 4, 1e-9
+#: What may be above, and what it is called.
+_LEANS = {
+    "control_lean": "the control",
+    "probe_value_lean": "the value probe",
+    "probe_surface_lean": "the surface probe",
+}
+
+
+def own(table: pd.DataFrame) -> dict[str, Any]:
+    """Measures of the language models, for `places`, `without_evidence`, `learned` and `finding`.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+
+    Returns
+    -------
+    dict
+        models (their number), n and more (numbers of examples), certain (by arm, how many prefer the right
+        option for certain), and each measure as `deepvalues.paper.sentences.spread` gives it.
+    """
+    rows = _language_models(table)
+    certain = {arm: int(_above(rows, lean).sum()) for lean, arm in _LEANS.items()}
+    measures = {name: spread(rows, name) for name in (*_MEASURES, *_AT_BOTH)}
+    measures |= {f"{name}_more": spread(rows, f"{name}_n{rules.MORE}") for name in _AT_BOTH}
+    return {"models": len(rows), "n": rules.N, "more": rules.MORE, "certain": certain, **measures}
+
+
+def _above(own: pd.DataFrame, lean: str) -> pd.Series[bool]:
+    """Whose lean lies above 0 for certain; one that is the same in every cell has no interval."""
+    alike = own[f"{lean}_low"].isna() & (own[lean] > _ROUNDING) & (own["cells"] >= _ENOUGH)
+    return (own[f"{lean}_low"] > 0) | alike
+
+
+def _language_models(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["family"] == LANGUAGE_MODEL]
+
+
+# ---- what can be read ----
+
+
+def read(rates: pd.DataFrame) -> dict[str, Any]:
+    """What heads on hidden states find with the fewest and with the most examples, or with either of two.
+
+    Parameters
+    ----------
+    rates
+        From `analysis.asked_read.asked_against_read`.
+    """
+    steps = sorted(_heads(rates)["n_examples"].unique())
+    ends = steps if len(steps) < 3 else [steps[0], steps[-1]]
+    return {"steps": [_read_at(rates[rates["n_examples"] == n], int(n)) for n in ends]}
+
+
+def _heads(rates: pd.DataFrame) -> pd.DataFrame:
+    return rates[~rates["respondent"].isin([ASKED, NULL])]
+
+
+def _read_at(rates: pd.DataFrame, n: int) -> dict[str, Any]:
+    """Heads, shuffled choices and the models when asked with so many examples; None where there are none."""
+    heads, shuffled, asked = _heads(rates), *(rates[rates["respondent"] == name] for name in (NULL, ASKED))
+    arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled), "asked": _by_arm(asked)}
+    return {"n": n, "models": sorted(heads["model"].unique()), **arms}
+
+
+def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
+    arms = ("deconfounded", "probe_value", "probe_surface")
+    return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
+
+
+def public(table: pd.DataFrame) -> dict[str, Any]:
+    """What respondents make of the public prompts; None for a group that was not asked.
+
+    Parameters
+    ----------
+    table
+        From `analysis.public_prompt_rates.beside_published`.
+    """
+    published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
+    ours = table[table["model"] != PUBLISHED].rename(
+        columns={"wilson_low": "dvgr_low", "wilson_high": "dvgr_high"}
+    )
+    groups = {
+        "learners": ours[ours["model"].isin(rules.LEXICAL)],
+        "asked": _language_models(ours),
+        "heads": ours[(ours["family"] == HEAD) & ~ours["model"].str.endswith("-shuffled")],
+    }
+    found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
+    return {**found, "published": published}
+
+
+# ---- in short ----
+
+
+def finding(how: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
+    """What was found about language models, for the abstract.
+
+    Parameters
+    ----------
+    how
+        From `analysis.several_sets.how_asked`.
+    table
+        From `analysis.verdicts.verdicts`.
+    rates
+        From `analysis.asked_read.asked_against_read`.
+    """
+    heads = _heads(rates)
+    given = {"names": list(how["model"]), "own": own(table), "verdicts": verdicts(table)["verdicts"]}
+    if heads.empty:
+        return {**given, "heads": None}
+    n = int(heads["n_examples"].max())
+    deep, shuffled = (
+        spread(rows[(rows["arm"] == "deconfounded") & (rows["n_examples"] == n)], "rate")
+        for rows in (heads, rates[rates["respondent"] == NULL])
+    )
+    return {**given, "heads": {"n": n, "dvgr": deep, "shuffled": shuffled}}

@@ -1,0 +1,264 @@
+"""Numbers of the manuscript on study 1, from its tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from deepvalues.core.number_format import number
+from deepvalues.studies.dvb.analysis.pooled_rates import ALPHA, arm_means
+from deepvalues.studies.dvb.analysis.simulation import Truth
+from deepvalues.studies.dvb.analysis.statistics import met_exactly
+from deepvalues.studies.dvb.stimuli.arms import ARMS
+
+if TYPE_CHECKING:
+    from deepvalues.paper.results import Results
+
+# ---- the instrument ----
+
+
+def instrument(results: Results, check: pd.DataFrame) -> None:
+    """How many rates the reference agents were held to, from `analysis.statistics.instrument_check`."""
+    results.count("instrument.compared", len(check))
+    results.count("instrument.within", check["within"].sum())
+    results.count("instrument.exact", met_exactly(check).sum())
+
+
+def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
+    """How many parameters are recovered, from `analysis.statistics.recovered`.
+
+    Parameters
+    ----------
+    runs
+        Simulated runs behind the coverage.
+    """
+    results.count("instrument.recovered", table["held"].sum())
+    results.count("instrument.parameters", len(table))
+    results.count("instrument.runs", runs)
+    results.share("instrument.lowest_coverage", table["coverage"].min())
+    results.share("instrument.highest_coverage", table["coverage"].max())
+
+
+# ---- the DVGR ----
+
+
+def pooled(results: Results, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -> None:
+    """The pooled rate and the mean of the models' rates.
+
+    Parameters
+    ----------
+    table
+        From `analysis.focus.pooled`.
+    mean_of_rates
+        From `analysis.intervals.mean_of_rates`.
+    """
+    (row,), (mean,) = table.to_dict("records"), mean_of_rates.to_dict("records")
+    results.count("pooled.n", row["answered"])
+    results.share("pooled.dvgr", row["rate"])
+    results.interval("pooled.wilson", row["wilson_low"], row["wilson_high"])
+    results.interval("pooled.clustered", row["clustered_low"], row["clustered_high"])
+    results.share("macro.dvgr", mean["estimate"])
+    results.interval("macro.interval", mean["low"], mean["high"])
+
+
+# ---- print ----
+
+
+def published(results: Results, table: pd.DataFrame) -> None:
+    """The published models, from `analysis.statistics.published_dvgr`."""
+    deep, n = table["followed"].sum(), table["answered"].sum()
+    results.share("published.dvgr", deep / n)
+    results.count("published.deep", deep)
+    results.count("published.n", n)
+    results.count("published.models", len(table))
+    results.share("published.lowest", table["dvgr"].min())
+    results.share("published.highest", table["dvgr"].max())
+    below = (table["wilson_high"] < 0.5) & (table["p_holm"] < 0.001)
+    results.claim("published_below_chance", bool(below.all()))
+    results.claim("published_bounds_below_chance", bool((table["bound_high"] < 0.5).all()))
+
+
+def in_print(results: Results, classes: pd.DataFrame) -> None:
+    """How many printed figures come back, from `analysis.published.classes`."""
+    total = classes.iloc[-1]
+    for name in ("exact", "within rounding", "not recomputable", "figures"):
+        results.count(f"print.{name.replace(' ', '_')}", total[name])
+    of_file = classes.set_index("source_file")["figures"]
+    results.count("print.from_ratings", of_file["dvb_value_dispositions.csv"])
+    results.claim("nothing_in_print_differs", int(total["differs"]) == 0)
+
+
+def sizes(results: Results, table: pd.DataFrame) -> None:
+    """Large against small published models, from `analysis.counts.large_against_small`."""
+    for middle_as, difference in zip(table["middle_as"], table["difference"], strict=True):
+        results.share(f"print.size.{middle_as.replace(' ', '_')}", difference)
+    below = (table["difference"] < 0) & (table["p_value"] < ALPHA)
+    results.claim("large_below_small_either_way", bool(below.all()))
+
+
+def sample(results: Results, size: int, effect: float, power: float) -> None:
+    """The follow-up sample: its first size that has the power to tell the effect, Cohen's g, from chance."""
+    results.count("print.sample", size)
+    results.number("print.sample_effect", effect, number(effect, 2, bounded=True))
+    results.number("print.sample_power", power, number(power, 2, bounded=True))
+
+
+# ---- arms and dimensions ----
+
+
+def arms(results: Results, focused: pd.DataFrame) -> None:
+    """The mean rate of the models in focus in each arm.
+
+    Parameters
+    ----------
+    focused
+        Their rows of ``rates(frame, ["model", "arm", "n_examples"])``.
+    """
+    means = arm_means(focused)
+    for arm in ARMS.values():
+        for n in arm.n_examples:
+            results.share(f"arms.{arm.name}.n{n}", means.get((arm.name, n), math.nan))
+
+
+def dimensions(results: Results, asymmetry: pd.DataFrame) -> None:
+    """In how many dimensions the directions differ, from `analysis.comparisons.asymmetry`."""
+    results.count("dimensions.asymmetric", (asymmetry["p_holm"] < ALPHA).sum())
+    results.count("dimensions.number", len(asymmetry))
+
+
+# ---- comparisons ----
+
+
+def adjusted(results: Results, rates: pd.DataFrame, simulated: pd.DataFrame, printed: str) -> None:
+    """How far adjusted rates lie from raw ones.
+
+    Parameters
+    ----------
+    rates
+        The rows of the models in focus of `analysis.regression.adjusted_rates`.
+    simulated
+        From `analysis.regression.simulated_adjustment`.
+    printed
+        The published mean difference, as printed.
+    """
+    known = rates.dropna(subset="conditional")
+    of_print = simulated.set_index("adjusted")["difference"]["conditional"]
+    differences = {
+        "difference": (known["conditional"] - known["raw"]).abs().mean(),
+        "published_simulated": of_print,
+    }
+    for name, difference in differences.items():
+        results.number(f"adjusted.{name}", difference, number(difference, 4, bounded=True))
+    results.number("adjusted.printed", float(printed), printed)
+
+
+def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
+    """How many comparisons with the baseline differ.
+
+    Parameters
+    ----------
+    differences
+        From `variants.variant_differences`.
+    items
+        Tests that every wording asks.
+    """
+    results.count("variants.changed", (differences["p_mcnemar_holm"] < ALPHA).sum())
+    results.count("variants.compared", differences["p_mcnemar_holm"].notna().sum())
+    results.count("variants.items", items)
+
+
+# ---- stimuli ----
+
+
+def separability(results: Results, table: pd.DataFrame) -> None:
+    """What classifiers tell, from `stimuli.bank_checks.separability`."""
+    for row in table[table["classifier"] == "words"].to_dict("records"):
+        key = f"separability.{row['layer'].replace(' ', '_')}"
+        results.share(key, row["accuracy"])
+        results.share(f"{key}_chance", row["chance"])
+    of_lengths = table[(table["classifier"] == "length") & (table["layer"] == "pole")]
+    results.share("separability.pole_length", of_lengths["accuracy"].iloc[0])
+
+
+def likeness(results: Results, table: pd.DataFrame) -> None:
+    """How alike wordings of one trait are beyond those of its rivals, and whether both layers are the same.
+
+    Parameters
+    ----------
+    table
+        From `stimuli.bank_checks.similarity`.
+    """
+    rows = {row["layer"]: row for row in table.to_dict("records")}
+    for name, layer in (("value", "value"), ("pole", "pole"), ("contrast", "value - pole")):
+        row = rows[layer]
+        results.share(f"likeness.{name}", row["difference"])
+        results.interval(f"likeness.{name}_interval", row["low"], row["high"])
+    contrast = rows["value - pole"]
+    results.claim("layers_equally_alike", bool(contrast["low"] <= 0 <= contrast["high"]))
+
+
+# ---- simulations ----
+
+#: Coverages that the text quotes: key to estimand, effects and method.
+_QUOTED = {
+    "pooled_wilson_none": ("pooled", "none", "wilson"),
+    "pooled_wilson_cell": ("pooled", "cell", "wilson"),
+    "pooled_cell_cell": ("pooled", "cell", "cell"),
+    "pooled_cell_wording": ("pooled", "wording", "cell"),
+    "pooled_cell_value": ("pooled", "value", "cell"),
+    "pooled_value_value": ("pooled", "value", "value"),
+    "value_cell_wording": ("by_value", "wording", "cell"),
+    "value_wording_cell": ("by_value", "cell", "wording"),
+    "value_both_wording": ("by_value", "wording", "wording_cell"),
+    "value_both_cell": ("by_value", "cell", "wording_cell"),
+}
+
+
+def coverage(results: Results, population: pd.DataFrame, runs: int) -> None:
+    """How often intervals hold the truth.
+
+    Parameters
+    ----------
+    population
+        The rows of that scope of `analysis.simulation.coverage`.
+    runs
+        Simulated studies of each kind.
+    """
+    results.count("coverage.runs", runs)
+    for item_set, group in population.groupby("item_set"):
+        rates = group.set_index(["estimand", "effects", "method"])["coverage"]
+        for key, place in _QUOTED.items():
+            rate = rates[place]
+            results.number(f"coverage.{item_set}.{key}", rate, number(rate, 2, bounded=True))
+
+
+def effects(results: Results, truths: Mapping[str, Truth]) -> None:
+    """The sizes of the effects that are put into simulated studies, in logits.
+
+    Parameters
+    ----------
+    truths
+        `analysis.simulation.EFFECTS`.
+    """
+    sizes = {
+        "cell": truths["cell"].cell_sd,
+        "wording": truths["wording"].value_wording_sd,
+        "value": truths["value"].value_sd,
+    }
+    for name, size in sizes.items():
+        results.number(f"coverage.sd.{name}", size, number(size, 1))
+
+
+#: The true DVGR of the small effect whose power the text gives.
+SMALL_EFFECT = 0.45
+
+
+def power(results: Results, table: pd.DataFrame) -> None:
+    """The power for a small effect with all cells, from `analysis.simulation.power`, of one method."""
+    small = table[(table["cells"] == table["cells"].max()) & (table["true_dvgr"] == SMALL_EFFECT)]
+    results.share("power.small_effect", small["power"].iloc[0])
+    results.number("power.true_dvgr", SMALL_EFFECT, number(SMALL_EFFECT, 2, bounded=True))
+    results.count("power.cells", small["cells"].iloc[0])

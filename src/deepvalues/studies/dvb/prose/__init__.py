@@ -1,1 +1,0 @@
-"""Numbers and sentences of the manuscript on study 1."""

@@ -1,0 +1,184 @@
+"""Facts of study 2 for its sentences, ``paper/sentences/svo.md``, and the numbers of the text.
+
+Facts are the arguments of the macro of the same name; `keep_…` functions put numbers under their keys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from deepvalues.core import number_format
+from deepvalues.paper.sentences import spread
+from deepvalues.studies.svo.analysis import scoring
+from deepvalues.studies.svo.stimuli.payoffs import N_PRIMARY
+
+if TYPE_CHECKING:
+    from deepvalues.paper.results import Results
+
+#: Below this a p-value, corrected by Holm, counts as a difference.
+SIGNIFICANCE = 0.05
+_GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
+
+# ---- facts ----
+
+
+def models(family: Mapping[str, str]) -> dict[str, Any]:
+    """How many models of each family there are, from the family of each."""
+    return {"families": Counter(family.values())}
+
+
+def instrument(check: pd.DataFrame) -> dict[str, Any]:
+    """In how many conditions the reference agents do what their rules imply.
+
+    Parameters
+    ----------
+    check
+        From `analysis.instrument.instrument`.
+    """
+    agrees, refused = check["agrees"].astype(bool), check["expected"].isna()
+    return {
+        "implied": int((~refused).sum()),
+        "agreeing": int((agrees & ~refused).sum()),
+        "refusing": int(refused.sum()),
+        "silent": int((agrees & refused).sum()),
+        "others": list(check.loc[~agrees, "model"].unique()),
+    }
+
+
+def rationality(means: pd.DataFrame) -> dict[str, Any]:
+    """Between which models corrected value rationality lies, mode by mode.
+
+    Parameters
+    ----------
+    means
+        From `analysis.statistics.mean_rationality`, of the models in focus.
+    """
+    known = means.dropna(subset="corrected").groupby("mode", sort=True)
+    return {"modes": {mode: spread(part, "corrected", written=number_format.logit) for mode, part in known}}
+
+
+def rationality_left_out(means: pd.DataFrame) -> dict[str, Any]:
+    """Which values the means of value rationality leave out, and what these could at worst be.
+
+    Parameters
+    ----------
+    means
+        From `analysis.statistics.mean_rationality`.
+    """
+    gaps = means[means["left_out"] != ""]
+    written = (
+        gaps[name].map(lambda mean: number_format.number(mean, 1)) for name in ("rationality", "bound_low")
+    )
+    models = [
+        {
+            "model": part["model"].iloc[0],
+            "modes": list(part["mode"]),
+            "left_out": part["left_out"].iloc[0].split(", "),
+            "mean": part["rationality"].iloc[0],
+            "worst": part["bound_low"].iloc[0],
+        }
+        for _, part in gaps.groupby(["model", "left_out", *written], sort=False)
+    ]
+    return {"models": models}
+
+
+def anova_left_out(anova: pd.DataFrame, left_out: pd.DataFrame) -> dict[str, Any]:
+    """Which models the analysis of variance leaves out, and why.
+
+    Parameters
+    ----------
+    anova
+        From `analysis.effects.anova`.
+    left_out
+        From `analysis.effects.left_out`.
+    """
+    models = {model: rows.to_dict("records") for model, rows in left_out.groupby("model", sort=False)}
+    return {"analysed": bool(anova["f"].notna().any()), "models": models}
+
+
+def position(position: pd.DataFrame) -> dict[str, Any]:
+    """Which models choose by the place of an option.
+
+    Parameters
+    ----------
+    position
+        From `analysis.statistics.position_bias`.
+    """
+    biased = list(position.loc[position["p_holm"] < SIGNIFICANCE, "model"])
+    return {"testable": position.empty or bool(position["p_holm"].notna().any()), "biased": biased}
+
+
+# ---- numbers ----
+
+
+def keep_goal(results: Results, effects: pd.DataFrame) -> None:
+    """Count the comparisons with goal prompting that leave anything to test, and those that differ.
+
+    Parameters
+    ----------
+    effects
+        From `analysis.statistics.goal_effect`.
+    """
+    results.count("goal.compared", effects["p_holm"].notna().sum())
+    results.count("goal.changed", (effects["p_holm"] < SIGNIFICANCE).sum())
+
+
+def keep_first_place(results: Results) -> None:
+    """What always taking the first place gives in the printed order: ``first_place.angle``, ``.category``."""
+    angle = scoring.angles(np.zeros((1, N_PRIMARY), dtype=int))
+    results.decimals("first_place.angle", float(angle[0]), 1)
+    results.text("first_place.category", scoring.categories(angle).iloc[0])
+
+
+def keep_people(results: Results, norms: pd.DataFrame) -> None:
+    """Say who the people are: ``people.n``, ``people.mean`` (degrees) and ``people.prosocial`` (a share).
+
+    Parameters
+    ----------
+    norms
+        ``data/published/svo_human_norms.csv``; of its groups "all".
+    """
+    (everyone,) = norms[norms["group"] == "all"].to_dict("records")
+    results.count("people.n", everyone["n"])
+    results.decimals("people.mean", everyone["mean"], 1)
+    results.share("people.prosocial", everyone["prosocial_pct"] / 100)
+
+
+def keep_published(results: Results, by_value: pd.DataFrame) -> None:
+    """Give each value's published means under ``published``, and say whether giving stands above taking.
+
+    Parameters
+    ----------
+    by_value
+        From `analysis.published.by_value`.
+    """
+    corrected = by_value.set_index("value")["corrected"]
+    for value, mean in corrected.items():
+        results.decimals(f"published.{value}.corrected", mean)
+    results.claim("giving_above_taking", corrected[_GIVING].min() > corrected[_TAKING].max())
+
+
+def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
+    """Say whether the published models lean to neutral values, and whether that survives the correction.
+
+    Parameters
+    ----------
+    contrasts
+        From `analysis.published.neutral_lean`.
+    """
+    neutral = contrasts[contrasts["contrast"] == "neutral minus extreme"]
+    rows = {row["scale"]: row for row in neutral.to_dict("records")}
+    for scale, digits in (("raw", 1), ("above_chance", 1), ("corrected", 2)):
+        row = rows[scale]
+        results.decimals(f"lean.{scale}", row["lean"], digits)
+        results.interval(f"lean.{scale}_interval", row["low"], row["high"], digits, bounded=False)
+        reading = {"reading": (row["read_low"], row["read_high"]), "digits": digits}
+        results.sentence(f"text.lean_{scale}", reading | {"verdict": row["verdict"]}, "lean")
+    verdicts = {scale: rows[scale]["verdict"] for scale in ("raw", "corrected")}
+    results.sentence("text.survives", verdicts)
+    results.sentence("text.abstract", verdicts)

@@ -1,0 +1,76 @@
+"""Imports go one way: each part of the package knows those below it, and none above or beside it."""
+
+import ast
+
+import pytest
+
+from deepvalues.core import paths
+
+PACKAGE = paths.ROOT / "src" / "deepvalues"
+#: The level of each part, from the ground up. A module that has an entry of its own is not of its folder's
+#: level: what studies are written with does not know the paper.
+LEVELS = {
+    "core": 0,
+    "paper.markdown": 1,
+    "paper.keeping": 1,
+    "paper.numbered": 1,
+    "stats": 1,
+    "ask": 2,
+    "survey": 2,
+    "paper.theme": 3,
+    "studies": 4,
+    "browser": 5,
+    "paper": 5,
+    "cli": 6,
+    "__main__": 7,
+}
+
+
+def part(name):
+    """The longest entry of `LEVELS` that a module's name below the package begins with; else None."""
+    words = name.split(".")
+    heads = (".".join(words[:length]) for length in range(len(words), 0, -1))
+    return next((head for head in heads if head in LEVELS), None)
+
+
+def imported(tree):
+    """Names below the package that a module imports, also within functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name.removeprefix("deepvalues.") for name in names if name.startswith("deepvalues."))
+
+
+def upward(name, source):
+    """Imports of a module that do not go down."""
+    own = part(name)
+    found = {other: part(other) for other in imported(ast.parse(source))}
+    return [
+        f"{name} imports {other}"
+        for other, to in found.items()
+        if to and to != own and LEVELS[to] >= LEVELS[own]
+    ]
+
+
+@pytest.mark.parametrize("folder", sorted({path.name for path in PACKAGE.iterdir() if path.suffix != ".pyc"}))
+def test_imports_go_down(folder):
+    place = PACKAGE / folder
+    for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if name != "__init__":
+            assert part(name), f"{name} has no level"
+            assert upward(name, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from deepvalues.studies import dvb", "import deepvalues.paper.site", "from deepvalues import survey"],
+)
+def test_an_import_that_goes_up_or_aside_is_found(line):
+    assert upward("ask.engine", f"def later():\n    {line}") != []
+    assert upward("cli", line) == []

@@ -1,0 +1,280 @@
+"""Sentences of the manuscript on study 1: each way that one can go."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from deepvalues.paper.sentences import Sentences
+from deepvalues.studies.dvb import facts
+from deepvalues.studies.dvb.analysis.pooled_rates import Sides
+from kept_numbers import telling
+
+NAN = math.nan
+said, told = Sentences("dvb"), telling("dvb", facts)
+
+
+def frame(columns, *rows):
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def on_control(*flags, accuracy=0.5):
+    """Rows of the models in focus: who is flagged."""
+    return pd.DataFrame({"flagged": flags, "accuracy": [accuracy] * len(flags)})
+
+
+@pytest.mark.parametrize(
+    ("sides", "flags", "expected"),
+    [
+        (Sides(0, 7, 1), (1, 1, 0), "of 8 models none lies below chance and 7 lie above it; 1 of 3 reaches"),
+        (Sides(1, 0, 1), (1, 1), "of 2 models 1 lies below chance and none lies above it; none of 2 reaches"),
+        (Sides(9, 1, 0), (0, 0, 0), "of 10 models 9 lie below chance and 1 lies above it; 3 of 3 reach"),
+        (Sides(1, 0, 0), (1,), "the one model lies below chance; it does not reach"),
+        (Sides(0, 1, 0), (0,), "the one model lies above chance; it reaches"),
+        (Sides(0, 0, 1), (0,), "the one model is not told from chance; it reaches"),
+    ],
+)
+def test_the_finding_counts_the_models_on_either_side_of_chance(sides, flags, expected):
+    control = facts.control(on_control(*map(bool, flags)), "language model", 0.8)
+    found = (
+        f"the pooled DVGR is .611; after Holm's correction, {expected} an accuracy of .800 on the control, "
+        "short of which a DVGR says little."
+    )
+    learning = "For text learners, small models fitted to the text of one prompt"
+    for models, learners, beginning in (
+        ([], ["learner-words"], learning),
+        ([], ["learner-words", "learner-encoder"], f"{learning}, one of them on frozen sentence embeddings"),
+        (["x"], [], "For the language model asked (x)"),
+        (["x", "y"], [], "For the language models asked (x, y)"),
+    ):
+        asked = {"language_models": models, "learners": learners}
+        given = {"dvgr": 0.6114, "sides": sides, "control": control}
+        assert said("finding", asked | given) == f"{beginning}, {found}"
+
+
+def test_without_replies_nobody_is_said_to_pass_or_to_fail():
+    unread = on_control(True, True, accuracy=NAN), "language model", 0.8
+    passing = said("passing", {"control": facts.control(*unread)})
+    assert passing == "no reply could be read that would show an accuracy of .800 on the control"
+    assert told("control", *unread) == "On the confounded control no reply could be read"
+
+
+def test_both_splits_stand_in_one_sentence_each():
+    given = {"family": "text learner", "by_test": Sides(0, 7, 1), "by_interval": Sides(1, 5, 2)}
+    assert said("sides", given) == (
+        "Of 8 text learners, by the exact test with Holm's correction: none below chance, 7 above it, 1 not "
+        "told from it. By the intervals clustered by cell: 1 below chance, 5 above it, 2 not told from it."
+    )
+    assert said("sides", given | {"by_test": Sides(1, 0, 0)}).startswith("Of 1 text learner, by the exact")
+
+
+RATES = frame("model dvgr", ("a", 0.4), ("b", 0.2), ("c", 0.3))
+LEAVING = "Leaving out one model at a time, it"
+BY_MODEL = "model family followed answered clustered_low clustered_high wilson_low wilson_high"
+OTHER = ("x", "language model", 90, 100, 0.8, 0.95, 0.8, 0.9)
+WORDS = ("learner-words", "text learner", 60, 100, 0.51, 0.7, 0.5, 0.69)
+ENCODER = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5, 0.38, 0.52)
+LEARN = "fitted to the text of one prompt"
+SIDE = "on the side of the value by the intervals clustered by cell, with"
+VALUES = {"x": "non-maleficence", "y": "justice"}
+DIMENSIONS = {"d": ("Visual aids", "visual", "none"), "e": ("Voice", "one", "other")}
+TESTS = "factor p_value wald_p wald_p_holm"
+OF_FACTORS = [
+    *[("model", 0.001, 0.001, 0.01), ("pair", 0.001, 0.004, 0.04), ("domain", 0.001, 0.2, 0.3)],
+    *[("dimension", 0.01, 0.0124, 0.06), ("direction", 0.2, 0.9, 0.9)],
+]
+HOLM = "Significant with clusters and Holm's correction:"
+TERMS = [("model", 0.01, "logit"), ("v1", 0.01, "logit"), ("n_examples", 1, "logit"), ("model", 0.01, "gee")]
+PUBLISHED = "Significant in the logit, clustered as published: model and preferred value"
+LOGIT = f"{PUBLISHED}; by GEE with cells as groups:"
+PAIRS = frame(
+    "p_mcnemar_holm p_clustered_holm p_equivalence",
+    *[(0.01, 0.01, 0.9), (0.2, 0.3, 0.01), (0.04, 0.06, 0.04), (NAN, NAN, NAN)],
+)
+DIFFER = "of models in focus differ by McNemar's test, which takes items as independent, and 1 by the test"
+
+
+def control(*flagged):
+    return on_control(*flagged), "text learner", 0.8
+
+
+def left_out(*rows):
+    return (frame("left_out rate", *rows),)
+
+
+def probes(value, surface):
+    rows = [("m", "control", 20, 0.9), ("m", "probe_value", 20, value), ("m", "probe_surface", 20, surface)]
+    return (frame("model arm n_examples rate", *rows).dropna(),)
+
+
+def by_value(*rates):
+    rows = [(*place, rate) for place, rate in zip(("ax", "ay", "bx", "by"), rates, strict=True)]
+    return frame("model v1 rate", *rows), VALUES
+
+
+def directions(forward, backward):
+    rows = [("d", "forward", forward), ("d", "reversed", backward), ("e", "forward", forward)]
+    return frame("dimension direction rate", *rows), DIMENSIONS
+
+
+def sensitivities(*rows):
+    return frame("b_v d_low d_high", *rows), "language model"
+
+
+def agreement(*row):
+    columns = "comparison agreement cells_low cells_high both_low both_high"
+    return (frame(columns, ("all pairs", *row)),)
+
+
+def soft(*rows):
+    return frame("model soft hard", *rows), {"a": 0.3169}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "arguments", "expected"),
+    [
+        ("span", (RATES,), "The 3 rates run from .200 (b) to .400 (a)"),
+        ("span", (RATES.head(1),), "The one rate is .400 (a)"),
+        ("span", (RATES.assign(dvgr=0.5),), "The 3 rates are all .500"),
+        ("span", (RATES.assign(dvgr=NAN),), "There is no rate, as no reply could be read"),
+        (
+            "learners",
+            (frame(BY_MODEL, OTHER, WORDS, ENCODER),),
+            f"Of 2 text learners, {LEARN}, one of them on frozen sentence embeddings, 1 lies {SIDE} a pooled "
+            "DVGR of .500",
+        ),
+        (
+            "learners",
+            (frame(BY_MODEL, WORDS),),
+            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} a pooled DVGR of .600",
+        ),
+        (
+            "learners",
+            (frame(BY_MODEL, OTHER),),
+            "How far the words of a prompt lead by themselves, no text learner tells in this build",
+        ),
+        *(
+            ("control", control(*flagged), f"On the confounded control {who} below an accuracy of .800")
+            for flagged, who in (
+                ([True, False, True], "2 of 3 text learners fall"),
+                ([True, False], "1 of 2 text learners falls"),
+                ([False, False], "none of 2 text learners falls"),
+                ([False], "the one text learner does not fall"),
+                ([True], "the one text learner falls"),
+            )
+        ),
+        (
+            "leave_one_out",
+            left_out(("b", 0.628), ("c", 0.6), ("a", 0.594)),
+            f"{LEAVING} runs from .594 (without a) to .628 (without b).",
+        ),
+        ("leave_one_out", left_out(("a", 0.61111), ("b", 0.61113)), f"{LEAVING} stays at .611."),
+        ("leave_one_out", left_out(("a", 0.6), ("b", NAN)), f"{LEAVING} stays at .600."),
+        ("leave_one_out", left_out(), "It rests on one model: there is no other to leave out."),
+        (
+            "leave_one_out",
+            left_out(("a", NAN), ("b", NAN)),
+            "Without any reply that could be read there is nothing to leave out.",
+        ),
+        *(
+            (
+                "layers",
+                probes(*rates),
+                f"Of the two layers, the {layer} is the one whose probe is answered right more often.",
+            )
+            for rates, layer in (((0.66, 0.53), "value"), ((0.53, 0.66), "surface"))
+        ),
+        *(
+            ("layers", probes(*rates), f"Both probes are answered right {often}.")
+            for rates, often in (
+                ((0.535, 0.53), "about equally often (.535 and .530)"),
+                ((0.5, 0.505), "about as often as by chance (.500 and .505)"),
+                ((1.0, 1.0), "about equally often (1.000 and 1.000)"),
+            )
+        ),
+        ("layers", probes(NAN, NAN), "The probes have no answers to compare."),
+        ("layers", probes(0.66, NAN), "The probes have no answers to compare."),
+        ("values", by_value(0.1, 0.9, 0.3, 0.7), "runs from .200 (non-maleficence) to .800 (justice)"),
+        ("values", by_value(*[0.5] * 4), "is .500 for each value"),
+        ("values", by_value(*[NAN] * 4), "is not known"),
+        ("dimensions", directions(0.9, 0.6), "differ by up to .300 (visual aids)"),
+        ("dimensions", directions(1.0, 1.0), "have the same rate in every dimension"),
+        ("dimensions", directions(NAN, NAN), "can't be compared"),
+        ("sensitivities", sensitivities((NAN, NAN, NAN)), "None of the language models has an estimate."),
+        (
+            "sensitivities",
+            sensitivities((0.5, -0.9, -0.1), (0.5, 0.1, 0.9), (0.5, -0.1, 0.1), (NAN, NAN, NAN)),
+            "Of 3 language models with an estimate, 1 has an interval of the difference that lies wholly on "
+            "the side of the surface, and 1 has one wholly on the side of the value.",
+        ),
+        (
+            "sensitivities",
+            sensitivities((0.5, 0.1, 0.9), (0.5, 0.2, 0.9)),
+            "Of 2 language models with an estimate, none has an interval of the difference that lies wholly "
+            "on the side of the surface, and 2 have one wholly on the side of the value.",
+        ),
+        (
+            "factors",
+            (frame(TESTS, *OF_FACTORS),),
+            f"{HOLM} model and pair of values. On pooled trials without correction: also domain and "
+            f"dimension. With clusters but without correction: also dimension (p = .012).",
+        ),
+        (
+            "factors",
+            (frame(TESTS, ("model", 0.5, NAN, NAN)),),
+            f"{HOLM} none. On pooled trials without correction: no other.",
+        ),
+        (
+            "factors",
+            (frame(TESTS, ("model", NAN, NAN, NAN)),),
+            "No factor can be tested, as choices do not vary.",
+        ),
+        ("regression", (frame("factor p_value regression", *TERMS),), f"{LOGIT} model."),
+        (
+            "regression",
+            (frame("factor p_value regression", *TERMS, ("domain", NAN, "gee")),),
+            f"{LOGIT} model. Not to be tested in both: domain.",
+        ),
+        (
+            "pairs",
+            (PAIRS, 0.05),
+            f"2 of 4 pairs {DIFFER} clustered by cell, both after Holm's correction; 2 are equivalent "
+            f"within .05, without correction.",
+        ),
+        (
+            "pairs",
+            (PAIRS.head(1), 0.05),
+            f"1 of 1 pair {DIFFER} clustered by cell, both after Holm's correction; 0 are equivalent within "
+            f".05, without correction.",
+        ),
+        ("pairs", (PAIRS.head(0), 0.05), "With one model in focus there are no pairs."),
+        *(
+            (
+                "agreement",
+                agreement(0.6594, 0.647, 0.674, *ends),
+                f"On average two of them choose the same option on a share of .659 of the items ([.647, "
+                f".674] with cells resampled{both}).",
+            )
+            for ends, both in (
+                ((0.554, 0.791), ", [.554, .791] with models resampled as well"),
+                ((NAN, NAN), ""),
+            )
+        ),
+        ("agreement", agreement(*[NAN] * 5), "Agreement needs two models."),
+        ("soft", soft(), "No model of this build has them on record."),
+        (
+            "soft",
+            soft(("a", 0.3164, 0.314)),
+            "The record holds them for a, a soft DVGR of .316 where its rule implies .317 and its choices "
+            "give .314.",
+        ),
+        (
+            "soft",
+            soft(("b", 0.9, 0.8), ("c", 0.2, 0.1)),
+            "The record holds them for b, a soft DVGR of .900 where its choices give .800; for c, a soft "
+            "DVGR of .200 where its choices give .100.",
+        ),
+    ],
+)
+def test_each_way_that_a_sentence_can_go(sentence, arguments, expected):
+    assert told(sentence, *arguments) == expected

@@ -1,0 +1,235 @@
+"""What the text says about study 2: every key, and every branch of a sentence."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from deepvalues.paper.results import Results
+from deepvalues.studies.svo import facts
+from kept_numbers import kept, telling
+
+NAN = math.nan
+told = telling("svo", facts)
+
+
+def frame(columns, *rows):
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results("svo", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("families", "sentence"), [("rlr", "2 reference agents; 1 language model"), ("r", "1 reference agent")]
+)
+def test_models_by_family(families, sentence):
+    name = {"r": "reference agent", "l": "language model"}
+    assert told("models", {place: name[each] for place, each in enumerate(families)}) == sentence
+
+
+IMPLIED = "conditions with an implied angle have it"
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([], "No reference agent was asked."),
+        ([("a", 1.0, True), ("b", 2.0, True)], f"2 of 2 {IMPLIED}."),
+        (
+            [("a", 1.0, True), ("b", 2.0, False), ("b", NAN, True)],
+            f"1 of 2 {IMPLIED}, and 1 of 1 in which the rule refuses have no complete trial; those that do "
+            f"not "
+            "are of b.",
+        ),
+        (
+            [("a", NAN, True), ("b", NAN, False)],
+            "No rule implies an angle; 1 of 2 conditions in which it refuses have no complete trial.",
+        ),
+    ],
+)
+def test_instrument(rows, sentence):
+    assert told("instrument", frame("model expected agrees", *rows)) == sentence
+
+
+C, F = "controlled", "faithful"
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (
+            [("a", F, 0.5), ("b", F, -0.1), ("c", F, NAN), ("a", C, 0.25)],
+            "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it runs from "
+            "−0.10 (b) to 0.50 (a).",
+        ),
+        ([("c", F, NAN)], "No model has a value rationality."),
+        # All models at an end are named.
+        (
+            [("b", F, 1.0), ("a", F, 0.9999), ("c", F, 0.3), ("d", F, 0.3)],
+            "Corrected for chance, in faithful mode it runs from 0.30 (c and d) to 1.00 (b and a).",
+        ),
+        ([("d", F, 0.3), ("c", F, 0.3)], "Corrected for chance, in faithful mode it is 0.30 (d and c)."),
+    ],
+)
+def test_corrected_rationality_runs_between_models_in_each_mode(rows, sentence):
+    assert told("rationality", frame("model mode corrected", *rows)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([("a", F, "", 60.0, 31.0)], "Each mean is over all values."),
+        (
+            [
+                ("a", F, "", 50.0, 50.0),
+                ("b", C, "competitive", 60.0, 40.5881),
+                ("c", F, "altruistic, competitive", NAN, -9.96),
+            ],
+            "Values without a complete trial are left out of the means. b in controlled mode has no "
+            "complete trial of the competitive value; with these choices at their worst its raw mean would "
+            "be 40.6 instead of 60.0. c in faithful mode has no complete trial of the altruistic and "
+            "competitive values; at their worst its raw mean would be −10.0.",
+        ),
+        # Modes that leave out the same stand together.
+        (
+            [("b", mode, "competitive", 60.0, 40.5881) for mode in (C, F)],
+            "Values without a complete trial are left out of the means. b in controlled and faithful mode "
+            "has no complete trial of the competitive value; with these choices at their worst its raw mean "
+            "would be 40.6 instead of 60.0.",
+        ),
+    ],
+)
+def test_values_that_the_means_leave_out(rows, sentence):
+    assert told("rationality_left_out", frame("model mode left_out rationality bound_low", *rows)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("f", "rows", "sentence"),
+    [
+        (
+            [NAN],
+            [("a", "competitive", 4, 4)],
+            "There is no analysis of variance: it needs two models with a complete trial of every value.",
+        ),
+        ([NAN, 2.0], [], "The analysis of variance leaves no model out."),
+        (
+            [NAN, 2.0],
+            [("a", "competitive", 4, 4), ("b", "altruistic", 1, 4), ("b", "competitive", 4, 4)],
+            "The analysis of variance, which needs a complete trial of every value, leaves out a (none of "
+            "competitive), b (none of altruistic in 1 of 4 analyses, none of competitive).",
+        ),
+    ],
+)
+def test_models_that_the_anova_leaves_out(f, rows, sentence):
+    left_out = frame("model value lacking analyses", *rows)
+    assert told("anova_left_out", pd.DataFrame({"f": f}), left_out) == sentence
+
+
+@pytest.mark.parametrize(
+    ("p", "who"),
+    [
+        ([0.006, 1.0, 0.049], "a and c choose by their place."),
+        ([0.006, 1.0, 0.3], "a chooses by their place."),
+        ([0.05, 1.0, NAN], "no model is found to choose by their place."),
+        ([], "no model is found to choose by their place."),
+        ([NAN, NAN], "no model's choices can be tested for going by their place."),
+    ],
+)
+def test_models_that_go_by_place(p, who):
+    found = told("position", pd.DataFrame({"model": ["a", "b", "c"][: len(p)], "p_holm": p}))
+    assert found == f"Where options are permuted, {who}"
+
+
+# ---- numbers ----
+
+
+def test_goal_counts_what_can_be_tested(results):
+    facts.keep_goal(results, pd.DataFrame({"p_holm": [0.0499, 0.05, None, 1.0, None]}))
+    assert kept(results) == {"goal.compared": "3", "goal.changed": "1"}
+
+
+def test_people(results):
+    norms = pd.DataFrame(
+        [("us", 10, 1.0, 2.0), ("all", 6234, 29.48, 75.2)], columns=["group", "n", "mean", "prosocial_pct"]
+    )
+    facts.keep_people(results, norms)
+    assert kept(results) == {"people.n": "6,234", "people.mean": "29.5", "people.prosocial": ".752"}
+
+
+@pytest.mark.parametrize(("individualistic", "holds"), [(0.0, True), (0.44, False), (0.6, False)])
+def test_published_values_and_whether_giving_stands_above_taking(results, individualistic, holds):
+    corrected = [0.44, 0.5, individualistic, 0.15]
+    values = ["altruistic", "prosocial", "individualistic", "competitive"]
+    facts.keep_published(results, pd.DataFrame({"value": values, "corrected": corrected}))
+    found = kept(results)
+    assert found["claims.giving_above_taking"] == str(holds).lower()
+    assert found["published.prosocial.corrected"] == "0.50"
+    assert len(found) == 4 + 1
+
+
+def test_the_first_place_is_scored_as_any_answers_are(results):
+    facts.keep_first_place(results)
+    # By hand: coins for oneself 85, 85, 50, 50, 100, 100 and for the other 85, 15, 100, 100, 50, 50.
+    degrees = math.degrees(math.atan2(400 / 6 - 50, 470 / 6 - 50))
+    assert kept(results) == {"first_place.angle": f"{degrees:.1f}", "first_place.category": "prosocial"}
+
+
+def contrasts(raw, corrected):
+    """Two contrasts on both scales, the one against extreme values with the given verdicts."""
+    rows = [
+        (
+            *(scale, contrast, lean, lean - 0.5, lean + 0.25, lean - 0.7, lean + 0.3),
+            verdict if contrast.startswith("neutral") else "yes",
+        )
+        for scale, lean, verdict in (
+            ("raw", 10.4469, raw),
+            ("above_chance", -5.875, "no"),
+            ("corrected", -0.0464, corrected),
+        )
+        for contrast in ("neutral minus extreme", "prosocial minus the others")
+    ]
+    columns = ["scale", "contrast", "lean", "low", "high", "read_low", "read_high", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_lean_with_its_intervals(results):
+    facts.keep_lean(results, contrasts("yes", "open"))
+    found = kept(results)
+    assert (found["lean.raw"], found["lean.raw_interval"]) == ("10.4", "[9.9, 10.7]")
+    assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
+    assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
+        "−5.9",
+        "with reading errors [−6.6, −5.6], so that the models lean away from them",
+    )
+    assert found["text.lean_raw"].endswith("so that the models lean to the neutral values")
+    assert found["text.lean_corrected"] == (
+        "with reading errors [−0.75, 0.25], so that no lean to either side can be told"
+    )
+    assert found["text.survives"] == "The lean to neutral values does not survive the correction."
+
+
+@pytest.mark.parametrize(
+    ("raw", "corrected", "survives", "abstract"),
+    [
+        ("yes", "yes", "survives", "that a published lean to neutral values remains when"),
+        ("yes", "open", "does not survive", "that a published lean to neutral values does not remain when"),
+        ("yes", "no", "does not survive", "that a published lean to neutral values does not remain when"),
+        ("open", "yes", "could survive", "no lean of the published models to neutral values."),
+        ("no", "no", "could survive", "no lean of the published models to neutral values."),
+    ],
+)
+def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
+    facts.keep_lean(results, contrasts(raw, corrected))
+    found, words = (
+        kept(results),
+        {"yes": "the models lean to the neutral values", "no": "the models lean away from them"},
+    )
+    for scale, verdict in (("raw", raw), ("corrected", corrected)):
+        said = words.get(verdict, "no lean to either side can be told")
+        assert found[f"text.lean_{scale}"].endswith(f"], so that {said}")
+    beginning = "Raw, there is no such lean that" if raw != "yes" else "The lean to neutral values"
+    assert found["text.survives"] == f"{beginning} {survives} the correction."
+    assert found["text.abstract"].startswith(f"A second study, of assigned social values, finds {abstract}")

@@ -1,0 +1,23 @@
+"""Missing replies: counted by status, and too many of them stop a notebook."""
+
+import pandas as pd
+import pytest
+
+from deepvalues.core.errors import UserError
+from deepvalues.studies.missing import count_statuses, stop_if_missing
+
+
+def test_every_status_has_its_column():
+    frame = pd.DataFrame({"model": ["p", "p", "q"], "status": ["answered", "refused", "answered"]})
+    counts = count_statuses(frame, ["model"])
+    assert list(counts) == ["answered", "refused", "unparsable", "truncated", "failed"]
+    assert counts.to_numpy().tolist() == [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+
+
+def test_too_many_missing_replies_stop_the_notebook():
+    table = pd.DataFrame({"model": ["p", "q", "s"], "items": 8, "missing_share": [0.5, 0.25, 0.0]})
+    stop_if_missing(table, 0.5)
+    with pytest.raises(UserError, match=r"more than 40% has no answer: p \(50\.0%\)\. "):
+        stop_if_missing(table, 0.4)
+    with pytest.raises(UserError, match=r"p in rating \(50\.0%\), q in rating \(25\.0%\)\. .*most_missing"):
+        stop_if_missing(table.assign(mode="rating")[["model", "mode", "missing_share"]], 0.2)
