@@ -21,8 +21,9 @@ def table():
 
 @given(st.floats(0, 45))
 def test_one_angle_leans_to_neutral_values_by_a_constant(angle):
-    (lean,) = blind(np.array([angle]))["lean"]
-    assert lean == pytest.approx((full_range() - 45) / 2)
+    (null,) = blind(np.array([angle])).to_dict("records")
+    assert null["lean"] == pytest.approx((full_range() - 45) / 2)
+    assert abs(null["corrected_lean"]) < 0.02
 
 
 @given(st.floats(-60, -20) | st.floats(65, 90))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
-from deepvalues.studies.svo.analysis import scoring
+from deepvalues.studies.svo.analysis import scoring, value_blind
 from deepvalues.studies.svo.stimuli.payoffs import N_PRIMARY
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Below this a p-value, corrected by Holm, counts as a difference.
 SIGNIFICANCE = 0.05
+#: Shares of the degrees between the extreme targets: from the first a model follows the value, below the second it
+#: hardly moves.
+_MOST, _LITTLE = 0.75, 0.25
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
 # ---- facts ----
@@ -182,3 +185,31 @@ def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
     verdicts = {scale: rows[scale]["verdict"] for scale in ("raw", "corrected")}
     results.sentence("text.survives", verdicts)
     results.sentence("text.abstract", verdicts)
+
+
+def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: float) -> None:
+    """What the null of value rationality gets, and how far the published models move with the assigned value.
+
+    Parameters
+    ----------
+    blind
+        From `analysis.value_blind.blind`, at the mean angle of people.
+    implied
+        From `analysis.value_blind.implied`.
+    lean
+        The published lean to neutral values, raw, in degrees.
+    """
+    (null,) = blind.to_dict("records")
+    results.decimals("blind.lean", null["lean"], 1)
+    results.decimals("blind.corrected", null["corrected_lean"])
+    results.claim("lean_below_blind", lean < null["lean"])
+    with_goal = implied[implied["goal"]].sort_values("range", ascending=False)
+    *following, third = with_goal.head(3).to_dict("records")
+    for row in following:
+        results.decimals(f"steering.{row['model'].lower().replace('-', '_')}", row["range"], 0)
+    others = with_goal.iloc[len(following) :]
+    results.decimals("steering.others_least", others["range"].min(), 0)
+    results.decimals("steering.others_most", third["range"], 0)
+    results.decimals("steering.full", value_blind.full_range(), 0)
+    results.claim("two_follow", min(row["range_share"] for row in following) > _MOST)
+    results.claim("others_hardly_move", third["range_share"] < _LITTLE)

@@ -10,8 +10,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from deepvalues.studies.svo.analysis.published import EXTREME, NEUTRAL, READING_ERROR
-from deepvalues.studies.svo.analysis.scoring import BEST, targets, value_rationality
+from deepvalues.studies.svo.analysis.published import EXTREME, NEUTRAL, READING_ERROR, TRIALS
+from deepvalues.studies.svo.analysis.scoring import (
+    BEST,
+    random_value_rationality,
+    targets,
+    value_rationality,
+)
 from deepvalues.studies.svo.stimuli.payoffs import VALUES
 
 
@@ -37,12 +42,14 @@ def blind(angles: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        angle, a column for each value with its raw value rationality, and lean, all in degrees. From 0 to
+        angle, a column for each value with its raw value rationality, and lean, all in degrees; and
+        corrected_lean, the lean of scores on the scale from 0 (random answers) to 1 (ideal ones). From 0 to
         45 degrees the lean is (77.65 − 45) / 2 = 16.3, whatever the angle.
     """
-    columns = {value: [value_rationality(angle, value) for angle in angles] for value in VALUES}
-    table = pd.DataFrame({"angle": angles, **columns})
-    return table.assign(lean=lean(table))
+    raw = pd.DataFrame({value: [value_rationality(angle, value) for angle in angles] for value in VALUES})
+    random = pd.Series({value: random_value_rationality(value, TRIALS) for value in VALUES})
+    corrected = (raw - random) / (BEST - random)
+    return raw.assign(angle=angles, lean=lean(raw), corrected_lean=lean(corrected))
 
 
 def full_range() -> float:
