@@ -76,6 +76,7 @@ def test_study_1_by_verdicts(trials):
         }
     )
     said, told = Sentences("models"), telling("models", model_facts)
+    own = {"own": model_facts.own(table)}
     nothing = pd.DataFrame(columns=["model", "respondent", "arm", "n_examples", "rate"])
     hold_true(
         [
