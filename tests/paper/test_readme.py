@@ -62,7 +62,7 @@ def test_links_to_others_are_well_formed(page):
 
 def test_files_that_are_named_in_code_exist():
     shown = re.findall(r"`((?:data|notebooks|src|tests|paper|figures)/[\w./-]*\w/?)`", text("README.md"))
-    built = ("data/derived", "data/downloads", "data/sources.lock", "paper/_site")
+    built = ("data/croissant.json", "data/derived", "data/downloads", "data/sources.lock", "paper/_site")
     for path in shown:
         assert path.startswith(built) or (paths.ROOT / path).exists(), path
 
