@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from deepvalues.core import paths
-from deepvalues.studies.svo import figures
+from deepvalues.paper.results import Results
+from deepvalues.paper.sentences import Sentences
+from deepvalues.studies.svo import facts, figures
 from deepvalues.studies.svo.analysis.published import reread
 from deepvalues.studies.svo.analysis.scoring import targets, value_rationality
 from deepvalues.studies.svo.analysis.value_blind import blind, full_range, implied
+from kept_numbers import kept
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +66,33 @@ def test_the_figure_shows_every_score_and_the_null(table):
     angles, leans = figure.axes
     assert {line.get_marker() for line in angles.lines} >= {"^", "v"}
     assert any(np.allclose(line.get_xdata(), table["blind_lean"].iloc[0]) for line in leans.lines)
+
+
+@pytest.mark.parametrize(
+    ("steering", "said"),
+    [
+        ([], "No language model has answered one question at a time."),
+        ([-0.2], "the language model on record moves by −0.2 of 77.6 degrees."),
+        ([0.1, -0.2], "the 2 language models on record move by −0.2 to 0.1 of 77.6 degrees."),
+        ([0.1, 0.1], "the 2 language models on record move by 0.1 of 77.6 degrees."),
+    ],
+)
+def test_how_far_language_models_move_in_words(steering, said):
+    table = pd.DataFrame(
+        {"model": [f"m{n}" for n, _ in enumerate(steering)], "steering": steering}, dtype=object
+    )
+    table["steering"] = table["steering"].astype(float)
+    told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
+    assert told.endswith(said)
+
+
+def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
+    results = Results("svo", tmp_path)
+    facts.keep_blind(results, blind(np.array([29.5])), table, 10.4)
+    found = kept(results)
+    assert found["blind.lean"] == "16.3" and found["blind.corrected"] in ("0.00", "−0.00", "0.01", "−0.01")
+    assert found["steering.gpt_4"] == "76" and found["steering.claude"] == "71"
+    assert (found["steering.others_least"], found["steering.others_most"]) == ("−9", "18")
+    assert (
+        found["claims.lean_below_blind"] and found["claims.two_follow"] and found["claims.others_hardly_move"]
+    )

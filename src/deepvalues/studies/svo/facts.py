@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Below this a p-value, corrected by Holm, counts as a difference.
 SIGNIFICANCE = 0.05
-#: Shares of the degrees between the extreme targets: from the first a model follows the value, below the second it
-#: hardly moves.
+#: Shares of the degrees between the extreme targets. Above the first a model follows the value; below the
+#: second it hardly moves.
 _MOST, _LITTLE = 0.75, 0.25
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
@@ -213,3 +213,25 @@ def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lea
     results.decimals("steering.full", value_blind.full_range(), 0)
     results.claim("two_follow", min(row["range_share"] for row in following) > _MOST)
     results.claim("others_hardly_move", third["range_share"] < _LITTLE)
+
+
+def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, Any]:
+    """How far language models move with the assigned value when they choose by letter probability.
+
+    Parameters
+    ----------
+    by_model
+        From `analysis.letter_scoring.by_model`.
+    families
+        Family of each model.
+    """
+    own = by_model[by_model["model"].map(families) == "language model"]
+    return {
+        "models": len(own),
+        "steering": spread(own, "steering", written=_degrees),
+        "full": value_blind.full_range(),
+    }
+
+
+def _degrees(angle: float) -> str:
+    return number_format.number(angle, 1)
