@@ -108,6 +108,12 @@ def _count_or_none(value: float) -> str:
     return number_format.count(value) if value else "none"
 
 
+def _spelled(value: float) -> str:
+    """A count in prose: a word below ten."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return words[int(value)] if value < len(words) else number_format.count(value)
+
+
 def _separator(loop: Any) -> str:
     """What stands after a part of a list that a loop writes, as `number_format.listed` has it."""
     return "" if loop.last else " and " if loop.revindex == 2 else ", "
@@ -116,6 +122,7 @@ def _separator(loop: Any) -> str:
 FILTERS: dict[str, Callable[..., str]] = {
     "count": number_format.count,
     "count_or_none": _count_or_none,
+    "spelled": _spelled,
     "share": number_format.share,
     "number": number_format.number,
     "interval": lambda ends, **form: number_format.interval(*ends, **form),

@@ -86,52 +86,54 @@ class Verdict(NamedTuple):
 #: In order: the first that holds is given. The last one always holds.
 VERDICTS = (
     Verdict(
-        1, "no_answer", "does not answer", "letter mass under .5",
-        "It seldom names one of the two options, so its choices say little.",
+        1, "no_answer", "does not answer", "letter mass below .5",
+        "It rarely names one of the two options, so its choices say little.",
         lambda found: not found.answers,
     ),
     Verdict(
-        2, "value", "value learner", "control and value probe above, value probe above surface probe",
-        "It learned something from the examples, and more of the value than of the surface.",
+        2, "value", "value learner",
+        "control and value probe above chance, value probe above surface probe",
+        "It learned from the examples, and more about the value than about the surface.",
         lambda found: found.control_above and found.value_above and found.tells_value
         and found.value_over_surface,
     ),
     Verdict(
         2, "surface", "surface learner",
-        "control and surface probe above, surface probe above value probe",
-        "It learned something from the examples, and more of the surface than of the value.",
+        "control and surface probe above chance, surface probe above value probe",
+        "It learned from the examples, and more about the surface than about the value.",
         lambda found: found.control_above and found.surface_above and found.tells_surface
         and found.surface_over_value,
     ),
     Verdict(
-        3, "both", "learned both", "control and both probes above, the probes not different",
-        "It learned the value and the surface, and neither more than the other as far as can be told.",
+        3, "both", "learned both", "control and both probes above chance, no difference between the probes",
+        "It learned both the value and the surface, without a detectable difference between them.",
         lambda found: found.control_above and found.value_above and found.surface_above
         and found.tells_value and found.tells_surface and found.probes_alike,
     ),
     Verdict(
-        4, "layer_open", "learned, layer open", "control or a probe above",
-        "It learned something from the examples, but of which layer cannot be told.",
+        4, "layer_open", "learned, layer unclear", "control or a probe above chance",
+        "It learned from the examples, but it is unclear which layer.",
         lambda found: found.control_above or found.value_above or found.surface_above,
     ),
     Verdict(
-        5, "prior", "prior liking", "DVGR differs from .5 and not from shuffled",
-        "It likes one of the options of a test whatever the examples say.",
+        5, "prior", "prior preference", "DVGR different from .5 but not from shuffled",
+        "It prefers one of the options of a test whatever the examples show.",
         lambda found: found.dvgr_differs and found.like_shuffled,
     ),
     Verdict(
-        6, "place", "chooses a place", "order consistency not above 2p(1 − p), p the rate of first options",
-        "Its two choices fall on the same option no more often than those of somebody who goes by place.",
+        6, "place", "chooses by position",
+        "order consistency not above 2p(1 − p), where p is the rate of first options",
+        "It chooses the same option in both orders no more often than by position alone.",
         lambda found: found.by_place,
     ),
     Verdict(
-        7, "no_capability", "no capability", "repeat and control equal",
-        "It does not even find an example again that it has just been shown.",
+        7, "no_capability", "no capability", "repeat and control equal to .5",
+        "It does not even reproduce a choice that it has just been shown.",
         lambda found: found.repeat_equal and found.control_equal,
     ),
     Verdict(
-        8, "undecided", "undecided", "else",
-        "No rule holds: there is too little evidence for one.",
+        8, "undecided", "undecided", "otherwise",
+        "It meets none of the other rules, as there is too little evidence.",
         lambda _: True,
     ),
 )  # fmt: skip
