@@ -122,9 +122,9 @@ def test_an_interval_above():
     assert not alike(low)
 
 
-@pytest.mark.parametrize(("clusters", "expected"), [(1, False), (3, False), (4, True), (400, True)])
-def test_without_variation_the_sign_decides_in_cells_enough(clusters, expected):
-    constant = clusters.mean(np.ones(clusters), np.arange(clusters))
+@pytest.mark.parametrize(("cells", "expected"), [(1, False), (3, False), (4, True), (400, True)])
+def test_without_variation_the_sign_decides_in_cells_enough(cells, expected):
+    constant = clusters.mean(np.ones(cells), np.arange(cells))
     assert above(constant, 0.5) is expected
     assert differs(constant, 0.5) is expected
     assert above(constant._replace(value=0.5), 0.5) is False

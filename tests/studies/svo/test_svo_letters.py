@@ -21,13 +21,13 @@ from deepvalues.browser.options import marked
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.respondents.agents import Recogniser
-from deepvalues.studies.svo import tables
 from deepvalues.studies.svo.analysis import letter_scoring as scoring
 from deepvalues.studies.svo.analysis.scoring import targets
 from deepvalues.studies.svo.one_question import load_one_question, turned
 from deepvalues.studies.svo.respondents.letter_agents import letter_agents
 from deepvalues.studies.svo.stimuli.payoffs import LETTERS, VALUES, payoffs
 from deepvalues.studies.svo.stimuli.prompts import option_lines
+from markdown_cells import shown
 
 #: Of data/stimuli/svo_letters.yml: answers are keyed by these words.
 FROZEN = "e8365807c42e5c1b"
@@ -257,8 +257,8 @@ def test_no_letter_is_liked_where_all_are_alike(items):
 def test_nobody_has_answered(items):
     none = letter_probabilities([], LETTERS)
     frame = scoring.trials(items, none)
-    assert tables.letter_angles(scoring.angles(frame, seed=SEED)) == "No model has answered."
-    assert tables.letter_models(scoring.by_model(frame, seed=SEED)) == "No model has answered."
+    assert scoring.angles(frame, seed=SEED).empty
+    assert scoring.by_model(frame, seed=SEED).empty
     assert scoring.places(frame).empty
     assert scoring.option_shares(frame).empty
 
@@ -289,9 +289,9 @@ def test_agents_come_to_the_angles_of_their_tastes(frame, agents):
 
 
 def test_tables_hold_every_model(frame):
-    shown = tables.letter_angles(scoring.angles(frame, seed=SEED))
-    assert shown.count("agent-svo-letters-leaning") == 5
-    assert tables.letter_models(scoring.by_model(frame, seed=SEED)).count("agent-svo-letters") == 3
+    angles = shown(scoring.angles(frame, seed=SEED), "svo/letter_angles")
+    assert angles.count("agent-svo-letters-leaning") == 5
+    assert shown(scoring.by_model(frame, seed=SEED), "svo/letter_models").count("agent-svo-letters") == 3
 
 
 def test_shares_sum_to_one(frame):
