@@ -24,7 +24,7 @@ from svo_trials import scored
 
 #: What a sentence says of a range that is none, of a share of one, or of a number that is none.
 _FALSE = (
-    re.compile(r"runs? from (\S+)[^;.]*? to \1(?!\d)"),
+    re.compile(r"r(?:uns?|anges?) from (\S+)[^;.]*? to \1(?!\d)"),
     re.compile(r"\b(none|1|0) of 1\b"),
     re.compile(r"\bnan\b|–(?!\d)"),
     re.compile("equally well|unknown"),
@@ -113,6 +113,7 @@ def test_study_1_by_rates(trials):
     "false",
     [
         "The 2 rates run from .500 (a) to .500 (b)",
+        "The DVGR ranges from .500 (a) to .500 (b).",
         "none of 1 text learner falls",
         "the DVGR is –.",
         "With examples the DVGR is nan",
@@ -131,7 +132,10 @@ def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
     )
     own = model_facts.own(verdicts.verdicts(orders.pairs(found)))
     told = Sentences("models")("learned", {"own": own})
-    assert told.endswith("preferred for certain on the control and the value probe alone.")
+    assert (
+        "a significant preference for the right option at N = 4 on the control and the value probe only."
+        in told
+    )
     assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1
 
 

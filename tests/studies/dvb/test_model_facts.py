@@ -8,6 +8,7 @@ import pytest
 from deepvalues.ask.registry import CONTINUE, FREE, HEAD
 from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.dvb import model_facts as facts
+from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
 from deepvalues.studies.dvb.analysis.several_sets import MODES
@@ -115,14 +116,14 @@ def test_the_title_follows_from_who_answered(asked, read, about):
 
 
 def test_the_scope_names_sizes_and_controls():
-    assert "no finding about language models" in told("scope", NOBODY, ["text learner"])
-    assert told("scope", ONE, []) == "No local model stands beside them as a control."
+    assert told("scope", NOBODY, ["text learner"]).endswith("the stimuli, not language models.")
+    assert told("scope", ONE, []) == "No other respondents serve as controls."
     assert told("scope", ONE, ["reference agent"]).startswith(
         "Reference agents, which are not language models,"
     )
     assert told("scope", TWO, ["text learner", HEAD]) == (
-        "These models are small, of 1.5 billion parameters at most. Text learners and heads on hidden "
-        "states, which are not language models, stand beside them as controls."
+        "These models are small, with at most 1.5 billion parameters. Text learners and heads on hidden "
+        "states, which are not language models, serve as controls."
     )
 
 
@@ -133,41 +134,60 @@ def test_models_of_unknown_or_larger_size_are_not_called_small():
 
 
 def test_the_limitation_counts_models_and_cells():
-    assert told("limitation", NOBODY, 400).startswith("Study 1 has no language model")
-    assert "Study 1 asks 1 language model, in the version" in told("limitation", ONE, 400)
-    assert "Study 1 asks 2 language models, on 100 to 200 of 400 cells, in" in told("limitation", TWO, 400)
+    assert told("limitation", NOBODY, 400).startswith("Study 1 has no language model yet")
+    assert told("limitation", ONE, 400) == (
+        "Study 1 asks one language model. Its results hold for this model, in the version and with the "
+        "parameters on record, and say nothing about others."
+    )
+    assert told("limitation", TWO, 400) == (
+        "Study 1 asks two language models, on 100 to 200 of 400 cells. Its results hold for these models, in "
+        "the versions and with the parameters on record, and say nothing about others. These models are "
+        "small, with at most 1.5 billion parameters."
+    )
+    assert told("limitation", TWO.head(1), 400).endswith("This model is small, with 0.1 billion parameters.")
 
 
 def test_who_was_asked_and_who_was_not():
     assert told("asked", NOBODY, []) == "No language model was asked in Study 1."
-    assert told("asked", NOBODY, ["x", "y"]).endswith("Of the paper's list 2 language models were not asked.")
+    assert told("asked", NOBODY, ["x", "y"]).endswith(
+        "Two language models on the paper's list were not asked."
+    )
     assert told("asked", ONE, ["x"]) == (
-        "1 language model was asked: gpt-x (400 cells, 2,200 items). Of the paper's list 1 language model "
+        "We asked one language model: gpt-x (400 cells, 2,200 items). One language model on the paper's list "
         "was not asked."
     )
     assert told("asked", TWO, []) == (
-        "2 language models were asked: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). 2 of 2 "
-        "were asked by letter probability; the letters have a mean probability of .930 to .990 together, "
-        "and .300 to .400 of the prompts' tokens had to be read anew."
+        "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
+        "asked by letter probability; together, the two letters have a mean probability of .930 to .990. The "
+        "server had to read .300 to .400 of the prompt tokens anew; the rest were in its cache."
     )
+    mixed = told("asked", pd.concat([ONE, TWO]), [])
+    assert "2 of 3 were asked by letter probability" in mixed
+    assert "It was asked by letter probability;" in told("asked", TWO.head(1), [])
 
 
 # ---- what they do ----
 
 
 def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
-    assert told("verdicts", NO_TABLE) == "There is no language model to give a verdict on."
+    assert told("verdicts", NO_TABLE) == "There is no verdict, as no language model was asked."
     one = told("verdicts", table(PLACE))
-    assert one.startswith("At N = 4 the verdict is “chooses a place” for a. Chooses a place: its two choices")
+    assert one == (
+        "At N = 4, the verdict on a is “chooses by position”. “Chooses by position” means that the model "
+        "chooses the same option in both orders no more often than by position alone."
+    )
+    same = told("verdicts", table(PLACE, PLACE | {"model": "b"}))
+    assert same.startswith("At N = 4, the verdict on both models is “chooses by position”. “Chooses by")
     two = told("verdicts", table(PLACE, VALUE))
     assert two.startswith(
-        "At N = 4 the verdicts are “value learner” for b and “chooses a place” for a. Value learner: it"
+        "At N = 4, the verdict is “value learner” for b and “chooses by position” for a. “Value learner” "
+        "means that the model learned from the examples"
     )
 
 
 def test_heads_and_learners_get_no_sentence():
     others = table(PLACE | {"family": HEAD}, VALUE | {"family": "text learner"})
-    assert told("verdicts", others).startswith("There is no language model")
+    assert told("verdicts", others) == told("verdicts", NO_TABLE)
     for sentence in ("places", "without_evidence", "learned"):
         assert of_own(sentence, others).endswith("is not known.")
         assert of_own(sentence, NO_TABLE) == of_own(sentence, others)
@@ -175,37 +195,65 @@ def test_heads_and_learners_get_no_sentence():
 
 def test_places_stand_beside_what_place_alone_would_give():
     assert of_own("places", table(PLACE)) == (
-        "The share of tests on which the two orders have the same option chosen is .100 [.090, .110] (a), "
-        "where going by place alone would give .120; the rate of first options is .900 [.890, .910] (a)."
+        "Order consistency is .100 [.090, .110] (a); choosing by position alone would give .120. The rate at "
+        "which the first option is chosen is .900 [.890, .910] (a)."
     )
     both = of_own("places", table(PLACE, VALUE))
-    assert "runs from .100 [.090, .110] (a) to .700 [.690, .710] (b)" in both
-    assert "the rate of first options is .900 for all" in both
+    assert "Order consistency ranges from .100 [.090, .110] (a) to .700 [.690, .710] (b)" in both
+    assert both.endswith("is chosen is .900 for both models.")
+    three = of_own("places", table(PLACE, VALUE, PLACE | {"model": "c", "first_option_rate": NAN}))
+    assert three.endswith("is chosen is .900 (a and b).")
 
 
 def test_without_evidence_says_what_was_not_asked():
-    found = of_own("without_evidence", table(PLACE | {"prior": NAN}))
-    assert found.startswith(
-        "Without examples the rate of deep options is not known, and with shuffled ones it is .500"
+    assert of_own("without_evidence", table(PLACE)) == (
+        "Where there is nothing to learn, choices follow the value half of the time: the rate is .500 both "
+        "without examples and with shuffled ones. When the test repeats one of the examples in the same "
+        "order, the choice shown there is reproduced at a rate of .600; with the options exchanged, at a "
+        "rate of .400."
+    )
+    found = of_own("without_evidence", table(PLACE | {"prior": NAN, "repeat_swapped": NAN}))
+    assert "at a rate that is not known without examples and at a rate of .500 with shuffled ones." in found
+    assert found.endswith("at a rate of .600; with the options exchanged, at a rate that is not known.")
+    nothing = {"prior": NAN, "shuffled": NAN, "repeat_copy": NAN, "repeat_swapped": NAN}
+    assert of_own("without_evidence", table(PLACE | nothing)) == (
+        "There is no result without examples or with shuffled ones. There is no result for repeated examples."
     )
 
 
 def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
     found = of_own("learned", table(PLACE, VALUE))
-    assert (
-        "preferred for certain by 1 of 2 on the control, 1 of 2 on the value probe and 2 of 2 on the surface"
-        in found
+    assert found == (
+        "Averaged over both orders, a significant preference for the right option at N = 4 is shown by 1 of "
+        "2 models on the control, 1 of 2 on the value probe and 2 of 2 on the surface probe. The DVGR is "
+        ".500 to .660; accuracy is .500 on the value probe, .510 on the surface probe and .500 to .900 on "
+        "the control. The difference between the DVGR and that of the lexical learners is .100 [.090, .110] "
+        "(b)."
     )
-    assert "The DVGR less that of the lexical learners is .100" in found
     assert "N = 20" not in found
     more = {"dvgr_n20": 0.6, "probe_value_n20": 0.7, "probe_surface_n20": 0.5}
-    assert "At N = 20 the DVGR is .600 [.590, .610] (b), the value probe is .700" in of_own(
-        "learned", table(PLACE, VALUE | more)
+    assert of_own("learned", table(PLACE, VALUE | more)).endswith(
+        "At N = 20, the DVGR is .600, and accuracy is .700 on the value probe and .500 on the surface probe."
     )
     alone = of_own("learned", table(PLACE))
-    assert "preferred for certain on the surface probe alone." in alone
-    nowhere = of_own("learned", table(PLACE | {"probe_surface_lean": 0.0}))
-    assert "preferred for certain nowhere." in nowhere
+    assert (
+        "the model shows a significant preference for the right option at N = 4 on the surface probe only"
+        in (alone)
+    )
+    nowhere = PLACE | {"probe_surface_lean": 0.0}
+    for rows, nobody in (
+        ([nowhere], "the model does not show"),
+        ([nowhere, nowhere | {"model": "b"}], "neither model shows"),
+        ([nowhere, nowhere | {"model": "b"}, nowhere | {"model": "c"}], "no model shows"),
+    ):
+        assert of_own("learned", table(*rows)).startswith(
+            f"Averaged over both orders, {nobody} a significant preference for the right option at N = 4, be "
+            "it on the control or on a probe. The DVGR is .500;"
+        )
+    unread = {name: NAN for name in ("dvgr", "control", "probe_value", "probe_surface")}
+    assert of_own("learned", table(PLACE | unread)) == (
+        "What was learned is not known: at N = 4, no reply to these tests could be read."
+    )
     assert "lexical" not in alone
 
 
@@ -215,10 +263,11 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 def test_what_heads_read_stands_beside_the_null_and_the_models():
     assert told("read", NOTHING_READ) == "No head on hidden states is on record."
     assert told("read", READ) == (
-        "With N = 4, heads on the hidden states of a have a DVGR of .600 to .700, a value probe of .700 to "
-        ".800 and a surface probe of .550 to .560; shuffled choices leave .490, .500 and .500; the models "
-        "when asked have .500, .510 and .520. With N = 20, heads on the hidden states of a have a DVGR of "
-        ".900, a value probe of .950 and a surface probe of .600."
+        "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 to "
+        ".800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these rates "
+        "are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, the "
+        "DVGR of the same heads is .900, and their accuracy is .950 on the value probe and .600 on the "
+        "surface probe."
     )
 
 
@@ -237,7 +286,7 @@ def public(*rows):
 
 
 def test_public_prompts_by_family():
-    assert told("public", public()) == "Nobody was asked the public prompts."
+    assert told("public", public()) == "The public prompts were put to no respondent."
     found = told(
         "public",
         public(
@@ -249,9 +298,9 @@ def test_public_prompts_by_family():
         ),
     )
     assert found == (
-        "On public prompts of the published kind the DVGR of the lexical learners is .495 [.400, .600] "
-        "(learner-words); that of the language models asked is .500 [.400, .600] (a); that of the heads is "
-        ".670 [.600, .700] (head-a-mean); the published language models have .302 on theirs."
+        "On the public prompts, the DVGR of the lexical learners is .495 [.400, .600] (learner-words); that "
+        "of the language models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] "
+        "(head-a-mean). The published language models have a DVGR of .302 on the prompts of their study."
     )
 
 
@@ -262,22 +311,41 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     assert told("finding", NOBODY, NO_TABLE, READ) == "No language model was asked in Study 1."
     found = told("finding", TWO, table(PLACE, VALUE), READ)
     assert found == (
-        "The language models asked (a and b) met every test in both orders of its options. By rules fixed "
-        "before the answers came the verdict is “value learner” for b and “chooses a place” for a. With 4 "
-        "examples the DVGR is .500 to .660, and the two orders agree on .100 to .700 of the tests. Linear "
-        "heads fitted to the hidden states of these models, on the same examples, have a DVGR of .900 with "
-        "20 examples."
+        "We asked two language models: b mainly learned the value; a chose by position. With 4 examples, "
+        "choices in both orders agreed on .100 to .700 of tests, and the DVGR was .500 to .660. Linear heads "
+        "on their hidden states, fitted to 20 examples, had a DVGR of .900."
     )
 
 
 @pytest.mark.parametrize(
-    ("rows", "who"),
-    [((PLACE, PLACE | {"model": "b"}), "“chooses a place” for all"), ((PLACE,), "“chooses a place” for it")],
+    ("names", "who"),
+    [
+        ("a", "one language model, a. It chose"),
+        ("ab", "two language models, a and b. Both chose"),
+        ("abc", "three language models, a, b and c. All chose"),
+    ],
 )
-def test_one_verdict_for_all(rows, who):
-    found = told("finding", TWO.iloc[: len(rows)], table(*rows), READ[READ["n_examples"] == 4])
-    assert f"the verdict is {who}. With" in found
-    assert found.endswith("with 4 examples, where shuffled choices leave .490.")
+def test_one_verdict_for_all(names, who):
+    asked, rows = (
+        how(*((name, 1, 9, "", 1, 1) for name in names)),
+        [PLACE | {"model": name} for name in names],
+    )
+    found = told("finding", asked, table(*rows), READ[READ["n_examples"] == 4])
+    assert found.startswith(f"We asked {who} by position. With 4 examples,")
+    assert found.endswith(
+        "fitted to 4 examples, had a DVGR of .600 to .700, against .490 with shuffled choices."
+    )
+
+
+@pytest.mark.parametrize("verdict", rules.NAMES)
+def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
+    one = PLACE | {"verdict": verdict}
+    other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6}
+    null = rates(*of_all_arms(NULL, 4, 0.48, 0.5, 0.5))
+    read = pd.concat([READ[READ["n_examples"] == 4], null])
+    found = told("finding", TWO, table(one, other), read)
+    assert "against .480 to .490 with" in found
+    assert len(found.split()) <= 60
 
 
 def test_without_heads_nothing_is_said_of_them():

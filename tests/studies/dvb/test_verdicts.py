@@ -55,14 +55,15 @@ def test_the_rules_are_those_of_the_methods():
         (2, "value learner"),
         (2, "surface learner"),
         (3, "learned both"),
-        (4, "learned, layer open"),
-        (5, "prior liking"),
-        (6, "chooses a place"),
+        (4, "learned, layer unclear"),
+        (5, "prior preference"),
+        (6, "chooses by position"),
         (7, "no capability"),
         (8, "undecided"),
     ]
     assert len(NAMES) == len(VERDICTS)
     for verdict in VERDICTS:
+        assert verdict.meaning.startswith("It "), "sentences put its model in the place of “It”"
         assert verdict.meaning.endswith(".")
         assert verdict.meaning.count(".") == 1
 
