@@ -31,14 +31,14 @@ def on_control(*flags, accuracy=0.5):
         (Sides(9, 1, 0), (0, 0, 0), "of 10 models 9 lie below chance and 1 lies above it; 3 of 3 reach"),
         (Sides(1, 0, 0), (1,), "the one model lies below chance; it does not reach"),
         (Sides(0, 1, 0), (0,), "the one model lies above chance; it reaches"),
-        (Sides(0, 0, 1), (0,), "the one model is not told from chance; it reaches"),
+        (Sides(0, 0, 1), (0,), "the one model does not differ significantly from chance; it reaches"),
     ],
 )
 def test_the_finding_counts_the_models_on_either_side_of_chance(sides, flags, expected):
     control = facts.control(on_control(*map(bool, flags)), "language model", 0.8)
     found = (
         f"the pooled DVGR is .611; after Holm's correction, {expected} an accuracy of .800 on the control, "
-        "short of which a DVGR says little."
+        "without which a DVGR says little."
     )
     learning = "For text learners, small models fitted to the text of one prompt"
     for models, learners, beginning in (
@@ -63,7 +63,8 @@ def test_both_splits_stand_in_one_sentence_each():
     given = {"family": "text learner", "by_test": Sides(0, 7, 1), "by_interval": Sides(1, 5, 2)}
     assert said("sides", given) == (
         "Of 8 text learners, by the exact test with Holm's correction: none below chance, 7 above it, 1 not "
-        "told from it. By the intervals clustered by cell: 1 below chance, 5 above it, 2 not told from it."
+        "significantly different from it. By the intervals clustered by cell: 1 below chance, 5 above it, 2 "
+        "not significantly different from it."
     )
     assert said("sides", given | {"by_test": Sides(1, 0, 0)}).startswith("Of 1 text learner, by the exact")
 
@@ -133,7 +134,7 @@ def soft(*rows):
 @pytest.mark.parametrize(
     ("sentence", "arguments", "expected"),
     [
-        ("span", (RATES,), "The 3 rates run from .200 (b) to .400 (a)"),
+        ("span", (RATES,), "The 3 rates range from .200 (b) to .400 (a)"),
         ("span", (RATES.head(1),), "The one rate is .400 (a)"),
         ("span", (RATES.assign(dvgr=0.5),), "The 3 rates are all .500"),
         ("span", (RATES.assign(dvgr=NAN),), "There is no rate, as no reply could be read"),
@@ -151,7 +152,7 @@ def soft(*rows):
         (
             "learners",
             (frame(BY_MODEL, OTHER),),
-            "How far the words of a prompt lead by themselves, no text learner tells in this build",
+            "This build has no text learner to show how far the words of a prompt lead by themselves",
         ),
         *(
             ("control", control(*flagged), f"On the confounded control {who} below an accuracy of .800")
@@ -166,7 +167,7 @@ def soft(*rows):
         (
             "leave_one_out",
             left_out(("b", 0.628), ("c", 0.6), ("a", 0.594)),
-            f"{LEAVING} runs from .594 (without a) to .628 (without b).",
+            f"{LEAVING} ranges from .594 (without a) to .628 (without b).",
         ),
         ("leave_one_out", left_out(("a", 0.61111), ("b", 0.61113)), f"{LEAVING} stays at .611."),
         ("leave_one_out", left_out(("a", 0.6), ("b", NAN)), f"{LEAVING} stays at .600."),
@@ -180,12 +181,12 @@ def soft(*rows):
             (
                 "layers",
                 probes(*rates),
-                f"Of the two layers, the {layer} is the one whose probe is answered right more often.",
+                f"Of the two layers, the {layer} is the one whose probe is answered correctly more often.",
             )
             for rates, layer in (((0.66, 0.53), "value"), ((0.53, 0.66), "surface"))
         ),
         *(
-            ("layers", probes(*rates), f"Both probes are answered right {often}.")
+            ("layers", probes(*rates), f"Both probes are answered correctly {often}.")
             for rates, often in (
                 ((0.535, 0.53), "about equally often (.535 and .530)"),
                 ((0.5, 0.505), "about as often as by chance (.500 and .505)"),
@@ -194,12 +195,12 @@ def soft(*rows):
         ),
         ("layers", probes(NAN, NAN), "The probes have no answers to compare."),
         ("layers", probes(0.66, NAN), "The probes have no answers to compare."),
-        ("values", by_value(0.1, 0.9, 0.3, 0.7), "runs from .200 (non-maleficence) to .800 (justice)"),
+        ("values", by_value(0.1, 0.9, 0.3, 0.7), "ranges from .200 (non-maleficence) to .800 (justice)"),
         ("values", by_value(*[0.5] * 4), "is .500 for each value"),
         ("values", by_value(*[NAN] * 4), "is not known"),
         ("dimensions", directions(0.9, 0.6), "differ by up to .300 (visual aids)"),
         ("dimensions", directions(1.0, 1.0), "have the same rate in every dimension"),
-        ("dimensions", directions(NAN, NAN), "can't be compared"),
+        ("dimensions", directions(NAN, NAN), "cannot be compared"),
         ("sensitivities", sensitivities((NAN, NAN, NAN)), "None of the language models has an estimate."),
         (
             "sensitivities",
@@ -233,7 +234,7 @@ def soft(*rows):
         (
             "regression",
             (frame("factor p_value regression", *TERMS, ("domain", NAN, "gee")),),
-            f"{LOGIT} model. Not to be tested in both: domain.",
+            f"{LOGIT} model. Not testable in both: domain.",
         ),
         (
             "pairs",
@@ -252,7 +253,7 @@ def soft(*rows):
             (
                 "agreement",
                 agreement(0.6594, 0.647, 0.674, *ends),
-                f"On average two of them choose the same option on a share of .659 of the items ([.647, "
+                f"On average, two models choose the same option on a share of .659 of the items ([.647, "
                 f".674] with cells resampled{both}).",
             )
             for ends, both in (
@@ -261,18 +262,18 @@ def soft(*rows):
             )
         ),
         ("agreement", agreement(*[NAN] * 5), "Agreement needs two models."),
-        ("soft", soft(), "No model of this build has them on record."),
+        ("soft", soft(), "No model in this build has log probabilities on record."),
         (
             "soft",
             soft(("a", 0.3164, 0.314)),
-            "The record holds them for a, a soft DVGR of .316 where its rule implies .317 and its choices "
-            "give .314.",
+            "The record holds log probabilities for a, a soft DVGR of .316 where its rule implies .317 and "
+            "its choices give .314.",
         ),
         (
             "soft",
             soft(("b", 0.9, 0.8), ("c", 0.2, 0.1)),
-            "The record holds them for b, a soft DVGR of .900 where its choices give .800; for c, a soft "
-            "DVGR of .200 where its choices give .100.",
+            "The record holds log probabilities for b, a soft DVGR of .900 where its choices give .800; for c, "
+            "a soft DVGR of .200 where its choices give .100.",
         ),
     ],
 )

@@ -250,7 +250,7 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
             f"Averaged over both orders, {nobody} a significant preference for the right option at N = 4, be "
             "it on the control or on a probe. The DVGR is .500;"
         )
-    unread = {name: NAN for name in ("dvgr", "control", "probe_value", "probe_surface")}
+    unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
         "What was learned is not known: at N = 4, no reply to these tests could be read."
     )
@@ -263,8 +263,8 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 def test_what_heads_read_stands_beside_the_null_and_the_models():
     assert told("read", NOTHING_READ) == "No head on hidden states is on record."
     assert told("read", READ) == (
-        "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 to "
-        ".800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these rates "
+        "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 "
+        "to .800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these rates "
         "are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, the "
         "DVGR of the same heads is .900, and their accuracy is .950 on the value probe and .600 on the "
         "surface probe."

@@ -28,8 +28,8 @@ def results(tmp_path):
         (
             "limitation",
             {"synthetic": True},
-            "The reference of this build is synthetic: what the study shows so far is that known profiles "
-            "are recovered, and nothing about people.",
+            "The reference in this build is synthetic: so far the study shows only that known profiles are "
+            "recovered, and says nothing about people.",
         ),
         (
             "limitation",
@@ -40,19 +40,18 @@ def results(tmp_path):
             (
                 "abstract",
                 {"language_models": models, "reference": "human reference"},
-                f"A third study holds the value priorities of {who} against a human reference, in order and "
-                f"in "
-                "spacing.",
+                f"A third study compares the value priorities of {who} with those of a human reference, in "
+                "order and in spacing.",
             )
             for models, who in ((0, "reference agents"), (1, "1 language model"), (9, "9 language models"))
         ),
         (
             "joint",
             {"models": 0},
-            "In this build no model took part in more than one study, so that there is nothing to join yet.",
+            "In this build, no model took part in more than one study, so there is nothing to compare yet.",
         ),
-        ("joint", {"models": 1}, "In this build 1 model took part in more than one study."),
-        ("joint", {"models": 9}, "In this build 9 models took part in more than one study."),
+        ("joint", {"models": 1}, "In this build, 1 model took part in more than one study."),
+        ("joint", {"models": 9}, "In this build, 9 models took part in more than one study."),
     ],
 )
 def test_sentences_of_given_facts(sentence, given, expected):
@@ -74,8 +73,8 @@ def test_runs_without_an_answer_are_told(models, lost, sentence):
 @pytest.mark.parametrize(
     ("held", "sentence"),
     [
-        ([True, False, True], "Of 3 fidelities and spreads known in advance, in their 95% intervals: 2."),
-        ([], "No reference agent is among the models, so that nothing is known in advance."),
+        ([True, False, True], "Of 3 fidelities and spreads known in advance, 2 lie in their 95% intervals."),
+        ([], "No reference agent is among the models, so no fidelity or spread is known in advance."),
     ],
 )
 def test_what_is_known_is_held_by_all_some_or_none(held, sentence):
@@ -85,10 +84,10 @@ def test_what_is_known_is_held_by_all_some_or_none(held, sentence):
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([("low", -0.5), ("high", 1.0)], "runs from −0.50 (low) to 1.00 (high)"),
+        ([("low", -0.5), ("high", 1.0)], "ranges from −0.50 (low) to 1.00 (high)"),
         ([("low", -0.5), ("lost", NAN)], "is −0.50 (low)"),
         # Every model is named that is as far in what is written, and rounding errors settle nothing.
-        ([("low", -0.5), ("b", 0.9961), ("a", 1.0)], "runs from −0.50 (low) to 1.00 (b and a)"),
+        ([("low", -0.5), ("b", 0.9961), ("a", 1.0)], "ranges from −0.50 (low) to 1.00 (b and a)"),
         ([("b", 0.3), ("a", 0.3 + 1e-13)], "is 0.30 (b and a)"),
         ([("low", NAN)], None),
         ([], None),
@@ -98,7 +97,7 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest(rows, expected):
     table = pd.DataFrame([*rows, ("x", -1.0)], columns=["model", "fidelity"])
     table["mode"] = [*["rating"] * len(rows), "ranking"]
     table["reference"] = "human reference"
-    about = "In the rating mode fidelity to the human reference"
+    about = "In the rating mode, fidelity to the human reference"
     no_model = "No model has a fidelity in the rating mode"
     assert told("fidelity", table) == (f"{about} {expected}" if expected else no_model)
 

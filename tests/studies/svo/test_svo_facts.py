@@ -30,7 +30,7 @@ def test_models_by_family(families, sentence):
     assert told("models", {place: name[each] for place, each in enumerate(families)}) == sentence
 
 
-IMPLIED = "conditions with an implied angle have it"
+IMPLIED = "conditions with an implied angle reproduce it"
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,12 @@ IMPLIED = "conditions with an implied angle have it"
         ([("a", 1.0, True), ("b", 2.0, True)], f"2 of 2 {IMPLIED}."),
         (
             [("a", 1.0, True), ("b", 2.0, False), ("b", NAN, True)],
-            f"1 of 2 {IMPLIED}, and 1 of 1 in which the rule refuses have no complete trial; those that do "
-            f"not "
-            "are of b.",
+            f"1 of 2 {IMPLIED}, and 1 of 1 in which the rule refuses have no complete trial; the "
+            "exceptions are conditions of b.",
         ),
         (
             [("a", NAN, True), ("b", NAN, False)],
-            "No rule implies an angle; 1 of 2 conditions in which it refuses have no complete trial.",
+            "No rule implies an angle; 1 of 2 conditions in which the rule refuses have no complete trial.",
         ),
     ],
 )
@@ -62,14 +61,14 @@ C, F = "controlled", "faithful"
     [
         (
             [("a", F, 0.5), ("b", F, -0.1), ("c", F, NAN), ("a", C, 0.25)],
-            "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it runs from "
+            "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it ranges from "
             "−0.10 (b) to 0.50 (a).",
         ),
         ([("c", F, NAN)], "No model has a value rationality."),
         # All models at an end are named.
         (
             [("b", F, 1.0), ("a", F, 0.9999), ("c", F, 0.3), ("d", F, 0.3)],
-            "Corrected for chance, in faithful mode it runs from 0.30 (c and d) to 1.00 (b and a).",
+            "Corrected for chance, in faithful mode it ranges from 0.30 (c and d) to 1.00 (b and a).",
         ),
         ([("d", F, 0.3), ("c", F, 0.3)], "Corrected for chance, in faithful mode it is 0.30 (d and c)."),
     ],
@@ -131,11 +130,11 @@ def test_models_that_the_anova_leaves_out(f, rows, sentence):
 @pytest.mark.parametrize(
     ("p", "who"),
     [
-        ([0.006, 1.0, 0.049], "a and c choose by their place."),
-        ([0.006, 1.0, 0.3], "a chooses by their place."),
-        ([0.05, 1.0, NAN], "no model is found to choose by their place."),
-        ([], "no model is found to choose by their place."),
-        ([NAN, NAN], "no model's choices can be tested for going by their place."),
+        ([0.006, 1.0, 0.049], "a and c show a significant position bias."),
+        ([0.006, 1.0, 0.3], "a shows a significant position bias."),
+        ([0.05, 1.0, NAN], "no model shows a significant position bias."),
+        ([], "no model shows a significant position bias."),
+        ([NAN, NAN], "position bias cannot be tested in any model."),
     ],
 )
 def test_models_that_go_by_place(p, who):
@@ -202,11 +201,11 @@ def test_lean_with_its_intervals(results):
     assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
     assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
         "−5.9",
-        "with reading errors [−6.6, −5.6], so that the models lean away from them",
+        "with reading errors [−6.6, −5.6]: the models lean away from the neutral values",
     )
-    assert found["text.lean_raw"].endswith("so that the models lean to the neutral values")
+    assert found["text.lean_raw"].endswith("]: the models lean to the neutral values")
     assert found["text.lean_corrected"] == (
-        "with reading errors [−0.75, 0.25], so that no lean to either side can be told"
+        "with reading errors [−0.75, 0.25]: there is no significant lean to either side"
     )
     assert found["text.survives"] == "The lean to neutral values does not survive the correction."
 
@@ -217,19 +216,25 @@ def test_lean_with_its_intervals(results):
         ("yes", "yes", "survives", "that a published lean to neutral values remains when"),
         ("yes", "open", "does not survive", "that a published lean to neutral values does not remain when"),
         ("yes", "no", "does not survive", "that a published lean to neutral values does not remain when"),
-        ("open", "yes", "could survive", "no lean of the published models to neutral values."),
-        ("no", "no", "could survive", "no lean of the published models to neutral values."),
+        ("open", "yes", "", "no lean of the published models to neutral values."),
+        ("no", "no", "", "no lean of the published models to neutral values."),
     ],
 )
 def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
     facts.keep_lean(results, contrasts(raw, corrected))
     found, words = (
         kept(results),
-        {"yes": "the models lean to the neutral values", "no": "the models lean away from them"},
+        {
+            "yes": "the models lean to the neutral values",
+            "no": "the models lean away from the neutral values",
+        },
     )
     for scale, verdict in (("raw", raw), ("corrected", corrected)):
-        said = words.get(verdict, "no lean to either side can be told")
-        assert found[f"text.lean_{scale}"].endswith(f"], so that {said}")
-    beginning = "Raw, there is no such lean that" if raw != "yes" else "The lean to neutral values"
-    assert found["text.survives"] == f"{beginning} {survives} the correction."
-    assert found["text.abstract"].startswith(f"A second study, of assigned social values, finds {abstract}")
+        said = words.get(verdict, "there is no significant lean to either side")
+        assert found[f"text.lean_{scale}"].endswith(f"]: {said}")
+    no_lean = "Even before the correction, there is no lean to neutral values."
+    lean = f"The lean to neutral values {survives} the correction."
+    assert found["text.survives"] == (lean if raw == "yes" else no_lean)
+    assert found["text.abstract"].startswith(
+        f"In a second study, on assigned social values, we find {abstract}"
+    )
