@@ -96,7 +96,7 @@ build/06_language_models: | build/03_deep_values
 CAUSE = $(firstword $(filter-out build/%,$?) $?)
 WHY = $(if $(wildcard $@),: $(CAUSE) $(if $(wildcard $(CAUSE)),has changed,is missing))
 
-$(NOTEBOOKS): build/%: notebooks/%.ipynb $(SOURCE)/paper/execute.py $(SOURCE)/paper/scrub.py | $(ENVIRONMENT)
+$(NOTEBOOKS): build/%: notebooks/%.ipynb $(wildcard $(SOURCE)/paper/execute.py $(SOURCE)/paper/scrub.py) | $(ENVIRONMENT)
 	@echo "== notebook $*$(WHY)"
 	@mkdir -p build
 	@$(DEEPVALUES) notebook $*

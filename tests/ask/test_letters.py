@@ -479,6 +479,6 @@ def test_free_replies_are_asked_of_whoever_could_be_asked_by_letters(tmp_path):
     assert set(items["arm"]) == {"deconfounded", "control"}
     model = catalogue.registry().model("smollm2-135m")
     (questions,) = on_record.questions_by_model("dvb-free", [model], items, tmp_path)
-    assert [each.messages(())[-1]["role"] for each in questions.asked[:2]] == ["user", "user"]
+    assert [each.messages(())[-1]["role"] for each in questions.own_conversations[:2]] == ["user", "user"]
     with pytest.raises(UserError, match="unknown item set 'full'; dvb-free has smoke, standard"):
         free.items("full")

@@ -60,8 +60,11 @@ def undeclared(paths: Collection[str], patterns: Collection[str]) -> list[str]:
 def package_files(root: Path, source: Path) -> set[str]:
     """The files of the package that the imports of a notebook or module lead to, relative to ``root``.
 
-    Imports inside functions count; those by a name that is computed are not seen.
+    Imports inside functions count. Those by a name that is computed are not seen, save one: the catalogue
+    finds each study by its folder, so that whatever imports the catalogue rests on all studies.
     """
+    package = root / "src" / "deepvalues"
+    catalogue, studies = package / "ask" / "catalogue.py", set(package.glob("studies/*/study.py"))
     if source.suffix == ".ipynb":
         codes = [cell.source for cell in read_cells(source) if cell.kind == "code"]
     else:
@@ -69,6 +72,8 @@ def package_files(root: Path, source: Path) -> set[str]:
     found: set[Path] = set()
     while codes:
         new = {file for code in codes for name in _imported(code) for file in _files(root / "src", name)}
+        if catalogue in new:
+            new |= studies
         codes = [file.read_text(encoding="utf-8") for file in new - found]
         found |= new
     return {file.relative_to(root).as_posix() for file in found}
