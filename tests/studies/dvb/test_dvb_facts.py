@@ -272,8 +272,8 @@ def soft(*rows):
         (
             "soft",
             soft(("b", 0.9, 0.8), ("c", 0.2, 0.1)),
-            "The record holds log probabilities for b, a soft DVGR of .900 where its choices give .800; for c, "
-            "a soft DVGR of .200 where its choices give .100.",
+            "The record holds log probabilities for b, a soft DVGR of .900 where its choices give .800; for "
+            "c, a soft DVGR of .200 where its choices give .100.",
         ),
     ],
 )

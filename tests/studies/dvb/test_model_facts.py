@@ -177,7 +177,9 @@ def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
         "chooses the same option in both orders no more often than by position alone."
     )
     same = told("verdicts", table(PLACE, PLACE | {"model": "b"}))
-    assert same.startswith("At N = 4, the verdict on both models is “chooses by position”. “Chooses by")
+    assert same.startswith(
+        "At N = 4, the verdict on both language models is “chooses by position”. “Chooses by"
+    )
     two = told("verdicts", table(PLACE, VALUE))
     assert two.startswith(
         "At N = 4, the verdict is “value learner” for b and “chooses by position” for a. “Value learner” "
@@ -264,8 +266,8 @@ def test_what_heads_read_stands_beside_the_null_and_the_models():
     assert told("read", NOTHING_READ) == "No head on hidden states is on record."
     assert told("read", READ) == (
         "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 "
-        "to .800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these rates "
-        "are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, the "
+        "to .800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these "
+        "rates are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, the "
         "DVGR of the same heads is .900, and their accuracy is .950 on the value probe and .600 on the "
         "surface probe."
     )

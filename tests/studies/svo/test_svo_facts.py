@@ -222,13 +222,9 @@ def test_lean_with_its_intervals(results):
 )
 def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
     facts.keep_lean(results, contrasts(raw, corrected))
-    found, words = (
-        kept(results),
-        {
-            "yes": "the models lean to the neutral values",
-            "no": "the models lean away from the neutral values",
-        },
-    )
+    found = kept(results)
+    words = {"yes": "the models lean to the neutral values"}
+    words["no"] = "the models lean away from the neutral values"
     for scale, verdict in (("raw", raw), ("corrected", corrected)):
         said = words.get(verdict, "there is no significant lean to either side")
         assert found[f"text.lean_{scale}"].endswith(f"]: {said}")
