@@ -267,8 +267,8 @@ def test_what_heads_read_stands_beside_the_null_and_the_models():
     assert told("read", READ) == (
         "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 "
         "to .800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these "
-        "rates are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, the "
-        "DVGR of the same heads is .900, and their accuracy is .950 on the value probe and .600 on the "
+        "rates are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, "
+        "the DVGR of the same heads is .900, and their accuracy is .950 on the value probe and .600 on the "
         "surface probe."
     )
 
