@@ -8,6 +8,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.textpath import text_to_path
 
@@ -99,8 +100,8 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
     preferred, other = (
         [names[recogniser.option(option)[layer]].lower() for layer in LAYERS] for option in (right, left)
     )
-    figure = Figure(layout="none")
-    axes = figure.add_axes((0, 0, 1, 1))
+    figure = Figure(layout=ConstrainedLayoutEngine(w_pad=0, h_pad=0))
+    axes = figure.subplots()
     axes.axis("off")
     both = f"Always {' with '.join(preferred)}, over {' with '.join(other)}."
     y = _heading(axes, 8, "Examples", both)
