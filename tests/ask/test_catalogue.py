@@ -6,7 +6,7 @@ import pytest
 
 from deepvalues import studies
 from deepvalues.ask import catalogue
-from deepvalues.ask.study import REGISTERED
+from deepvalues.ask.study import REGISTERED, Study
 from deepvalues.core.errors import UserError
 
 #: All that a study of prompts with options A and B needs.
@@ -49,6 +49,15 @@ def test_a_new_folder_is_a_new_study(colours):
     assert list(catalogue.titles())[-1] == colours, "in the order of their numbers"
     with pytest.raises(UserError, match="unknown item set 'full'; colours has smoke, standard"):
         study.items("full")
+
+
+@pytest.mark.parametrize("lacking", ["build", "seed"])
+def test_a_study_that_lacks_a_part_is_none(lacking):
+    parts = {"build": lambda self, item_set: None, "seed": 1}
+    assert type("Whole", (Study,), parts)().seed == 1
+    del parts[lacking]
+    with pytest.raises(TypeError, match=lacking):
+        type("Part", (Study,), parts)()
 
 
 def test_without_its_folder_there_is_no_such_study():

@@ -341,6 +341,7 @@ def test_items_are_looked_for_in_set_after_set():
     built = []
 
     class Small(Study):
+        seed = 1
         item_sets = sets_with_all = ("subset", "full")
 
         def build(self, item_set):

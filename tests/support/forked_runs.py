@@ -31,8 +31,11 @@ class Toy(Study):
     seed = 1
     max_tokens = 10
 
-    def items(self, item_set):
+    def build(self, item_set):
         return pd.DataFrame({"id": [f"{number:05d}" for number in range(int(item_set))]})
+
+    #: A set of any size.
+    items = build
 
     def conversations(self, items):
         return [Conversation(id, (f"Question {id}?",)) for id in items["id"]]

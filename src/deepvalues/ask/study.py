@@ -6,6 +6,7 @@ A study's folder ``deepvalues/studies/NAME/`` has a module ``study`` that makes 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from deepvalues.core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(ABC):
     """A study; one whose questions are prompts with options A and B adds its names, its sets and `build`.
 
     ``name`` is also that of its folder in the record and on the command line; ``title`` is what readers call
@@ -45,9 +46,9 @@ class Study:
     sets_that_share: ClassVar[Collection[str]] = ("smoke", "standard")
 
     @property
+    @abstractmethod
     def seed(self) -> int:
         """The seed that, with messages and repeat, makes the seed of a request."""
-        raise NotImplementedError
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -71,9 +72,9 @@ class Study:
             raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(self.item_sets)}")
         return self.build(item_set)
 
+    @abstractmethod
     def build(self, item_set: str) -> pd.DataFrame:
         """Build the items of one of ``item_sets``."""
-        raise NotImplementedError
 
     def items_with(self, ids: Collection[str]) -> pd.DataFrame:
         """The items of the given ids, as far as ``sets_with_all`` have them, in the order of the sets."""
