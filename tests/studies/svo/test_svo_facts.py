@@ -228,7 +228,7 @@ def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
     for scale, verdict in (("raw", raw), ("corrected", corrected)):
         said = words.get(verdict, "there is no significant lean to either side")
         assert found[f"text.lean_{scale}"].endswith(f"]: {said}")
-    no_lean = "Even before the correction, there is no lean to neutral values."
+    no_lean = "Even before the correction, there is no significant lean to neutral values."
     lean = f"The lean to neutral values {survives} the correction."
     assert found["text.survives"] == (lean if raw == "yes" else no_lean)
     assert found["text.abstract"].startswith(
