@@ -352,3 +352,20 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
 
 def test_without_heads_nothing_is_said_of_them():
     assert "heads" not in told("finding", TWO, table(PLACE, VALUE), NOTHING_READ)
+
+
+@pytest.mark.parametrize(
+    ("rows", "by_position", "heads_learned"),
+    [
+        ([], False, False),
+        ([("m", "language model", "place"), ("n", "language model", "place")], True, False),
+        ([("m", "language model", "place"), ("n", "language model", "value")], False, False),
+        ([("h", HEAD, "both"), ("h-shuffled", HEAD, "place")], False, True),
+        ([("h", HEAD, "both"), ("g", HEAD, "undecided")], False, False),
+        ([("h", HEAD, "value"), ("h-shuffled", HEAD, "surface")], False, False),
+        ([("h-shuffled", HEAD, "place")], False, False),
+    ],
+)
+def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
+    found = pd.DataFrame(rows, columns=["model", "family", "verdict"])
+    assert facts.claims(found) == {"by_position": by_position, "heads_learned": heads_learned}

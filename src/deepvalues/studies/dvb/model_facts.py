@@ -89,6 +89,33 @@ def verdicts(table: pd.DataFrame) -> dict[str, Any]:
     return {"n": rules.N, "verdicts": given}
 
 
+#: Verdicts of those who learned something of a known layer.
+_LEARNED = ("value", "surface", "both")
+
+
+def claims(table: pd.DataFrame) -> dict[str, bool]:
+    """What the article says of all language models, and of all heads, by their verdicts.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+
+    Returns
+    -------
+    dict
+        by_position: every language model chooses by position; heads_learned: every head has a verdict of
+        having learned a layer, and none that was fitted to shuffled choices has one. False without any.
+    """
+    asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
+    heads = table[table["family"] == HEAD]
+    learned, shuffled = heads["verdict"].isin(_LEARNED), heads["model"].str.endswith("-shuffled")
+    return {
+        "by_position": len(asked) > 0 and bool((asked == "place").all()),
+        "heads_learned": bool((~shuffled).any() and (learned != shuffled).all()),
+    }
+
+
 #: Measures of the sentences, and those that were also asked with more examples.
 _MEASURES = (
     *("order_consistency", "by_place", "first_option_rate", "prior", "shuffled"),
