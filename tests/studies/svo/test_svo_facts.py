@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.paper.results import Results
+from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.svo import facts
 from kept_numbers import kept, telling
 
@@ -23,11 +24,15 @@ def results(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("families", "sentence"), [("rlr", "2 reference agents; 1 language model"), ("r", "1 reference agent")]
+    ("families", "sentence"),
+    [
+        ({"reference agent": 2, "language model": 1}, "2 reference agents and 1 language model"),
+        ({"reference agent": 1}, "1 reference agent"),
+    ],
 )
-def test_models_by_family(families, sentence):
-    name = {"r": "reference agent", "l": "language model"}
-    assert told("models", {place: name[each] for place, each in enumerate(families)}) == sentence
+def test_trials_by_family(families, sentence):
+    said = Sentences("svo")("trials", {"trials": 1200, "families": families})
+    assert said == f"There are 1,200 trials, of {sentence}."
 
 
 IMPLIED = "conditions with an implied angle reproduce it"
@@ -211,16 +216,16 @@ def test_lean_with_its_intervals(results):
 
 
 @pytest.mark.parametrize(
-    ("raw", "corrected", "survives", "abstract"),
+    ("raw", "corrected", "survives"),
     [
-        ("yes", "yes", "survives", "that a published lean to neutral values remains when"),
-        ("yes", "open", "does not survive", "that a published lean to neutral values does not remain when"),
-        ("yes", "no", "does not survive", "that a published lean to neutral values does not remain when"),
-        ("open", "yes", "", "no lean of the published models to neutral values."),
-        ("no", "no", "", "no lean of the published models to neutral values."),
+        ("yes", "yes", "survives"),
+        ("yes", "open", "does not survive"),
+        ("yes", "no", "does not survive"),
+        ("open", "yes", ""),
+        ("no", "no", ""),
     ],
 )
-def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
+def test_what_the_lean_amounts_to(results, raw, corrected, survives):
     facts.keep_lean(results, contrasts(raw, corrected))
     found = kept(results)
     words = {"yes": "the models lean to the neutral values"}
@@ -231,6 +236,3 @@ def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
     no_lean = "Even before the correction, there is no lean to neutral values."
     lean = f"The lean to neutral values {survives} the correction."
     assert found["text.survives"] == (lean if raw == "yes" else no_lean)
-    assert found["text.abstract"].startswith(
-        f"In a second study, on assigned social values, we find {abstract}"
-    )
