@@ -175,4 +175,6 @@ def test_study_3(rule):
     given, reference = responses.responses(runs, themes), synthetic_reference(themes)
     table = comparison.fidelity_table(given, reference, themes, 50, 1)
     told = telling("profiles", profiles_facts)
-    hold_true([told("fidelity", table), told("runs", responses.missing(runs), {models[0].name: "reference agent"})])
+    hold_true(
+        [told("fidelity", table), told("runs", responses.missing(runs), {models[0].name: "reference agent"})]
+    )

@@ -183,7 +183,7 @@ class Results:
         name
             A macro whose one argument is ``n``, which holds what was kept: see `numbers.texts`.
         """
-        return Markdown(self.sentences(name, {"n": numbers.texts(self.numbers)}))
+        return Markdown(self.sentences(name, {"n": numbers.texts(self.numbers)}))  # type: ignore[no-untyped-call]
 
     def claim(self, key: str, holds: bool) -> None:
         """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""

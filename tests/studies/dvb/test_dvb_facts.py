@@ -43,9 +43,8 @@ OTHER = ("x", "language model", 90, 100, 0.8, 0.95, 0.8, 0.9)
 WORDS = ("learner-words", "text learner", 60, 100, 0.51, 0.7, 0.5, 0.69)
 ENCODER = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5, 0.38, 0.52)
 LEARN = "fitted to the text of one prompt"
-SIDE = "on the side of the value by the intervals clustered by cell; the pooled DVGR is"
+SIDE = "on the side of the value by the intervals clustered by cell, with a pooled DVGR of"
 MEAN = "By preferred value, the mean DVGR of the models in focus"
-DIRECTIONS = "The two directions of a dimension"
 VALUES = {"x": "non-maleficence", "y": "justice"}
 DIMENSIONS = {"d": ("Visual aids", "visual", "none"), "e": ("Voice", "one", "other")}
 TESTS = "factor p_value wald_p wald_p_holm"
@@ -112,17 +111,17 @@ def soft(*rows):
         (
             "learners",
             (frame(BY_MODEL, OTHER, WORDS, ENCODER),),
-            f"Of 2 text learners, {LEARN}, one of them on frozen sentence embeddings, 1 lies {SIDE} .500.",
+            f"Of 2 text learners, {LEARN}, one of them on frozen sentence embeddings, 1 lies {SIDE} .500",
         ),
         (
             "learners",
             (frame(BY_MODEL, WORDS),),
-            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} .600.",
+            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} .600",
         ),
         (
             "learners",
             (frame(BY_MODEL, OTHER),),
-            "There is no text learner to show how far the words of a prompt lead by themselves.",
+            "This build has no text learner to show how far the words of a prompt lead by themselves",
         ),
         (
             "control",
@@ -170,23 +169,27 @@ def soft(*rows):
         ),
         ("layers", probes(NAN, NAN), "The probes have no answers to compare."),
         ("layers", probes(0.66, NAN), "The probes have no answers to compare."),
-        ("values", by_value(0.1, 0.9, 0.3, 0.7), f"{MEAN} ranges from .200 (non-maleficence) to .800 (justice)."),
+        (
+            "values",
+            by_value(0.1, 0.9, 0.3, 0.7),
+            f"{MEAN} ranges from .200 (non-maleficence) to .800 (justice).",
+        ),
         ("values", by_value(*[0.5] * 4), f"{MEAN} is .500 for each value."),
         ("values", by_value(*[NAN] * 4), f"{MEAN} is not known."),
-        ("dimensions", directions(0.9, 0.6), f"{DIRECTIONS} differ by up to .300 (visual aids)."),
-        ("dimensions", directions(1.0, 1.0), f"{DIRECTIONS} have the same rate in every dimension."),
-        ("dimensions", directions(NAN, NAN), f"{DIRECTIONS} cannot be compared."),
+        ("dimensions", directions(0.9, 0.6), "differ by up to .300 (visual aids)"),
+        ("dimensions", directions(1.0, 1.0), "have the same rate in every dimension"),
+        ("dimensions", directions(NAN, NAN), "cannot be compared"),
         ("sensitivities", sensitivities((NAN, NAN, NAN)), "None of the language models has an estimate."),
         (
             "sensitivities",
             sensitivities((0.5, -0.9, -0.1), (0.5, 0.1, 0.9), (0.5, -0.1, 0.1), (NAN, NAN, NAN)),
-            "Of 3 language models with an estimate, 1 has an interval of the difference that lies wholly on "
+            "Of 3 language models with an estimate, 1 has an interval of $b_v - b_s$ that lies wholly on "
             "the side of the surface, and 1 has one wholly on the side of the value.",
         ),
         (
             "sensitivities",
             sensitivities((0.5, 0.1, 0.9), (0.5, 0.2, 0.9)),
-            "Of 2 language models with an estimate, none has an interval of the difference that lies wholly "
+            "Of 2 language models with an estimate, none has an interval of $b_v - b_s$ that lies wholly "
             "on the side of the surface, and 2 have one wholly on the side of the value.",
         ),
         (
@@ -205,7 +208,11 @@ def soft(*rows):
             (frame(TESTS, ("model", NAN, NAN, NAN)),),
             "No factor can be tested, as choices do not vary.",
         ),
-        ("regression", (frame("factor p_value regression", *TERMS),), f"{LOGIT} a significant effect of model."),
+        (
+            "regression",
+            (frame("factor p_value regression", *TERMS),),
+            f"{LOGIT} a significant effect of model.",
+        ),
         ("regression", (frame("factor p_value regression", *TERMS[:3]),), f"{LOGIT} no significant effect."),
         (
             "regression",

@@ -47,9 +47,9 @@ def test_sentences_of_given_facts(sentence, given, expected):
 @pytest.mark.parametrize(
     ("models", "lost", "sentence"),
     [
-        ("ab", [0, 0], "1 text learner and 1 language model; none of them went without an answer."),
-        ("ac", [20, 1000], "2 text learners; 1,020 of them went without an answer."),
-        ("aa", [0, 0], "1 text learner; none of them went without an answer."),
+        ("ab", [0, 0], "1 text learner and 1 language model; none of the runs went without an answer."),
+        ("ac", [20, 1000], "2 text learners; 1,020 of the runs went without an answer."),
+        ("aa", [0, 0], "1 text learner; none of the runs went without an answer."),
     ],
 )
 def test_runs_without_an_answer_are_told(models, lost, sentence):

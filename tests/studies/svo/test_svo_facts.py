@@ -66,16 +66,20 @@ C, F = "controlled", "faithful"
     [
         (
             [("a", F, 0.5), ("b", F, -0.1), ("c", F, NAN), ("a", C, 0.25)],
-            "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it ranges from "
-            "−0.10 (b) to 0.50 (a).",
+            "Corrected for chance, value rationality in controlled mode is 0.25 (a) and in faithful mode "
+            "ranges from −0.10 (b) to 0.50 (a).",
         ),
         ([("c", F, NAN)], "No model has a value rationality."),
         # All models at an end are named.
         (
             [("b", F, 1.0), ("a", F, 0.9999), ("c", F, 0.3), ("d", F, 0.3)],
-            "Corrected for chance, in faithful mode it ranges from 0.30 (c and d) to 1.00 (b and a).",
+            "Corrected for chance, value rationality in faithful mode ranges from 0.30 (c and d) to 1.00 (b "
+            "and a).",
         ),
-        ([("d", F, 0.3), ("c", F, 0.3)], "Corrected for chance, in faithful mode it is 0.30 (d and c)."),
+        (
+            [("d", F, 0.3), ("c", F, 0.3)],
+            "Corrected for chance, value rationality in faithful mode is 0.30 (d and c).",
+        ),
     ],
 )
 def test_corrected_rationality_runs_between_models_in_each_mode(rows, sentence):
@@ -172,6 +176,7 @@ def test_published_values_and_whether_giving_stands_above_taking(results, indivi
     assert found["claims.giving_above_taking"] == str(holds).lower()
     assert found["published.prosocial.corrected"] == "0.50"
     assert len(found) == 4 + 1
+    assert ("stand above" in results.paragraph("published_values").data) == holds
 
 
 def test_the_first_place_is_scored_as_any_answers_are(results):
