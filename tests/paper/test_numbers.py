@@ -21,6 +21,13 @@ def test_leaves():
     assert numbers.claim(np.bool_(False)) == {"value": False, "text": "false"}
 
 
+def test_templates_read_texts_and_whether_claims_hold():
+    kept = {"pooled": {"n": numbers.number(2, "two")}, "text": {"items": numbers.text("words")}}
+    n = numbers.texts(kept | {"claims": {"yes": numbers.claim(True), "no": numbers.claim(False)}})
+    assert (n.pooled.n, n.text.items) == ("two", "words")
+    assert (n.claims.yes, n.claims.no) == (True, False)
+
+
 def save(folder, study, content):
     file = folder / study / "numbers.json"
     file.parent.mkdir(parents=True)

@@ -1,12 +1,18 @@
 """Sentences from templates: what they may use, and one readable message for whatever is wrong with them."""
 
+import json
 import math
+import re
 
+import jinja2
 import pandas as pd
 import pytest
+from jinja2 import nodes
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
+from deepvalues.paper.article import read_article
+from deepvalues.paper.numbers import leaves, texts
 from deepvalues.paper.results import Results
 from deepvalues.paper.sentences import Sentences, spread
 
@@ -123,3 +129,56 @@ def test_what_is_written_alike_is_alike(rates, known):
     found = spread(pd.DataFrame({"name": list("ab")[: len(rates)], "rate": rates}), "rate", "name")
     assert (found["known"], found["alike"]) == (known, True)
     assert math.isnan(found["most"]["value"]) == (known == 0)
+
+
+# ---- paragraphs on what a notebook has kept ----
+
+#: The macros of each file whose one argument is ``n``.
+PARAGRAPHS = [
+    (path.stem, macro)
+    for path in sorted(paths.SENTENCES.glob("*.md"))
+    for macro in jinja2.Environment().parse(path.read_text(encoding="utf-8")).find_all(nodes.Macro)
+    if [argument.name for argument in macro.args] == ["n"]
+]
+NUMBERS = sorted(paths.RESULTS.glob("*/numbers.json"))
+
+
+def dotted(node):
+    """The key that an expression such as ``n.pooled.dvgr`` reads; it begins with a point."""
+    return f"{dotted(node.node)}.{node.attr}" if isinstance(node, nodes.Getattr) else ""
+
+
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [pytest.param(study, macro.name, id=f"{study}.{macro.name}") for study, macro in PARAGRAPHS],
+)
+def test_every_paragraph_can_be_written_from_the_numbers_of_the_paper_and_is_shown(study, name):
+    kept = json.loads((paths.RESULTS / study / "numbers.json").read_text(encoding="utf-8"))[study]
+    told = Sentences(study)(name, {"n": texts(kept)})
+    assert re.fullmatch(r"[A-Z].*\.", told)
+    assert not re.search(r"[.,;] ?[.,;](?!\d)| [.,;](?!\d)|\b(?:nan|None|True|False)\b|–(?!\d)", told)
+    (notebook,) = [
+        text
+        for path in paths.ROOT.glob("notebooks/*.ipynb")
+        if f'results = Results(\\"{study}\\")' in (text := path.read_text(encoding="utf-8"))
+    ]
+    assert f'results.paragraph(\\"{name}\\")' in notebook
+
+
+def test_every_number_has_a_reader():
+    """No key of a notebook is read neither by the article nor by a paragraph."""
+    article = read_article(paths.ROOT / "paper" / "index.qmd").contents
+    read = {found.name for found in [*article.variables, *article.claims]}
+    read |= {study + dotted(node) for study, macro in PARAGRAPHS for node in macro.find_all(nodes.Getattr)}
+    kept = {
+        ".".join(key)
+        for path in NUMBERS
+        for key, _ in leaves(json.loads(path.read_text(encoding="utf-8")), (), path.name)
+    }
+    assert len(NUMBERS) == 6
+    assert sorted(kept - read) == []
+
+
+def test_a_number_that_was_not_kept_is_named_with_its_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"svo\.md, line \d+, sentence “people”: .*no attribute 'people'"):
+        Results("svo", tmp_path).paragraph("people")

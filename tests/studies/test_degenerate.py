@@ -94,14 +94,11 @@ def test_study_1_by_rates(trials):
     deep = trials[trials["arm"] == "deconfounded"]
     told = telling("dvb", facts)
     values = {value.id: value.name for value in catalogue.study("dvb").bank.values.values()}
-    shared = {"language_models": list(by_model["model"]), "learners": [], "dvgr": 0.5}
-    control = facts.control(gate, "language model", 0.8)
-    finding = shared | {"sides": sides_by_test(by_model), "control": control}
+    sides = {"by_test": sides_by_test(by_model), "by_interval": sides_by_interval(by_model)}
     hold_true(
         [
-            told("span", by_model),
-            Sentences("dvb")("control", control),
-            Sentences("dvb")("finding", finding),
+            Sentences("dvb")("sides", {"family": "language model", **facts.span(by_model), **sides}),
+            told("control", gate, "language model", 0.8),
             told("leave_one_out", leave_one_out(trials)),
             told("layers", statistics.rates(trials, ["model", "arm", "n_examples"])),
             told("values", statistics.rates(deep, ["model", "v1"]), values),
@@ -178,4 +175,6 @@ def test_study_3(rule):
     given, reference = responses.responses(runs, themes), synthetic_reference(themes)
     table = comparison.fidelity_table(given, reference, themes, 50, 1)
     told = telling("profiles", profiles_facts)
-    hold_true([told("fidelity", table), told("runs", responses.missing(runs))])
+    hold_true(
+        [told("fidelity", table), told("runs", responses.missing(runs), {models[0].name: "reference agent"})]
+    )

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -52,6 +53,16 @@ def text(value: str) -> Leaf:
 def claim(holds: bool) -> Leaf:
     """A leaf for a statement that the article makes: whether the results bear it out."""
     return {"value": bool(holds), "text": "true" if holds else "false"}
+
+
+def texts(node: Mapping[str, Any]) -> Any:
+    """A tree of numbers for templates: the texts by their keys, as attributes, and whether each claim holds.
+
+    ``n.pooled.dvgr`` is a text such as ".302", and ``n.claims.below_chance`` is true or false.
+    """
+    if set(node) == {"value", "text"}:
+        return node["value"] if isinstance(node["value"], bool) else node["text"]
+    return SimpleNamespace(**{name: texts(inner) for name, inner in node.items()})
 
 
 def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from deepvalues.core import number_format, paths
@@ -173,6 +174,16 @@ class Results:
         text = self.sentences(macro or key.rpartition(".")[2], facts)
         self.text(key, text)
         return text
+
+    def paragraph(self, name: str) -> Markdown:
+        """Write a paragraph of ``paper/sentences/<study>.md`` on what has been kept so far, for display.
+
+        Parameters
+        ----------
+        name
+            A macro whose one argument is ``n``, which holds what was kept: see `numbers.texts`.
+        """
+        return Markdown(self.sentences(name, {"n": numbers.texts(self.numbers)}))  # type: ignore[no-untyped-call]
 
     def claim(self, key: str, holds: bool) -> None:
         """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""

@@ -3,7 +3,8 @@
 A macro's arguments are the facts that its sentence may use: plain values, which a study's `facts` module
 takes from tables. Which words they call for is decided in the template. Line ends and runs of spaces become
 one space, as in Markdown; a hyphen within a tag (``{%-``) takes the space before it away. What stands outside
-of macros is for readers of the file.
+of macros is for readers of the file. A macro whose one argument is ``n`` is a paragraph on the numbers that a
+notebook has kept: see `Results.paragraph`.
 """
 
 from __future__ import annotations

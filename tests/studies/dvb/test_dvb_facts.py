@@ -23,60 +23,28 @@ def on_control(*flags, accuracy=0.5):
     return pd.DataFrame({"flagged": flags, "accuracy": [accuracy] * len(flags)})
 
 
-@pytest.mark.parametrize(
-    ("sides", "flags", "expected"),
-    [
-        (Sides(0, 7, 1), (1, 1, 0), "of 8 models none lies below chance and 7 lie above it; 1 of 3 reaches"),
-        (Sides(1, 0, 1), (1, 1), "of 2 models 1 lies below chance and none lies above it; none of 2 reaches"),
-        (Sides(9, 1, 0), (0, 0, 0), "of 10 models 9 lie below chance and 1 lies above it; 3 of 3 reach"),
-        (Sides(1, 0, 0), (1,), "the one model lies below chance; it does not reach"),
-        (Sides(0, 1, 0), (0,), "the one model lies above chance; it reaches"),
-        (Sides(0, 0, 1), (0,), "the one model does not differ significantly from chance; it reaches"),
-    ],
-)
-def test_the_finding_counts_the_models_on_either_side_of_chance(sides, flags, expected):
-    control = facts.control(on_control(*map(bool, flags)), "language model", 0.8)
-    found = (
-        f"the pooled DVGR is .611; after Holm's correction, {expected} an accuracy of .800 on the control, "
-        "without which a DVGR says little."
-    )
-    learning = "For text learners, small models fitted to the text of one prompt"
-    for models, learners, beginning in (
-        ([], ["learner-words"], learning),
-        ([], ["learner-words", "learner-encoder"], f"{learning}, one of them on frozen sentence embeddings"),
-        (["x"], [], "For the language model asked (x)"),
-        (["x", "y"], [], "For the language models asked (x, y)"),
-    ):
-        asked = {"language_models": models, "learners": learners}
-        given = {"dvgr": 0.6114, "sides": sides, "control": control}
-        assert said("finding", asked | given) == f"{beginning}, {found}"
-
-
-def test_without_replies_nobody_is_said_to_pass_or_to_fail():
-    unread = on_control(True, True, accuracy=NAN), "language model", 0.8
-    passing = said("passing", {"control": facts.control(*unread)})
-    assert passing == "no reply could be read that would show an accuracy of .800 on the control"
-    assert told("control", *unread) == "On the confounded control no reply could be read"
+RATES = frame("model dvgr", ("a", 0.4), ("b", 0.2), ("c", 0.3))
 
 
 def test_both_splits_stand_in_one_sentence_each():
     given = {"family": "text learner", "by_test": Sides(0, 7, 1), "by_interval": Sides(1, 5, 2)}
+    given |= facts.span(RATES)
     assert said("sides", given) == (
-        "Of 8 text learners, by the exact test with Holm's correction: none below chance, 7 above it, 1 not "
-        "significantly different from it. By the intervals clustered by cell: 1 below chance, 5 above it, 2 "
-        "not significantly different from it."
+        "The 3 rates range from .200 (b) to .400 (a). Of 8 text learners, the exact test with Holm's "
+        "correction puts none below chance, 7 above it, and 1 on neither side for certain. The intervals "
+        "clustered by cell put 1 below chance, 5 above it, and 2 on neither side for certain."
     )
-    assert said("sides", given | {"by_test": Sides(1, 0, 0)}).startswith("Of 1 text learner, by the exact")
+    assert "Of 1 text learner, the exact" in said("sides", given | {"by_test": Sides(1, 0, 0)})
 
 
-RATES = frame("model dvgr", ("a", 0.4), ("b", 0.2), ("c", 0.3))
-LEAVING = "Leaving out one model at a time, it"
+LEAVING = "With one model left out at a time, the pooled DVGR"
 BY_MODEL = "model family followed answered clustered_low clustered_high wilson_low wilson_high"
 OTHER = ("x", "language model", 90, 100, 0.8, 0.95, 0.8, 0.9)
 WORDS = ("learner-words", "text learner", 60, 100, 0.51, 0.7, 0.5, 0.69)
 ENCODER = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5, 0.38, 0.52)
 LEARN = "fitted to the text of one prompt"
-SIDE = "on the side of the value by the intervals clustered by cell, with"
+SIDE = "on the side of the value by the intervals clustered by cell, with a pooled DVGR of"
+MEAN = "By preferred value, the mean DVGR of the models in focus"
 VALUES = {"x": "non-maleficence", "y": "justice"}
 DIMENSIONS = {"d": ("Visual aids", "visual", "none"), "e": ("Voice", "one", "other")}
 TESTS = "factor p_value wald_p wald_p_holm"
@@ -84,10 +52,12 @@ OF_FACTORS = [
     *[("model", 0.001, 0.001, 0.01), ("pair", 0.001, 0.004, 0.04), ("domain", 0.001, 0.2, 0.3)],
     *[("dimension", 0.01, 0.0124, 0.06), ("direction", 0.2, 0.9, 0.9)],
 ]
-HOLM = "Significant with clusters and Holm's correction:"
+HOLM = "With clusters and Holm's correction, the DVGR depends significantly on"
 TERMS = [("model", 0.01, "logit"), ("v1", 0.01, "logit"), ("n_examples", 1, "logit"), ("model", 0.01, "gee")]
-PUBLISHED = "Significant in the logit, clustered as published: model and preferred value"
-LOGIT = f"{PUBLISHED}; by GEE with cells as groups:"
+LOGIT = (
+    "The logit, clustered as published, finds significant effects of model and preferred value. GEE with "
+    "cells as groups finds"
+)
 PAIRS = frame(
     "p_mcnemar_holm p_clustered_holm p_equivalence",
     *[(0.01, 0.01, 0.9), (0.2, 0.3, 0.01), (0.04, 0.06, 0.04), (NAN, NAN, NAN)],
@@ -134,28 +104,32 @@ def soft(*rows):
 @pytest.mark.parametrize(
     ("sentence", "arguments", "expected"),
     [
-        ("span", (RATES,), "The 3 rates range from .200 (b) to .400 (a)"),
-        ("span", (RATES.head(1),), "The one rate is .400 (a)"),
-        ("span", (RATES.assign(dvgr=0.5),), "The 3 rates are all .500"),
-        ("span", (RATES.assign(dvgr=NAN),), "There is no rate, as no reply could be read"),
+        ("span", (RATES,), "The 3 rates range from .200 (b) to .400 (a)."),
+        ("span", (RATES.head(1),), "The one rate is .400 (a)."),
+        ("span", (RATES.assign(dvgr=0.5),), "The 3 rates are all .500."),
+        ("span", (RATES.assign(dvgr=NAN),), "There is no rate, as no reply could be read."),
         (
             "learners",
             (frame(BY_MODEL, OTHER, WORDS, ENCODER),),
-            f"Of 2 text learners, {LEARN}, one of them on frozen sentence embeddings, 1 lies {SIDE} a pooled "
-            "DVGR of .500",
+            f"Of 2 text learners, {LEARN}, one of them on frozen sentence embeddings, 1 lies {SIDE} .500",
         ),
         (
             "learners",
             (frame(BY_MODEL, WORDS),),
-            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} a pooled DVGR of .600",
+            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} .600",
         ),
         (
             "learners",
             (frame(BY_MODEL, OTHER),),
             "This build has no text learner to show how far the words of a prompt lead by themselves",
         ),
+        (
+            "control",
+            (on_control(True, True, accuracy=NAN), "language model", 0.8),
+            "On the confounded control no reply could be read.",
+        ),
         *(
-            ("control", control(*flagged), f"On the confounded control {who} below an accuracy of .800")
+            ("control", control(*flagged), f"On the confounded control {who} below an accuracy of .800.")
             for flagged, who in (
                 ([True, False, True], "2 of 3 text learners fall"),
                 ([True, False], "1 of 2 text learners falls"),
@@ -171,7 +145,7 @@ def soft(*rows):
         ),
         ("leave_one_out", left_out(("a", 0.61111), ("b", 0.61113)), f"{LEAVING} stays at .611."),
         ("leave_one_out", left_out(("a", 0.6), ("b", NAN)), f"{LEAVING} stays at .600."),
-        ("leave_one_out", left_out(), "It rests on one model: there is no other to leave out."),
+        ("leave_one_out", left_out(), "The pooled DVGR rests on one model: there is no other to leave out."),
         (
             "leave_one_out",
             left_out(("a", NAN), ("b", NAN)),
@@ -195,9 +169,13 @@ def soft(*rows):
         ),
         ("layers", probes(NAN, NAN), "The probes have no answers to compare."),
         ("layers", probes(0.66, NAN), "The probes have no answers to compare."),
-        ("values", by_value(0.1, 0.9, 0.3, 0.7), "ranges from .200 (non-maleficence) to .800 (justice)"),
-        ("values", by_value(*[0.5] * 4), "is .500 for each value"),
-        ("values", by_value(*[NAN] * 4), "is not known"),
+        (
+            "values",
+            by_value(0.1, 0.9, 0.3, 0.7),
+            f"{MEAN} ranges from .200 (non-maleficence) to .800 (justice).",
+        ),
+        ("values", by_value(*[0.5] * 4), f"{MEAN} is .500 for each value."),
+        ("values", by_value(*[NAN] * 4), f"{MEAN} is not known."),
         ("dimensions", directions(0.9, 0.6), "differ by up to .300 (visual aids)"),
         ("dimensions", directions(1.0, 1.0), "have the same rate in every dimension"),
         ("dimensions", directions(NAN, NAN), "cannot be compared"),
@@ -205,48 +183,53 @@ def soft(*rows):
         (
             "sensitivities",
             sensitivities((0.5, -0.9, -0.1), (0.5, 0.1, 0.9), (0.5, -0.1, 0.1), (NAN, NAN, NAN)),
-            "Of 3 language models with an estimate, 1 has an interval of the difference that lies wholly on "
+            "Of 3 language models with an estimate, 1 has an interval of $b_v - b_s$ that lies wholly on "
             "the side of the surface, and 1 has one wholly on the side of the value.",
         ),
         (
             "sensitivities",
             sensitivities((0.5, 0.1, 0.9), (0.5, 0.2, 0.9)),
-            "Of 2 language models with an estimate, none has an interval of the difference that lies wholly "
+            "Of 2 language models with an estimate, none has an interval of $b_v - b_s$ that lies wholly "
             "on the side of the surface, and 2 have one wholly on the side of the value.",
         ),
         (
             "factors",
             (frame(TESTS, *OF_FACTORS),),
-            f"{HOLM} model and pair of values. On pooled trials without correction: also domain and "
-            f"dimension. With clusters but without correction: also dimension (p = .012).",
+            f"{HOLM} model and pair of values. The tests of pooled trials, without correction, add domain "
+            "and dimension. With clusters but without correction, so does dimension (p = .012).",
         ),
         (
             "factors",
             (frame(TESTS, ("model", 0.5, NAN, NAN)),),
-            f"{HOLM} none. On pooled trials without correction: no other.",
+            f"{HOLM} no factor. The tests of pooled trials, without correction, add no other.",
         ),
         (
             "factors",
             (frame(TESTS, ("model", NAN, NAN, NAN)),),
             "No factor can be tested, as choices do not vary.",
         ),
-        ("regression", (frame("factor p_value regression", *TERMS),), f"{LOGIT} model."),
+        (
+            "regression",
+            (frame("factor p_value regression", *TERMS),),
+            f"{LOGIT} a significant effect of model.",
+        ),
+        ("regression", (frame("factor p_value regression", *TERMS[:3]),), f"{LOGIT} no significant effect."),
         (
             "regression",
             (frame("factor p_value regression", *TERMS, ("domain", NAN, "gee")),),
-            f"{LOGIT} model. Not testable in both: domain.",
+            f"{LOGIT} a significant effect of model. Not testable in both: domain.",
         ),
         (
             "pairs",
             (PAIRS, 0.05),
-            f"2 of 4 pairs {DIFFER} clustered by cell, both after Holm's correction; 2 are equivalent "
-            f"within .05, without correction.",
+            f"2 of 4 pairs {DIFFER} clustered by cell, both after Holm's correction. Without correction, 2 "
+            "are equivalent within .05.",
         ),
         (
             "pairs",
             (PAIRS.head(1), 0.05),
-            f"1 of 1 pair {DIFFER} clustered by cell, both after Holm's correction; 0 are equivalent within "
-            f".05, without correction.",
+            f"1 of 1 pair {DIFFER} clustered by cell, both after Holm's correction. Without correction, 0 "
+            "are equivalent within .05.",
         ),
         ("pairs", (PAIRS.head(0), 0.05), "With one model in focus there are no pairs."),
         *(
@@ -262,18 +245,17 @@ def soft(*rows):
             )
         ),
         ("agreement", agreement(*[NAN] * 5), "Agreement needs two models."),
-        ("soft", soft(), "No model in this build has log probabilities on record."),
+        ("soft", soft(), "No model has log probabilities on record."),
         (
             "soft",
             soft(("a", 0.3164, 0.314)),
-            "The record holds log probabilities for a, a soft DVGR of .316 where its rule implies .317 and "
-            "its choices give .314.",
+            "The soft DVGR of a is .316; its rule implies .317, and its choices give .314.",
         ),
         (
             "soft",
             soft(("b", 0.9, 0.8), ("c", 0.2, 0.1)),
-            "The record holds log probabilities for b, a soft DVGR of .900 where its choices give .800; for "
-            "c, a soft DVGR of .200 where its choices give .100.",
+            "The soft DVGR of b is .900; its choices give .800. The soft DVGR of c is .200; its choices give "
+            ".100.",
         ),
     ],
 )

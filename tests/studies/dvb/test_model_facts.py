@@ -100,37 +100,13 @@ READ = rates(
 NOTHING_READ = rates()
 
 
-# ---- the paper as a whole ----
-
-
-@pytest.mark.parametrize(
-    ("asked", "read", "about"),
-    [
-        (False, True, "a reproducible instrument, checked with agents and text learners"),
-        (True, False, "what language models learn from watching a person choose"),
-        (True, True, "what language models choose when asked, and what can be read from them"),
-    ],
-)
-def test_the_title_follows_from_who_answered(asked, read, about):
-    assert said("title", {"asked": asked, "read": read}) == f"Deep values or the surface of choices: {about}"
-
-
-def test_the_scope_names_sizes_and_controls():
-    assert told("scope", NOBODY, ["text learner"]).endswith("the stimuli, not language models.")
-    assert told("scope", ONE, []) == "No other respondents serve as controls."
-    assert told("scope", ONE, ["reference agent"]).startswith(
-        "Reference agents, which are not language models,"
-    )
-    assert told("scope", TWO, ["text learner", HEAD]) == (
-        "These models are small, with at most 1.5 billion parameters. Text learners and heads on hidden "
-        "states, which are not language models, serve as controls."
-    )
+# ---- who was asked ----
 
 
 def test_models_of_unknown_or_larger_size_are_not_called_small():
     large = how(("a", 0.5, 400, MODES[FREE], NAN, NAN), ("b", 70.0, 400, MODES[FREE], NAN, NAN))
     for table_ in (ONE, large):
-        assert "small" not in told("scope", table_, ["text learner"])
+        assert "small" not in told("limitation", table_, 400)
 
 
 def test_the_limitation_counts_models_and_cells():

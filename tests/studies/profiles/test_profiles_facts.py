@@ -21,11 +21,6 @@ def results(tmp_path):
     ("sentence", "given", "expected"),
     [
         (
-            "models",
-            {"families": {"language model": 2, "reference agent": 1}},
-            "2 language models; 1 reference agent",
-        ),
-        (
             "limitation",
             {"synthetic": True},
             "The reference in this build is synthetic: so far the study shows only that known profiles are "
@@ -35,15 +30,6 @@ def results(tmp_path):
             "limitation",
             {"synthetic": False},
             "The reference is as good as the sample of people that was given.",
-        ),
-        *(
-            (
-                "abstract",
-                {"language_models": models, "reference": "human reference"},
-                f"A third study compares the value priorities of {who} with those of a human reference, in "
-                "order and in spacing.",
-            )
-            for models, who in ((0, "reference agents"), (1, "1 language model"), (9, "9 language models"))
         ),
         (
             "joint",
@@ -61,13 +47,15 @@ def test_sentences_of_given_facts(sentence, given, expected):
 @pytest.mark.parametrize(
     ("models", "lost", "sentence"),
     [
-        ("ab", [0, 0], "Runs: 1,230, of 2 models; without an answer: 0."),
-        ("ab", [20, 1000], "Runs: 1,230, of 2 models; without an answer: 1,020."),
-        ("aa", [0, 0], "Runs: 1,230, of 1 model; without an answer: 0."),
+        ("ab", [0, 0], "1 text learner and 1 language model; none of the runs went without an answer."),
+        ("ac", [20, 1000], "2 text learners; 1,020 of the runs went without an answer."),
+        ("aa", [0, 0], "1 text learner; none of the runs went without an answer."),
     ],
 )
 def test_runs_without_an_answer_are_told(models, lost, sentence):
-    assert told("runs", pd.DataFrame({"model": [*models], "runs": [30, 1200], "missing": lost})) == sentence
+    missing = pd.DataFrame({"model": [*models], "runs": [30, 1200], "missing": lost})
+    family = {"a": "text learner", "b": "language model", "c": "text learner"}
+    assert told("runs", missing, family) == f"There are 1,230 runs, of {sentence}"
 
 
 @pytest.mark.parametrize(

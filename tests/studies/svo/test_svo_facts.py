@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.paper.results import Results
+from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.svo import facts
 from kept_numbers import kept, telling
 
@@ -23,11 +24,15 @@ def results(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("families", "sentence"), [("rlr", "2 reference agents; 1 language model"), ("r", "1 reference agent")]
+    ("families", "sentence"),
+    [
+        ({"reference agent": 2, "language model": 1}, "2 reference agents and 1 language model"),
+        ({"reference agent": 1}, "1 reference agent"),
+    ],
 )
-def test_models_by_family(families, sentence):
-    name = {"r": "reference agent", "l": "language model"}
-    assert told("models", {place: name[each] for place, each in enumerate(families)}) == sentence
+def test_trials_by_family(families, sentence):
+    said = Sentences("svo")("trials", {"trials": 1200, "families": families})
+    assert said == f"There are 1,200 trials, of {sentence}."
 
 
 IMPLIED = "conditions with an implied angle reproduce it"
@@ -61,16 +66,20 @@ C, F = "controlled", "faithful"
     [
         (
             [("a", F, 0.5), ("b", F, -0.1), ("c", F, NAN), ("a", C, 0.25)],
-            "Corrected for chance, in controlled mode it is 0.25 (a) and in faithful mode it ranges from "
-            "−0.10 (b) to 0.50 (a).",
+            "Corrected for chance, value rationality in controlled mode is 0.25 (a) and in faithful mode "
+            "ranges from −0.10 (b) to 0.50 (a).",
         ),
         ([("c", F, NAN)], "No model has a value rationality."),
         # All models at an end are named.
         (
             [("b", F, 1.0), ("a", F, 0.9999), ("c", F, 0.3), ("d", F, 0.3)],
-            "Corrected for chance, in faithful mode it ranges from 0.30 (c and d) to 1.00 (b and a).",
+            "Corrected for chance, value rationality in faithful mode ranges from 0.30 (c and d) to 1.00 (b "
+            "and a).",
         ),
-        ([("d", F, 0.3), ("c", F, 0.3)], "Corrected for chance, in faithful mode it is 0.30 (d and c)."),
+        (
+            [("d", F, 0.3), ("c", F, 0.3)],
+            "Corrected for chance, value rationality in faithful mode is 0.30 (d and c).",
+        ),
     ],
 )
 def test_corrected_rationality_runs_between_models_in_each_mode(rows, sentence):
@@ -167,6 +176,7 @@ def test_published_values_and_whether_giving_stands_above_taking(results, indivi
     assert found["claims.giving_above_taking"] == str(holds).lower()
     assert found["published.prosocial.corrected"] == "0.50"
     assert len(found) == 4 + 1
+    assert ("stand above" in results.paragraph("published_values").data) == holds
 
 
 def test_the_first_place_is_scored_as_any_answers_are(results):
@@ -211,16 +221,16 @@ def test_lean_with_its_intervals(results):
 
 
 @pytest.mark.parametrize(
-    ("raw", "corrected", "survives", "abstract"),
+    ("raw", "corrected", "survives"),
     [
-        ("yes", "yes", "survives", "that a published lean to neutral values remains when"),
-        ("yes", "open", "does not survive", "that a published lean to neutral values does not remain when"),
-        ("yes", "no", "does not survive", "that a published lean to neutral values does not remain when"),
-        ("open", "yes", "", "no lean of the published models to neutral values."),
-        ("no", "no", "", "no lean of the published models to neutral values."),
+        ("yes", "yes", "survives"),
+        ("yes", "open", "does not survive"),
+        ("yes", "no", "does not survive"),
+        ("open", "yes", ""),
+        ("no", "no", ""),
     ],
 )
-def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
+def test_what_the_lean_amounts_to(results, raw, corrected, survives):
     facts.keep_lean(results, contrasts(raw, corrected))
     found = kept(results)
     words = {"yes": "the models lean to the neutral values"}
@@ -231,6 +241,3 @@ def test_what_the_lean_amounts_to(results, raw, corrected, survives, abstract):
     no_lean = "Even before the correction, there is no significant lean to neutral values."
     lean = f"The lean to neutral values {survives} the correction."
     assert found["text.survives"] == (lean if raw == "yes" else no_lean)
-    assert found["text.abstract"].startswith(
-        f"In a second study, on assigned social values, we find {abstract}"
-    )

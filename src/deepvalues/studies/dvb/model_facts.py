@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from deepvalues.ask.registry import FREE, HEAD
-from deepvalues.core.number_format import plural
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
@@ -19,25 +18,6 @@ from deepvalues.studies.dvb.analysis.several_sets import MODES
 LANGUAGE_MODEL = "language model"
 
 # ---- who was asked ----
-
-
-def scope(how: pd.DataFrame, controls: Sequence[str]) -> dict[str, Any]:
-    """What the finding is about.
-
-    Parameters
-    ----------
-    how
-        From `analysis.several_sets.how_asked`.
-    controls
-        The other families that have answered.
-    """
-    others = [plural(family, 2) for family in controls]
-    return {"models": len(how), "billions": _most_billions(how), "controls": others}
-
-
-def _most_billions(how: pd.DataFrame) -> float:
-    """How large the largest model is; NaN where that is not known of all."""
-    return float(how["billions"].max(skipna=False)) if len(how) else math.nan
 
 
 def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
@@ -50,8 +30,10 @@ def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
     cells
         Of the design.
     """
+    # Without a model there is no largest one, and it is not known where the size of one is not.
+    billions = float(how["billions"].max(skipna=False)) if len(how) else math.nan
     asked = {"least": how["cells"].min(), "most": how["cells"].max(), "cells": cells}
-    return {"models": len(how), "billions": _most_billions(how), **asked}
+    return {"models": len(how), "billions": billions, **asked}
 
 
 def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> dict[str, Any]:

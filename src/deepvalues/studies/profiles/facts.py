@@ -5,6 +5,7 @@ Facts are the arguments of the macro of the same name; `keep_…` functions put 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,16 +23,19 @@ MODE = "rating"
 # ---- facts ----
 
 
-def runs(missing: pd.DataFrame) -> dict[str, Any]:
-    """How many runs of how many models there are, and how many have no answer.
+def runs(missing: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
+    """How many runs of how many models of each family there are, and how many have no answer.
 
     Parameters
     ----------
     missing
         From `analysis.responses.missing`.
+    family
+        Family of each model.
     """
     asked, lost = (int(missing[name].sum()) for name in ("runs", "missing"))
-    return {"asked": asked, "lost": lost, "models": missing["model"].nunique()}
+    families = missing.drop_duplicates("model")["model"].map(dict(family))
+    return {"asked": asked, "lost": lost, "families": families.value_counts(sort=False).to_dict()}
 
 
 def recovery(recovery: pd.DataFrame) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Facts are the arguments of the macro of the same name; `keep_…` functions put 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +27,6 @@ _MOST, _LITTLE = 0.75, 0.25
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
 # ---- facts ----
-
-
-def models(family: Mapping[str, str]) -> dict[str, Any]:
-    """How many models of each family there are, from the family of each."""
-    return {"families": Counter(family.values())}
 
 
 def instrument(check: pd.DataFrame) -> dict[str, Any]:
@@ -184,7 +178,6 @@ def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
         results.sentence(f"text.lean_{scale}", reading | {"verdict": row["verdict"]}, "lean")
     verdicts = {scale: rows[scale]["verdict"] for scale in ("raw", "corrected")}
     results.sentence("text.survives", verdicts)
-    results.sentence("text.abstract", verdicts)
 
 
 def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: float) -> None:
