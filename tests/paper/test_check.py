@@ -45,7 +45,7 @@ def expect(paper, words, message):
 def test_the_sample_has_no_problem_and_a_summary(paper):
     assert messages(paper) == []
     assert "4 variables, 2 embedded" in summary(paper)
-    assert "1 further variables are not used" in summary(paper)
+    assert "1 further variables are read in the notebooks" in summary(paper)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def summary(paper: Path) -> str:
     return (
         f"{article.file.name}: {len(used)} variables, {len(found.embeds)} embedded figures and tables, "
         f"{len(found.references)} cross-references, {len(found.citations)} citations; "
-        f"{len(unused)} further variables are not used."
+        f"{len(unused)} further variables are read in the notebooks."
     )
 
 
