@@ -177,9 +177,7 @@ class Model:
     name: Text
     endpoint: Annotated[Endpoint, BeforeValidator(_endpoint_named)]
     served_as: Text
-    family: Literal["language model", "reference agent", "text learner", "head on hidden states"] = FAMILIES[
-        0
-    ]
+    family: _Family = FAMILIES[0]
     developer: Text = "unknown"
     size_tier: Literal["small", "middle", "large", "unknown"] = "unknown"
     billions: Amount | None = None
