@@ -445,21 +445,25 @@ def test_a_stopped_run_sends_nothing_beyond_what_is_in_flight(serve, record):
     assert not record.path.exists()
 
 
-def test_what_was_in_flight_when_a_run_stopped_is_kept(serve, record):
-    refused = asyncio.Event()
+def refusing_one_of_two(reply, pause=0.0):
+    """A rule that refuses "00" once another request is there, and after a pause replies to that one."""
+    both, refused = asyncio.Barrier(2), asyncio.Event()
 
     async def rule(body, number):
+        await asyncio.wait_for(both.wait(), PATIENCE)
         if body["messages"][-1]["content"] == "00":
-            await asyncio.wait_for(both.wait(), PATIENCE)
             refused.set()
             return error(401)
-        await asyncio.wait_for(both.wait(), PATIENCE)
         await asyncio.wait_for(refused.wait(), PATIENCE)
-        return echo(body, number)
+        await asyncio.sleep(pause)
+        return reply(body, number)
 
-    both = asyncio.Barrier(2)
+    return rule
+
+
+def test_what_was_in_flight_when_a_run_stopped_is_kept(serve, record):
     with pytest.raises(UserError):
-        run(serve(rule), single(2), record, concurrency=2)
+        run(serve(refusing_one_of_two(echo)), single(2), record, concurrency=2)
     assert texts(record) == {"01": "to 01"}
 
 
@@ -535,21 +539,8 @@ def test_a_retry_is_not_sent_after_a_stop(serve, record, monkeypatch):
 
 
 def test_a_turn_is_not_asked_after_a_stop(serve, record):
-    refused = asyncio.Event()
-
-    async def rule(body, number):
-        if body["messages"][-1]["content"] == "00":
-            await asyncio.wait_for(both.wait(), PATIENCE)
-            refused.set()
-            return error(401)
-        await asyncio.wait_for(both.wait(), PATIENCE)
-        await asyncio.wait_for(refused.wait(), PATIENCE)
-        # The refusal has come back before this reply does.
-        await asyncio.sleep(0.2)
-        return fruit(body)
-
-    both = asyncio.Barrier(2)
-    stub = serve(rule)
+    # The refusal has come back before the reply does.
+    stub = serve(refusing_one_of_two(fruit, pause=0.2))
     with pytest.raises(UserError, match="1 answers were saved"):
         run(stub, [*single(1), Conversation("i", TURNS)], record, concurrency=2)
     assert sorted(stub.asked) == ["00", "Name a fruit."]

@@ -23,7 +23,7 @@ from deepvalues.browser import write
 from deepvalues.browser.collect import Row, Sheet, sheets
 from deepvalues.browser.encode import encode, script, starts
 from deepvalues.browser.options import marked, names
-from deepvalues.browser.texts import Texts, decoded, fragments_of, front_coded
+from deepvalues.browser.texts import Texts, fragments_of, front_coded
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.site import check_links, copy_resources, mend_links
@@ -39,6 +39,14 @@ def parse(written):
     """Name and payload of a script, as the page's function would be called with them."""
     found = re.fullmatch(r'answers\("([^"]+)",(.*)\);\n', written)
     return found[1], json.loads(found[2])
+
+
+def decoded(coded):
+    """What `front_coded` was given."""
+    sequences = []
+    for shared, *rest in coded:
+        sequences.append([*(sequences[-1][:shared] if shared else ()), *rest])
+    return sequences
 
 
 class Reader:

@@ -179,5 +179,5 @@ def test_cohens_h_is_a_difference_of_tabled_angles(rate, phi):
 
 def test_cohens_h_at_the_ends_and_without_a_rate():
     assert cohens_h(1) == pytest.approx(math.pi / 2)
-    assert cohens_h(0, 1) == pytest.approx(-math.pi)
+    assert cohens_h(0) == pytest.approx(-math.pi / 2)
     assert math.isnan(cohens_h(math.nan))

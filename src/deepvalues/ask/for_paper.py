@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from deepvalues.ask import catalogue, on_record, run_query
-from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.money import Plan, total
 from deepvalues.ask.registry import Model
 from deepvalues.ask.settings import Settings
@@ -70,7 +69,7 @@ def _part(
 
 def _is_withheld(study: str, model: Model, items: pd.DataFrame, record_folder: Path) -> bool:
     (questions,) = on_record.questions_by_model(study, [model], items, record_folder)
-    return any(isinstance(each, Withheld) for each in questions.conversations) and questions.missing() > 0
+    return questions.withheld and questions.missing() > 0
 
 
 def lines(found: Sequence[Part]) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,15 +67,26 @@ def questions_by_model(
     items: pd.DataFrame,
     record_folder: Path = paths.RESPONSES,
 ) -> Iterator[Questions]:
-    """A study's items put to each model in turn, with the model's record.
+    """A study's items put to each model in turn, with the model's record."""
+    return (put for _, put in by_record([Chosen(study, "", items, models)], record_folder))
 
-    All models share the conversations, so that each prompt is hashed once.
+
+def by_record(sets: Sequence[Chosen], record_folder: Path) -> Iterator[tuple[int, Questions]]:
+    """Sets put to their models, record by record, each with its place among the sets.
+
+    A record is read once for all sets of its study. All models share the conversations, so that each prompt
+    is hashed once.
     """
-    put = catalogue.study(study)
-    conversations = put.conversations(items)
-    for model in models:
-        record = Record(record_path(record_folder, study, model.name))
-        yield Questions(put, conversations, model, record)
+    for name in dict.fromkeys(each.study for each in sets):
+        study = catalogue.study(name)
+        own = {place: each for place, each in enumerate(sets) if each.study == name}
+        conversations = {place: study.conversations(each.items) for place, each in own.items()}
+        for asked in dict.fromkeys(model.name for each in own.values() for model in each.models):
+            record = Record(record_path(record_folder, name, asked))
+            for place, each in own.items():
+                for model in each.models:
+                    if model.name == asked:
+                        yield place, Questions(study, conversations[place], model, record)
 
 
 def command_line(
@@ -145,24 +158,26 @@ def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> p
         study, item_set, model, family, items, recorded (items answered to the last turn), state: complete,
         partial, or not asked.
     """
-    rows = []
-    for place, each in enumerate(sets):
-        others: list[_Other] | None = None
-        for questions in questions_by_model(each.study, each.models, each.items, record_folder):
-            recorded, state = 0, "not asked"
-            keys: set[str] = set()
-            for conversation, _, answers in questions.recorded():
-                recorded += conversation.is_over(answers)
-                keys.update(answer.key for answer in answers)
-            if recorded == questions.items:
-                state = "complete"
-            elif keys:
-                others = _others(sets, place) if others is None else others
-                state = "not asked" if keys <= _accounted_for(questions, others) else "partial"
-            row = (questions.model.name, questions.model.family, questions.items, recorded, state)
-            rows.append((each.study, each.item_set, *row))
+    others = cache(partial(_others, sets))
+    rows = {}
+    for place, questions in by_record(sets, record_folder):
+        recorded, state = 0, "not asked"
+        keys: set[str] = set()
+        for conversation, _, answers in questions.recorded():
+            recorded += conversation.is_over(answers)
+            keys.update(answer.key for answer in answers)
+        if recorded == questions.items:
+            state = "complete"
+        elif keys:
+            state = "not asked" if keys <= _accounted_for(questions, others(place)) else "partial"
+        rows[place, questions.model.name] = (questions.model.family, questions.items, recorded, state)
     columns = ["study", "item_set", "model", "family", "items", "recorded", "state"]
-    return pd.DataFrame(rows, columns=columns)
+    in_order = [
+        (each.study, each.item_set, model.name, *rows[place, model.name])
+        for place, each in enumerate(sets)
+        for model in each.models
+    ]
+    return pd.DataFrame(in_order, columns=columns)
 
 
 class _Other(NamedTuple):
@@ -305,14 +320,15 @@ def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd
     pandas.DataFrame
         study, model, answers (on record in all), orphans.
     """
-    asked_for: dict[tuple[str, str], set[str]] = {}
-    recorded: dict[tuple[str, str], set[str]] = {}
-    for each in sets:
-        for questions in questions_by_model(each.study, each.models, each.items, record_folder):
-            place = each.study, questions.model.name
-            recorded[place] = set(questions.record.answers)
-            asked_for[place] = asked_for.get(place, set()) | questions.recorded_keys()
-    rows = [(*place, len(recorded[place]), len(recorded[place] - keys)) for place, keys in asked_for.items()]
+    rows = []
+    for (study, model), group in itertools.groupby(
+        (questions for _, questions in by_record(sets, record_folder)),
+        lambda questions: (questions.study.name, questions.model.name),
+    ):
+        found = list(group)
+        asked_for = set().union(*(questions.recorded_keys() for questions in found))
+        recorded = found[0].record.answers
+        rows.append((study, model, len(recorded), len(recorded.keys() - asked_for)))
     return pd.DataFrame(rows, columns=["study", "model", "answers", "orphans"])
 
 
@@ -330,10 +346,8 @@ def unlisted(record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
     rows = []
     for study, known in sorted(listed.items()):
         of_paper = {record_path(record_folder, study, name) for name in known}
-        on_record = set((record_folder / study).glob("*.jsonl")) - set(
-            (record_folder / study).glob("*.log.jsonl")
-        )
-        rows += [(study, model_of(path)) for path in sorted(on_record - of_paper)]
+        beside = set((record_folder / study).glob("*.jsonl")) - of_paper
+        rows += [(study, model_of(path)) for path in sorted(beside) if not path.stem.endswith(".log")]
     return pd.DataFrame(rows, columns=["study", "model"])
 
 

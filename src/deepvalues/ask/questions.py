@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from deepvalues.ask import letters
-from deepvalues.ask.conversation import Conversation
+from deepvalues.ask.conversation import Conversation, Withheld
 from deepvalues.ask.engine import Ask, Job, groups, recorded
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
@@ -60,6 +60,11 @@ class Questions:
     def items(self) -> int:
         """Number of conversations, repeats included."""
         return sum(conversation.repeats for conversation in self.conversations)
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the text of some question is not on this machine."""
+        return any(isinstance(conversation, Withheld) for conversation in self.conversations)
 
     @cached_property
     def _first_keys(self) -> list[str]:

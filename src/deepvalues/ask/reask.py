@@ -17,7 +17,6 @@ from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Model
-from deepvalues.ask.settings import Settings
 from deepvalues.ask.weights.serve import ready
 from deepvalues.core import paths, stable_random
 from deepvalues.core.errors import UserError
@@ -67,10 +66,7 @@ class Reasked(NamedTuple):
 
 
 def reask(
-    models: Sequence[Model],
-    record_folder: Path = paths.RESPONSES,
-    number: int = SAMPLE,
-    settings: Settings | None = None,
+    models: Sequence[Model], record_folder: Path = paths.RESPONSES, number: int = SAMPLE
 ) -> list[Reasked]:
     """Ask each model with weights and a record for a fixed sample of its answers again.
 
@@ -102,7 +98,7 @@ def reask(
         sample = sorted(drawn, key=lambda each: stable_random.integer("asked again", each.answer.key))[
             :number
         ]
-        found.append(_compared(model, len(drawn), sample, _asked_again(model, sample, settings)))
+        found.append(_compared(model, len(drawn), sample, _asked_again(model, sample)))
     return found
 
 
@@ -122,7 +118,7 @@ def _drawn(model: Model, record_folder: Path) -> list[Drawn]:
     return found
 
 
-def _asked_again(model: Model, sample: Sequence[Drawn], settings: Settings | None) -> dict[str, Answer]:
+def _asked_again(model: Model, sample: Sequence[Drawn]) -> dict[str, Answer]:
     """What the model answers now, by key."""
     by_study: dict[str, set[str]] = {}
     for each in sample:
@@ -131,7 +127,7 @@ def _asked_again(model: Model, sample: Sequence[Drawn], settings: Settings | Non
     with tempfile.TemporaryDirectory(prefix="deepvalues-asked-again-") as folder:
         for name, ids in by_study.items():
             items = catalogue.study(name).items_with(ids)
-            run_query.query(name, [model], items, record_folder=Path(folder), settings=settings)
+            run_query.query(name, [model], items, record_folder=Path(folder))
             answers |= Record(record_path(Path(folder), name, model.name)).answers
     return answers
 

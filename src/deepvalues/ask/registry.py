@@ -177,9 +177,7 @@ class Model:
     name: Text
     endpoint: Annotated[Endpoint, BeforeValidator(_endpoint_named)]
     served_as: Text
-    family: Literal["language model", "reference agent", "text learner", "head on hidden states"] = FAMILIES[
-        0
-    ]
+    family: _Family = FAMILIES[0]
     developer: Text = "unknown"
     size_tier: Literal["small", "middle", "large", "unknown"] = "unknown"
     billions: Amount | None = None
@@ -236,7 +234,7 @@ class Registry:
     endpoints: Mapping[str, Endpoint]
     models: Mapping[str, Model]
     paper: Mapping[str, tuple[str, ...]]
-    asked_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    asked_of: Mapping[str, tuple[str, ...]]
 
     def choose(self, names: Sequence[str], place: str) -> list[Model]:
         """The named models; where none is named, those that the paper lists for a study/set.
@@ -373,19 +371,15 @@ def _origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
 
 
-def _endpoint(kind: object, entry: Any) -> Endpoint:
-    given = {"base_url": None, "key_variable": None, **entry, "kind": kind}
-    endpoint = checked(Endpoint, given)
-    return replace(endpoint, letters=None) if endpoint.letters == FREE else endpoint
-
-
 def _endpoints(path: Path, entries: Mapping[str, Any]) -> dict[str, Endpoint]:
     found = {}
     for kind, entry in entries.items():
+        given = {"base_url": None, "key_variable": None, **entry, "kind": kind}
         try:
-            found[kind] = _endpoint(kind, entry)
+            endpoint = checked(Endpoint, given)
         except ValueError as error:
             raise UserError(f"{shown(path)}: endpoint {kind}: {error}") from None
+        found[kind] = replace(endpoint, letters=None) if endpoint.letters == FREE else endpoint
     return found
 
 

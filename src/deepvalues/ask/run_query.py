@@ -19,7 +19,7 @@ from deepvalues.ask import batch, catalogue
 from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.engine import Job, Summary
 from deepvalues.ask.money import Plan
-from deepvalues.ask.on_record import Chosen, command_line, questions_by_model
+from deepvalues.ask.on_record import Chosen, by_record, command_line, questions_by_model
 from deepvalues.ask.processes import processors, run
 from deepvalues.ask.progress import Progress
 from deepvalues.ask.questions import Questions
@@ -57,8 +57,9 @@ def plans(
     retry: frozenset[str] = frozenset(),
 ) -> list[Plan]:
     """What each model still has to be asked, and what that will cost; nothing is sent."""
+    _stop_if_unknown(retry)
     return [
-        questions.plan(questions.jobs(_known(retry)))
+        questions.plan(questions.jobs(retry))
         for questions in questions_by_model(study, models, items, record_folder)
     ]
 
@@ -93,6 +94,7 @@ def query(
         When a status to retry is unknown, a record is damaged, a key is missing, nobody confirms the
         cost, or an endpoint refuses or keeps failing. What was received before is in the record.
     """
+    _stop_if_unknown(retry)
     rows = []
     settings = settings or Settings()
     with catalogue.endpoints(settings.threads) as base_url:
@@ -100,8 +102,7 @@ def query(
             replayed = questions.items - questions.missing()
             price = questions.model.price
             saved = questions.replayed().cost(price) if price else math.nan
-            jobs = questions.jobs(_known(retry))
-            summary = Summary()
+            jobs, summary = questions.jobs(retry), Summary()
             if jobs:
                 _stop_if_withheld(jobs)
                 _stop_if_in_batch(questions, jobs)
@@ -116,11 +117,9 @@ def query(
     return pd.DataFrame(rows, columns=list(Outcome._fields))
 
 
-def _known(retry: frozenset[str]) -> frozenset[str]:
-    unknown = retry - set(STATUSES)
-    if unknown:
-        raise UserError(f"unknown status {sorted(unknown)[0]!r}; there are {', '.join(STATUSES)}")
-    return retry
+def _stop_if_unknown(statuses: frozenset[str]) -> None:
+    if unknown := statuses - set(STATUSES):
+        raise UserError(f"unknown status {min(unknown)!r}; there are {', '.join(STATUSES)}")
 
 
 def _confirm(questions: Questions, jobs: Sequence[Job], yes: bool) -> None:
@@ -274,14 +273,15 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
     UserError
         As from `query`.
     """
-    lacking: dict[tuple[str, str], list[Chosen]] = {}
-    for each in sets:
-        local = [model for model in each.models if model.is_local and model.family != HEAD]
-        for questions in questions_by_model(each.study, local, each.items, record_folder):
-            withheld = any(isinstance(each, Withheld) for each in questions.conversations)
-            if not withheld and questions.missing():
-                part = each._replace(models=[questions.model])
-                lacking.setdefault((each.study, questions.model.name), []).append(part)
+    local = [
+        each._replace(models=[model for model in each.models if model.is_local and model.family != HEAD])
+        for each in sets
+    ]
+    lacking: dict[Path, list[Chosen]] = {}
+    for place, questions in by_record(local, record_folder):
+        if questions.missing() and not questions.withheld:
+            part = local[place]._replace(models=[questions.model])
+            lacking.setdefault(questions.record.path, []).append(part)
     # Learners take longest: begun first, they leave no processor waiting at the end.
     records = sorted(lacking.values(), key=lambda parts: parts[0].models[0].family != "text learner")
     processes = min(processors(), len(records))

@@ -68,11 +68,3 @@ def front_coded(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
         coded.append([shared, *sequence[shared:]])
         before = sequence
     return coded
-
-
-def decoded(coded: Sequence[Sequence[int]]) -> list[list[int]]:
-    """What `front_coded` was given."""
-    sequences: list[list[int]] = []
-    for shared, *rest in coded:
-        sequences.append([*(sequences[-1][:shared] if shared else ()), *rest])
-    return sequences

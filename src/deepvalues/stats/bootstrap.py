@@ -145,12 +145,7 @@ def bootstrapped_mean(
 ) -> Interval:
     """Interval of a mean by resampling whole clusters; see `bootstrap`.
 
-    Parameters
-    ----------
-    outcomes
-        0 or 1 per trial, or any number; no missing values.
-    clusters
-        The cluster of each trial, aligned with `outcomes`.
+    Outcomes and clusters are as for `deepvalues.stats.clusters.clustered`.
 
     Returns
     -------

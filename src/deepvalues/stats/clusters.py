@@ -223,12 +223,7 @@ def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Fl
 def two_way(outcomes: pd.Series[float], first: pd.Series[str], second: pd.Series[str]) -> Interval:
     """Interval of a mean whose trials are clustered in two crossed ways; see `two_way_intervals`.
 
-    Parameters
-    ----------
-    outcomes
-        0 or 1 per trial, or any number; no missing values.
-    first, second
-        The two clusters of each trial, aligned with `outcomes`.
+    Outcomes and either way's clusters are as for `clustered`.
 
     Returns
     -------
@@ -349,14 +344,7 @@ def wild_intervals(totals: Floats, sizes: Floats, seed: int = 0) -> tuple[Floats
 def wild(outcomes: pd.Series[float], clusters: pd.Series[str], seed: int = 0) -> Interval:
     """Interval of a mean with few clusters by the wild cluster bootstrap; see `wild_intervals`.
 
-    Parameters
-    ----------
-    outcomes
-        0 or 1 per trial, or any number; no missing values.
-    clusters
-        The cluster of each trial, aligned with `outcomes`.
-    seed
-        Of the sign vectors; without effect with up to `MOST_ENUMERATED` clusters.
+    Outcomes and clusters are as for `clustered`.
 
     Returns
     -------

@@ -150,10 +150,8 @@ def paired(
     return Paired(n, *means, only_a, only_b, estimate.value, *intervals, g, *tests)
 
 
-def outcome_matrix(
-    frame: pd.DataFrame, cluster: str = "cell", outcome: str = "followed"
-) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Outcomes as items × models, and the cluster of each item.
+def outcome_matrix(frame: pd.DataFrame, outcome: str = "followed") -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """Outcomes as items × models, and the cell of each item.
 
     Raises
     ------
@@ -165,15 +163,14 @@ def outcome_matrix(
         model, item = frame.loc[twice, ["model", "item"]].iloc[0]
         raise UserError(f"{model} has the item {item} more than once; choose one repeat before contrasting")
     wide = frame.pivot(index="item", columns="model", values=outcome).sort_index()
-    clusters = frame.drop_duplicates("item").set_index("item")[cluster].reindex(wide.index)
-    return wide.astype(float), clusters
+    cells = frame.drop_duplicates("item").set_index("item")["cell"].reindex(wide.index)
+    return wide.astype(float), cells
 
 
 def paired_contrasts(
     frame: pd.DataFrame,
     bound: float = 0.05,
     pairs: Sequence[tuple[str, str]] | None = None,
-    cluster: str = "cell",
     unit: Sequence[str] = ("item",),
 ) -> pd.DataFrame:
     """Contrast models pair by pair on the same items, with Holm's correction over the family of pairs.
@@ -181,7 +178,7 @@ def paired_contrasts(
     Parameters
     ----------
     frame
-        Trials: model, item, followed, and the columns named by ``cluster`` and ``unit``.
+        Trials: model, item, cell, followed, and the columns named by ``unit``.
     bound
         Bound of equivalence, a difference of rates.
     pairs
@@ -199,8 +196,8 @@ def paired_contrasts(
     UserError
         When a pair names a model without trials.
     """
-    wide, named = outcome_matrix(frame, cluster)
-    clusters = pd.factorize(named)[0]
+    wide, cells = outcome_matrix(frame)
+    clusters = pd.factorize(cells)[0]
     chosen = list(combinations(wide.columns, 2)) if pairs is None else list(pairs)
     unknown = sorted({name for pair in chosen for name in pair} - set(wide.columns))
     if unknown:

@@ -85,14 +85,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in pg.multicomp(np.asarray(p_values, dtype=float), method="holm")[1]]
 
 
-def cohens_h(rate: float, reference: float = 0.5) -> float:
-    """Cohen's h, as in statsmodels: 2 asin √p − 2 asin √p₀, in radians; NaN stays NaN.
+def cohens_h(rate: float) -> float:
+    """Cohen's h of a rate against one half, as in statsmodels: 2 asin √p − 2 asin √.5, in radians.
 
     References
     ----------
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 6.2.
     """
-    return float(proportion_effectsize(rate, reference))
+    return float(proportion_effectsize(rate, 0.5))
 
 
 def cohens_g(rate: float) -> float:

@@ -46,7 +46,7 @@ def stop_if_stray(answers: pd.DataFrame, items: pd.DataFrame) -> None:
     Parameters
     ----------
     answers
-        From `deepvalues.ask.study.Questions.answers`.
+        From `deepvalues.ask.questions.Questions.answers`.
     items
         The items that were asked, with their ids.
     """

@@ -47,9 +47,7 @@ def write_survey(survey: Survey, folder: Path, seed: int, respondents: int) -> l
     ]
 
 
-def results_of(
-    survey: Survey, files: Sequence[Path], rules: results.Rules | None = None
-) -> dict[str, pd.DataFrame]:
+def results_of(survey: Survey, files: Sequence[Path]) -> dict[str, pd.DataFrame]:
     """Read completed forms and say what they say.
 
     Returns
@@ -64,12 +62,12 @@ def results_of(
         When a form cannot be read.
     """
     answers = read_answers(survey, files)
-    people = results.respondents(answers, rules)
+    people = results.respondents(answers)
     counting = results.included(answers, people)
     return {
         "answers": answers,
         "respondents": people,
-        "exclusions": results.exclusions(people, rules),
+        "exclusions": results.exclusions(people),
         "checks": results.checks(answers),
         "statistics": results.statistics(counting),
         "questions": results.by_question(counting),

@@ -93,25 +93,21 @@ class Statistic(NamedTuple):
     questions: int
 
 
-def statistics(answers: pd.DataFrame, chance: float = 0.5, seed: int = 0) -> pd.DataFrame:
+def statistics(answers: pd.DataFrame) -> pd.DataFrame:
     """Rates, means and agreement for each measure, in each stratum and in all.
 
     Parameters
     ----------
     answers
         Those that count, from `included`.
-    chance
-        The share that guessing gets right, against which the exact test tests.
-    seed
-        Of the bootstrap of the agreement coefficients.
 
     Returns
     -------
     pandas.DataFrame
         measure, stratum (or ``all``), statistic, estimate, low, high, p, n (answers), respondents, questions.
-        Choices with a right answer: ``accuracy`` (Wilson's interval and exact test take answers as
-        independent), ``accuracy, clustered`` (by respondent), ``raw agreement``, ``Fleiss' kappa``,
-        ``Krippendorff's alpha``. Ratings: ``mean`` (clustered by respondent), ``SD``, ``ICC(A,1)``,
+        Choices with a right answer: ``accuracy`` (Wilson's interval, and the exact test against .5, take
+        answers as independent), ``accuracy, clustered`` (by respondent), ``raw agreement``, ``Fleiss'
+        kappa``, ``Krippendorff's alpha``. Ratings: ``mean`` (clustered by respondent), ``SD``, ``ICC(A,1)``,
         ``ICC(A,k)``, ``Krippendorff's alpha`` (interval); where a side of the middle is right, ``accuracy``
         without the answers in the middle; between two strata ``difference`` (paired within respondents,
         Student's t) and ``Cohen's d`` (of answers). Rankings and allocations: ``Krippendorff's alpha``
@@ -122,7 +118,7 @@ def statistics(answers: pd.DataFrame, chance: float = 0.5, seed: int = 0) -> pd.
         strata = [stratum for stratum in of_measure["stratum"].unique() if stratum]
         for stratum in [*strata, ALL] if len(strata) > 1 else [ALL]:
             chosen = of_measure if stratum == ALL else of_measure[of_measure["stratum"] == stratum]
-            found = _of_type(str(kind), chosen, chance, seed)
+            found = _of_type(str(kind), chosen)
             rows += [_line(str(measure), stratum, name, numbers, chosen) for name, numbers in found]
         if kind == "rating" and len(strata) == 2:
             found = _between(*(of_measure[of_measure["stratum"] == stratum] for stratum in strata))
@@ -142,25 +138,25 @@ def _line(measure: str, stratum: str, name: str, numbers: _Numbers, chosen: pd.D
     )
 
 
-def _of_type(kind: str, chosen: pd.DataFrame, chance: float, seed: int) -> Iterator[tuple[str, _Numbers]]:
+def _of_type(kind: str, chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     if kind == "choice":
-        yield from _accuracy(chosen, chance)
-        yield from _choice_agreement(chosen, seed)
+        yield from _accuracy(chosen)
+        yield from _choice_agreement(chosen)
     elif kind == "rating":
         yield from _ratings(chosen)
-        yield from _accuracy(chosen, chance)
-        yield from _rating_agreement(chosen, seed)
+        yield from _accuracy(chosen)
+        yield from _rating_agreement(chosen)
     elif kind in ("ranking", "allocation"):
         level = "ordinal" if kind == "ranking" else "interval"
-        yield from _alpha(_units(chosen, "number"), level, seed)
+        yield from _alpha(_units(chosen, "number"), level)
 
 
-def _accuracy(chosen: pd.DataFrame, chance: float) -> Iterator[tuple[str, _Numbers]]:
+def _accuracy(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     scored = chosen[chosen["right"].notna()]
     if scored.empty:
         return
     right, n = int(scored["right"].sum()), len(scored)
-    yield "accuracy", (right / n, *wilson(right, n), exact_test(right, n, chance))
+    yield "accuracy", (right / n, *wilson(right, n), exact_test(right, n))
     around = clustered(scored["right"], scored["respondent"])
     yield "accuracy, clustered", (right / n, *around, math.nan)
 
@@ -174,18 +170,18 @@ def _numbers(agreement: Agreement) -> _Numbers:
     return agreement.estimate, agreement.low, agreement.high, math.nan
 
 
-def _choice_agreement(chosen: pd.DataFrame, seed: int) -> Iterator[tuple[str, _Numbers]]:
+def _choice_agreement(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     units = _units(chosen, "answer")
     if units.shape[1] < 2:
         return
-    yield "raw agreement", _numbers(raw_agreement(units, seed=seed))
-    yield "Fleiss' kappa", _numbers(fleiss_kappa(units, seed=seed))
-    yield from _alpha(units, "nominal", seed)
+    yield "raw agreement", _numbers(raw_agreement(units))
+    yield "Fleiss' kappa", _numbers(fleiss_kappa(units))
+    yield from _alpha(units, "nominal")
 
 
-def _alpha(units: pd.DataFrame, level: str, seed: int) -> Iterator[tuple[str, _Numbers]]:
+def _alpha(units: pd.DataFrame, level: str) -> Iterator[tuple[str, _Numbers]]:
     if units.shape[1] > 1:
-        yield "Krippendorff's alpha", _numbers(krippendorff_alpha(units, level, seed=seed))
+        yield "Krippendorff's alpha", _numbers(krippendorff_alpha(units, level))
 
 
 def _ratings(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
@@ -194,13 +190,13 @@ def _ratings(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     yield "SD", (float(numbers.std(ddof=1)), *NO_INTERVAL, math.nan)
 
 
-def _rating_agreement(chosen: pd.DataFrame, seed: int) -> Iterator[tuple[str, _Numbers]]:
+def _rating_agreement(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     units = _units(chosen, "number")
     if units.shape[1] < 2:
         return
     for kind in ("ICC(A,1)", "ICC(A,k)"):
-        yield kind, _numbers(icc(units, kind, seed=seed))
-    yield from _alpha(units, "interval", seed)
+        yield kind, _numbers(icc(units, kind))
+    yield from _alpha(units, "interval")
 
 
 def _between(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:

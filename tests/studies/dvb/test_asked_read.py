@@ -70,12 +70,6 @@ def test_trials_without_an_answer_are_left_out(frame):
     assert asked_read.asked_against_read(frame)["answered"].iloc[0] == 56
 
 
-def test_another_outcome_can_be_the_mean_of_probabilities(frame):
-    table = asked_read.asked_against_read(frame.assign(p=0.25 + frame["followed"] / 2), outcome="p")
-    plain = asked_read.asked_against_read(frame)
-    assert table["rate"].to_numpy() == pytest.approx(0.25 + plain["rate"].to_numpy() / 2)
-
-
 def test_differences_are_of_items_that_both_answered(frame):
     frame.loc[frame.index[:10], "followed"] = np.nan
     table = asked_read.read_less_asked(frame)

@@ -45,7 +45,6 @@ TABLE = {
 }
 SHUFFLED = ("shuffled", "shuffled_control", "shuffled_probe_value", "shuffled_probe_surface")
 #: Arms that show their own examples, with their choices as they fell.
-TOLD = [arm for arm, (examples, _, _) in TABLE.items() if examples == CONFOUNDED and arm not in SHUFFLED]
 #: The numbers of examples of each set, of all arms that are asked at these.
 SETS = {"n4": (0, 4), "n20": (20,), "n40": (40,)}
 SINGLE_LAYER = ("value_only", "surface_only")

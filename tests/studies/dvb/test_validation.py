@@ -170,7 +170,7 @@ def test_who_always_takes_one_place_is_right_in_half_and_tells_nothing(items, ag
 
 
 def test_the_random_agent_is_right_by_chance(items, agents):
-    table = validation_accuracy(judged(items, agents["agent-random"]), by=[])
+    table = validation_accuracy(judged(items, agents["agent-random"]))
     assert table["answered"].sum() == 2400
     assert stats.binomtest(int(table["correct"].sum()), 2400).pvalue > 0.01
     assert table["p_value"].min() > 0.001

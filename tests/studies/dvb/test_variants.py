@@ -361,14 +361,6 @@ def test_tests_without_an_answer_leave_the_pair_out():
     assert (row["items"], row["rate_a"], row["rate_b"]) == (2, 1.0, 0.5)
 
 
-def test_models_pool_where_no_group_is_named(scored):
-    pooled = variant_rates(scored, by=[])
-    assert pooled["study"].tolist() == ["dvb", "dvb-cot", "dvb-explicit"]
-    assert (pooled["items"] == 3 * 217).all()
-    differences = variant_differences(scored, by=[])
-    assert differences["items"].tolist() == [3 * 217] * 2
-
-
 def test_only_deconfounded_trials_are_compared(scored):
     other = scored.assign(arm="control").drop(columns="study")
     joined = variant_trials({"dvb": pd.concat([scored.drop(columns="study"), other])})

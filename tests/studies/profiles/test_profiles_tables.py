@@ -47,10 +47,9 @@ def test_single_respondents_of_one_mode():
     assert head(table)[0] == "model, against single respondents of the human reference"
     assert rows(table) == [["a", "0.52", "[0.25,\u00a00.74]", "1.05", ".540"]]
     # Against flat respondents every profile exaggerates without bounds.
-    assert rows(shown(tables.single_respondents(frame, "ranking"), "profiles/single_respondents"))[0][3:] == [
-        MISSING,
-        "1.000",
-    ]
+    flat = frame[frame["mode"] == "ranking"].assign(mode="rating")
+    (row,) = rows(shown(tables.single_respondents(flat), "profiles/single_respondents"))
+    assert row[3:] == [MISSING, "1.000"]
 
 
 @pytest.fixture
@@ -81,9 +80,9 @@ def test_without_agents_there_is_nothing_to_show(recovered):
     assert tables.agents(recovered.head(0)).empty
 
 
-def test_agents_of_another_mode(recovered):
-    recovered.loc[recovered["mode"] == "ranking", "estimate"] = 0.123
-    assert column(shown(tables.agents(recovered, "ranking"), "profiles/instrument"), "F") == ["0.12", "0.12"]
+def test_estimates_of_agents_are_those_from_ratings(recovered):
+    recovered.loc[recovered["mode"] == "rating", "estimate"] = 0.123
+    assert column(shown(tables.agents(recovered), "profiles/instrument"), "F") == ["0.12", "0.12"]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +216,8 @@ def _version(benchmark: DeepValueBenchmark, seed: int) -> str:
     return f"bank {benchmark.bank.version}, design of seed {benchmark.seed}, survey of seed {seed}"
 
 
-def _which(name: str) -> Callable[[DeepValueBenchmark, int], Survey]:
-    return lambda benchmark, seed: which_option(name, benchmark, seed)
-
-
 #: Surveys of study 1 by name; each is built from the benchmark and a seed.
 SURVEYS: dict[str, Callable[[DeepValueBenchmark, int], Survey]] = {
     "shallowness": shallowness,
-    **{name: _which(name) for name in _TASKS},
+    **{name: partial(which_option, name) for name in _TASKS},
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from deepvalues.studies.dvb.analysis.statistics import rates, sign_tests
@@ -17,28 +15,24 @@ PUBLISHED_NAMES = {
 }
 
 
-def validation_accuracy(trials: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
-    """Share of right answers per task, kind of stimuli and group, with intervals and a test.
+def validation_accuracy(trials: pd.DataFrame) -> pd.DataFrame:
+    """Share of right answers per task, kind of stimuli and model, with intervals and a test.
 
     Parameters
     ----------
     trials
         From `analysis.statistics.trials`, where ``followed`` means a right answer here.
-    by
-        Columns that make the groups beside task and stimulus; may be empty.
 
     Returns
     -------
     pandas.DataFrame
-        task, stimulus, the columns ``by``, items, answered, correct, accuracy, wilson_low, wilson_high,
-        clustered_low, clustered_high (by cell), p_value (`sign_tests` of questions, against .5). Both orders
-        of a question are pooled.
+        task, stimulus, model, items, answered, correct, accuracy, wilson_low, wilson_high, clustered_low,
+        clustered_high (by cell), p_value (`sign_tests` of questions, against .5). Both orders of a question
+        are pooled.
     """
-    groups = ["task", "stimulus", *by]
+    groups = ["task", "stimulus", "model"]
     table = rates(trials, groups).rename(columns={"followed": "correct", "rate": "accuracy"})
-    # A question is put to several models where ``by`` leaves these out.
-    unit = [name for name in ("model", "cell") if name not in by]
-    return table.assign(p_value=sign_tests(trials, groups, unit))
+    return table.assign(p_value=sign_tests(trials, groups, ["cell"]))
 
 
 def published_validation(published: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -38,55 +38,47 @@ def variant_trials(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return frame[frame["arm"] == "deconfounded"].reset_index(drop=True)
 
 
-def variant_rates(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
-    """DVGR of each variant and group.
+def variant_rates(frame: pd.DataFrame) -> pd.DataFrame:
+    """DVGR of each model under each variant.
 
     Parameters
     ----------
     frame
         From `variant_trials`.
-    by
-        Columns that make the groups within a variant; may be empty.
 
     Returns
     -------
     pandas.DataFrame
-        study, the columns ``by``, and the others as from `analysis.statistics.rates`, with ``dvgr``
-        for the rate.
+        As from `analysis.statistics.rates` by study and model, with ``dvgr`` for the rate.
     """
-    return rates(frame, ["study", *by]).rename(columns={"rate": "dvgr"})
+    return rates(frame, ["study", "model"]).rename(columns={"rate": "dvgr"})
 
 
-def variant_differences(
-    frame: pd.DataFrame, by: Sequence[str] = ("model",), bound: float = 0.05
-) -> pd.DataFrame:
+def variant_differences(frame: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
     """Each variant against the baseline, on the tests that a model answered under both.
 
     Parameters
     ----------
     frame
         From `variant_trials`, with the baseline.
-    by
-        Columns that make the groups; may be empty. A pair is always one model's pair.
     bound
         Differences smaller than this count as equivalent.
 
     Returns
     -------
     pandas.DataFrame
-        study, the columns ``by``, and the fields of `deepvalues.stats.contrasts.Paired`, where a is the
-        variant and b the baseline; clusters are cells. p_mcnemar_holm corrects over the rows.
+        study, model, and the fields of `deepvalues.stats.contrasts.Paired`, where a is the variant and b the
+        baseline; clusters are cells. p_mcnemar_holm corrects over the rows.
     """
     key = ["model", "item"]
-    kept = list(dict.fromkeys([*key, "cell", *by]))
     baseline = frame.loc[frame["study"] == BASELINE, [*key, "followed"]]
-    others = frame.loc[frame["study"] != BASELINE, ["study", *kept, "followed"]]
+    others = frame.loc[frame["study"] != BASELINE, ["study", *key, "cell", "followed"]]
     pairs = others.merge(baseline, on=key, suffixes=("", "_baseline"), validate="many_to_one")
     rows = []
-    for group_key, group in pairs.groupby(["study", *by], sort=True):
+    for group_key, group in pairs.groupby(["study", "model"], sort=True):
         first, second = (group[column].to_numpy(dtype=float) for column in ("followed", "followed_baseline"))
         rows.append((*group_key, *paired(first, second, group["cell"], bound)))
-    table = pd.DataFrame(rows, columns=["study", *by, *Paired._fields])
+    table = pd.DataFrame(rows, columns=["study", "model", *Paired._fields])
     return table.assign(p_mcnemar_holm=holm(list(table["p_mcnemar"])))
 
 

@@ -73,10 +73,6 @@ def _family(families: Mapping[str, str], model: str) -> str:
     return families.get(model, "language model")
 
 
-def _colour(families: Mapping[str, str], model: str) -> str:
-    return COLOURS[_family(families, model)]
-
-
 def _mark(families: Mapping[str, str], model: str) -> dict[str, Any]:
     """How a model's points are drawn: by its family, and the reference as people."""
     if _is_people(model):
@@ -114,10 +110,6 @@ def _made_with(figure: Figure, frame: pd.DataFrame) -> None:
     figure.suptitle(f"made with a {reference}", fontsize=7.5, x=0.995, ha="right", color="#8a1c1c")
 
 
-def _wrapped(names: Mapping[str, str], themes: Sequence[str]) -> list[str]:
-    return ["\n".join(textwrap.wrap(names[theme], 15)) for theme in themes]
-
-
 @themed
 def profile_lines(
     profiles: pd.DataFrame,
@@ -152,7 +144,7 @@ def profile_lines(
             places, means, linewidth=1, alpha=0.75, **style | {"markersize": 0.75 * style["markersize"]}
         )
     axes.plot(places, people["mean"], color=PEOPLE, linewidth=2.2, zorder=5)
-    axes.set_xticks(places, _wrapped(names, order))
+    axes.set_xticks(places, ["\n".join(textwrap.wrap(names[theme], 15)) for theme in order])
     axes.set_xlim(-0.2, len(order) - 1 + 1.15)
     axes.set_ylabel(UNITS[mode])
     last = wide.iloc[:, -1].round(9).sort_values(kind="stable")
@@ -383,7 +375,7 @@ def _dendrogram(
         axes.plot(distances, across, color="#666666", linewidth=0.9)
     height = float(linkage[:, 2].max())
     for model, number in numbers.items():
-        colour = PEOPLE if _is_people(model) else _colour(families, model)
+        colour = PEOPLE if _is_people(model) else COLOURS[_family(families, model)]
         # Leaves are drawn from below, ten units apart.
         at = (-0.03 * height, 10 * (len(numbers) - number) + 5)
         axes.text(*at, f"{number}  {_short(model)}", color=colour, va="center", **NUMBER)

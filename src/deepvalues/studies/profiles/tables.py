@@ -53,8 +53,8 @@ def ceiling(table: pd.DataFrame) -> pd.DataFrame:
     return by_mode(_middle(table))
 
 
-def agents(table: pd.DataFrame, mode: str = "rating") -> pd.DataFrame:
-    """What agents' known profiles imply and what was estimated in a mode; held over all modes.
+def agents(table: pd.DataFrame) -> pd.DataFrame:
+    """What agents' known profiles imply and what was estimated from ratings; held over all modes.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def agents(table: pd.DataFrame, mode: str = "rating") -> pd.DataFrame:
     """
     if table.empty:
         return table
-    chosen = table[table["mode"] == mode]
+    chosen = table[table["mode"] == "rating"]
     wide = chosen.assign(interval=intervals(chosen, digits=2, bounded=False)).pivot(
         index=["model", "reference"], columns="measure", values=["implied", "estimate", "interval"]
     )
@@ -79,15 +79,15 @@ def fidelity(table: pd.DataFrame) -> pd.DataFrame:
     return by_mode(table).assign(direction=lambda sorted_: sorted_["direction"].map(_DIRECTIONS))
 
 
-def single_respondents(table: pd.DataFrame, mode: str = "rating") -> pd.DataFrame:
-    """Mean profiles against single respondents in a mode.
+def single_respondents(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean profiles against single respondents, by their ratings.
 
     Parameters
     ----------
     table
         From `analysis.comparison.against_single_respondents`.
     """
-    return _middle(table[table["mode"] == mode])
+    return _middle(table[table["mode"] == "rating"])
 
 
 def reported(table: pd.DataFrame) -> str:

@@ -32,6 +32,8 @@ PEOPLE = "#999999"
 _RADAR_COLOUR = "#0072B2"
 #: Inner rings of the radar, in degrees.
 _RINGS = (20.0, 40.0)
+#: Where ideal answers lie on either scale.
+_BEST = {"raw": 60.0, "corrected": 1.0}
 _CENTRED: Mapping[str, Any] = {"ha": "center", "va": "center"}
 #: How the radar draws figures with goal prompting and without it: marks at the figures, lines for the eye.
 _RADAR_STYLES: Mapping[bool, Mapping[str, Any]] = {
@@ -225,15 +227,13 @@ def _name_categories(axes: Axes, bounds: Sequence[float]) -> None:
 
 
 @themed
-def radar(table: pd.DataFrame, best: float = 60.0) -> Figure:
+def radar(table: pd.DataFrame) -> Figure:
     """Value rationality on one radar a model, as published, with what random answers get in grey.
 
     Parameters
     ----------
     table
         model, value, goal, raw, random.
-    best
-        The outer ring.
     """
     models = list(dict.fromkeys(table["model"]))
     rows = -(-len(models) // _PER_ROW)
@@ -242,9 +242,9 @@ def radar(table: pd.DataFrame, best: float = 60.0) -> Figure:
     grid: dict[str, Any] = {"subplot_kw": {"projection": "polar"}, "gridspec_kw": {"wspace": 0.14}}
     panels = figure.subplots(rows, _PER_ROW, squeeze=False, **grid).ravel()
     for axes, model in zip(panels, models, strict=False):
-        _radar_panel(axes, table[table["model"] == model], best)
+        _radar_panel(axes, table[table["model"] == model])
         axes.set_title(_short(model), fontsize=7, loc="center", pad=15)
-    for ring in (_RINGS[1], best):
+    for ring in (_RINGS[1], _BEST["raw"]):
         panels[0].text(1.25 * np.pi, ring + 7, f"{ring:g}", fontsize=6, color="#777777", **_CENTRED)
     for axes in panels[len(models) :]:
         axes.set_visible(False)
@@ -257,7 +257,7 @@ def radar(table: pd.DataFrame, best: float = 60.0) -> Figure:
     return figure
 
 
-def _radar_panel(axes: Any, of_model: pd.DataFrame, best: float) -> None:
+def _radar_panel(axes: Any, of_model: pd.DataFrame) -> None:
     """One model's radar on polar axes, the first value on top."""
     values = [value for value in VALUE_COLOURS if value in set(of_model["value"])]
     angles = np.linspace(0, 2 * np.pi, len(values), endpoint=False)
@@ -267,6 +267,7 @@ def _radar_panel(axes: Any, of_model: pd.DataFrame, best: float) -> None:
     for goal, style in _RADAR_STYLES.items():
         raw = _closed(of_model[of_model["goal"] == goal], values, "raw")
         axes.plot(around, raw, color=_RADAR_COLOUR, linewidth=1, clip_on=False, **style)
+    best = _BEST["raw"]
     axes.set(ylim=(0, best), yticks=[*_RINGS, best], yticklabels=[], xticks=angles)
     axes.set_theta_zero_location("N")
     axes.set_xticklabels([])
@@ -285,17 +286,14 @@ def _closed(table: pd.DataFrame, values: Sequence[str], column: str) -> list[flo
 
 
 @themed
-def value_rationality(table: pd.DataFrame, best: Mapping[str, float] | None = None) -> Figure:
+def value_rationality(table: pd.DataFrame) -> Figure:
     """Value rationality raw beside corrected for chance: a row per value and model, a dot per prompting.
 
     Parameters
     ----------
     table
         model, value, goal, raw, corrected, random; perhaps raw_low … corrected_high, drawn as whiskers.
-    best
-        Where ideal answers lie on either scale: 60 and 1.
     """
-    ends = best or {"raw": 60.0, "corrected": 1.0}
     means = table.groupby("model")["raw"].mean().round(9)
     models = list(means.sort_values(ascending=False, kind="stable").index)
     values = [value for value in VALUE_COLOURS if value in set(table["value"])]
@@ -311,29 +309,26 @@ def value_rationality(table: pd.DataFrame, best: Mapping[str, float] | None = No
             axes.plot([chance] * 2, span, color=CHANCE, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
             axes.plot([of_value[scale].mean()] * 2, span, color=VALUE_COLOURS[value], linewidth=3, alpha=0.3)
             _dots(axes, of_value, scale, places, VALUE_COLOURS[value])
-        axes.axvline(ends[scale], color=_FAINT, linewidth=0.8, zorder=0)
+        axes.axvline(_BEST[scale], color=_FAINT, linewidth=0.8, zorder=0)
         axes.tick_params(axis="y", length=0)
     _name_rows(panels[0], places, values)
     panels[0].set_xlabel("raw: degrees (60 at best)")
     panels[1].set_xlabel("corrected: 0 random answers, 1 ideal ones")
     panels[1].xaxis.set_major_locator(MultipleLocator(0.5))
     shapes = [
-        Line2D([], [], color="black", marker="o", markersize=4, linestyle="", label="with goal prompting"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            markersize=4,
-            markerfacecolor="white",
-            linestyle="",
-            label="without",
-        ),
+        *_prompting(),
         Line2D([], [], color="black", linewidth=3, alpha=0.3, label="mean"),
         Line2D([], [], color=CHANCE, linestyle=(0, (3, 2)), linewidth=0.9, label="random answers"),
     ]
     figure.legend(handles=shapes, loc="outside lower center", ncols=4, fontsize=7)
     return figure
+
+
+def _prompting() -> list[Line2D]:
+    """What a filled and an open dot stand for."""
+    faces = {"with goal prompting": "black", "without": "white"}
+    style: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 4, "linestyle": ""}
+    return [Line2D([], [], markerfacecolor=face, label=label, **style) for label, face in faces.items()]
 
 
 def _dots(
@@ -412,20 +407,7 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
         axes.annotate(
             words, (place, 1), (0, 2), axes.get_xaxis_transform(), "offset points", ha="center", fontsize=7
         )
-    handles = [
-        Line2D([], [], color="black", marker="o", markersize=4, linestyle="", label="with goal prompting"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            markersize=4,
-            linestyle="",
-            markerfacecolor="white",
-            label="without",
-        ),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(handles=_prompting(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

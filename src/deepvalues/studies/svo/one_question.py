@@ -21,8 +21,8 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.studies.svo.items import CONDITIONS
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, payoffs
-from deepvalues.studies.svo.stimuli.prompts import NO_VALUE, Wording
+from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY
+from deepvalues.studies.svo.stimuli.prompts import NO_VALUE, Wording, lines_of
 
 #: How many of the nine cyclic orders each set has.
 ITEM_SETS = {"smoke": 1, "standard": N_OPTIONS}
@@ -85,16 +85,8 @@ class OneQuestionWording:
         shown
             Its nine options in the order in which they are shown.
         """
-        pay, row = payoffs(), item - 1
-        lines = [
-            self.texts["option"].format(
-                letter=letter,
-                own=int(pay.own[row, LETTERS.index(option)]),
-                other=int(pay.other[row, LETTERS.index(option)]),
-            )
-            for letter, option in zip(LETTERS, shown, strict=True)
-        ]
-        return "\n".join([self.opening(value) + lines[0], *lines[1:], "", self.texts["ending"]])
+        lines = lines_of(self.texts["option"], item, shown)
+        return self.opening(value) + "\n".join([*lines, "", self.texts["ending"]])
 
 
 def load_one_question(path: Path, values: Wording) -> OneQuestionWording:

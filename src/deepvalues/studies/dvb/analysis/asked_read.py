@@ -47,7 +47,7 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def asked_against_read(trials: pd.DataFrame, outcome: str = "followed") -> pd.DataFrame:
+def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:
     """How often each open model and each head on it takes the right option.
 
     Every test is asked in both orders of its options, so that a liking for a place cancels out.
@@ -56,23 +56,20 @@ def asked_against_read(trials: pd.DataFrame, outcome: str = "followed") -> pd.Da
     ----------
     trials
         From `analysis.statistics.trials`.
-    outcome
-        The column whose mean is the rate: whether the target was chosen or, where there is such a column, the
-        probability that it has.
 
     Returns
     -------
     pandas.DataFrame
         model, respondent (one of `RESPONDENTS`), arm, n_examples, cells, answered, rate, low, high (the 95 %
         interval, clustered by cell); in the order of `RESPONDENTS` and `ARMS` within a model. Trials without
-        an outcome are left out.
+        an answer are left out.
     """
-    known = of_open_models(trials).dropna(subset=outcome)
+    known = of_open_models(trials).dropna(subset="followed")
     by = ["model", "respondent", "arm", "n_examples"]
     rows = []
     for key, group in known.groupby(by):
-        low, high = clustered(group[outcome], group["cell"])
-        rows.append((*key, group["cell"].nunique(), len(group), group[outcome].mean(), low, high))
+        interval = clustered(group["followed"], group["cell"])
+        rows.append((*key, group["cell"].nunique(), len(group), group["followed"].mean(), *interval))
     table = pd.DataFrame(rows, columns=[*by, "cells", "answered", "rate", "low", "high"])
     return _in_order(table, by)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import combinations, pairwise, product
 from typing import Any, NamedTuple
 
@@ -162,33 +161,28 @@ def _described(frame: pd.DataFrame, models: pd.DataFrame, *needed: str) -> pd.Da
     return known.loc[sorted(set(frame["model"]))]
 
 
-def size_pairs(
-    frame: pd.DataFrame, models: pd.DataFrame, within: Sequence[str] = ("developer",), bound: float = 0.05
-) -> pd.DataFrame:
+def size_pairs(frame: pd.DataFrame, models: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
     """Larger against smaller models of the same developer, one tier apart.
 
     Parameters
     ----------
     models
-        model, size_tier (small, middle or large; others are left out) and the columns of ``within``.
-    within
-        Columns that both models of a pair share; with a column of the product line beside the
-        developer, pairs are those of one line, as the published ones are.
+        model, developer, size_tier (small, middle or large; others are left out).
     bound
         Differences smaller than this count as equivalent.
 
     Returns
     -------
     pandas.DataFrame
-        ``within``, large, small, the fields of `deepvalues.stats.contrasts.Paired` (large minus
+        developer, large, small, the fields of `deepvalues.stats.contrasts.Paired` (large minus
         small, on the items that both answered; McNemar's test takes both orders of a test as one),
         p_mcnemar_holm, p_clustered_holm; and, of all answers taken as two independent samples as in
         print: independent_difference, newcombe_low, newcombe_high, chi2, p_chi2, cramers_v.
     """
     deep = _deconfounded(frame)
-    known = _described(deep, models, "size_tier", *within)
+    known = _described(deep, models, "size_tier", "developer")
     pairs = []
-    for _, line in known[known["size_tier"].isin(SIZE_TIERS)].groupby(list(within)):
+    for _, line in known[known["size_tier"].isin(SIZE_TIERS)].groupby("developer"):
         tiers = [line.index[line["size_tier"] == tier] for tier in SIZE_TIERS]
         present = [list(tier) for tier in tiers if len(tier)]
         for smaller, larger in pairwise(present):
@@ -199,8 +193,7 @@ def size_pairs(
     columns = ["independent_difference", "newcombe_low", "newcombe_high", "chi2", "p_chi2", "cramers_v"]
     table[columns] = pd.DataFrame(independent, columns=columns)
     table = table.rename(columns={"model_a": "large", "model_b": "small"})
-    for place, column in enumerate(within):
-        table.insert(place, column, table["large"].map(known[column]))
+    table.insert(0, "developer", table["large"].map(known["developer"]))
     return table
 
 
@@ -326,34 +319,29 @@ def _agreements(
 # ---- one model against itself ----
 
 
-def prior_corrected(frame: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+def prior_corrected(frame: pd.DataFrame) -> pd.DataFrame:
     """DVGR minus the rate on the same tests without examples, paired test by test.
 
     Tests are the same where model, cell, test number and order of the options are; those without a prior are
     left out.
 
-    Parameters
-    ----------
-    by
-        ``model``, perhaps with ``n_examples``.
-
     Returns
     -------
     pandas.DataFrame
-        ``by``, pairs (both answered), dvgr and prior on them, difference, clustered_low, clustered_high
+        model, pairs (both answered), dvgr and prior on them, difference, clustered_low, clustered_high
         (by cell), p_value.
     """
     test = ["model", "cell", "test", "swapped"]
     prior = frame.loc[frame["arm"] == "prior", [*test, "followed"]].rename(columns={"followed": "prior"})
     pairs = _deconfounded(frame).merge(prior, on=test, validate="many_to_one")
     rows = []
-    for key, group in pairs.groupby(list(by)):
+    for model, group in pairs.groupby("model"):
         both = group.dropna(subset=["followed", "prior"])
         estimate = clusters.mean((both["followed"] - both["prior"]).to_numpy(), both["cell"])
         means = (float(both["followed"].mean()), float(both["prior"].mean()))
-        rows.append((*key, len(both), *means, estimate.value, *estimate.interval, estimate.p_value))
+        rows.append((model, len(both), *means, estimate.value, *estimate.interval, estimate.p_value))
     columns = ["pairs", "dvgr", "prior", "difference", "clustered_low", "clustered_high", "p_value"]
-    return pd.DataFrame(rows, columns=[*by, *columns])
+    return pd.DataFrame(rows, columns=["model", *columns])
 
 
 def position_bias(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -13,8 +13,8 @@ from deepvalues.stats.rates import wilson
 PUBLISHED = "published models"
 
 
-def order_rates(trials: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
-    """DVGR on prompts that were asked in both orders of their options.
+def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
+    """DVGR of each model on prompts that were asked in both orders of their options.
 
     A prompt counts once, with the mean of its answered orders; one without an answer is left out. Wilson's
     interval takes it for one trial. Means of two orders vary no more than single replies do, so that the
@@ -24,18 +24,16 @@ def order_rates(trials: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.Data
     ----------
     trials
         From `analysis.statistics.trials`; cell, n_examples and test tell a prompt.
-    by
-        Columns that make the groups.
 
     Returns
     -------
     pandas.DataFrame
-        ``by``, prompts (those with an answer), dvgr, wilson_low, wilson_high; dvgr_first and dvgr_swapped (by
+        model, prompts (those with an answer), dvgr, wilson_low, wilson_high; dvgr_first and dvgr_swapped (by
         order), both (prompts answered in both orders) and consistency (the share of these whose replies
         chose the same option, in whichever place); NaN where there is nothing to tell it from.
     """
     rows = []
-    for key, group in trials.groupby(list(by), observed=True, sort=True):
+    for model, group in trials.groupby("model", observed=True, sort=True):
         orders = group.pivot(index=["cell", "n_examples", "test"], columns="swapped", values="followed")
         orders = orders.reindex(columns=[False, True])
         prompts = orders.mean(axis="columns").dropna()
@@ -44,10 +42,10 @@ def order_rates(trials: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.Data
         interval = wilson(float(prompts.sum()), len(prompts))
         by_order = orders.mean()
         rate = prompts.mean() if len(prompts) else math.nan
-        row = (len(prompts), rate, *interval, by_order[False], by_order[True], len(both), consistency)
-        rows.append((*key, *row))
+        by_place = (by_order[False], by_order[True])
+        rows.append((model, len(prompts), rate, *interval, *by_place, len(both), consistency))
     columns = ["prompts", "dvgr", "wilson_low", "wilson_high", "dvgr_first", "dvgr_swapped", "both"]
-    return pd.DataFrame(rows, columns=[*by, *columns, "consistency"])
+    return pd.DataFrame(rows, columns=["model", *columns, "consistency"])
 
 
 def beside_published(

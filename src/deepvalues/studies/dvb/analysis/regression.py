@@ -469,7 +469,7 @@ def _modes(followed: Floats, n: Floats, beta: float, tau: float) -> Floats:
     return mode
 
 
-def adjusted_rates(frame: pd.DataFrame, group: str = "v1") -> pd.DataFrame:
+def adjusted_rates(frame: pd.DataFrame) -> pd.DataFrame:
     """Each model's rate, adjusted for the preferred value by a random intercept.
 
     Returns
@@ -481,7 +481,7 @@ def adjusted_rates(frame: pd.DataFrame, group: str = "v1") -> pd.DataFrame:
     """
     rows = []
     for model, trials in frame.dropna(subset="followed").groupby("model"):
-        counts = trials.groupby(group)["followed"].agg(["sum", "count"])
+        counts = trials.groupby("v1")["followed"].agg(["sum", "count"])
         fit = random_intercept(counts["sum"].to_numpy(), counts["count"].to_numpy())
         rows.append((model, len(trials), len(counts), float(trials["followed"].mean()), *fit))
     columns = ["model", "answered", "groups", "raw", *RandomIntercept._fields]

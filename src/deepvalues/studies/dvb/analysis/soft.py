@@ -179,33 +179,31 @@ def all_soft_trials(frame: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataF
     return pd.concat(found) if found else soft_trials(frame.iloc[:0], probabilities(()), "")
 
 
-def soft_dvgr(trials: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFrame:
-    """Soft DVGR beside the DVGR of the same trials.
+def soft_dvgr(trials: pd.DataFrame) -> pd.DataFrame:
+    """Soft DVGR of each model beside the DVGR of the same trials.
 
     Parameters
     ----------
     trials
         From `soft_trials`, of one or more models; the deconfounded ones are used.
-    by
-        Columns that make the groups.
 
     Returns
     -------
     pandas.DataFrame
-        ``by``, answered, covered (number), coverage (share), mass (mean), soft with clustered_low and
+        model, answered, covered (number), coverage (share), mass (mean), soft with clustered_low and
         clustered_high (by cell) over the covered trials, hard (DVGR of these), difference = soft − hard with
         difference_low and difference_high (paired, clustered by cell), bound_low and bound_high (the soft
         DVGR of all answered trials, were the uncovered ones at their lower or upper bounds).
     """
-    keys, rows = list(by), []
-    for key, group in trials[trials["arm"] == "deconfounded"].groupby(keys):
+    rows = []
+    for model, group in trials[trials["arm"] == "deconfounded"].groupby("model"):
         covered = group[group["covered"]]
         soft = clusters.mean(covered["soft"].to_numpy(), covered["cell"])
         paired = clusters.mean((covered["soft"] - covered["followed"]).to_numpy(), covered["cell"])
         counts = (len(group), len(covered), len(covered) / len(group), float(covered["mass"].mean()))
         hard = (float(covered["followed"].mean()), paired.value, *paired.interval)
         bounds = (float(group["soft_low"].mean()), float(group["soft_high"].mean()))
-        rows.append((*key, *counts, soft.value, *soft.interval, *hard, *bounds))
+        rows.append((model, *counts, soft.value, *soft.interval, *hard, *bounds))
     columns = ["answered", "covered", "coverage", "mass", "soft", "clustered_low", "clustered_high"]
     ends = ["hard", "difference", "difference_low", "difference_high", "bound_low", "bound_high"]
-    return pd.DataFrame(rows, columns=[*keys, *columns, *ends])
+    return pd.DataFrame(rows, columns=["model", *columns, *ends])

@@ -171,12 +171,12 @@ def alike(found: Estimate) -> bool:
     return not math.isnan(found.value) and found.df > 0 and not differs(found)
 
 
-def equal(share: Estimate, bound: float = BOUND) -> bool:
-    """Whether a share lies within .5 ± ``bound`` by two one-sided tests at .05 (90% interval inside)."""
+def equal(share: Estimate) -> bool:
+    """Whether a share lies within .5 ± `BOUND` by two one-sided tests at .05 (90% interval inside)."""
     centred = share._replace(value=share.value - 0.5)
     if centred.error > 0:
-        return centred.equivalence(bound) < _TOST_ALPHA
-    return share.df > 0 and abs(centred.value) < bound
+        return centred.equivalence(BOUND) < _TOST_ALPHA
+    return share.df > 0 and abs(centred.value) < BOUND
 
 
 def tost_interval(share: Estimate) -> Interval:

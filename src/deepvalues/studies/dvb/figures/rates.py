@@ -227,12 +227,8 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
 def _label_lines(axes: Axes, table: pd.DataFrame, gap: float) -> None:
     """Name each line beside the panel, names pushed apart so that they don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
-    names = [_short(model) for model in ends["model"]]
+    names = [re.sub("^(learner|agent|head)-", "", model) for model in ends["model"]]
     label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=46, gap=gap)
-
-
-def _short(model: str) -> str:
-    return re.sub("^(learner|agent|head)-", "", model)
 
 
 @themed

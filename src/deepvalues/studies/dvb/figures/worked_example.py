@@ -79,8 +79,8 @@ def _width(text: str) -> float:
 
 
 @themed
-def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str], number: int = 0) -> Figure:
-    """One example and the test of a prompt, and what the other arms ask.
+def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]) -> Figure:
+    """The first example and the test of a prompt, and what the other arms ask.
 
     Parameters
     ----------
@@ -90,11 +90,8 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
         Tells value and pole of an option.
     names
         What values and poles are called, by id.
-    number
-        Which of the prompt's examples is shown, from 0.
     """
-    posed = situations(prompt)
-    example, test = posed[number], posed[-1]
+    example, *_, test = situations(prompt)
     right = example.option_a if example.chosen == "A" else example.option_b
     left = example.option_b if example.chosen == "A" else example.option_a
     preferred, other = (

@@ -310,11 +310,6 @@ def _turned(situation: prompts.Situation) -> prompts.Situation:
     return situation._replace(right="B" if situation.right == "A" else "A")
 
 
-def _layout(design: Design, arm: str, test: int) -> list[tuple[str, str]]:
-    """(right letter, clause order) of every cell, for one test of one arm: the same at every N."""
-    return _balanced(len(design.cells), design.seed, "layout", arm, test)
-
-
 def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool = True) -> pd.DataFrame:
     """Build the items of a set, one row a prompt, ordered by cell, arm, N, test and order of the options.
 
@@ -342,7 +337,11 @@ def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool
     asked, cells, balanced = item_set
     order = balanced_order(design) if balanced else list(range(len(design.cells)))
     places = sorted(order[:cells])
-    layouts = {key: _layout(design, *key) for key in {(each.arm.same_test, each.test) for each in asked}}
+    # (right letter, clause order) of every cell, for one test of one arm: the same at every N.
+    layouts = {
+        key: _balanced(len(design.cells), design.seed, "layout", *key)
+        for key in {(each.arm.same_test, each.test) for each in asked}
+    }
     # Frame by frame: all prompts of `full` at once, as rows and as a frame, would take half a gigabyte more.
     frames = []
     for first in range(0, len(places), _CELLS_AT_ONCE):

@@ -163,8 +163,8 @@ def prior(corrected: pd.DataFrame, position: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     corrected, position
-        From `analysis.comparisons.prior_corrected` and `position_bias`. A model without common
-        tests has no row in the first, or one without pairs.
+        From `prior_corrected` and `position_bias` of `analysis.comparisons`. A model
+        without common tests has no row in the first, or one without pairs.
     """
     both = corrected.merge(position, on="model", how="outer")
     columns = ["pairs", "difference", "clustered_low", "clustered_high"]
@@ -195,8 +195,8 @@ def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table, printed
-        From `validation.validation_accuracy` and `published_validation`. The published
-        tasks were about training stimuli.
+        From `validation_accuracy` and `published_validation` of `validation`. The published tasks were
+        about training stimuli.
     """
     theirs = printed.rename(
         columns={"trials": "answered", "ci_low": "wilson_low", "ci_high": "wilson_high"}

@@ -7,7 +7,7 @@ precisely. With the reference agents the truth is known, so the estimate can be 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -114,8 +114,8 @@ def _maximum(coins: Floats, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floa
     return None
 
 
-def weights(asked: pd.DataFrame, by: Sequence[str] = ("model", "value")) -> pd.DataFrame:
-    """Weights of each group's choices.
+def weights(asked: pd.DataFrame) -> pd.DataFrame:
+    """Weights of each model's choices under each value.
 
     Parameters
     ----------
@@ -125,11 +125,11 @@ def weights(asked: pd.DataFrame, by: Sequence[str] = ("model", "value")) -> pd.D
     Returns
     -------
     pandas.DataFrame
-        ``by`` and the fields of `Weights`.
+        model, value, and the fields of `Weights`.
     """
-    given = asked[asked["option"] >= 0]
-    rows = [(*key, *fit(group["item"], group["option"])) for key, group in given.groupby(list(by), sort=True)]
-    return pd.DataFrame(rows, columns=[*by, *Weights._fields])
+    given = asked[asked["option"] >= 0].groupby(["model", "value"], sort=True)
+    rows = [(*key, *fit(group["item"], group["option"])) for key, group in given]
+    return pd.DataFrame(rows, columns=["model", "value", *Weights._fields])
 
 
 def recovery(table: pd.DataFrame, true_weights: Mapping[str, float], precision: float) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,8 @@ from deepvalues.studies.svo.stimuli.payoffs import Floats
 from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
 
 PERMUTATIONS = 1999
+#: What makes an analysis.
+_WITHIN = ["mode", "goal"]
 SOURCES = ("model", "value", "model * value")
 
 
@@ -27,8 +28,8 @@ class _Design(NamedTuple):
     full: Floats
 
 
-def anova(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal"), *, seed: int) -> pd.DataFrame:
-    """Two-way analysis of variance of the angle, models × assigned values, within each group.
+def anova(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Two-way analysis of variance of the angle, models × assigned values, by mode and goal prompting.
 
     Sums of squares are of type II. The classical test supposes equal variances, which models that always
     answer alike break; so each F stands beside a permutation test. For values it permutes angles within each
@@ -46,8 +47,8 @@ def anova(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal"), *, seed: in
     Returns
     -------
     pandas.DataFrame
-        ``by``, source, df, df_residual, f, p_value, eta (partial eta squared), p_permutation, models, trials.
-        NaN where there are fewer than two models or values, or no variation within cells.
+        mode, goal, source, df, df_residual, f, p_value, eta (partial eta squared), p_permutation, models,
+        trials. NaN where there are fewer than two models or values, or no variation within cells.
 
     References
     ----------
@@ -55,10 +56,10 @@ def anova(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal"), *, seed: in
     """
     known = frame[frame["value"] != NO_VALUE].dropna(subset="angle")
     rows = []
-    for key, group in known.groupby(list(by), sort=True):
+    for key, group in known.groupby(_WITHIN, sort=True):
         rows += [(*key, *row) for row in _anova(group, seed)]
     columns = ["source", "df", "df_residual", "f", "p_value", "eta", "p_permutation", "models", "trials"]
-    return pd.DataFrame(rows, columns=[*by, *columns])
+    return pd.DataFrame(rows, columns=[*_WITHIN, *columns])
 
 
 def _anova(group: pd.DataFrame, seed: int) -> list[tuple[object, ...]]:
@@ -79,14 +80,14 @@ def _anova(group: pd.DataFrame, seed: int) -> list[tuple[object, ...]]:
     ]
 
 
-def left_out(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal")) -> pd.DataFrame:
+def left_out(frame: pd.DataFrame) -> pd.DataFrame:
     """Name the models that `anova` leaves out, with the values of which they have no complete trial.
 
     A value of which no model at all has a complete trial is no level of the analysis, and leaves nobody out.
 
     Parameters
     ----------
-    frame, by
+    frame
         As for `anova`.
 
     Returns
@@ -95,11 +96,11 @@ def left_out(frame: pd.DataFrame, by: Sequence[str] = ("mode", "goal")) -> pd.Da
         model, value, lacking (how many analyses leave the model out for want of that value), analyses.
     """
     assigned = frame[frame["value"] != NO_VALUE]
-    sizes = assigned.groupby([*by, "model", "value"])["angle"].count().unstack("value", fill_value=0)
+    sizes = assigned.groupby([*_WITHIN, "model", "value"])["angle"].count().unstack("value", fill_value=0)
     cells = sizes.melt(ignore_index=False, value_name="complete").reset_index()
-    is_level = cells.groupby([*by, "value"])["complete"].transform("max") > 0
+    is_level = cells.groupby([*_WITHIN, "value"])["complete"].transform("max") > 0
     lacking = cells[is_level & (cells["complete"] == 0)].groupby(["model", "value"]).size()
-    analyses = len(assigned.drop_duplicates(list(by)))
+    analyses = len(assigned.drop_duplicates(_WITHIN))
     return lacking.reset_index(name="lacking").assign(analyses=analyses)
 
 

@@ -14,7 +14,7 @@ intervals.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -78,10 +78,10 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _shares(frame: pd.DataFrame, columns: Sequence[str] = OPTIONS) -> Array:
+def _shares(frame: pd.DataFrame) -> Array:
     """Shares of one model and condition, shape (orders, items, options); NaN where there is no answer."""
     found = np.full((N_OPTIONS, N_PRIMARY, N_OPTIONS), np.nan)
-    found[frame["turned"], frame["item"] - 1] = frame[list(columns)].to_numpy(dtype=float)
+    found[frame["turned"], frame["item"] - 1] = frame[OPTIONS].to_numpy(dtype=float)
     return found
 
 

@@ -67,7 +67,7 @@ def against_people(
     Parameters
     ----------
     frame, asked
-        From `analysis.statistics.trials` and `choices`.
+        From `analysis.statistics.trials` and `analysis.statistics.choices`.
     histogram, norms, shares
         The published tables; of the norms the group "all".
     seed

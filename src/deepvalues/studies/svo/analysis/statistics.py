@@ -99,7 +99,7 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row per model and trial: model, id, mode, value, goal, trial; item1 … (option indices, −1 for no
         choice); given (choices in the six primary items), angle, category and transitive as from
-        `score`; angle_low and angle_high (what missing choices could still make of it), order
+        `scoring.score`; angle_low and angle_high (what missing choices could still make of it), order
         (of preference), mean_self, mean_other, ring_self, ring_other, length; inequality_aversion (prosocial
         trials with secondary items, else NaN).
     """
@@ -127,9 +127,9 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame[["model", "id", "mode", "value", "goal", "trial"]], names, more], axis=1)
 
 
-def missing_by_reason(asked: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
-    """Number of questions per group and status, with the share that has no choice."""
-    counts = count_statuses(asked, by)
+def missing_by_reason(asked: pd.DataFrame) -> pd.DataFrame:
+    """Number of questions per model and status, with the share that has no choice."""
+    counts = count_statuses(asked, ["model"])
     return counts.assign(no_choice_share=1 - counts["answered"] / counts.sum(axis=1)).reset_index()
 
 
@@ -145,8 +145,8 @@ def _mean_interval(numbers: pd.Series[float], clusters: pd.Series[str], seed: in
     return bootstrapped_mean(known, clusters[known.index], seed=seed)
 
 
-def mean_angles(frame: pd.DataFrame, by: Sequence[str] = CONDITION, *, seed: int) -> pd.DataFrame:
-    """Mean angle of each group, over complete trials, with its bootstrap interval over trials.
+def mean_angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Mean angle of each model and condition, over complete trials, with its bootstrap interval over trials.
 
     Parameters
     ----------
@@ -158,12 +158,12 @@ def mean_angles(frame: pd.DataFrame, by: Sequence[str] = CONDITION, *, seed: int
     Returns
     -------
     pandas.DataFrame
-        ``by``, trials, complete, angle, sd, low, high (percentile bootstrap, NaN without variation),
-        bound_low and bound_high (the mean were all missing choices the lowest, or the highest, possible),
-        transitive (share of complete trials), all angles in degrees.
+        model, mode, value, goal, trials, complete, angle, sd, low, high (percentile bootstrap, NaN without
+        variation), bound_low and bound_high (the mean were all missing choices the lowest, or the highest,
+        possible), transitive (share of complete trials), all angles in degrees.
     """
     rows = []
-    for key, group in _groups(frame, by):
+    for key, group in _groups(frame, CONDITION):
         complete = group.dropna(subset="angle")
         rows.append(
             (
@@ -179,26 +179,26 @@ def mean_angles(frame: pd.DataFrame, by: Sequence[str] = CONDITION, *, seed: int
             )
         )
     columns = ["trials", "complete", "angle", "sd", "low", "high", "bound_low", "bound_high", "transitive"]
-    return pd.DataFrame(rows, columns=[*by, *columns])
+    return pd.DataFrame(rows, columns=[*CONDITION, *columns])
 
 
-def category_shares(frame: pd.DataFrame, by: Sequence[str] = CONDITION) -> pd.DataFrame:
-    """Share of each category among the complete trials of a group, with Wilson's interval.
+def category_shares(frame: pd.DataFrame) -> pd.DataFrame:
+    """Share of each category among the complete trials of a condition, with Wilson's interval.
 
     Returns
     -------
     pandas.DataFrame
-        ``by``, category, count, complete, share, low, high; four rows a group.
+        model, mode, value, goal, category, count, complete, share, low, high; four rows a condition.
     """
     rows = []
-    for key, group in _groups(frame, by):
+    for key, group in _groups(frame, CONDITION):
         counts = group["category"].value_counts()
         complete = int(group["angle"].notna().sum())
         for category in scoring.CATEGORIES:
             count = int(counts.get(category, 0))
             share = count / complete if complete else math.nan
             rows.append((*key, category, count, complete, share, *wilson(count, complete)))
-    return pd.DataFrame(rows, columns=[*by, "category", "count", "complete", "share", "low", "high"])
+    return pd.DataFrame(rows, columns=[*CONDITION, "category", "count", "complete", "share", "low", "high"])
 
 
 def value_rationality(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:

@@ -38,6 +38,16 @@ def option_lines(question: str) -> dict[str, Coins]:
     return {letter: Coins(int(own), int(other)) for letter, own, other in _OPTION_LINE.findall(question)}
 
 
+def lines_of(wording: str, item: int, shown: str) -> list[str]:
+    """The lines that show the options of an item in the order ``shown``, each worded alike."""
+    pay = payoffs()
+    places = [(item - 1, LETTERS.index(option)) for option in shown]
+    return [
+        wording.format(letter=letter, own=int(pay.own[at]), other=int(pay.other[at]))
+        for letter, at in zip(LETTERS, places, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Wording:
     """The texts of ``data/stimuli/svo.yml``."""
@@ -77,15 +87,7 @@ class Wording:
 
     def question(self, place: int, item: int, shown: str, aim: str) -> str:
         """One question, with the options of an item in the order ``shown``."""
-        pay, row = payoffs(), item - 1
-        lines = [
-            self.texts["option"].format(
-                letter=letter,
-                own=int(pay.own[row, LETTERS.index(option)]),
-                other=int(pay.other[row, LETTERS.index(option)]),
-            )
-            for letter, option in zip(LETTERS, shown, strict=True)
-        ]
+        lines = lines_of(self.texts["option"], item, shown)
         block, of = (place - N_PRIMARY, N_ITEMS - N_PRIMARY) if place >= N_PRIMARY else (place, N_PRIMARY)
         return self.texts["question"].format(number=block + 1, of=of, aim=aim, options="\n".join(lines))
 
