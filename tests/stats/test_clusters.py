@@ -10,6 +10,7 @@ import statsmodels.api as sm
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 from statsmodels.stats.weightstats import ttost_paired
 
@@ -33,6 +34,18 @@ def trials(draw, most=6):
     codes = draw(st.lists(st.sampled_from("abcdefgh"[:most]), min_size=6, max_size=30))
     y = draw(st.lists(st.integers(0, 1), min_size=len(codes), max_size=len(codes)))
     return pd.Series(y, dtype=float), pd.Series(codes)
+
+
+def t_interval(y, codes):
+    """Mean ± t · SE, clustered."""
+    return tuple(clusters.mean(y.to_numpy(dtype=float), codes).interval)
+
+
+def wilsons(rate, variance, groups):
+    """statsmodels' Wilson interval at the effective number of trials, at a coverage whose z is that t."""
+    trials = rate * (1 - rate) / variance
+    alpha = 2 * stats.norm.sf(stats.t.ppf(0.975, groups - 1))
+    return proportion_confint(rate * trials, trials, alpha, method="wilson")
 
 
 def spread_of_clusters(y, codes):
@@ -102,9 +115,9 @@ def trials(draw):
 
 
 @given(trials())
-def test_clustered_is_a_double_sum_over_pairs(data):
+def test_the_interval_of_a_mean_is_a_double_sum_over_pairs(data):
     outcomes, clusters = data
-    assert clustered(outcomes, clusters) == pytest.approx(by_hand(outcomes, clusters), abs=1e-7)
+    assert t_interval(outcomes, clusters) == pytest.approx(by_hand(outcomes, clusters), abs=1e-7)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=20))
@@ -112,7 +125,7 @@ def test_one_trial_a_cluster_gives_the_usual_t_interval(outcomes):
     assume(np.std(outcomes) > 1e-3)
     y = pd.Series(outcomes)
     usual = stats.t.interval(0.95, len(y) - 1, y.mean(), stats.sem(y))
-    assert clustered(y, pd.Series([f"c{place}" for place in range(len(y))])) == pytest.approx(usual)
+    assert t_interval(y, pd.Series([f"c{place}" for place in range(len(y))])) == pytest.approx(usual)
 
 
 @given(trials(), st.randoms())
@@ -134,10 +147,33 @@ def test_equal_clusters_count_once():
     assert wilson(27, 45).high - wilson(27, 45).low < once.high - once.low
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "clusters"),
-    [([1, 1, 1], "abc"), ([0, 0, 0], "aab"), ([0, 1, 1], "aaa"), ([1], "a"), ([], "")],
-)
+@given(trials())
+def test_the_interval_of_a_rate_is_wilsons_at_the_effective_number_of_trials(data):
+    outcomes, codes = data
+    groups, variance = codes.nunique(), clusters.mean(outcomes.to_numpy(), codes).error ** 2
+    assume(variance > 1e-9)
+    expected = wilsons(outcomes.mean(), variance, groups)
+    assert clustered(outcomes, codes) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+@given(trials())
+def test_the_interval_of_a_rate_holds_it_and_stays_within_0_and_1(data):
+    outcomes, codes = data
+    low, high = clustered(outcomes, codes)
+    assert 0 <= low <= outcomes.mean() + 1e-12 and outcomes.mean() - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize("groups", [2, 9, 200])
+def test_a_rate_at_its_end_counts_as_one_trial_a_cluster(groups):
+    codes = pd.Series(np.repeat(np.arange(groups), 3))
+    none, every = (clustered(pd.Series(float(one), codes.index), codes) for one in (0, 1))
+    alpha = 2 * stats.norm.sf(stats.t.ppf(0.975, groups - 1))
+    assert none == pytest.approx((0, proportion_confint(0, groups, alpha, method="wilson")[1]))
+    assert every == pytest.approx((1 - none.high, 1))
+    assert (none.low, every.high) == (0, 1)
+
+
+@pytest.mark.parametrize(("outcomes", "clusters"), [([0, 1, 1], "aaa"), ([1], "a"), ([], "")])
 def test_nothing_to_estimate_gives_no_interval(outcomes, clusters):
     found = clustered(pd.Series(outcomes, dtype=float), pd.Series(list(clusters), dtype=str))
     assert all(math.isnan(bound) for bound in found)
@@ -163,11 +199,11 @@ def test_clustered_intervals_cover_where_wilson_does_not():
 
 
 @given(st.integers(0, 10_000))
-def test_clustered_is_statsmodels_regression_on_a_constant(seed):
+def test_the_interval_of_a_mean_is_statsmodels_regression_on_a_constant(seed):
     y, codes, _ = sample(seed)
     options = {"groups": pd.factorize(codes)[0], "use_correction": True}
     fit = sm.OLS(y.to_numpy(), np.ones(len(y))).fit(cov_type="cluster", cov_kwds=options, use_t=True)
-    assert clustered(y, codes) == pytest.approx(tuple(fit.conf_int()[0]))
+    assert t_interval(y, codes) == pytest.approx(tuple(fit.conf_int()[0]))
 
 
 def test_clusters_of_one_mean_leave_an_interval_without_width():
@@ -225,18 +261,17 @@ def test_a_mean_of_rounded_differences_is_not_taken_for_variation():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_two_way_is_that_of_statsmodels(seed):
-    """`cov_cluster_2groups`, and OLS with two columns of groups for the interval."""
+    """`cov_cluster_2groups`, and OLS with two columns of groups."""
     y, one, two = sample(seed)
     groups = np.column_stack([pd.factorize(one)[0], pd.factorize(two)[0]])
     fit = sm.OLS(y.to_numpy(), np.ones(len(y))).fit()
     variance = float(cov_cluster_2groups(fit, groups[:, 0], groups[:, 1])[0][0, 0])
-    low, high = clusters.two_way(y, one, two)
-    t = stats.t.ppf(0.975, min(one.nunique(), two.nunique()) - 1)
     assert variance > 0
-    assert (high - low) / 2 == pytest.approx(t * math.sqrt(variance))
+    expected = wilsons(y.mean(), variance, min(one.nunique(), two.nunique()))
+    assert clusters.two_way(y, one, two) == pytest.approx(tuple(expected))
     options = {"groups": groups, "use_correction": True}
     fit = sm.OLS(y.to_numpy(), np.ones(len(y))).fit(cov_type="cluster", cov_kwds=options, use_t=True)
-    assert (low, high) == pytest.approx(tuple(fit.conf_int()[0]))
+    assert fit.bse[0] == pytest.approx(math.sqrt(variance))
 
 
 @settings(max_examples=25)
@@ -284,14 +319,12 @@ def test_where_the_difference_is_negative_the_larger_one_way_variance_stands_in(
         for codes in (one, two, 10 * one + two)
     ]
     assert parts[0] + parts[1] < parts[2]
-    low, high = clusters.two_way(y, one, two)
-    half = stats.t.ppf(0.975, 3) * math.sqrt(max(parts[:2]))
-    assert (low, high) == pytest.approx((y.mean() - half, y.mean() + half))
+    assert clusters.two_way(y, one, two) == pytest.approx(tuple(wilsons(y.mean(), max(parts[:2]), 4)))
 
 
 @pytest.mark.parametrize(
     ("outcomes", "first", "second"),
-    [([1, 1, 1], "abc", "abc"), ([0, 1, 1], "aaa", "abc"), ([0, 1, 1], "abc", "aaa"), ([], "", "")],
+    [([0, 1, 1], "aaa", "abc"), ([0, 1, 1], "abc", "aaa"), ([], "", "")],
 )
 def test_two_way_of_nothing_is_missing(outcomes, first, second):
     found = clusters.two_way(
@@ -303,18 +336,18 @@ def test_two_way_of_nothing_is_missing(outcomes, first, second):
 
 
 def test_two_way_covers_where_one_way_does_not():
-    """400 samples of outcomes that depend on 15 rows and on 20 columns; the true mean is 0."""
+    """400 samples of choices that depend on 15 rows and on 20 columns; the true rate is .5."""
     rng = np.random.default_rng(3)
     rows, columns = np.indices((15, 20)).reshape(2, -1)
-    y = rng.normal(0, 1, (400, 15))[:, rows] + rng.normal(0, 1, (400, 20))[:, columns]
-    y += rng.normal(0, 1, y.shape)
+    logits = rng.normal(0, 4, (400, 15))[:, rows] + rng.normal(0, 4, (400, 20))[:, columns]
+    y = (logits + rng.logistic(0, 1, logits.shape) > 0).astype(float)
     sums = [
         clusters.Sums(y @ np.equal.outer(codes, np.unique(codes)), np.bincount(codes).astype(float))
         for codes in (rows, columns, np.arange(300))
     ]
 
     def coverage(bounds):
-        return float(((bounds[0] <= 0) & (bounds[1] >= 0)).mean())
+        return float(((bounds[0] <= 0.5) & (bounds[1] >= 0.5)).mean())
 
     assert 0.9 < coverage(clusters.two_way_intervals(*sums)) < 0.99
     assert coverage(clusters.clustered_intervals(*sums[0])) < 0.9

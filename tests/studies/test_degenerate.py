@@ -98,7 +98,7 @@ def test_study_1_by_rates(trials):
     hold_true(
         [
             Sentences("dvb")("sides", {"family": "language model", **facts.span(by_model), **sides}),
-            told("control", gate, "language model", 0.8),
+            told("control", gate, "language model"),
             told("leave_one_out", leave_one_out(trials)),
             told("layers", statistics.rates(trials, ["model", "arm", "n_examples"])),
             told("values", statistics.rates(deep, ["model", "v1"]), values),

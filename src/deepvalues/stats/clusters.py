@@ -51,6 +51,13 @@ class Estimate(NamedTuple):
         return Interval(self.value - half, self.value + half)
 
     @property
+    def rate_interval(self) -> Interval:
+        """The interval of a rate, which stays within 0 and 1; see `rate_intervals`."""
+        variance = 0.0 if math.isnan(self.error) else self.error**2
+        low, high = rate_intervals(np.asarray(self.value), np.asarray(variance), self.df + 1)
+        return Interval(float(low), float(high))
+
+    @property
     def p_value(self) -> float:
         """Two-sided, against no difference."""
         if not self.error > 0:
@@ -119,25 +126,21 @@ def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
 
 
 def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
-    """Interval of a mean whose trials come in clusters, by Student's t on G − 1 degrees of freedom.
+    """Interval of a rate whose trials come in clusters; see `rate_intervals`.
 
     Parameters
     ----------
     outcomes
-        0 or 1 per trial, or any number; no missing values.
+        From 0 to 1 per trial; no missing values.
     clusters
         The cluster of each trial, aligned with `outcomes`.
 
     Returns
     -------
     Interval
-        NaN where fewer than two clusters or no variation leave nothing to estimate: a rate of exactly
-        0 or 1 has no clustered interval. Without width where outcomes vary but all clusters have one mean.
+        NaN with fewer than two clusters.
     """
-    estimate = mean(np.asarray(outcomes, dtype=np.float64), clusters)
-    if estimate.df > 0 and math.isnan(estimate.error) and np.ptp(outcomes) > 0:
-        return Interval(estimate.value, estimate.value)
-    return estimate.interval
+    return mean(np.asarray(outcomes, dtype=np.float64), clusters).rate_interval
 
 
 def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
@@ -178,15 +181,47 @@ def mean_variance(totals: Floats, sizes: Floats) -> Floats:
     return sandwich((totals - (totals.sum(axis=-1, keepdims=True) / n) * sizes) / n)
 
 
-def t_intervals(means: Floats, variances: Floats, df: int) -> tuple[Floats, Floats]:
-    """Lower and upper bounds, mean ± t(df) · √variance; NaN where the variance is not positive."""
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, df) if df > 0 else np.nan
-    half = t * np.sqrt(np.where(variances > 0, variances, np.nan))
-    return means - half, means + half
+def rate_intervals(rates: Floats, variances: Floats, clusters: int) -> tuple[Floats, Floats]:
+    """Lower and upper bounds of rates, by Wilson's score interval at the effective number of trials.
+
+    n = p(1 − p) / variance is how many independent trials would leave a rate as uncertain as the clusters do.
+    With t = t(G − 1) for Wilson's z, the bounds are (p + c/2 ± √(t² variance + c²/4)) / (1 + c), c = t²/n.
+    They stay within 0 and 1, where those of p ± t · SE can leave them. A rate of 0 or 1 has no variance to go
+    by and counts as one trial a cluster, the fewest there can be; a rate between them that is the same in all
+    clusters has an interval without width.
+
+    Parameters
+    ----------
+    rates, variances
+        Of any one shape; a variance of NaN gives bounds of NaN.
+    clusters
+        Their number G.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Of that shape; NaN with fewer than two clusters.
+
+    References
+    ----------
+    Franco, Little, Louis and Slud (2019), Journal of Survey Statistics and Methodology 7.
+    """
+    df = clusters - 1
+    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) if df > 0 else math.nan
+    spread = np.clip(rates * (1 - rates), 0, None)
+    variances = np.where(spread > 0, np.clip(variances, 0, None), 0)
+    per_trial = np.divide(
+        variances, spread, out=np.full(np.shape(rates), 1 / max(clusters, 1)), where=spread > 0
+    )
+    c = t**2 * per_trial
+    half = np.sqrt(t**2 * variances + c**2 / 4)
+    low, high = (rates + c / 2 - half) / (1 + c), (rates + c / 2 + half) / (1 + c)
+    # At the ends the formula gives 0 and 1, its computation all but.
+    return np.where(rates <= 0, 0 * low, low), np.where(rates >= 1, 1 + 0 * high, high)
 
 
 def clustered_intervals(totals: Floats, sizes: Floats) -> tuple[Floats, Floats]:
-    """`clustered` of many samples at once; NaN where all clusters have one mean.
+    """`clustered` of many samples at once.
 
     Parameters
     ----------
@@ -195,15 +230,15 @@ def clustered_intervals(totals: Floats, sizes: Floats) -> tuple[Floats, Floats]:
     sizes
         Shape (G,).
     """
-    means = totals.sum(axis=-1) / sizes.sum()
-    return t_intervals(means, mean_variance(totals, sizes), len(sizes) - 1)
+    rates = totals.sum(axis=-1) / sizes.sum()
+    return rate_intervals(rates, mean_variance(totals, sizes), len(sizes))
 
 
 def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Floats]:
-    """Intervals of means whose trials are clustered in two crossed ways.
+    """Intervals of rates whose trials are clustered in two crossed ways; see `rate_intervals`.
 
     V = V_first + V_second − V_both, where ``both`` are the clusters that the two make together, each
-    with its own G/(G − 1); Student's t on min(G_first, G_second) − 1 degrees of freedom. The difference
+    with its own G/(G − 1); the number of clusters is that of the way with fewer. The difference
     can come out at zero or below, when the two ways have little to tell apart; the larger of the two
     one-way variances then takes its place, which never makes the interval too short on that account.
 
@@ -216,19 +251,19 @@ def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Fl
     # Rounding may leave a few ulps where the three cancel.
     usable = crossed > 1e-12 * np.maximum(one, other)
     variances = np.where(usable, crossed, np.maximum(one, other))
-    means = first.totals.sum(axis=-1) / first.sizes.sum()
-    return t_intervals(means, variances, min(len(first.sizes), len(second.sizes)) - 1)
+    rates = first.totals.sum(axis=-1) / first.sizes.sum()
+    return rate_intervals(rates, variances, min(len(first.sizes), len(second.sizes)))
 
 
 def two_way(outcomes: pd.Series[float], first: pd.Series[str], second: pd.Series[str]) -> Interval:
-    """Interval of a mean whose trials are clustered in two crossed ways; see `two_way_intervals`.
+    """Interval of a rate whose trials are clustered in two crossed ways; see `two_way_intervals`.
 
     Outcomes and either way's clusters are as for `clustered`.
 
     Returns
     -------
     Interval
-        NaN where either way has fewer than two clusters, or where nothing varies.
+        NaN where either way has fewer than two clusters.
     """
     if len(outcomes) == 0 or min(first.nunique(), second.nunique()) < 2:
         return NO_INTERVAL

@@ -12,7 +12,7 @@ import pingouin as pg
 from scipy import stats
 
 from deepvalues.stats.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
-from deepvalues.stats.clusters import clustered
+from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, exact_test, t_interval, wilson
 
 ALL = "all"
@@ -186,7 +186,8 @@ def _alpha(units: pd.DataFrame, level: str) -> Iterator[tuple[str, _Numbers]]:
 
 def _ratings(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     numbers = chosen["number"]
-    yield "mean", (float(numbers.mean()), *clustered(numbers, chosen["respondent"]), math.nan)
+    around = mean(numbers.to_numpy(dtype=float), chosen["respondent"]).interval
+    yield "mean", (float(numbers.mean()), *around, math.nan)
     yield "SD", (float(numbers.std(ddof=1)), *NO_INTERVAL, math.nan)
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.clusters import clustered
+from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.contrasts import independent, paired_contrasts
 from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis import comparisons, statistics
@@ -266,8 +266,8 @@ def test_prior_corrected_pairs_test_by_test(trials, deep):
         difference = pd.Series(here["followed"].to_numpy() - before, here["cell"])[known]
         assert (row.pairs, row.difference) == (known.sum(), pytest.approx(difference.mean()))
         assert row.difference == pytest.approx(row.dvgr - row.prior)
-        low, high = clustered(difference.reset_index(drop=True), pd.Series(difference.index))
-        assert (row.clustered_low, row.clustered_high) == pytest.approx((low, high))
+        expected = mean(difference.to_numpy(), difference.index.to_numpy()).interval
+        assert (row.clustered_low, row.clustered_high) == pytest.approx(tuple(expected))
 
 
 def test_the_orders_of_a_test_are_set_against_their_own_prior(trials):
@@ -368,8 +368,10 @@ def test_control_gate_flags_and_keeps(agent_trials):
     assert not table.loc["agent-value", "flagged"]
     assert table.loc["agent-first", ["accuracy", "flagged"]].tolist() == [0.5, True]
     assert len(table) == agent_trials["model"].nunique()
-    strict = control_gate(agent_trials, least=1.0).set_index("model")
-    assert strict.loc["agent-sensitive", "flagged"]
+    cells = sorted(set(agent_trials["cell"]))[:4]
+    few = agent_trials[agent_trials["cell"].isin(cells)]
+    lucky = control_gate(few.assign(followed=few["cell"].isin(cells[:3]).astype(float)))
+    assert (lucky["accuracy"] == 0.75).all() and lucky["flagged"].all()
     silent = control_gate(agent_trials.assign(followed=np.nan))
     assert silent["flagged"].all()
 

@@ -65,8 +65,11 @@ PAIRS = frame(
 DIFFER = "of models in focus differ by McNemar's test, which takes items as independent, and 1 by the test"
 
 
+ABOVE = "above chance, by the interval clustered by cell"
+
+
 def control(*flagged):
-    return on_control(*flagged), "text learner", 0.8
+    return on_control(*flagged), "text learner"
 
 
 def left_out(*rows):
@@ -125,17 +128,17 @@ def soft(*rows):
         ),
         (
             "control",
-            (on_control(True, True, accuracy=NAN), "language model", 0.8),
+            (on_control(True, True, accuracy=NAN), "language model"),
             "On the confounded control no reply could be read.",
         ),
         *(
-            ("control", control(*flagged), f"On the confounded control {who} below an accuracy of .800.")
+            ("control", control(*flagged), f"On the confounded control {who} {ABOVE}.")
             for flagged, who in (
-                ([True, False, True], "2 of 3 text learners fall"),
-                ([True, False], "1 of 2 text learners falls"),
-                ([False, False], "none of 2 text learners falls"),
-                ([False], "the one text learner does not fall"),
-                ([True], "the one text learner falls"),
+                ([True, False, True], "1 of 3 text learners is"),
+                ([True, False], "1 of 2 text learners is"),
+                ([False, False], "2 of 2 text learners are"),
+                ([False], "the one text learner is"),
+                ([True], "the one text learner is not"),
             )
         ),
         (

@@ -148,13 +148,17 @@ def test_missing_replies_are_left_out(trials):
     pd.testing.assert_frame_equal(table, without)
 
 
-def test_a_model_without_answers_or_variation_has_no_clustered_interval(trials):
+def test_without_answers_there_is_no_interval_and_without_variation_none_that_is_resampled(trials):
     silent = trials.assign(followed=np.where(trials["model"] == "chance", np.nan, 1.0))
     table = intervals(silent, ["model"], seed=1, resamples=200).set_index(["model", "method"])
     assert table.loc["chance", ["estimate", "low", "high"]].isna().to_numpy().all()
     assert (table.loc["chance", "clusters"] == 0).all()
     assert table.loc[("uneven", "wilson"), "high"] == 1
-    assert table.loc["uneven", "low"].drop("wilson").isna().all()
+    same = table.loc["uneven"]
+    resampled = ["cell_bootstrap", "value_wild"]
+    assert same.loc[resampled, ["low", "high"]].isna().to_numpy().all()
+    assert same["low"].drop(resampled).between(0.6, 1, inclusive="neither").all()
+    assert (same["high"].drop(resampled) == 1).all()
 
 
 @pytest.mark.parametrize("blank", ["", None])

@@ -300,9 +300,11 @@ def test_rates_and_intervals_by_hand(everyone, table):
     for name, arm in {"control": "control", "probe_value": "probe_value", "dvgr": "deconfounded"}.items():
         for n, end in ((4, ""), (20, "_n20")):
             y = own[(own["arm"] == arm) & (own["n_examples"] == n)]["followed"]
-            half = stats.t.ppf(0.975, len(y) - 1) * y.std() / math.sqrt(len(y))
-            assert row[name + end] == pytest.approx(y.mean())
-            assert row[f"{name}{end}_low"] == pytest.approx(y.mean() - half)
+            p, variance = y.mean(), y.var() / len(y)
+            assert row[name + end] == pytest.approx(p)
+            # Wilson's lower bound solves (p − x)² = t² x (1 − x) / n, n the effective number of trials.
+            x, t = row[f"{name}{end}_low"], stats.t.ppf(0.975, len(y) - 1)
+            assert x < p and (p - x) ** 2 == pytest.approx(t**2 * x * (1 - x) * variance / (p * (1 - p)))
     assert row["letter_mass"] == pytest.approx(0.9)
     assert (row["readable"], row["cells"]) == (0.5, 400)
     assert 0.4 < row["readable_low"] < 0.5

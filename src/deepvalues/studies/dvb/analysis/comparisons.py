@@ -226,7 +226,7 @@ def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFram
         # scikit-learn's takes thirty times as long, and there are hundreds of pairs.
         kappa = float(cohens_kappa(table, return_results=False)) if table.max() < len(both) else math.nan
         estimate = clusters.mean(same, cells[both.index])
-        share = (len(both), estimate.value, *estimate.interval, kappa)
+        share = (len(both), estimate.value, *estimate.rate_interval, kappa)
         rows.append((a, b, developer[a] == developer[b], *share))
     columns = ["model_a", "model_b", "same_developer", "items", "agreement", "clustered_low"]
     return pd.DataFrame(rows, columns=[*columns, "clustered_high", "kappa"])
@@ -406,24 +406,20 @@ def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
     return (wide["forward"] - wide["reversed"]).abs().fillna(0.0).round(9)
 
 
-def control_gate(frame: pd.DataFrame, least: float = 0.8, n_examples: int = 20) -> pd.DataFrame:
+def control_gate(frame: pd.DataFrame, n_examples: int = 20) -> pd.DataFrame:
     """Accuracy on the confounded control: a model that learned nothing there has a DVGR that says little.
 
     Parameters
     ----------
     n_examples
         The control is asked at each N; the gate takes one.
-    least
-        Models with a lower accuracy are flagged, not dropped.
 
     Returns
     -------
     pandas.DataFrame
-        model, items, answered, accuracy, wilson_low, wilson_high, clustered_low, clustered_high, least,
-        flagged (also where nothing was answered).
+        model, items, answered, accuracy, wilson_low, wilson_high, clustered_low, clustered_high,
+        flagged (whether the clustered interval does not lie above .5, or nothing was answered).
     """
     control = frame[(frame["arm"] == "control") & (frame["n_examples"] == n_examples)]
     table = rates(control, ["model"]).rename(columns={"rate": "accuracy"}).drop(columns="followed")
-    table["least"] = least
-    table["flagged"] = ~(table["accuracy"] >= least)
-    return table
+    return table.assign(flagged=~(table["clustered_low"] > 0.5))

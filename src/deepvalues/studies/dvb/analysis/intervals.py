@@ -16,12 +16,12 @@ from deepvalues.stats.rates import NO_INTERVAL, Interval, wilson
 #: What each method takes as clusters, and how; the order of the table's rows.
 METHODS = {
     "wilson": "Wilson, every trial independent",
-    "cell": "clustered by cell, Student's t",
+    "cell": "clustered by cell",
     "cell_bootstrap": "cells resampled, percentile",
-    "value": "clustered by preferred value, Student's t",
+    "value": "clustered by preferred value",
     "value_wild": "clustered by preferred value, wild bootstrap",
     "value_dimension": "clustered by preferred value and directed dimension, crossed",
-    "wording": "clustered by the test wording that the group is about, Student's t",
+    "wording": "clustered by the test wording that the group is about",
     "wording_cell": "clustered by that wording and cell, crossed",
 }
 

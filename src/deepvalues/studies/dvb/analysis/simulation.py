@@ -625,8 +625,8 @@ def power(
     Returns
     -------
     pandas.DataFrame
-        cells, trials, true_dvgr, method (exact: binomial test of independent trials; cell, value: Student's
-        t on clusters; value_wild: wild bootstrap), power (a rate), runs.
+        cells, trials, true_dvgr, method (exact: binomial test of independent trials; cell, value: whether
+        the clustered interval leaves .5 out; value_wild: wild bootstrap), power (a rate), runs.
 
     Raises
     ------

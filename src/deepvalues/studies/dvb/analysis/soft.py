@@ -203,7 +203,7 @@ def soft_dvgr(trials: pd.DataFrame) -> pd.DataFrame:
         counts = (len(group), len(covered), len(covered) / len(group), float(covered["mass"].mean()))
         hard = (float(covered["followed"].mean()), paired.value, *paired.interval)
         bounds = (float(group["soft_low"].mean()), float(group["soft_high"].mean()))
-        rows.append((model, *counts, soft.value, *soft.interval, *hard, *bounds))
+        rows.append((model, *counts, soft.value, *soft.rate_interval, *hard, *bounds))
     columns = ["answered", "covered", "coverage", "mass", "soft", "clustered_low", "clustered_high"]
     ends = ["hard", "difference", "difference_low", "difference_high", "bound_low", "bound_high"]
     return pd.DataFrame(rows, columns=["model", *columns, *ends])

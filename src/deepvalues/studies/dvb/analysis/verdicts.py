@@ -269,6 +269,10 @@ MEASURES = (*_ONCE, *_AT_EVERY_N)
 SCALES = ("log odds", "share − .5")
 
 
+def _is_difference(name: str) -> bool:
+    return "minus" in name
+
+
 def _columns(name: str, low: float = -math.inf, high: float = math.inf) -> dict[str, pa.Column]:
     inside = pa.Check.in_range(low, high)
     known = {name: pa.Column(float, inside, nullable=True)}
@@ -287,7 +291,7 @@ def _contract() -> pa.DataFrameSchema:
         **_columns("readable", 0, 1),
     }
     for name in (*MEASURES, *(f"{name}_n{MORE}" for name in _AT_EVERY_N)):
-        columns |= _columns(name, -1 if "minus" in name else 0, 1 + 1e-6)
+        columns |= _columns(name, -1 if _is_difference(name) else 0, 1 + 1e-6)
     for name in (*_LEANS, "consistency_excess", *_POSITIVE):
         columns |= _columns(name)
     return pa.DataFrameSchema(columns, strict=True, ordered=True, name="verdicts")
@@ -356,24 +360,27 @@ def _readable(free: pd.DataFrame | None) -> pd.DataFrame:
     found = {}
     for model, own in free.groupby("model"):
         share = clusters.mean(np.asarray(own["status"] == "answered", dtype=np.float64), own["cell"])
-        found[model] = (share.value, *share.interval)
+        found[model] = (share.value, *share.rate_interval)
     return pd.DataFrame.from_dict(found, orient="index", columns=columns, dtype=float)
 
 
-def _triple(name: str, found: Estimate, ends: Interval | None = None) -> dict[str, float]:
-    low, high = found.interval if ends is None else ends
-    return {name: found.value, f"{name}_low": low, f"{name}_high": high}
+def _triple(name: str, value: float, ends: Interval) -> dict[str, float]:
+    return {name: value, f"{name}_low": ends.low, f"{name}_high": ends.high}
+
+
+def _measured(name: str, found: Estimate) -> dict[str, float]:
+    return _triple(name, found.value, found.interval if _is_difference(name) else found.rate_interval)
 
 
 def _row(one: _Respondent, untold: Collection[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, measure in _ONCE.items():
-        row |= _triple(name, measure(one, N))
+        row |= _measured(name, measure(one, N))
     for name, measure in _AT_EVERY_N.items():
-        row |= _triple(name, measure(one, N)) | _triple(f"{name}_n{MORE}", measure(one, MORE))
+        row |= _measured(name, measure(one, N)) | _measured(f"{name}_n{MORE}", measure(one, MORE))
     leans = _leans(one)
     for name, found in leans.items():
-        row |= _triple(name, found, tost_interval(found) if name in _POSITIVE else None)
+        row |= _triple(name, found.value, tost_interval(found) if name in _POSITIVE else found.interval)
     p = row["first_option_rate"]
     return row | {
         "cells": int(one.tests(N)["cell"].nunique()),

@@ -190,7 +190,7 @@ def by_model(frame: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
         rows.append(
             (
                 *(model, len(group), len(known), group["mass"].mean(), *shares),
-                *(excess.value, *excess.interval, p, *of_first.interval),
+                *(excess.value, *excess.interval, p, *of_first.rate_interval),
                 *(_explained(group, themes), _above(excess)),
             )
         )

@@ -244,7 +244,7 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         items = np.vstack([_mean(shares) for shares in conditions.values()])
         content = [total_variation(item, 1 / N_OPTIONS) for item in items]
         by_place = of_places[model]
-        counts = (len(group), len(known), group["mass"].mean(), first.value, *first.interval)
+        counts = (len(group), len(known), group["mass"].mean(), first.value, *first.rate_interval)
         liking = total_variation(by_place, 1 / N_OPTIONS)
         moved = (by_place.idxmax() if liking > _TIED else None, liking, float(np.nanmean(content)))
         rows.append((model, *counts, *moved, *_steering(conditions, seed)))
