@@ -306,13 +306,14 @@ def test_the_same_seed_gives_the_same_table(items_standard, covered):
 
 
 def test_a_missing_interval_holds_nothing(items_standard):
-    """An agent that always follows the value leaves no clustered interval."""
+    """An agent that always follows the value leaves no resampled interval; all others hold the rate of 1."""
     always = {"always": Truth(b0=0.0, b_v=60.0, b_s=0.0)}
     table = coverage({"standard": items_standard}, always, runs=20, seed=1, estimands=["pooled"])
     table = table[table["scope"] == "population"].set_index("method")
-    assert table.loc["wilson", "coverage"] == 1
-    assert (table["coverage"].drop("wilson") == 0).all()
-    assert table["mean_width"].drop("wilson").isna().all()
+    resampled = ["cell_bootstrap", "value_wild"]
+    assert (table["coverage"].drop(resampled) == 1).all()
+    assert (table.loc[resampled, "coverage"] == 0).all()
+    assert table.loc[resampled, "mean_width"].isna().all()
 
 
 @pytest.mark.parametrize(
