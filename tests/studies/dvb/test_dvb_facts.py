@@ -248,6 +248,13 @@ def soft(*rows):
             )
         ),
         ("agreement", agreement(*[NAN] * 5), "Agreement needs two models."),
+        ("most_alike", (frame("model_a model_b agreement"),), ""),
+        (
+            "most_alike",
+            (frame("model_a model_b agreement", ("a", "b", 0.6), ("a", "c", 0.99), ("b", "c", NAN)),),
+            "No two models agree more often than a and c, on a share of .990 of the items. Where two models "
+            "agree almost always, a pooled rate counts the same answers twice.",
+        ),
         ("soft", soft(), "No model has log probabilities on record."),
         (
             "soft",

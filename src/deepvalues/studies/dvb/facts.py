@@ -186,6 +186,21 @@ def agreement(developers: pd.DataFrame) -> dict[str, Any]:
     return {"agreement": row["agreement"], **ends}
 
 
+def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
+    """The two models that agree most often; none where there are no two.
+
+    Parameters
+    ----------
+    pairs
+        From `analysis.comparisons.pairwise_agreement`.
+    """
+    known = pairs.dropna(subset="agreement")
+    if known.empty:
+        return {"models": [], "agreement": math.nan}
+    row = known.loc[known["agreement"].idxmax()]
+    return {"models": [row["model_a"], row["model_b"]], "agreement": row["agreement"]}
+
+
 # ---- choices and probabilities ----
 
 

@@ -86,7 +86,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
     for place, name in enumerate(RESPONDENTS):
         of_name = table[table["respondent"] == name].sort_values("n_examples")
         rate = of_name["rate"]
-        # A rate of exactly 0 or 1 has no interval; of one without width rounding can turn the ends round.
+        # With one cell there is no interval; of one without width rounding can turn the ends round.
         ends = rate - of_name["low"], of_name["high"] - rate
         spread = [end.fillna(0).clip(lower=0) for end in ends]
         at = of_name["n_examples"] * _APART ** (place - (len(RESPONDENTS) - 1) / 2)
