@@ -197,7 +197,7 @@ def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
     known = pairs.dropna(subset="agreement")
     if known.empty:
         return {"models": [], "agreement": math.nan}
-    row = known.loc[known["agreement"].idxmax()]
+    row = known.sort_values("agreement", kind="stable").iloc[-1]
     return {"models": [row["model_a"], row["model_b"]], "agreement": row["agreement"]}
 
 
