@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.studies.profiles.analysis import coverage as simulation
-from deepvalues.studies.profiles.analysis.coverage import coverage
+from deepvalues.studies.profiles.analysis.coverage import simulated_coverage
 from deepvalues.studies.profiles.analysis.null import RESPONDENTS, null_p, null_scores, null_table
 from deepvalues.studies.profiles.analysis.recovery import RECOVERED
 from deepvalues.studies.profiles.analysis.reference import mean_profiles
@@ -102,7 +102,7 @@ def test_p_counts_respondents_by_chance_with_as_many_runs():
 @pytest.fixture(scope="module")
 def covered():
     agents = [AGENTS["agent-profile-exaggerating"], AGENTS["agent-profile-random"]]
-    return coverage(agents, reference(), KEYS, ["rating"], 30, 100, 3)
+    return simulated_coverage(agents, reference(), KEYS, ["rating"], 30, 100, 3)
 
 
 def test_intervals_of_known_profiles_hold_what_they_imply(covered):
@@ -116,18 +116,20 @@ def test_intervals_of_known_profiles_hold_what_they_imply(covered):
     share = table["coverage"]
     assert table["coverage_error"].to_numpy() == pytest.approx(np.sqrt(share * (1 - share) / 100))
     assert set(covered["reference"]) == {"synthetic reference"}
-    assert covered[["runs", "respondents", "simulated"]].drop_duplicates().to_numpy().tolist() == [
-        [30, 200, 100]
-    ]
+    assert (covered[["runs", "respondents", "simulated"]] == [30, 200, 100]).all(axis=None)
 
 
 def test_intervals_do_not_hold_what_is_not_true(monkeypatch):
     monkeypatch.setattr(simulation, "fidelity", lambda *_: pd.Series({"fidelity": 0.3, "v": 3.0}))
-    found = coverage([AGENTS["agent-profile-exaggerating"]], reference(), KEYS, ["rating"], 30, 20, 3)
+    found = simulated_coverage(
+        [AGENTS["agent-profile-exaggerating"]], reference(), KEYS, ["rating"], 30, 20, 3
+    )
     assert found["measure"].tolist() == list(RECOVERED)
     assert found["coverage"].tolist() == [0, 0]
 
 
 def test_the_same_seed_simulates_the_same(covered):
     agents = [AGENTS["agent-profile-exaggerating"], AGENTS["agent-profile-random"]]
-    pd.testing.assert_frame_equal(covered, coverage(agents, reference(), KEYS, ["rating"], 30, 100, 3))
+    pd.testing.assert_frame_equal(
+        covered, simulated_coverage(agents, reference(), KEYS, ["rating"], 30, 100, 3)
+    )

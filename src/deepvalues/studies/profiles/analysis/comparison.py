@@ -71,8 +71,8 @@ def without_chance(model: Resampled, reference: Resampled) -> dict[str, Array]:
 
     Chance differences between runs widen a mean profile: its variance is too large by the sampling variance
     of the mean, and that of a resample by twice as much. Left alone that keeps every draw of F below 1 even
-    where F is 1. So twice the sampling variance is taken off. Where that leaves the model no spread, v is 0, and
-    r is that of the means as they are.
+    where F is 1. So twice the sampling variance is taken off. Where that leaves the model no spread, v is 0,
+    and r is that of the means as they are.
 
     Returns
     -------

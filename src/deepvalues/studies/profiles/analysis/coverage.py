@@ -40,7 +40,7 @@ def _held(x: Array, h: Array, truth: pd.Series[float], counts: tuple[Array, Arra
     return held
 
 
-def coverage(
+def simulated_coverage(
     agents: Iterable[ProfileAgent],
     reference: pd.DataFrame,
     themes: Sequence[str],
@@ -79,10 +79,8 @@ def coverage(
             x = agent.simulated(mode, (studies, runs), rng)
             estimates = measures(x.mean(axis=1), h.mean(axis=1))._asdict()
             for measure, share in zip(RECOVERED, _held(x, h, truth, counts).mean(axis=0), strict=True):
-                about = (agent.name, mode, measure, label(reference), runs, len(people), studies)
+                given = (agent.name, mode, measure, label(reference), runs, len(people), studies)
                 error = np.sqrt(share * (1 - share) / studies)
-                rows.append((*about, truth[measure], np.mean(estimates[measure]), share, error))
-    about_named = ["model", "mode", "measure", "reference", "runs", "respondents", "simulated"]
-    return pd.DataFrame(
-        rows, columns=[*about_named, "implied", "mean_estimate", "coverage", "coverage_error"]
-    )
+                rows.append((*given, truth[measure], np.mean(estimates[measure]), share, error))
+    about = ("model", "mode", "measure", "reference", "runs", "respondents", "simulated")
+    return pd.DataFrame(rows, columns=[*about, "implied", "mean_estimate", "coverage", "coverage_error"])

@@ -22,9 +22,7 @@ RESPONDENTS = 10_000
 SCORES = ("fidelity", "r", "v")
 
 
-def null_scores(
-    mode: str, runs: int, h: Array, seed: int, respondents: int = RESPONDENTS
-) -> dict[str, Array]:
+def null_scores(mode: str, runs: int, h: Array, seed: int) -> dict[str, Array]:
     """Scores of respondents whose runs are `chance_runs`, against a reference.
 
     Parameters
@@ -35,9 +33,9 @@ def null_scores(
     Returns
     -------
     dict
-        F, r and v of the mean profile over the runs, shape (respondents,) each, by the names of `SCORES`.
+        F, r and v of the mean profile over the runs, shape (`RESPONDENTS`,) each, by the names of `SCORES`.
     """
-    x = chance_runs(mode, (respondents, runs), np.random.default_rng(seed)).mean(axis=1)
+    x = chance_runs(mode, (RESPONDENTS, runs), np.random.default_rng(seed)).mean(axis=1)
     found = of_moments(moments(x, h))
     return {name: found[name] for name in SCORES}
 

@@ -184,7 +184,7 @@ class ProfileAgent:
             return chance_runs(mode, shape, rng)
         target = self.expected(mode)
         if mode == "ranking":
-            weights = order_weights(target)
+            weights = order_weights(list(target))
             return np.asarray(ORDERS[rng.choice(len(ORDERS), shape, p=weights / weights.sum())])
         drawn = rng.random((*shape, THEMES))
         return np.floor(target + drawn) if mode == "rating" else _points(target, drawn, rng.random(shape))
@@ -314,8 +314,8 @@ def chance_replies(mode: str, drawn: Array) -> Array:
 def chance_runs(mode: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Priorities of runs without an opinion, shape (..., 6).
 
-    The numbers of each of the `chance_replies` are dealt to the themes anew: five cuts leave the first and the
-    last part half a point less than the parts between them.
+    The numbers of each of the `chance_replies` are dealt to the themes anew: five cuts leave the first and
+    the last part half a point less than the parts between them.
     """
     replies = rng.permuted(chance_replies(mode, rng.random((*shape, THEMES))), axis=-1)
     return np.asarray(THEMES + 1 - replies if mode == "ranking" else replies)
