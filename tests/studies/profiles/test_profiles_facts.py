@@ -106,8 +106,8 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text():
     )
     assert told("null", table) == (
         "With six themes and 150 runs, a respondent who answers at random has a fidelity within [−0.61, "
-        "0.63] in 95 of 100 simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity above that "
-        "is more than chance, and one below it may be chance alone."
+        "0.63] in 95 of 100 simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
+        "above that is more than chance, and one below it may be chance alone."
     )
 
 
@@ -121,8 +121,8 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
     table = table.assign(simulated=500, coverage_error=[0.009, 0, 0.0126, 0.01])
     assert told("coverage", table) == (
         "In 500 simulated studies of each agent and mode, the 95% intervals of F hold the truth at rates "
-        f"from .960 (a, rating) to 1.000, and those of v at rates from {f'{lowest:.3f}'[1:]} (b, rating) to .950. "
-        f"The Monte Carlo standard error is at most .013.{more}"
+        f"from .960 (a, rating) to 1.000, and those of v at rates from {f'{lowest:.3f}'[1:]} (b, rating) to "
+        f".950. The Monte Carlo standard error is at most .013.{more}"
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
 from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.studies.profiles.analysis.recovery import RECOVERED
 from deepvalues.studies.profiles.analysis.reference import label
 
 if TYPE_CHECKING:
@@ -88,12 +89,8 @@ def coverage(table: pd.DataFrame) -> dict[str, Any]:
         From `analysis.coverage.simulated_coverage`.
     """
     named = table.assign(model=table["model"] + ", " + table["mode"])
-    by_measure = {measure: spread(group, "coverage") for measure, group in named.groupby("measure")}
-    return {
-        "studies": int(table["simulated"].iloc[0]),
-        "error": float(table["coverage_error"].max()),
-        **by_measure,
-    }
+    facts = {"studies": int(table["simulated"].iloc[0]), "error": float(table["coverage_error"].max())}
+    return facts | {measure: spread(named[table["measure"] == measure], "coverage") for measure in RECOVERED}
 
 
 def agency(
