@@ -129,25 +129,20 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
 @pytest.mark.parametrize(
     ("models", "rho", "expected"),
     [
-        ([9, 4], [NAN, 0.1], "here it is set against them for 9 models."),
-        ([1, 0], [NAN, NAN], "only one language model on record here has a fidelity, too few to test this."),
-        (
-            [3, 0],
-            [NAN, NAN],
-            "only three language models on record here have a fidelity, too few to test this.",
-        ),
-        (
-            [0, 0],
-            [NAN, NAN],
-            "no language model on record here has a fidelity, so this build cannot test it.",
-        ),
+        ("mnop", [NAN, 0.1], "here it is set against them for 4 language models."),
+        ("m", [NAN, NAN], "only one language model on record here has a fidelity, too few "),
+        ("mno", [NAN, NAN], "only three language models on record here have a fidelity, too few "),
+        ("", [NAN, NAN], "no language model on record here has a fidelity, so this build cannot test it."),
     ],
 )
 def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
     about = (
         "The abstract reports that fidelity does not consistently scale with size, recency or capability tier"
     )
-    assert told("size", pd.DataFrame({"models": models, "rho": rho})) == f"{about}; {expected}"
+    expected += "of known size, date or tier to test this." if expected.endswith("too few ") else ""
+    table = pd.DataFrame({"model": ["agent", *models, *models]})
+    family = {"agent": "reference agent", **dict.fromkeys(models, "language model")}
+    assert told("size", pd.DataFrame({"rho": rho}), table, family) == f"{about}; {expected}"
 
 
 def agency_of(p_value, claimed, family):

@@ -147,15 +147,20 @@ def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def size(table: pd.DataFrame) -> dict[str, Any]:
-    """Of how many models fidelity is known with their size, date or tier, and whether that is enough.
+def size(associations: pd.DataFrame, table: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
+    """Of how many language models fidelity is known, and whether a correlation with anything is.
 
     Parameters
     ----------
-    table
+    associations
         From `analysis.comparison.associations`.
+    table
+        From `analysis.comparison.fidelity_table`.
+    family
+        Family of each model.
     """
-    return {"models": int(table["models"].max()), "enough": bool(table["rho"].notna().any())}
+    models = table["model"].drop_duplicates().map(dict(family)).eq("language model").sum()
+    return {"models": int(models), "enough": bool(associations["rho"].notna().any())}
 
 
 # ---- numbers ----
