@@ -33,11 +33,20 @@ def results(tmp_path):
         ),
         (
             "joint",
-            {"models": 0},
+            {"models": 0, "compared": 0},
             "In this build, no model took part in more than one study, so there is nothing to compare yet.",
         ),
-        ("joint", {"models": 1}, "In this build, 1 model took part in more than one study."),
-        ("joint", {"models": 9}, "In this build, 9 models took part in more than one study."),
+        (
+            "joint",
+            {"models": 1, "compared": 0},
+            "In this build, 1 model took part in more than one study; a rank correlation takes four that "
+            "have both measures.",
+        ),
+        (
+            "joint",
+            {"models": 9, "compared": 1},
+            "In this build, 9 models took part in more than one study.",
+        ),
     ],
 )
 def test_sentences_of_given_facts(sentence, given, expected):
@@ -88,6 +97,110 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest(rows, expected):
     about = "In the rating mode, fidelity to the human reference"
     no_model = "No model has a fidelity in the rating mode"
     assert told("fidelity", table) == (f"{about} {expected}" if expected else no_model)
+
+
+def test_replies_at_random_are_told_for_the_mode_of_the_text():
+    columns = ["mode", "runs", "fidelity_low", "fidelity_high", "to_exceed"]
+    table = pd.DataFrame(
+        [("ranking", 30, -0.9, 0.9, 0.8), ("rating", 150, -0.612, 0.628, 0.554)], columns=columns
+    )
+    assert told("null", table) == (
+        "With six themes and 150 runs, a respondent who answers at random has a fidelity within [−0.61, "
+        "0.63] in 95 of 100 simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
+        "above that is more than chance, and one below it may be chance alone."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lowest", "more"), [(0.91, ""), (0.87, " Intervals with a rate below .900 are too narrow.")]
+)
+def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
+    rows = [("a", "rating", "fidelity", 0.96), ("a", "ranking", "fidelity", 1.0)]
+    rows += [("b", "rating", "v", lowest), ("a", "rating", "v", 0.95)]
+    table = pd.DataFrame(rows, columns=["model", "mode", "measure", "coverage"])
+    table = table.assign(simulated=500, coverage_error=[0.009, 0, 0.0126, 0.01])
+    assert told("coverage", table) == (
+        "In 500 simulated studies of each agent and mode, the 95% intervals of F hold the truth at rates "
+        f"from .960 (a, rating) to 1.000, and those of v at rates from {f'{lowest:.3f}'[1:]} (b, rating) to "
+        f".950. The Monte Carlo standard error is at most .013.{more}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "rho", "expected"),
+    [
+        ("mnop", [NAN, 0.1], "here it is set against them for 4 language models."),
+        ("m", [NAN, NAN], "only one language model on record here has a fidelity, too few "),
+        ("mno", [NAN, NAN], "only three language models on record here have a fidelity, too few "),
+        ("", [NAN, NAN], "no language model on record here has a fidelity, so this build cannot test it."),
+    ],
+)
+def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
+    about = (
+        "The abstract reports that fidelity does not consistently scale with size, recency or capability tier"
+    )
+    expected += "of known size, date or tier to test this." if expected.endswith("too few ") else ""
+    table = pd.DataFrame({"model": ["agent", *models, *models]})
+    family = {"agent": "reference agent", **dict.fromkeys(models, "language model")}
+    assert told("size", pd.DataFrame({"rho": rho}), table, family) == f"{about}; {expected}"
+
+
+def agency_of(p_value, claimed, family):
+    """Two models: one fills in a form with Agency last, one chooses in pairs with Agency first."""
+    filled = pd.DataFrame({"model": "a", "mode": "rating", "theme": ["agency", "other"], "mean": [2.0, 5.0]})
+    stable = pd.DataFrame({"model": ["a"], "mode": ["rating"], "p_value": [p_value]})
+    worths = pd.DataFrame({"model": "b", "theme": ["agency", "other"], "worth": [1.0, -1.0]})
+    by_model = pd.DataFrame({"model": ["b"], "claimed": [claimed]})
+    return told("agency", filled, stable, worths, by_model, {"a": family, "b": family})
+
+
+@pytest.mark.parametrize(
+    ("p_value", "claimed", "family", "expected"),
+    [
+        (0.01, True, "language model", "1 of 2 profiles"),
+        (0.01, False, "language model", "1 of 1 profile"),
+        (0.2, True, "language model", "none of 1 profile"),
+        (0.2, False, "language model", None),
+        (NAN, False, "language model", None),
+        (0.01, True, "reference agent", None),
+    ],
+)
+def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value, claimed, family, expected):
+    about = "The abstract also reports that models and people give Agency low priority; "
+    nobody = "no profile of a language model can be claimed from the answers on record."
+    last = f"here it comes last in {expected} of language models that can be claimed."
+    assert agency_of(p_value, claimed, family) == about + (last if expected else nobody)
+
+
+@pytest.mark.parametrize(
+    ("priorities", "synthetic", "expected"),
+    [
+        # A tie for the last place is not below every other theme.
+        (
+            [1, 5, 2, 2],
+            True,
+            "Agency is last in the mean ratings of the synthetic reference, by the rule that "
+            "draws it; 1 of its 2 respondents rate Agency below every other theme.",
+        ),
+        (
+            [5, 1, 4, 3],
+            False,
+            "Agency is not last in the mean ratings of the human reference; none of its 2 "
+            "respondents rate Agency below every other theme.",
+        ),
+    ],
+)
+def test_agency_in_the_reference(priorities, synthetic, expected):
+    reference = pd.DataFrame(
+        {
+            "respondent": ["a", "a", "b", "b"],
+            "mode": "rating",
+            "theme": ["agency", "performance"] * 2,
+            "priority": priorities,
+            "synthetic": synthetic,
+        }
+    )
+    assert told("agency_in_reference", reference) == expected
 
 
 # ---- numbers ----

@@ -88,9 +88,9 @@ def test_estimates_of_agents_are_those_from_ratings(recovered):
 @pytest.fixture
 def fidelities():
     rows = [
-        ("rating", "a", 0.781, 0.72, 0.84, 1.0, 0.00138, 2.079, "exaggerates"),
-        ("rating", "b", -1.0, -1.0, -0.98, -1.0, 1.0, 1.01, "neither for certain"),
-        ("rating", "flat", 0.0, math.nan, math.nan, math.nan, math.nan, 0.0, "flattens"),
+        ("rating", "a", 0.781, 0.72, 0.84, 0.0301, 1.0, 0.00138, 2.079, "exaggerates"),
+        ("rating", "b", -1.0, -1.0, -0.98, 1.0, -1.0, 1.0, 1.01, "neither for certain"),
+        ("rating", "flat", 0.0, math.nan, math.nan, 0.5, math.nan, math.nan, 0.0, "flattens"),
     ]
     columns = [
         "mode",
@@ -98,6 +98,7 @@ def fidelities():
         "fidelity",
         "fidelity_low",
         "fidelity_high",
+        "p_null",
         "r",
         "p_greater",
         "v",
@@ -111,9 +112,9 @@ def test_fidelity_names_its_reference_and_speaks_of_differences_only_where_it_is
     assert head(table)[1] == "model, against the synthetic reference"
     assert head(table)[3] == "interval of F"
     exaggerates, neither, flat = rows(table)
-    assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", "1.00", ".001", "2.08", "exaggerated"]
+    assert exaggerates[2:] == ["0.78", "[0.72,\u00a00.84]", ".030", "1.00", ".001", "2.08", "exaggerated"]
     assert neither[-1] == MISSING
-    assert flat[2:] == ["0.00", MISSING, MISSING, MISSING, "0.00", "flattened"]
+    assert flat[2:] == ["0.00", MISSING, ".500", MISSING, MISSING, "0.00", "flattened"]
 
 
 def test_modes_stand_in_the_order_of_the_text(fidelities):
@@ -128,6 +129,26 @@ def test_a_table_of_two_references_is_not_written(fidelities):
     mixed = pd.concat([fidelities, fidelities.assign(reference="human reference")])
     with pytest.raises(ValueError, match="too many values"):
         shown(tables.fidelity(mixed), "profiles/fidelity")
+
+
+def test_coverage_has_a_column_for_each_measure_and_mode():
+    """A mode that the reference lacks is a dash."""
+    given = [("a", "rating", "v", 0.934), ("a", "rating", "fidelity", 1.0), ("a", "ranking", "v", 0.95)]
+    frame = pd.DataFrame(given, columns=["model", "mode", "measure", "coverage"])
+    table = shown(tables.coverage(frame.assign(reference="human reference")), "profiles/fidelity_coverage")
+    assert head(table)[:3] == ["agent, against a human reference", "F, ranking", "F, rating"]
+    assert rows(table) == [["a", MISSING, "1.000", MISSING, ".950", ".934", MISSING]]
+
+
+def test_the_null_shows_the_middle_of_what_chance_gives():
+    values = ("rating", 30, 0.0, -0.6, 0.62, 0.553, 0.1557, -0.8, 0.8, 0.45, 0.2, 0.77)
+    columns = ["mode", "runs", "fidelity_median", "fidelity_low", "fidelity_high", "to_exceed", "as_people"]
+    columns += ["r_low", "r_high", "v_median", "v_low", "v_high"]
+    frame = pd.DataFrame([values], columns=columns).assign(reference="human reference")
+    table = shown(tables.by_mode(frame), "profiles/fidelity_null")
+    assert head(table)[:2] == ["mode, human reference", "median F"]
+    ranges = ["[−0.60,\u00a00.62]", "[−0.80,\u00a00.80]", "[0.20,\u00a00.77]"]
+    assert rows(table) == [["rating", "0.00", ranges[0], "0.55", ".156", ranges[1], "0.45", ranges[2]]]
 
 
 def test_associations_with_and_without_models():

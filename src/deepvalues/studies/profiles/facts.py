@@ -12,6 +12,8 @@ import pandas as pd
 
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
+from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.studies.profiles.analysis.recovery import RECOVERED
 from deepvalues.studies.profiles.analysis.reference import label
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The mode whose fidelity the text reports.
 MODE = "rating"
+#: The theme of which the published study tells.
+AGENCY = "agency"
 
 # ---- facts ----
 
@@ -61,6 +65,102 @@ def fidelity(table: pd.DataFrame) -> dict[str, Any]:
     between = spread(of_mode, "fidelity", written=number_format.logit)
     reference = next(iter(of_mode["reference"]), "")
     return {"mode": MODE, "reference": reference, "fidelity": between}
+
+
+def null(table: pd.DataFrame) -> dict[str, Any]:
+    """How far replies at random get, in the mode that the text reports.
+
+    Parameters
+    ----------
+    table
+        From `analysis.null.null_table`.
+    """
+    row = table[table["mode"] == MODE].iloc[0]
+    ends = (row["fidelity_low"], row["fidelity_high"])
+    return {"mode": MODE, "runs": row["runs"], "ends": ends, "to_exceed": row["to_exceed"]}
+
+
+def coverage(table: pd.DataFrame) -> dict[str, Any]:
+    """Between which agents and modes the coverage of intervals lies, by measure.
+
+    Parameters
+    ----------
+    table
+        From `analysis.coverage.simulated_coverage`.
+    """
+    named = table.assign(model=table["model"] + ", " + table["mode"])
+    facts = {"studies": int(table["simulated"].iloc[0]), "error": float(table["coverage_error"].max())}
+    return facts | {measure: spread(named[table["measure"] == measure], "coverage") for measure in RECOVERED}
+
+
+def agency(
+    table: pd.DataFrame,
+    stable: pd.DataFrame,
+    worths: pd.DataFrame,
+    by_model: pd.DataFrame,
+    family: Mapping[str, str],
+) -> dict[str, Any]:
+    """How many of the profiles that can be claimed of language models put Agency last.
+
+    A model that fills in a form has a profile if its runs agree on an order (Friedman's test), and one that
+    is asked in pairs if it does not choose by position.
+
+    Parameters
+    ----------
+    table
+        From `analysis.stability.profiles`.
+    stable
+        From `analysis.stability.stability`.
+    worths, by_model
+        From `analysis.pair_profiles.profiles` and `.by_model`.
+    family
+        Family of each model.
+    """
+    agreed = stable.loc[stable["p_value"] < 1 - CONFIDENCE, ["model", "mode"]]
+    chosen = by_model.loc[by_model["claimed"].astype(bool), ["model"]].assign(mode="pairs")
+    in_pairs = worths.assign(mode="pairs").rename(columns={"worth": "mean"})
+    columns = ["model", "mode", "theme", "mean"]
+    every = pd.concat([table[columns], in_pairs[columns]]).merge(pd.concat([agreed, chosen]))
+    claimed = every[every["model"].map(dict(family)) == "language model"].groupby(["model", "mode"])
+    last = [group.set_index("theme")["mean"].idxmin() for _, group in claimed]
+    return {"claimed": len(last), "last": last.count(AGENCY)}
+
+
+def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:
+    """How many of a reference's respondents put Agency below every other theme.
+
+    Parameters
+    ----------
+    reference
+        From `analysis.reference.check_reference`.
+    """
+    of_mode = reference[reference["mode"] == MODE].pivot(
+        index="respondent", columns="theme", values="priority"
+    )
+    below = of_mode.drop(columns=AGENCY).gt(of_mode[AGENCY], axis="index").all(axis="columns")
+    return {
+        "reference": label(reference),
+        "synthetic": bool(reference["synthetic"].all()),
+        "mean_last": of_mode.mean().idxmin() == AGENCY,
+        "last": int(below.sum()),
+        "of": len(below),
+    }
+
+
+def size(associations: pd.DataFrame, table: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
+    """Of how many language models fidelity is known, and whether a correlation with anything is.
+
+    Parameters
+    ----------
+    associations
+        From `analysis.comparison.associations`.
+    table
+        From `analysis.comparison.fidelity_table`.
+    family
+        Family of each model.
+    """
+    models = table["model"].drop_duplicates().map(dict(family)).eq("language model").sum()
+    return {"models": int(models), "enough": bool(associations["rho"].notna().any())}
 
 
 # ---- numbers ----

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from deepvalues.paper.markdown import intervals, markdown
-from deepvalues.studies.profiles.stimuli.instrument import MODES
+from deepvalues.studies.profiles.analysis.recovery import RECOVERED
+from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES
 
 #: What a model does to the reference's differences, where its spread says so for certain.
 _DIRECTIONS = {"exaggerates": "exaggerated", "flattens": "flattened"}
@@ -71,6 +72,20 @@ def agents(table: pd.DataFrame) -> pd.DataFrame:
     held = table.groupby("model")["held"].agg(["sum", "size"])
     counts = [f"{number} of {of}" for number, of in held.itertuples(index=False)]
     return wide.assign(in_interval=counts).reset_index()
+
+
+def coverage(table: pd.DataFrame) -> pd.DataFrame:
+    """Coverage by agent, with a column for each measure and mode.
+
+    Parameters
+    ----------
+    table
+        From `analysis.coverage.coverage`.
+    """
+    wide = table.pivot(index=["model", "reference"], columns=["measure", "mode"], values="coverage")
+    wide.columns = wide.columns.map("_".join)
+    columns = [f"{measure}_{mode}" for measure in RECOVERED for mode in CLOSED_MODES]
+    return wide.reindex(columns=columns).reset_index()
 
 
 def fidelity(table: pd.DataFrame) -> pd.DataFrame:

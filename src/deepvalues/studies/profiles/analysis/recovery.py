@@ -13,7 +13,7 @@ from deepvalues.studies.profiles.respondents.agents import ProfileAgent
 #: The measures that are compared.
 RECOVERED = ("fidelity", "v")
 #: Rounding that puts no truth outside an interval whose end it is.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 def recovery(
@@ -47,6 +47,6 @@ def recovery(
             rows.append((row["model"], row["mode"], measure, implied[measure], estimate, low, high))
     columns = ["model", "mode", "measure", "implied", "estimate", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
-    above = frame["low"].sub(_ROUNDING).le(frame["implied"])
-    below = frame["high"].add(_ROUNDING).ge(frame["implied"])
+    above = frame["low"].sub(ROUNDING).le(frame["implied"])
+    below = frame["high"].add(ROUNDING).ge(frame["implied"])
     return frame.assign(held=above & below, reference=label(reference))

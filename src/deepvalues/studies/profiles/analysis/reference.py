@@ -7,7 +7,6 @@ reference is drawn from a stated rule; ``synthetic`` says so in every frame, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
 
@@ -45,7 +44,7 @@ REFERENCE = pa.DataFrameSchema(
 RESPONDENTS = 200
 SEED = 12617
 #: Their mean latent priority of each theme, in the order of the themes: our choice, but that Agency comes
-#: last, as the abstract reports of people.
+#: last, as the abstract tells of its "deprioritisation" by people.
 LATENT = (0.36, -0.36, 0.72, 1.08, -0.72, -1.08)
 #: Standard deviations of a respondent's own deviation per theme, and of their level on the rating scale.
 OWN, LEVEL = 1.5, 0.4
@@ -154,18 +153,30 @@ def read_reference(path: Path, themes: Sequence[str]) -> pd.DataFrame:
     return check_reference(frame, themes, str(path))
 
 
-def whole_parts(shares: Sequence[float], total: int, key: Iterable[object]) -> list[int]:
+def parts_at(shares: Array, total: int, draws: Array) -> Array:
     """Round shares that sum to a total to whole numbers that do, each right on average.
 
     One draw u settles all: part i is ⌊c_i + u⌋ − ⌊c_{i−1} + u⌋ with c the running sums, so that the mean of
     part i is its share exactly (systematic sampling; Madow 1949, Annals of Mathematical Statistics 20).
+
+    Parameters
+    ----------
+    shares
+        Shape (..., parts).
+    draws
+        Uniform from 0 to 1, shape (...).
     """
-    u = stable_random.uniform(*key)
     # Rounded, so that the last running sum is the total and not all but.
-    sums = [0.0, *np.round(np.cumsum(shares), 9)]
-    sums[-1] = float(total)
-    ends = [int(np.floor(end + u)) for end in sums]
-    return [after - before for before, after in pairwise(ends)]
+    sums = np.round(np.cumsum(shares, axis=-1), 9)
+    sums[..., -1] = total
+    # Below 1, the draw itself has no whole part.
+    return np.diff(np.floor(sums + np.asarray(draws)[..., None]), axis=-1, prepend=0)
+
+
+def whole_parts(shares: Sequence[float], total: int, key: Iterable[object]) -> list[int]:
+    """Round shares by `parts_at`, with the draw that a key gives."""
+    drawn = np.array(stable_random.uniform(*key))
+    return [int(part) for part in parts_at(np.asarray(shares, dtype=float), total, drawn)]
 
 
 def _normal(*key: object) -> float:

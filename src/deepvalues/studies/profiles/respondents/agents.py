@@ -21,7 +21,12 @@ from scipy.special import softmax
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.profiles.analysis.measures import THEMES
-from deepvalues.studies.profiles.analysis.reference import mean_profiles, synthetic_reference, whole_parts
+from deepvalues.studies.profiles.analysis.reference import (
+    mean_profiles,
+    parts_at,
+    synthetic_reference,
+    whole_parts,
+)
 from deepvalues.studies.profiles.stimuli.instrument import MODES, NONE, OPEN, Codebook, SentenceBank, Stimuli
 from deepvalues.studies.profiles.study import SENTENCE_MARK
 
@@ -148,6 +153,42 @@ class ProfileAgent:
             return np.full(THEMES, CENTRES[mode])
         return np.asarray(self.targets[mode].mean(axis=0))
 
+    @property
+    def steady(self) -> bool:
+        """Whether it answers every run, from one profile whatever the wording: then it can be `simulated`."""
+        targets = (self.targets or {}).values()
+        alike = all(np.allclose(by_wording, by_wording[0]) for by_wording in targets)
+        return alike and not self.malformed and not self.refused
+
+    def simulated(self, mode: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        """Priorities of as many runs as wanted in a closed mode, by the rules of its replies.
+
+        Parameters
+        ----------
+        shape
+            Of the runs.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (..., 6).
+
+        Raises
+        ------
+        ValueError
+            When the agent is not `steady`.
+        """
+        if not self.steady:
+            raise ValueError(f"{self.name} does not answer all runs alike; simulate a steady agent")
+        if self.targets is None:
+            return chance_runs(mode, shape, rng)
+        target = self.expected(mode)
+        if mode == "ranking":
+            weights = order_weights(list(target))
+            return np.asarray(ORDERS[rng.choice(len(ORDERS), shape, p=weights / weights.sum())])
+        drawn = rng.random((*shape, THEMES))
+        return np.floor(target + drawn) if mode == "rating" else _points(target, drawn, rng.random(shape))
+
     @cached_property
     def _ends(self) -> Array:
         """Running sums of the weights of the orders, by wording."""
@@ -178,9 +219,11 @@ class ProfileAgent:
         target = self.targets[task.mode][task.wording]
         if task.mode == "ranking":
             return self._ranks(task.wording, seed)
+        drawn = np.array([stable_random.uniform(seed, place) for place in range(THEMES)])
         if task.mode == "rating":
-            return [int(np.floor(t + stable_random.uniform(seed, place))) for place, t in enumerate(target)]
-        return _points(target, seed)
+            return [int(rating) for rating in np.floor(target + drawn)]
+        rounding = np.array(stable_random.uniform(seed, "points"))
+        return [int(part) for part in _points(target, drawn, rounding)]
 
     def _ranks(self, wording: int, seed: int) -> list[int]:
         place = int(np.searchsorted(self._ends[wording], stable_random.uniform(seed, "order"), side="right"))
@@ -231,22 +274,59 @@ class ProfileAgent:
         return " ".join([*opening, *stable_random.shuffled(chosen, seed, "text")])
 
 
-def _points(target: Array, seed: int) -> list[int]:
-    """Points near a target that sum to 100: moved by chance without a change of their mean, then rounded."""
-    moved = np.array([stable_random.uniform(seed, place) for place in range(THEMES)]) - 0.5
+def _points(target: Array, drawn: Array, rounding: Array) -> Array:
+    """Points near a target that sum to 100: moved by chance without a change of their mean, then rounded.
+
+    ``drawn`` and ``rounding`` are uniform draws, shapes (..., 6) and (...).
+    """
+    moved = drawn - 0.5
     # No theme is moved by more than its target, so that none falls below 0.
     wobble = min(WOBBLE, float(target.min()))
-    return whole_parts(list(target + wobble * (moved - moved.mean())), 100, (seed, "points"))
+    return parts_at(target + wobble * (moved - moved.mean(axis=-1, keepdims=True)), 100, rounding)
+
+
+def chance_replies(mode: str, drawn: Array) -> Array:
+    """Replies with no preference for any theme: ranks, ratings or points.
+
+    A ranking is one of the 720 orders, each as likely; a rating one of 1 to 7; points are what lies between
+    five cuts drawn from 0 to 100.
+
+    Parameters
+    ----------
+    mode
+        One of the modes; open answers have the points' proportions.
+    drawn
+        Uniform draws from 0 to 1, shape (..., 6).
+
+    Returns
+    -------
+    numpy.ndarray
+        Whole numbers, shape (..., 6).
+    """
+    if mode == "ranking":
+        return np.asarray(drawn.argsort(axis=-1).argsort(axis=-1) + 1.0)
+    if mode == "rating":
+        return 1 + np.floor(7 * drawn)
+    cuts = np.sort(np.floor(101 * drawn[..., :-1]), axis=-1)
+    return np.diff(cuts, axis=-1, prepend=0, append=100)
+
+
+def chance_runs(mode: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Priorities of runs without an opinion, shape (..., 6).
+
+    The numbers of each of the `chance_replies` are dealt to the themes anew: five cuts leave the first and
+    the last part half a point less than the parts between them.
+    """
+    replies = rng.permuted(chance_replies(mode, rng.random((*shape, THEMES))), axis=-1)
+    return np.asarray(THEMES + 1 - replies if mode == "ranking" else replies)
 
 
 def _by_chance(mode: str, seed: int) -> list[int]:
-    """Numbers on a mode's scale with no preference for any theme."""
+    """One of the `chance_replies`."""
     if mode == "ranking":
         return stable_random.shuffled(range(1, THEMES + 1), seed, "ranking")
-    if mode == "rating":
-        return [1 + int(7 * stable_random.uniform(seed, place)) for place in range(THEMES)]
-    cuts = sorted(int(101 * stable_random.uniform(seed, place)) for place in range(THEMES - 1))
-    return [after - before for before, after in zip([0, *cuts], [*cuts, 100], strict=True)]
+    drawn = np.array([stable_random.uniform(seed, place) for place in range(THEMES)])
+    return [int(number) for number in chance_replies(mode, drawn)]
 
 
 def _shifted(deviations: Mapping[str, Array], factors: Sequence[float]) -> dict[str, Array]:
