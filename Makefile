@@ -138,7 +138,7 @@ lint: $(ENVIRONMENT)
 	@$(RUN) -m mypy
 
 test: lint  ## style, types and tests
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(ENVIRONMENT)
 	@$(DEEPVALUES) check
