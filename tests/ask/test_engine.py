@@ -61,7 +61,7 @@ def ask_missing(ask, conversations, record, *, base_url, concurrency=32, again=f
     ask.model.require_key(len(jobs))
     settings = replace(SETTINGS, concurrency=concurrency)
     summary = processes.run(ask, base_url, settings, jobs, record, lambda _: None)
-    _stop_if_stopped(ask.model, summary)
+    _stop_if_stopped(ask.model, record, summary)
     return summary
 
 
