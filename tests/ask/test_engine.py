@@ -471,8 +471,10 @@ def test_a_model_that_this_machine_lacks_stops_the_run(serve, record, monkeypatc
     change_settings(monkeypatch, max_retries=5)
     no_retry = {"x-should-retry": "false"}
     stub = serve(lambda *_: error(501, "needs torch", no_retry, code="model_not_available"))
-    with pytest.raises(UserError, match="needs torch"):
+    with pytest.raises(UserError) as caught:
         run(stub, single(9), record, concurrency=1)
+    told = "m: stopped, because needs torch. 0 answers were saved; the same command goes on from there."
+    assert str(caught.value) == told
     assert len(stub.bodies) == 1
 
 

@@ -39,6 +39,8 @@ from deepvalues.ask.protocol import (
     receive,
     told,
     usage,
+    without_key,
+    words,
 )
 from deepvalues.ask.reading import says_something
 from deepvalues.ask.record import Answer, Journal
@@ -331,7 +333,11 @@ class Asker:
         self.summary.failed += 1
         self.summary.last_error = f"{name}: {message}"
         self._in_a_row += 1
-        if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
+        if isinstance(error, openai.APIStatusError) and error.code == "model_not_available":
+            # As this project's own server says, with what has to be installed, of a model that it can't run.
+            self.summary.last_error = ""
+            self.stop(without_key(words(error_body(error)), self.ask.model).rstrip("."))
+        elif isinstance(error, _FATAL):
             self.stop("the endpoint refuses this model or key" + self._advice(request, error))
         elif isinstance(error, NoLogprobsError) and self._in_a_row >= _WITHOUT_LOGPROBS:
             self.stop(
