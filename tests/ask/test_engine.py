@@ -489,6 +489,20 @@ def test_many_failures_in_a_row_stop_the_run(serve, record, monkeypatch):
     assert run(serve(echo), single(30), Record(record.path)).asked == 28
 
 
+@pytest.mark.parametrize(
+    "again", [{}, {"retry-after": "32400"}, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}]
+)
+def test_a_quota_that_is_spent_stops_the_run_in_the_services_own_words(serve, record, monkeypatch, again):
+    change_settings(monkeypatch, max_retries=1, break_after=3)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.005)
+    stub = serve(lambda *_: error(429, "You exceeded your current quota.", again, code="insufficient_quota"))
+    with pytest.raises(
+        UserError, match=r"3 requests in a row failed.*exceeded your current quota\. 0 answers"
+    ):
+        run(stub, single(9), record, concurrency=1)
+    assert len(stub.bodies) == (3 if again else 6), "and nobody waits nine hours, or until 2099"
+
+
 def test_fewer_failures_than_that_do_not_stop_it(serve, record, monkeypatch):
     change_settings(monkeypatch, break_after=3)
     stub = serve(lambda body, n: echo(body, n) if n % 3 == 0 else error(500))

@@ -38,7 +38,7 @@ def test_sources_are_kept_without_outputs(notebook):
 
 
 def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(tmp_path):
-    root = copy(tmp_path / "project", "notebooks", "data/stimuli")
+    root = copy(tmp_path / "project", "notebooks", "data/stimuli", "paper/sentences")
     for file in (paths.MODELS, paths.SOURCES, paths.DATA / "dictionary.yml"):
         shutil.copy(file, root / "data")
     shutil.copytree(paths.PUBLISHED, root / "data" / "published")

@@ -249,7 +249,7 @@ def _unread(questions: Questions) -> str:
 def _stop_if_stopped(model: Model, record: Record, summary: Summary) -> None:
     if not summary.stopped:
         return
-    last = f" The last error was: {summary.last_error}." if summary.last_error else ""
+    last = f" The last error was: {summary.last_error.rstrip('.')}." if summary.last_error else ""
     saved = f"{summary.asked} answers were saved"
     if aside := set_aside.found(record.path):
         files = sorted({str(file.with_name(set_aside.pattern(record.path))) for file in aside})
