@@ -105,12 +105,11 @@ def command_line(
 def _endpoint_options(model: Model) -> list[str]:
     """What makes a command ask where a model was asked, with the key that it was asked with."""
     endpoint, registry = model.endpoint, catalogue.registry()
-    given = [None, endpoint.base_url] if endpoint.base_url else [None]
-    for base_url, variable in itertools.product(given, (None, endpoint.key_variable)):
+    for base_url, variable in itertools.product((None, endpoint.base_url), (None, endpoint.key_variable)):
         with suppress(UserError):
             if registry.model(model.name, base_url, variable).endpoint == endpoint:
-                options = {"--base-url": base_url, "--key-variable": variable}
-                return [word for option in options.items() if option[1] for word in option]
+                options = (("--base-url", base_url), ("--key-variable", variable))
+                return [word for name, given in options if given for word in (name, given)]
     return []
 
 
