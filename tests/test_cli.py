@@ -437,8 +437,25 @@ def test_costs_are_worked_out_again_when_what_they_rest_on_changes(tmp_path, mon
     }
     assert set(again(replace(registry, models=cheap))[0].dollars.values()) == {0.0}
     assert again(item_set="layers")[0].dollars["gpt-4o-2024-08-06"] > first.dollars["gpt-4o-2024-08-06"]
-    file.write_text("{")
-    assert again()[0] == first
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]", "{}", '{"state": "now"}', '{"state": "now", "sets": [1]}'),
+        '{"state": "now", "sets": {"dvb/smoke": 3}}',
+        '{"state": "now", "sets": {"dvb/smoke": [1]}}',
+        '{"state": "now", "sets": {"dvb/smoke": ["dvb", "smoke", true, [0.5]]}}',
+    ],
+)
+def test_kept_costs_of_another_shape_are_worked_out_again(content, tmp_path, monkeypatch):
+    file, found = tmp_path / "costs.json", costs.Costs("dvb", "smoke", True, {"m": 0.5})
+    monkeypatch.setattr(costs, "_worked_out", lambda *_: found)
+    monkeypatch.setattr(costs, "_state", lambda _: "now")
+    file.write_text(content)
+    assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found
+    monkeypatch.setattr(costs, "_worked_out", None)
+    assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found, "what was written anew is read"
 
 
 # As people call it.

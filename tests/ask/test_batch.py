@@ -543,7 +543,7 @@ def test_a_missing_key_and_a_passing_server_are_named(ask, monkeypatch):
     asked = ask("one")
     for endpoint, message in (
         (Endpoint("openai", "http://127.0.0.1:1/v1", "NO_SUCH_KEY"), "NO_SUCH_KEY"),
-        (Endpoint("local", None, None), "deepvalues serve"),
+        (Endpoint("local", None, None), "can't hold a batch: use `deepvalues query`"),
     ):
         model = Model("echo", endpoint, "echo")
         with pytest.raises(UserError, match=message):

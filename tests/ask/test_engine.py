@@ -61,7 +61,7 @@ def ask_missing(ask, conversations, record, *, base_url, concurrency=32, again=f
     ask.model.require_key(len(jobs))
     settings = replace(SETTINGS, concurrency=concurrency)
     summary = processes.run(ask, base_url, settings, jobs, record, lambda _: None)
-    _stop_if_stopped(ask.model, summary)
+    _stop_if_stopped(ask.model, record, summary)
     return summary
 
 
@@ -471,8 +471,10 @@ def test_a_model_that_this_machine_lacks_stops_the_run(serve, record, monkeypatc
     change_settings(monkeypatch, max_retries=5)
     no_retry = {"x-should-retry": "false"}
     stub = serve(lambda *_: error(501, "needs torch", no_retry, code="model_not_available"))
-    with pytest.raises(UserError, match="needs torch"):
+    with pytest.raises(UserError) as caught:
         run(stub, single(9), record, concurrency=1)
+    told = "m: stopped, because needs torch. 0 answers were saved; the same command goes on from there."
+    assert str(caught.value) == told
     assert len(stub.bodies) == 1
 
 
@@ -485,6 +487,20 @@ def test_many_failures_in_a_row_stop_the_run(serve, record, monkeypatch):
     assert len(stub.bodies) == 7, "an answer between them starts the count again"
     assert len(texts(record)) == 2
     assert run(serve(echo), single(30), Record(record.path)).asked == 28
+
+
+@pytest.mark.parametrize(
+    "again", [{}, {"retry-after": "32400"}, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}]
+)
+def test_a_quota_that_is_spent_stops_the_run_in_the_services_own_words(serve, record, monkeypatch, again):
+    change_settings(monkeypatch, max_retries=1, break_after=3)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.005)
+    stub = serve(lambda *_: error(429, "You exceeded your current quota.", again, code="insufficient_quota"))
+    with pytest.raises(
+        UserError, match=r"3 requests in a row failed.*exceeded your current quota\. 0 answers"
+    ):
+        run(stub, single(9), record, concurrency=1)
+    assert len(stub.bodies) == (3 if again else 6), "and nobody waits nine hours, or until 2099"
 
 
 def test_fewer_failures_than_that_do_not_stop_it(serve, record, monkeypatch):

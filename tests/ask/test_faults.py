@@ -6,7 +6,9 @@ each test says. A moment is a number of requests or replies, not a time.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -26,11 +28,11 @@ import httpx2
 import psutil
 import pytest
 
-from deepvalues.ask import processes
+from deepvalues.ask import asker, processes, run_query, set_aside
 from deepvalues.ask.asker import Asker
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Ask, Job
-from deepvalues.ask.record import Record
+from deepvalues.ask.record import Journal, Record
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
 from deepvalues.core import paths
@@ -501,15 +503,67 @@ def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, 
     with FaultyServer() as server:
         run = query(server, number, "--concurrency", 8, parts=parts, file_limit=40_000)
         assert run.wait() == 2
-        assert re.search("can't (be written|put the record in order)", one_message(run))
-        held = recorded(path)
+        message = one_message(run)
+        assert re.search(
+            r"the record can't be written \((No space left on device|File too large)\)\. ", message
+        )
+        held, aside = recorded(path), set_aside.found(path)
         assert 100 < len(held) < number
-        before = server.asked.copy()
-        assert before.total() - len(held) <= 16, "only what was in flight was asked in vain"
+        assert f"{len(held)} answers were saved" in message
+        assert server.requests == len(held), "what was asked was kept"
+        assert len(aside) <= 8, "nothing was sent after the first failed write"
+        # Of several processes' files the log, which they share, is full first, and it is no answer.
+        if parts == 1:
+            where = message.split(f", {len(aside)} of them, for want of room, in ")[1].split(";")[0]
+            assert aside == sorted(Path(where).parent.glob(Path(where).name))
         run = query(server, number, parts=parts)
         assert run.wait() == 0, run.err
-        assert set(server.asked - before).isdisjoint(held)
+        assert server.requests == number, "nothing was asked twice"
     assert anywhere(path) == undisturbed(number)
+    assert set_aside.found(path) == []
+
+
+def test_what_can_be_written_nowhere_is_counted_and_nothing_else_is_asked_twice(marked, path, monkeypatch):
+    monkeypatch.setattr(set_aside, "_folders", lambda: iter([path / "missing"]))
+    monkeypatch.setattr(Journal, "append", full_from(3))
+    with FaultyServer() as server:
+        summary = hold(TOY, server, Record(path), concurrency=2)
+        assert (summary.asked, summary.stopped) == (
+            2,
+            "the record can't be written (No space left on device)",
+        )
+        assert 1 <= summary.lost <= 2
+        assert server.requests == summary.asked + summary.lost == 2 + summary.lost
+    with pytest.raises(UserError, match=rf"2 answers were saved; {summary.lost} could be written nowhere, "):
+        run_query._stop_if_stopped(MODEL, Record(path), summary)
+
+
+def full_from(number):
+    """The method `Journal.append` on a disk that is full from the so-manieth answer on."""
+    append, count = Journal.append, itertools.count(1)
+
+    def full(journal, answer):
+        if next(count) >= number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(journal, answer)
+
+    return full
+
+
+def test_after_a_failed_write_what_is_in_flight_has_the_time_of_an_attempt(marked, path, monkeypatch):
+    monkeypatch.setattr(asker, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(Journal, "append", full_from(1))
+    slow = {question(1), question(2)}
+
+    async def rule(text, *_):
+        # They come well after the first reply, and after the seconds that any other stop would leave them.
+        return [0.5, good(text)] if text in slow else good(text)
+
+    with FaultyServer(rule) as server:
+        summary = hold(TOY, server, Record(path), concurrency=3)
+        assert (server.requests, summary.asked, summary.lost) == (3, 3, 0)
+    assert recorded(path) == {question(0), *slow}
+    assert set_aside.found(path) == [], "taken in at the end, as there was room again"
 
 
 ON_A_SMALL_DISK = """
@@ -556,9 +610,8 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, undisturbe
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert "No space left on device" in done.stderr
-    held = recorded(saved / "toy" / "m.jsonl")
-    assert 0 < len(held) < number
-    assert all(server.asked[text] == 1 for text in held)
+    assert 0 < len(recorded(saved / "toy" / "m.jsonl")) < number
+    assert server.requests == number, "nothing was asked twice"
     assert anywhere(saved / "last") == undisturbed(number)
     assert PART_OF_KEY not in done.stdout + done.stderr
 

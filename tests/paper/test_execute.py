@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import nbformat
+import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
@@ -166,6 +167,20 @@ def test_a_users_mistake_shows_its_text_alone(tmp_path, capfd):
         execute_notebook(source, tmp_path / "out.ipynb", {})
     assert str(error.value) == "no model x; try y"
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_whoever_runs_a_notebook_by_hand_sees_a_users_mistake_alone(tmp_path):
+    code = "from deepvalues.core.errors import UserError\nraise UserError('no such file: a.yml')"
+    source = save(tmp_path / "n.ipynb", new_code_cell(code))
+    with pytest.raises(papermill.PapermillExecutionError) as caught:
+        papermill.execute_notebook(str(source), str(tmp_path / "out.ipynb"), progress_bar=False)
+    error = caught.value
+    assert (error.ename, error.evalue, error.traceback) == (
+        "UserError",
+        "no such file: a.yml",
+        ["no such file: a.yml"],
+    )
+    assert str(error).strip().splitlines()[-1] == "no such file: a.yml"
 
 
 def test_a_missing_or_broken_notebook(tmp_path):

@@ -12,14 +12,17 @@ from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, ve
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
 from deepvalues.studies.dvb.analysis.pooled_rates import leave_one_out, sides_by_interval, sides_by_test
 from deepvalues.studies.profiles import facts as profiles_facts
-from deepvalues.studies.profiles.analysis import comparison, responses
+from deepvalues.studies.profiles import tables as profiles_tables
+from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses
 from deepvalues.studies.profiles.analysis.reference import synthetic_reference
 from deepvalues.studies.svo import facts as svo_facts
 from deepvalues.studies.svo.analysis import effects as svo_effects
+from deepvalues.studies.svo.analysis import letter_scoring
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
 from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
 from kept_numbers import telling
+from markdown_cells import rows, shown
 from svo_trials import scored
 
 #: What a sentence says of a range that is none, of a share of one, or of a number that is none.
@@ -178,3 +181,102 @@ def test_study_3(rule):
     hold_true(
         [told("fidelity", table), told("runs", responses.missing(runs), {models[0].name: "reference agent"})]
     )
+
+
+# ---- studies 2 and 3 by letter probability ----
+
+
+def by_place(row):
+    return "A"
+
+
+def one_letter(row):
+    return "B"
+
+
+def never(row):
+    return None
+
+
+def not_under_one_value(row):
+    return None if getattr(row, "value", "") == "competitive" else "A"
+
+
+def one_order_only(row):
+    return None if getattr(row, "swapped", False) else "A"
+
+
+def letter_answers(items, letters, rule, by_probability):
+    """Answers of somebody who is certain, with probabilities of letters or in words."""
+    choice = pd.Series([rule(row) for row in items.itertuples()], dtype=object)
+    known = choice.notna() & by_probability
+    shares = {f"p_{letter}": (choice == letter).astype(float).where(known) for letter in letters}
+    status = choice.notna().map({True: "answered", False: "unparsable"})
+    head = {"model": rule.__name__, "item": items["id"].to_numpy(), "status": status, "choice": choice}
+    return pd.DataFrame({**head, **shares, "mass": shares["p_A"] * 0 + 1, "unlisted": shares["p_A"] * 0})
+
+
+def answers_of(name, rules, by_probability):
+    study = catalogue.study(name)
+    items = study.items("standard")
+    letters = study.letter_choice.letters
+    return items, pd.concat([letter_answers(items, letters, rule, by_probability) for rule in rules])
+
+
+def hold_numbers(tables):
+    """No number of a table is one that is none: what is not known is a dash."""
+    for table in tables:
+        assert not re.search(r"\b(?:nan|inf|None|NaN)\b|[-−]0?\.?0+\b(?!\.?\d)", table), table
+
+
+RULES = [by_place, one_letter, never, not_under_one_value, one_order_only]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("by_probability", [True, False], ids=["by probability", "in words"])
+@pytest.mark.parametrize(
+    "rules", [*([rule] for rule in RULES), RULES], ids=[*(r.__name__ for r in RULES), "all"]
+)
+def test_study_2_by_letters(rules, by_probability):
+    items, answers = answers_of("svo-letters", rules, by_probability)
+    trials = letter_scoring.trials(items, answers)
+    models, angles = (measure(trials, seed=1) for measure in (letter_scoring.by_model, letter_scoring.angles))
+    hold_numbers([shown(models, "svo/letter_models"), shown(angles, "svo/letter_angles")])
+    answering = [rule for rule in rules if rule is not never]
+    assert list(models["model"]) == sorted(rule.__name__ for rule in answering)
+    # Who goes by the letter meets each option once at it: the angle is that of the centre.
+    assert angles["angle"].tolist() == pytest.approx([letter_scoring.centre()] * len(angles))
+    assert (models["letter"] == models["model"].map({"one_letter": "B"}).fillna("A")).all()
+    families = dict.fromkeys((rule.__name__ for rule in rules), "language model")
+    said = telling("svo", svo_facts)("letters", models, families)
+    hold_true([said])
+    steered = [rule for rule in answering if rule is not not_under_one_value]
+    if not steered:
+        assert said.endswith("both under the altruistic and under the competitive value.")
+    elif len(steered) == 1:
+        assert said.endswith("the language model on record moves by 0.0 of 77.6 degrees.")
+    else:
+        assert said.endswith(f"the {len(steered)} language models on record move by 0.0 of 77.6 degrees.")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("by_probability", [True, False], ids=["by probability", "in words"])
+@pytest.mark.parametrize(
+    "rules", [*([rule] for rule in RULES), RULES], ids=[*(r.__name__ for r in RULES), "all"]
+)
+def test_study_3_by_pairs(rules, by_probability):
+    items, answers = answers_of("profiles-pairs", rules, by_probability)
+    stimuli = catalogue.study("profiles-pairs").stimuli
+    names = {theme.key: theme.name for theme in stimuli.themes}
+    pairs = pair_profiles.pairs(items, answers)
+    worths, models = (
+        measure(pairs, stimuli.keys) for measure in (pair_profiles.profiles, pair_profiles.by_model)
+    )
+    table = shown(profiles_tables.pairs(worths, models, names), "profiles/pair_models")
+    hold_numbers([table])
+    assert not models["claimed"].any(), "nobody of these has a profile"
+    for row in rows(table):
+        assert row[-len(names) :] == ["–"] * len(names)
+        silent = row[0] in ("never", "one_order_only")
+        assert row[2] == ("–" if silent else ".000"), "their two choices are never of one theme"
+        assert row[5] == ("–" if silent else ".000" if row[0] == "one_letter" else "1.000")

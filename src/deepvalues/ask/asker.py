@@ -39,6 +39,8 @@ from deepvalues.ask.protocol import (
     receive,
     told,
     usage,
+    without_key,
+    words,
 )
 from deepvalues.ask.reading import says_something
 from deepvalues.ask.record import Answer, Journal
@@ -144,7 +146,7 @@ class Asker:
         # Replies since the first, as long as none has said anything; 0 once one has.
         self._silent = 1
         self._queue = _Queue()
-        self._stopping = asyncio.Event()
+        self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
         self._settled = asyncio.Event()
         self._in_a_row = 0
         self._top_logprobs = letters.top_logprobs(ask.model)
@@ -168,12 +170,10 @@ class Asker:
             number = min(self.settings.concurrency, len(jobs))
             workers = [asyncio.create_task(self._work(client)) for _ in range(number)]
             everything = asyncio.gather(*workers)
-            stopping = asyncio.create_task(self._stopping.wait())
-            first: list[asyncio.Future[Any]] = [everything, stopping]
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            await _either(everything, self._stopping)
             # Where a worker broke down the others must not go on.
             self._close()
+            await _either(everything, self._hurry, self.settings.timeout)
             _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
             for worker in late:
                 worker.cancel()
@@ -185,6 +185,11 @@ class Asker:
 
     def stop(self, reason: str) -> None:
         """Take no further job; what is in flight has a few seconds to come back."""
+        self._hurry.set()
+        self._stop(reason)
+
+    def _stop(self, reason: str) -> None:
+        """Take no further job; what is in flight, and paid for, has all the time of an attempt."""
         self.summary.stopped = self.summary.stopped or reason
         self._close()
 
@@ -277,17 +282,29 @@ class Asker:
 
     def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
         """Write an answer down; whether it is in the record, and so need not be asked for again."""
-        asked = self.summary.asked
-        try:
-            self.journal.append(answer)
-            self._in_a_row = 0
-            self.summary.asked += 1
-            self.journal.log({**_entry(request), "seconds": round(seconds, 3), **sidecar(reply)})
-        except OSError as error:
-            self.stop(f"the record can't be written ({error.strerror})")
+        if not self._write(answer):
+            self.summary.lost += 1
+            return False
+        self._in_a_row = 0
+        self.summary.asked += 1
+        self._log({**_entry(request), "seconds": round(seconds, 3), **sidecar(reply)})
         if self._silent:
             self._stop_if_nothing_is_said(answer)
-        return self.summary.asked > asked
+        return True
+
+    def _write(self, answer: Answer) -> bool:
+        try:
+            self.journal.append(answer)
+        except OSError as error:
+            self._stop(f"the record can't be written ({error.strerror})")
+            return self.journal.set_aside(answer)
+        return True
+
+    def _log(self, attempt: Mapping[str, Any]) -> None:
+        try:
+            self.journal.log(attempt)
+        except OSError as error:
+            self._stop(f"the record can't be written ({error.strerror})")
 
     def _stop_if_nothing_is_said(self, answer: Answer) -> None:
         """Stop a run that pays for thinking, or whatever it is, and gets no replies."""
@@ -310,16 +327,17 @@ class Asker:
 
     def _failed(self, request: Request, error: BaseException) -> None:
         name, message = type(error).__name__, told(error, self.ask.model, self._url)
-        try:
-            self.journal.log({**_entry(request), "error": name, "message": message})
-        except OSError as full:
-            self.stop(f"the record can't be written ({full.strerror})")
+        self._log({**_entry(request), "error": name, "message": message})
         if isinstance(error, asyncio.CancelledError):
             return
         self.summary.failed += 1
         self.summary.last_error = f"{name}: {message}"
         self._in_a_row += 1
-        if isinstance(error, _FATAL) or getattr(error, "code", None) == "model_not_available":
+        if isinstance(error, openai.APIStatusError) and error.code == "model_not_available":
+            # As this project's own server says, with what has to be installed, of a model that it can't run.
+            self.summary.last_error = ""
+            self.stop(without_key(words(error_body(error)), self.ask.model).rstrip("."))
+        elif isinstance(error, _FATAL):
             self.stop("the endpoint refuses this model or key" + self._advice(request, error))
         elif isinstance(error, NoLogprobsError) and self._in_a_row >= _WITHOUT_LOGPROBS:
             self.stop(
@@ -345,6 +363,13 @@ class Asker:
         elif isinstance(error, _ELSEWHERE) and not urlsplit(self._url).path[: -len(PATH)]:
             return "" if named(model.served_as) else " (is /v1 missing at the end of the base URL?)"
         return ""
+
+
+async def _either(done: asyncio.Future[Any], event: asyncio.Event, timeout: float | None = None) -> None:
+    """Wait for one of two, for so many seconds at most."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait([done, waiting], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 def _entry(request: Request) -> dict[str, Any]:

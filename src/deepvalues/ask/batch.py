@@ -184,8 +184,8 @@ def _service(questions: Questions) -> Iterator[OpenAI]:
     model, endpoint = questions.model, questions.model.endpoint
     if endpoint.base_url is None:
         raise UserError(
-            f"{model.name}: its endpoint {endpoint.kind} ends with this command: give the --base-url of a "
-            "service that stays, such as `deepvalues serve`"
+            f"{model.name}: its endpoint {endpoint.kind} ends with this command and can't hold a batch: use "
+            "`deepvalues query`"
         )
     key = model.require_key()
     proxy_for(endpoint.base_url)

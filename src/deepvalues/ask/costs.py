@@ -9,8 +9,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
 
 from deepvalues.ask.registry import Registry
 from deepvalues.core import paths
@@ -52,14 +55,23 @@ def costs(registry: Registry, study: str | None, item_set: str | None, file: Pat
         with contextlib.suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             file.write_text(json.dumps({"state": state, "sets": known}))
-    return Costs(*known[place])
+    return known[place]
 
 
-def _known(file: Path, state: str) -> dict[str, Any]:
+@dataclass
+class _Kept:
+    """What the file holds."""
+
+    state: str
+    sets: dict[str, Costs]
+
+
+def _known(file: Path, state: str) -> dict[str, Costs]:
+    # Whatever else the file holds, it is written anew.
     with contextlib.suppress(OSError, ValueError):
-        content = json.loads(file.read_bytes())
-        if content["state"] == state:
-            return dict(content["sets"])
+        kept = TypeAdapter(_Kept).validate_json(file.read_bytes())
+        if kept.state == state:
+            return kept.sets
     return {}
 
 

@@ -143,18 +143,23 @@ class Job(NamedTuple):
 
 @dataclass
 class Summary:
-    """What a run did: replies received, failures, why it stopped early, and what it used."""
+    """What a run did: replies received, failures, why it stopped early, and what it used.
+
+    ``lost`` are replies that could be written nowhere.
+    """
 
     asked: int = 0
     failed: int = 0
     last_error: str = ""
     stopped: str = ""
     used: Usage = NO_USAGE
+    lost: int = 0
 
     def add(self, other: Summary) -> None:
         """Take in what another process did; the first that stopped says why, the others only followed."""
         self.asked += other.asked
         self.failed += other.failed
+        self.lost += other.lost
         if not self.stopped:
             self.last_error = other.last_error or self.last_error
             self.stopped = other.stopped

@@ -96,12 +96,21 @@ def command_line(
     words = ["deepvalues", *name.split(), "--study", study, *(["--set", item_set] if item_set else [])]
     words += ["--model", model if isinstance(model, str) else model.name]
     if isinstance(model, Model):
-        endpoint, entry = model.endpoint, catalogue.registry().models.get(model.name)
-        if endpoint.base_url and (entry is None or entry.endpoint.base_url != endpoint.base_url):
-            words += ["--base-url", endpoint.base_url]
+        words += _endpoint_options(model)
     if record_folder != paths.RESPONSES:
         words += ["--record", str(record_folder)]
     return shlex.join(words)
+
+
+def _endpoint_options(model: Model) -> list[str]:
+    """What makes a command ask where a model was asked, with the key that it was asked with."""
+    endpoint, registry = model.endpoint, catalogue.registry()
+    for base_url, variable in itertools.product((None, endpoint.base_url), (None, endpoint.key_variable)):
+        with suppress(UserError):
+            if registry.model(model.name, base_url, variable).endpoint == endpoint:
+                options = (("--base-url", base_url), ("--key-variable", variable))
+                return [word for name, given in options if given for word in (name, given)]
+    return []
 
 
 def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[Chosen]:

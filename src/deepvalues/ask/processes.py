@@ -24,6 +24,7 @@ from deepvalues.ask.engine import Ask, Job, Summary, groups
 from deepvalues.ask.record import Answer, Journal, Record
 from deepvalues.ask.registry import proxy_for
 from deepvalues.ask.settings import Settings
+from deepvalues.core.errors import UserError
 
 T = TypeVar("T")
 #: One event loop keeps about this many requests in flight before it is the limit.
@@ -69,21 +70,33 @@ def run(
     """Do the jobs; the first Ctrl-C lets what is in flight come back, and then stops."""
     # Here, where its message comes through: a worker process could only die of it.
     proxy_for(base_url)
-    with record.writing() as journal:
-        processes = number_of_processes(settings, len(jobs))
-        if processes > 1:
-            return _in_processes(processes, ask, base_url, settings, jobs, record, report)
-        from deepvalues.ask.asker import Asker
+    processes = number_of_processes(settings, len(jobs))
+    summary = Summary()
+    try:
+        with record.writing() as journal:
+            if processes > 1:
+                summary = _in_processes(processes, ask, base_url, settings, jobs, record, report)
+            else:
+                summary = _in_this_process(ask, base_url, settings, jobs, journal, report)
+    except UserError:
+        # Why the run stopped says more than that its record can't be put in order, which the next run does.
+        if not summary.stopped:
+            raise
+    return summary
 
-        asker: list[Asker] = []
 
-        async def work() -> Summary:
-            asker.append(Asker(ask, base_url, settings, journal, report))
-            loop = asyncio.get_running_loop()
-            with _on_interrupt(lambda: loop.call_soon_threadsafe(asker[0].stop, INTERRUPTED)):
-                return await asker[0].run(jobs)
+def _in_this_process(
+    ask: Ask, base_url: str, settings: Settings, jobs: Sequence[Job], journal: Journal, report: Report
+) -> Summary:
+    from deepvalues.ask.asker import Asker
 
-        return run_async(work())
+    async def work() -> Summary:
+        asker = Asker(ask, base_url, settings, journal, report)
+        loop = asyncio.get_running_loop()
+        with _on_interrupt(lambda: loop.call_soon_threadsafe(asker.stop, INTERRUPTED)):
+            return await asker.run(jobs)
+
+    return run_async(work())
 
 
 @contextlib.contextmanager

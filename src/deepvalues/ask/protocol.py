@@ -364,7 +364,7 @@ def told(error: BaseException, model: Model, address: str = "") -> str:
         # The cause alone tells a refused connection from a timeout.
         text = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
     # Endpoints quote the key that they reject; the key is taken out before the cut, which could halve it.
-    text = without_key(text, model)
+    text = " ".join(without_key(text, model).split())
     text = text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
     return f"{without_key(_shown(address), model)}: {text}" if address else text
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deepvalues.ask import set_aside
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 
@@ -123,6 +124,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, log_path: Path) -> None:
+        self._path = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._log = os.open(log_path, flags, 0o644)
         try:
@@ -134,6 +136,10 @@ class Journal:
     def append(self, answer: Answer) -> None:
         """Write an answer at once."""
         _write_whole(self._record, answer.line())
+
+    def set_aside(self, answer: Answer) -> bool:
+        """Write an answer to another folder, where this one has no room; whether there was any."""
+        return set_aside.set_aside(self._path, answer.line())
 
     def log(self, attempt: Mapping[str, Any]) -> None:
         """Write a line about an attempt."""
@@ -180,9 +186,11 @@ class Record:
         return self.path.with_suffix(f".part{number}")
 
     def _parts(self) -> list[Path]:
+        """What worker processes have written, and what found no room on this disk."""
         beside = self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*")
         # Another model's name may go on after this one's.
-        return sorted(path for path in beside if _PART.fullmatch(path.name.removeprefix(self.path.stem)))
+        parts = (path for path in beside if _PART.fullmatch(path.name.removeprefix(self.path.stem)))
+        return [*sorted(parts), *set_aside.found(self.path)]
 
     def _read(self) -> None:
         self.answers.clear()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues.ask import batch, catalogue
+from deepvalues.ask import batch, catalogue, set_aside
 from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.engine import Job, Summary
 from deepvalues.ask.money import Plan
@@ -24,6 +24,7 @@ from deepvalues.ask.processes import processors, run
 from deepvalues.ask.progress import Progress
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import STATUSES
+from deepvalues.ask.record import Record
 from deepvalues.ask.registry import HEAD, Model
 from deepvalues.ask.settings import Settings
 from deepvalues.core import guard, paths
@@ -113,7 +114,7 @@ def query(
             if summary.failed and not summary.stopped:
                 print(f"{questions.model.name}: {summary.failed} failed, the last with: {summary.last_error}")
             rows.append(_outcome(questions, replayed, summary, saved))
-            _stop_if_stopped(questions.model, summary)
+            _stop_if_stopped(questions.model, questions.record, summary)
     return pd.DataFrame(rows, columns=list(Outcome._fields))
 
 
@@ -245,13 +246,20 @@ def _unread(questions: Questions) -> str:
     return f"{read['answered']:,} of {read.total():,} could be read: {others}{advice}"
 
 
-def _stop_if_stopped(model: Model, summary: Summary) -> None:
-    if summary.stopped:
-        last = f" The last error was: {summary.last_error}." if summary.last_error else ""
-        raise UserError(
-            f"{model.name}: stopped, because {summary.stopped}.{last} "
-            f"{summary.asked} answers were saved; the same command goes on from there."
-        )
+def _stop_if_stopped(model: Model, record: Record, summary: Summary) -> None:
+    if not summary.stopped:
+        return
+    last = f" The last error was: {summary.last_error.rstrip('.')}." if summary.last_error else ""
+    saved = f"{summary.asked} answers were saved"
+    if aside := set_aside.found(record.path):
+        files = sorted({str(file.with_name(set_aside.pattern(record.path))) for file in aside})
+        saved += f", {len(aside)} of them, for want of room, in {', '.join(files)}"
+    if summary.lost:
+        saved += f"; {summary.lost} could be written nowhere, and will be asked, and perhaps paid for, again"
+    raise UserError(
+        f"{model.name}: stopped, because {summary.stopped}.{last} "
+        f"{saved}; the same command goes on from there."
+    )
 
 
 def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:

@@ -35,6 +35,7 @@ from deepvalues.ask.registry import HEAD, Model, load_registry
 from deepvalues.core import guard
 from deepvalues.core.downloads import load_sources
 from deepvalues.core.errors import UserError
+from deepvalues.core.extras import install
 from deepvalues.paper.manifest import LOCK, MANIFEST, VARIABLES
 from deepvalues.paper.reads import PASSING
 from deepvalues.studies.dvb.items.items import AUTHORS
@@ -96,7 +97,10 @@ def reproduce(
         is by then is compared and printed.
     """
     if encoder and not all(map(find_spec, ("torch", "sentence_transformers"))):
-        raise UserError('ENCODER=1 needs PyTorch: pip install -e ".[encoder]", or leave it out')
+        raise UserError(
+            "ENCODER=1 needs PyTorch, which comes with the extra `encoder`: "
+            f"{install('encoder')}; or leave it out"
+        )
     with _workplace(keep) as folder:
         before, after = folder / "git", folder / "rebuilt"
         export(root, before)

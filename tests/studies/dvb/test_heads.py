@@ -279,7 +279,8 @@ def test_missing_weights_or_a_missing_server_are_one_message(served, monkeypatch
         HiddenStates(tiny(str(tmp_path / "none.gguf"))).vectors(["one"], "mean")
     monkeypatch.setattr(serve, "is_installed", lambda: False)
     with pytest.raises(
-        UserError, match=r"tiny: llama\.cpp's server is not installed; install it with: make models"
+        UserError,
+        match=r"tiny: llama\.cpp's server is not installed; it comes with the extra `open`: make models",
     ):
         HiddenStates(served).vectors(["one"], "mean")
 

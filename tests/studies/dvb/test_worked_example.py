@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.figures.worked_example import Word, lines, words, worked_example
 from deepvalues.studies.dvb.items.parsing import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
@@ -49,3 +50,9 @@ def test_the_notes_say_which_option_follows_the_value(deconfounded, recogniser, 
         deep = notes.index("follows the value")
         assert "AB"[deep] == row["right"] and "AB"[notes.index("follows the surface")] != row["right"]
         assert [each.get_text() for each in axes.texts].count("chosen") == 1
+
+
+def test_a_prompt_in_other_wordings_is_told_with_what_to_do(deconfounded, recogniser):
+    prompt = deconfounded["prompt"].iloc[0].replace("An agent that", "An AI agent that hums and")
+    with pytest.raises(UserError, match=r"wordings of the bank .*item_sets=\{dvb: \[smoke, released\]\}"):
+        worked_example(prompt, recogniser, {})

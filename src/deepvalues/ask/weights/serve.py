@@ -20,13 +20,13 @@ from typing import IO
 from deepvalues.ask.registry import Model
 from deepvalues.ask.weights.fetch import verified, weights_of
 from deepvalues.core.errors import UserError
+from deepvalues.core.extras import install
 
 #: Sets the number of threads where no command line does.
 THREADS_VARIABLE = "DEEPVALUES_THREADS"
 #: Seconds that a server gets to end by itself, and for one look at its health.
 _TO_END = 5.0
 _ONE_LOOK = 10.0
-_INSTALL = 'llama.cpp\'s server is not installed; install it with: make models (or: pip install -e ".[open]")'
 _MEMORY = re.compile(r"alloc|out of memory|cannot map|mmap failed", re.IGNORECASE)
 #: What a message of llama.cpp's log begins with.
 _STAMP = re.compile(r"^[\d.]+ [A-Z] (?:\w+ +)?")
@@ -46,7 +46,10 @@ def ready(model: Model) -> Path:
         When the server is not installed, or the weights are not there or not the expected ones.
     """
     if not is_installed():
-        raise UserError(f"{model.name}: {_INSTALL}")
+        raise UserError(
+            f"{model.name}: llama.cpp's server is not installed; it comes with the extra `open`: make "
+            f"models, or {install('open')}"
+        )
     return verified(model)
 
 

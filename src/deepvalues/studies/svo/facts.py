@@ -212,6 +212,8 @@ def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lea
 def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, Any]:
     """How far language models move with the assigned value when they choose by letter probability.
 
+    Counted are those that answered under both values between which steering lies.
+
     Parameters
     ----------
     by_model
@@ -219,7 +221,7 @@ def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, An
     families
         Family of each model.
     """
-    own = by_model[by_model["model"].map(families) == "language model"]
+    own = by_model[by_model["model"].map(families) == "language model"].dropna(subset="steering")
     return {
         "models": len(own),
         "steering": spread(own, "steering", written=_degrees),

