@@ -317,7 +317,7 @@ def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_stan
         of_standard = table[table["item_set"] == "standard"]
         assert list(of_standard["recorded"]) == [130, both]
         assert set(of_standard["state"]) == {"not asked"}
-        on_record.stop_if_partial(table)
+        on_record.stop_if_partial(table, tmp_path)
     # One answer more than the smaller set has, or one less than all of it, is a beginning of this one.
     ask(["agent-value"], items_standard[~items_standard["id"].isin(items["id"])].head(1))
     path = record_path(tmp_path, "dvb", "agent-first")
@@ -338,7 +338,7 @@ def test_the_first_turns_of_conversations_are_a_part(tmp_path):
     table = on_record.coverage([each], tmp_path)
     assert list(table["recorded"]) == [0]
     with pytest.raises(UserError, match="20 of 20 items are not answered in full"):
-        on_record.stop_if_partial(table)
+        on_record.stop_if_partial(table, tmp_path)
 
 
 def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
@@ -353,11 +353,11 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
     chosen = catalogue.registry().choose(["agent-first", "agent-value", "agent-prose"], "dvb")
     table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, chosen)], tmp_path)
     with pytest.raises(UserError) as caught:
-        on_record.stop_if_partial(table)
+        on_record.stop_if_partial(table, tmp_path)
     _, first, prose = str(caught.value).splitlines()
     assert first.strip() == (
         "dvb: agent-first: 100 of 130 items are not answered in full; "
-        "deepvalues query --study dvb --set smoke --model agent-first"
+        f"deepvalues query --study dvb --set smoke --model agent-first --record {tmp_path}"
     )
     assert "agent-prose: 1 of 130" in prose
     assert "agent-value" not in str(caught.value), "not asked is not partial"
@@ -368,7 +368,7 @@ def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"], "dvb")
     table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, chosen)], folder)
     assert set(table["state"]) == {"complete", "not asked"}
-    on_record.stop_if_partial(table)
+    on_record.stop_if_partial(table, folder)
 
 
 def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answered, items, no_server):
@@ -386,7 +386,7 @@ def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answ
     command = f"deepvalues query --study dvb --set smoke --model agent-prose --record {nowhere}"
     assert str(caught.value) == f"no model has answered dvb/smoke in {nowhere}; to ask one: {command}"
     with pytest.raises(UserError, match=r"in data/responses; to ask one: .* --model agent-prose$"):
-        on_record.stop_if_unanswered(each, on_record.coverage([each], nowhere))
+        on_record.stop_if_unanswered(each, on_record.coverage([each], nowhere), paths.RESPONSES)
 
 
 def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):

@@ -271,7 +271,7 @@ def to_ask(
     return pd.DataFrame(rows, columns=[*columns, "dollars", "dollars_cached"])
 
 
-def stop_if_partial(table: pd.DataFrame, record_folder: Path = paths.RESPONSES) -> None:
+def stop_if_partial(table: pd.DataFrame, record_folder: Path) -> None:
     """Stop when a record answers only a part of a set.
 
     Parameters
@@ -297,7 +297,7 @@ def stop_if_partial(table: pd.DataFrame, record_folder: Path = paths.RESPONSES) 
         )
 
 
-def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path = paths.RESPONSES) -> None:
+def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path) -> None:
     """Stop when no model has answered a set, of which there would be nothing to say.
 
     Parameters
