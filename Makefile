@@ -85,8 +85,9 @@ environment: $(ENVIRONMENT)
 # the language models follow when the instrument has been checked.
 $(filter-out build/01% build/02%,$(NOTEBOOKS)): $(filter build/02%,$(NOTEBOOKS))
 $(filter build/02%,$(NOTEBOOKS)): $(filter build/01%,$(NOTEBOOKS))
-build/05_value_priorities: build/03_deep_values build/04_social_values
-build/06_language_models: | build/03_deep_values
+build/04_what_moves_the_dvgr: build/03_deep_values
+build/07_value_priorities: build/04_what_moves_the_dvgr build/06_social_values
+build/08_language_models: | build/05_instrument_and_stimuli
 
 # All else that a notebook rests on: `deepvalues notebook` writes it beside the stamp that says that the notebook ran
 # here. Each declares in its first cell what it reads and makes.
