@@ -60,7 +60,7 @@ def run_notebook(root: Path, name: str, parameters: Mapping[str, object]) -> Non
     Raises
     ------
     UserError
-        If a file was read that is not declared, nothing was written that a pattern declares, or as
+        If a file was read or made that is not declared, nothing was written that a pattern declares, or as
         `execute_notebook` says.
     """
     source = root / "notebooks" / f"{name}.ipynb"
@@ -76,7 +76,8 @@ def run_notebook(root: Path, name: str, parameters: Mapping[str, object]) -> Non
         raise UserError(f"{shown(source)}: declares that it makes {', '.join(idle)}, and wrote none of that")
     read: list[str] = []
     if said.results:
-        listing = read_json(root / "data/results" / said.results / "artefacts.json", "`results.close()` writes it")
+        file = root / "data" / "results" / said.results / "artefacts.json"
+        listing = read_json(file, "`results.close()` writes it")
         read = listing["inputs"]
         _stop_if_undeclared(source, "read", read, said.reads)
         _stop_if_undeclared(source, "made", listing["artefacts"], said.makes)
@@ -116,9 +117,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
         unfinished.replace(target)
 
 
-def _stop_if_undeclared(
-    source: Path, done: str, paths: Collection[str], patterns: Collection[str]
-) -> None:
+def _stop_if_undeclared(source: Path, done: str, paths: Collection[str], patterns: Collection[str]) -> None:
     if found := undeclared(paths, patterns):
         part = {"read": "reads", "made": "makes"}[done]
         raise UserError(

@@ -6,8 +6,8 @@ The header, the YAML in the first cell, is the one place that names files::
     makes: [data/results/svo/*, figures/svo_*]
 
 Patterns are those of the shell, from the project's folder; ``reads`` covers what lies below ``data/`` and the
-sentences. ``makes`` has one folder of ``data/results`` as a whole, that of the notebook's numbers, and names what
-else it makes. `deepvalues.paper.execute` holds a run to both.
+sentences. ``makes`` has one folder of ``data/results`` as a whole, that of the notebook's numbers, and names
+what else it makes. `deepvalues.paper.execute` holds a run to both.
 """
 
 from __future__ import annotations

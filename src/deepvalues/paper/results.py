@@ -197,8 +197,8 @@ class Results:
         Parameters
         ----------
         name
-            A macro whose one argument is ``n``, which holds what was kept, and what is known of the other part:
-            see `numbers.texts`.
+            A macro whose one argument is ``n``, which holds what was kept and what is known of another
+            part: see `numbers.texts`.
         """
         kept = numbers.merged(self._known, self.numbers)
         return Markdown(self.sentences(name, {"n": numbers.texts(kept)}))  # type: ignore[no-untyped-call]
