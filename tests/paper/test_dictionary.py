@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import tomllib
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from nbformat.v4 import new_notebook, new_raw_cell
 
 from deepvalues.ask import catalogue
 from deepvalues.core import paths
@@ -256,6 +258,20 @@ def test_a_meaning_for_a_column_that_is_gone_is_a_fault(small):
     entry = {"what": "w", "by": "b", "columns": {"flag": "yes or no; a mark", "gone": "count; away"}}
     with pytest.raises(UserError, match="describes gone, which the file does not have"):
         dictionary.describe(small(**{"results/x/t.csv": entry}))
+
+
+def test_a_result_is_written_by_the_notebook_that_declares_it(small):
+    data = small({"flag": "yes or no; a mark"}, **{"results/x/t.csv": {"what": "w"}})
+    with pytest.raises(
+        UserError, match=r"t\.csv: no `by`, nor a notebook that declares that it makes the file"
+    ):
+        dictionary.describe(data)
+    (data.parent / "notebooks").mkdir()
+    for name, made in {"03_a": "x/t.csv", "12_b": "x/other.csv"}.items():
+        header = new_raw_cell(f"---\nmakes: [data/results/{made}]\n---")
+        nbformat.write(new_notebook(cells=[header]), data.parent / "notebooks" / f"{name}.ipynb")
+    (table,) = [file for file in dictionary.describe(data).files if file.path == "results/x/t.csv"]
+    assert table.by == "notebook 3"
 
 
 def test_a_table_of_a_column_that_the_file_lacks_is_a_fault(small):
