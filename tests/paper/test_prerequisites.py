@@ -122,17 +122,25 @@ def prerequisites(root):
 
 
 def test_with_nothing_to_do_make_starts_no_python(project):
-    parts = [*prerequisites(project)["build/paper"], "build/answers/index.html"]
-    for path in (project / part for part in parts if part != "build/answers"):
+    known = prerequisites(project)
+    made = ("build/answers", "build/lists", "build/paper")
+    parts = {*known["build/paper"], *known["build/lists"], "build/answers/index.html"}
+    for path in (project / part for part in parts.difference(made)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch()
     (project / "build/status").write_text("All is on record.")
-    for path in ("build/answers", "build/paper"):
+    for path in made:
         (project / path).touch()
     assert "All is on record." in make(project, "paper", "PY=false")
     (project / "build/status").unlink()
     assert make(project, "build/paper") == "== paper: build/status is missing"
+
+
+def test_a_sentence_of_the_article_leaves_numbers_and_lists_alone():
+    known = prerequisites(paths.ROOT)
+    assert "paper/index.qmd" in known["build/paper"] and "paper/index.qmd" not in known["build/lists"]
+    assert {"build/02_query_models", "data/dictionary.yml"} <= set(known["build/lists"])
 
 
 LOADED = """

@@ -81,8 +81,17 @@ def package_files(root: Path, source: Path) -> set[str]:
 
 
 def _imported(code: str) -> Iterator[str]:
-    """The names that a code imports."""
-    for node in ast.walk(ast.parse(code)):
+    """The names that a code imports when it runs; what only a type checker reads does not count."""
+    nodes = list(ast.walk(ast.parse(code)))
+    unread = {
+        inner
+        for node in nodes
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in node.body
+    }
+    for node in nodes:
+        if node in unread:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
