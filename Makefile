@@ -85,8 +85,9 @@ environment: $(ENVIRONMENT)
 # the language models follow when the instrument has been checked.
 $(filter-out build/01% build/02%,$(NOTEBOOKS)): $(filter build/02%,$(NOTEBOOKS))
 $(filter build/02%,$(NOTEBOOKS)): $(filter build/01%,$(NOTEBOOKS))
-build/05_value_priorities: build/03_deep_values build/04_social_values
-build/06_language_models: | build/03_deep_values
+build/04_what_moves_the_dvgr: build/03_deep_values
+build/07_value_priorities: build/04_what_moves_the_dvgr build/06_social_values
+build/08_language_models: | build/05_instrument_and_stimuli
 
 # All else that a notebook rests on: `deepvalues notebook` writes it beside the stamp that says that the notebook ran
 # here. Each declares in its first cell what it reads and makes.
@@ -108,15 +109,21 @@ build/answers: $(filter build/02%,$(NOTEBOOKS)) $(wildcard $(SOURCE)/browser/*.p
 	@$(DEEPVALUES) browser --out build/answers
 	@touch $@ build/changed
 
-# What the recipe below leaves, without a rule: make takes a file that is gone for one that has changed.
-MADE := data/results/manifest.json paper/_variables.yml paper/_site/index.html paper/_site/index.pdf build/status
-$(MADE) build/answers/index.html:
+# What the recipes below leave, without a rule: make takes a file that is gone for one that has changed.
+LISTS := data/results/manifest.json paper/_variables.yml
+PAGES := paper/_site/index.html paper/_site/index.pdf build/status
+$(LISTS) $(PAGES) build/answers/index.html:
 
-build/paper: $(NOTEBOOKS) build/answers $(MADE) paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
-	@echo "== paper$(WHY)"
+# Apart from the paper, whose text can change without any of them.
+build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE)
+	@echo "== numbers, manifest, dictionary$(WHY)"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest
 	@$(DEEPVALUES) dictionary
+	@touch $@
+
+build/paper: build/lists build/answers $(PAGES) paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
+	@echo "== paper$(WHY)"
 	@$(DEEPVALUES) check
 	@$(DEEPVALUES) render
 	@$(DEEPVALUES) record status > build/status

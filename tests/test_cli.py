@@ -324,7 +324,7 @@ def test_a_notebook_parameter_without_a_value(mistake):
 
 
 def test_a_notebook_parameter_that_is_no_yaml(mistake):
-    told = mistake("notebook", "04_social_values", "-p", "seed=[1")
+    told = mistake("notebook", "06_social_values", "-p", "seed=[1")
     assert "-p seed=[1: the value is not YAML: line 1, column 3: expected ',' or ']'" in told
 
 

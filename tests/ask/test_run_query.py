@@ -389,6 +389,16 @@ def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answ
         on_record.stop_if_unanswered(each, on_record.coverage([each], nowhere), paths.RESPONSES)
 
 
+def test_the_sets_of_a_notebook_are_read_with_those_who_answered_them(answered, monkeypatch, items):
+    folder, _ = answered
+    monkeypatch.setattr(catalogue, "read_items", lambda *_: items)
+    (main,) = on_record.read({"dvb": ["smoke"]}, [*NAMES, "gpt-4o-2024-08-06"], folder)
+    assert tuple(model.name for model in main.models) == NAMES
+    assert len(main.answers()) == len(items) * len(NAMES)
+    with pytest.raises(UserError, match="no model has answered dvb/smoke"):
+        on_record.read({"dvb": ["smoke"]}, NAMES, folder / "none")
+
+
 def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(2))
     names = ["agent-value", "gpt-4o-2024-08-06", "agent-prose"]

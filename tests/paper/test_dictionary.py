@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import tomllib
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from nbformat.v4 import new_notebook, new_raw_cell
 
 from deepvalues.ask import catalogue
 from deepvalues.core import paths
@@ -258,6 +260,20 @@ def test_a_meaning_for_a_column_that_is_gone_is_a_fault(small):
         dictionary.describe(small(**{"results/x/t.csv": entry}))
 
 
+def test_a_result_is_written_by_the_notebook_that_declares_it(small):
+    data = small({"flag": "yes or no; a mark"}, **{"results/x/t.csv": {"what": "w"}})
+    with pytest.raises(
+        UserError, match=r"t\.csv: no `by`, nor a notebook that declares that it makes the file"
+    ):
+        dictionary.describe(data)
+    (data.parent / "notebooks").mkdir()
+    for name, made in {"03_a": "x/t.csv", "12_b": "x/other.csv"}.items():
+        header = new_raw_cell(f"---\nmakes: [data/results/{made}]\n---")
+        nbformat.write(new_notebook(cells=[header]), data.parent / "notebooks" / f"{name}.ipynb")
+    (table,) = [file for file in dictionary.describe(data).files if file.path == "results/x/t.csv"]
+    assert table.by == "notebook 3"
+
+
 def test_a_table_of_a_column_that_the_file_lacks_is_a_fault(small):
     table = ["model", "flag", {"other": "of another frame"}, "typo", "flag_interval"]
     entry = {"what": "w", "by": "b", "table": table}
@@ -270,10 +286,9 @@ def test_a_table_of_a_column_that_the_file_lacks_is_a_fault(small):
     [
         ("{", "not valid YAML: line 2"),
         ("files: {}", "has to have the keys files, columns, items, formats"),
-        ("{files: {a: {what: b}}, columns: {}, items: {}, formats: {}}", "a: an entry has `by`"),
         (
             "{files: {a: {by: b, typo: c}}, columns: {}, items: {}, formats: {}}",
-            "a: an entry has `by` and may have",
+            "a: an entry may have by, columns",
         ),
         (
             "{files: {}, columns: {rate: a share}, items: {}, formats: {}}",

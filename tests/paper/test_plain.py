@@ -21,8 +21,9 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper import plain
 from deepvalues.paper.manifest import PARTS
+from deepvalues.paper.pages import notebook_page
 from deepvalues.paper.plain import render_plain
-from deepvalues.paper.project import read_project
+from deepvalues.paper.project import Notebook, read_project
 from deepvalues.paper.site import check_links, mend_links, name_commit
 from headless import open_page
 
@@ -132,6 +133,22 @@ def test_notebook_page(site):
     assert ">red" in page
     assert "100%|" not in page
     assert (site / "notebooks/03_deep_values_files/cell-fig-dvgr-1.svg").is_file()
+
+
+def test_code_that_a_cell_folds_stands_behind_its_summary(paper, tmp_path):
+    file = paper / "notebooks" / "03_deep_values.ipynb"
+    content = json.loads(file.read_text())
+    cell = next(each for each in content["cells"] if "parameters" in each["metadata"].get("tags", ()))
+    plain_code = "".join(cell["source"])
+    page = notebook_page(Notebook(file, "", "")).markdown
+    assert "<details>" not in page and plain_code in page
+    cell["source"] = f'#| code-fold: true\n#| code-summary: "A & B"\n{plain_code}'
+    file.write_text(json.dumps(content))
+    folded = notebook_page(Notebook(file, "", "")).markdown
+    assert re.search(
+        r"<details>\n<summary>A &amp; B</summary>\n```\n\n``` {\.python}\n" + re.escape(plain_code), folded
+    )
+    assert folded.count("</details>") == 1
 
 
 def test_pdf(site):

@@ -80,6 +80,11 @@ def test_only_a_run_with_the_defaults_is_stamped(project, monkeypatch):
             [RATES],
             "read data/a.yml, data/b.yml, data/c.yml and others,",
         ),
+        (
+            [],
+            ["figures/other.svg"],
+            "made figures/other.svg, which it does not declare: list it under `makes`",
+        ),
         ([], [], r"declares that it makes data/results/demo/\*, and wrote none of that"),
     ],
 )
@@ -88,7 +93,8 @@ def test_a_run_is_held_to_what_the_notebook_declares(project, monkeypatch, opene
         listing = project / "data/results/demo/artefacts.json"
         for path in written:
             (project / path).touch()
-            listing.write_text(json.dumps(json.loads(listing.read_text()) | {"inputs": opened}))
+            made = dict.fromkeys([*json.loads(listing.read_text())["artefacts"], *written])
+            listing.write_text(json.dumps({"inputs": opened, "artefacts": made}))
 
     monkeypatch.setattr(execute, "execute_notebook", run)
     with pytest.raises(UserError, match=rf"03_demo\.ipynb: {message}"):
@@ -116,17 +122,25 @@ def prerequisites(root):
 
 
 def test_with_nothing_to_do_make_starts_no_python(project):
-    parts = [*prerequisites(project)["build/paper"], "build/answers/index.html"]
-    for path in (project / part for part in parts if part != "build/answers"):
+    known = prerequisites(project)
+    made = ("build/answers", "build/lists", "build/paper")
+    parts = {*known["build/paper"], *known["build/lists"], "build/answers/index.html"}
+    for path in (project / part for part in parts.difference(made)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch()
     (project / "build/status").write_text("All is on record.")
-    for path in ("build/answers", "build/paper"):
+    for path in made:
         (project / path).touch()
     assert "All is on record." in make(project, "paper", "PY=false")
     (project / "build/status").unlink()
     assert make(project, "build/paper") == "== paper: build/status is missing"
+
+
+def test_a_sentence_of_the_article_leaves_numbers_and_lists_alone():
+    known = prerequisites(paths.ROOT)
+    assert "paper/index.qmd" in known["build/paper"] and "paper/index.qmd" not in known["build/lists"]
+    assert {"build/02_query_models", "data/dictionary.yml"} <= set(known["build/lists"])
 
 
 LOADED = """
@@ -155,7 +169,7 @@ def told():
 
 def test_a_statistic_is_known_to_the_notebooks_of_its_study_alone(told):
     common = told["02_query_models"]
-    for study, known in {"dvb": ["03", "06"], "svo": ["04"], "profiles": ["05"]}.items():
+    for study, known in {"dvb": ["03", "04", "05", "08"], "svo": ["06"], "profiles": ["07"]}.items():
         own = re.compile(f"/{study}/analysis/")
         assert [name[:2] for name in told if any(map(own.search, told[name] - common))] == known
 

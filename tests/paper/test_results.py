@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.results import DIGITS, Results, Table
+from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import new_figure
 from markdown_cells import head, rows
 
@@ -38,7 +40,7 @@ def test_a_result_that_can_not_be_written_is_named(results, tmp_path, name):
         results.figure(small_figure(), "a")
 
 
-@pytest.mark.parametrize("name", ["numbers.json", "artefacts.json", "left over"])
+@pytest.mark.parametrize("name", ["numbers.json", "artefacts.json"])
 def test_a_list_of_results_that_can_not_be_written_is_named(results, name):
     (results.folder / name).mkdir()
     with pytest.raises(UserError, match=rf"data/results/dvb/{name}: can't be written: Is a directory$"):
@@ -279,6 +281,43 @@ def test_what_an_earlier_run_left_is_deleted_and_other_studies_are_not(results, 
     assert (tmp_path / "data/results/dvb/kept.csv").read_text() == "a\n2\n"
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["svo_old.png", "svo_old.svg"]
     assert (tmp_path / "data/results/svo/old.csv").exists()
+
+
+def test_parts_of_a_study_leave_each_others_files_and_tell_of_each_others_numbers(tmp_path, monkeypatch):
+    folder = tmp_path / "sentences"
+    folder.mkdir()
+    (folder / "dvb_two.md").write_text("{% macro both(n) %}{{ n.a.x }} and {{ n.a.y }}{% endmacro %}")
+    one = Results("dvb", tmp_path, part="one")
+    one.table(pd.DataFrame({"a": [1]}), "of_one")
+    one.text("a.x", "first")
+    one.close()
+    monkeypatch.setattr("deepvalues.paper.results.Sentences", lambda name: Sentences(name, folder))
+    two = Results("dvb", tmp_path, part="two", known="one")
+    two.text("a.y", "second")
+    assert two.paragraph("both").data == "first and second"
+    two.close()
+    files = {path.relative_to(tmp_path / "data/results/dvb").as_posix() for path in tmp_path.rglob("*.*[nv]")}
+    lists = {f"{part}/{name}.json" for part in ("one", "two") for name in ("artefacts", "numbers")}
+    assert files == {"of_one.csv", *lists}
+    assert numbers(tmp_path, "dvb/two") == {"dvb": {"a": {"y": {"value": "second", "text": "second"}}}}
+    with pytest.raises(
+        UserError, match=r"dvb/three/numbers\.json: missing; run the notebook whose results are"
+    ):
+        Results("dvb", tmp_path, part="four", known="three")
+
+
+def test_an_opening_tells_of_numbers_that_come_later(tmp_path, monkeypatch):
+    (tmp_path / "dvb.md").write_text("{% macro short(n) %}It is {{ n.x }}.{% endmacro %}")
+    monkeypatch.setattr("deepvalues.paper.results.Sentences", lambda name: Sentences(name, tmp_path))
+    shown = []
+    monkeypatch.setattr(
+        "deepvalues.paper.results.display", lambda *_, **__: SimpleNamespace(update=shown.append)
+    )
+    results = Results("dvb", tmp_path)
+    results.opening("short")
+    results.text("x", "later")
+    results.close()
+    assert [each.data for each in shown] == ["It is later."]
 
 
 def test_the_same_results_are_the_same_bytes(tmp_path):

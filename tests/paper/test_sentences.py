@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from functools import reduce
 
 import jinja2
 import pandas as pd
@@ -12,7 +13,7 @@ from jinja2 import nodes
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.article import read_article
-from deepvalues.paper.numbers import leaves, texts
+from deepvalues.paper.numbers import leaves, merged, texts
 from deepvalues.paper.results import Results
 from deepvalues.paper.sentences import Sentences, spread
 
@@ -140,7 +141,7 @@ PARAGRAPHS = [
     for macro in jinja2.Environment().parse(path.read_text(encoding="utf-8")).find_all(nodes.Macro)
     if [argument.name for argument in macro.args] == ["n"]
 ]
-NUMBERS = sorted(paths.RESULTS.glob("*/numbers.json"))
+NUMBERS = sorted(paths.RESULTS.glob("**/numbers.json"))
 
 
 def dotted(node):
@@ -149,33 +150,41 @@ def dotted(node):
 
 
 @pytest.mark.parametrize(
-    ("study", "name"),
-    [pytest.param(study, macro.name, id=f"{study}.{macro.name}") for study, macro in PARAGRAPHS],
+    ("file", "name"),
+    [pytest.param(file, macro.name, id=f"{file}.{macro.name}") for file, macro in PARAGRAPHS],
 )
-def test_every_paragraph_can_be_written_from_the_numbers_of_the_paper_and_is_shown(study, name):
-    kept = json.loads((paths.RESULTS / study / "numbers.json").read_text(encoding="utf-8"))[study]
-    told = Sentences(study)(name, {"n": texts(kept)})
+def test_every_paragraph_can_be_written_from_the_numbers_of_the_paper_and_is_shown(file, name):
+    study, _, part = file.partition("_")
+    parts = [json.loads(path.read_text(encoding="utf-8")).get(study, {}) for path in NUMBERS]
+    told = Sentences(file)(name, {"n": texts(reduce(merged, parts))})
     assert re.fullmatch(r"[A-Z].*\.", told)
     assert not re.search(r"[.,;] ?[.,;](?!\d)| [.,;](?!\d)|\b(?:nan|None|True|False)\b|–(?!\d)", told)
     (notebook,) = [
         text
         for path in paths.ROOT.glob("notebooks/*.ipynb")
-        if f'results = Results(\\"{study}\\")' in (text := path.read_text(encoding="utf-8"))
+        if re.search(
+            rf'results = Results\(\\"{study}\\"' + (rf', part=\\"{part}\\"' if part else r"\)"),
+            text := path.read_text(encoding="utf-8"),
+        )
     ]
-    assert f'results.paragraph(\\"{name}\\")' in notebook
+    assert re.search(rf'results\.(paragraph|opening)\(\\"{name}\\"\)', notebook)
 
 
 def test_every_number_has_a_reader():
     """No key of a notebook is read neither by the article nor by a paragraph."""
     article = read_article(paths.ROOT / "paper" / "index.qmd").contents
     read = {found.name for found in [*article.variables, *article.claims]}
-    read |= {study + dotted(node) for study, macro in PARAGRAPHS for node in macro.find_all(nodes.Getattr)}
+    read |= {
+        file.partition("_")[0] + dotted(node)
+        for file, macro in PARAGRAPHS
+        for node in macro.find_all(nodes.Getattr)
+    }
     kept = {
         ".".join(key)
         for path in NUMBERS
         for key, _ in leaves(json.loads(path.read_text(encoding="utf-8")), (), path.name)
     }
-    assert len(NUMBERS) == 6
+    assert len(NUMBERS) == 8
     assert sorted(kept - read) == []
 
 

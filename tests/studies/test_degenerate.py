@@ -21,7 +21,7 @@ from deepvalues.studies.svo.analysis import letter_scoring
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
 from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
-from kept_numbers import telling
+from kept_numbers import saying, telling
 from markdown_cells import rows, shown
 from svo_trials import scored
 
@@ -100,7 +100,7 @@ def test_study_1_by_rates(trials):
     sides = {"by_test": sides_by_test(by_model), "by_interval": sides_by_interval(by_model)}
     hold_true(
         [
-            Sentences("dvb")("sides", {"family": "language model", **facts.span(by_model), **sides}),
+            saying("dvb")("sides", {"family": "language model", **facts.span(by_model), **sides}),
             told("control", gate, "language model"),
             told("leave_one_out", leave_one_out(trials)),
             told("layers", statistics.rates(trials, ["model", "arm", "n_examples"])),

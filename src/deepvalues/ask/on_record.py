@@ -372,6 +372,35 @@ def answers(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
+def read(
+    item_sets: Mapping[str, Sequence[str]],
+    names: Sequence[str],
+    record_folder: Path = paths.RESPONSES,
+    other_sets: Mapping[str, Sequence[str]] | None = None,
+) -> list[Answered]:
+    """The sets of a notebook's parameters, each with the models whose records answer all of it.
+
+    Parameters
+    ----------
+    item_sets
+        Item sets by study; the first must have been answered.
+    names
+        Models, as for `chosen`.
+    other_sets
+        Further sets, answered by the models that the paper lists for them.
+
+    Raises
+    ------
+    UserError
+        As from `chosen`, `stop_if_partial` and `stop_if_unanswered`.
+    """
+    sets = [*chosen(item_sets, names), *chosen(other_sets or {}, [])]
+    table = coverage(sets, record_folder)
+    stop_if_partial(table, record_folder)
+    stop_if_unanswered(sets[0], table, record_folder)
+    return answered(sets, table, record_folder)
+
+
 def answered(
     sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
 ) -> list[Answered]:

@@ -14,6 +14,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 #: answered: a choice was read. refused: the model declined. unparsable: a whole reply that the rules
@@ -303,6 +304,12 @@ def _choice(lines: Sequence[Sequence[str]]) -> str | None:
     return said.pop() if certain else None
 
 
+@lru_cache(maxsize=4096)  # Most replies are one of a few.
+def _whole_choice(text: str) -> str | None:
+    """The choice of a reply that came to its end."""
+    return _choice(_lines(text))
+
+
 def _cut_choice(text: str) -> str | None:
     """The choice of a reply that was cut: an option alone, or a first line that answered before the cut."""
     first, ended, rest = text.lstrip().partition("\n")
@@ -346,5 +353,5 @@ def read_choice(
     text = _json_answer(fenced) or _plain(respell(said), received.question)
     # What `strip` took from the end tells whether the first line was ended.
     ended = "\n" if (received.text or "").rstrip(" ").endswith("\n") else ""
-    choice = _cut_choice(text + ended) if received.cut else _choice(_lines(text))
+    choice = _cut_choice(text + ended) if received.cut else _whole_choice(text)
     return Reading("answered", choice) if choice and choice in letters else unread(received)

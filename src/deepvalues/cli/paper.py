@@ -18,7 +18,7 @@ _TERMINATED = 143
 
 
 @COMMANDS.add(
-    "04_social_values -p most_missing=0.2",
+    "06_social_values -p most_missing=0.2",
     option("name", "name", "its name without folder and ending"),
     option("-p --parameter", "NAME=VALUE", "YAML value", action="append", default=[]),
 )
@@ -93,7 +93,7 @@ def variables(_: argparse.Namespace) -> None:
     """Write paper/_variables.yml from the results."""
     from deepvalues.paper.numbers import write_variables
 
-    files = sorted(paths.RESULTS.glob("*/numbers.json"))
+    files = sorted(paths.RESULTS.glob("**/numbers.json"))
     write_variables(files, paths.VARIABLES)
     print(f"{paths.shown(paths.VARIABLES)} from {', '.join(paths.shown(file) for file in files)}")
 

@@ -95,10 +95,8 @@ def registry(data: Path = paths.DATA) -> Registry:
     if not isinstance(content, dict) or set(content) != set(Registry._fields):
         raise UserError(f"{paths.shown(file)}: has to have the keys {', '.join(Registry._fields)}.")
     for pattern, entry in content["files"].items():
-        if not isinstance(entry, dict) or "by" not in entry or not set(entry) <= _ENTRY:
-            raise UserError(
-                f"{paths.shown(file)}: {pattern}: an entry has `by` and may have {', '.join(sorted(_ENTRY))}."
-            )
+        if not isinstance(entry, dict) or not set(entry) <= _ENTRY:
+            raise UserError(f"{paths.shown(file)}: {pattern}: an entry may have {', '.join(sorted(_ENTRY))}.")
     own = [entry.get("columns", {}) for entry in content["files"].values()]
     for columns in [content["columns"], *own, *content["items"].values()]:
         for name, text in columns.items():

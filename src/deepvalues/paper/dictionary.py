@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import pandera.pandas as pa
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json, read_yaml
 from deepvalues.paper.columns import DECLARED, Registry, registry, unknown
+from deepvalues.paper.prerequisites import declared, undeclared
 
 README = "README.md"
 CROISSANT = "croissant.json"
@@ -125,7 +127,22 @@ def _file(data: Path, path: str, said: Registry, problems: list[str]) -> File:
     columns = _columns(path, kinds, entry.get("columns", {}), said, problems)
     if absent := unknown(entry.get("table", ()), kinds):
         problems.append(f"{path}: table: not in the file, and without a head: {', '.join(absent)}")
-    return File(path, pattern, _title(path, pattern, entry), what, entry["by"], columns)
+    by = entry.get("by") or " and ".join(_makers(data, path))
+    if not by:
+        problems.append(f"{path}: no `by`, nor a notebook that declares that it makes the file")
+    return File(path, pattern, _title(path, pattern, entry), what, by, columns)
+
+
+def _makers(data: Path, path: str) -> list[str]:
+    """The notebooks that declare that they make a file, by the numbers in their names."""
+    sources = sorted((data.parent / "notebooks").glob("*.ipynb"))
+    makes = {f"notebook {int(source.stem[:2])}": _makes(source) for source in sources}
+    return [name for name, patterns in makes.items() if not undeclared([f"data/{path}"], patterns)]
+
+
+@cache
+def _makes(source: Path) -> tuple[str, ...]:
+    return declared(source).makes
 
 
 def _title(path: str, pattern: str, entry: Mapping[str, Any]) -> str:

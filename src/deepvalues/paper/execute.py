@@ -60,7 +60,7 @@ def run_notebook(root: Path, name: str, parameters: Mapping[str, object]) -> Non
     Raises
     ------
     UserError
-        If a file was read that is not declared, nothing was written that a pattern declares, or as
+        If a file was read or made that is not declared, nothing was written that a pattern declares, or as
         `execute_notebook` says.
     """
     source = root / "notebooks" / f"{name}.ipynb"
@@ -74,14 +74,13 @@ def run_notebook(root: Path, name: str, parameters: Mapping[str, object]) -> Non
     after = _dates(root, said.makes)
     if idle := [pattern for pattern in said.makes if after[pattern] == before[pattern]]:
         raise UserError(f"{shown(source)}: declares that it makes {', '.join(idle)}, and wrote none of that")
-    listing = root / "data" / "results" / str(said.results) / "artefacts.json"
-    read = read_json(listing, "`results.close()` writes it")["inputs"] if said.results else []
-    if found := undeclared(read, said.reads):
-        raise UserError(
-            f"{shown(source)}: read {', '.join(found[:_NAMED])}{' and others' if found[_NAMED:] else ''}, "
-            "which it does not declare: list it under `reads` in the first cell, so that make runs the "
-            "notebook again when it changes"
-        )
+    read: list[str] = []
+    if said.results:
+        file = root / "data" / "results" / said.results / "artefacts.json"
+        listing = read_json(file, "`results.close()` writes it")
+        read = listing["inputs"]
+        _stop_if_undeclared(source, "read", read, said.reads)
+        _stop_if_undeclared(source, "made", listing["artefacts"], said.makes)
     made = {file.relative_to(root).as_posix() for dates in after.values() for file in dates}
     write_rule(root, source, said.reads, {*read, *made, executed.relative_to(root).as_posix()})
 
@@ -116,6 +115,16 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
         unfinished = target.with_suffix(".part")
         unfinished.write_text(_written(notebook), encoding="utf-8")
         unfinished.replace(target)
+
+
+def _stop_if_undeclared(source: Path, done: str, paths: Collection[str], patterns: Collection[str]) -> None:
+    if found := undeclared(paths, patterns):
+        part = {"read": "reads", "made": "makes"}[done]
+        raise UserError(
+            f"{shown(source)}: {done} {', '.join(found[:_NAMED])}{' and others' if found[_NAMED:] else ''}, "
+            f"which it does not declare: list it under `{part}` in the first cell, so that make runs the "
+            "notebook again when it changes"
+        )
 
 
 def _dates(root: Path, patterns: Collection[str]) -> dict[str, dict[Path, int]]:

@@ -65,6 +65,15 @@ def texts(node: Mapping[str, Any]) -> Any:
     return SimpleNamespace(**{name: texts(inner) for name, inner in node.items()})
 
 
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two trees of numbers as one; where both have a leaf, that of ``other``."""
+    both = {**one, **other}
+    for name in one.keys() & other.keys():
+        if set(other[name]) != {"value", "text"}:
+            both[name] = merged(one[name], other[name])
+    return both
+
+
 def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
     """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
     dict(leaves(numbers, (), shown(target)))

@@ -49,12 +49,20 @@ def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
         if tag in _TAGS:
             lines += [f"[{_TAGS[tag]}]{{.tag}}", ""]
     if cell.source and cell.options.get("echo", True):
-        lines += [fenced(cell.source, ".python"), ""]
+        lines += [*_folded(cell, fenced(cell.source, ".python")), ""]
     images: dict[str, bytes] = {}
     if cell.options.get("output", True):
         shown, images = _outputs(cell, anchor)
         lines += shown
     return "\n".join([*lines, "", "::::::"]), images
+
+
+def _folded(cell: Cell, code: str) -> list[str]:
+    """The code; behind a summary where the cell's options fold it."""
+    if not cell.options.get("code-fold"):
+        return [code]
+    summary = html.escape(str(cell.options.get("code-summary", "Code")))
+    return [_raw(f"<details>\n<summary>{summary}</summary>"), "", code, "", _raw("</details>")]
 
 
 def _outputs(cell: Cell, anchor: str) -> tuple[list[str], dict[str, bytes]]:

@@ -6,7 +6,8 @@ The header, the YAML in the first cell, is the one place that names files::
     makes: [data/results/svo/*, figures/svo_*]
 
 Patterns are those of the shell, from the project's folder; ``reads`` covers what lies below ``data/`` and the
-sentences, ``makes`` one folder of ``data/results``. `deepvalues.paper.execute` holds a run to both.
+sentences. ``makes`` has one folder of ``data/results`` as a whole, that of the notebook's numbers, and names
+what else it makes. `deepvalues.paper.execute` holds a run to both.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class Declared(NamedTuple):
 
     @property
     def results(self) -> str | None:
-        """The name under which the notebook hands results on, that of a folder in ``data/results``."""
-        names = (PurePosixPath(each).parts[2] for each in self.makes if each.startswith(_RESULTS))
-        return next(names, None)
+        """The folder in ``data/results`` in which the notebook lists what it hands on."""
+        folders = (each.removeprefix(_RESULTS) for each in self.makes if each.startswith(_RESULTS))
+        return next((each.removesuffix("/*") for each in folders if each.endswith("/*")), None)
 
 
 def declared(source: Path) -> Declared:
@@ -80,8 +81,17 @@ def package_files(root: Path, source: Path) -> set[str]:
 
 
 def _imported(code: str) -> Iterator[str]:
-    """The names that a code imports."""
-    for node in ast.walk(ast.parse(code)):
+    """The names that a code imports when it runs; what only a type checker reads does not count."""
+    nodes = list(ast.walk(ast.parse(code)))
+    unread = {
+        inner
+        for node in nodes
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in node.body
+    }
+    for node in nodes:
+        if node in unread:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

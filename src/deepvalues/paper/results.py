@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
-from IPython.display import Markdown
+from IPython.display import DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
 from deepvalues.core import number_format, paths
-from deepvalues.core.files import writing
+from deepvalues.core.files import read_json, writing
 from deepvalues.paper import columns, markdown, numbers, reads
 from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import image
@@ -56,28 +56,44 @@ class Table:
 class Results:
     """The results of one study, written to ``data/results/<study>`` and ``figures`` below ``root``.
 
+    A study may have several notebooks, each for a ``part`` of it: then numbers and list lie in a folder of
+    that name, and the sentences are those of ``paper/sentences/<study>_<part>.md``. A part may tell of the
+    numbers of another one that it names as ``known`` and that ran before.
+
     Without a ``root`` that is the project's folder in a run with `paths.KEEP` set, else `paths.BY_HAND`: what
     somebody tries in a notebook does not replace the results of the paper.
 
     A file that can't be written is a `UserError` that names it.
 
     Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
-    deletes artefacts of the study that this run did not make. ``artefacts.json`` says which cell made
+    deletes what its last run made and this one did not. ``artefacts.json`` says which cell made
     which file and number (as the n-th code cell that ran), and which files below ``data/`` were read.
     """
 
-    def __init__(self, study: str, root: Path | None = None) -> None:
+    def __init__(self, study: str, root: Path | None = None, *, part: str = "", known: str = "") -> None:
         root = root or _place()
         self.study, self.root = study, root
         self.folder = root / "data" / "results" / study
         self.figures = root / "figures"
-        self.sentences = Sentences(study)
+        self.lists = self.folder / part
+        self.sentences = Sentences(f"{study}_{part}" if part else study)
         self.numbers: dict[str, Any] = {}
+        self._known = self._numbers_of(known) if known else {}
+        self._opening: tuple[str, DisplayHandle] | None = None
         self.artefacts: dict[Path, int | None] = {}
         self.cells: dict[str, int | None] = {}
-        for folder in (self.folder, self.figures):
+        for folder in (self.lists, self.figures):
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _project(self) -> Path:
+        """Where the files lie that a notebook reads."""
+        return paths.ROOT if self.root == paths.BY_HAND else self.root
+
+    def _numbers_of(self, part: str) -> Any:
+        file = self._project / "data" / "results" / self.study / part / "numbers.json"
+        return read_json(file, f"run the notebook whose results are {self.study}/{part}")[self.study]
 
     def _made(self, path: Path) -> Path:
         self.artefacts[path] = _cell()
@@ -181,9 +197,22 @@ class Results:
         Parameters
         ----------
         name
-            A macro whose one argument is ``n``, which holds what was kept: see `numbers.texts`.
+            A macro whose one argument is ``n``, which holds what was kept and what is known of another
+            part: see `numbers.texts`.
         """
-        return Markdown(self.sentences(name, {"n": numbers.texts(self.numbers)}))  # type: ignore[no-untyped-call]
+        kept = numbers.merged(self._known, self.numbers)
+        return Markdown(self.sentences(name, {"n": numbers.texts(kept)}))  # type: ignore[no-untyped-call]
+
+    def opening(self, name: str) -> None:
+        """Keep the place of a paragraph on numbers that come further down: `close` writes it here.
+
+        Parameters
+        ----------
+        name
+            As for `paragraph`.
+        """
+        shown = display(Markdown("What the notebook finds stands here once it has run."), display_id=True)  # type: ignore[no-untyped-call]
+        self._opening = (name, shown)
 
     def claim(self, key: str, holds: bool) -> None:
         """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""
@@ -200,19 +229,21 @@ class Results:
         self.cells[f"{self.study}.{key}"] = _cell()
 
     def close(self) -> None:
-        """Write the numbers and the list of artefacts; remove what an earlier run left."""
-        numbers.write_numbers({self.study: self.numbers}, self._made(self.folder / "numbers.json"))
-        listing = self._made(self.folder / "artefacts.json")
+        """Write the opening, the numbers and the list of artefacts; remove what an earlier run left."""
+        if self._opening:
+            name, shown = self._opening
+            shown.update(self.paragraph(name))  # type: ignore[no-untyped-call]
+        numbers.write_numbers({self.study: self.numbers}, self._made(self.lists / "numbers.json"))
+        listing = self._made(self.lists / "artefacts.json")
         made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
-        project = paths.ROOT if self.root == paths.BY_HAND else self.root
-        read = [path for path in reads.inputs(project) if path not in made]
+        earlier = read_json(listing, "delete it")["artefacts"] if listing.is_file() else {}
+        read = [path for path in reads.inputs(self._project) if path not in made]
         content = {"artefacts": made, "inputs": read, "numbers": self.cells}
         with writing(listing):
             listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        for old in [*self.folder.iterdir(), *self.figures.glob(f"{self.study}_*")]:
-            if old not in self.artefacts:
-                with writing(old):
-                    old.unlink()
+        for old in earlier.keys() - made.keys():
+            with writing(self.root / old):
+                (self.root / old).unlink(missing_ok=True)
 
 
 def _place() -> Path:

@@ -234,7 +234,9 @@ def show_traces(root: Path, site: Path) -> None:
     """
     found = numbers(root)
     page = site / "index.html"
-    targets = {number.notebook: anchors(site, _page(number)) for number in found.values()}
+    # A page is read once, however many numbers lead to it.
+    pages = {number.notebook: _page(number) for number in found.values()}
+    targets = {notebook: anchors(site, page) for notebook, page in pages.items()}
     text = page.read_text(encoding="utf-8")
     page.write_text(linked(text, found, targets), encoding="utf-8")
 

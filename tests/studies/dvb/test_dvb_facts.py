@@ -5,13 +5,12 @@ import math
 import pandas as pd
 import pytest
 
-from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis.pooled_rates import Sides
-from kept_numbers import telling
+from kept_numbers import saying, telling
 
 NAN = math.nan
-said, told = Sentences("dvb"), telling("dvb", facts)
+said, told = saying("dvb"), telling("dvb", facts)
 
 
 def frame(columns, *rows):

@@ -19,8 +19,8 @@ def frame(columns, *rows):
 
 
 @pytest.fixture
-def results(tmp_path):
-    return Results("dvb", tmp_path)
+def results(tmp_path, request):
+    return Results("dvb", tmp_path, part=getattr(request, "param", "benchmark"))
 
 
 # ---- the instrument and the DVGR ----
@@ -194,6 +194,7 @@ def test_separability_and_likeness(results):
     }
 
 
+@pytest.mark.parametrize("results", ["instrument"], indirect=True)
 @pytest.mark.parametrize(
     ("low", "high", "holds"),
     [(0.001, 0.1, "false"), (0.0, 0.1, "true"), (-0.1, 0.1, "true"), (-0.1, -0.01, "false")],

@@ -1,4 +1,4 @@
-"""Facts of study 1 for ``paper/sentences/dvb.md``: the arguments of the macro of the same name."""
+"""Facts of study 1 for ``paper/sentences/dvb_*.md``: the arguments of the macro of the same name."""
 
 from __future__ import annotations
 

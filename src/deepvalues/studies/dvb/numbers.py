@@ -10,12 +10,12 @@ import pandas as pd
 
 from deepvalues.core.number_format import number
 from deepvalues.studies.dvb.analysis.pooled_rates import ALPHA, arm_means
-from deepvalues.studies.dvb.analysis.simulation import Truth
 from deepvalues.studies.dvb.analysis.statistics import met_exactly
 from deepvalues.studies.dvb.stimuli.arms import ARMS
 
 if TYPE_CHECKING:
     from deepvalues.paper.results import Results
+    from deepvalues.studies.dvb.analysis.simulation import Truth
 
 # ---- the instrument ----
 
