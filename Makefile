@@ -112,7 +112,7 @@ build/answers: $(filter build/02%,$(NOTEBOOKS)) $(wildcard $(SOURCE)/browser/*.p
 MADE := data/results/manifest.json paper/_variables.yml paper/_site/index.html paper/_site/index.pdf build/status
 $(MADE) build/answers/index.html:
 
-build/paper: $(NOTEBOOKS) build/answers $(MADE) paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.lua paper/*.typ)
+build/paper: $(NOTEBOOKS) build/answers $(MADE) paper/index.qmd paper/_quarto.yml paper/references.bib requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard paper/plain/* paper/*.css paper/*.scss paper/*.lua paper/*.typ)
 	@echo "== paper$(WHY)"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest
