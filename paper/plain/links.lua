@@ -21,4 +21,23 @@ local function lead(link)
   end
 end
 
-return { { Meta = note }, { Link = lead } }
+-- A caption ends with links to its cell and data, which are of use on a page.
+local function is_source(inline)
+  return inline.tag == "Link" and pandoc.utils.stringify(inline) == "Source" and inline.target:match("%-preview%.html#")
+end
+
+local function without_source(inlines)
+  local _, place = inlines:find_if(is_source)
+  if not FORMAT:match("typst") or not place then
+    return nil
+  end
+  if inlines[place - 1] and inlines[place - 1].tag:match("Space$") then
+    place = place - 1
+  end
+  while inlines[place] and inlines[place].tag ~= "RawInline" do
+    inlines:remove(place)
+  end
+  return inlines
+end
+
+return { { Meta = note }, { Inlines = without_source }, { Link = lead } }

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -546,6 +547,35 @@ def test_the_page_works_from_disk_and_its_filters_by_keyboard(page, site, files)
     page.until(f"document.querySelector('#count').textContent.startsWith('{len(everything)} of')")
 
 
+def test_who_comes_without_wishes_sees_the_first_answer(page, site, found):
+    page.open(site)
+    page.until("document.querySelector('#reply')")
+    assert page.text("#reply") == found[0].answers[0].reply
+    assert page.evaluate("document.querySelector('.slick-row.active').dataset.row") == "0"
+    assert "right option is the one that the score counts" in page.text("#legend")
+
+
+def test_words_of_prompts_are_found(page, site, found):
+    shared = found[0].conversations[0].turns[0].split("Situation 1")[1].splitlines()[2][-30:]
+    prompts = {(one.study, each.item): "".join(each.turns) for one in found for each in one.conversations}
+    expected = [row for one in found for row in one.answers if shared in prompts[one.study, row.item]]
+    assert 0 < len(expected) < sum(len(one.answers) for one in found)
+    page.open(f"{site}#item={quote(shared.upper())}")
+    page.until(f"document.querySelector('#count').textContent.startsWith('{len(expected):,} of')")
+
+
+def test_columns_recover_after_the_window_was_narrow(page, site):
+    widths = "[...document.querySelectorAll('.slick-header-column')].map((one) => one.offsetWidth)"
+    page.open(site)
+    wide = page.evaluate(widths)
+    for width in (390, 1280):
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )
+        page.until(f"({widths}.length === {len(wide)}) === {json.dumps(width == 1280)}")
+    assert page.evaluate(widths) == pytest.approx(wide, abs=2)
+
+
 def test_rows_are_walked_and_opened_by_keyboard(page, site, found):
     page.open(site)
     page.tab_to("clear")
@@ -597,7 +627,7 @@ def test_a_screen_reader_is_told_what_everything_is(page, site):
         "Status",
         "Read as",
     ]
-    assert ("searchbox", "Item’s name contains") in told and ("grid", "Answers") in told
+    assert ("searchbox", "Words of the prompt or item") in told and ("grid", "Answers") in told
     assert {name for role, name in told if role == "columnheader"} >= {
         "Study",
         "Model",
@@ -608,6 +638,8 @@ def test_a_screen_reader_is_told_what_everything_is(page, site):
     assert "status" in {role for role, _ in told}
     assert page.evaluate("document.querySelector('#count').getAttribute('aria-live')") == "polite"
     assert page.evaluate("document.querySelectorAll('#grid [tabindex=\"0\"]').length") == 1
+    # A grid's children are rows, not panes that take the focus.
+    assert page.evaluate("document.querySelectorAll('#grid > [tabindex]').length") == 0
     rowcount = page.evaluate("document.querySelector('#grid').getAttribute('aria-rowcount')")
     assert int(rowcount) == count(page) + 1
     assert (

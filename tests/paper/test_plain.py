@@ -9,21 +9,23 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import pypandoc
 import pytest
 import yaml
 from matplotlib.image import imread
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import plain
+from deepvalues.paper import pages, plain
+from deepvalues.paper.cells import Cell
 from deepvalues.paper.manifest import PARTS
-from deepvalues.paper.pages import notebook_page
 from deepvalues.paper.plain import render_plain
-from deepvalues.paper.project import Notebook, read_project
+from deepvalues.paper.project import read_project
 from deepvalues.paper.site import check_links, mend_links, name_commit
 from headless import open_page
 
@@ -135,20 +137,32 @@ def test_notebook_page(site):
     assert (site / "notebooks/03_deep_values_files/cell-fig-dvgr-1.svg").is_file()
 
 
-def test_code_that_a_cell_folds_stands_behind_its_summary(paper, tmp_path):
-    file = paper / "notebooks" / "03_deep_values.ipynb"
-    content = json.loads(file.read_text())
-    cell = next(each for each in content["cells"] if "parameters" in each["metadata"].get("tags", ()))
-    plain_code = "".join(cell["source"])
-    page = notebook_page(Notebook(file, "", "")).markdown
-    assert "<details>" not in page and plain_code in page
-    cell["source"] = f'#| code-fold: true\n#| code-summary: "A & B"\n{plain_code}'
-    file.write_text(json.dumps(content))
-    folded = notebook_page(Notebook(file, "", "")).markdown
-    assert re.search(
-        r"<details>\n<summary>A &amp; B</summary>\n```\n\n``` {\.python}\n" + re.escape(plain_code), folded
+def test_a_notebook_s_page_has_the_numbers_of_the_article_and_folds_what_sets_it_up(site, page):
+    notebook = (site / "notebooks/03_deep_values-preview.html").read_text()
+    captions = re.compile(r"<strong>((?:Figure|Table) S?[\d.]+)\.</strong>")
+    here, there = captions.findall(notebook), captions.findall(page)
+    assert here and set(there) & set(here)
+    assert all(name in there or " S2." in name for name in here)
+    names = re.findall(r'<div class="scroll" tabindex="0" role="region" aria-label="([^"]*)"', notebook)
+    assert names and len(set(names)) == len(names)
+
+
+def test_code_is_folded_where_its_cell_says_so():
+    cell = Cell(Path("n.ipynb"), 1, "code", "x = 1", {"code-fold": True, "code-summary": "Para<meters"}, ())
+    folded = "\n".join(pages._code(cell))
+    assert (
+        folded.index("<summary>Para&lt;meters</summary>") < folded.index("x = 1") < folded.index("</details>")
     )
-    assert folded.count("</details>") == 1
+    assert "<details>" not in "".join(pages._code(replace(cell, options={})))
+
+
+def test_captions_in_the_pdf_end_before_the_links_to_their_source():
+    command = [pypandoc.get_pandoc_path(), "--to=typst", f"--lua-filter={TEMPLATES / 'links.lua'}"]
+    text = "What it shows. [Source](notebooks/n-preview.html#cell-x), data: [a](a.csv), [b](b.csv)."
+    written = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    assert written.strip() == "What it shows."
+    kept = subprocess.run(command, input="A [Source](x.html).", capture_output=True, text=True, check=True)
+    assert "x.html" in kept.stdout
 
 
 def test_pdf(site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -104,6 +105,16 @@ def test_a_quarto_that_fails(fake, paper):
     fake(status=3)
     with pytest.raises(UserError, match="Quarto failed with status 3"):
         render.render(paper=paper)
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_no_quarto_leaves_a_notebook_to_the_next_one(fake, paper, status):
+    (paper / "notebooks" / "03_deep_values.out.ipynb").write_text("{}")
+    fake(status=status)
+    with contextlib.suppress(UserError):
+        render.render(paper=paper)
+    assert list(paper.glob("notebooks/*.out.ipynb")) == []
+    assert (paper / "notebooks" / "03_deep_values.ipynb").is_file()
 
 
 def test_a_quarto_that_makes_no_pdf(fake, paper):

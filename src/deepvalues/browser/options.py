@@ -38,7 +38,7 @@ JOINER = " and that "
 #: What the roles of values and poles mean.
 ROLES = (
     "v1 and s1 are the value and the pole that the user in question prefers, v2 and s2 the others. "
-    "The target is the option whose choice counts as right."
+    "Right is the option whose choice the score counts."
 )
 _PAIRED = ("v1", "v2", "s1", "s2", "right", "prefix_chars", "prompt")
 _DIVISIONS = ("value", "openings", "item_order", "option_orders")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy.cluster import hierarchy
 
 #: How numbers and the names in their key are written.
-NUMBER: dict[str, Any] = {"fontsize": 7}
+NUMBER: dict[str, Any] = {"fontsize": 8}
 
 
 def runs(numbers: Iterable[int]) -> str:

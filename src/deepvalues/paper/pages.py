@@ -21,15 +21,23 @@ class Page(NamedTuple):
     images: dict[str, bytes]
 
 
-def notebook_page(notebook: Notebook) -> Page:
-    """Write a notebook as Markdown: text, code without its option lines, and outputs."""
+def notebook_page(notebook: Notebook, numbers: Mapping[str, str]) -> Page:
+    """Write a notebook as Markdown: text, code without its option lines, and outputs.
+
+    Parameters
+    ----------
+    notebook
+        The notebook, which has been run.
+    numbers
+        What the captions of its labelled cells begin with.
+    """
     parts: list[str] = []
     images: dict[str, bytes] = {}
     for cell in read_cells(notebook.file):
         if cell.kind == "markdown":
             parts.append(cell.source)
         elif cell.kind == "code" and cell.options.get("include", True):
-            shown, own = _code_cell(cell)
+            shown, own = _code_cell(cell, numbers.get(cell.label, ""))
             parts.append(shown)
             images |= own
     return Page("\n\n".join(parts) + "\n", images)
@@ -42,50 +50,52 @@ def fenced(text: str, attributes: str) -> str:
     return f"{fence} {{{attributes}}}\n{text}\n{fence}"
 
 
-def _code_cell(cell: Cell) -> tuple[str, dict[str, bytes]]:
+def _code_cell(cell: Cell, number: str) -> tuple[str, dict[str, bytes]]:
     anchor = cell.anchor
     lines = [f":::::: {{#{anchor} .cell}}", ""]
     for tag in cell.tags:
-        if tag in _TAGS:
+        if tag in _TAGS and not cell.options.get("code-fold"):
             lines += [f"[{_TAGS[tag]}]{{.tag}}", ""]
     if cell.source and cell.options.get("echo", True):
-        lines += [*_folded(cell, fenced(cell.source, ".python")), ""]
+        lines += [*_code(cell), ""]
     images: dict[str, bytes] = {}
     if cell.options.get("output", True):
-        shown, images = _outputs(cell, anchor)
+        shown, images = _outputs(cell, anchor, number)
         lines += shown
     return "\n".join([*lines, "", "::::::"]), images
 
 
-def _folded(cell: Cell, code: str) -> list[str]:
-    """The code; behind a summary where the cell's options fold it."""
+def _code(cell: Cell) -> list[str]:
+    """The lines of a cell's code, folded where the cell asks for it as in Quarto."""
+    code = fenced(cell.source, ".python")
     if not cell.options.get("code-fold"):
         return [code]
     summary = html.escape(str(cell.options.get("code-summary", "Code")))
     return [_raw(f"<details>\n<summary>{summary}</summary>"), "", code, "", _raw("</details>")]
 
 
-def _outputs(cell: Cell, anchor: str) -> tuple[list[str], dict[str, bytes]]:
+def _outputs(cell: Cell, anchor: str, number: str) -> tuple[list[str], dict[str, bytes]]:
     stem = f"{cell.notebook.stem}_files/{anchor}"
     images = {f"{stem}-{i}.{suffix}": data for i, (suffix, data) in enumerate(figures(cell), 1)}
+    caption = f"**{number}.** {cell.caption}" if number else cell.caption
     lines: list[str] = []
     if images:
-        lines += _figure(cell, list(images))
+        lines += _figure(cell, list(images), caption)
     for output in cell.outputs:
-        lines += ["", *_output(output, cell), ""]
+        lines += ["", *_output(output, cell, caption), ""]
     return lines, images
 
 
-def _figure(cell: Cell, paths: list[str]) -> list[str]:
+def _figure(cell: Cell, paths: list[str], caption: str) -> list[str]:
     alternative = html.escape(cell.alternative or cell.caption or "Figure")
     shown = "\n".join(f'<img src="{html.escape(path)}" alt="{alternative}" />' for path in paths)
-    if not cell.caption:
+    if not caption:
         return [_raw(f"<figure>\n{shown}\n</figure>")]
     opening, closing = _raw(f"<figure>\n{shown}\n<figcaption>"), _raw("</figcaption>\n</figure>")
-    return [opening, "", cell.caption, "", closing]
+    return [opening, "", caption, "", closing]
 
 
-def _output(output: Mapping[str, Any], cell: Cell) -> list[str]:
+def _output(output: Mapping[str, Any], cell: Cell, caption: str) -> list[str]:
     """The lines of one output; images are shown elsewhere."""
     if output["output_type"] == "stream":
         return [] if output["name"] == "stderr" else [_text(output["text"])]
@@ -95,10 +105,11 @@ def _output(output: Mapping[str, Any], cell: Cell) -> list[str]:
     if any(kind.startswith("image/") for kind in data):
         return []
     if "text/markdown" in data:
-        caption = ["", f": {cell.caption}"] if cell.label.startswith("tbl-") and cell.caption else []
-        return [str(data["text/markdown"]).strip("\n"), *caption]
+        own = ["", f": {caption}"] if cell.label.startswith("tbl-") and caption else []
+        return [str(data["text/markdown"]).strip("\n"), *own]
     if "text/html" in data:
-        return [_raw(f'<div class="scroll">\n{data["text/html"]}\n</div>')]
+        frame = f'<div class="scroll" tabindex="0" role="region" aria-label="Output of cell {cell.position}">'
+        return [_raw(f"{frame}\n{data['text/html']}\n</div>")]
     return [_text(str(data.get("text/plain", "")))]
 
 

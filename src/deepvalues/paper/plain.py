@@ -6,7 +6,7 @@ import html
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, as_words, pandoc, read_article
 from deepvalues.paper.cells import Cell, figure, table
 from deepvalues.paper.check import unresolved
+from deepvalues.paper.finish import caption_numbers, finish_pages
 from deepvalues.paper.numbers import flatten, lookup, read_variables
 from deepvalues.paper.pages import notebook_page
 from deepvalues.paper.project import Link, Notebook, Project, article_date, read_project
@@ -26,6 +27,7 @@ from deepvalues.paper.trace import show_traces
 
 TEMPLATES = "plain"
 IMAGES = "index_files"
+_PDF = Link("PDF", "index.pdf")
 
 
 def render_plain(paper: Path) -> Path:
@@ -46,15 +48,19 @@ def render_plain(paper: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="deepvalues-") as folder:
         site = Path(folder) / "site"
         sources = _write_sources(project, article, site)
+        numbers = caption_numbers(project, article)
         # pandoc and typst are programs of their own, so threads are enough to keep all processors busy.
         with ThreadPoolExecutor() as pool:
             parts = {"index.pdf": pool.submit(_write_pdf, project, article, sources, site)}
             parts["index.html"] = pool.submit(_write_html, project, article, sources, site)
             for notebook in project.notebooks:
-                parts[notebook.page] = pool.submit(_write_notebook, project, notebook, site)
+                parts[notebook.page] = pool.submit(
+                    _write_notebook, project, notebook, numbers[notebook.path], site
+                )
             for name, part in parts.items():
                 part.result()
                 print(f"plain rendering: {name}", flush=True)
+        finish_pages(project, article, site)
         copy_resources(paper.parent, site)
         name_commit(paper.parent, site)
         mend_links(site)
@@ -93,6 +99,7 @@ def _write_html(project: Project, article: Article, sources: Path, site: Path) -
     options = [
         *_article_options(project, article, sources),
         *["--number-sections", "--toc", "--toc-depth=3", f"--variable=sidebar={_sidebar(project)}"],
+        f"--variable=head={_link_list('', [_PDF, *project.links])}",
     ]
     page = _page(article.file, as_words(article.text), options)
     for label, line in article.contents.labels:
@@ -131,8 +138,8 @@ def _article_options(project: Project, article: Article, sources: Path) -> list[
     return options
 
 
-def _write_notebook(project: Project, notebook: Notebook, site: Path) -> None:
-    page = notebook_page(notebook)
+def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, str], site: Path) -> None:
+    page = notebook_page(notebook, numbers)
     target = site / notebook.page
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, content in page.images.items():
@@ -140,20 +147,24 @@ def _write_notebook(project: Project, notebook: Notebook, site: Path) -> None:
         (target.parent / path).write_bytes(content)
     shutil.copyfile(notebook.file, target.parent / notebook.file.name)
     links = [Link("Back to the article", "../index.html"), Link("Download the notebook", notebook.file.name)]
+    others = [Link(other.title, Path(other.page).name) for other in project.notebooks if other != notebook]
     options = [
-        *["--from=markdown-citations", "--toc", "--toc-depth=2"],
-        *[f"--metadata=title:{notebook.title}", f"--variable=sidebar={_link_list('', links)}"],
+        *["--from=markdown-citations", "--toc", "--toc-depth=2", f"--metadata=title:{notebook.title}"],
+        *[
+            f"--variable=head={_link_list('', links)}",
+            f"--variable=sidebar={_link_list('Other notebooks', others)}",
+        ],
     ]
     target.write_text(_page(project.article, page.markdown, options), encoding="utf-8")
 
 
 def _sidebar(project: Project) -> str:
-    """The links beside the article: other format, notebooks, code."""
+    """The links beside the article: notebooks, other format, code."""
     notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
     return (
-        _link_list("Other formats", [Link("PDF", "index.pdf")])
-        + _link_list("Notebooks", notebooks)
-        + _link_list("Code links", project.links)
+        _link_list("Notebooks", notebooks)
+        + _link_list("Other formats", [_PDF])
+        + _link_list("Code and data", project.links)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -21,8 +21,8 @@ from deepvalues.ask.registry import HEAD
 
 P = ParamSpec("P")
 
-#: Width of the text column, in inches.
-WIDTH = 6.5
+#: Width of the text column of the PDF, in inches: there figures are printed in their own size.
+WIDTH = 158 / 25.4
 #: Okabe and Ito's palette, told apart by readers with any colour vision; grey for what is in print.
 COLOURS = {
     "language model": "#0072B2",
@@ -40,13 +40,17 @@ MARKS = {
     "published": ("s", 4.0),
 }
 FAMILY_ORDER = ("language model", HEAD, "text learner", "reference agent", "published")
-CHANCE = "#888888"
+#: As dark as lettering has to be on white.
+CHANCE = "#737373"
 #: Lines to compare with: chance, a nominal rate, a diagonal.
 DASHED: dict[str, Any] = {"color": CHANCE, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 #: Rates: orange follows the surface, blue the value, white is chance.
 RATE_MAP = sns.diverging_palette(35, 245, s=85, l=55, as_cmap=True)
+#: Lines of one family in one panel.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A")
 PNG_DPI = 200
 
+#: No lettering is smaller than 8 points.
 _SETTINGS: dict[Any, Any] = {
     "axes.labelsize": 9,
     "axes.spines.right": False,
@@ -106,7 +110,12 @@ def family_mark(family: str) -> dict[str, Any]:
 def chance_line(axes: Axes, at: float) -> None:
     """A vertical line where a rate says nothing, named at height ``at``, where nothing else is drawn."""
     axes.axvline(0.5, zorder=0, **DASHED)
-    axes.text(0.505, at, "chance", color=CHANCE, fontsize=7, va="center")
+    axes.text(0.505, at, "chance", color=CHANCE, va="center")
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour and dashes that tell the lines of one panel apart, for the line of this number, from 0."""
+    return {"color": _LINES[number % len(_LINES)], "linestyle": "--" if number // len(_LINES) % 2 else "-"}
 
 
 def slant(axes: Axes) -> None:
@@ -134,19 +143,19 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def label_points(
-    axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], at: float, gap: float
+    axes: Axes, points: Sequence[tuple[float, float]], names: Mapping[str, str], at: float, gap: float
 ) -> None:
-    """Name points in a column at ``at``, each joined to its point by a hairline.
+    """Name points in a column at ``at``, each joined to its point by a line of its name's colour.
 
     Points come in rising order of height; ``gap`` is the least distance between names.
     """
     low, high = axes.get_ylim()
     heights = spread([y for _, y in points], gap, low + gap / 2, high - gap / 2)
-    for point, name, height in zip(points, names, heights, strict=True):
-        hairline: dict[str, Any] = {"arrowstyle": "-", "color": CHANCE, "linewidth": 0.4}
+    for point, (name, colour), height in zip(points, names.items(), heights, strict=True):
+        hairline: dict[str, Any] = {"arrowstyle": "-", "color": colour, "linewidth": 0.6}
         # From the middle of a name's left edge, so that no line runs through the names above and below.
         hairline |= {"relpos": (0.0, 0.5), "shrinkA": 1, "shrinkB": 2}
-        axes.annotate(name, point, (at, height), fontsize=6.5, va="center", arrowprops=hairline)
+        axes.annotate(name, point, (at, height), va="center", arrowprops=hairline)
 
 
 def image(figure: Figure, kind: str) -> bytes:

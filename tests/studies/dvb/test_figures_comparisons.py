@@ -197,7 +197,7 @@ def test_variants_show_every_model_and_the_published_rates(drawn):
 def test_coverage_has_a_panel_for_each_estimand_and_set(drawn):
     figure = drawn()["coverage"]
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        *["pooled rate, standard set", "pooled rate, full set"]
+        *["pooled rate,\nstandard set", "pooled rate,\nfull set"]
     ]
     for axes in figure.axes:
         assert labels(axes.get_xticklabels()) == ["none", "cells"]

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from deepvalues.core.number_format import MISSING
-from deepvalues.paper.theme import image
+from deepvalues.paper.theme import image, line_style
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT, LEXICAL
 from deepvalues.studies.dvb.figures import rates as figures
 from deepvalues.studies.dvb.tables import rates as tables
@@ -118,7 +118,7 @@ def marks(figure, colour):
 def test_stations_and_arrows(table):
     figure = figures.probes(table)
     assert_legible(figure)
-    one, two, *_ = figures._RESPONDENTS
+    one, two = (line_style(number)["color"] for number in range(2))
     assert marks(figure, one) == [(0.6, 0.5)]
     assert marks(figure, two) == [(0.49, 0.51), (0.52, 0.7), (0.5, 0.8)]
     arrows = [text for text in figure.axes[0].texts if text.arrow_patch is not None]

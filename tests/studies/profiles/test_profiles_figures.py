@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 from scipy.cluster import hierarchy
 
-from deepvalues.paper.theme import COLOURS, WIDTH, family_mark, image
+from deepvalues.paper.theme import COLOURS, MARKS, WIDTH, family_mark, image
 from deepvalues.studies.profiles import figures
 from deepvalues.studies.profiles.analysis.measures import measures
 from deepvalues.studies.profiles.analysis.structure import centred_profiles, plane, tree, with_reference
@@ -91,12 +91,14 @@ def test_lines_run_through_the_means_in_the_reference_s_order(profiles, referenc
     (axes,) = figure.axes
     (people,) = lines(axes, figures.PEOPLE)
     assert list(people.get_ydata()) == sorted(reference["mean"].iloc[:6], reverse=True)
-    (model,) = lines(axes, COLOURS["language model"])
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 6 and line is not people]
+    model = next(line for line in drawn if line.get_marker() == MARKS["language model"][0])
     assert axes.get_xticklabels()[0].get_text() == "Art"
     assert "Care and\nResponsibility" in [tick.get_text() for tick in axes.get_xticklabels()]
     assert list(model.get_ydata()) == [6, 5, 4.4, 3, 2, 1]
     assert {"agent: a", "agent: b", "gpt-x"} <= set(texts(figure))
-    assert len(lines(axes, COLOURS["reference agent"])) == 2
+    assert [line.get_marker() for line in drawn].count(MARKS["reference agent"][0]) == 2
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 3
 
 
 def test_the_plane_shows_r_and_v_and_leaves_out_what_has_no_order(table):

@@ -12,7 +12,7 @@
     failed: "No reply was received.",
   };
   const FACETS = { arm: "Arm, task or mode", examples: "Examples in the prompt", value: "Value", dimension: "Dimension" };
-  const OUTCOMES = { target: "target option", other: "other option", none: "no target, or no choice" };
+  const OUTCOMES = { target: "the right option", other: "the other option", none: "no choice, or none is right" };
   // What the fields of an address name, for links that name what is not here.
   const NAMED = {
     study: "a study", model: "a model", arm: "an arm, task or mode", examples: "a number of examples", value: "a value",
@@ -42,11 +42,12 @@
     }
     return parts.get(name);
   }
+  const partName = (kind, part) => `${kind}-${String(part).padStart(3, "0")}`;
   /** The part of a kind that holds a row, and the row's place in it. */
   async function row(kind, starts, number) {
     let part = starts.length - 1;
     while (starts[part] > number) part -= 1;
-    const payload = await load(`${kind}-${String(part).padStart(3, "0")}`);
+    const payload = await load(partName(kind, part));
     return { payload, place: number - payload.first };
   }
 
@@ -66,7 +67,10 @@
     rows = flatten();
     buildFilters();
     buildGrid();
-    readAddress(location.hash);
+    const asked = location.hash;
+    readAddress(asked);
+    // Who comes without wishes sees what an answer looks like.
+    if ((asked.length < 2 || isPlace(asked)) && rows.count) grid.setActiveCell(0, 0);
     // The page's own changes of the address replace it, which is no such event. The event's address is read, not the
     // page's, which an answer that comes late may have replaced since.
     window.addEventListener("hashchange", (event) => {
@@ -144,7 +148,7 @@
       if (options.length) form.append(field(select, label));
     }
     const search = element("input", { id: "filter-item", name: "item", type: "search", spellcheck: false });
-    form.append(field(search, "Item’s name contains"));
+    form.append(field(search, "Words of the prompt or item"));
     form.append(element("div", {}, element("button", { type: "reset", id: "clear", textContent: "Clear all filters" })));
     form.addEventListener("input", () => filterIn(60));
     form.addEventListener("reset", () => filterIn(0));
@@ -168,12 +172,38 @@
     return found;
   }
 
+  /** By search words, and by study, which items have them in their prompts; asked for once, when all parts are here. */
+  const searched = new Map();
+  const LEAST = 3;
+  async function search(needle) {
+    const all = (kind, starts) => Promise.all(starts.map((_, part) => load(partName(kind, part))));
+    const [pieces, prompts, ...items] = await Promise.all([
+      all("texts", index.textParts), all("prompts", index.promptParts),
+      ...index.studies.map((study) => all(`items-${study.name}`, study.itemParts)),
+    ]);
+    const fragments = pieces.flatMap((part) => part.rows).map((text) => text.toLowerCase()), holds = [];
+    for (const part of prompts) {
+      let sequence = [];
+      for (const [shared, ...rest] of part.rows) {
+        sequence = sequence.slice(0, shared).concat(rest);
+        holds.push(sequence.map((fragment) => fragments[fragment]).join("").includes(needle));
+      }
+    }
+    searched.set(needle, items.map((parts) => parts.flatMap((part) => part.turns.map((turns) => turns.some((text) => holds[text])))));
+  }
+  function searchPrompts(needle) {
+    if (needle.length < LEAST || searched.has(needle)) return;
+    const isWanted = () => wanted().item?.trim().toLowerCase() === needle;
+    $("count").textContent = "Searching the prompts …";
+    search(needle).then(() => { if (isWanted()) filter(); }, (error) => { if (isWanted()) $("count").textContent = error.message; });
+  }
+
   /** First which items pass, a few thousand; then which answers, by look-ups alone. */
   function filter() {
     const want = wanted();
     const needle = want.item?.trim().toLowerCase();
     const facets = Object.keys(FACETS).filter((facet) => want[facet] !== undefined);
-    const items = index.studies.map((study) => {
+    const items = index.studies.map((study, s) => {
       const passes = new Uint8Array(study.items.length).fill(want.study === undefined || want.study === study.name ? 1 : 0);
       for (const facet of facets) {
         const own = study.facets[facet], common = labels[facet].indexOf(want[facet]);
@@ -181,7 +211,8 @@
           if (pass && !own?.of.some((column) => own.common[column[item]] === common)) passes[item] = 0;
         });
       }
-      if (needle) study.items.forEach((id, item) => { if (!id.toLowerCase().includes(needle)) passes[item] = 0; });
+      const inPrompt = searched.get(needle)?.[s];
+      if (needle) study.items.forEach((id, item) => { if (!id.toLowerCase().includes(needle) && !inPrompt?.[item]) passes[item] = 0; });
       return passes;
     });
     const kept = [];
@@ -200,6 +231,7 @@
     }
     show(Uint32Array.from(kept));
     writeAddress();
+    if (needle) searchPrompts(needle);
   }
 
   function show(kept) {
@@ -239,7 +271,8 @@
     let room = $("grid").clientWidth * CROWDED;
     const useful = COLUMNS.filter(({ id }) => id === "place" ? (only ? [only] : index.studies).some(hasPlaces) : (["item", "value"].includes(id) || want[id] === undefined) && !(only && id in FACETS && !only.facets[id]));
     const fitting = [...useful].sort((a, b) => a.rank - b.rank).filter((column) => (room -= column.need) >= 0 || column.rank < 3);
-    return useful.filter((column) => fitting.includes(column));
+    // Fresh ones, as the component writes into them how narrow they have been.
+    return useful.filter((column) => fitting.includes(column)).map((column) => ({ ...column }));
   }
   /** Which repeat and turn of an item, as far as its study has several. */
   function place(one) {
@@ -252,7 +285,7 @@
   function readAs(one) {
     if (one.status !== "answered") return one.status;
     const found = outcome(one.status, one.choice, one.target);
-    return found === "none" ? one.choice || "text" : `${one.choice} · ${found}`;
+    return found === "none" ? one.choice || "text" : `${one.choice}, ${found === "target" ? "right" : "other"}`;
   }
 
   function buildGrid() {
@@ -262,7 +295,7 @@
     });
     const container = grid.getContainerNode();
     // The component makes a tab stop of each of its panes; here the table is one stop, at its active cell.
-    for (const pane of container.querySelectorAll("[tabindex='0']")) pane.tabIndex = -1;
+    for (const pane of container.querySelectorAll("[tabindex]")) pane.removeAttribute("tabindex");
     grid.setFocus = () => grid.getActiveCellNode()?.focus({ preventScroll: true });
     grid.onActiveCellChanged.subscribe((_, { row: active }) => {
       tabStop();
@@ -419,10 +452,11 @@
     for (const [term, text] of pairs) made.append(element("dt", { textContent: term }), element("dd", { textContent: text }));
     return made;
   }
+  const NAMING = /^c\d+\.\w+\.n\d+\.t\d+[ab]$/;
   function drawFacts(one) {
     const of = (facet) => list(facetLabels(one.study, facet, one.item));
     return terms([
-      ["Study", one.study.name], ["Model", one.family ? `${one.model} (${one.family})` : one.model],
+      ["Study", one.study.name], ["Item", NAMING.test(one.id) ? `${one.id}: cell, arm, number of examples, test and order` : one.id], ["Model", one.family ? `${one.model} (${one.family})` : one.model],
       ["Arm", of("arm")], ["Values", of("value")], ["Dimension", of("dimension")],
     ].filter(([, text]) => text));
   }
@@ -432,7 +466,7 @@
     const chosen = options.find((option) => isNamed(option, last.choice));
     const choice = last.choice === null ? [] : [["Choice", last.choice]];
     const likely = last.letters === null ? [] : [["Probabilities", `${last.letters}. The likeliest letter is the choice.`]];
-    const against = found === "none" ? [] : [["Which is", `the ${OUTCOMES[found]}${shows(chosen)}`]];
+    const against = found === "none" ? [] : [["Which is", `${OUTCOMES[found]}${shows(chosen)}`]];
     return [heading("How it was read"), terms([["Status", `${one.status}: ${meaning}`], ...choice, ...likely, ...against])];
   }
   const shows = (option) => (option?.marks.length ? `, which shows ${option.marks.map((mark) => mark.name).join(" and ")}` : "");
@@ -450,7 +484,7 @@
     const drawn = options.map((option) => {
       const isChosen = chosen !== null && isNamed(option, chosen);
       const title = element("strong", { textContent: option.label });
-      const badges = [option.isTarget && element("span", { className: "badge", textContent: "target" }),
+      const badges = [option.isTarget && element("span", { className: "badge", textContent: "right" }),
         isChosen && element("span", { className: "badge chosen", textContent: "chosen" })].filter(Boolean);
       const kinds = element("ul", { className: "shows", role: "list" }, ...option.marks.map((mark) =>
         element("li", {}, element("mark", { className: mark.kind, textContent: `${mark.kind}: ${mark.name}${mark.role ? ` (${mark.role})` : ""}` }))));

@@ -25,6 +25,7 @@ from deepvalues.paper.theme import (
     WIDTH,
     family_mark,
     label_points,
+    line_style,
     new_figure,
     themed,
 )
@@ -101,13 +102,13 @@ def _legend(
             if family in there
         ),
     ]
-    figure.legend(handles=handles, loc=loc, ncols=len(handles), fontsize=7, handletextpad=0.4)
+    figure.legend(handles=handles, loc=loc, ncols=min(3, len(handles)), handletextpad=0.4)
 
 
 def _made_with(figure: Figure, frame: pd.DataFrame) -> None:
     """Say which reference a figure was made with, in a line of its own above it."""
     (reference,) = set(frame["reference"])
-    figure.suptitle(f"made with a {reference}", fontsize=7.5, x=0.995, ha="right", color="#8a1c1c")
+    figure.suptitle(f"made with a {reference}", fontsize=8, x=0.995, ha="right", color="#8a1c1c")
 
 
 @themed
@@ -138,19 +139,19 @@ def profile_lines(
     figure, axes = new_figure(3.8)
     places = np.arange(len(order))
     axes.fill_between(places, people["q25"], people["q75"], color=_BAND, linewidth=0, alpha=0.6)
+    last = wide.iloc[:, -1].round(9).sort_values(kind="stable")
+    lines = {str(model): line_style(number) for number, model in enumerate(last.index)}
     for model, means in wide.iterrows():
-        style = _mark(families, str(model))
-        axes.plot(
-            places, means, linewidth=1, alpha=0.75, **style | {"markersize": 0.75 * style["markersize"]}
-        )
+        style = _mark(families, str(model)) | lines[str(model)]
+        axes.plot(places, means, linewidth=1, **style | {"markersize": 0.75 * style["markersize"]})
     axes.plot(places, people["mean"], color=PEOPLE, linewidth=2.2, zorder=5)
     axes.set_xticks(places, ["\n".join(textwrap.wrap(names[theme], 15)) for theme in order])
     axes.set_xlim(-0.2, len(order) - 1 + 1.15)
     axes.set_ylabel(UNITS[mode])
-    last = wide.iloc[:, -1].round(9).sort_values(kind="stable")
     gap = 0.052 * float(np.ptp(axes.get_ylim()))
     points = [(places[-1], float(mean)) for mean in last]
-    label_points(axes, points, [_short(str(model)) for model in last.index], at=places[-1] + 0.25, gap=gap)
+    named = {_short(model): style["color"] for model, style in lines.items()}
+    label_points(axes, points, named, at=places[-1] + 0.25, gap=gap)
     handles: list[Any] = [
         Line2D([], [], color=PEOPLE, linewidth=2.2, label=f"mean of the {people['reference'].iloc[0]}"),
         Patch(color=_BAND, alpha=0.6, label="middle half of respondents"),
@@ -172,7 +173,7 @@ def _iso_curves(axes: Axes) -> None:
         top = min(1 / value + np.sqrt(1 / value**2 - 1), 0.9 * high)
         at = min(value * (top + 1 / top) / 2, 1)
         text = "±" + f"{value:g}".lstrip("0")
-        axes.text(-at - 0.03, top, text, fontsize=6, color=CHANCE, ha="right", va="center")
+        axes.text(-at - 0.03, top, text, color=CHANCE, ha="right", va="center")
     axes.plot([_R_LIMITS[0], 1], [1, 1], color=CHANCE, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
     axes.axvline(0, color="#e5e5e5", linewidth=0.8, zorder=0)
 
@@ -338,7 +339,7 @@ def tree_and_map(
     for axis, share, setter in zip("xy", shares, (right.set_xlabel, right.set_ylabel), strict=True):
         along = themes[axis].round(9)
         least, most = (names[str(theme)] for theme in (along.idxmin(), along.idxmax()))
-        setter(f"← {least}  ({share:.0%})  {most} →", fontsize=7)
+        setter(f"← {least}  ({share:.0%})  {most} →", fontsize=8)
     right.set_title(f"map, {DIFFERENCES[mode]}")
     _legend(figure, models, families)
     return figure
@@ -353,7 +354,7 @@ def _scale(axes: Axes, points: pd.DataFrame) -> None:
     ticks = np.asarray(MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(-reach, reach))
     axes.set_xticks(ticks[np.abs(ticks) <= reach])
     axes.set_yticks(ticks[np.abs(ticks) <= height])
-    axes.tick_params(labelsize=7, length=2)
+    axes.tick_params(length=2)
     axes.grid(color=_FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
 
@@ -382,7 +383,7 @@ def _dendrogram(
     axes.set(xlim=(1.03 * height, -0.85 * height), yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= height])
-    axes.tick_params(labelsize=7, length=2)
+    axes.tick_params(length=2)
     axes.set_title("tree (average linkage)")
 
 
@@ -412,7 +413,7 @@ def residuals(
             row, style = rows.loc[model], _mark(families, model)
             axes.plot([row["low"], row["high"]], [place] * 2, color=style["color"], linewidth=1.1)
             axes.plot(row["residual"], place, **style)
-        axes.set_title("\n".join(textwrap.wrap(names[theme], 14)), fontsize=7.5)
+        axes.set_title("\n".join(textwrap.wrap(names[theme], 14)), fontsize=8)
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, symmetric=True))
         axes.grid(axis="y", color=_FAINT, linewidth=0.7)

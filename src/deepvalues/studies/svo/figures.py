@@ -68,7 +68,7 @@ def _ring(axes: Axes, payoffs: pd.DataFrame, bounds: Sequence[float]) -> None:
     for _, item in payoffs[payoffs["block"] == "primary"].groupby("item"):
         axes.plot(item["self"], item["other"], color="white", linewidth=0.8, zorder=1)
     axes.set(xlim=(44, 104), ylim=(8, 106), aspect="equal", xticks=[50, 100], yticks=[50, 100])
-    axes.tick_params(labelsize=6.5, length=2)
+    axes.tick_params(length=2)
 
 
 def _name_sectors(axes: Axes, bounds: Sequence[float]) -> None:
@@ -78,7 +78,7 @@ def _name_sectors(axes: Axes, bounds: Sequence[float]) -> None:
         middle = np.radians((low + high) / 2)
         x, y = _CENTRE + _NAMES_FROM * np.cos(middle), _CENTRE + _NAMES_FROM * np.sin(middle)
         along = {"rotation": np.degrees(middle), "rotation_mode": "anchor", "ha": "left", "va": "center"}
-        axes.text(x, y, value, fontsize=6, color="#444444", **along)
+        axes.text(x, y, value, color="#444444", **along)
 
 
 def _points(of_model: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
     known = trials.dropna(subset="mean_self").round({"mean_self": 3, "mean_other": 3})
     for axes, model in zip(panels, models, strict=False):
         _ring(axes, payoffs, bounds)
-        axes.set_title(_short(model), fontsize=7)
+        axes.set_title(_short(model), fontsize=8)
         of_model = known[known["model"] == model]
         for row in _points(of_model).to_dict("records"):
             colour, mark = VALUE_COLOURS[row["value"]], VALUE_MARKS[row["value"]]
@@ -146,8 +146,7 @@ def _value_legend(figure: Figure, values: Sequence[str]) -> None:
     figure.legend(
         handles=handles,
         title=title,
-        fontsize=7,
-        title_fontsize=7,
+        title_fontsize=8,
         loc="outside upper center",
         ncols=len(values),
     )
@@ -185,7 +184,7 @@ def angle_distributions(trials: pd.DataFrame, histogram: pd.DataFrame, bounds: S
     panels[-1].set(xlabel="angle in degrees; each row's highest bar is 1", xlim=_ANGLES_SHOWN)
     handles = [Patch(color=PEOPLE, label="people")]
     handles += [Patch(color=COLOURS[family], label=f"{family}s") for family in dict.fromkeys(order["family"])]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -207,7 +206,7 @@ def _bars(axes: Axes, angles: pd.Series[float], histogram: pd.DataFrame, colour:
 
 def _label_row(axes: Axes, name: str, size: int) -> None:
     """A row's name, with the number of its trials or people."""
-    axes.set_ylabel(f"{_short(name)} ({size:,})", rotation=0, ha="right", va="center", fontsize=7)
+    axes.set_ylabel(f"{_short(name)} ({size:,})", rotation=0, ha="right", va="center", fontsize=8)
     axes.set(yticks=[], ylim=(0, 1.08))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", length=2)
@@ -223,7 +222,7 @@ def _name_categories(axes: Axes, bounds: Sequence[float]) -> None:
     """Each category's name above its share of the axis."""
     left, right = _ANGLES_SHOWN
     for name, low, high in zip(CATEGORIES, [left, *bounds], [*bounds, right], strict=True):
-        axes.text((low + high) / 2, 1.12, name, fontsize=7, ha="center", va="bottom")
+        axes.text((low + high) / 2, 1.12, name, ha="center", va="bottom")
 
 
 @themed
@@ -243,9 +242,9 @@ def radar(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(rows, _PER_ROW, squeeze=False, **grid).ravel()
     for axes, model in zip(panels, models, strict=False):
         _radar_panel(axes, table[table["model"] == model])
-        axes.set_title(_short(model), fontsize=7, loc="center", pad=15)
+        axes.set_title(_short(model), fontsize=8, loc="center", pad=19)
     for ring in (_RINGS[1], _BEST["raw"]):
-        panels[0].text(1.25 * np.pi, ring + 7, f"{ring:g}", fontsize=6, color="#777777", **_CENTRED)
+        panels[0].text(1.25 * np.pi, ring + 7, f"{ring:g}", color="#777777", **_CENTRED)
     for axes in panels[len(models) :]:
         axes.set_visible(False)
     handles = [
@@ -253,7 +252,7 @@ def radar(table: pd.DataFrame) -> Figure:
         Line2D([], [], color=_RADAR_COLOUR, label="without", **_RADAR_STYLES[False]),
         Line2D([], [], color=CHANCE, alpha=0.25, linewidth=6, label="random answers"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -274,7 +273,7 @@ def _radar_panel(axes: Any, of_model: pd.DataFrame) -> None:
     for angle, value in zip(angles, values, strict=True):
         # At the sides names stand upright, or there would be no room for the radar.
         rotation = 90.0 * round(np.sin(angle))
-        axes.text(angle, 1.14 * best, value, fontsize=6, rotation=rotation, **_CENTRED)
+        axes.text(angle, 1.14 * best, value, rotation=rotation, **_CENTRED)
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.spines["polar"].set_color(_FAINT)
 
@@ -299,7 +298,7 @@ def value_rationality(table: pd.DataFrame) -> Figure:
     values = [value for value in VALUE_COLOURS if value in set(table["value"])]
     block = len(models) + 1.6
     places = {(v, m): -(i * block + j) for i, v in enumerate(values) for j, m in enumerate(models)}
-    figure, panels = new_figure(0.75 + 0.135 * block * len(values), 2, sharey=True)
+    figure, panels = new_figure(0.75 + 0.155 * block * len(values), 2, sharey=True)
     for axes, scale in zip(panels, ("raw", "corrected"), strict=True):
         for value in values:
             rows = [places[value, model] for model in models]
@@ -320,7 +319,7 @@ def value_rationality(table: pd.DataFrame) -> Figure:
         Line2D([], [], color="black", linewidth=3, alpha=0.3, label="mean"),
         Line2D([], [], color=CHANCE, linestyle=(0, (3, 2)), linewidth=0.9, label="random answers"),
     ]
-    figure.legend(handles=shapes, loc="outside lower center", ncols=4, fontsize=7)
+    figure.legend(handles=shapes, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -347,7 +346,7 @@ def _dots(
 
 def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequence[str]) -> None:
     """Models at the rows, and each value above its block."""
-    axes.set_yticks(list(places.values()), [_short(model) for _, model in places], fontsize=6.5)
+    axes.set_yticks(list(places.values()), [_short(model) for _, model in places])
     axes.set_ylim(min(places.values()) - 1, 1.4)
     for value in values:
         top = max(place for (name, _), place in places.items() if name == value)
@@ -356,7 +355,6 @@ def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequ
             top + 1,
             value,
             transform=axes.get_yaxis_transform(),
-            fontsize=7.5,
             fontweight="bold",
             ha="right",
             va="center",
@@ -404,9 +402,7 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
         (right, 0.0, "follows\nevery value"),
         (right, blind, "ignores\nevery value"),
     ):
-        axes.annotate(
-            words, (place, 1), (0, 2), axes.get_xaxis_transform(), "offset points", ha="center", fontsize=7
-        )
+        axes.annotate(words, (place, 1), (0, 2), axes.get_xaxis_transform(), "offset points", ha="center")
     figure.legend(handles=_prompting(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 

@@ -60,7 +60,6 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
         axes.set_title(_TITLES[arm])
     for axes in panels[-1]:
         axes.set_xlabel("examples N")
-        axes.tick_params(axis="x", labelsize=6)
     panels[0][0].set(xscale="log", ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
     panels[0][0].set_xlim(min(numbers) / 1.6, max(numbers) * 1.6)
     panels[0][0].set_xticks(numbers, [str(number) for number in numbers])
@@ -70,7 +69,7 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
         Line2D([], [], markersize=4, linewidth=1, label=_LABELS[name], **_STYLES[name]) for name in shown
     ]
     handles.append(Line2D([], [], label="chance", **DASHED))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 

@@ -54,13 +54,13 @@ def breakdown(
     top = 0.0
     for factor, name in factors.items():
         block = shown[shown["factor"] == factor]
-        axes.text(0.005, top, name, fontsize=7.5, weight="bold", va="center")
+        axes.text(0.005, top, name, weight="bold", va="center")
         rows = [top - 1 - number for number in range(len(block))]
         _dots(axes, block, rows, colour)
         places += rows
         labels += [levels.get(factor, {}).get(level, level) for level in block["level"]]
         top = rows[-1] - 1.2
-    axes.set_yticks(places, labels, fontsize=7)
+    axes.set_yticks(places, labels)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, 1), ylim=(top + 0.4, 0.8), xlabel="DVGR")
     return figure
@@ -83,24 +83,24 @@ def agreement(matrix: pd.DataFrame) -> Figure:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "With one model there are no pairs to compare.", ha="center", va="center")
         return figure
-    figure, axes = new_figure(1.3 + min(0.3 * size, 5.2))
+    figure, axes = new_figure(1.55 + min(0.3 * size, 5.2))
     notes = pairs.map(lambda rate: number_format.number(rate, 2, bounded=True))
     sns.heatmap(
         pairs.to_numpy(dtype=float),
         # Where numbers would run into each other the shades remain, and the CSV.
         annot=notes.to_numpy() if size <= _MOST_NUMBERS else None,
         fmt="",
-        cmap=sns.light_palette("#777777", as_cmap=True),
+        cmap=sns.light_palette("#999999", as_cmap=True),
         vmin=0,
         vmax=1,
         linewidths=0.5,
-        annot_kws={"fontsize": 6, "color": "black"},
+        annot_kws={"color": "black"},
         cbar_kws={"label": "agreement", "ticks": [0, 0.5, 1], "aspect": 40, "pad": 0.01},
         mask=np.triu(np.ones(pairs.shape, dtype=bool), 1),
         ax=axes,
     )
-    axes.set_xticks(np.arange(size) + 0.5, list(pairs.columns), fontsize=7)
-    axes.set_yticks(np.arange(size) + 0.5, list(pairs.index), rotation=0, fontsize=7)
+    axes.set_xticks(np.arange(size) + 0.5, list(pairs.columns))
+    axes.set_yticks(np.arange(size) + 0.5, list(pairs.index), rotation=0)
     axes.tick_params(length=0)
     if size <= _MOST_NUMBERS:
         slant(axes)
@@ -161,7 +161,7 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
     """
     kinds = table[["estimand", "item_set"]].drop_duplicates()
     panels = [(str(estimand), str(item_set)) for estimand, item_set in kinds.to_numpy()]
-    figure, drawn = new_figure(2.9, len(panels), sharey=True, squeeze=False)
+    figure, drawn = new_figure(3.3, len(panels), sharey=True, squeeze=False)
     for axes, (estimand, item_set) in zip(drawn[0], panels, strict=True):
         part = table[(table["estimand"] == estimand) & (table["item_set"] == item_set)]
         axes.axhline(0.95, zorder=0, **DASHED)
@@ -174,11 +174,11 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
             axes.plot(places, rates, marker, color=colour, markersize=3)
         for boundary in range(1, len(effects)):
             axes.axvline(boundary - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
-        axes.set_xticks(range(len(effects)), effects, fontsize=7)
+        axes.set_xticks(range(len(effects)), effects)
         slant(axes)
         axes.tick_params(axis="x", length=0)
         rate = {"pooled": "pooled rate"}.get(estimand, f"rate {estimand.replace('_', ' ')}")
-        axes.set_title(f"{rate}, {item_set} set", fontsize=7)
+        axes.set_title(f"{rate},\n{item_set} set", fontsize=8)
         axes.set(xlim=(-0.5, len(effects) - 0.5), ylim=(0, 1.04))
     drawn[0][0].set_ylabel("coverage (nominal .95)")
     figure.supxlabel("effects in the simulated answers", fontsize=9)
@@ -186,7 +186,7 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=label)
         for label, (colour, marker) in zip(methods.values(), _STYLES, strict=False)
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -204,10 +204,10 @@ def power(table: pd.DataFrame) -> Figure:
         axes.plot(group["cells"], group["power"], color=COLOURS["language model"], marker="o", markersize=3)
         first = group.iloc[0]
         label = number_format.number(first["true_dvgr"], 2, bounded=True) + "  "
-        axes.annotate(label, (first["cells"], first["power"]), ha="right", va="center", fontsize=7)
+        axes.annotate(label, (first["cells"], first["power"]), ha="right", va="center")
     least, most = int(table["cells"].min()), int(table["cells"].max())
     axes.plot([least, most], [0.05] * 2, zorder=0, **DASHED)
-    axes.text(least, 1.11, "true  \nDVGR  ", ha="right", va="center", fontsize=7)
+    axes.text(least, 1.11, "true  \nDVGR  ", ha="right", va="center")
     axes.set(xlabel="cells (on a logarithmic scale)", ylabel="power at α = .05", xscale="log")
     axes.set(xlim=(least * 0.78, most * 1.03), ylim=(0, 1.19))
     axes.set_yticks(np.linspace(0, 1, 6))

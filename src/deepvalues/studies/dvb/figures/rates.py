@@ -25,6 +25,7 @@ from deepvalues.paper.theme import (
     family_mark,
     in_order,
     label_points,
+    line_style,
     new_figure,
     slant,
     themed,
@@ -46,7 +47,7 @@ ARM_LABELS = {
 #: The arms that begin a group of columns.
 _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
 #: Height of a line of names beside points, in inches.
-_NAME_HEIGHT = 0.11
+_NAME_HEIGHT = 0.135
 #: Points nearer than this share of the axes have their numbers together.
 _TOGETHER = 0.04
 #: Behind a number, so that lines that run there don't cross it out.
@@ -90,7 +91,7 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
         Line2D([], [], color="black", linewidth=0.9, label="Wilson"),
         Line2D([], [], color="black", linewidth=3, alpha=0.45, label="clustered by cell"),
     ]
-    lowest.legend(handles=handles, loc="lower right", fontsize=7)
+    lowest.legend(handles=handles, loc="lower right")
     return figure
 
 
@@ -126,7 +127,7 @@ def arms(table: pd.DataFrame) -> Figure:
     wide = table.pivot(index="model", columns=["arm", "n_examples"], values="rate")
     asked = [key for key in ARM_LABELS if key in wide]
     wide = wide.loc[list(ordered["model"]), asked]
-    figure, axes = new_figure(0.9 + 0.23 * len(wide))
+    figure, axes = new_figure(1.1 + 0.23 * len(wide))
     _heat_map(axes, wide, [ARM_LABELS[key] for key in asked])
     for boundary in _ARM_GROUPS:
         if boundary in asked:
@@ -151,11 +152,11 @@ def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
         vmin=0,
         vmax=1,
         linewidths=0.5,
-        annot_kws={"fontsize": 7},
+        annot_kws={"color": "black"},
         cbar_kws={"label": "rate", "ticks": [0, 0.5, 1], "aspect": 2 + 1.6 * len(wide), "pad": 0.01},
         ax=axes,
     )
-    axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0, fontsize=7)
+    axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0)
     axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), rotation=0)
     axes.tick_params(length=0)
     axes.set(xlabel="", ylabel="")
@@ -195,7 +196,8 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
     print_style: dict[str, Any] = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
     for axes, family in zip(panels[0], families, strict=True):
         own = table[table["family"] == family]
-        for _, group in own.groupby("model"):
+        lines = {str(model): line_style(number) for number, model in enumerate(sorted(set(own["model"])))}
+        for model, group in own.groupby("model"):
             axes.errorbar(
                 group["n_examples"],
                 group["rate"],
@@ -203,10 +205,9 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
                     (group["rate"] - group["clustered_low"]).fillna(0),
                     (group["clustered_high"] - group["rate"]).fillna(0),
                 ],
-                color=COLOURS[family],
-                alpha=0.75,
                 marker="o",
                 markersize=3,
+                **lines[str(model)],
                 linewidth=1,
                 elinewidth=0.7,
             )
@@ -214,21 +215,21 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
         axes.axhline(0.5, zorder=0, **DASHED)
         axes.set(title=plural(family, 2), xlabel="examples N", xticks=[4, 20, 40])
         axes.set(xlim=(0, 44), ylim=(-0.04, 1.04))
-        _label_lines(axes, own, gap=1.08 * _NAME_HEIGHT / room)
+        _label_lines(axes, own, lines, gap=1.08 * _NAME_HEIGHT / room)
     panels[0][0].set_ylabel("DVGR")
     handles = [
         Line2D([], [], markersize=2.5, label="published, pooled over nine models", **print_style),
         Line2D([], [], label="chance", **DASHED),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=7)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 
-def _label_lines(axes: Axes, table: pd.DataFrame, gap: float) -> None:
+def _label_lines(axes: Axes, table: pd.DataFrame, lines: Mapping[str, Mapping[str, Any]], gap: float) -> None:
     """Name each line beside the panel, names pushed apart so that they don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
-    names = [re.sub("^(learner|agent|head)-", "", model) for model in ends["model"]]
-    label_points(axes, [(40.0, rate) for rate in ends["rate"]], names, at=46, gap=gap)
+    named = {re.sub("^(learner|agent|head)-", "", model): lines[model]["color"] for model in ends["model"]}
+    label_points(axes, [(40.0, rate) for rate in ends["rate"]], named, at=46, gap=gap)
 
 
 @themed
@@ -245,7 +246,7 @@ def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
     ordered = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")
     wide = table.pivot(index="model", columns="v1", values="rate")
     wide = wide.reindex(list(ordered["model"]), columns=list(values))
-    figure, axes = new_figure(1.2 + 0.23 * len(wide))
+    figure, axes = new_figure(1.45 + 0.23 * len(wide))
     _heat_map(axes, wide, list(values.values()))
     _part_families(axes, ordered["family"])
     slant(axes)
@@ -280,7 +281,7 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
             axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=0.9)
             axes.plot(row["rate"], place + offset, marker, color=colour, markersize=4)
     labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
-    axes.set_yticks(range(len(order)), labels, fontsize=7)
+    axes.set_yticks(range(len(order)), labels)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, 1), ylim=(-0.7, len(order)), xlabel="DVGR")
     handles = [
@@ -334,12 +335,10 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     numbers = dict(zip(known["model"], known["number"], strict=True))
     key(names, numbers, lambda model: family_mark(families[model]), rows=round(room / 0.145))
     handles = [Line2D([], [], label=family, **family_mark(family)) for family in _families(known)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)), fontsize=7)
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(handles)))
     return figure
 
 
-#: Colours of language models, told apart by readers with any colour vision.
-_RESPONDENTS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 #: The stations of a respondent's way over the plane of the probes, and the marks of those.
 _STATIONS = {"shuffled": "o", "N = 4": "s", "N = 20": "D"}
 _GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
@@ -386,7 +385,7 @@ def probes(table: pd.DataFrame) -> Figure:
     lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stations(row)]
     if lexical:
         axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
-    colours = {row["model"]: _RESPONDENTS[n % len(_RESPONDENTS)] for n, row in enumerate(models)}
+    colours = {row["model"]: line_style(n)["color"] for n, row in enumerate(models)}
     reached, ends = list(lexical), []
     for place, row in enumerate(models, start=1):
         stations = _stations(row)
@@ -408,7 +407,7 @@ def probes(table: pd.DataFrame) -> Figure:
     if lexical:
         handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))
     handles.append(Line2D([], [], label="chance", **DASHED))
-    figure.legend(handles=handles, loc="outside right upper", fontsize=7.5)
+    figure.legend(handles=handles, loc="outside right upper")
     return figure
 
 
