@@ -104,7 +104,7 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text():
     table = pd.DataFrame(
         [("ranking", 30, -0.9, 0.9, 0.8), ("rating", 150, -0.612, 0.628, 0.554)], columns=columns
     )
-    assert told("null", table) == (
+    assert told("at_random", table) == (
         "With six themes and 150 runs, a respondent who answers at random has a fidelity within [−0.61, "
         "0.63] in 95 of 100 simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
         "above that is more than chance, and one below it may be chance alone."

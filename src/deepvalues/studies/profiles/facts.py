@@ -67,7 +67,7 @@ def fidelity(table: pd.DataFrame) -> dict[str, Any]:
     return {"mode": MODE, "reference": reference, "fidelity": between}
 
 
-def null(table: pd.DataFrame) -> dict[str, Any]:
+def at_random(table: pd.DataFrame) -> dict[str, Any]:
     """How far replies at random get, in the mode that the text reports.
 
     Parameters
