@@ -252,11 +252,11 @@ def test_study_2_by_letters(rules, by_probability):
     hold_true([said])
     steered = [rule for rule in answering if rule is not not_under_one_value]
     if not steered:
-        assert said.endswith("both under the altruistic and under the competitive value.")
+        assert said.endswith("at a time under both the altruistic and the competitive value.")
     elif len(steered) == 1:
         assert said.endswith("the language model on record moves by 0.0 of 77.6 degrees.")
     else:
-        assert said.endswith(f"the {len(steered)} language models on record move by 0.0 of 77.6 degrees.")
+        assert said.endswith("the three language models on record move by 0.0 of 77.6 degrees.")
 
 
 @pytest.mark.filterwarnings("error")

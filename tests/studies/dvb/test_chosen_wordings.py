@@ -42,9 +42,9 @@ def test_rates_over_designs():
     [
         (
             0.0,
-            "All keep the limits that were aimed at (a DVGR within .50 ± .02, and accuracies on the two",
+            "All stay within the intended limits (a DVGR within .50 ± .02, and accuracies on the two",
         ),
-        (0.05, "within .03 of each other) are missed for learner-words."),
+        (0.05, "within .03 of each other) are not kept by learner-words."),
     ],
 )
 def test_a_missed_limit_is_said(shift, words):
@@ -56,7 +56,7 @@ def test_the_numbers_of_the_text(tmp_path):
     blind = pd.DataFrame({"read": [1000], "right": [999], "dropped": [7]})
     chosen_wordings.numbers_of(results, mean_rates(rates()), chosen_wordings.over_designs(rates()), blind)
     found = kept(results)
-    assert found.pop("text.limits").startswith("All keep")
+    assert found.pop("text.limits").startswith("All stay")
     assert found == {
         "stimuli.least": ".490",
         "stimuli.most": ".500",

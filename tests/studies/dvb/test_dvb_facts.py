@@ -30,8 +30,8 @@ def test_both_splits_stand_in_one_sentence_each():
     given |= facts.span(RATES)
     assert said("sides", given) == (
         "The 3 rates range from .200 (b) to .400 (a). Of 8 text learners, the exact test with Holm's "
-        "correction puts none below chance, 7 above it, and 1 on neither side for certain. The intervals "
-        "clustered by cell put 1 below chance, 5 above it, and 2 on neither side for certain."
+        "correction puts none below chance and 7 above it, with 1 undecided. The intervals clustered by cell "
+        "put 1 below chance and 5 above it, with 2 undecided."
     )
     assert "Of 1 text learner, the exact" in said("sides", given | {"by_test": Sides(1, 0, 0)})
 
@@ -41,8 +41,8 @@ BY_MODEL = "model family followed answered clustered_low clustered_high wilson_l
 OTHER = ("x", "language model", 90, 100, 0.8, 0.95, 0.8, 0.9)
 WORDS = ("learner-words", "text learner", 60, 100, 0.51, 0.7, 0.5, 0.69)
 ENCODER = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5, 0.38, 0.52)
-LEARN = "fitted to the text of one prompt"
-SIDE = "on the side of the value by the intervals clustered by cell, with a pooled DVGR of"
+LEARN = "each fitted to the text of one prompt"
+SIDE = "above one half by the interval clustered by cell; the DVGR of all text learners, pooled, is"
 MEAN = "By preferred value, the mean DVGR of the models in focus"
 VALUES = {"x": "non-maleficence", "y": "justice"}
 DIMENSIONS = {"d": ("Visual aids", "visual", "none"), "e": ("Voice", "one", "other")}
@@ -61,10 +61,10 @@ PAIRS = frame(
     "p_mcnemar_holm p_clustered_holm p_equivalence",
     *[(0.01, 0.01, 0.9), (0.2, 0.3, 0.01), (0.04, 0.06, 0.04), (NAN, NAN, NAN)],
 )
-DIFFER = "of models in focus differ by McNemar's test, which takes items as independent, and 1 by the test"
+DIFFER = "of models in focus differ by McNemar's test, which treats items as independent, and 1 by the test"
 
 
-ABOVE = "above chance, by the interval clustered by cell"
+ABOVE = "above chance by the interval clustered by cell"
 
 
 def control(*flagged):
@@ -107,13 +107,13 @@ def soft(*rows):
     ("sentence", "arguments", "expected"),
     [
         ("span", (RATES,), "The 3 rates range from .200 (b) to .400 (a)."),
-        ("span", (RATES.head(1),), "The one rate is .400 (a)."),
+        ("span", (RATES.head(1),), "The only rate is .400 (a)."),
         ("span", (RATES.assign(dvgr=0.5),), "The 3 rates are all .500."),
         ("span", (RATES.assign(dvgr=NAN),), "There is no rate, as no reply could be read."),
         (
             "learners",
             (frame(BY_MODEL, OTHER, WORDS, ENCODER),),
-            f"Of 2 text learners, {LEARN}, one of them on frozen sentence embeddings, 1 lies {SIDE} .500",
+            f"Of 2 text learners, {LEARN} (one of them on frozen sentence embeddings), 1 lies {SIDE} .500",
         ),
         (
             "learners",
@@ -123,7 +123,8 @@ def soft(*rows):
         (
             "learners",
             (frame(BY_MODEL, OTHER),),
-            "This build has no text learner to show how far the words of a prompt lead by themselves",
+            "This build has no text learner, so it does not show how far the words of a prompt lead by "
+            "themselves",
         ),
         (
             "control",
@@ -131,13 +132,13 @@ def soft(*rows):
             "On the confounded control no reply could be read.",
         ),
         *(
-            ("control", control(*flagged), f"On the confounded control {who} {ABOVE}.")
+            ("control", control(*flagged), f"On the confounded control, {who} {ABOVE}.")
             for flagged, who in (
                 ([True, False, True], "1 of 3 text learners is"),
                 ([True, False], "1 of 2 text learners is"),
                 ([False, False], "2 of 2 text learners are"),
-                ([False], "the one text learner is"),
-                ([True], "the one text learner is not"),
+                ([False], "the only text learner is"),
+                ([True], "the only text learner is not"),
             )
         ),
         (
@@ -147,11 +148,11 @@ def soft(*rows):
         ),
         ("leave_one_out", left_out(("a", 0.61111), ("b", 0.61113)), f"{LEAVING} stays at .611."),
         ("leave_one_out", left_out(("a", 0.6), ("b", NAN)), f"{LEAVING} stays at .600."),
-        ("leave_one_out", left_out(), "The pooled DVGR rests on one model: there is no other to leave out."),
+        ("leave_one_out", left_out(), "The pooled DVGR rests on one model, so none can be left out."),
         (
             "leave_one_out",
             left_out(("a", NAN), ("b", NAN)),
-            "Without any reply that could be read there is nothing to leave out.",
+            "No reply could be read, so there is nothing to leave out.",
         ),
         *(
             (
@@ -197,13 +198,13 @@ def soft(*rows):
         (
             "factors",
             (frame(TESTS, *OF_FACTORS),),
-            f"{HOLM} model and pair of values. The tests of pooled trials, without correction, add domain "
-            "and dimension. With clusters but without correction, so does dimension (p = .012).",
+            f"{HOLM} model and pair of values. The uncorrected tests of pooled trials add domain and "
+            "dimension. With clusters but without correction, it also depends on dimension (p = .012).",
         ),
         (
             "factors",
             (frame(TESTS, ("model", 0.5, NAN, NAN)),),
-            f"{HOLM} no factor. The tests of pooled trials, without correction, add no other.",
+            f"{HOLM} no factor. The uncorrected tests of pooled trials add no other.",
         ),
         (
             "factors",
@@ -251,8 +252,8 @@ def soft(*rows):
         (
             "most_alike",
             (frame("model_a model_b agreement", ("a", "b", 0.6), ("a", "c", 0.99), ("b", "c", NAN)),),
-            "No two models agree more often than a and c, on a share of .990 of the items. Where two models "
-            "agree almost always, a pooled rate counts the same answers twice.",
+            "No two models agree more often than a and c, who choose the same option on a share of .990 of "
+            "the items. Where two models almost always agree, a pooled rate counts the same answers twice.",
         ),
         ("soft", soft(), "No model has log probabilities on record."),
         (

@@ -134,8 +134,9 @@ def test_who_was_asked_and_who_was_not():
     )
     assert told("asked", TWO, []) == (
         "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
-        "asked by letter probability; together, the two letters have a mean probability of .930 to .990. The "
-        "server had to read .300 to .400 of the prompt tokens anew; the rest were in its cache."
+        "asked by letter probability; together, the two letters have a mean probability of .930 to .990. A "
+        "share of .300 to .400 of the prompt tokens had to be read anew; the rest came from the server's "
+        "cache."
     )
     mixed = told("asked", pd.concat([ONE, TWO]), [])
     assert "2 of 3 were asked by letter probability" in mixed
@@ -225,8 +226,8 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         ([nowhere, nowhere | {"model": "b"}, nowhere | {"model": "c"}], "no model shows"),
     ):
         assert of_own("learned", table(*rows)).startswith(
-            f"Averaged over both orders, {nobody} a significant preference for the right option at N = 4, be "
-            "it on the control or on a probe. The DVGR is .500;"
+            f"Averaged over both orders, {nobody} a significant preference for the right option at N = 4, "
+            "either on the control or on a probe. The DVGR is .500;"
         )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
@@ -264,7 +265,7 @@ def public(*rows):
 
 
 def test_public_prompts_by_family():
-    assert told("public", public()) == "The public prompts were put to no respondent."
+    assert told("public", public()) == "No respondent was asked the public prompts."
     found = told(
         "public",
         public(

@@ -29,7 +29,7 @@ def results(tmp_path):
         (
             "limitation",
             {"synthetic": False},
-            "The reference is as good as the sample of people that was given.",
+            "The reference is only as good as the sample of people behind it.",
         ),
         (
             "joint",
@@ -56,9 +56,9 @@ def test_sentences_of_given_facts(sentence, given, expected):
 @pytest.mark.parametrize(
     ("models", "lost", "sentence"),
     [
-        ("ab", [0, 0], "1 text learner and 1 language model; none of the runs went without an answer."),
-        ("ac", [20, 1000], "2 text learners; 1,020 of the runs went without an answer."),
-        ("aa", [0, 0], "1 text learner; none of the runs went without an answer."),
+        ("ab", [0, 0], "1 text learner and 1 language model; none of the runs went unanswered."),
+        ("ac", [20, 1000], "2 text learners; 1,020 of the runs went unanswered."),
+        ("aa", [0, 0], "1 text learner; none of the runs went unanswered."),
     ],
 )
 def test_runs_without_an_answer_are_told(models, lost, sentence):
@@ -70,7 +70,10 @@ def test_runs_without_an_answer_are_told(models, lost, sentence):
 @pytest.mark.parametrize(
     ("held", "sentence"),
     [
-        ([True, False, True], "Of 3 fidelities and spreads known in advance, 2 lie in their 95% intervals."),
+        (
+            [True, False, True],
+            "Of 3 fidelities and spreads known in advance, 2 lie in the 95% intervals of their estimates.",
+        ),
         ([], "No reference agent is among the models, so no fidelity or spread is known in advance."),
     ],
 )
@@ -107,7 +110,7 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text():
     assert told("at_random", table) == (
         "With six themes and 150 runs, a respondent who answers at random has a fidelity within [−0.61, "
         "0.63] in 95 of 100 simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
-        "above that is more than chance, and one below it may be chance alone."
+        "above this is unlikely to arise by chance, and one below it may be due to chance alone."
     )
 
 
@@ -120,24 +123,25 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
     table = pd.DataFrame(rows, columns=["model", "mode", "measure", "coverage"])
     table = table.assign(simulated=500, coverage_error=[0.009, 0, 0.0126, 0.01])
     assert told("coverage", table) == (
-        "In 500 simulated studies of each agent and mode, the 95% intervals of F hold the truth at rates "
-        f"from .960 (a, rating) to 1.000, and those of v at rates from {f'{lowest:.3f}'[1:]} (b, rating) to "
-        f".950. The Monte Carlo standard error is at most .013.{more}"
+        "In 500 simulated studies of each agent and mode, the 95% intervals of F contain the true value at "
+        f"rates from .960 (a, rating) to 1.000, and those of v at rates from {f'{lowest:.3f}'[1:]} (b, "
+        f"rating) to .950. The Monte Carlo standard error is at most .013.{more}"
     )
 
 
 @pytest.mark.parametrize(
     ("models", "rho", "expected"),
     [
-        ("mnop", [NAN, 0.1], "here it is set against them for 4 language models."),
-        ("m", [NAN, NAN], "only one language model on record here has a fidelity, too few "),
-        ("mno", [NAN, NAN], "only three language models on record here have a fidelity, too few "),
-        ("", [NAN, NAN], "no language model on record here has a fidelity, so this build cannot test it."),
+        ("mnop", [NAN, 0.1], "here, it is correlated with them over 4 language models."),
+        ("m", [NAN, NAN], "on record here, only one language model has a fidelity, too few "),
+        ("mno", [NAN, NAN], "on record here, only three language models have a fidelity, too few "),
+        ("", [NAN, NAN], "on record here, no language model has a fidelity, so this build cannot test it."),
     ],
 )
 def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
     about = (
-        "The abstract reports that fidelity does not consistently scale with size, recency or capability tier"
+        "The abstract of the study reports that fidelity does not consistently scale with size, recency or "
+        "capability tier"
     )
     expected += "of known size, date or tier to test this." if expected.endswith("too few ") else ""
     table = pd.DataFrame({"model": ["agent", *models, *models]})
@@ -166,9 +170,9 @@ def agency_of(p_value, claimed, family):
     ],
 )
 def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value, claimed, family, expected):
-    about = "The abstract also reports that models and people give Agency low priority; "
-    nobody = "no profile of a language model can be claimed from the answers on record."
-    last = f"here it comes last in {expected} of language models that can be claimed."
+    about = "The abstract also reports that models and people give Agency a low priority; "
+    nobody = "the answers on record support no profile of a language model."
+    last = f"here, it comes last in {expected} of language models that the answers support."
     assert agency_of(p_value, claimed, family) == about + (last if expected else nobody)
 
 

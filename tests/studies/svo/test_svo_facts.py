@@ -35,18 +35,18 @@ def test_trials_by_family(families, sentence):
     assert said == f"There are 1,200 trials, of {sentence}."
 
 
-IMPLIED = "conditions with an implied angle reproduce it"
+IMPLIED = "The implied angle is reproduced in"
 
 
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
         ([], "No reference agent was asked."),
-        ([("a", 1.0, True), ("b", 2.0, True)], f"2 of 2 {IMPLIED}."),
+        ([("a", 1.0, True), ("b", 2.0, True)], f"{IMPLIED} 2 of 2 conditions."),
         (
             [("a", 1.0, True), ("b", 2.0, False), ("b", NAN, True)],
-            f"1 of 2 {IMPLIED}, and 1 of 1 in which the rule refuses have no complete trial; the "
-            "exceptions are conditions of b.",
+            f"{IMPLIED} 1 of 2 conditions, and 1 of 1 conditions in which the rule refuses have no complete "
+            "trial; the exceptions are conditions of b.",
         ),
         (
             [("a", NAN, True), ("b", NAN, False)],
@@ -97,16 +97,16 @@ def test_corrected_rationality_runs_between_models_in_each_mode(rows, sentence):
                 ("c", F, "altruistic, competitive", NAN, -9.96),
             ],
             "Values without a complete trial are left out of the means. b in controlled mode has no "
-            "complete trial of the competitive value; with these choices at their worst its raw mean would "
-            "be 40.6 instead of 60.0. c in faithful mode has no complete trial of the altruistic and "
-            "competitive values; at their worst its raw mean would be −10.0.",
+            "complete trial of the competitive value; if these choices had been the worst possible, its raw "
+            "mean would be 40.6 instead of 60.0. c in faithful mode has no complete trial of the altruistic "
+            "and competitive values; at worst, its raw mean would be −10.0.",
         ),
         # Modes that leave out the same stand together.
         (
             [("b", mode, "competitive", 60.0, 40.5881) for mode in (C, F)],
             "Values without a complete trial are left out of the means. b in controlled and faithful mode "
-            "has no complete trial of the competitive value; with these choices at their worst its raw mean "
-            "would be 40.6 instead of 60.0.",
+            "has no complete trial of the competitive value; if these choices had been the worst possible, "
+            "its raw mean would be 40.6 instead of 60.0.",
         ),
     ],
 )
@@ -176,7 +176,7 @@ def test_published_values_and_whether_giving_stands_above_taking(results, indivi
     assert found["claims.giving_above_taking"] == str(holds).lower()
     assert found["published.prosocial.corrected"] == "0.50"
     assert len(found) == 4 + 1
-    assert ("stand above" in results.paragraph("published_values").data) == holds
+    assert ("score higher" in results.paragraph("published_values").data) == holds
 
 
 def test_the_first_place_is_scored_as_any_answers_are(results):
@@ -211,13 +211,15 @@ def test_lean_with_its_intervals(results):
     assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
     assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
         "−5.9",
-        "with reading errors [−6.6, −5.6]: the models lean away from the neutral values",
+        "or [−6.6, −5.6] with reading errors: the models lean away from the neutral values",
     )
-    assert found["text.lean_raw"].endswith("]: the models lean to the neutral values")
+    assert found["text.lean_raw"].endswith(
+        "] with reading errors: the models lean towards the neutral values"
+    )
     assert found["text.lean_corrected"] == (
-        "with reading errors [−0.75, 0.25]: there is no significant lean to either side"
+        "or [−0.75, 0.25] with reading errors: there is no significant lean to either side"
     )
-    assert found["text.survives"] == "The lean to neutral values does not survive the correction."
+    assert found["text.survives"] == "The lean towards neutral values does not survive the correction."
 
 
 @pytest.mark.parametrize(
@@ -233,11 +235,11 @@ def test_lean_with_its_intervals(results):
 def test_what_the_lean_amounts_to(results, raw, corrected, survives):
     facts.keep_lean(results, contrasts(raw, corrected))
     found = kept(results)
-    words = {"yes": "the models lean to the neutral values"}
+    words = {"yes": "the models lean towards the neutral values"}
     words["no"] = "the models lean away from the neutral values"
     for scale, verdict in (("raw", raw), ("corrected", corrected)):
         said = words.get(verdict, "there is no significant lean to either side")
-        assert found[f"text.lean_{scale}"].endswith(f"]: {said}")
-    no_lean = "Even before the correction, there is no significant lean to neutral values."
-    lean = f"The lean to neutral values {survives} the correction."
+        assert found[f"text.lean_{scale}"].endswith(f"] with reading errors: {said}")
+    no_lean = "Even before the correction, there is no significant lean towards neutral values."
+    lean = f"The lean towards neutral values {survives} the correction."
     assert found["text.survives"] == (lean if raw == "yes" else no_lean)

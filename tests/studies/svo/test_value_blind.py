@@ -71,10 +71,14 @@ def test_the_figure_shows_every_score_and_the_null(table):
 @pytest.mark.parametrize(
     ("steering", "said"),
     [
-        ([], "No language model has answered one question at a time."),
+        (
+            [],
+            "No language model has answered one question at a time under both the altruistic and the "
+            "competitive value.",
+        ),
         ([-0.2], "the language model on record moves by −0.2 of 77.6 degrees."),
-        ([0.1, -0.2], "the 2 language models on record move by −0.2 to 0.1 of 77.6 degrees."),
-        ([0.1, 0.1], "the 2 language models on record move by 0.1 of 77.6 degrees."),
+        ([0.1, -0.2], "the two language models on record move by −0.2 to 0.1 of 77.6 degrees."),
+        ([0.1, 0.1], "the two language models on record move by 0.1 of 77.6 degrees."),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):

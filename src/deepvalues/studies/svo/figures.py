@@ -394,7 +394,7 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
     left.set_yticks(list(places.values()), list(places), fontsize=8)
     left.tick_params(axis="y", length=0)
     left.set_xlabel("implied angle, degrees")
-    right.set_xlabel("lean to neutral values, degrees")
+    right.set_xlabel("lean towards neutral values, degrees")
     for axes, place, words in (
         (left, targets["competitive"], "competitive\ntarget"),
         (left, people, "people"),

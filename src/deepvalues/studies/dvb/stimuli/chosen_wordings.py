@@ -84,8 +84,8 @@ def limits(means: pd.DataFrame) -> str:
     wanted = f"a DVGR within .50 ± {dvgr}, and accuracies on the two layers within {layers} of each other"
     missed = list(means.loc[~means["kept"].astype(bool), "model"])
     if not missed:
-        return f"All keep the limits that were aimed at ({wanted})."
-    return f"The limits that were aimed at ({wanted}) are missed for {listed(missed)}."
+        return f"All stay within the intended limits ({wanted})."
+    return f"The intended limits ({wanted}) are not kept by {listed(missed)}."
 
 
 def numbers_of(results: Results, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
