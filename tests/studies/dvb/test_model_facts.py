@@ -271,6 +271,7 @@ def test_public_prompts_by_family():
         public(
             ("learner-words", "text learner", 0.495, 0.4, 0.6),
             ("learner-style", "text learner", 0.1, 0.0, 0.2),
+            ("learner-encoder", "text learner", 0.8, 0.7, 0.9),
             ("a", "language model", 0.5, 0.4, 0.6),
             ("head-a-mean", HEAD, 0.67, 0.6, 0.7),
             ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
@@ -278,8 +279,9 @@ def test_public_prompts_by_family():
     )
     assert found == (
         "On the public prompts, the DVGR of the lexical learners is .495 [.400, .600] (learner-words); that "
-        "of the language models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] "
-        "(head-a-mean). The published language models have a DVGR of .302 on the prompts of their study."
+        "of the learner on sentence embeddings is .800 [.700, .900] (learner-encoder); that of the language "
+        "models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] (head-a-mean). The "
+        "published language models have a DVGR of .302 on the prompts of their study."
     )
 
 
@@ -291,8 +293,8 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     found = told("finding", TWO, table(PLACE, VALUE), READ)
     assert found == (
         "We asked two language models: b mainly learned the value; a chose by position. With 4 examples, "
-        "choices in both orders agreed on .100 to .700 of tests, and the DVGR was .500 to .660. Linear heads "
-        "on their hidden states, fitted to 20 examples, had a DVGR of .900."
+        "choices in both orders agreed on .100 to .700 of tests, and the DVGR was .500 to .660. From 20 "
+        "examples, linear heads on their hidden states got .950 of value probes right."
     )
 
 
@@ -312,7 +314,7 @@ def test_one_verdict_for_all(names, who):
     found = told("finding", asked, table(*rows), READ[READ["n_examples"] == 4])
     assert found.startswith(f"We asked {who} by position. With 4 examples,")
     assert found.endswith(
-        "fitted to 4 examples, had a DVGR of .600 to .700, against .490 with shuffled choices."
+        "hidden states got .700 to .800 of value probes right, against .500 with shuffled choices."
     )
 
 
@@ -320,10 +322,10 @@ def test_one_verdict_for_all(names, who):
 def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     one = PLACE | {"verdict": verdict}
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6}
-    null = rates(*of_all_arms(NULL, 4, 0.48, 0.5, 0.5))
+    null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
     read = pd.concat([READ[READ["n_examples"] == 4], null])
     found = told("finding", TWO, table(one, other), read)
-    assert "against .480 to .490 with" in found
+    assert "against .480 to .500 with" in found
     assert len(found.split()) <= 60
 
 

@@ -191,6 +191,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     )
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
+        "encoder": ours[ours["model"] == "learner-encoder"],
         "asked": _language_models(ours),
         "heads": ours[(ours["family"] == HEAD) & ~ours["model"].str.endswith("-shuffled")],
     }
@@ -218,8 +219,8 @@ def finding(how: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> dict
     if heads.empty:
         return {**given, "heads": None}
     n = int(heads["n_examples"].max())
-    deep, shuffled = (
-        spread(rows[(rows["arm"] == "deconfounded") & (rows["n_examples"] == n)], "rate")
+    value, shuffled = (
+        spread(rows[(rows["arm"] == "probe_value") & (rows["n_examples"] == n)], "rate")
         for rows in (heads, rates[rates["respondent"] == NULL])
     )
-    return {**given, "heads": {"n": n, "dvgr": deep, "shuffled": shuffled}}
+    return {**given, "heads": {"n": n, "value": value, "shuffled": shuffled}}

@@ -243,7 +243,10 @@ def verdicts(table: pd.DataFrame) -> str:
     """
     heads = {"letter_mass": "letter mass", "readable": "readable", "order_consistency": "order consistency"}
     heads["first_option_rate"] = "first option, p"
-    shown = _estimates(table, heads).rename(columns={"by_place": "2p(1 − p)"})
+    # A head has no letters to spread its probability over.
+    mass = ["letter_mass", "letter_mass_low", "letter_mass_high"]
+    answering = table.assign(**table[mass].where(table["family"] != HEAD))
+    shown = _estimates(answering, heads).rename(columns={"by_place": "2p(1 − p)"})
     columns = ["model", "verdict", *list(heads.values())[:3], "2p(1 − p)", "first option, p"]
     return _verdict_table(shown, *columns, **{"2p(1 − p)": share})
 
