@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MISSING
 from deepvalues.paper.theme import image, line_style
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT, LEXICAL
@@ -69,15 +70,22 @@ def test_respondents_by_family(table):
     text = tables.verdicts(table)
     assert column(text, "model") == ["one", "two", *sorted(LEXICAL), "agent-first"]
     assert cell(text, "two", "verdict") == "surface learner"
+    assert cell(text, "two", "value probe") == ".520 [.470, .570]"
+    assert cell(text, "agent-first", "DVGR") == MISSING
+    assert to_the_right(text) == head(text)[2:]
+
+
+def test_how_respondents_answer(table):
+    text = tables.answering(table)
     assert cell(text, "two", "order consistency") == ".600 [.550, .650]"
     assert cell(text, "two", "2p(1 − p)") == ".420"
     assert cell(text, "one", "letter mass") == MISSING
-    assert to_the_right(text) == head(text)[2:]
+    assert to_the_right(text) == head(text)[1:]
 
 
 def test_an_estimate_without_interval_stands_alone(table):
     table[["order_consistency_low", "order_consistency_high"]] = math.nan
-    assert cell(tables.verdicts(table), "agent-first", "order consistency") == ".000"
+    assert cell(tables.answering(table), "agent-first", "order consistency") == ".000"
 
 
 def test_without_evidence(table):
@@ -126,6 +134,18 @@ def test_stations_and_arrows(table):
         ((0.49, 0.51), (0.52, 0.7)),
         ((0.52, 0.7), (0.5, 0.8)),
     ]
+
+
+def test_heads_follow_the_language_models_and_their_null_is_left_out(table):
+    heads = [
+        respondent(f"head-one-mean{end}", HEAD, probe_value=value, probe_surface=0.6, dvgr=0.5)
+        for end, value in (("", 0.8), ("-shuffled", 0.4))
+    ]
+    figure = figures.probes(pd.concat([table, pd.DataFrame(heads)], ignore_index=True))
+    assert marks(figure, line_style(2)["color"]) == [(0.8, 0.6)]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:3] == ["1  one", "2  two", "3  head-one-mean"]
+    assert not any("shuffled" in label for label in labels[3:] if label != "shuffled")
 
 
 def test_the_lexical_learners_are_a_grey_cloud(table):

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import number, plural
 from deepvalues.paper.numbered import NUMBER, groups, key, runs
 from deepvalues.paper.theme import (
@@ -365,19 +366,20 @@ def _stations(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
 
 @themed
 def probes(table: pd.DataFrame) -> Figure:
-    """Value probe against surface probe: an arrow a language model, from shuffled over N = 4 to N = 20.
+    """Value probe against surface probe: an arrow a respondent, from shuffled over N = 4 to N = 20.
 
-    Who learned a layer goes away from its dashed line at one half; who only likes a place stays where they
-    cross. Text learners by words and characters are a grey cloud; the names of language models stand
-    beside the axes, their numbers where they end.
+    A respondent that learned a layer moves away from its dashed line at one half; one that goes by position
+    stays where the lines cross. Lexical learners are a grey cloud. The names of the others stand beside the
+    axes, their numbers where their arrows end.
 
     Parameters
     ----------
     table
-        From `analysis.verdicts.verdicts`. Other families than language models and the lexical
-        learners are left out.
+        From `analysis.verdicts.verdicts`. Of its families language models, heads, and the lexical learners
+        are shown; heads on shuffled choices are not.
     """
-    models = table[table["family"] == "language model"].sort_values("model").to_dict("records")
+    shown = table[table["family"].isin(["language model", HEAD]) & ~table["model"].str.endswith("-shuffled")]
+    models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")
     cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
     figure, axes = new_figure(4.6)
     axes.axhline(0.5, zorder=0, **DASHED)

@@ -234,20 +234,24 @@ def _verdict_table(shown: pd.DataFrame, *columns: str, **others: Format) -> str:
 
 
 def verdicts(table: pd.DataFrame) -> str:
-    """The verdict on each respondent, whether it answers, and what it does with a place.
+    """The verdict on each respondent beside the arms that it rests on.
 
     Parameters
     ----------
     table
-        From `analysis.verdicts.verdicts`, as in the three functions below.
+        From `analysis.verdicts.verdicts`, as in the four functions below.
     """
+    heads = {"control": "control", "probe_value": "value probe", "probe_surface": "surface probe"}
+    heads["dvgr"] = "DVGR"
+    return _verdict_table(_estimates(table, heads), "model", "verdict", *heads.values())
+
+
+def answering(table: pd.DataFrame) -> str:
+    """Whether each respondent answers, and what it does with the position of an option."""
     heads = {"letter_mass": "letter mass", "readable": "readable", "order_consistency": "order consistency"}
     heads["first_option_rate"] = "first option, p"
-    # A head has no letters to spread its probability over.
-    mass = ["letter_mass", "letter_mass_low", "letter_mass_high"]
-    answering = table.assign(**table[mass].where(table["family"] != HEAD))
-    shown = _estimates(answering, heads).rename(columns={"by_place": "2p(1 − p)"})
-    columns = ["model", "verdict", *list(heads.values())[:3], "2p(1 − p)", "first option, p"]
+    shown = _estimates(table, heads).rename(columns={"by_place": "2p(1 − p)"})
+    columns = ["model", *list(heads.values())[:3], "2p(1 − p)", "first option, p"]
     return _verdict_table(shown, *columns, **{"2p(1 − p)": share})
 
 
