@@ -203,7 +203,7 @@ def test_layers_are_equally_alike_where_the_interval_holds_zero(results, low, hi
     rows = [("value", 0.011, 0.0, 0.1), ("pole", 0.005, 0.0, 0.1), ("value - pole", 0.006, low, high)]
     numbers.likeness(results, frame("layer difference low high", *rows))
     assert kept(results)["claims.layers_equally_alike"] == holds
-    assert ("The interval holds 0" in results.paragraph("likeness").data) == (holds == "true")
+    assert ("The interval contains 0" in results.paragraph("likeness").data) == (holds == "true")
 
 
 def test_coverage_has_two_digits_for_every_set(results):

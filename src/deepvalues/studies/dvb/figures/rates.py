@@ -76,7 +76,7 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
     parts = {title: part for title, part in parts.items() if len(part)}
     lines = [len(part) + 0.8 * (part["family"].nunique() - 1) + 2.3 for part in parts.values()]
     figure, panels = new_figure(
-        0.6 + 0.165 * sum(lines), rows=len(parts), sharex=True, squeeze=False, height_ratios=lines
+        0.6 + 0.175 * sum(lines), rows=len(parts), sharex=True, squeeze=False, height_ratios=lines
     )
     for (title, part), axes in zip(parts.items(), panels[:, 0], strict=True):
         _dvgrs(axes, part)
