@@ -11,7 +11,7 @@ from deepvalues.paper import finish
 from deepvalues.paper.project import Notebook
 
 QUARTO = """<body class="quarto-light">
-<a href="" class="top-right quarto-color-scheme-toggle" onclick="x()"><i class="bi"></i></a>
+<div id="quarto-embed-header" class="headroom fixed-top bg-primary"></div>
 <main id="quarto-document-content">
 <div class="abstract"><div class="block-title">Abstract</div>Words.</div>
 <div id="fig-a" class="quarto-float"><figure class="quarto-float quarto-float-fig figure">
@@ -20,7 +20,11 @@ QUARTO = """<body class="quarto-light">
 <div id="tbl-b"><figure><figcaption id="tbl-b-caption-0c">
 Table&nbsp;1: What it holds.</figcaption><div class="cell-output-display"><table></table></div></figure></div>
 <div class="cell-output cell-output-display"><img src="b.png" alt="B" /></div>
-</main></body>"""
+</main>
+<script>
+      a.classList.add('quarto-color-scheme-toggle');
+      a.href = "";
+</script></body>"""
 PLAIN = """<main>
 <section class="abstract">Words.</section><figure id="fig-a">
 <img src="a.svg" alt="A" /></figure></main>"""
@@ -28,10 +32,9 @@ PLAIN = """<main>
 
 def test_a_page_by_quarto_can_be_reached_by_keyboard():
     page = finish.reachable(QUARTO)
-    assert page.index('<a class="skip" href="#quarto-document-content">') < page.index(
-        "quarto-color-scheme-toggle"
-    )
-    assert re.search(r'<a aria-label="Light or dark" [^>]*quarto-color-scheme-toggle', page)
+    assert page.index('<a class="skip" href="#quarto-document-content">') < page.index("quarto-embed-header")
+    assert '<div id="quarto-embed-header" role="navigation" aria-label="This notebook" class="' in page
+    assert "a.classList.add('quarto-color-scheme-toggle'); a.ariaLabel = 'Light or dark';\n" in page
     boxes = re.findall(
         r'<div tabindex="0" role="region" aria-label="([^"]*)" class="[^"]*cell-output-display', page
     )

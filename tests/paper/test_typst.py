@@ -85,3 +85,16 @@ def test_tables_have_rules_above_below_and_under_the_head(tmp_path, edition, cou
         assert len(found) == 3
         # Below the last there is nothing of the table.
         assert dark[-1] - found[-1] < 6
+
+
+@pytest.mark.parametrize("edition", KINDS)
+def test_cells_of_a_row_begin_on_one_line_in_a_table_at_the_foot_of_a_page(tmp_path, edition):
+    low, high = (f"[#rect(width: 10mm, height: {height}mm, fill: black)]" for height in (4, 30))
+    table = f"#table(columns: (20mm, 30mm), align: (left, left), {low}, {high})"
+    settings = f'kind: {KINDS[edition][1]}, supplement: "Table", caption: [T.]'
+    file = tmp_path / "document.typ"
+    file.write_text(written(edition, f"Words.\n\n#figure([{table}], {settings})\n"))
+    dark = imread(io.BytesIO(typst.compile(str(file), format="png")), format="png")[..., 0] < 0.5
+    drawn = dark.sum(axis=1) * 210 / dark.shape[1]
+    both, alone = (np.flatnonzero(np.abs(drawn - width) < 1) for width in (20, 10))
+    assert np.median(both) < np.median(alone)

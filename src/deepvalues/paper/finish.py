@@ -31,7 +31,9 @@ _CAPTION_OF_QUARTO = re.compile(
     r"(?:Figure|Table)(?:&nbsp;|\xa0)\d+:"
 )
 _OUTPUT_OF_QUARTO = re.compile(r'<div class="((?:cell-output )?cell-output-display\b[^"]*)"')
-_TOGGLE_OF_QUARTO = re.compile(r"<a (?=[^>]*\bquarto-color-scheme-toggle\b)(?![^>]*\baria-label=)")
+#: Quarto's pages make the switch when they are opened.
+_TOGGLE_OF_QUARTO = "a.classList.add('quarto-color-scheme-toggle');"
+_BAR_OF_QUARTO = '<div id="quarto-embed-header"'
 _BODY = re.compile(r"<body\b[^>]*>")
 _MAIN_OF_QUARTO = "quarto-document-content"
 
@@ -94,7 +96,7 @@ def with_numbers(page: str, numbers: Mapping[str, str]) -> str:
 
 
 def reachable(page: str) -> str:
-    """A page by Quarto with a link to its text, a name for its switch, and outputs that keys can scroll."""
+    """A page by Quarto with a link to its text, names for switch and bar, outputs that keys can scroll."""
     if f'id="{_MAIN_OF_QUARTO}"' not in page:
         return page
     numbers = count(1)
@@ -105,7 +107,8 @@ def reachable(page: str) -> str:
 
     skip = f'<a class="skip" href="#{_MAIN_OF_QUARTO}">Skip to the text</a>'
     page = _OUTPUT_OF_QUARTO.sub(output, page)
-    page = _TOGGLE_OF_QUARTO.sub('<a aria-label="Light or dark" ', page)
+    page = page.replace(_TOGGLE_OF_QUARTO, _TOGGLE_OF_QUARTO + " a.ariaLabel = 'Light or dark';")
+    page = page.replace(_BAR_OF_QUARTO, f'{_BAR_OF_QUARTO} role="navigation" aria-label="This notebook"')
     return _BODY.sub(lambda match: match[0] + skip, page, count=1)
 
 
