@@ -15,7 +15,9 @@ QUARTO = """<body class="quarto-light">
 <main id="quarto-document-content">
 <div class="abstract"><div class="block-title">Abstract</div>Words.</div>
 <div id="fig-a" class="quarto-float"><figure class="quarto-float quarto-float-fig figure">
-<div aria-describedby="fig-a-caption-0c"><img src="a.svg" class="img-fluid" alt="A &quot;b&quot;"></div>
+<div aria-describedby="fig-a-caption-0c" class="">
+<a href="a.svg" class="lightbox" title="Figure&nbsp;1: What it shows."
+><img src="a.svg" class="img-fluid" alt="A &quot;b&quot;"></a></div>
 <figcaption class="x" id="fig-a-caption-0c">Figure&nbsp;1: What it shows.</figcaption></figure></div>
 <div id="tbl-b"><figure><figcaption id="tbl-b-caption-0c">
 Table&nbsp;1: What it holds.</figcaption><div class="cell-output-display"><table></table></div></figure></div>
@@ -47,7 +49,9 @@ def test_a_page_by_quarto_can_be_reached_by_keyboard():
 def test_captions_on_a_notebook_s_page_have_the_numbers_given():
     page = finish.with_numbers(QUARTO, {"tbl-b": "Table 4"})
     assert "Table&nbsp;4: What it holds." in page
-    assert "Figure&nbsp;1: What it shows." in page
+    assert page.count("Figure&nbsp;1: What it shows.") == 2
+    page = finish.with_numbers(QUARTO, {"fig-a": "Figure S3.1"})
+    assert page.count("Figure&nbsp;S3.1: What it shows.") == 2
 
 
 @pytest.mark.parametrize("page", [QUARTO, PLAIN])

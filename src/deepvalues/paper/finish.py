@@ -26,8 +26,10 @@ _IMAGE = re.compile(r'<img\b(?P<rest>[^>]*\bsrc="(?P<path>[^"]*)"[^>]*?)\s*/?>')
 _SIZE_OF_SVG = re.compile(rb'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
 _FIGURE = re.compile(r'\bid="(?P<label>fig-[\w-]+)".*?<img\b[^>]*\bsrc="(?P<path>[^"]*)"', re.DOTALL)
 _ABSTRACT = re.compile(r'<(?:div|section) class="abstract"')
+#: The caption itself, and that of the enlarged picture.
 _CAPTION_OF_QUARTO = re.compile(
-    r'(?P<head><figcaption\b[^>]*\bid="(?P<label>(?:fig|tbl)-[\w-]+?)-caption-[^"]*"[^>]*>\s*)'
+    r"(?P<head><(?:figcaption\b[^>]*\bid|div\b[^>]*\baria-describedby)="
+    r'"(?P<label>(?:fig|tbl)-[\w-]+?)-caption-[^"]*"[^>]*>\s*(?:<a\b[^>]*\btitle=")?)'
     r"(?:Figure|Table)(?:&nbsp;|\xa0)\d+:"
 )
 _OUTPUT_OF_QUARTO = re.compile(r'<div class="((?:cell-output )?cell-output-display\b[^"]*)"')
