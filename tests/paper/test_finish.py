@@ -15,7 +15,9 @@ QUARTO = """<body class="quarto-light">
 <main id="quarto-document-content">
 <div class="abstract"><div class="block-title">Abstract</div>Words.</div>
 <div id="fig-a" class="quarto-float"><figure class="quarto-float quarto-float-fig figure">
-<div aria-describedby="fig-a-caption-0c"><img src="a.svg" class="img-fluid" alt="A &quot;b&quot;"></div>
+<div aria-describedby="fig-a-caption-0c" class="">
+<a href="a.svg" class="lightbox" title="Figure&nbsp;1: What it shows."
+><img src="a.svg" class="img-fluid" alt="A &quot;b&quot;"></a></div>
 <figcaption class="x" id="fig-a-caption-0c">Figure&nbsp;1: What it shows.</figcaption></figure></div>
 <div id="tbl-b"><figure><figcaption id="tbl-b-caption-0c">
 Table&nbsp;1: What it holds.</figcaption><div class="cell-output-display"><table></table></div></figure></div>
@@ -23,7 +25,7 @@ Table&nbsp;1: What it holds.</figcaption><div class="cell-output-display"><table
 </main>
 <script>
       a.classList.add('quarto-color-scheme-toggle');
-      a.href = "";
+      window.document.body.appendChild(a);
 </script></body>"""
 PLAIN = """<main>
 <section class="abstract">Words.</section><figure id="fig-a">
@@ -34,7 +36,9 @@ def test_a_page_by_quarto_can_be_reached_by_keyboard():
     page = finish.reachable(QUARTO)
     assert page.index('<a class="skip" href="#quarto-document-content">') < page.index("quarto-embed-header")
     assert '<div id="quarto-embed-header" role="navigation" aria-label="This notebook" class="' in page
-    assert "a.classList.add('quarto-color-scheme-toggle'); a.ariaLabel = 'Light or dark';\n" in page
+    switch = re.search(r"quarto-color-scheme-toggle'\);\s*(.*)", page)[1]
+    assert switch.startswith("a.ariaLabel = 'Light or dark'; ")
+    assert switch.endswith("('#quarto-embed-header, #title-block-header').appendChild(a);")
     boxes = re.findall(
         r'<div tabindex="0" role="region" aria-label="([^"]*)" class="[^"]*cell-output-display', page
     )
@@ -45,7 +49,9 @@ def test_a_page_by_quarto_can_be_reached_by_keyboard():
 def test_captions_on_a_notebook_s_page_have_the_numbers_given():
     page = finish.with_numbers(QUARTO, {"tbl-b": "Table 4"})
     assert "Table&nbsp;4: What it holds." in page
-    assert "Figure&nbsp;1: What it shows." in page
+    assert page.count("Figure&nbsp;1: What it shows.") == 2
+    page = finish.with_numbers(QUARTO, {"fig-a": "Figure S3.1"})
+    assert page.count("Figure&nbsp;S3.1: What it shows.") == 2
 
 
 @pytest.mark.parametrize("page", [QUARTO, PLAIN])

@@ -17,7 +17,7 @@ from deepvalues.core import paths
 PAPER = paths.PAPER
 #: What Quarto's own template sets beforehand.
 QUARTO = """
-#set page(paper: "a4", margin: (x: 26mm, top: 25mm, bottom: 27mm))
+#set page(paper: "a4", margin: (x: 26mm, top: 24mm, bottom: 25mm))
 #set table(stroke: none)
 #show figure.where(kind: "quarto-float-tbl"): set figure.caption(position: top)
 """

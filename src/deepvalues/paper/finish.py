@@ -26,13 +26,19 @@ _IMAGE = re.compile(r'<img\b(?P<rest>[^>]*\bsrc="(?P<path>[^"]*)"[^>]*?)\s*/?>')
 _SIZE_OF_SVG = re.compile(rb'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
 _FIGURE = re.compile(r'\bid="(?P<label>fig-[\w-]+)".*?<img\b[^>]*\bsrc="(?P<path>[^"]*)"', re.DOTALL)
 _ABSTRACT = re.compile(r'<(?:div|section) class="abstract"')
+#: The caption itself, and that of the enlarged picture.
 _CAPTION_OF_QUARTO = re.compile(
-    r'(?P<head><figcaption\b[^>]*\bid="(?P<label>(?:fig|tbl)-[\w-]+?)-caption-[^"]*"[^>]*>\s*)'
+    r"(?P<head><(?:figcaption\b[^>]*\bid|div\b[^>]*\baria-describedby)="
+    r'"(?P<label>(?:fig|tbl)-[\w-]+?)-caption-[^"]*"[^>]*>\s*(?:<a\b[^>]*\btitle=")?)'
     r"(?:Figure|Table)(?:&nbsp;|\xa0)\d+:"
 )
 _OUTPUT_OF_QUARTO = re.compile(r'<div class="((?:cell-output )?cell-output-display\b[^"]*)"')
-#: Quarto's pages make the switch when they are opened.
-_TOGGLE_OF_QUARTO = "a.classList.add('quarto-color-scheme-toggle');"
+#: Quarto's pages make their switch when they are opened, and on a notebook's page the bar would cover it.
+_TOGGLE_OF_QUARTO = "window.document.body.appendChild(a);"
+_TOGGLE = (
+    "a.ariaLabel = 'Light or dark'; "
+    "window.document.querySelector('#quarto-embed-header, #title-block-header').appendChild(a);"
+)
 _BAR_OF_QUARTO = '<div id="quarto-embed-header"'
 _BODY = re.compile(r"<body\b[^>]*>")
 _MAIN_OF_QUARTO = "quarto-document-content"
@@ -107,7 +113,7 @@ def reachable(page: str) -> str:
 
     skip = f'<a class="skip" href="#{_MAIN_OF_QUARTO}">Skip to the text</a>'
     page = _OUTPUT_OF_QUARTO.sub(output, page)
-    page = page.replace(_TOGGLE_OF_QUARTO, _TOGGLE_OF_QUARTO + " a.ariaLabel = 'Light or dark';")
+    page = page.replace(_TOGGLE_OF_QUARTO, _TOGGLE)
     page = page.replace(_BAR_OF_QUARTO, f'{_BAR_OF_QUARTO} role="navigation" aria-label="This notebook"')
     return _BODY.sub(lambda match: match[0] + skip, page, count=1)
 
