@@ -419,14 +419,21 @@ def test_retries_are_the_clients_alone(serve, record, monkeypatch):
     assert len({json.dumps(body) for body in later.bodies}) == 1, "the same request, the same seed"
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_refused_key_or_model_stops_the_run_at_once(serve, record, status):
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (401, "the endpoint refuses this model or key"),
+        (403, "the endpoint refuses this model or key"),
+        (404, "the endpoint knows no such address or model"),
+    ],
+)
+def test_a_refused_key_or_model_stops_the_run_at_once(serve, record, status, why):
     stub = serve(lambda body, n: echo(body, n) if n <= 2 else error(status, "no such luck"))
     with pytest.raises(UserError) as caught:
         run(stub, single(30), record, concurrency=1)
     assert len(stub.bodies) == 3
     message = str(caught.value)
-    assert message.startswith("m: stopped, because the endpoint refuses this model or key")
+    assert message.startswith(f"m: stopped, because {why}")
     assert "no such luck" in message
     assert "2 answers were saved; the same command goes on" in message
     assert len(texts(record)) == 2

@@ -341,7 +341,8 @@ def test_what_every_request_would_meet_stops_the_run(query, path, status, code, 
         assert run.wait() == 2
         message = one_message(run)
         assert server.requests <= 16
-    assert "because the endpoint refuses this model or key. The last error was: " + name in message
+    why = "knows no such address or model" if status == 404 else "refuses this model or key"
+    assert f"because the endpoint {why}. The last error was: {name}" in message
     assert "[API key]" in message
     assert "0 answers were saved; the same command goes on from there" in message
     assert recorded(path) == set()

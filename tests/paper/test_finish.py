@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 
 import pytest
 
@@ -21,7 +20,7 @@ QUARTO = """<body class="quarto-light">
 <figcaption class="x" id="fig-a-caption-0c">Figure&nbsp;1: What it shows.</figcaption></figure></div>
 <div id="tbl-b"><figure><figcaption id="tbl-b-caption-0c">
 Table&nbsp;1: What it holds.</figcaption><div class="cell-output-display"><table></table></div></figure></div>
-<div class="cell-output cell-output-display"><img src="b.png" alt="B" /></div>
+<div class="cell-output cell-output-display"><img src="b.svg" alt="B" /></div>
 </main>
 <script>
       a.classList.add('quarto-color-scheme-toggle');
@@ -64,14 +63,14 @@ def test_the_first_figure_stands_above_the_abstract_as_a_link(page):
 
 
 def test_images_keep_their_place_and_all_but_the_first_come_late(tmp_path):
-    (tmp_path / "a.svg").write_text(
-        '<?xml?><svg version="1.1" width="72pt" height="36pt" viewBox="0 0 72 36">'
-    )
-    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 30, 20))
+    for name, width in (("a.svg", 72), ("b.svg", 36)):
+        (tmp_path / name).write_text(
+            f'<?xml?><svg version="1.1" width="{width}pt" height="36pt" viewBox="0">'
+        )
     page = finish.with_light_images(QUARTO, tmp_path)
     first, second = re.findall("<img[^>]*>", page)
     assert first == '<img src="a.svg" class="img-fluid" alt="A &quot;b&quot;" width="96" height="48">'
-    assert second == '<img src="b.png" alt="B" width="30" height="20" loading="lazy">'
+    assert second == '<img src="b.svg" alt="B" width="48" height="48" loading="lazy">'
     assert 'class="picture"' not in page
     alone = finish.with_light_images(PLAIN, tmp_path)
     assert '<a class="picture" href="a.svg"><img src="a.svg" alt="A" width="96" height="48"></a>' in alone

@@ -56,8 +56,8 @@ _NUMBER: ContextVar[int] = ContextVar("number")
 _WITHOUT_LOGPROBS = 3
 #: So many replies without a word at the begin of a run show that the rest will have none either.
 _SILENT_REPLIES = 25
-#: Errors that every further request would meet again.
-_FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+#: Errors with which an endpoint turns away a key or a model, as it would every further request.
+_FORBIDDEN = (openai.AuthenticationError, openai.PermissionDeniedError)
 #: Errors of an address at which there is no endpoint.
 _ELSEWHERE = (openai.NotFoundError, MalformedReplyError, ReportedError)
 #: Errors with which an endpoint refuses a parameter.
@@ -337,7 +337,9 @@ class Asker:
             # As this project's own server says, with what has to be installed, of a model that it can't run.
             self.summary.last_error = ""
             self.stop(without_key(words(error_body(error)), self.ask.model).rstrip("."))
-        elif isinstance(error, _FATAL):
+        elif isinstance(error, openai.NotFoundError):
+            self.stop("the endpoint knows no such address or model" + self._advice(request, error))
+        elif isinstance(error, _FORBIDDEN):
             self.stop("the endpoint refuses this model or key" + self._advice(request, error))
         elif isinstance(error, NoLogprobsError) and self._in_a_row >= _WITHOUT_LOGPROBS:
             self.stop(
@@ -355,7 +357,7 @@ class Asker:
         def named(name: str) -> bool:
             return bool(re.search(rf"\b{re.escape(name)}\b", said))
 
-        if isinstance(error, _FATAL[:2]) and model.endpoint.key == NO_KEY:
+        if isinstance(error, _FORBIDDEN) and model.endpoint.key == NO_KEY:
             return " (no key was sent: --key-variable names the variable that holds it)"
         if isinstance(error, _REFUSED_PARAMETERS):
             for name in filter(named, request.parameters):

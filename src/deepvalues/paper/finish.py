@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import re
-import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -44,9 +43,14 @@ _BODY = re.compile(r"<body\b[^>]*>")
 _MAIN_OF_QUARTO = "quarto-document-content"
 
 
-def finish_pages(project: Project, article: Article, site: Path) -> None:
-    """Finish the pages of the article and of the notebooks."""
-    numbers = caption_numbers(project, article)
+def finish_pages(project: Project, numbers: Mapping[str, Mapping[str, str]], site: Path) -> None:
+    """Finish the pages of the article and of the notebooks.
+
+    Parameters
+    ----------
+    numbers
+        From `caption_numbers`.
+    """
     _rewrite(site / "index.html", with_teaser)
     for place, notebook in enumerate(project.notebooks):
         finish = partial(_finish_notebook, project, place, numbers[notebook.path])
@@ -148,7 +152,7 @@ def with_light_images(page: str, folder: Path) -> str:
     images, boxed = count(), f'id="{_MAIN_OF_QUARTO}"' in page
 
     def light(match: re.Match[str]) -> str:
-        width, height = image_size(folder / unquote(match["path"])) or (None, None)
+        width, height = svg_size(folder / unquote(match["path"])) or (None, None)
         size = f' width="{width}" height="{height}"' if width and " width=" not in match["rest"] else ""
         lazy = ' loading="lazy"' if next(images) and " loading=" not in match["rest"] else ""
         image = f"<img{match['rest']}{size}{lazy}>"
@@ -157,15 +161,10 @@ def with_light_images(page: str, folder: Path) -> str:
     return _IMAGE.sub(light, page)
 
 
-def image_size(file: Path) -> tuple[int, int] | None:
-    """Width and height of an SVG or PNG in CSS pixels; None for anything else."""
+def svg_size(file: Path) -> tuple[int, int] | None:
+    """Width and height of a figure in CSS pixels; None for what is no SVG in points."""
     if not file.is_file():
         return None
     with file.open("rb") as stream:
-        head = stream.read(2000)
-    if found := _SIZE_OF_SVG.search(head):
-        return round(float(found[1]) * _PIXELS), round(float(found[2]) * _PIXELS)
-    if head.startswith(b"\x89PNG"):
-        width, height = struct.unpack(">II", head[16:24])
-        return width, height
-    return None
+        found = _SIZE_OF_SVG.search(stream.read(2000))
+    return (round(float(found[1]) * _PIXELS), round(float(found[2]) * _PIXELS)) if found else None

@@ -60,7 +60,7 @@ def render_plain(paper: Path) -> Path:
             for name, part in parts.items():
                 part.result()
                 print(f"plain rendering: {name}", flush=True)
-        finish_pages(project, article, site)
+        finish_pages(project, numbers, site)
         copy_resources(paper.parent, site)
         name_commit(paper.parent, site)
         mend_links(site)

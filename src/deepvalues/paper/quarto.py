@@ -15,7 +15,7 @@ from typing import Any
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import kept
 from deepvalues.paper.article import read_article
-from deepvalues.paper.finish import finish_pages
+from deepvalues.paper.finish import caption_numbers, finish_pages
 from deepvalues.paper.numbers import lookup, read_variables
 from deepvalues.paper.project import Project, read_project, source_date_epoch
 from deepvalues.paper.site import check_links, copy_resources, mend_links, name_commit
@@ -88,7 +88,7 @@ def _make_site(quarto: Path, project: Project) -> None:
     for name in ("index.html", "index.pdf"):
         if not (project.site / name).is_file():
             raise UserError(f"Quarto ended well but {project.site / name} is missing; see its log above.")
-    finish_pages(project, read_article(project.article), project.site)
+    finish_pages(project, caption_numbers(project, read_article(project.article)), project.site)
     copy_resources(paper.parent, project.site)
     name_commit(paper.parent, project.site)
     mend_links(project.site)

@@ -193,7 +193,7 @@ def rate_intervals(rates: Floats, variances: Floats, clusters: int) -> tuple[Flo
     Parameters
     ----------
     rates, variances
-        Of any one shape; a variance of NaN gives bounds of NaN.
+        Of any one shape; the variance of a rate of 0 or 1 is not looked at.
     clusters
         Their number G.
 

@@ -18,8 +18,6 @@ from deepvalues.studies.dvb.analysis.verdicts import above
 TASK_OF_LAYER = {"value": "embodies_value", "surface": "embodies_pole"}
 #: How a model was asked, in words.
 MODES = {CONTINUE: "letters, reply begun", BARE: "bare letter", FREE: "reply in words"}
-#: Columns of trials that no statistic of respondents needs, and which would take much memory.
-_UNUSED = ("reply", "error", "activity", "example_activities", "scene")
 _HOW = ("model", "endpoint", "served_as", "developer", "billions", "weights_sha256", "mode", "cells", "items")
 
 
@@ -56,8 +54,7 @@ def _of_model(items: pd.DataFrame, asked: Questions) -> pd.DataFrame:
     weighed = soft.probabilities(answers)[["item", "repeat", "turn", "p_a", "mass"]]
     joined = found.merge(weighed, on=["item", "repeat", "turn"], how="left", validate="one_to_one")
     joined = joined.astype({"p_a": float, "mass": float})
-    named = statistics.with_family(joined, {asked.model.name: asked.model.family})
-    return named.drop(columns=[name for name in _UNUSED if name in named])
+    return statistics.with_family(joined, {asked.model.name: asked.model.family})
 
 
 def together(sets: Sequence[pd.DataFrame]) -> pd.DataFrame:

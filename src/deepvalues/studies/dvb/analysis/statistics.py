@@ -18,6 +18,8 @@ from deepvalues.studies.missing import count_statuses, stop_if_stray
 #: The arms at N = 20 that share their examples and between them identify both sensitivities.
 SENSITIVITY_ARMS = ("deconfounded", "probe_value", "probe_surface")
 SENSITIVITY_N = 20
+#: What no statistic of trials asks about, and would fill the memory once for each model.
+_TEXTS = ["prompt", "prefix_chars", "hash", "scene", "example_activities"]
 #: The columns that name a test. Its two orders are two trials, and of one mind or none.
 TEST = ("cell", "arm", "n_examples", "test")
 
@@ -28,8 +30,9 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The items' columns without the prompt, with ``model``, ``status``, ``choice`` and ``followed``:
-        1 where the target option was chosen, 0 where the other was, NaN without an answer.
+        The items' columns without those in `_TEXTS`, with ``model``, ``repeat``, ``turn``, ``status``,
+        ``choice`` and ``followed``: 1 where the target option was chosen, 0 where the other was, NaN without
+        an answer.
 
     Raises
     ------
@@ -37,8 +40,9 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
         When an answer belongs to no item.
     """
     stop_if_stray(answers, items)
-    known = items.drop(columns=["prompt", "prefix_chars", "hash"])
-    joined = answers.merge(known, left_on="item", right_on="id", how="left", validate="many_to_one")
+    known = items.drop(columns=_TEXTS, errors="ignore")
+    read = answers.drop(columns=["reply", "error"], errors="ignore")
+    joined = read.merge(known, left_on="item", right_on="id", how="left", validate="many_to_one")
     followed = (joined["choice"] == joined["right"]).astype(float)
     joined["followed"] = followed.where(joined["status"] == "answered")
     return joined.drop(columns="id")
