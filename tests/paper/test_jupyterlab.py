@@ -15,7 +15,7 @@ from lab_server import CellError, lab
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 EVERYTHING = os.environ.get("DEEPVALUES_LAB") == "all"
-MOST_MEMORY = 1300  # MB, of the kernel and its processes, each at its most
+MOST_MEMORY = 1100  # MB, of the kernel and its processes, each at its most
 MOST_TIME = 60  # seconds of processor time: a minute on an idle machine, and the same on a busy one
 
 
