@@ -141,7 +141,7 @@ def build(root: Path, known_items: Mapping[str, Any] | None = None) -> dict[str,
     root
         The project's folder.
     known_items
-        What to say of items that have not been built, by path.
+        What to say of items that are not to be read, by path.
 
     Raises
     ------
@@ -190,7 +190,10 @@ def read(root: Path) -> dict[str, Any]:
 
 
 def faults(root: Path) -> list[str]:
-    """Where the manifest does not fit the files, a line each; items that are not built are passed over."""
+    """Where the manifest does not fit the files, a line each.
+
+    Items are passed over: they are not in git, and the notebooks that read them hold them against the stimuli.
+    """
     written = read(root)
     try:
         present = build(root, written.get("items"))
@@ -237,9 +240,7 @@ def _existing(root: Path, path: str, what: str) -> Path:
 
 
 def _items(root: Path, path: str, known: Mapping[str, Any]) -> Any:
-    if path in known and not (root / path).is_file():
-        return known[path]
-    return items_hash(_existing(root, path, "a file of items"))
+    return known[path] if path in known else items_hash(_existing(root, path, "a file of items"))
 
 
 def _hash(root: Path, path: str, what: str) -> str:
