@@ -151,12 +151,20 @@ def test_version(run):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["quary"], ["query"], ["query", "--model"], ["serve", "--port", "x"]]
+    ("arguments", "command"),
+    [
+        ([], ""),
+        (["quary"], ""),
+        (["query"], " query"),
+        (["serve", "--port", "x"], " serve"),
+        (["batch", "submit", "--model"], " batch submit"),
+    ],
 )
-def test_a_wrong_command_line_is_told_its_usage(run, arguments):
+def test_a_wrong_command_line_is_told_its_usage(run, arguments, command):
     status, out, err = run(*arguments)
     assert status == 2
-    assert err.startswith("usage: deepvalues")
+    assert err.startswith(f"usage: deepvalues{command} [-h]")
+    assert err.splitlines()[-1].startswith(f"deepvalues{command}: error: ")
     assert out == ""
 
 

@@ -297,6 +297,10 @@ def test_a_wrong_list_of_the_paper_is_told(refusal, before, after, named):
                     {"parameters": {"max_tokns": 9}},
                     "m: parameters have no 'max_tokns'; did you mean max_tokens?",
                 ),
+                (
+                    {"parameters": {"seed": None, "max_tokens": "300"}},
+                    "m: parameters need a number without quotes for max_tokens, not '300'",
+                ),
                 ({"max_tokns": 9}, "m: the key max_tokns is unknown"),
                 (
                     {"size_tier": "huge"},
@@ -377,6 +381,18 @@ def test_a_file_that_is_no_yaml_is_refused_by_its_line(refusal):
     message = refusal(text="paper: {}\nendpoints: {local: {}\nmodels: []\n")
     assert "not valid YAML: line 3, column 1: did not find expected ',' or '}'" in message
     assert "Mark" not in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("day", "told"),
+    [
+        ("2025-10-01", "m: released must be a text: put it in quotes, not 2025-10-01"),
+        ("2025-13-01", "not valid YAML: month must be in 1..12"),
+    ],
+)
+def test_a_date_without_quotes_is_told(refusal, day, told):
+    entry = f"{{name: m, endpoint: local, released: {day}}}"
+    assert told in refusal(text=f"endpoints: {{local: {{}}}}\nmodels: [{entry}]\npaper: {{}}")
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):

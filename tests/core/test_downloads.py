@@ -201,9 +201,10 @@ def test_a_page_in_place_of_the_file_is_not_recorded(store, site):
     assert left(store) == [] and not store.lock_file.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(store):
+def test_a_folder_that_cannot_be_made_is_told(store, site):
     store.folder.write_text("a file where the folder should be")
-    assert "could not be fetched (" in failure(store)
+    assert failure(store) == f"{store.folder}: can't be written: File exists"
+    assert site.asked == []
 
 
 def test_an_unchecked_file_is_not_for_readers(store):
@@ -276,6 +277,11 @@ def test_the_command_fetches_the_rest_when_one_is_out_of_reach(command):
         0,
         out.replace("fetched", "already there").partition(" recorded")[0] + " as expected\n",
     )
+
+
+def test_what_holds_for_all_sources_is_told_once(command, store):
+    store.folder.touch()
+    assert command() == (2, "", f"deepvalues: {store.folder}: can't be written: File exists\n")
 
 
 def test_the_command_fetches_only_what_is_named(command, site):

@@ -183,6 +183,32 @@ def test_whoever_runs_a_notebook_by_hand_sees_a_users_mistake_alone(tmp_path):
     assert str(error).strip().splitlines()[-1] == "no such file: a.yml"
 
 
+def test_papermill_by_hand_leaves_the_papers_results_alone_and_tells_of_old_items(sources, monkeypatch):
+    """With nothing of ours around it: no `deepvalues notebook`, no make."""
+    monkeypatch.delenv(paths.KEEP, raising=False)
+    monkeypatch.setenv("DEEPVALUES_ROOT", str(sources))
+
+    def run(name, **parameters):
+        notebook = sources / "notebooks" / f"{name}.ipynb"
+        papermill.execute_notebook(str(notebook), None, parameters, progress_bar=False)
+
+    def mistake():
+        with pytest.raises(papermill.PapermillExecutionError) as caught:
+            run("03_deep_values", item_set="smoke")
+        (line,) = caught.value.traceback
+        return line
+
+    assert mistake() == "data/derived/dvb_smoke.parquet: no items yet; run the notebook 01_load_data first"
+    run("01_load_data", item_sets={"dvb": ["smoke"]})
+    assert (sources / "build/by_hand/data/results/stimuli/numbers.json").is_file()
+    assert not (sources / "data/results").exists() and not (sources / "figures").exists()
+    os.utime(sources / "data/derived/dvb_smoke.parquet", (0, 0))
+    assert re.fullmatch(
+        r"data/derived/dvb_smoke\.parquet is older than data/stimuli/\S+; run the notebook 01_load_data again",
+        mistake(),
+    )
+
+
 def test_a_missing_or_broken_notebook(tmp_path):
     with pytest.raises(UserError, match="the notebook is missing"):
         execute_notebook(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})

@@ -19,17 +19,6 @@ MOST_MEMORY = 1100  # MB, of the kernel and its processes, each at its most
 MOST_TIME = 60  # seconds of processor time: a minute on an idle machine, and the same on a busy one
 
 
-def copy(target, *folders):
-    """A copy of the project's folders in which a notebook may write."""
-    left_out = shutil.ignore_patterns(
-        "derived", "downloads", "_site", "*.log.jsonl", "*.lock", ".ipynb_checkpoints"
-    )
-    for folder in folders:
-        shutil.copytree(paths.ROOT / folder, target / folder, ignore=left_out)
-    (target / "paper").mkdir(exist_ok=True)
-    return target
-
-
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_sources_are_kept_without_outputs(notebook):
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -37,11 +26,7 @@ def test_sources_are_kept_without_outputs(notebook):
     assert not kept, f"clear the outputs of {notebook.name} before it is committed"
 
 
-def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(tmp_path):
-    root = copy(tmp_path / "project", "notebooks", "data/stimuli", "paper/sentences")
-    for file in (paths.MODELS, paths.SOURCES, paths.DATA / "dictionary.yml"):
-        shutil.copy(file, root / "data")
-    shutil.copytree(paths.PUBLISHED, root / "data" / "published")
+def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(sources, tmp_path):
     failing = {
         "cell_type": "code",
         "metadata": {},
@@ -49,12 +34,12 @@ def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(tmp_path):
         "outputs": [],
         "execution_count": None,
     }
-    (root / "notebooks" / "failing.ipynb").write_text(
+    (sources / "notebooks" / "failing.ipynb").write_text(
         json.dumps({"cells": [failing], "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
     )
 
     async def opened():
-        async with lab(root, tmp_path) as server:
+        async with lab(sources, tmp_path) as server:
             page = await server.page("lab/tree/notebooks/01_load_data.ipynb")
             first = await server.run_all("notebooks/01_load_data.ipynb", "item_sets = {'dvb': ['smoke']}")
             with pytest.raises(CellError, match="KeyError: 'key'"):
@@ -65,13 +50,18 @@ def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(tmp_path):
     assert status == 200 and "JupyterLab" in page
     shown = "".join(str(said["data"]) for kind, said in outputs if kind in ("execute_result", "display_data"))
     assert "Study 1: deep values" in shown and "smoke" in shown
-    assert (root / "data" / "derived" / "dvb_smoke.parquet").is_file()
+    assert (sources / "data" / "derived" / "dvb_smoke.parquet").is_file()
     assert memory < MOST_MEMORY
 
 
 @pytest.mark.skipif(not EVERYTHING, reason="minutes: `make lab-test` runs all notebooks with their defaults")
 def test_all_notebooks_run_in_jupyterlab_with_their_defaults(tmp_path, capsys):
-    root = copy(tmp_path / "project", "notebooks", "data", "figures", "paper")
+    root = tmp_path / "project"
+    left_out = shutil.ignore_patterns(
+        "derived", "downloads", "_site", "*.log.jsonl", "*.lock", ".ipynb_checkpoints"
+    )
+    for folder in ("notebooks", "data", "figures", "paper"):
+        shutil.copytree(paths.ROOT / folder, root / folder, ignore=left_out)
 
     async def opened():
         async with lab(root, tmp_path) as server:

@@ -146,10 +146,11 @@ def test_a_number_that_the_text_does_not_use(project):
 
 
 def test_an_altered_record_is_told(project):
-    assert "do not fit" not in "\n".join(trace(project, "demo.pooled.rate"))
+    assert "not fit" not in "\n".join(trace(project, "demo.pooled.rate"))
     with (project / "data/responses/demo/agent.jsonl").open("a") as file:
         file.write("{}\n")
-    assert trace(project, "demo.pooled.rate")[-1].strip().startswith("2 entries of the manifest do not fit")
+    told = "The manifest does not fit the files in 2 places; `make check` names them."
+    assert trace(project, "demo.pooled.rate")[-1].strip() == told
 
 
 def test_the_commit_is_the_one_checked_out(project):

@@ -33,11 +33,15 @@ WORDS, LETTERS = "words", "letters"
 HEAD = "head on hidden states"
 _Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
 FAMILIES: tuple[_Family, ...] = get_args(_Family)
+#: Parameters of the protocol that are numbers.
+_NUMBERS = (
+    *("frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "seed"),
+    *("temperature", "top_logprobs", "top_p"),
+)
 #: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
 PARAMETERS = (
-    *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens"),
-    *("presence_penalty", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
-    *("temperature", "top_logprobs", "top_p", "verbosity"),
+    *_NUMBERS,
+    *("logit_bias", "logprobs", "reasoning_effort", "response_format", "service_tier", "stop", "verbosity"),
 )
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -45,9 +49,11 @@ _REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
 
 
 def _spelt(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name in parameters:
+    for name, setting in parameters.items():
         if name not in PARAMETERS and (meant := near(name, PARAMETERS)):
             raise ValueError(f"have no {name!r}; did you mean {meant}?")
+        if name in _NUMBERS and type(setting) not in (int, float, type(None)):
+            raise ValueError(f"need a number without quotes for {name}, not {setting!r:.60}")
     return parameters
 
 

@@ -55,7 +55,8 @@ def _print_each(names: Iterable[str], fetch: Callable[[str], object]) -> dict[st
 
 
 def _stop_if(problems: Iterable[object]) -> None:
-    if told := "\n".join(map(str, problems)):
+    # What holds for all, such as a folder that can't be written to, is told once.
+    if told := "\n".join(dict.fromkeys(map(str, problems))):
         raise UserError(told)
 
 

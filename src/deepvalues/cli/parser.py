@@ -26,7 +26,11 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=__version__)
     groups = {
         "": whole.add_subparsers(
-            dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+            prog=whole.prog,
+            dest="command",
+            required=True,
+            metavar="COMMAND",
+            parser_class=argparse.ArgumentParser,
         )
     }
     for name, command in COMMANDS.items():

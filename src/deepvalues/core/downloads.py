@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_yaml
+from deepvalues.core.files import read_yaml, writing
 
 #: Seconds without a byte after which a transfer has failed.
 TIMEOUT = 60.0
@@ -116,8 +116,10 @@ class Store:
         try:
             if path.exists():
                 return self._admit(name, path)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".partial-") as partial:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                beside = tempfile.TemporaryDirectory(dir=self.folder, prefix=".partial-")
+            with beside as partial:
                 fresh = Path(partial) / path.name
                 self._download(self.source(name), fresh)
                 return self._admit(name, fresh)

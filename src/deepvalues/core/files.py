@@ -55,7 +55,8 @@ def read_yaml(file: Path) -> Any:
         raise UserError(f"{shown(file)}: file not found") from None
     except OSError as error:
         raise UserError(f"{shown(file)}: can't be read: {_why(error)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # A ValueError is of what is no text, or of a date that the calendar does not have.
         raise UserError(f"{shown(file)}: not valid YAML: {yaml_fault(error)}") from None
     if content is None:
         raise UserError(f"{shown(file)}: the file is empty; restore it from git")

@@ -79,7 +79,8 @@ def _told(kind: type, details: ErrorDetails) -> str:
         return f"the key {place} is missing"
     if details["type"] == "value_error":
         return f"{place} {details['ctx']['error']}"
-    return f"{place} {_wanted(details)}, not {details['input']!r:.60}"
+    given = details["input"]
+    return f"{place} {_wanted(details)}, not {str(given) if isinstance(given, date) else repr(given):.60}"
 
 
 def _wanted(details: ErrorDetails) -> str:

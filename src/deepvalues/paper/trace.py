@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json
+from deepvalues.core.number_format import plural
 from deepvalues.paper import manifest
 from deepvalues.paper.article import read_article
 from deepvalues.paper.cells import Cell
@@ -128,7 +129,8 @@ def trace(root: Path, key: str) -> list[str]:
         for place, line in enumerate(shown or ["none"])
     ]
     faults = manifest.faults(root)
-    warning = f"  {len(faults)} entries of the manifest do not fit the files: make check"
+    places = f"{len(faults)} {plural('place', len(faults))}"
+    warning = f"  The manifest does not fit the files in {places}; `make check` names them."
     return [key, *lines, *([warning] if faults else [])]
 
 
