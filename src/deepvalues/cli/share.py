@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deepvalues.cli.command import Commands, option, record
+from deepvalues.cli.command import Commands, option
 from deepvalues.core import paths
 
 COMMANDS = Commands()

@@ -10,13 +10,19 @@ from typing import Any
 import yaml
 
 from deepvalues.core import paths
-from deepvalues.export.material import Exported, columns, exported
+from deepvalues.export.material import Exported, exported
 from deepvalues.paper import metadata
-from deepvalues.paper.dictionary import CROISSANT, README, Column, File
+from deepvalues.paper.dictionary import CROISSANT, README, Column, File, columns_of_items
 
 #: What the hub calls the types of the data dictionary.
 _TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 _SPLIT = "test"
+#: What the columns mean that are added to those of a study: see `Exported`.
+_ADDED = (
+    Column("turns", metadata.LIST, "text", "the user's turns in order, where there are several; {{reply 1}} stands for "
+           "the model's reply to the first, and turns that only ask again follow a reply that can't be read"),
+    Column("if_tied", "text", "name", "the option that counts where both letters are equally likely"),
+)  # fmt: skip
 _NOT_HERE = (
     "The published prompts and those in their authors' repository may not be passed on, and are not here."
 )
@@ -39,7 +45,7 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> Iterator[Exported]:
         each.items.to_parquet(path, index=False, compression="zstd")
         what = f"{each.study.title}: {len(each.items):,} items"
         described.append(
-            (each.name, File(each.path, each.path, each.name, what, "deepvalues export", columns(each)))
+            (each.name, File(each.path, each.path, each.name, what, "deepvalues export", _columns(each)))
         )
         yield each
     files = [file for _, file in described]
@@ -51,6 +57,11 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> Iterator[Exported]:
         [metadata.table(file) for file in files],
     )
     (folder / CROISSANT).write_text(text, encoding="utf-8")
+
+
+def _columns(each: Exported) -> tuple[Column, ...]:
+    known = {column.name: column for column in (*columns_of_items(paths.DATA)[each.study.name], *_ADDED)}
+    return tuple(known[str(name)] for name in each.items)
 
 
 def canary() -> str:
@@ -125,8 +136,8 @@ def _card(described: Sequence[tuple[str, File]]) -> str:
         "deep value generalization rate (DVGR) is the share of answers to the arm `deconfounded` that choose "
         "the option `right`.",
     ]
-    for columns_, names in alike.items():
+    for columns, names in alike.items():
         lines += ["", f"## Columns of {', '.join(names)}", "", "| column | type | meaning |", "|---|---|---|"]
-        lines += [f"| `{each.name}` | {each.kind} | {each.meaning} |" for each in columns_]
+        lines += [f"| `{each.name}` | {each.kind} | {each.meaning} |" for each in columns]
     lines += ["", "## Licence and citation", "", "CC BY 4.0.", "", "```bibtex", _bibtex(), "```"]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
 """lm-evaluation-harness with a model that chooses by letter probability over chat completions.
 
-Its own chat clients refuse likelihoods, and servers of chat completions echo no prompt. This model puts the
-words of ``gen_prefix`` into the model's mouth, asks for one token, and reads the letters off its alternatives.
-Run this file as you would run ``lm_eval``, with ``--model deepvalues-letters`` and the arguments of
+Its own chat clients refuse likelihoods, and servers of chat completions echo no prompt. This one puts the
+words of ``gen_prefix`` into the model's mouth, asks for one token, and reads the letters off the alternatives
+to it. Run this file as you would run ``lm_eval``, with ``--model deepvalues-letters`` and the arguments of
 ``local-chat-completions``. This file goes into every export, beside what it imports.
 """
 

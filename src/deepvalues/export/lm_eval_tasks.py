@@ -64,7 +64,12 @@ def write_tasks(folder: Path, each: Exported) -> list[str]:
     groups = []
     for way, config in ways.items():
         group = f"deepvalues_{each.name}{BY_LETTERS if way == CONTINUE else ''}"
-        metadata = {"version": __version__, "study": each.study.name, "item_set": each.item_set, "letters": way}
+        metadata = {
+            "version": __version__,
+            "study": each.study.name,
+            "item_set": each.item_set,
+            "letters": way,
+        }
         _dump(folder / f"_{group}_yaml", {**_shared(), **config, "metadata": metadata})
         names = [_arm(folder, group, arm) for arm in dict.fromkeys(each.items["arm"])]
         _dump(folder / f"{group}.yaml", {"group": group, "task": names, "metadata": {"version": __version__}})
@@ -107,7 +112,12 @@ def _shared() -> dict[str, Any]:
 
 def _free(each: Exported) -> dict[str, Any]:
     # The study leaves the temperature to the endpoint; the harness would send 0.
-    settings = {"max_gen_toks": each.study.max_tokens, "do_sample": True, "temperature": 1.0, "until": _NO_END}
+    settings = {
+        "max_gen_toks": each.study.max_tokens,
+        "do_sample": True,
+        "temperature": 1.0,
+        "until": _NO_END,
+    }
     return {
         "output_type": "generate_until",
         "doc_to_target": "right",

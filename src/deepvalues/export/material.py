@@ -11,21 +11,15 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation, Withheld
 from deepvalues.ask.letters import coin
 from deepvalues.ask.study import Study
-from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper.dictionary import Column, columns_of_items
-from deepvalues.paper.metadata import LIST
-
-#: What is added to the items of a study, and what it means.
-ADDED = (
-    Column("turns", LIST, "text", "the user's turns in order, where there are several; {{reply 1}} stands for "
-           "the model's reply to the first, and turns that only ask again follow a reply that can't be read"),
-    Column("if_tied", "text", "name", "the option that counts where both letters are equally likely"),
-)  # fmt: skip
 
 
 class Exported(NamedTuple):
-    """One item set of a study: its items, with the columns of `ADDED` that they need."""
+    """One item set of a study.
+
+    ``items`` may have two columns more than the study's own: ``turns`` where an item has several, and
+    ``if_tied``, the letter that counts where two are equally likely.
+    """
 
     study: Study
     item_set: str
@@ -48,7 +42,7 @@ class Exported(NamedTuple):
 
 
 def chosen(study: str | None = None, item_set: str | None = None) -> list[tuple[str, str]]:
-    """The sets to export, as (study, set): those that the paper reads, of all studies or of one, or a single one.
+    """The sets to export, as (study, set): those that the paper reads, of all studies or one; or the one named.
 
     Raises
     ------
@@ -63,9 +57,7 @@ def chosen(study: str | None = None, item_set: str | None = None) -> list[tuple[
                 "export another set. To ask a model about them, use `deepvalues query`"
             )
         if item_set not in known.item_sets:
-            raise UserError(
-                f"unknown item set {item_set!r}; {known.name} has {', '.join(known.item_sets)}"
-            )
+            raise UserError(f"unknown item set {item_set!r}; {known.name} has {', '.join(known.item_sets)}")
         return [(known.name, item_set)]
     wanted = [catalogue.study(study).name] if study else list(catalogue.studies())
     return [
@@ -96,9 +88,3 @@ def _stop_if_withheld(conversations: list[Conversation]) -> None:
     for conversation in conversations:
         if isinstance(conversation, Withheld):
             raise UserError(f"{conversation.item}: its text is not ours to pass on")
-
-
-def columns(each: Exported) -> tuple[Column, ...]:
-    """What the columns of a set mean."""
-    known = {column.name: column for column in (*columns_of_items(paths.DATA)[each.study.name], *ADDED)}
-    return tuple(known[str(name)] for name in each.items)
