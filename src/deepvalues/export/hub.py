@@ -19,10 +19,15 @@ _TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 _SPLIT = "test"
 #: What the columns mean that are added to those of a study: see `Exported`.
 _ADDED = (
-    Column("turns", metadata.LIST, "text", "the user's turns in order, where there are several; {{reply 1}} stands for "
-           "the model's reply to the first, and turns that only ask again follow a reply that can't be read"),
+    Column(
+        "turns",
+        metadata.LIST,
+        "text",
+        "the user's turns in order, where there are several; {{reply 1}} stands for the model's reply to the "
+        "first, and a turn that only asks again follows a reply that can't be read",
+    ),
     Column("if_tied", "text", "name", "the option that counts where both letters are equally likely"),
-)  # fmt: skip
+)
 _NOT_HERE = (
     "The published prompts and those in their authors' repository may not be passed on, and are not here."
 )
@@ -131,10 +136,10 @@ def _card(described: Sequence[tuple[str, File]]) -> str:
         "|---|---|",
         *(f"| `{name}` | {file.what} |" for name, file in described),
         "",
-        f'`datasets.load_dataset("PATH", "{described[0][0]}", split="{_SPLIT}")` loads one. In Study 1 a cell '
-        "is an ordered pair of values in a domain with a directed dimension, and the unit of clustering. The "
-        "deep value generalization rate (DVGR) is the share of answers to the arm `deconfounded` that choose "
-        "the option `right`.",
+        f'`datasets.load_dataset("PATH", "{described[0][0]}", split="{_SPLIT}")` loads one. In Study 1 a '
+        "cell is an ordered pair of values in a domain with a directed dimension, and the unit of clustering. "
+        "The deep value generalization rate (DVGR) is the share of answers to the arm `deconfounded` that "
+        "choose the option `right`.",
     ]
     for columns, names in alike.items():
         lines += ["", f"## Columns of {', '.join(names)}", "", "| column | type | meaning |", "|---|---|---|"]

@@ -42,7 +42,7 @@ class Exported(NamedTuple):
 
 
 def chosen(study: str | None = None, item_set: str | None = None) -> list[tuple[str, str]]:
-    """The sets to export, as (study, set): those that the paper reads, of all studies or one; or the one named.
+    """The sets to export, as (study, set): those that the paper reads, of all studies or one; or a named one.
 
     Raises
     ------
