@@ -44,14 +44,16 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> Iterator[Exported]:
         As from `material.chosen`.
     """
     described: list[tuple[str, File]] = []
+    meanings = columns_of_items(paths.DATA)
     for each in exported(sets):
         path = folder / each.path
         path.parent.mkdir(parents=True, exist_ok=True)
         each.items.to_parquet(path, index=False, compression="zstd")
         what = f"{each.study.title}: {len(each.items):,} items"
-        described.append(
-            (each.name, File(each.path, each.path, each.name, what, "deepvalues export", _columns(each)))
-        )
+        known = {column.name: column for column in (*meanings[each.study.name], *_ADDED)}
+        columns = tuple(known[str(name)] for name in each.items)
+        file = File(each.path, each.path, each.name, what, "deepvalues export", columns)
+        described.append((each.name, file))
         yield each
     files = [file for _, file in described]
     (folder / README).write_text(_card(described), encoding="utf-8")
@@ -62,11 +64,6 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> Iterator[Exported]:
         [metadata.table(file) for file in files],
     )
     (folder / CROISSANT).write_text(text, encoding="utf-8")
-
-
-def _columns(each: Exported) -> tuple[Column, ...]:
-    known = {column.name: column for column in (*columns_of_items(paths.DATA)[each.study.name], *_ADDED)}
-    return tuple(known[str(name)] for name in each.items)
 
 
 def canary() -> str:
