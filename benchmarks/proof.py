@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,11 +20,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from deepvalues.ask import catalogue, run_query
+from deepvalues.ask import catalogue, letters, run_query
 from deepvalues.ask.loopback.server import create_app, serving
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Record
@@ -77,7 +78,9 @@ def told(command: list[str | Path], out: Path, **variables: str) -> None:
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("wb") as file:
-        done = subprocess.run(command, stdout=file, stderr=file, cwd=paths.ROOT, env={**own, **variables})
+        done = subprocess.run(
+            command, check=False, stdout=file, stderr=file, cwd=paths.ROOT, env={**own, **variables}
+        )
     if done.returncode:
         raise UserError(f"{command[0]} ended with status {done.returncode}: see {out}")
 
@@ -157,23 +160,17 @@ def compared(log: Path, model: str, url: str, records: Path) -> pd.DataFrame:
     record = Record(record_path(records / brought.model.name, STUDY, own.name))
     ours = Questions(study, study.conversations(items), own, record)
     both = theirs.answers().merge(ours.answers(), on="item", suffixes=("_peer", "_own"), validate="1:1")
-    kept = (
-        {each.item: each.logprobs for each in theirs.record.answers.values()},
-        {each.item: each.logprobs for each in ours.record.answers.values()},
-    )
-    both["p_peer"], both["p_own"] = (both["item"].map(lambda item: _p_a(each[item])) for each in kept)
-    both["cut"] = both["item"].isin(
-        {a.item for a in ours.record.answers.values() if a.finish_reason == "length"}
-    )
+    for where, questions in {"peer": theirs, "own": ours}.items():
+        kept = {each.item: each.logprobs for each in questions.record.answers.values()}
+        both[f"p_{where}"] = both["item"].map(kept).map(_p_a)
     if len(both) != 200 or (both["status_peer"] == "failed").any():
         raise UserError(f"{log}: not all of the 200 tests were asked as this project asks them: {brought}")
     return both
 
 
-def _p_a(logprobs: object) -> float:
-    from deepvalues.ask.letters import is_kept, shares
-
-    return shares(logprobs).get("A", 0.0) if is_kept(logprobs) else float("nan")
+def _p_a(logprobs: Mapping[str, Any] | None) -> float:
+    """The share of A among the letters; NaN for a reply in words."""
+    return letters.shares(logprobs).get("A", 0.0) if logprobs else math.nan
 
 
 def why(row: pd.Series) -> str:
@@ -195,9 +192,7 @@ def shown(name: str, peer: Peer, way: str, both: pd.DataFrame, *, exact: bool) -
     UserError
         When one of an agent differs.
     """
-    same = (both["choice_peer"].fillna("") == both["choice_own"].fillna("")) & (
-        exact <= (both["status_peer"] == both["status_own"])
-    )
+    same = both["choice_peer"].fillna("") == both["choice_own"].fillna("")
     largest = (both["p_peer"] - both["p_own"]).abs().max()
     close = "" if pd.isna(largest) else f"; P(A) differs by {largest:.2g} at most"
     read = (both["status_own"] == "answered").sum()

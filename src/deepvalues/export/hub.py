@@ -20,7 +20,7 @@ _SPLIT = "test"
 #: What the columns mean that are added to those of a study: see `Exported`.
 _ADDED = (
     Column(
-        "turns",
+        "user_turns",
         metadata.LIST,
         "text",
         "the user's turns in order, where there are several; {{reply 1}} stands for the model's reply to the "
@@ -134,7 +134,7 @@ def _card(described: Sequence[tuple[str, File]]) -> str:
         *(f"| `{name}` | {file.what} |" for name, file in described),
         "",
         f'`datasets.load_dataset("PATH", "{described[0][0]}", split="{_SPLIT}")` loads one. In Study 1 a '
-        "cell is an ordered pair of values in a domain with a directed dimension, and the unit of clustering. "
+        "cell is an ordered pair of values in a domain with a directed dimension; errors are clustered by it. "
         "The deep value generalization rate (DVGR) is the share of answers to the arm `deconfounded` that "
         "choose the option `right`.",
     ]

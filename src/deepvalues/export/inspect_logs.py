@@ -66,7 +66,8 @@ def load(file: Path) -> Mapping[str, Any]:
         When it is a compressed log and Inspect is not installed, or can't read it.
     """
     if file.suffix != ".eval":
-        return dict(read_json(file, "the log may have been cut"))
+        content = read_json(file, "the log may have been cut")
+        return content if isinstance(content, dict) else {}
     try:
         from inspect_ai.log import read_eval_log
     except ModuleNotFoundError:

@@ -17,7 +17,7 @@ from deepvalues.core.errors import UserError
 class Exported(NamedTuple):
     """One item set of a study.
 
-    ``items`` may have two columns more than the study's own: ``turns`` where an item has several, and
+    ``items`` may have two columns more than the study's own: ``user_turns`` where an item has several, and
     ``if_tied``, the letter that counts where two are equally likely.
     """
 
@@ -76,7 +76,7 @@ def exported(sets: list[tuple[str, str]]) -> Iterator[Exported]:
         conversations = study.conversations(items)
         _stop_if_withheld(conversations)
         if any(conversation.n_turns > 1 for conversation in conversations):
-            items = items.assign(turns=[list(conversation.turns) for conversation in conversations])
+            items = items.assign(user_turns=[list(conversation.turns) for conversation in conversations])
         choice = study.letter_choice
         if choice and len(choice.letters) == 2:
             tied = [choice.letters[coin(study.seed, id, 0) % 2] for id in items["id"]]
