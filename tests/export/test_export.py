@@ -144,7 +144,7 @@ def test_an_item_without_a_text_stops_an_export(study):
         (["--study", "dbv"], "unknown study 'dbv'"),
         (["--to", "{full}"], "is not empty, and nothing is overwritten: name a new folder with --to"),
         (["--to", "{file}"], "it is a file"),
-        (["--to", "{file}/new"], "can't be written: Not a directory"),
+        (["--to", "{file}/new"], "/mine.txt/new: can't be written: "),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_written(capsys, tmp_path, arguments, told):

@@ -134,7 +134,7 @@ def _card(described: Sequence[tuple[str, File]]) -> str:
         *(f"| `{name}` | {file.what} |" for name, file in described),
         "",
         f'`datasets.load_dataset("PATH", "{described[0][0]}", split="{_SPLIT}")` loads one. In Study 1 a '
-        "cell is an ordered pair of values in a domain with a directed dimension; errors are clustered by it. "
+        "cell is an ordered pair of values in a domain with a directed dimension; errors cluster by it. "
         "The deep value generalization rate (DVGR) is the share of answers to the arm `deconfounded` that "
         "choose the option `right`.",
     ]

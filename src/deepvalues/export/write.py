@@ -38,9 +38,9 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
 
 
 def _stop_unless_empty(folder: Path) -> None:
-    with writing(folder):
-        if folder.is_dir() and not any(folder.iterdir()):
-            return
-    if folder.exists():
-        what = "it is not empty" if folder.is_dir() else "it is a file"
+    """Stop where something is; make the folder, so that one that can't be made is told at once."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        what = "it is a file" if folder.is_file() else "it is not empty"
         raise UserError(f"{shown(folder)}: {what}, and nothing is overwritten: name a new folder with --to")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
