@@ -22,7 +22,6 @@ from deepvalues.core.errors import UserError
 from deepvalues.export import importing
 
 LOGS = Path(__file__).parent / "logs"
-RESULTS = {"lm_eval_free": "lm_eval", "lm_eval_letters": "lm_eval"}
 INSPECT = ("inspect_free", "inspect_letters")
 NAMES = {
     "lm_eval_free": "agent-prose-lm-eval",
@@ -151,9 +150,8 @@ def test_what_the_log_lacks_is_said(log, tmp_path, capsys):
     assert "In the paper only if data/models.yml has it" in out
 
 
+@pytest.mark.parametrize("log", INSPECT, indirect=True)
 def test_a_sample_without_a_reply_is_counted(log, tmp_path):
-    if log.parent.name not in INSPECT:
-        pytest.skip("lm_eval stops at an error")
     edited(log, lambda content: content["samples"][0]["output"].update(choices=[]))
     brought = bring_in(log, tmp_path / "record")
     assert (brought.new, brought.log.unusable) == (2, 1)

@@ -94,13 +94,10 @@ def read(file: Path, content: Mapping[str, Any]) -> list[Log]:
     found = place(about.get("metadata"))
     if not found:
         raise other_task(file)
-    samples = content.get("samples") or []
-    if content.get("status") != "success" or len(samples) != about["dataset"]["samples"] * _epochs(about):
-        raise cut(
-            file,
-            f"its status is {content.get('status')}, and it has {len(samples):,} of "
-            f"{about['dataset']['samples'] * _epochs(about):,} samples",
-        )
+    samples, status = content.get("samples") or [], content.get("status")
+    if status != "success" or len(samples) != content["results"]["total_samples"]:
+        expected = (content.get("results") or {}).get("total_samples", "more")
+        raise cut(file, f"its status is {status}, and it has {len(samples):,} of {expected} samples")
     # An item has one answer: of several epochs, the first.
     usable = [each for each in samples if each["epoch"] == 1 and each["output"]["choices"]]
     choice = None if found.way == FREE else catalogue.study(found.study).letter_choice
@@ -117,10 +114,6 @@ def read(file: Path, content: Mapping[str, Any]) -> list[Log]:
         lacks=_LACKS,
     )
     return [log]
-
-
-def _epochs(about: Mapping[str, Any]) -> int:
-    return int(about.get("config", {}).get("epochs") or 1)
 
 
 def _sent(config: Mapping[str, Any]) -> dict[str, Any]:
