@@ -68,7 +68,8 @@ def error_by_cell(trials: Sequence[Trial]) -> float:
 
     NaN with fewer than two cells. ``deepvalues.stats.clusters.mean`` gives the same (tested).
     """
-    mean, sums = rate(trials), defaultdict(float)
+    mean = rate(trials)
+    sums: defaultdict[str, float] = defaultdict(float)
     answered = _answered(trials)
     for followed, cell in answered:
         sums[cell] += followed - mean

@@ -6,6 +6,7 @@ probability the bare letter is asked for: Inspect has only some servers continue
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from inspect_ai import Task, task
@@ -109,7 +110,7 @@ def _samples(each: Exported, way: str) -> list[Sample]:
     ]
 
 
-def _about(row: dict[str, Any]) -> dict[str, Any]:
+def _about(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _KEPT}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from deepvalues.ask.conversation import Message
 from deepvalues.ask.record import Answer
+from deepvalues.ask.registry import Way
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 
@@ -31,7 +32,7 @@ class Log(NamedTuple):
     version: str
     study: str
     item_set: str
-    way: str
+    way: Way
     served_as: str
     asked_at: str | None
     date: str
@@ -46,14 +47,15 @@ class Place(NamedTuple):
 
     study: str
     item_set: str
-    way: str
+    way: Way
 
 
 def place(metadata: Any) -> Place | None:
     """The study and set of a task, from its metadata; None where it is none of this project's tasks."""
-    if not isinstance(metadata, Mapping) or not {"study", "item_set", "letters"} <= set(metadata):
+    if not isinstance(metadata, Mapping) or not {"study", "item_set"} <= set(metadata):
         return None
-    return Place(*(str(metadata[name]) for name in ("study", "item_set", "letters")))
+    way = metadata.get("letters")
+    return Place(metadata["study"], metadata["item_set"], way) if way in get_args(Way) else None
 
 
 def other_task(file: Path) -> UserError:

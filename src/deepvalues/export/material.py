@@ -76,7 +76,8 @@ def exported(sets: list[tuple[str, str]]) -> Iterator[Exported]:
         conversations = study.conversations(items)
         _stop_if_withheld(conversations)
         if any(conversation.n_turns > 1 for conversation in conversations):
-            items = items.assign(user_turns=[list(conversation.turns) for conversation in conversations])
+            turns = [list(conversation.turns) for conversation in conversations]
+            items = items.assign(user_turns=pd.Series(turns, index=items.index))
         choice = study.letter_choice
         if choice and len(choice.letters) == 2:
             tied = [choice.letters[coin(study.seed, id, 0) % 2] for id in items["id"]]
