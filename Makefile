@@ -1,6 +1,6 @@
 # Two commands do everything: `make paper` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check reproduce query models data dictionary serve lab lab-test bench clean environment
+.PHONY: help paper test lint check reproduce query models data dictionary serve lab lab-test bench proof clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -66,6 +66,7 @@ help:  ## what can be made
 	@echo "              check that every data file and column is described, and write data/README.md"
 	@echo "make check    check bank, design and manuscript sources"
 	@echo "make bench    compare the query engine with other clients, on loopback (minutes)"
+	@echo "make proof    use the exports by the programs they are for, each in an environment of its own (network, minutes)"
 	@echo "make clean    remove what can be rebuilt; records and results stay"
 
 .venv/installed: requirements.lock pyproject.toml
@@ -175,6 +176,9 @@ dictionary: $(ENVIRONMENT)
 
 bench: $(ENVIRONMENT)
 	@$(RUN) benchmarks/bench.py
+
+proof: $(ENVIRONMENT)
+	@$(RUN) benchmarks/proof.py $(OPTIONS)
 
 clean:
 	rm -rf build paper/_site paper/.quarto data/derived .pytest_cache .mypy_cache .ruff_cache .hypothesis

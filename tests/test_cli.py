@@ -25,7 +25,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 FOR_USERS = (
-    *("query", "batch", "record", "data", "serve", "models"),
+    *("query", "batch", "record", "data", "serve", "models", "export", "import"),
     *("check", "survey", "notebook", "reproduce", "trace"),
 )
 FOR_MAKE = ("design", "select", "variables", "browser", "manifest", "dictionary", "render")

@@ -9,10 +9,8 @@ and what they leave over, not the list they were read from.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +19,7 @@ from deepvalues.ask.conversation import Conversation, Withheld
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import BARE, CONTINUE, Model
+from deepvalues.ask.spelling import DIGITS, IMPOSSIBLE, by_letter
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 
@@ -28,10 +27,7 @@ from deepvalues.core.errors import UserError
 PARAMETERS: Final[Mapping[str, Any]] = {"temperature": 0, "max_tokens": 1, "logprobs": True}
 #: How many of the likeliest tokens are asked for: the most first, less where an endpoint refuses that.
 TOP_LOGPROBS = (20, 10, 5)
-#: What the protocol says for "as good as impossible"; JSON has no infinity.
-IMPOSSIBLE = -9999.0
 _LIMITS = ("max_tokens", "max_completion_tokens")
-_DIGITS = 6
 
 
 class NoLogprobsError(Exception):
@@ -128,34 +124,6 @@ def fewer(refused: int) -> int | None:
     return next((number for number in TOP_LOGPROBS if number < refused), None)
 
 
-def spelled(token: str, before: str, letters: Sequence[str]) -> str | None:
-    """The letter that a token spells: capital, alone, with "Option" or marks around it at most.
-
-    A small letter is one only after "option": elsewhere "a" is an article.
-
-    Parameters
-    ----------
-    before
-        The reply up to the token.
-    letters
-        The letters that options have.
-    """
-    capital, small = _spellings(tuple(letters))
-    match = capital.fullmatch(token) or (small.fullmatch(token) if _OPTION.search(before) else None)
-    return match[1].upper() if match else None
-
-
-_OPTION = re.compile(r"option[\W_]*$", re.IGNORECASE)
-
-
-@cache
-def _spellings(letters: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    named = "".join(letters)
-    # Ġ is how some servers write the space that a token begins with.
-    capital = re.compile(rf"[\W_Ġ]*(?:option\s*)?(?-i:([{named}]))[\W_]*", re.IGNORECASE)
-    return capital, re.compile(rf"[\W_Ġ]*([{named.lower()}])[\W_]*")
-
-
 _NONE = "the reply has no log probabilities of its first token and alternatives to it"
 
 
@@ -191,18 +159,14 @@ def kept(logprobs: Any, choice: LetterChoice) -> Kept:
     if not first.top_logprobs:
         raise NoLogprobsError(_NONE)
     listed = {entry.token: _number(entry.logprob) for entry in (first, *first.top_logprobs)}
-    spellings: dict[str, list[float]] = {letter: [] for letter in choice.letters}
-    for token, logprob in listed.items():
-        if letter := spelled(token, choice.begin, choice.letters):
-            spellings[letter].append(logprob)
-    sums = {letter: _log_sum(found) for letter, found in spellings.items() if found}
+    sums = by_letter(listed, choice.begin, choice.letters)
     short: dict[str, Any] = {
-        "letters": {letter: round(logprob, _DIGITS) + 0.0 for letter, logprob in sums.items()},
-        "rest": round(_left_over(sums.values()), _DIGITS),
+        "letters": {letter: round(logprob, DIGITS) + 0.0 for letter, logprob in sums.items()},
+        "rest": round(_left_over(sums.values()), DIGITS),
     }
     if len(sums) < len(choice.letters):
         # Rounded up, so that it stays a bound.
-        short["unlisted"] = math.ceil(_left_over(listed.values()) * 10**_DIGITS) / 10**_DIGITS
+        short["unlisted"] = math.ceil(_left_over(listed.values()) * 10**DIGITS) / 10**DIGITS
     return Kept(first.token, short)
 
 
@@ -210,12 +174,6 @@ def _number(logprob: float) -> float:
     if math.isnan(logprob):
         raise NoLogprobsError("a log probability is no number")
     return max(IMPOSSIBLE, logprob)
-
-
-def _log_sum(logprobs: Sequence[float]) -> float:
-    """The logarithm of a sum of probabilities, at most that of 1."""
-    largest = max(logprobs)
-    return min(0.0, largest + math.log(sum(math.exp(each - largest) for each in logprobs)))
 
 
 def _left_over(logprobs: Any) -> float:
@@ -249,8 +207,12 @@ def read(answer: Answer, seed: int) -> Reading:
     if not letters:
         return Reading("unparsable")
     likeliest = [letter for letter, logprob in letters.items() if logprob == max(letters.values())]
-    coin = stable_random.integer(seed, "tied letters", answer.item, answer.repeat)
-    return Reading("answered", likeliest[coin % len(likeliest)])
+    return Reading("answered", likeliest[coin(seed, answer.item, answer.repeat) % len(likeliest)])
+
+
+def coin(seed: int, item: str, repeat: int) -> int:
+    """The number that settles which of several letters counts that are equally likely."""
+    return stable_random.integer(seed, "tied letters", item, repeat)
 
 
 def shown(logprobs: Mapping[str, Any]) -> str:

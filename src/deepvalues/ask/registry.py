@@ -64,7 +64,8 @@ def _endpoint_named(name: object, info: ValidationInfo) -> object:
     return known[name]
 
 
-_Letters = Literal["continue", "bare", "free"]
+#: How a model can be asked: one of the three.
+Way = Literal["continue", "bare", "free"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Endpoint:
     kind: Text
     base_url: Text | None
     key_variable: Text | None
-    letters: _Letters | None = None
+    letters: Way | None = None
     continue_flags: Mapping[Text, Any] = field(default_factory=dict)
 
     @property
@@ -190,7 +191,7 @@ class Model:
     released: Text | None = None
     parameters: Annotated[Mapping[Text, Any], AfterValidator(_spelt)] = field(default_factory=dict)
     price: Price | None = None
-    letters: _Letters | None = None
+    letters: Way | None = None
     weights: Weights | None = None
 
     @property

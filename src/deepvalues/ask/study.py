@@ -33,7 +33,7 @@ class Study(ABC):
     ``sets_with_all`` are searched for recorded items until each is found: the quickest to build first, but
     where sets have the same ids and one asks more, that one. ``sets_that_share`` may be answered in full
     where a notebook reads another one that has items of theirs; not ``full``: who has answered it has
-    answered all that it shares.
+    answered all that it shares. ``sets_of_others`` have texts that are not ours to pass on.
     """
 
     name: ClassVar[str]
@@ -44,6 +44,7 @@ class Study(ABC):
     contract: ClassVar[pa.DataFrameSchema]
     sets_with_all: ClassVar[Collection[str]] = ("standard",)
     sets_that_share: ClassVar[Collection[str]] = ("smoke", "standard")
+    sets_of_others: ClassVar[Collection[str]] = ()
 
     @property
     @abstractmethod

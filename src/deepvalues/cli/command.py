@@ -53,6 +53,8 @@ class Commands(dict[str, Command]):
     ) -> Callable[[Run], Run]:
         """Make a function a command of its name, with its docstring for help; ``batch_submit`` is a step.
 
+        A name that Python keeps to itself ends with an underscore: ``import_``.
+
         Parameters
         ----------
         example
@@ -62,7 +64,7 @@ class Commands(dict[str, Command]):
         """
 
         def register(run: Run) -> Run:
-            name, summary = run.__name__.replace("_", " "), " ".join((run.__doc__ or "").split())
+            name, summary = run.__name__.replace("_", " ").strip(), " ".join((run.__doc__ or "").split())
             self[name] = Command(run, summary, f"{name} {example}".rstrip(), options, notes, for_make)
             return run
 

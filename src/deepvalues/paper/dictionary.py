@@ -104,6 +104,30 @@ def describe(data: Path) -> Dictionary:
     problems: list[str] = []
     files = _families([_file(data, path, said, problems) for path in files_in_git(data)])
     items = tuple(_items(said, problems))
+    _stop_if(problems, data)
+    return Dictionary(files, items)
+
+
+def columns_of_items(data: Path) -> dict[str, tuple[Column, ...]]:
+    """What the columns of each study's items mean, by the study's name.
+
+    Parameters
+    ----------
+    data
+        The folder ``data`` of a project.
+
+    Raises
+    ------
+    UserError
+        If a column is not described.
+    """
+    problems: list[str] = []
+    found = list(_items(registry(data), problems))
+    _stop_if(problems, data)
+    return {study: items.columns for items in found for study in items.studies}
+
+
+def _stop_if(problems: Sequence[str], data: Path) -> None:
     if problems:
         shown = "\n  ".join(problems)
         raise UserError(
@@ -111,7 +135,6 @@ def describe(data: Path) -> Dictionary:
             "A column is described under its file's `columns`, or for all files under `columns`, "
             'as "unit; meaning".'
         )
-    return Dictionary(files, items)
 
 
 def _file(data: Path, path: str, said: Registry, problems: list[str]) -> File:

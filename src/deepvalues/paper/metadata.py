@@ -27,7 +27,10 @@ _FORMATS = {
     ".json": "application/json",
     ".yml": "application/yaml",
     ".md": "text/markdown",
+    ".parquet": "application/x-parquet",
 }
+#: The kind of a column of lists of texts.
+LIST = "list of texts"
 _DATA_TYPES = {"integer": "sc:Integer", "number": "sc:Float", "boolean": "sc:Boolean"}
 _TERMS = (
     "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes "
@@ -60,7 +63,8 @@ def _project(root: Path) -> dict[str, Any]:
     return found
 
 
-def _citation(root: Path) -> dict[str, Any]:
+def citation_of(root: Path) -> dict[str, Any]:
+    """What CITATION.cff says."""
     found: dict[str, Any] = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
     return found
 
@@ -79,7 +83,7 @@ def _authors(citation: dict[str, Any]) -> list[dict[str, str]]:
 
 def codemeta(root: Path) -> str:
     """CodeMeta 3.0 of the software, from pyproject.toml and CITATION.cff."""
-    project, citation = _project(root), _citation(root)
+    project, citation = _project(root), citation_of(root)
     content = {
         "@context": "https://w3id.org/codemeta/3.0",
         "@type": "SoftwareSourceCode",
@@ -104,36 +108,65 @@ def croissant(root: Path, described: Dictionary) -> str:
     Paths are relative to ``data/``, where the file lies, so that it describes a clone and the archive
     of a release alike.
     """
-    project, citation = _project(root), _citation(root)
     files = [file for file in described.files if file.path != CROISSANT]
     tables = [file for file in files if file.path.endswith(".csv")]
     records: dict[str, list[File]] = {}
     for file in files:
         if file.path.startswith("responses/") and not file.path.endswith(".log.jsonl"):
             records.setdefault(file.path.split("/")[1], []).append(file)
-    year = str(citation["date-released"])[:4]
-    names = " and ".join(author.get("name") or author["family-names"] for author in citation["authors"])
+    return croissant_of(
+        root,
+        "Stimuli, recorded answers and results; README.md explains every column. The licence is CC BY 4.0; "
+        "exempt is published/: figures printed in other people's papers, cited there, which carry no licence "
+        "of ours.",
+        [
+            *(file_object(root / "data", file) for file in files),
+            *(_set(study, found) for study, found in records.items()),
+        ],
+        [*map(table, tables), *(_records(study, found) for study, found in records.items())],
+    )
+
+
+def croissant_of(
+    root: Path, about: str, distribution: list[dict[str, Any]], record_sets: list[dict[str, Any]]
+) -> str:
+    """Croissant 1.0 of a data set of this project.
+
+    Parameters
+    ----------
+    about
+        What follows the project's description.
+    distribution, record_sets
+        Files as from `file_object`, and tables as from `table`.
+    """
+    project, citation = _project(root), citation_of(root)
     content = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": project["name"],
-        "description": f"{project['description']}. Stimuli, recorded answers and results; README.md explains "
-        "every column. The licence is CC BY 4.0; exempt is published/: figures printed in other people's "
-        "papers, cited there, which carry no licence of ours.",
+        "description": f"{project['description']}. {about}",
         "license": DATA_LICENCE,
         "url": citation["repository-code"],
         "version": project["version"],
         "datePublished": str(citation["date-released"]),
         "creator": _authors(citation),
-        "citeAs": f"{names} ({year}): {citation['title']}. Version {project['version']}.",
-        "distribution": [
-            *(_object(root, file) for file in files),
-            *(_set(study, found) for study, found in records.items()),
-        ],
-        "recordSet": [*map(_table, tables), *(_records(study, found) for study, found in records.items())],
+        "citeAs": cited(citation),
+        "distribution": distribution,
+        "recordSet": record_sets,
     }
     return _text(content)
+
+
+def names_of(citation: dict[str, Any]) -> str:
+    """The authors of CITATION.cff, with "and" between them."""
+    return " and ".join(author.get("name") or author["family-names"] for author in citation["authors"])
+
+
+def cited(citation: dict[str, Any]) -> str:
+    """How the project is cited, in a sentence."""
+    year = str(citation["date-released"])[:4]
+    return f"{names_of(citation)} ({year}): {citation['title']}. Version {citation['version']}."
 
 
 def write(root: Path) -> list[Path]:
@@ -163,8 +196,9 @@ def _plain(text: str) -> str:
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text.replace("**", "").replace("`", ""))
 
 
-def _object(root: Path, file: File) -> dict[str, Any]:
-    content = (root / "data" / file.path).read_bytes()
+def file_object(folder: Path, file: File) -> dict[str, Any]:
+    """A file with its SHA-256; its path is relative to the folder."""
+    content = (folder / file.path).read_bytes()
     return {
         "@type": "cr:FileObject",
         "@id": file.path,
@@ -189,8 +223,9 @@ def _set(study: str, files: list[File]) -> dict[str, Any]:
     }
 
 
-def _table(file: File) -> dict[str, Any]:
-    name = file.path.removesuffix(".csv")
+def table(file: File) -> dict[str, Any]:
+    """A file's columns, one field each."""
+    name = file.path.rpartition(".")[0]
     return {
         "@type": "cr:RecordSet",
         "@id": name,
@@ -223,5 +258,6 @@ def _field(of: str, column: Column, source: dict[str, Any]) -> dict[str, Any]:
         "name": name,
         "description": _plain(f"{column.meaning} ({column.unit})"),
         "dataType": _DATA_TYPES.get(column.kind, "sc:Text"),
+        **({"repeated": True} if column.kind == LIST else {}),
         "source": {**source, "extract": {"column": column.name}},
     }

@@ -51,6 +51,7 @@ class DeepValueBenchmark(Study):
     contract = items.CONTRACT
     sets_with_all = ("standard", SUBSET, "full")
     sets_that_share = ("smoke", "n4", "n20", "n40", "layers", "standard", SUBSET)
+    sets_of_others = (*RELEASED_SETS, AUTHORS)
 
     @cached_property
     def bank(self) -> Bank:
@@ -146,6 +147,7 @@ class PromptVariant(_OfBenchmark):
     contract = items.CONTRACT
     sets_with_all = (SUBSET, "full")
     sets_that_share = DeepValueBenchmark.sets_that_share
+    sets_of_others = DeepValueBenchmark.sets_of_others
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build the benchmark's items under the same ids, with this variant's end of the prompt."""

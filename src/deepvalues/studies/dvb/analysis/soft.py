@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from deepvalues.ask.letters import is_kept, spelled
+from deepvalues.ask.letters import is_kept
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Answer
+from deepvalues.ask.spelling import spelled
 from deepvalues.stats import clusters
 from deepvalues.studies.dvb.items.prompts import LETTERS
 

@@ -23,7 +23,7 @@ from deepvalues.studies.dvb.items.parsing import (
     parse_rating,
     wants_rationale,
 )
-from deepvalues.studies.dvb.items.prompts import SCALES
+from deepvalues.studies.dvb.items.prompts import LETTER_ONLY, SCALES
 from deepvalues.studies.dvb.reading import RATING_WORDS
 from deepvalues.studies.dvb.stimuli.arms import Arm
 from deepvalues.studies.dvb.stimuli.bank import Bank
@@ -169,10 +169,14 @@ class ReferenceAgent:
     family: str = "reference agent"
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Answer the last message, after a rationale where it asks for one."""
-        text = messages[-1]["content"]
+        """Answer the last question: after a rationale where it asks for one, or with the letter alone."""
+        begun = len(messages) > 1 and messages[-1]["role"] == "assistant"
+        text = messages[-2 if begun else -1]["content"]
         p = self.rule(self.recogniser.evidence(parse_prompt(text)))
         letter = "A" if stable_random.uniform(seed, "letter") < p else "B"
+        if begun or text.endswith(LETTER_ONLY):
+            # After a reply that is begun for it, a token has the space before it.
+            return Reply(" " * begun + letter, {"A": p, "B": 1 - p})
         answer = self.wrapper(letter, seed)
         if wants_rationale(text):
             # The server looks for the deciding token from the front, where the rationale is.

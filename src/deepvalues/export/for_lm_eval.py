@@ -1,0 +1,79 @@
+"""What lm-evaluation-harness calls for these tasks: items, scores, and rates with errors clustered by cell.
+
+This file goes into every export, beside copies of the two modules of this package that it imports. The
+copies need nothing else of it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parent))
+
+from deepvalues.ask.reading import Received, read_choice
+from deepvalues.ask.spelling import IMPOSSIBLE
+
+LETTERS = ("A", "B")
+#: 1 where the target option was chosen, 0 where the other was, None without an answer; and the cell.
+Trial = tuple[float | None, str]
+
+
+def load(study: str, item_set: str, arm: str, **_: Any) -> Any:
+    """The items of an arm as a data set with the split ``test``."""
+    import datasets
+    import pyarrow.parquet as pq
+
+    path = Path(__file__).parents[1] / "data" / study / f"{item_set}.parquet"
+    return {"test": datasets.Dataset(pq.read_table(path, filters=[("arm", "=", arm)]))}
+
+
+def free(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    """Score a reply in words."""
+    question = doc["prompt"][doc["prefix_chars"] :]
+    return _scored(doc, read_choice(Received(results[0], question=question), LETTERS).choice)
+
+
+def letters(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Score the log probabilities of the letters."""
+    logprobs = [logprob for logprob, _ in results]
+    likeliest = [letter for letter, each in zip(LETTERS, logprobs, strict=True) if each == max(logprobs)]
+    if max(logprobs) == IMPOSSIBLE and len(likeliest) > 1:
+        return _scored(doc, None)
+    return _scored(doc, likeliest[0] if len(likeliest) == 1 else doc["if_tied"])
+
+
+def _scored(doc: Mapping[str, Any], choice: str | None) -> dict[str, Any]:
+    trial = None if choice is None else float(choice == doc["right"]), doc["cell"]
+    name = "dvgr" if doc["arm"] == "deconfounded" else "right"
+    return {name: trial, f"{name}_error_by_cell": trial, "answered": float(choice is not None)}
+
+
+def _answered(trials: Sequence[Trial]) -> list[tuple[float, str]]:
+    return [(followed, cell) for followed, cell in trials if followed is not None]
+
+
+def rate(trials: Sequence[Trial]) -> float:
+    """The share of answers that chose the target option; NaN without answers."""
+    followed = [each for each, _ in _answered(trials)]
+    return sum(followed) / len(followed) if followed else math.nan
+
+
+def error_by_cell(trials: Sequence[Trial]) -> float:
+    """The standard error of `rate`, clustered by cell: √(G/(G − 1) Σ_g (Σ_i (y_i − ȳ))²) / n.
+
+    NaN with fewer than two cells. ``deepvalues.stats.clusters.mean`` gives the same (tested).
+    """
+    mean = rate(trials)
+    sums: defaultdict[str, float] = defaultdict(float)
+    answered = _answered(trials)
+    for followed, cell in answered:
+        sums[cell] += followed - mean
+    groups = len(sums)
+    if groups < 2:
+        return math.nan
+    return math.sqrt(groups / (groups - 1) * math.fsum(each**2 for each in sums.values())) / len(answered)

@@ -1,0 +1,91 @@
+"""What is exported: the item sets that are ours to pass on, as every harness and the hub get them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from deepvalues.ask import catalogue
+from deepvalues.ask.conversation import Conversation, Withheld
+from deepvalues.ask.letters import coin
+from deepvalues.ask.study import Study
+from deepvalues.core.errors import UserError
+
+
+class Exported(NamedTuple):
+    """One item set of a study.
+
+    ``items`` may have two columns more than the study's own: ``user_turns`` where an item has several, and
+    ``if_tied``, the letter that counts where two are equally likely.
+    """
+
+    study: Study
+    item_set: str
+    items: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """What the hub calls it: ``dvb-n4-50``."""
+        return f"{self.study.name}-{self.item_set}"
+
+    @property
+    def path(self) -> str:
+        """Its Parquet file in an export."""
+        return f"data/{self.study.name}/{self.item_set}.parquet"
+
+    @property
+    def has_arms(self) -> bool:
+        """Whether its items have arms and cells, so that harnesses can tell a rate from it."""
+        return {"arm", "cell", "right", "prompt"} <= set(self.items)
+
+
+def chosen(study: str | None = None, item_set: str | None = None) -> list[tuple[str, str]]:
+    """The sets to export, as (study, set): those that the paper reads, of all studies or one; or a named one.
+
+    Raises
+    ------
+    UserError
+        When the study or set is unknown, or its texts are not ours to pass on.
+    """
+    if item_set is not None:
+        known = catalogue.study(study or "dvb")
+        if item_set in known.sets_of_others:
+            raise UserError(
+                f"{known.name}/{item_set}: these prompts are other people's, and we may not pass them on; "
+                "export another set. To ask a model about them, use `deepvalues query`"
+            )
+        if item_set not in known.item_sets:
+            raise UserError(f"unknown item set {item_set!r}; {known.name} has {', '.join(known.item_sets)}")
+        return [(known.name, item_set)]
+    wanted = [catalogue.study(study).name] if study else list(catalogue.studies())
+    return [
+        (name, each)
+        for name in wanted
+        for each in catalogue.registry().sets(name)
+        if each not in catalogue.study(name).sets_of_others
+    ]
+
+
+def exported(sets: list[tuple[str, str]]) -> Iterator[Exported]:
+    """The items of sets, one set after the other, as they take much memory."""
+    for name, item_set in sets:
+        study = catalogue.study(name)
+        items = study.items(item_set)
+        conversations = study.conversations(items)
+        _stop_if_withheld(conversations)
+        if any(conversation.n_turns > 1 for conversation in conversations):
+            turns = [list(conversation.turns) for conversation in conversations]
+            items = items.assign(user_turns=pd.Series(turns, index=items.index))
+        choice = study.letter_choice
+        if choice and len(choice.letters) == 2:
+            tied = [choice.letters[coin(study.seed, id, 0) % 2] for id in items["id"]]
+            items = items.assign(if_tied=tied)
+        yield Exported(study, item_set, items)
+
+
+def _stop_if_withheld(conversations: list[Conversation]) -> None:
+    for conversation in conversations:
+        if isinstance(conversation, Withheld):
+            raise UserError(f"{conversation.item}: its text is not ours to pass on")
