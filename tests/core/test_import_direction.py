@@ -21,8 +21,9 @@ LEVELS = {
     "studies": 4,
     "browser": 5,
     "paper": 5,
-    "cli": 6,
-    "__main__": 7,
+    "card": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 
 

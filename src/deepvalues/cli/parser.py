@@ -10,9 +10,9 @@ import argparse
 import textwrap
 
 from deepvalues import __version__
-from deepvalues.cli import models, paper, query, stimuli
+from deepvalues.cli import card, models, paper, query, stimuli
 
-COMMANDS = {**query.COMMANDS, **models.COMMANDS, **stimuli.COMMANDS, **paper.COMMANDS}
+COMMANDS = {**query.COMMANDS, **card.COMMANDS, **models.COMMANDS, **stimuli.COMMANDS, **paper.COMMANDS}
 
 
 def parser() -> argparse.ArgumentParser:
