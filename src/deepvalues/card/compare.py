@@ -91,7 +91,9 @@ def _paired(measure: str, both: pd.DataFrame, column: str, cluster: str) -> Diff
     """A row from items that both answered; columns of the second end with ``_other``."""
     known = both.dropna(subset=[column, f"{column}_other"])
     first, second = (known[name].astype(float) for name in (column, f"{column}_other"))
-    apart = clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster]) if len(known) else None
+    apart = (
+        clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster]) if len(known) else None
+    )
     value, interval = (apart.value, apart.interval) if apart else (float("nan"), Estimate(0, 0, 0).interval)
     return Difference(measure, float(first.mean()), float(second.mean()), value, *interval, len(known))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -80,6 +81,11 @@ class Asked(NamedTuple):
     def lacking(self) -> list[Part]:
         """The sections that the record does not answer in full."""
         return [self.parts[name] for name in SECTIONS if not self.parts[name].is_complete]
+
+
+def card_command(model: Model, record_folder: Path) -> str:
+    """The command that writes a respondent's card, with all that the user gave."""
+    return shlex.join(["deepvalues", "card", model.name, *on_record.given_options(model, record_folder)])
 
 
 def gather(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:

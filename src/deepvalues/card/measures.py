@@ -74,7 +74,7 @@ def social(asked: Asked) -> dict[str, Any] | None:
     if part is None:
         return None
     found = _by_letters(part) if part.study == "svo-letters" else _in_conversations(part)
-    return found | {"moves": _moves(**found["steering"], full=found["full"]), "little": LITTLE, "most": MOST}
+    return found | {"moves": moves(**found["steering"], full=found["full"]), "little": LITTLE, "most": MOST}
 
 
 def letter_trials(part: Part) -> pd.DataFrame:
@@ -129,7 +129,7 @@ def _in_conversations(part: Part) -> dict[str, Any]:
     }
 
 
-def _moves(value: float, low: float, high: float, null: float, full: float) -> str:
+def moves(value: float, low: float, high: float, null: float, full: float) -> str:
     """How a respondent moves with the value, in a word that a template knows.
 
     Where nothing varies there is no interval, and the range is what it is.
