@@ -1,4 +1,4 @@
-"""Report cards: figures equal to the paper's, words that fit every state of a record, files that keep their place."""
+"""Report cards: figures equal to the paper's, words that fit what is on record, files that are not lost."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 
 import pytest
@@ -26,31 +27,19 @@ from deepvalues.studies.dvb.analysis import verdicts
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
 OTHERS = (
     *("agent-first", "agent-declining", "agent-svo-refusing", "agent-svo-noisy", "agent-svo-letters-place"),
-    *("agent-pairs-worths", "agent-profile-random"),
+    *("agent-pairs-worths", "agent-profile-reversed"),
 )
 
 
 @pytest.fixture(scope="module")
 def asked():
     """Respondents with what is on record of them, each read once."""
-    known = {}
-
-    def asked(name):
-        if name not in known:
-            known[name] = gather.gather(catalogue.registry().model(name))
-        return known[name]
-
-    return asked
+    return cache(lambda name: gather.gather(catalogue.registry().model(name)))
 
 
 @pytest.fixture(scope="module")
 def cards(asked):
-    known = {}
-
-    def card(name):
-        return known.setdefault(name, None) or known.__setitem__(name, facts.card(asked(name))) or known[name]
-
-    return card
+    return cache(lambda name: facts.card(asked(name)))
 
 
 def text(card, html=False):
@@ -75,18 +64,16 @@ def same(found, written):
 @pytest.mark.parametrize("name", [*MODELS, "agent-first", "agent-declining"])
 def test_the_figures_of_study_1_are_those_of_the_paper(cards, name):
     row, values = published("models/verdicts.csv", model=name), cards(name).facts["values"]
-    # What is held against the text learners needs their answers, and no card states it.
-    columns = [column for column in values["row"] if "lexical" not in column]
-    assert len(columns) > 80
+    # A card reads four examples, and no text learners.
+    columns = [column for column in values["row"] if "lexical" not in column and "_n20" not in column]
+    assert len(columns) > 70
     texts = {"model", "family", "verdict", "scale"}
     for column in columns:
         found = values["row"][column]
-        if name in MODELS or "readable" not in column:
-            assert found == row[column] if column in texts else same(found, row[column]), column
+        assert found == row[column] if column in texts else same(found, row[column]), column
     for measure in ("control", "probe_value", "probe_surface", "dvgr", "order_consistency"):
-        assert same(values[measure]["value"], row[measure]) and same(
-            values[measure]["low"], row[f"{measure}_low"]
-        )
+        assert same(values[measure]["value"], row[measure])
+        assert same(values[measure]["low"], row[f"{measure}_low"])
     assert same(values["order_consistency"]["null"], row["by_place"])
 
 
@@ -114,7 +101,7 @@ def test_the_order_of_a_model_asked_in_pairs_is_that_of_the_paper(cards, name):
 
 
 def test_the_fidelity_of_a_model_that_filled_in_forms_is_that_of_the_paper(cards):
-    name = "agent-profile-random"
+    name = "agent-profile-reversed"
     row, found = (
         published("profiles/fidelity.csv", model=name, mode="rating"),
         cards(name).facts["priorities"],
@@ -179,7 +166,7 @@ def test_every_card_is_one_page_whose_table_and_text_have_the_figures(cards, nam
         ("agent-svo-noisy", ["follows an assigned value in part", "in controlled mode"]),
         ("agent-svo-letters-place", ["does not detectably move", "changes by\n0.0 degrees"]),
         ("agent-pairs-worths", ["an order of its own", "first pair of Study 3"]),
-        ("agent-profile-random", ["no closer to the reference than chance", "the synthetic reference"]),
+        ("agent-profile-reversed", ["no closer to the reference than chance", "the synthetic reference"]),
         (MODELS[0], ["not shown to tell either", "In free text, .360", "no order to report"]),
     ],
 )
@@ -225,8 +212,8 @@ def record(tmp_path):
     """A record of one's own with the first lines of what a model answered, by study."""
 
     def record(model, **lines):
-        for study, number in lines.items():
-            study = study.replace("_", "-")
+        for name, number in lines.items():
+            study = name.replace("_", "-")
             source = record_path(paths.RESPONSES, study, model)
             target = record_path(tmp_path, study, model)
             target.parent.mkdir(parents=True)
