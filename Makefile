@@ -110,7 +110,7 @@ build/answers: $(filter build/02%,$(NOTEBOOKS)) $(wildcard $(SOURCE)/browser/*.p
 	@touch $@ build/changed
 
 # The report cards of the site, a page and a PDF of each language model on record.
-build/cards: $(filter build/02%,$(NOTEBOOKS)) $(PACKAGE) $(wildcard paper/card/*) paper/plain/style.css build/cards/index.html
+build/cards: $(filter build/02%,$(NOTEBOOKS)) $(PACKAGE) $(wildcard paper/card/* paper/plain/style.css) build/cards/index.html
 	@echo "== report cards$(WHY)"
 	@$(DEEPVALUES) cards --out build/cards
 	@touch $@ build/changed
