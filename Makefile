@@ -110,10 +110,16 @@ build/answers: $(filter build/02%,$(NOTEBOOKS)) $(wildcard $(SOURCE)/browser/*.p
 	@$(DEEPVALUES) browser --out build/answers
 	@touch $@ build/changed
 
+# The report cards of the site, a page and a PDF of each language model on record.
+build/cards: $(filter build/02%,$(NOTEBOOKS)) $(PACKAGE) $(wildcard paper/card/* paper/plain/style.css) build/cards/index.html
+	@echo "== report cards$(WHY)"
+	@$(DEEPVALUES) cards --out build/cards
+	@touch $@ build/changed
+
 # What the recipes below leave, without a rule: make takes a file that is gone for one that has changed.
 LISTS := data/results/manifest.json paper/_variables.yml
 PAGES := paper/_site/index.html paper/_site/index.pdf build/status
-$(LISTS) $(PAGES) build/answers/index.html:
+$(LISTS) $(PAGES) build/answers/index.html build/cards/index.html:
 
 # Apart from the paper, whose text can change without any of them.
 build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE)
@@ -123,7 +129,7 @@ build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATIO
 	@$(DEEPVALUES) dictionary
 	@touch $@
 
-build/paper: build/lists build/answers $(PAGES) paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/*.css paper/*.scss paper/*.lua paper/*.typ)
+build/paper: build/lists build/answers build/cards $(PAGES) paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/*.css paper/*.scss paper/*.lua paper/*.typ)
 	@echo "== paper$(WHY)"
 	@$(DEEPVALUES) check
 	@$(DEEPVALUES) render

@@ -25,10 +25,10 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 FOR_USERS = (
-    *("query", "batch", "record", "data", "serve", "models", "export", "import"),
+    *("query", "batch", "record", "card", "data", "serve", "models", "export", "import"),
     *("check", "survey", "notebook", "reproduce", "trace"),
 )
-FOR_MAKE = ("design", "select", "variables", "browser", "manifest", "dictionary", "render")
+FOR_MAKE = ("cards", "design", "select", "variables", "browser", "manifest", "dictionary", "render")
 COMMANDS = FOR_USERS + FOR_MAKE
 
 

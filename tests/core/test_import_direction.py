@@ -21,6 +21,7 @@ LEVELS = {
     "studies": 4,
     "browser": 5,
     "paper": 5,
+    "card": 6,
     "export": 6,
     "cli": 7,
     "__main__": 8,

@@ -95,11 +95,13 @@ def command_line(
     """A command with all that the user gave, so that whoever copies it asks, and pays, where it was asked."""
     words = ["deepvalues", *name.split(), "--study", study, *(["--set", item_set] if item_set else [])]
     words += ["--model", model if isinstance(model, str) else model.name]
-    if isinstance(model, Model):
-        words += _endpoint_options(model)
-    if record_folder != paths.RESPONSES:
-        words += ["--record", str(record_folder)]
-    return shlex.join(words)
+    return shlex.join([*words, *given_options(model, record_folder)])
+
+
+def given_options(model: Model | str, record_folder: Path) -> list[str]:
+    """The options of a command by which the user named an address, a key and a record."""
+    words = _endpoint_options(model) if isinstance(model, Model) else []
+    return words if record_folder == paths.RESPONSES else [*words, "--record", str(record_folder)]
 
 
 def _endpoint_options(model: Model) -> list[str]:

@@ -134,7 +134,19 @@ def query(arguments: argparse.Namespace) -> int:
     )
     for row in done.itertuples(index=False, name=None):
         print(outcome(run_query.Outcome(*row)))
-    return 1 if done["failed"].any() else 0
+    return _ended(not done["failed"].any(), models, arguments.record, [(study, item_set)])
+
+
+def _ended(
+    whole: bool, models: Sequence[Model], record_folder: Path, asked: Sequence[tuple[str, str]]
+) -> int:
+    """The status of a run, which names each model's report card where it asked all that a section reads."""
+    from deepvalues.card.gather import ENOUGH, card_command
+
+    if whole and any(item_set in ENOUGH.get(study, ()) for study, item_set in asked):
+        for model in models:
+            print(f"{model.name}: its report card: {card_command(model, record_folder)}")
+    return 0 if whole else 1
 
 
 def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
@@ -170,7 +182,8 @@ def _query_for_paper(
     whole = for_paper.ask(
         found, tell, record_folder=arguments.record, settings=settings, retry=retry, yes=arguments.yes
     )
-    return 0 if whole else 1
+    asked = [(part.study, item_set) for part in found for item_set in part.item_sets]
+    return _ended(whole, models, arguments.record, asked)
 
 
 def outcome(row: Outcome) -> str:

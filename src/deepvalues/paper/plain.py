@@ -99,7 +99,7 @@ def _write_html(project: Project, article: Article, sources: Path, site: Path) -
     options = [
         *_article_options(project, article, sources),
         *["--number-sections", "--toc", "--toc-depth=3", f"--variable=sidebar={_sidebar(project)}"],
-        f"--variable=head={_link_list('', [_PDF, *project.links])}",
+        f"--variable=head={link_list('', [_PDF, *project.links])}",
     ]
     page = _page(article.file, as_words(article.text), options)
     for label, line in article.contents.labels:
@@ -151,8 +151,8 @@ def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, 
     options = [
         *["--from=markdown-citations", "--toc", "--toc-depth=2", f"--metadata=title:{notebook.title}"],
         *[
-            f"--variable=head={_link_list('', links)}",
-            f"--variable=sidebar={_link_list('Other notebooks', others)}",
+            f"--variable=head={link_list('', links)}",
+            f"--variable=sidebar={link_list('Other notebooks', others)}",
         ],
     ]
     target.write_text(_page(project.article, page.markdown, options), encoding="utf-8")
@@ -162,13 +162,14 @@ def _sidebar(project: Project) -> str:
     """The links beside the article: notebooks, other format, code."""
     notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
     return (
-        _link_list("Notebooks", notebooks)
-        + _link_list("Other formats", [_PDF])
-        + _link_list("Code and data", project.links)
+        link_list("Notebooks", notebooks)
+        + link_list("Other formats", [_PDF])
+        + link_list("Code and data", project.links)
     )
 
 
-def _link_list(title: str, links: Sequence[Link]) -> str:
+def link_list(title: str, links: Sequence[Link]) -> str:
+    """Links in a row as HTML, under a heading if they have a title; nothing without any."""
     if not links:
         return ""
     items = [f'<li><a href="{html.escape(link.href)}">{html.escape(link.text)}</a></li>' for link in links]

@@ -70,6 +70,22 @@ class Sentences:
                 raise UserError(f"{paths.shown(self._path)} has no sentence “{sentence}”: add its macro")
             return re.sub(r"[ \n]+", " ", getattr(macros, sentence)(**facts)).strip(" ")
 
+    def whole(self, facts: Mapping[str, Any]) -> str:
+        """Write the whole file, with its line ends.
+
+        Parameters
+        ----------
+        facts
+            All that the file may use.
+
+        Raises
+        ------
+        UserError
+            As for a sentence.
+        """
+        with self._readable(self._path.stem):
+            return self._environment.get_template(self._path.name).render(facts)
+
     @contextmanager
     def _readable(self, sentence: str) -> Iterator[None]:
         """Turn whatever goes wrong in a template into one message."""
@@ -115,6 +131,17 @@ def _spelled(value: float) -> str:
     return words[int(value)] if value < len(words) else number_format.count(value)
 
 
+def _plain(text: str) -> str:
+    """Any text as Markdown that shows it as it is, on one line."""
+    return re.sub(r"([!-/:-@[-`{-~])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Any text as code within a line of Markdown."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}"
+
+
 def _separator(loop: Any) -> str:
     """What stands after a part of a list that a loop writes, as `number_format.listed` has it."""
     return "" if loop.last else " and " if loop.revindex == 2 else ", "
@@ -130,6 +157,8 @@ FILTERS: dict[str, Callable[..., str]] = {
     "p": number_format.equal_or_less,
     "plural": number_format.plural,
     "listed": number_format.listed,
+    "plain": _plain,
+    "code": _code,
     "separator": _separator,
 }
 

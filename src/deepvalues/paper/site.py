@@ -17,12 +17,13 @@ from urllib.parse import unquote, urlsplit
 from deepvalues.core.errors import UserError
 from deepvalues.paper import manifest
 
-#: What is copied into the site and where; the answer browser is built beforehand, where it was asked for.
+#: What is copied into the site and where; answer browser and cards are built beforehand.
 RESOURCES = {
     "data/published": "data/published",
     "data/results": "data/results",
     "figures": "figures",
     "build/answers": "answers",
+    "build/cards": "cards",
 }
 
 _FOLDERS = "|".join(RESOURCES.values())
@@ -30,7 +31,7 @@ _LINK = re.compile(rf"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:{_F
 
 
 def copy_resources(root: Path, site: Path) -> None:
-    """Copy data, figures and answer browser into the site (Quarto copies nothing from outside)."""
+    """Copy data, figures, answer browser and cards into the site (Quarto copies nothing from outside)."""
     for source, target in RESOURCES.items():
         if (root / source).is_dir():
             shutil.copytree(root / source, site / target, dirs_exist_ok=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIGNIFICANCE = 0.05
 #: Shares of the degrees between the extreme targets. Above the first a model follows the value; below the
 #: second it hardly moves.
-_MOST, _LITTLE = 0.75, 0.25
+MOST, LITTLE = 0.75, 0.25
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
 # ---- facts ----
@@ -204,9 +204,9 @@ def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lea
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
     results.decimals("steering.full", value_blind.full_range(), 0)
-    unleaning = [row["range_share"] > _MOST and row["lean_low"] <= 0 <= row["lean_high"] for row in following]
+    unleaning = [row["range_share"] > MOST and row["lean_low"] <= 0 <= row["lean_high"] for row in following]
     results.claim("two_follow", all(unleaning))
-    results.claim("others_hardly_move", third["range_share"] < _LITTLE)
+    results.claim("others_hardly_move", third["range_share"] < LITTLE)
 
 
 def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, Any]:

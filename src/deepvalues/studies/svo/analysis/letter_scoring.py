@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from deepvalues.stats import clusters
-from deepvalues.stats.bootstrap import Array, bootstrap
+from deepvalues.stats.bootstrap import Array, Bootstrapped, bootstrap
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.analysis.people import total_variation
 from deepvalues.studies.svo.items import CONDITIONS
@@ -269,13 +269,42 @@ def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, float,
     ideal = scoring.targets()[up] - scoring.targets()[down]
     if not {up, down} <= conditions.keys():
         return (math.nan, math.nan, math.nan, ideal)
-
-    def apart(sums: Array) -> Array:
-        first, second = (_angles(part) for part in np.split(sums, 2, axis=-1))
-        return np.asarray(first - second)
-
-    found = bootstrap(np.hstack([_sums(conditions[up]), _sums(conditions[down])]), apart, seed=seed)
+    found = bootstrap(_ends(conditions), _apart, seed=seed)
     return (float(found.estimate), float(found.low), float(found.high), ideal)
+
+
+def _ends(conditions: Mapping[str, Array]) -> Array:
+    """Sums by order under the two values between which steering lies."""
+    return np.hstack([_sums(conditions[value]) for value in (VALUES[0], VALUES[-1])])
+
+
+def _apart(sums: Array) -> Array:
+    first, second = (_angles(part) for part in np.split(sums, 2, axis=-1))
+    return np.asarray(first - second)
+
+
+def steering_difference(frame: pd.DataFrame, one: str, other: str, *, seed: int) -> Bootstrapped | None:
+    """How much further one model's angle moves with the assigned value than another's, in degrees.
+
+    Parameters
+    ----------
+    frame
+        From `trials`, of both models. The nine orders are resampled in pairs.
+
+    Returns
+    -------
+    Bootstrapped or None
+        None unless both answered under both values.
+    """
+    conditions = dict(_by_condition(frame))
+    if any(not {VALUES[0], VALUES[-1]} <= conditions.get(model, {}).keys() for model in (one, other)):
+        return None
+    sums = np.hstack([_ends(conditions[model]) for model in (one, other)])
+
+    def difference(sums: Array) -> Array:
+        return np.asarray(np.subtract(*(_apart(part) for part in np.split(sums, 2, axis=-1))))
+
+    return bootstrap(sums, difference, seed=seed)
 
 
 def places(frame: pd.DataFrame) -> pd.DataFrame:

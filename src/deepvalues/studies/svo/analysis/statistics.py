@@ -29,6 +29,8 @@ CONDITION = ("model", "mode", "value", "goal")
 #: Columns of the primary and the secondary items of a trial.
 PRIMARY = [f"item{item}" for item in range(1, N_PRIMARY + 1)]
 SECONDARY = [f"item{item}" for item in range(N_PRIMARY + 1, 16)]
+#: The values between which a steering range lies.
+_ENDS = ("altruistic", "competitive")
 ALL_VALUES = "all values"
 RATIONALITY = [
     *CONDITION,
@@ -290,6 +292,24 @@ def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "mode", *columns])
 
 
+def _at_ends(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The trials of one model, mode and kind of prompting under either value of `_ENDS`, by trial."""
+    up, down = (group[group["value"] == end].set_index("trial") for end in _ENDS)
+    return up, down
+
+
+def changes(group: pd.DataFrame) -> pd.Series[float]:
+    """How far each trial moves between the altruistic and the competitive value, in degrees, by trial.
+
+    Parameters
+    ----------
+    group
+        From `trials`, of one model, mode and kind of prompting. Trials that lack either angle are left out.
+    """
+    up, down = _at_ends(group)
+    return (up["angle"] - down["angle"]).dropna()
+
+
 def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Mean angle under the altruistic minus that under the competitive value; 77.65° for ideal answers.
 
@@ -301,12 +321,11 @@ def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         model, mode, goal, pairs (trials complete under both), range, low, high, ideal, bound_low,
         bound_high, in degrees.
     """
-    ends = ["altruistic", "competitive"]
-    ideal = scoring.targets()[ends[0]] - scoring.targets()[ends[1]]
+    ideal = scoring.targets()[_ENDS[0]] - scoring.targets()[_ENDS[1]]
     rows = []
-    for key, group in _groups(frame[frame["value"].isin(ends)], ("model", "mode", "goal")):
-        up, down = (group[group["value"] == end].set_index("trial") for end in ends)
-        change = (up["angle"] - down["angle"]).dropna()
+    for key, group in _groups(frame[frame["value"].isin(_ENDS)], ("model", "mode", "goal")):
+        up, down = _at_ends(group)
+        change = changes(group)
         lowest = (up["angle_low"] - down["angle_high"]).mean()
         highest = (up["angle_high"] - down["angle_low"]).mean()
         interval = _mean_interval(change, change.index.to_series().astype(str), seed)

@@ -1,0 +1,154 @@
+"""What tells two respondents apart: differences on the items that both answered, paired and clustered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from deepvalues.card import measures
+from deepvalues.card.facts import about, asking, how
+from deepvalues.card.gather import SECTIONS, Asked, Part
+from deepvalues.card.write import Card, file_name
+from deepvalues.core.errors import UserError
+from deepvalues.stats import clusters
+from deepvalues.stats.bootstrap import bootstrapped_mean
+from deepvalues.stats.clusters import Estimate
+from deepvalues.studies.dvb.analysis import verdicts
+from deepvalues.studies.svo.analysis import letter_scoring, statistics
+
+#: The rates of Study 1 by the arm that they are of.
+_ARMS = {
+    "control": "control",
+    "probe_value": "probe_value",
+    "probe_surface": "probe_surface",
+    "dvgr": "deconfounded",
+}
+_TEST, _FRAME = ["cell", "arm", "test"], ["wording", "pair"]
+#: What a section measures of two parts that were asked alike.
+_Compare = Callable[[Part, Part], "list[Difference]"]
+
+
+class Difference(NamedTuple):
+    """A measure of two respondents on the items that both answered, and its paired difference.
+
+    ``pairs`` counts these items. Without an interval nothing varies between clusters.
+    """
+
+    measure: str
+    one: float
+    other: float
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+def comparison(one: Asked, other: Asked) -> Card:
+    """The card that sets two respondents side by side.
+
+    Raises
+    ------
+    UserError
+        When both are the same one, or no section was answered in full, and in the same way, by both.
+    """
+    names = [each.model.name for each in (one, other)]
+    if names[0] == names[1]:
+        raise UserError(f"{names[0]}: a model has no difference from itself; name two")
+    found = differences(one, other)
+    if not any(found.values()):
+        told = [f"  {part.command}" for each in (one, other) for part in each.lacking()]
+        first = f"{' and '.join(names)} answered no study alike in full; these ask them:"
+        raise UserError("\n".join([first, *told]))
+    facts = {
+        "names": names,
+        "models": [about(each.model) for each in (one, other)],
+        "asked": [how(each.begun()) for each in (one, other)],
+        "sections": [{name: asking(each.parts[name]) for name in SECTIONS} for each in (one, other)],
+        "values": [measures.values(each) for each in (one, other)],
+        "social": [measures.social(each) for each in (one, other)],
+        "priorities": [measures.priorities(each) for each in (one, other)],
+        "differences": {name: [each._asdict() for each in rows] for name, rows in found.items()},
+    }
+    title = f"{names[0]} against {names[1]}"
+    return Card(file_name(*names), title, "report card of two models", "compare", facts)
+
+
+def differences(one: Asked, other: Asked) -> dict[str, list[Difference]]:
+    """The differences of each section, one less other; none where it was not answered in full and alike."""
+    found: dict[str, list[Difference]] = {}
+    for name in SECTIONS:
+        first, second = one.complete(name), other.complete(name)
+        found[name] = []
+        if first and second and first.study == second.study and first.study in _COMPARED:
+            found[name] = _COMPARED[first.study](first, second)
+    return found
+
+
+def _paired(measure: str, both: pd.DataFrame, column: str, cluster: str) -> Difference:
+    """A row from items that both answered; columns of the second end with ``_other``."""
+    known = both.dropna(subset=[column, f"{column}_other"])
+    first, second = (known[name].astype(float) for name in (column, f"{column}_other"))
+    apart = (
+        clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster]) if len(known) else None
+    )
+    value, interval = (apart.value, apart.interval) if apart else (float("nan"), Estimate(0, 0, 0).interval)
+    return Difference(measure, float(first.mean()), float(second.mean()), value, *interval, len(known))
+
+
+def _values(one: Part, other: Part) -> list[Difference]:
+    """Study 1: rates and order consistency, paired by test, clustered by cell."""
+    frames = (measures.pairs(part) for part in (one, other))
+    first, second = (
+        frame[frame["arm"].isin(verdicts.TESTS) & (frame["n_examples"] == verdicts.N)] for frame in frames
+    )
+    both = first.merge(second, on=_TEST, suffixes=("", "_other"))
+    rates = [_paired(name, both[both["arm"] == arm], "followed", "cell") for name, arm in _ARMS.items()]
+    return [*rates, _paired("order_consistency", both, "agree", "cell")]
+
+
+def _letters(one: Part, other: Part) -> list[Difference]:
+    """Study 2, one question at a time: steering, the nine orders resampled in pairs."""
+    frame = pd.concat([measures.letter_trials(part) for part in (one, other)], ignore_index=True)
+    names = [part.questions.model.name for part in (one, other)]
+    found = letter_scoring.steering_difference(frame, *names, seed=measures.SVO_SEED)
+    if found is None:
+        return []
+    steering = letter_scoring.by_model(frame, seed=measures.SVO_SEED).set_index("model")["steering"]
+    ends = float(found.estimate), float(found.low), float(found.high)
+    return [Difference("steering", steering[names[0]], steering[names[1]], *ends, found.clusters)]
+
+
+def _conversations(one: Part, other: Part) -> list[Difference]:
+    """Study 2 in conversations: steering, trials resampled in pairs."""
+    first, second = (statistics.changes(_of_mode(part)) for part in (one, other))
+    both = pd.DataFrame({"one": first, "other": second}).dropna()
+    apart = both["one"] - both["other"]
+    interval = bootstrapped_mean(apart, both.index.to_series().astype(str), seed=measures.SVO_SEED)
+    one_mean, other_mean = both["one"].mean(), both["other"].mean()
+    return [Difference("steering", one_mean, other_mean, apart.mean(), *interval, len(both))]
+
+
+def _of_mode(part: Part) -> pd.DataFrame:
+    trials = measures.conversation_trials(part)
+    for column, wanted in measures.CONVERSATION.items():
+        trials = trials[trials[column] == wanted]
+    return trials
+
+
+def _pairs(one: Part, other: Part) -> list[Difference]:
+    """Study 3 in pairs: order consistency, paired by frame and pair, clustered by pair."""
+    first, second = (measures.theme_pairs(part) for part in (one, other))
+    both = first.merge(second, on=_FRAME, suffixes=("", "_other"))
+    return [_paired("theme_consistency", both, "agree", "pair")]
+
+
+#: What two parts of a study have to compare; fidelity has no paired difference.
+_COMPARED: dict[str, _Compare] = {
+    "dvb": _values,
+    "svo-letters": _letters,
+    "svo": _conversations,
+    "profiles-pairs": _pairs,
+}

@@ -1,0 +1,203 @@
+"""What a card says of each study, by the functions and seeds of the notebooks that analyse it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from deepvalues.ask.letter_probabilities import letter_probabilities
+from deepvalues.card.gather import Asked, Part
+from deepvalues.studies.dvb.analysis import orders, several_sets, verdicts
+from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses
+from deepvalues.studies.profiles.analysis.null import null_p, null_table
+from deepvalues.studies.profiles.analysis.reference import label, synthetic_reference
+from deepvalues.studies.profiles.facts import MODE
+from deepvalues.studies.profiles.study import PROFILES
+from deepvalues.studies.svo.analysis import letter_scoring, statistics, value_blind
+from deepvalues.studies.svo.facts import LITTLE, MOST
+
+#: The seeds and draws of notebooks 6 and 7, so that a card's intervals are those of the paper.
+SVO_SEED, PROFILES_SEED, PROFILES_DRAWS = 20230524, 12617, 2000
+
+
+def triple(row: dict[Any, Any], name: str, null: float = math.nan) -> dict[str, float]:
+    """A measure with its interval and its null, from columns ``name``, ``name_low`` and ``name_high``."""
+    return {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "null": null}
+
+
+# ---- study 1 ----
+
+
+def pairs(part: Part) -> pd.DataFrame:
+    """The pairs of orders of a respondent: see `orders.pairs`."""
+    return orders.pairs(several_sets.trials(part.items, [part.questions]))
+
+
+def values(asked: Asked) -> dict[str, Any] | None:
+    """What Study 1 says: a row of `verdicts.verdicts`, and measures; None where it lacks answers."""
+    part, judged, free = asked.complete("values"), asked.complete("validation"), asked.complete("free")
+    if part is None:
+        return None
+    own = pairs(part)
+    untold = several_sets.untold(several_sets.trials(judged.items, [judged.questions])) if judged else {}
+    replies = several_sets.trials(free.items, [free.questions]) if free else None
+    (row,) = verdicts.verdicts(own, replies, untold).to_dict("records")
+    verdict = next(each for each in verdicts.VERDICTS if each.id == row["verdict"])
+    tests = own[own["arm"].isin(verdicts.TESTS) & (own["n_examples"] == verdicts.N)]
+    chance = {name: triple(row, name, 0.5) for name in ("control", "probe_value", "probe_surface", "dvgr")}
+    return {
+        "row": row,
+        "verdict": {"id": verdict.id, "name": verdict.name, "meaning": verdict.meaning, "rule": verdict.rule},
+        **chance,
+        "order_consistency": triple(row, "order_consistency", row["by_place"]),
+        "first_option_rate": row["first_option_rate"],
+        "answered": row["answered"],
+        "by_letters": not math.isnan(row["letter_mass"]),
+        "tests": len(tests),
+        "in_both_orders": int(tests["agree"].notna().sum()),
+        "cells": row["cells"],
+        "n": verdicts.N,
+        "judged": judged is not None,
+        "untold": list(untold.get(asked.model.name, ())),
+        "readable": triple(row, "readable") if free else None,
+    }
+
+
+# ---- study 2 ----
+
+
+def social(asked: Asked) -> dict[str, Any] | None:
+    """What Study 2 says: how far the angle moves with the assigned value; None where it lacks answers."""
+    part = asked.complete("social")
+    if part is None:
+        return None
+    found = _by_letters(part) if part.study == "svo-letters" else _in_conversations(part)
+    return found | {"moves": moves(**found["steering"], full=found["full"]), "little": LITTLE, "most": MOST}
+
+
+def letter_trials(part: Part) -> pd.DataFrame:
+    """The trials of a respondent that was asked one question at a time: see `letter_scoring.trials`."""
+    answers = letter_probabilities([part.questions], _letters(part))
+    return letter_scoring.trials(part.items, answers)
+
+
+def _letters(part: Part) -> tuple[str, ...]:
+    choice = part.questions.study.letter_choice
+    assert choice is not None
+    return choice.letters
+
+
+def _by_letters(part: Part) -> dict[str, Any]:
+    trials = letter_trials(part)
+    steering = dict.fromkeys(("value", "low", "high"), math.nan)
+    for row in letter_scoring.by_model(trials, seed=SVO_SEED).to_dict("records"):
+        steering = triple(row, "steering")
+    answered = int(trials[letter_scoring.OPTIONS[0]].notna().sum())
+    return {
+        "steering": steering | {"null": 0.0},
+        "full": value_blind.full_range(),
+        "alone": True,
+        "answered": answered,
+        "asked": len(trials),
+    }
+
+
+#: Where the text of a card takes steering from, if there are several modes: as with the published means.
+CONVERSATION = {"mode": "controlled", "goal": False}
+
+
+def conversation_trials(part: Part) -> pd.DataFrame:
+    """The scored trials of a respondent that was asked in conversations: see `statistics.trials`."""
+    return statistics.trials(statistics.choices(part.items, part.questions.answers()))
+
+
+def _in_conversations(part: Part) -> dict[str, Any]:
+    trials = conversation_trials(part)
+    table = statistics.steering_range(trials, seed=SVO_SEED)
+    own = (table["mode"] == CONVERSATION["mode"]) & (table["goal"].astype(bool) == CONVERSATION["goal"])
+    (row,) = table[own].to_dict("records")
+    steering = {"value": row["range"], "low": row["low"], "high": row["high"], "null": 0.0}
+    complete = int(trials["angle"].notna().sum())
+    return {
+        "steering": steering,
+        "full": row["ideal"],
+        "alone": False,
+        "answered": complete,
+        "asked": len(trials),
+    }
+
+
+def moves(value: float, low: float, high: float, null: float, full: float) -> str:
+    """How a respondent moves with the value, in a word that a template knows.
+
+    Where nothing varies there is no interval, and the range is what it is.
+    """
+    if math.isnan(value):
+        return "unknown"
+    low, high = (value if math.isnan(end) else end for end in (low, high))
+    if high < null:
+        return "against"
+    if not low > null:
+        return "not"
+    return "follows" if value > MOST * full else "hardly" if value < LITTLE * full else "partly"
+
+
+# ---- study 3 ----
+
+
+def priorities(asked: Asked) -> dict[str, Any] | None:
+    """What Study 3 says: whether there is a profile, and which; None where it lacks answers."""
+    part = asked.complete("priorities")
+    if part is None:
+        return None
+    return _in_pairs(part) if part.study == "profiles-pairs" else _in_forms(part)
+
+
+def theme_pairs(part: Part) -> pd.DataFrame:
+    """The pairs of orders of a respondent that compared themes: see `pair_profiles.pairs`."""
+    return pair_profiles.pairs(part.items, letter_probabilities([part.questions], _letters(part)))
+
+
+def _in_pairs(part: Part) -> dict[str, Any]:
+    stimuli = PROFILES.stimuli
+    of_pairs = theme_pairs(part)
+    (row,) = pair_profiles.by_model(of_pairs, stimuli.keys).to_dict("records")
+    worths = pair_profiles.profiles(of_pairs, stimuli.keys).set_index("theme")["worth"]
+    names = {theme.key: theme.name for theme in stimuli.themes}
+    excess = {"value": row["excess"], "low": row["excess_low"], "high": row["excess_high"]}
+    return {
+        "row": row,
+        "in_pairs": True,
+        "answered": row["answered"],
+        "asked": row["pairs"],
+        "consistency": {"value": row["consistency"], "null": row["by_place"]},
+        "excess": excess | {"null": 0.0},
+        "claimed": bool(row["claimed"]),
+        "order": [names[str(theme)] for theme in worths.sort_values(ascending=False).index],
+    }
+
+
+def _in_forms(part: Part) -> dict[str, Any]:
+    stimuli, themes = PROFILES.stimuli, PROFILES.stimuli.keys
+    runs = responses.runs(stimuli, part.items, part.questions.answers())
+    given, reference = responses.responses(runs, themes), synthetic_reference(themes)
+    table = comparison.fidelity_table(given, reference, themes, PROFILES_DRAWS, PROFILES_SEED)
+    of_mode = runs[runs["mode"] == MODE]
+    found = {
+        "in_pairs": False,
+        "mode": MODE,
+        "reference": label(reference),
+        "answered": int((of_mode["status"] == "answered").sum()),
+        "asked": len(of_mode),
+    }
+    rows = table[table["mode"] == MODE].to_dict("records")
+    if not rows:
+        return found | {"row": None}
+    table["p_null"] = null_p(table, reference, themes, PROFILES_SEED)
+    ceiling = comparison.human_ceiling(reference, themes, PROFILES_DRAWS, PROFILES_SEED)
+    null = null_table(reference, ceiling, themes, int(rows[0]["runs"]), PROFILES_SEED)
+    to_exceed = float(null.set_index("mode")["to_exceed"][MODE])
+    (row,) = table[table["mode"] == MODE].to_dict("records")
+    return found | {"row": row, "fidelity": triple(row, "fidelity", to_exceed), "p": row["p_null"]}
