@@ -341,4 +341,11 @@ def test_heads_count_in_the_finding_only_with_the_examples_of_the_models():
 )
 def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
     found = pd.DataFrame(rows, columns=["model", "family", "verdict"])
-    assert facts.claims(found) == {"by_position": by_position, "heads_learned": heads_learned}
+    claims = {"by_position": by_position, "heads_learned": heads_learned, "encoder_learned": False}
+    assert facts.claims(found) == claims
+
+
+@pytest.mark.parametrize(("verdict", "learned"), [("value", True), ("undecided", False)])
+def test_the_claim_on_the_learner_on_embeddings(verdict, learned):
+    found = pd.DataFrame([{"model": "learner-encoder", "family": "text learner", "verdict": verdict}])
+    assert facts.claims(found)["encoder_learned"] == learned

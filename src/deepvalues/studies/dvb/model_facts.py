@@ -72,6 +72,7 @@ def verdicts(table: pd.DataFrame) -> dict[str, Any]:
 
 #: Verdicts of those who learned something of a known layer.
 _LEARNED = ("value", "surface", "both")
+_ENCODER = "learner-encoder"
 
 
 def claims(table: pd.DataFrame) -> dict[str, bool]:
@@ -86,7 +87,8 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     -------
     dict
         by_position: every language model chooses by position; heads_learned: every head has a verdict of
-        having learned a layer, and none that was fitted to shuffled choices has one. False without any.
+        having learned a layer, and none that was fitted to shuffled choices has one; encoder_learned: the
+        learner on sentence embeddings has such a verdict. False without any.
     """
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
     heads = table[table["family"] == HEAD]
@@ -94,6 +96,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     return {
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
         "heads_learned": bool((~shuffled).any() and (learned != shuffled).all()),
+        "encoder_learned": bool(table.loc[table["model"] == _ENCODER, "verdict"].isin(_LEARNED).any()),
     }
 
 
@@ -208,7 +211,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     )
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
-        "encoder": ours[ours["model"] == "learner-encoder"],
+        "encoder": ours[ours["model"] == _ENCODER],
         "asked": _language_models(ours),
         "heads": ours[(ours["family"] == HEAD) & ~ours["model"].str.endswith("-shuffled")],
     }
