@@ -341,11 +341,15 @@ def test_heads_count_in_the_finding_only_with_the_examples_of_the_models():
 )
 def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
     found = pd.DataFrame(rows, columns=["model", "family", "verdict"])
-    claims = {"by_position": by_position, "heads_learned": heads_learned, "encoder_learned": False}
-    assert facts.claims(found) == claims
+    claims = facts.claims(found)
+    assert (claims["by_position"], claims["heads_learned"]) == (by_position, heads_learned)
+    assert not claims["encoder_learned"] and not claims["agents_as_known"]
 
 
-@pytest.mark.parametrize(("verdict", "learned"), [("value", True), ("undecided", False)])
-def test_the_claim_on_the_learner_on_embeddings(verdict, learned):
-    found = pd.DataFrame([{"model": "learner-encoder", "family": "text learner", "verdict": verdict}])
-    assert facts.claims(found)["encoder_learned"] == learned
+@pytest.mark.parametrize("wrong", [None, *facts._AGENTS, "learner-encoder"])
+def test_claims_on_the_learner_on_embeddings_and_on_agents(wrong):
+    verdicts = facts._AGENTS | {"learner-encoder": "value"}
+    rows = [(name, "", "undecided" if name == wrong else verdict) for name, verdict in verdicts.items()]
+    claims = facts.claims(pd.DataFrame(rows, columns=["model", "family", "verdict"]))
+    assert claims["encoder_learned"] == (wrong != "learner-encoder")
+    assert claims["agents_as_known"] == (wrong not in facts._AGENTS)

@@ -73,6 +73,12 @@ def verdicts(table: pd.DataFrame) -> dict[str, Any]:
 #: Verdicts of those who learned something of a known layer.
 _LEARNED = ("value", "surface", "both")
 _ENCODER = "learner-encoder"
+_AGENTS = {
+    "agent-value": "value",
+    "agent-surface": "surface",
+    "agent-first": "place",
+    "agent-random": "place",
+}
 
 
 def claims(table: pd.DataFrame) -> dict[str, bool]:
@@ -88,15 +94,18 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     dict
         by_position: every language model chooses by position; heads_learned: every head has a verdict of
         having learned a layer, and none that was fitted to shuffled choices has one; encoder_learned: the
-        learner on sentence embeddings has such a verdict. False without any.
+        learner on sentence embeddings has such a verdict; agents_as_known: reference agents of a plain rule
+        have the verdict that it calls for. False without any.
     """
+    given = dict(zip(table["model"], table["verdict"], strict=True))
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
     heads = table[table["family"] == HEAD]
     learned, shuffled = heads["verdict"].isin(_LEARNED), heads["model"].str.endswith("-shuffled")
     return {
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
         "heads_learned": bool((~shuffled).any() and (learned != shuffled).all()),
-        "encoder_learned": bool(table.loc[table["model"] == _ENCODER, "verdict"].isin(_LEARNED).any()),
+        "encoder_learned": given.get(_ENCODER) in _LEARNED,
+        "agents_as_known": all(given.get(name) == verdict for name, verdict in _AGENTS.items()),
     }
 
 
