@@ -129,7 +129,7 @@ build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATIO
 	@$(DEEPVALUES) dictionary
 	@touch $@
 
-build/paper: build/lists build/answers build/cards $(PAGES) paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/*.css paper/*.scss paper/*.lua paper/*.typ)
+build/paper: build/lists build/answers build/cards $(PAGES) paper/index.qmd paper/_quarto.yml paper/references.bib $(wildcard paper/plain/* paper/fonts/* paper/*.css paper/*.scss paper/*.lua paper/*.typ)
 	@echo "== paper$(WHY)"
 	@$(DEEPVALUES) check
 	@$(DEEPVALUES) render

@@ -36,7 +36,8 @@ TEMPLATES = PAPER / "plain"
 
 def copy_project(folder):
     shutil.copytree(FIXTURE, folder)
-    shutil.copytree(TEMPLATES, folder / "paper" / "plain")
+    for part in ("plain", "fonts"):
+        shutil.copytree(PAPER / part, folder / "paper" / part)
     return folder / "paper"
 
 
@@ -98,6 +99,20 @@ def test_mathematics_needs_no_network(page):
     assert "<math" in page
     assert "<script" not in page
     assert not re.search(r"<(?:link|img)[^>]*https?:", page)
+
+
+def test_formulas_have_the_font_that_lies_beside_every_page(site, tmp_path):
+    quarto = tmp_path / "page.html"
+    quarto.write_text(f"<style>{(PAPER / 'quarto.css').read_text()}</style>")
+    shutil.copytree(PAPER / "fonts", tmp_path / "fonts")
+    with open_page() as browser:
+        for file in (site / "index.html", site / "notebooks" / "03_deep_values-preview.html", quarto):
+            browser.load(file.as_uri())
+            loaded = "document.fonts.load('12px \"STIX Two Math\"').then((found) => found.length)"
+            assert browser.evaluate(loaded) == 1
+        (tmp_path / "fonts" / "stix-two-math.woff2").unlink()
+        browser.load(quarto.as_uri())
+        assert browser.evaluate(loaded.replace("=> found.length)", "=> 1, () => 0)")) == 0
 
 
 def test_bibliography_lists_what_is_cited(page):

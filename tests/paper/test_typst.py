@@ -19,6 +19,7 @@ PAPER = paths.PAPER
 QUARTO = """
 #set page(paper: "a4", margin: (x: 26mm, top: 24mm, bottom: 25mm))
 #set table(stroke: none)
+#set heading(numbering: "1.1")
 #show figure.where(kind: "quarto-float-tbl"): set figure.caption(position: top)
 """
 KINDS = {"plain": ("image", "table"), "quarto": ('"quarto-float-fig"', '"quarto-float-tbl"')}
@@ -46,17 +47,19 @@ def written(edition, body):
 
 @pytest.mark.parametrize("edition", KINDS)
 @pytest.mark.parametrize("flush", [True, False])
-def test_pictures_stay_in_their_section(tmp_path, edition, flush):
+def test_pictures_wait_for_room_after_their_mention_and_before_the_end_matter(tmp_path, edition, flush):
     picture = TALL.format(KINDS[edition][0])
-    text = written(edition, f"= One\n\nWords.\n\n{picture * 3}= Two\n\nWords.\n{picture}{PAGES}")
+    end = "#heading(level: 1, numbering: none)[References]\n\nWords.\n"
+    text = written(edition, f"= One\n\nWords.\n\n{picture * 3}= Two\n\nWords.\n{picture}{end}{PAGES}")
     file = tmp_path / "document.typ"
     file.write_text(text if flush else text.replace("place.flush()", ""))
     found = json.loads(typst.query(str(file), "<pages>", field="value", one=True))
-    *own, other = found["pictures"]
-    begins = found["headings"][1]
-    # Without the flush the last ones come after the next heading: the test can tell.
-    assert (max(own) <= begins) == flush
-    assert begins <= other
+    one, two, references = found["headings"]
+    # The next section begins beside pictures that wait, and none comes before its own section.
+    assert one == two < found["pictures"][2]
+    assert two <= found["pictures"][3]
+    # Without the flush the last ones come among the references: the test can tell.
+    assert (max(found["pictures"]) <= references) == flush
 
 
 def rules(page):
@@ -98,3 +101,14 @@ def test_cells_of_a_row_begin_on_one_line_in_a_table_at_the_foot_of_a_page(tmp_p
     drawn = dark.sum(axis=1) * 210 / dark.shape[1]
     both, alone = (np.flatnonzero(np.abs(drawn - width) < 1) for width in (20, 10))
     assert np.median(both) < np.median(alone)
+
+
+@pytest.mark.parametrize("edition", KINDS)
+def test_the_name_of_a_model_is_not_broken_at_its_hyphens(tmp_path, edition):
+    def rows(name):
+        file = tmp_path / "document.typ"
+        body = f"#pagebreak()\n#block(width: 9mm, table(columns: 1, [{name}]))\n"
+        file.write_text(written(edition, body))
+        return rules(typst.compile(str(file), format="png")[1])[1].size
+
+    assert rows(r"head\-qwen2.5\-mean") == rows("head1qwen2.51mean") < rows("head qwen2.5 mean")

@@ -75,7 +75,6 @@ def test_study_1_by_verdicts(trials):
             "mode": "letters, reply begun",
             "items": 1100,
             "letter_mass": float("nan"),
-            "read_anew": float("nan"),
         }
     )
     said, told = Sentences("models"), telling("models", model_facts)
@@ -86,7 +85,7 @@ def test_study_1_by_verdicts(trials):
             *(said(name, own) for name in ("places", "without_evidence", "learned")),
             told("verdicts", table),
             told("asked", how, []),
-            told("finding", how, table, nothing),
+            told("finding", table, nothing),
         ]
     )
 

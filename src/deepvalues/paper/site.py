@@ -22,16 +22,19 @@ RESOURCES = {
     "data/published": "data/published",
     "data/results": "data/results",
     "figures": "figures",
+    "paper/fonts": "fonts",
     "build/answers": "answers",
     "build/cards": "cards",
 }
 
 _FOLDERS = "|".join(RESOURCES.values())
-_LINK = re.compile(rf"(?P<head>\b(?:href|src)\s*=\s*\")(?:\.\./)*(?P<path>(?:{_FOLDERS}|notebooks)/)")
+_LINK = re.compile(
+    rf"(?P<head>\b(?:(?:href|src)\s*=\s*|url\()\")(?:\.\./)*(?P<path>(?:{_FOLDERS}|notebooks)/)"
+)
 
 
 def copy_resources(root: Path, site: Path) -> None:
-    """Copy data, figures, answer browser and cards into the site (Quarto copies nothing from outside)."""
+    """Copy data, figures, fonts, answer browser and cards into the site (Quarto copies nothing from outside)."""
     for source, target in RESOURCES.items():
         if (root / source).is_dir():
             shutil.copytree(root / source, site / target, dirs_exist_ok=True)
@@ -61,7 +64,7 @@ def name_commit(root: Path, site: Path) -> None:
 
 
 def mend_links(site: Path) -> None:
-    """Make the links to data, figures and notebooks right on every page of the site."""
+    """Make the links to data, figures, fonts and notebooks right on every page of the site."""
     for page in sorted(site.rglob("*.html")):
         up = "../" * (len(page.relative_to(site).parts) - 1)
         text = page.read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def test_rates_over_designs():
             0.0,
             "All stay within the intended limits (a DVGR within .50 ± .02, and accuracies on the two",
         ),
-        (0.05, "within .03 of each other) are not kept by learner-words."),
+        (0.05, "within .03 of each other) are exceeded by learner-words."),
     ],
 )
 def test_a_missed_limit_is_said(shift, words):

@@ -34,6 +34,8 @@ def test_instrument_and_recovery(results):
         "instrument.compared": "3",
         "instrument.within": "2",
         "instrument.exact": "1",
+        "instrument.inexact": "2",
+        "instrument.inexact_within": "1",
         "instrument.recovered": "2",
         "instrument.parameters": "3",
         "instrument.runs": "200",

@@ -25,14 +25,14 @@ def of_own(sentence, rows):
 
 
 def how(*rows):
-    """How models were asked: (model, billions, cells, mode, letter mass, read anew)."""
-    columns = ["model", "billions", "cells", "mode", "letter_mass", "read_anew"]
+    """How models were asked: (model, billions, cells, mode, letter mass)."""
+    columns = ["model", "billions", "cells", "mode", "letter_mass"]
     return pd.DataFrame(rows, columns=columns).assign(items=2200)
 
 
 NOBODY = how()
-ONE = how(("gpt-x", NAN, 400, MODES[FREE], NAN, NAN))
-TWO = how(("a", 0.135, 100, MODES[CONTINUE], 0.93, 0.4), ("b", 1.5, 200, MODES[CONTINUE], 0.99, 0.3))
+ONE = how(("gpt-x", NAN, 400, MODES[FREE], NAN))
+TWO = how(("a", 0.135, 100, MODES[CONTINUE], 0.93), ("b", 1.5, 200, MODES[CONTINUE], 0.99))
 
 
 def table(*rows):
@@ -104,7 +104,7 @@ NOTHING_READ = rates()
 
 
 def test_models_of_unknown_or_larger_size_are_not_called_small():
-    large = how(("a", 0.5, 400, MODES[FREE], NAN, NAN), ("b", 70.0, 400, MODES[FREE], NAN, NAN))
+    large = how(("a", 0.5, 400, MODES[FREE], NAN), ("b", 70.0, 400, MODES[FREE], NAN))
     for table_ in (ONE, large):
         assert "small" not in told("limitation", table_, 400)
 
@@ -134,9 +134,7 @@ def test_who_was_asked_and_who_was_not():
     )
     assert told("asked", TWO, []) == (
         "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
-        "asked by letter probability; together, the two letters have a mean probability of .930 to .990. A "
-        "share of .300 to .400 of the prompt tokens had to be read anew; the rest came from the server's "
-        "cache."
+        "asked by letter probability; the two letters together have a mean probability of .930 to .990."
     )
     mixed = told("asked", pd.concat([ONE, TWO]), [])
     assert "2 of 3 were asked by letter probability" in mixed
@@ -150,12 +148,12 @@ def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
     assert told("verdicts", NO_TABLE) == "There is no verdict, as no language model was asked."
     one = told("verdicts", table(PLACE))
     assert one == (
-        "At N = 4, the verdict on a is “chooses by position”. “Chooses by position” means that the model "
-        "chooses the same option in both orders no more often than by position alone."
+        "At N = 4, the verdict on a is “chooses by position”: the model chooses the same option in both "
+        "orders no more often than by position alone."
     )
     same = told("verdicts", table(PLACE, PLACE | {"model": "b"}))
     assert same.startswith(
-        "At N = 4, the verdict on both language models is “chooses by position”. “Chooses by"
+        "At N = 4, the verdict on both language models is “chooses by position”: the model chooses the same"
     )
     two = told("verdicts", table(PLACE, VALUE))
     assert two.startswith(
@@ -182,6 +180,9 @@ def test_places_stand_beside_what_place_alone_would_give():
     assert both.endswith("is chosen is .900 for both models.")
     three = of_own("places", table(PLACE, VALUE, PLACE | {"model": "c", "first_option_rate": NAN}))
     assert three.endswith("is chosen is .900 (a and b).")
+    assert of_own("places", table(PLACE | {"readable": 0.4})).endswith(
+        "In free text, the share of replies that clearly name one option is .400 [.390, .410] (a)."
+    )
 
 
 def test_without_evidence_says_what_was_not_asked():
@@ -240,8 +241,11 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 
 
 def test_what_heads_read_stands_beside_the_null_and_the_models():
-    assert told("read", NOTHING_READ) == "No head on hidden states is on record."
-    assert told("read", READ) == (
+    learner = {"model": "learner-words", "family": "text learner", "dvgr": 0.48, "probe_value_n20": 0.76}
+    words = table(learner | {"probe_value": 0.54, "probe_surface": 0.62})
+    assert told("read", NOTHING_READ, words) == "No head on hidden states is on record."
+    assert "For the lexical learners, they are .480, .540 and .620. At N = 20," in told("read", READ, words)
+    assert told("read", READ, NO_TABLE) == (
         "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 "
         "to .800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these "
         "rates are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, "
@@ -252,7 +256,7 @@ def test_what_heads_read_stands_beside_the_null_and_the_models():
 
 def test_of_many_numbers_of_examples_the_ends_are_told():
     many = rates(*(row for n in (4, 20, 80, 320) for row in of_all_arms("head, mean", n, 0.6, 0.6, 0.6)))
-    found = told("read", many)
+    found = told("read", many, NO_TABLE)
     assert "N = 4," in found
     assert "N = 320," in found
     assert "N = 20," not in found
@@ -289,48 +293,38 @@ def test_public_prompts_by_family():
 
 
 def test_the_finding_names_models_verdicts_and_what_was_read():
-    assert told("finding", NOBODY, NO_TABLE, READ) == "No language model was asked in Study 1."
-    found = told("finding", TWO, table(PLACE, VALUE), READ)
+    assert told("finding", NO_TABLE, READ) == "No language model was asked in Study 1."
+    found = told("finding", table(PLACE, VALUE), READ)
     assert found == (
-        "We asked two language models: b mainly learned the value; a chose by position. With 4 examples, "
-        "choices in both orders agreed on .100 to .700 of tests, and the DVGR was .500 to .660. From 20 "
-        "examples, linear heads on their hidden states got .950 of value probes right."
+        "Given four examples, b mainly learned the value; a chose by position. Choices agreed across orders "
+        "on .100 to .700 of tests. The DVGR was .500 to .660, and value-probe accuracy .500. Linear heads on "
+        "their hidden states, fitted to the same examples, reached .700 to .800 on this probe (.500 with "
+        "shuffled choices)."
     )
+    unread = dict.fromkeys(("dvgr", "order_consistency"), NAN)
+    assert "position. No reply could be read. Linear" in told("finding", table(PLACE | unread), READ)
 
 
-@pytest.mark.parametrize(
-    ("names", "who"),
-    [
-        ("a", "one language model, a. It chose"),
-        ("ab", "two language models, a and b. Both chose"),
-        ("abc", "three language models, a, b and c. All chose"),
-    ],
-)
+@pytest.mark.parametrize(("names", "who"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])
 def test_one_verdict_for_all(names, who):
-    asked, rows = (
-        how(*((name, 1, 9, "", 1, 1) for name in names)),
-        [PLACE | {"model": name} for name in names],
-    )
-    found = told("finding", asked, table(*rows), READ[READ["n_examples"] == 4])
-    assert found.startswith(f"We asked {who} by position. With 4 examples,")
-    assert found.endswith(
-        "hidden states got .700 to .800 of value probes right, against .500 with shuffled choices."
-    )
+    rows = [PLACE | {"model": name} for name in names]
+    found = told("finding", table(*rows), READ)
+    assert found.startswith(f"Given four examples, {who} chose by position. Choices")
 
 
 @pytest.mark.parametrize("verdict", rules.NAMES)
 def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     one = PLACE | {"verdict": verdict}
-    other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6}
+    other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
-    read = pd.concat([READ[READ["n_examples"] == 4], null])
-    found = told("finding", TWO, table(one, other), read)
-    assert "against .480 to .500 with" in found
+    found = told("finding", table(one, other), pd.concat([READ, null]))
+    assert "(.480 to .500 with" in found
     assert len(found.split()) <= 60
 
 
-def test_without_heads_nothing_is_said_of_them():
-    assert "heads" not in told("finding", TWO, table(PLACE, VALUE), NOTHING_READ)
+def test_heads_count_in_the_finding_only_with_the_examples_of_the_models():
+    for read in (NOTHING_READ, READ[READ["n_examples"] == 20]):
+        assert "heads" not in told("finding", table(PLACE, VALUE), read)
 
 
 @pytest.mark.parametrize(
@@ -347,4 +341,15 @@ def test_without_heads_nothing_is_said_of_them():
 )
 def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
     found = pd.DataFrame(rows, columns=["model", "family", "verdict"])
-    assert facts.claims(found) == {"by_position": by_position, "heads_learned": heads_learned}
+    claims = facts.claims(found)
+    assert (claims["by_position"], claims["heads_learned"]) == (by_position, heads_learned)
+    assert not claims["encoder_learned"] and not claims["agents_as_known"]
+
+
+@pytest.mark.parametrize("wrong", [None, *facts._AGENTS, "learner-encoder"])
+def test_claims_on_the_learner_on_embeddings_and_on_agents(wrong):
+    verdicts = facts._AGENTS | {"learner-encoder": "value"}
+    rows = [(name, "", "undecided" if name == wrong else verdict) for name, verdict in verdicts.items()]
+    claims = facts.claims(pd.DataFrame(rows, columns=["model", "family", "verdict"]))
+    assert claims["encoder_learned"] == (wrong != "learner-encoder")
+    assert claims["agents_as_known"] == (wrong not in facts._AGENTS)

@@ -135,7 +135,7 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
         ("mnop", [NAN, 0.1], "here, it is correlated with them over 4 language models."),
         ("m", [NAN, NAN], "on record here, only one language model has a fidelity, too few "),
         ("mno", [NAN, NAN], "on record here, only three language models have a fidelity, too few "),
-        ("", [NAN, NAN], "on record here, no language model has a fidelity, so this build cannot test it."),
+        ("", [NAN, NAN], "on record here, no language model has a fidelity, so this cannot be tested."),
     ],
 )
 def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):

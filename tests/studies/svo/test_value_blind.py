@@ -97,6 +97,8 @@ def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
     assert found["blind.lean"] == "16.3" and found["blind.corrected"] in ("0.00", "−0.00", "0.01", "−0.01")
     assert found["steering.gpt_4"] == "76" and found["steering.claude"] == "71"
     assert (found["steering.others_least"], found["steering.others_most"]) == ("−9", "18")
+    assert (found["steering.others_low"], found["steering.others_high"]) == ("21", "41")
+    assert found["steering.full"] == "77.6"
     assert (
         found["claims.lean_below_blind"] and found["claims.two_follow"] and found["claims.others_hardly_move"]
     )

@@ -51,7 +51,6 @@ def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> dict[str, Any]:
         "models": how[["model", "cells", "items"]].to_dict("records"),
         "by_letters": len(by_letters),
         "letter_mass": spread(by_letters, "letter_mass"),
-        "read_anew": spread(by_letters, "read_anew"),
         "not_asked": len(not_asked),
     }
 
@@ -73,6 +72,13 @@ def verdicts(table: pd.DataFrame) -> dict[str, Any]:
 
 #: Verdicts of those who learned something of a known layer.
 _LEARNED = ("value", "surface", "both")
+_ENCODER = "learner-encoder"
+_AGENTS = {
+    "agent-value": "value",
+    "agent-surface": "surface",
+    "agent-first": "place",
+    "agent-random": "place",
+}
 
 
 def claims(table: pd.DataFrame) -> dict[str, bool]:
@@ -87,21 +93,26 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     -------
     dict
         by_position: every language model chooses by position; heads_learned: every head has a verdict of
-        having learned a layer, and none that was fitted to shuffled choices has one. False without any.
+        having learned a layer, and none that was fitted to shuffled choices has one; encoder_learned: the
+        learner on sentence embeddings has such a verdict; agents_as_known: reference agents of a plain rule
+        have the verdict that it calls for. False without any.
     """
+    given = dict(zip(table["model"], table["verdict"], strict=True))
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
     heads = table[table["family"] == HEAD]
     learned, shuffled = heads["verdict"].isin(_LEARNED), heads["model"].str.endswith("-shuffled")
     return {
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
         "heads_learned": bool((~shuffled).any() and (learned != shuffled).all()),
+        "encoder_learned": given.get(_ENCODER) in _LEARNED,
+        "agents_as_known": all(given.get(name) == verdict for name, verdict in _AGENTS.items()),
     }
 
 
 #: Measures of the sentences, and those that were also asked with more examples.
 _MEASURES = (
     *("order_consistency", "by_place", "first_option_rate", "prior", "shuffled"),
-    *("repeat_copy", "repeat_swapped", "control", "dvgr_minus_lexical"),
+    *("repeat_copy", "repeat_swapped", "control", "dvgr_minus_lexical", "readable"),
 )
 _AT_BOTH = ("dvgr", "probe_value", "probe_surface")
 #: From so many cells that are all alike on, Wilson's interval lies above one half; see `verdicts.above`.
@@ -148,17 +159,35 @@ def _language_models(table: pd.DataFrame) -> pd.DataFrame:
 # ---- what can be read ----
 
 
-def read(rates: pd.DataFrame) -> dict[str, Any]:
+def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     """What heads on hidden states find with the fewest and with the most examples, or with either of two.
 
     Parameters
     ----------
     rates
         From `analysis.asked_read.asked_against_read`.
+    table
+        From `analysis.verdicts.verdicts`; what the lexical learners find.
     """
     steps = sorted(_heads(rates)["n_examples"].unique())
     ends = steps if len(steps) < 3 else [steps[0], steps[-1]]
-    return {"steps": [_read_at(rates[rates["n_examples"] == n], int(n)) for n in ends]}
+    return {
+        "steps": [
+            _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
+            for n in ends
+        ]
+    }
+
+
+def _lexical(table: pd.DataFrame, n: int) -> dict[str, Any]:
+    """What the lexical learners find with so many examples, which the verdicts may lack."""
+    rows = table[table["model"].isin(rules.LEXICAL)]
+    ending = "" if n == rules.N else f"_n{n}"
+    names = {"deconfounded": "dvgr", "probe_value": "probe_value", "probe_surface": "probe_surface"}
+    return {
+        arm: spread(rows.reindex(columns=["model", f"{name}{ending}"]), f"{name}{ending}")
+        for arm, name in names.items()
+    }
 
 
 def _heads(rates: pd.DataFrame) -> pd.DataFrame:
@@ -191,7 +220,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     )
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
-        "encoder": ours[ours["model"] == "learner-encoder"],
+        "encoder": ours[ours["model"] == _ENCODER],
         "asked": _language_models(ours),
         "heads": ours[(ours["family"] == HEAD) & ~ours["model"].str.endswith("-shuffled")],
     }
@@ -202,25 +231,17 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
 # ---- in short ----
 
 
-def finding(how: pd.DataFrame, table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
-    """What was found about language models, for the abstract.
+def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
+    """What was found about language models, for the abstract: all of it from the same examples.
 
     Parameters
     ----------
-    how
-        From `analysis.several_sets.how_asked`.
     table
         From `analysis.verdicts.verdicts`.
     rates
         From `analysis.asked_read.asked_against_read`.
     """
-    heads = _heads(rates)
-    given = {"names": list(how["model"]), "own": own(table), "verdicts": verdicts(table)["verdicts"]}
-    if heads.empty:
-        return {**given, "heads": None}
-    n = int(heads["n_examples"].max())
-    value, shuffled = (
-        spread(rows[(rows["arm"] == "probe_value") & (rows["n_examples"] == n)], "rate")
-        for rows in (heads, rates[rates["respondent"] == NULL])
-    )
-    return {**given, "heads": {"n": n, "value": value, "shuffled": shuffled}}
+    on_probe = rates[(rates["arm"] == "probe_value") & (rates["n_examples"] == rules.N)]
+    null = on_probe[on_probe["respondent"] == NULL]
+    heads = {"value": spread(_heads(on_probe), "rate"), "shuffled": spread(null, "rate")}
+    return {"own": own(table), "verdicts": verdicts(table)["verdicts"], "heads": heads}

@@ -24,7 +24,10 @@ def instrument(results: Results, check: pd.DataFrame) -> None:
     """How many rates the reference agents were held to, from `analysis.statistics.instrument_check`."""
     results.count("instrument.compared", len(check))
     results.count("instrument.within", check["within"].sum())
-    results.count("instrument.exact", met_exactly(check).sum())
+    exact = met_exactly(check)
+    results.count("instrument.exact", exact.sum())
+    results.count("instrument.inexact", (~exact).sum())
+    results.count("instrument.inexact_within", check.loc[~exact, "within"].sum())
 
 
 def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:

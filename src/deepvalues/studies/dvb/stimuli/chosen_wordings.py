@@ -85,7 +85,7 @@ def limits(means: pd.DataFrame) -> str:
     missed = list(means.loc[~means["kept"].astype(bool), "model"])
     if not missed:
         return f"All stay within the intended limits ({wanted})."
-    return f"The intended limits ({wanted}) are not kept by {listed(missed)}."
+    return f"The intended limits ({wanted}) are exceeded by {listed(missed)}."
 
 
 def numbers_of(results: Results, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
