@@ -204,7 +204,8 @@ def test_papermill_by_hand_leaves_the_papers_results_alone_and_tells_of_old_item
     assert not (sources / "data/results").exists() and not (sources / "figures").exists()
     os.utime(sources / "data/derived/dvb_smoke.parquet", (0, 0))
     assert re.fullmatch(
-        r"data/derived/dvb_smoke\.parquet is older than data/stimuli/\S+; run the notebook 01_load_data again",
+        r"data/derived/dvb_smoke\.parquet is older than data/stimuli/\S+; run the notebook 01_load_data "
+        r"again",
         mistake(),
     )
 

@@ -124,7 +124,12 @@ def prerequisites(root):
 def test_with_nothing_to_do_make_starts_no_python(project):
     known = prerequisites(project)
     made = ("build/answers", "build/cards", "build/lists", "build/paper")
-    parts = {*known["build/paper"], *known["build/lists"], "build/answers/index.html", "build/cards/index.html"}
+    parts = {
+        *known["build/paper"],
+        *known["build/lists"],
+        "build/answers/index.html",
+        "build/cards/index.html",
+    }
     for path in (project / part for part in parts.difference(made)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():

@@ -2,6 +2,6 @@
 
 import sys
 
-# nbformat imports jsonschema, which takes this checker of IRIs with it if it can, and with it seconds of compiling
-# grammars. No schema of notebooks has an IRI.
+# nbformat imports jsonschema, which imports this checker of IRIs if it can, and that compiles grammars for
+# seconds. No schema of notebooks has an IRI.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

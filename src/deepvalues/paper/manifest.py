@@ -192,7 +192,7 @@ def read(root: Path) -> dict[str, Any]:
 def faults(root: Path) -> list[str]:
     """Where the manifest does not fit the files, a line each.
 
-    Items are passed over: they are not in git, and the notebooks that read them hold them against the stimuli.
+    Items are passed over: they are not in git, and notebooks that read them compare them with the stimuli.
     """
     written = read(root)
     try:

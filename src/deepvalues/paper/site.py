@@ -34,7 +34,7 @@ _LINK = re.compile(
 
 
 def copy_resources(root: Path, site: Path) -> None:
-    """Copy data, figures, fonts, answer browser and cards into the site (Quarto copies nothing from outside)."""
+    """Copy data, figures, fonts, answers and cards into the site (Quarto copies nothing from outside)."""
     for source, target in RESOURCES.items():
         if (root / source).is_dir():
             shutil.copytree(root / source, site / target, dirs_exist_ok=True)
