@@ -203,11 +203,10 @@ def test_papermill_by_hand_leaves_the_papers_results_alone_and_tells_of_old_item
     assert (sources / "build/by_hand/data/results/stimuli/numbers.json").is_file()
     assert not (sources / "data/results").exists() and not (sources / "figures").exists()
     os.utime(sources / "data/derived/dvb_smoke.parquet", (0, 0))
-    assert re.fullmatch(
-        r"data/derived/dvb_smoke\.parquet is older than data/stimuli/\S+; run the notebook 01_load_data "
-        r"again",
-        mistake(),
+    told = (
+        r"data/derived/dvb_smoke\.parquet is older than data/stimuli/\S+; run the notebook 01_load_data again"
     )
+    assert re.fullmatch(told, mistake())
 
 
 def test_a_missing_or_broken_notebook(tmp_path):
