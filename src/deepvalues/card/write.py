@@ -88,8 +88,8 @@ def _pdf(card: Card) -> bytes:
 def _pandoc(card: Card, html: bool, options: Sequence[str]) -> str:
     text = Sentences(card.template, TEMPLATES).whole({**card.facts, "html": html})
     own = [f"--metadata=title:{card.title}", f"--metadata=subtitle:{card.subtitle}"]
-    fixed = ["--from=markdown-citations-smart", "--standalone", "--wrap=none", "--fail-if-warnings"]
-    return pandoc(text, [*fixed, *own, *options], TEMPLATES / f"{card.template}.md")
+    fixed = ["--from=markdown-citations-smart", "--standalone", "--wrap=none", "--columns=100000"]
+    return pandoc(text, [*fixed, "--fail-if-warnings", *own, *options], TEMPLATES / f"{card.template}.md")
 
 
 def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> list[Path]:
