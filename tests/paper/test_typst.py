@@ -112,3 +112,16 @@ def test_the_name_of_a_model_is_not_broken_at_its_hyphens(tmp_path, edition):
         return rules(typst.compile(str(file), format="png")[1])[1].size
 
     assert rows(r"head\-qwen2.5\-mean") == rows("head1qwen2.51mean") < rows("head qwen2.5 mean")
+
+
+@pytest.mark.parametrize("edition", KINDS)
+def test_a_table_of_many_columns_is_set_smaller(tmp_path, edition):
+    def rows(columns):
+        file = tmp_path / "document.typ"
+        cells = "[name], " * columns
+        body = f"#pagebreak()\n#table(columns: (auto,) * {columns}, {cells})\n"
+        file.write_text(written(edition, body))
+        page = typst.compile(str(file), format="png", ppi=300)[1]
+        return rules(page)[1].size
+
+    assert rows(6) < rows(5)

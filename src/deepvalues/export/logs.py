@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from deepvalues.ask.conversation import Message
 from deepvalues.ask.record import Answer
@@ -55,7 +55,7 @@ def place(metadata: Any) -> Place | None:
     if not isinstance(metadata, Mapping) or not {"study", "item_set"} <= set(metadata):
         return None
     way = metadata.get("letters")
-    return Place(metadata["study"], metadata["item_set"], way) if way in get_args(Way) else None
+    return Place(metadata["study"], metadata["item_set"], cast("Way", way)) if way in get_args(Way) else None
 
 
 def other_task(file: Path) -> UserError:

@@ -204,9 +204,9 @@ def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lea
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
     results.decimals("steering.full", value_blind.full_range(), 1)
-    angles = others[["altruistic", "competitive"]]
-    results.decimals("steering.others_low", angles.min(axis=None), 0)
-    results.decimals("steering.others_high", angles.max(axis=None), 0)
+    angles = others[["altruistic", "competitive"]].to_numpy()
+    results.decimals("steering.others_low", angles.min(), 0)
+    results.decimals("steering.others_high", angles.max(), 0)
     unleaning = [row["range_share"] > MOST and row["lean_low"] <= 0 <= row["lean_high"] for row in following]
     results.claim("two_follow", all(unleaning))
     results.claim("others_hardly_move", third["range_share"] < LITTLE)
