@@ -2,9 +2,9 @@
 
 ``make proof`` runs it. Each program has an environment of its own, made on first use from the package index.
 The data set is loaded; then reference agents on loopback, and SmolLM2 where its weights are here, are asked
-200 tests by each harness, free and by letter probability. Each log is imported, and compared item by item with
-what this project's own engine gets for the same requests. Agents must agree in full; for the language model
-every difference is shown.
+200 tests by each harness, free and by letter probability. Each log is imported, and compared item by item
+with what this project's own engine gets for the same requests. Agents must agree in full; for the language
+model every difference is shown.
 """
 
 from __future__ import annotations
