@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, get_args
 
 from deepvalues.ask.conversation import Message
 from deepvalues.ask.record import Answer
@@ -54,8 +54,9 @@ def place(metadata: Any) -> Place | None:
     """The study and set of a task, from its metadata; None where it is none of this project's tasks."""
     if not isinstance(metadata, Mapping) or not {"study", "item_set"} <= set(metadata):
         return None
-    way = metadata.get("letters")
-    return Place(metadata["study"], metadata["item_set"], cast("Way", way)) if way in get_args(Way) else None
+    ways: dict[str, Way] = {way: way for way in get_args(Way)}
+    way = ways.get(metadata.get("letters", ""))
+    return Place(metadata["study"], metadata["item_set"], way) if way else None
 
 
 def other_task(file: Path) -> UserError:
