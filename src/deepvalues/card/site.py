@@ -64,4 +64,4 @@ def _answers(model: str) -> Link:
 
 def _index(cards: Sequence[Card]) -> Card:
     listed = [{"file": each.file, "title": each.title, **each.facts} for each in cards]
-    return Card("index", "Report cards", "language models on record", "index", {"cards": listed})
+    return Card("index", "Report cards", "language models on record", "all", {"cards": listed})
