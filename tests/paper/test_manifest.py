@@ -47,6 +47,15 @@ def test_inputs_are_what_the_notebook_opened_and_parameters_those_of_the_run(bui
     assert content["records"] == {RECORD: 2}
 
 
+def test_records_that_changed_since_the_manifest_are_named(project):
+    assert manifest.changed_records(project) == []
+    with (project / RECORD).open("ab") as file:
+        file.write((project / RECORD).read_bytes())
+    assert manifest.changed_records(project) == [f"{RECORD}: 4 answers now, 2 then"]
+    (project / RECORD).unlink()
+    assert manifest.changed_records(project) == [f"{RECORD}: 0 answers now, 2 then"]
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
 def test_the_package_hash_is_the_one_that_the_manifest_describes(project):
     (project / "src/deepvalues/room").mkdir()

@@ -295,13 +295,14 @@ def record_status(arguments: argparse.Namespace) -> None:
 
     from deepvalues.ask import on_record, record_counts
     from deepvalues.ask.tables import unlisted
+    from deepvalues.paper import manifest
 
     file = paths.RESULTS / "query" / "coverage.csv"
     if not file.is_file():
         raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
     beside = on_record.unlisted(arguments.record)
-    print(
-        "\n".join(
-            [*([] if beside.empty else [unlisted(beside)]), *record_counts.not_whole(pd.read_csv(file))]
-        )
-    )
+    changed = manifest.changed_records(paths.ROOT) if arguments.record == paths.RESPONSES else []
+    lines = [*([] if beside.empty else [unlisted(beside)]), *record_counts.not_whole(pd.read_csv(file))]
+    if changed:
+        lines += ["The record has changed since the last make paper, on which these lines rest:", *changed]
+    print("\n".join(lines))

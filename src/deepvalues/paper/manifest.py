@@ -202,6 +202,16 @@ def faults(root: Path) -> list[str]:
     return [f"{place}; {_remedy(place)}" for place in _differences(written, present, ())]
 
 
+def changed_records(root: Path) -> list[str]:
+    """Records that have gained or lost answers since the manifest was written, a line each."""
+    lines = []
+    for path, then in read(root)["records"].items():
+        now = (root / path).read_bytes().count(b"\n") if (root / path).is_file() else 0
+        if now != then:
+            lines.append(f"{path}: {now:,} answers now, {then:,} then")
+    return lines
+
+
 def _remedy(place: str) -> str:
     # What models answered can't be made anew from anything else.
     if RESPONSES in place:
