@@ -112,7 +112,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
 #: Measures of the sentences, and those that were also asked with more examples.
 _MEASURES = (
     *("order_consistency", "by_place", "first_option_rate", "prior", "shuffled"),
-    *("repeat_copy", "repeat_swapped", "control", "dvgr_minus_lexical", "readable"),
+    *("repeat_copy", "repeat_swapped", "control", "soft_dvgr", "dvgr_minus_lexical", "readable"),
 )
 _AT_BOTH = ("dvgr", "probe_value", "probe_surface")
 #: From so many cells that are all alike on, Wilson's interval lies above one half; see `verdicts.above`.
