@@ -237,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--environments", type=Path, default=paths.ROOT / "build" / "peers", metavar="DIR")
     parser.add_argument("--out", type=Path, default=paths.ROOT / "build" / "proof", metavar="DIR")
-    parser.add_argument("--only", metavar="MODEL", help="ask this model alone")
+    parser.add_argument("--only", metavar="MODEL", nargs="+", help="ask these models alone")
     arguments = parser.parse_args()
     out: Path = arguments.out.resolve()
     if out.exists() and any(out.iterdir()):
@@ -251,7 +251,7 @@ def main() -> None:
     with serving(create_app(catalogue.local_models())) as local, language_model() as url:
         names = dict.fromkeys([*AGENTS[FREE], *AGENTS[CONTINUE]], local)
         for name, address, peer, way in runs({**names, LANGUAGE_MODEL: url}):
-            if arguments.only in (None, name):
+            if not arguments.only or name in arguments.only:
                 ask = ask_lm_eval if peer is LM_EVAL else ask_inspect
                 place = out / f"{name}-{peer.name}-{way}"
                 log = ask(bins[peer.name], out / "export", place, name, address, way)
