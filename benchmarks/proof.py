@@ -176,11 +176,9 @@ def _p_a(logprobs: Mapping[str, Any] | None) -> float:
 def why(row: pd.Series) -> str:
     """Why two choices differ."""
     if pd.notna(row["p_own"]):
-        return (
-            f"P(A) {row['p_peer']:.4f} there, {row['p_own']:.4f} here: the server rounds otherwise near a tie"
-        )
+        return f"P(A) {row['p_peer']:.4f} there, {row['p_own']:.4f} here"
     if row["reply_peer"] == row["reply_own"]:
-        return f"the same reply, cut; the log does not say so: {row['reply_own']!r}"
+        return f"the same reply, cut, which the log does not say: {row['reply_own']!r}"
     return f"another reply was drawn: {row['reply_peer']!r} there, {row['reply_own']!r} here"
 
 
@@ -201,9 +199,7 @@ def shown(name: str, peer: Peer, way: str, both: pd.DataFrame, *, exact: bool) -
         flush=True,
     )
     for _, row in both[~same].iterrows():
-        print(
-            f"  {row['item']}: {row['choice_peer']} there, {row['choice_own']} here: {why(row)}", flush=True
-        )
+        print(f"  {row['item']}: {why(row)}", flush=True)
     if exact and not same.all():
         raise UserError(f"{name}: an agent's choices differ")
 
@@ -215,7 +211,7 @@ def language_model() -> Iterator[str | None]:
     try:
         serve.ready(model)
     except UserError as error:
-        print(f"{LANGUAGE_MODEL} is left out: {error}", flush=True)
+        print(f"left out: {error}", flush=True)
         yield None
         return
     with serve.serving(model) as url:
