@@ -176,11 +176,9 @@ def _p_a(logprobs: Mapping[str, Any] | None) -> float:
 def why(row: pd.Series) -> str:
     """Why two choices differ."""
     if pd.notna(row["p_own"]):
-        return (
-            f"P(A) {row['p_peer']:.4f} there, {row['p_own']:.4f} here: the server rounds otherwise near a tie"
-        )
+        return f"P(A) {row['p_peer']:.4f} there, {row['p_own']:.4f} here"
     if row["reply_peer"] == row["reply_own"]:
-        return f"the same reply, cut; the log does not say so: {row['reply_own']!r}"
+        return f"the same reply, cut, which the log does not say: {row['reply_own']!r}"
     return f"another reply was drawn: {row['reply_peer']!r} there, {row['reply_own']!r} here"
 
 
@@ -201,9 +199,7 @@ def shown(name: str, peer: Peer, way: str, both: pd.DataFrame, *, exact: bool) -
         flush=True,
     )
     for _, row in both[~same].iterrows():
-        print(
-            f"  {row['item']}: {row['choice_peer']} there, {row['choice_own']} here: {why(row)}", flush=True
-        )
+        print(f"  {row['item']}: {why(row)}", flush=True)
     if exact and not same.all():
         raise UserError(f"{name}: an agent's choices differ")
 
@@ -215,7 +211,7 @@ def language_model() -> Iterator[str | None]:
     try:
         serve.ready(model)
     except UserError as error:
-        print(f"{LANGUAGE_MODEL} is left out: {error}", flush=True)
+        print(f"left out: {error}", flush=True)
         yield None
         return
     with serve.serving(model) as url:
@@ -237,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--environments", type=Path, default=paths.ROOT / "build" / "peers", metavar="DIR")
     parser.add_argument("--out", type=Path, default=paths.ROOT / "build" / "proof", metavar="DIR")
-    parser.add_argument("--only", metavar="MODEL", help="ask this model alone")
+    parser.add_argument("--only", metavar="MODEL", nargs="+", help="ask these models alone")
     arguments = parser.parse_args()
     out: Path = arguments.out.resolve()
     if out.exists() and any(out.iterdir()):
@@ -251,7 +247,7 @@ def main() -> None:
     with serving(create_app(catalogue.local_models())) as local, language_model() as url:
         names = dict.fromkeys([*AGENTS[FREE], *AGENTS[CONTINUE]], local)
         for name, address, peer, way in runs({**names, LANGUAGE_MODEL: url}):
-            if arguments.only in (None, name):
+            if not arguments.only or name in arguments.only:
                 ask = ask_lm_eval if peer is LM_EVAL else ask_inspect
                 place = out / f"{name}-{peer.name}-{way}"
                 log = ask(bins[peer.name], out / "export", place, name, address, way)
