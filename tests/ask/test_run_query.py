@@ -1,11 +1,11 @@
 """Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
 
+import functools
 import re
 import shlex
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
@@ -15,6 +15,7 @@ from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import HEAD, Endpoint, Model
 from deepvalues.ask.settings import Settings
+from deepvalues.ask.study import Study
 from deepvalues.ask.weights import serve
 from deepvalues.cli.parser import parser
 from deepvalues.core import paths
@@ -22,6 +23,14 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.study import open_answers
 
 NAMES = ("agent-value", "agent-declining", "learner-words")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def built_once():
+    """Sets of thousands of items, which many a test here counts, are built once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Study, "items", functools.cache(Study.items))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +283,7 @@ def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypa
     listed = registry.of_paper(study)
     local = [model for model in registry.models.values() if model.is_local and model.family != HEAD]
     whose = next((model for model in local if model in listed), registry.model("agent-first"))
-    recorded = partial(open_answers, record_folder=tmp_path)
+    recorded = functools.partial(open_answers, record_folder=tmp_path)
     found = catalogue.study(study)
     if study == "profiles-coding":
         opened = catalogue.study("profiles-open")
