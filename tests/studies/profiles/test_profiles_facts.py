@@ -109,7 +109,7 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text():
     )
     assert told("at_random", table) == (
         "With six themes and 150 runs, a respondent who answers at random has a fidelity within [−0.61, "
-        "0.63] in 95 of 100 simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
+        "0.63] in 95% of simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
         "above this is unlikely to arise by chance, and one below it may be due to chance alone."
     )
 
@@ -171,7 +171,7 @@ def agency_of(p_value, claimed, family):
 )
 def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value, claimed, family, expected):
     about = "The abstract also reports that models and people give Agency a low priority; "
-    nobody = "the answers on record support no profile of a language model."
+    nobody = "on record, no language model's answers support a profile."
     last = f"here, it comes last in {expected} of language models that the answers support."
     assert agency_of(p_value, claimed, family) == about + (last if expected else nobody)
 

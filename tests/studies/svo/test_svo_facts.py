@@ -42,7 +42,7 @@ IMPLIED = "The implied angle is reproduced in"
     ("rows", "sentence"),
     [
         ([], "No reference agent was asked."),
-        ([("a", 1.0, True), ("b", 2.0, True)], f"{IMPLIED} 2 of 2 conditions."),
+        ([("a", 1.0, True), ("b", 2.0, True)], f"{IMPLIED} all 2 conditions."),
         (
             [("a", 1.0, True), ("b", 2.0, False), ("b", NAN, True)],
             f"{IMPLIED} 1 of 2 conditions, and 1 of 1 conditions in which the rule refuses have no complete "
