@@ -208,9 +208,9 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         "Averaged over both orders, a significant preference for the right option at N = 4 is shown by 1 of "
         "2 models on the control, 1 of 2 on the value probe and 2 of 2 on the surface probe. The DVGR is "
         ".500 to .660; accuracy is .500 on the value probe, .510 on the surface probe and .500 to .900 on "
-        "the control. In the deconfounded test, the mean probability of the option with the preferred value is "
-        ".610 [.600, .620] (b). The DVGR minus that of the lexical learners on the same tests is .100 [.090, "
-        ".110] (b)."
+        "the control. In the deconfounded test, the mean probability of the option with the preferred value "
+        "is .610 [.600, .620] (b). The DVGR minus that of the lexical learners on the same tests is "
+        ".100 [.090, .110] (b)."
     )
     assert "N = 20" not in found
     more = {"dvgr_n20": 0.6, "probe_value_n20": 0.7, "probe_surface_n20": 0.5}
