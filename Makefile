@@ -16,7 +16,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 export LC_ALL := C.UTF-8
 endif
 # The date of the version, for whatever wants to write a date into a file.
-export SOURCE_DATE_EPOCH := 1795132800
+export SOURCE_DATE_EPOCH := 1795910400
 
 # The environment: an active conda environment made from environment.yml, on Binder the one of the image (repo2docker
 # names its folder in NB_PYTHON_PREFIX), else .venv from the lock.

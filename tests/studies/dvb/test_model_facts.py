@@ -150,7 +150,7 @@ def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
     one = told("verdicts", table(PLACE))
     assert one == (
         "At N = 4, the verdict on a is “chooses by position”: the model chooses the same option in both "
-        "orders no more often than by position alone."
+        "orders no more often than position alone would give."
     )
     same = told("verdicts", table(PLACE, PLACE | {"model": "b"}))
     assert same.startswith(

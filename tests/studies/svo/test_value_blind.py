@@ -92,13 +92,14 @@ def test_how_far_language_models_move_in_words(steering, said):
 
 def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
     results = Results("svo", tmp_path)
-    facts.keep_blind(results, blind(np.array([29.5])), table, 10.4)
+    facts.keep_blind(results, blind(np.array([29.5])), table, 10.4, 16.6)
     found = kept(results)
     assert found["blind.lean"] == "16.3" and found["blind.corrected"] in ("0.00", "−0.00", "0.01", "−0.01")
     assert found["steering.gpt_4"] == "76" and found["steering.claude"] == "71"
     assert (found["steering.others_least"], found["steering.others_most"]) == ("−9", "18")
     assert (found["steering.others_low"], found["steering.others_high"]) == ("21", "41")
     assert found["steering.full"] == "77.6"
-    assert (
-        found["claims.lean_below_blind"] and found["claims.two_follow"] and found["claims.others_hardly_move"]
-    )
+    claims = ("lean_below_blind", "reading_reaches_blind", "two_follow", "others_hardly_move")
+    assert [found[f"claims.{claim}"] for claim in claims] == ["true"] * 4
+    facts.keep_blind(other := Results("svo", tmp_path), blind(np.array([29.5])), table, 10.4, 15.6)
+    assert kept(other)["claims.reading_reaches_blind"] == "false"

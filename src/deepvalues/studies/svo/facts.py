@@ -180,7 +180,9 @@ def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
     results.sentence("text.survives", verdicts)
 
 
-def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: float) -> None:
+def keep_blind(
+    results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: float, read_high: float
+) -> None:
     """What the null of value rationality gets, and how far the published models move with the assigned value.
 
     Parameters
@@ -191,11 +193,14 @@ def keep_blind(results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lea
         From `analysis.value_blind.implied`.
     lean
         The published lean to neutral values, raw, in degrees.
+    read_high
+        The upper end of its interval with reading errors.
     """
     (null,) = blind.to_dict("records")
     results.decimals("blind.lean", null["lean"], 1)
     results.decimals("blind.corrected", null["corrected_lean"])
     results.claim("lean_below_blind", lean < null["lean"])
+    results.claim("reading_reaches_blind", read_high >= null["lean"])
     with_goal = implied[implied["goal"]].sort_values("range", ascending=False)
     *following, third = with_goal.head(3).to_dict("records")
     for row in following:

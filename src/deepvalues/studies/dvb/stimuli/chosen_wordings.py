@@ -84,8 +84,9 @@ def limits(means: pd.DataFrame) -> str:
     wanted = f"a DVGR within .50 ± {dvgr}, and accuracies on the two layers within {layers} of each other"
     missed = list(means.loc[~means["kept"].astype(bool), "model"])
     if not missed:
-        return f"All stay within the intended limits ({wanted})."
-    return f"The intended limits ({wanted}) are exceeded by {listed(missed)}."
+        return f"All lexical learners stay within the intended limits ({wanted})."
+    verb = "exceeds" if len(missed) == 1 else "exceed"
+    return f"Of the lexical learners, {listed(missed)} {verb} the intended limits ({wanted})."
 
 
 def numbers_of(results: Results, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
