@@ -158,6 +158,17 @@ def test_a_sample_without_a_reply_is_counted(log, tmp_path):
     assert "1 samples without a reply" in str(brought)
 
 
+@pytest.mark.parametrize("log", INSPECT, indirect=True)
+def test_further_epochs_are_no_samples_without_a_reply(log, tmp_path):
+    def edit(content):
+        content["samples"] += [{**each, "epoch": 2} for each in content["samples"]]
+        content["results"]["total_samples"] = len(content["samples"])
+
+    edited(log, edit)
+    brought = bring_in(log, tmp_path / "record")
+    assert (brought.new, brought.log.unusable) == (3, 0)
+
+
 def test_parameters_are_those_that_were_sent(log):
     (found,) = importing.read(log)
     model = importing._model(found, catalogue.study("dvb"), None)

@@ -33,7 +33,7 @@ from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, FREE
 from deepvalues.core.errors import UserError
-from deepvalues.export.inspect_logs import answer_of
+from deepvalues.export.importing import answer_of
 from deepvalues.export.material import Exported, chosen, exported
 
 #: What a log keeps of an item; its id leads to all else.
