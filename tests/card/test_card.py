@@ -399,6 +399,11 @@ def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
         assert f"**{name}.**" in shown
 
 
+def test_a_difference_that_is_unknown_has_no_interval(asked):
+    shown = text(compare.comparison(asked("agent-svo-refusing"), asked("agent-svo-noisy")))
+    assert "| **Steering range, degrees** | – | – | –  |" in shown
+
+
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
