@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from deepvalues.card import measures
-from deepvalues.card.facts import about, how, sections
+from deepvalues.card.facts import facts
 from deepvalues.card.gather import SECTIONS, Asked, Part
 from deepvalues.card.write import Card, file_name
 from deepvalues.core.errors import UserError
@@ -58,18 +59,13 @@ def comparison(one: Asked, other: Asked) -> Card:
         told = [f"  {part.command}" for each in (one, other) for part in each.lacking()]
         first = f"{' and '.join(names)} answered no study alike in full; these ask them:"
         raise UserError("\n".join([first, *told]))
-    facts = {
+    content = {
         "names": names,
-        "models": [about(each.model) for each in (one, other)],
-        "asked": [how(each.begun()) for each in (one, other)],
-        "sections": [sections(each) for each in (one, other)],
-        "values": [measures.values(each) for each in (one, other)],
-        "social": [measures.social(each) for each in (one, other)],
-        "priorities": [measures.priorities(each) for each in (one, other)],
+        "cards": [facts(each) for each in (one, other)],
         "differences": {name: [each._asdict() for each in rows] for name, rows in found.items()},
     }
     title = f"{names[0]} against {names[1]}"
-    return Card(file_name(*names), title, "report card of two models", "compare", facts)
+    return Card(file_name(*names), title, "report card of two models", "compare", content)
 
 
 def differences(one: Asked, other: Asked) -> dict[str, list[Difference]]:
@@ -86,7 +82,7 @@ def _paired(measure: str, both: pd.DataFrame, column: str, cluster: str) -> Diff
     """A row from items that both answered; columns of the second end with ``_other``."""
     known = both.dropna(subset=[column, f"{column}_other"])
     first, second = (known[name].astype(float) for name in (column, f"{column}_other"))
-    apart = clusters.mean((first - second).to_numpy(dtype=float), known[cluster])
+    apart = clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster])
     return Difference(
         measure, float(first.mean()), float(second.mean()), apart.value, *apart.interval, len(known)
     )

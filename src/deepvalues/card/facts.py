@@ -42,18 +42,26 @@ def facts(asked: Asked) -> dict[str, Any]:
     Returns
     -------
     dict
-        model (`about`); values, social and priorities (from `measures`, None where the record does not answer
-        all of the set); sections (`sections`); items (`shown_items`); asked (`how`); cost (`cost`).
+        model (where it answers); values, social and priorities (from `measures`, None where the record does
+        not answer all of the set); sections (how much of each set is answered, and what asks for the rest);
+        items (shown with their answers); asked (each way once); cost (`cost`).
     """
+    model = asked.model
     return {
-        "model": about(asked.model),
+        "model": {
+            "is_local": model.is_local,
+            "endpoint": model.endpoint.kind,
+            "served_as": model.served_as,
+            "sha256": model.weights_sha256,
+            "by_letters": model.letters is not None,
+        },
         "values": measures.values(asked),
         "social": measures.social(asked),
         "priorities": measures.priorities(asked),
-        "sections": sections(asked),
-        "items": shown_items(asked),
-        "asked": how(asked.begun()),
-        "cost": cost(asked.model, asked.begun()),
+        "sections": _sections(asked),
+        "items": _shown_items(asked),
+        "asked": _how(asked.begun()),
+        "cost": cost(model, asked.begun()),
     }
 
 
@@ -70,18 +78,7 @@ def _line(model: Model) -> str:
     return ", ".join(each for each in (model.family, developer, size) if each)
 
 
-def about(model: Model) -> dict[str, Any]:
-    """Where a respondent answers."""
-    return {
-        "is_local": model.is_local,
-        "endpoint": model.endpoint.kind,
-        "served_as": model.served_as,
-        "sha256": model.weights_sha256,
-        "by_letters": model.letters is not None,
-    }
-
-
-def sections(asked: Asked) -> dict[str, dict[str, Any]]:
+def _sections(asked: Asked) -> dict[str, dict[str, Any]]:
     """How much of each set the record answers, and the command that asks for the rest."""
     return {
         name: {
@@ -96,7 +93,7 @@ def sections(asked: Asked) -> dict[str, dict[str, Any]]:
     }
 
 
-def how(parts: Sequence[Part]) -> list[dict[str, Any]]:
+def _how(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """How a respondent was asked: each way once, with its studies; none for local models."""
     table = how_asked(part.questions for part in parts)
     titles = {part.study: part.questions.study.title for part in parts}
@@ -127,7 +124,7 @@ def cost(model: Model, parts: Sequence[Part]) -> dict[str, Any]:
 # ---- items ----
 
 
-def shown_items(asked: Asked) -> list[dict[str, Any]]:
+def _shown_items(asked: Asked) -> list[dict[str, Any]]:
     """The first test of Study 1, the first question of Study 2 and the first of Study 3, with their answers.
 
     Where a study is not answered in full, the first tests of the probes of Study 1 take its place, if there
