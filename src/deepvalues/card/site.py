@@ -33,7 +33,9 @@ def write_cards(folder: Path, record_folder: Path = paths.RESPONSES) -> list[str
     UserError
         When the folder holds anything else than cards, or can't be written.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "index.html").is_file():
+    there = list(folder.glob("[!.]*"))
+    own = (folder / "index.html").is_file() and {path.suffix for path in there} <= {".html", ".pdf"}
+    if folder.is_file() or (there and not own):
         raise UserError(f"{shown(folder)}: holds other files than cards; name another folder")
     found = [gathered(model, record_folder) for model in _listed()]
     cards = {asked.model.name: card(asked) for asked in found if asked.has_section}
