@@ -150,11 +150,10 @@ def _test(part: Part, arm: str) -> dict[str, Any]:
         {"value": bank.values[row[v]].name, "pole": bank.poles[row[s]].name}
         for v, s in (("v1", "s1"), ("v2", "s2"))
     )
-    texts = {"A": posed.option_a, "B": posed.option_b}
-    options = [{"letter": letter, "text": text} for letter, text in texts.items()]
     shown = {"kind": arm, "n": N, "liked": liked, "other": other, "context": posed.context}
-    shown |= {"dimension": bank.dimensions[row["dimension"]].name, "options": options}
-    return shown | {"right": row["right"]} | _answered(part, both["id"])
+    shown |= {"options": {"A": posed.option_a, "B": posed.option_b}, "right": row["right"]}
+    dimension = bank.dimensions[row["dimension"]].name
+    return shown | {"dimension": dimension} | _answered(part, both["id"])
 
 
 def _division(part: Part) -> dict[str, Any]:
@@ -176,9 +175,8 @@ def _pair(part: Part) -> dict[str, Any]:
     both, names = part.items.head(2), {theme.key: theme.name for theme in PROFILES.stimuli.themes}
     row = both.iloc[0]
     themes = [names[row[name]] for name in ("first", "second")]
-    return {"kind": "pair", "themes": themes[::-1] if row["swapped"] else themes} | _answered(
-        part, both["id"]
-    )
+    shown = {"kind": "pair", "themes": themes[::-1] if row["swapped"] else themes}
+    return shown | _answered(part, both["id"])
 
 
 def _form(part: Part) -> dict[str, Any]:
