@@ -10,6 +10,7 @@ model every difference is shown.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ from deepvalues.ask import catalogue, letters, run_query
 from deepvalues.ask.loopback.server import create_app, serving
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Record
-from deepvalues.ask.registry import BARE, CONTINUE, FREE
+from deepvalues.ask.registry import BARE, CONTINUE, FREE, Model
 from deepvalues.ask.settings import Settings
 from deepvalues.ask.weights import serve
 from deepvalues.core import paths
@@ -46,14 +47,8 @@ LANGUAGE_MODEL = "smollm2-135m"
 SEED = 1234
 
 
-class Peer(NamedTuple):
-    """A harness, and the way in which it asks by letter probability."""
-
-    name: str
-    letters: str
-
-
-LM_EVAL, INSPECT = Peer("lm-eval", CONTINUE), Peer("inspect", BARE)
+#: The harnesses, with the way in which each asks by letter probability.
+PEERS = {"lm-eval": CONTINUE, "inspect": BARE}
 
 
 def environment(folder: Path, extra: str) -> Path:
@@ -119,21 +114,13 @@ def ask_lm_eval(bin_: Path, export: Path, out: Path, model: str, url: str, way: 
     return out / "log"
 
 
-def ask_inspect(bin_: Path, _: Path, out: Path, model: str, url: str, way: str) -> Path:
+def ask_inspect(bin_: Path, out: Path, model: str, url: str, way: str) -> Path:
     """Have Inspect ask; gives its log."""
     arguments = [
         *("eval", "deepvalues/dvb", "-T", f"item_set={SET}", "-T", f"by_letters={str(way != FREE).lower()}"),
         *("-T", f"arms={','.join(ARMS)}", "--model", f"openai-api/local/{model}", "--seed", str(SEED)),
-        *(
-            "--max-connections",
-            "1",
-            "--display",
-            "plain",
-            "--log-format",
-            "json",
-            "--log-dir",
-            str(out / "log"),
-        ),
+        *("--max-connections", "1", "--display", "plain", "--log-format", "json"),
+        *("--log-dir", str(out / "log")),
     ]
     told([bin_ / "inspect", *arguments], out / "said.txt", LOCAL_BASE_URL=url, LOCAL_API_KEY="none")
     (file,) = (out / "log").glob("*.json")
@@ -144,21 +131,12 @@ def compared(log: Path, model: str, url: str, records: Path) -> pd.DataFrame:
     """What a peer got and what this project's engine gets for the same requests, item by item."""
     (read,) = importing.read(log)
     brought = importing.bring_in(read, record_folder=records / "peers")
-    study = catalogue.study(STUDY)
-    items = study.items(SET)
+    way = {"letters": brought.model.letters, "parameters": brought.model.parameters}
+    own, folder = replace(catalogue.registry().model(model, url), **way), records / brought.model.name
+    items = catalogue.study(STUDY).items(SET)
     items = items[items["arm"].isin(ARMS)]
-    record = Record(record_path(records / "peers", STUDY, brought.model.name))
-    theirs = Questions(study, study.conversations(items), brought.model, record)
-    own = replace(
-        catalogue.registry().model(model, url),
-        letters=brought.model.letters,
-        parameters=brought.model.parameters,
-    )
-    run_query.query(
-        STUDY, [own], items, record_folder=records / brought.model.name, settings=Settings(concurrency=1)
-    )
-    record = Record(record_path(records / brought.model.name, STUDY, own.name))
-    ours = Questions(study, study.conversations(items), own, record)
+    run_query.query(STUDY, [own], items, record_folder=folder, settings=Settings(concurrency=1))
+    theirs, ours = recorded(brought.model, items, records / "peers"), recorded(own, items, folder)
     both = theirs.answers().merge(ours.answers(), on="item", suffixes=("_peer", "_own"), validate="1:1")
     for where, questions in {"peer": theirs, "own": ours}.items():
         kept = {each.item: each.logprobs for each in questions.record.answers.values()}
@@ -166,6 +144,12 @@ def compared(log: Path, model: str, url: str, records: Path) -> pd.DataFrame:
     if len(both) != 200 or (both["status_peer"] == "failed").any():
         raise UserError(f"{log}: not all of the 200 tests were asked as this project asks them: {brought}")
     return both
+
+
+def recorded(model: Model, items: pd.DataFrame, folder: Path) -> Questions:
+    """The items as they were put to a model, with its record."""
+    study = catalogue.study(STUDY)
+    return Questions(study, study.conversations(items), model, Record(record_path(folder, STUDY, model.name)))
 
 
 def _p_a(logprobs: Mapping[str, Any] | None) -> float:
@@ -182,7 +166,7 @@ def why(row: pd.Series) -> str:
     return f"another reply was drawn: {row['reply_peer']!r} there, {row['reply_own']!r} here"
 
 
-def shown(name: str, peer: Peer, way: str, both: pd.DataFrame, *, exact: bool) -> None:
+def shown(name: str, peer: str, way: str, both: pd.DataFrame, *, exact: bool) -> None:
     """Print the share of choices that agree, and every difference.
 
     Raises
@@ -195,7 +179,7 @@ def shown(name: str, peer: Peer, way: str, both: pd.DataFrame, *, exact: bool) -
     close = "" if pd.isna(largest) else f"; P(A) differs by {largest:.2g} at most"
     read = (both["status_own"] == "answered").sum()
     print(
-        f"{name}, {peer.name}, {way}: {same.mean():.1%} of {len(both)} agree ({read} choices{close})",
+        f"{name}, {peer}, {way}: {same.mean():.1%} of {len(both)} agree ({read} choices{close})",
         flush=True,
     )
     for _, row in both[~same].iterrows():
@@ -218,14 +202,14 @@ def language_model() -> Iterator[str | None]:
         yield url
 
 
-def runs(asked: Mapping[str, str | None]) -> Iterator[tuple[str, str, Peer, str]]:
+def runs(local: str, url: str | None) -> Iterator[tuple[str, str, str, str]]:
     """Model, address, peer and way of every run."""
-    for name, url in asked.items():
-        for peer in (LM_EVAL, INSPECT):
-            for way in (FREE, peer.letters):
-                agents = AGENTS[FREE if way == FREE else CONTINUE]
-                if url and (name == LANGUAGE_MODEL or name in agents):
-                    yield name, url, peer, way
+    for way, agents in AGENTS.items():
+        for name, (peer, by_letters) in itertools.product(agents, PEERS.items()):
+            yield name, local, peer, FREE if way == FREE else by_letters
+    if url:
+        for peer, by_letters in PEERS.items():
+            yield from ((LANGUAGE_MODEL, url, peer, way) for way in (FREE, by_letters))
 
 
 def main() -> None:
@@ -238,19 +222,18 @@ def main() -> None:
     out: Path = arguments.out.resolve()
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{paths.shown(out)} is not empty: remove it, or name another folder with --out")
-    bins = {
-        extra: environment(arguments.environments.resolve(), extra) for extra in ("hub", "lm-eval", "inspect")
-    }
+    bins = {extra: environment(arguments.environments.resolve(), extra) for extra in ("hub", *PEERS)}
     told([sys.executable, "-m", "deepvalues", "export", "--to", out / "export"], out / "export.txt",
          PYTHONPATH=os.environ.get("PYTHONPATH", ""))  # fmt: skip
     loads(bins["hub"], out / "export", out)
     with serving(create_app(catalogue.local_models())) as local, language_model() as url:
-        names = dict.fromkeys([*AGENTS[FREE], *AGENTS[CONTINUE]], local)
-        for name, address, peer, way in runs({**names, LANGUAGE_MODEL: url}):
+        for name, address, peer, way in runs(local, url):
             if not arguments.only or name in arguments.only:
-                ask = ask_lm_eval if peer is LM_EVAL else ask_inspect
-                place = out / f"{name}-{peer.name}-{way}"
-                log = ask(bins[peer.name], out / "export", place, name, address, way)
+                place = out / f"{name}-{peer}-{way}"
+                if peer == "inspect":
+                    log = ask_inspect(bins[peer], place, name, address, way)
+                else:
+                    log = ask_lm_eval(bins[peer], out / "export", place, name, address, way)
                 both = compared(log, name, address, place)
                 shown(name, peer, way, both, exact=name != LANGUAGE_MODEL)
 

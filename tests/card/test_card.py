@@ -135,6 +135,14 @@ def test_a_price_makes_a_cost(asked):
     assert not cost["own_machine"]
 
 
+def test_a_price_without_tokens_makes_no_cost(cards):
+    """As for answers that were imported from a log that has no tokens."""
+    card = cards(MODELS[0])
+    cost = card.facts["cost"] | {"input": 0.0, "output": 0.0, "dollars": 0.0, "own_machine": False}
+    shown = text(card._replace(facts={**card.facts, "cost": cost}))
+    assert "The tokens are not on record, so the cost is unknown." in shown and "$0.00" not in shown
+
+
 @pytest.mark.parametrize("name", [*MODELS, *OTHERS])
 def test_every_card_is_one_page_whose_table_and_text_have_the_figures(cards, name):
     card = cards(name)
@@ -347,8 +355,11 @@ def test_the_cards_of_the_site_link_to_what_is_there(tmp_path):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "cards").iterdir()}
     shutil.copy(tmp_path / "index.html", tmp_path / "answers" / "other.html")
     (tmp_path / "answers" / "index.html").unlink()
-    with pytest.raises(UserError, match="holds other files than cards"):
-        write_cards(tmp_path / "answers")
+    # A folder without a list of cards, the site itself, and a file.
+    for place in (tmp_path / "answers", tmp_path, tmp_path / "index.html"):
+        with pytest.raises(UserError, match="holds other files than cards"):
+            write_cards(place)
+    assert (tmp_path / "index.html").read_text() == "<main></main>"
 
 
 def test_the_site_without_any_record_says_so(tmp_path):
@@ -397,6 +408,11 @@ def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
     assert sum(map(len, rows.values())) == 7 and "not corrected for looking at seven of them" in shown
     for name in MODELS:
         assert f"**{name}.**" in shown
+
+
+def test_a_difference_that_is_unknown_has_no_interval(asked):
+    shown = text(compare.comparison(asked("agent-svo-refusing"), asked("agent-svo-noisy")))
+    assert "| **Steering range, degrees** | – | – | –  |" in shown
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from deepvalues.ask.registry import BARE, CONTINUE
 from deepvalues.ask.spelling import IMPOSSIBLE
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.export import for_lm_eval, hub, material, write
+from deepvalues.export import for_lm_eval, material, write
 from deepvalues.stats import clusters
 
 SETS = [("dvb", "smoke"), ("dvb-cot", "smoke"), ("svo", "smoke"), ("profiles-pairs", "smoke")]
@@ -73,7 +73,7 @@ def test_the_rows_are_the_studys_items(folder, study, item_set):
 
 def test_the_card_says_what_the_hub_asks_for(folder, front):
     assert (front["license"], front["language"]) == ("cc-by-4.0", ["en"])
-    assert front["canary"] == hub.canary() and front["canary"] in (paths.STIMULI / "README.md").read_text()
+    assert front["canary"] == write.canary() and front["canary"] in (paths.STIMULI / "README.md").read_text()
     assert front["citation"].endswith("Version 1.0.0.")
     assert [each["config_name"] for each in front["configs"]] == ["-".join(place) for place in SETS]
     types = {"string": "string", "large_string": "string", "list<element: string>": "list"}

@@ -158,6 +158,17 @@ def test_a_sample_without_a_reply_is_counted(log, tmp_path):
     assert "1 samples without a reply" in str(brought)
 
 
+@pytest.mark.parametrize("log", INSPECT, indirect=True)
+def test_further_epochs_are_no_samples_without_a_reply(log, tmp_path):
+    def edit(content):
+        content["samples"] += [{**each, "epoch": 2} for each in content["samples"]]
+        content["results"]["total_samples"] = len(content["samples"])
+
+    edited(log, edit)
+    brought = bring_in(log, tmp_path / "record")
+    assert (brought.new, brought.log.unusable) == (3, 0)
+
+
 def test_parameters_are_those_that_were_sent(log):
     (found,) = importing.read(log)
     model = importing._model(found, catalogue.study("dvb"), None)
@@ -244,6 +255,24 @@ def test_a_set_that_is_unknown(log, tmp_path):
     (found,) = importing.read(log)
     with pytest.raises(UserError, match="unknown item set 'n5'"):
         importing.bring_in(found._replace(item_set="n5"), None, tmp_path / "record")
+
+
+def test_what_came_in_before_a_fault_is_told(tmp_path, capsys):
+    shutil.copytree(LOGS / "lm_eval_free", folder := tmp_path / "log")
+    (file,) = folder.glob("results_*.json")
+    (samples,) = folder.glob("*.jsonl")
+    task = samples.name.removeprefix("samples_").rpartition("_")[0]
+    shutil.copy(samples, folder / samples.name.replace(task, "other"))
+
+    def edit(content):
+        metadata = content["configs"][task]["metadata"] | {"item_set": "n5"}
+        content["configs"]["other"] = {"metadata": metadata}
+        content["n-samples"]["other"] = content["n-samples"][task]
+
+    edited(file, edit)
+    assert cli.main(["import", str(file), "--record", str(tmp_path / "record")]) == 2
+    out, err = capsys.readouterr()
+    assert "dvb/n4-50: agent-prose-lm-eval" in out and "3 read" in out and "unknown item set 'n5'" in err
 
 
 def test_the_name_of_a_listed_model(log, tmp_path):

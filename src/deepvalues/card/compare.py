@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from deepvalues.card import measures
-from deepvalues.card.facts import about, asking, how
+from deepvalues.card.facts import facts
 from deepvalues.card.gather import SECTIONS, Asked, Part
 from deepvalues.card.write import Card, file_name
 from deepvalues.core.errors import UserError
 from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import bootstrapped_mean
-from deepvalues.stats.clusters import Estimate
 from deepvalues.studies.dvb.analysis import verdicts
 from deepvalues.studies.svo.analysis import letter_scoring, statistics
 
@@ -27,8 +26,6 @@ _ARMS = {
     "dvgr": "deconfounded",
 }
 _TEST, _FRAME = ["cell", "arm", "test"], ["wording", "pair"]
-#: What a section measures of two parts that were asked alike.
-_Compare = Callable[[Part, Part], "list[Difference]"]
 
 
 class Difference(NamedTuple):
@@ -62,26 +59,20 @@ def comparison(one: Asked, other: Asked) -> Card:
         told = [f"  {part.command}" for each in (one, other) for part in each.lacking()]
         first = f"{' and '.join(names)} answered no study alike in full; these ask them:"
         raise UserError("\n".join([first, *told]))
-    facts = {
+    content = {
         "names": names,
-        "models": [about(each.model) for each in (one, other)],
-        "asked": [how(each.begun()) for each in (one, other)],
-        "sections": [{name: asking(each.parts[name]) for name in SECTIONS} for each in (one, other)],
-        "values": [measures.values(each) for each in (one, other)],
-        "social": [measures.social(each) for each in (one, other)],
-        "priorities": [measures.priorities(each) for each in (one, other)],
+        "cards": [facts(each) for each in (one, other)],
         "differences": {name: [each._asdict() for each in rows] for name, rows in found.items()},
     }
     title = f"{names[0]} against {names[1]}"
-    return Card(file_name(*names), title, "report card of two models", "compare", facts)
+    return Card(file_name(*names), title, "report card of two models", "compare", content)
 
 
 def differences(one: Asked, other: Asked) -> dict[str, list[Difference]]:
     """The differences of each section, one less other; none where it was not answered in full and alike."""
-    found: dict[str, list[Difference]] = {}
+    found: dict[str, list[Difference]] = {name: [] for name in SECTIONS}
     for name in SECTIONS:
         first, second = one.complete(name), other.complete(name)
-        found[name] = []
         if first and second and first.study == second.study and first.study in _COMPARED:
             found[name] = _COMPARED[first.study](first, second)
     return found
@@ -91,11 +82,10 @@ def _paired(measure: str, both: pd.DataFrame, column: str, cluster: str) -> Diff
     """A row from items that both answered; columns of the second end with ``_other``."""
     known = both.dropna(subset=[column, f"{column}_other"])
     first, second = (known[name].astype(float) for name in (column, f"{column}_other"))
-    apart = (
-        clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster]) if len(known) else None
+    apart = clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster])
+    return Difference(
+        measure, float(first.mean()), float(second.mean()), apart.value, *apart.interval, len(known)
     )
-    value, interval = (apart.value, apart.interval) if apart else (float("nan"), Estimate(0, 0, 0).interval)
-    return Difference(measure, float(first.mean()), float(second.mean()), value, *interval, len(known))
 
 
 def _values(one: Part, other: Part) -> list[Difference]:
@@ -123,19 +113,14 @@ def _letters(one: Part, other: Part) -> list[Difference]:
 
 def _conversations(one: Part, other: Part) -> list[Difference]:
     """Study 2 in conversations: steering, trials resampled in pairs."""
-    first, second = (statistics.changes(_of_mode(part)) for part in (one, other))
+    first, second = (
+        statistics.changes(measures.of_mode(measures.conversation_trials(part))) for part in (one, other)
+    )
     both = pd.DataFrame({"one": first, "other": second}).dropna()
     apart = both["one"] - both["other"]
     interval = bootstrapped_mean(apart, both.index.to_series().astype(str), seed=measures.SVO_SEED)
     one_mean, other_mean = both["one"].mean(), both["other"].mean()
     return [Difference("steering", one_mean, other_mean, apart.mean(), *interval, len(both))]
-
-
-def _of_mode(part: Part) -> pd.DataFrame:
-    trials = measures.conversation_trials(part)
-    for column, wanted in measures.CONVERSATION.items():
-        trials = trials[trials[column] == wanted]
-    return trials
 
 
 def _pairs(one: Part, other: Part) -> list[Difference]:
@@ -146,7 +131,7 @@ def _pairs(one: Part, other: Part) -> list[Difference]:
 
 
 #: What two parts of a study have to compare; fidelity has no paired difference.
-_COMPARED: dict[str, _Compare] = {
+_COMPARED: dict[str, Callable[[Part, Part], list[Difference]]] = {
     "dvb": _values,
     "svo-letters": _letters,
     "svo": _conversations,

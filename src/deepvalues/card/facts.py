@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
+from deepvalues.ask import letters
+from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.how_asked import how_asked
-from deepvalues.ask.money import NO_USAGE, total
+from deepvalues.ask.money import total
+from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import Model
+from deepvalues.browser.options import marked
 from deepvalues.card import measures
 from deepvalues.card.gather import SECTIONS, Asked, Part
-from deepvalues.card.shown_items import shown_items
 from deepvalues.card.write import Card, file_name
 from deepvalues.studies.dvb.analysis.several_sets import MODES
+from deepvalues.studies.dvb.analysis.verdicts import N
+from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.respondents.agents import Recogniser
+from deepvalues.studies.dvb.study import BENCHMARK
+from deepvalues.studies.profiles.facts import MODE
+from deepvalues.studies.profiles.study import PROFILES
 
 #: What makes a way of asking, by the columns of `how_asked`.
 _WAY = ("mode", "parameters", "first", "last", "fingerprints")
+#: How many a card shows, and the most characters of a reply.
+_SHOWN, _LONGEST = 3, 160
+#: The arms of Study 1 whose first tests take the places of studies without answers.
+_PROBES = ("probe_value", "probe_surface")
+#: The value under which a question of Study 2 is shown: its best division is an end of the options.
+_VALUE = "altruistic"
 
 
 def facts(asked: Asked) -> dict[str, Any]:
@@ -25,33 +42,33 @@ def facts(asked: Asked) -> dict[str, Any]:
     Returns
     -------
     dict
-        model (`about`); values, social and priorities (from `measures`, None where the record does not answer
-        all of the set); sections and lacking ; items
-        (`shown_items`); asked (`how`) and cost (`cost`).
+        model (where it answers); values, social and priorities (from `measures`, None where the record does
+        not answer all of the set); sections (how much of each set is answered, and what asks for the rest);
+        items (shown with their answers); asked (each way once); cost (`cost`).
     """
-    sections = {name: asking(asked.parts[name]) for name in SECTIONS}
+    model = asked.model
     return {
-        "model": about(asked.model),
+        "model": {
+            "is_local": model.is_local,
+            "endpoint": model.endpoint.kind,
+            "served_as": model.served_as,
+            "sha256": model.weights_sha256,
+            "by_letters": model.letters is not None,
+        },
         "values": measures.values(asked),
         "social": measures.social(asked),
         "priorities": measures.priorities(asked),
-        "sections": sections,
-        "beside": {name: asking(asked.parts[name]) for name in asked.parts.keys() - SECTIONS},
-        "items": shown_items(asked),
-        "asked": how(asked.begun()),
-        "cost": cost(asked.model, asked.begun()),
+        "sections": _sections(asked),
+        "items": _shown_items(asked),
+        "asked": _how(asked.begun()),
+        "cost": cost(model, asked.begun()),
     }
 
 
 def card(asked: Asked) -> Card:
     """The card of a respondent."""
-    return Card(
-        file_name(asked.model.name),
-        f"Report card: {asked.model.name}",
-        _line(asked.model),
-        "card",
-        facts(asked),
-    )
+    name = asked.model.name
+    return Card(file_name(name), f"Report card: {name}", _line(asked.model), "card", facts(asked))
 
 
 def _line(model: Model) -> str:
@@ -61,37 +78,28 @@ def _line(model: Model) -> str:
     return ", ".join(each for each in (model.family, developer, size) if each)
 
 
-def about(model: Model) -> dict[str, Any]:
-    """Where a respondent answers."""
+def _sections(asked: Asked) -> dict[str, dict[str, Any]]:
+    """How much of each set the record answers, and the command that asks for the rest."""
     return {
-        "is_local": model.is_local,
-        "endpoint": model.endpoint.kind,
-        "served_as": model.served_as,
-        "sha256": model.weights_sha256,
-        "by_letters": model.letters is not None,
+        name: {
+            "study": part.study,
+            "title": part.questions.study.title,
+            "begun": part.begun,
+            "recorded": part.recorded,
+            "items": part.questions.items,
+            "command": part.command,
+        }
+        for name, part in asked.parts.items()
     }
 
 
-def asking(part: Part) -> dict[str, Any]:
-    """How much of a set the record answers, and the command that asks for the rest."""
-    return {
-        "study": part.study,
-        "title": part.questions.study.title,
-        "item_set": part.item_set,
-        "begun": part.begun,
-        "recorded": part.recorded,
-        "items": part.questions.items,
-        "command": part.command,
-    }
-
-
-def how(parts: Sequence[Part]) -> list[dict[str, Any]]:
+def _how(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """How a respondent was asked: each way once, with its studies; none for local models."""
-    ways: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
-    for row in how_asked(part.questions for part in parts).to_dict("records"):
-        row |= {name: None for name, found in row.items() if _is_none(found)}
-        ways.setdefault(tuple(row[name] for name in _WAY), []).append(row)
+    table = how_asked(part.questions for part in parts)
     titles = {part.study: part.questions.study.title for part in parts}
+    ways: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
+    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        ways.setdefault(tuple(row[name] for name in _WAY), []).append(row)
     return [
         dict(zip(_WAY, way, strict=True))
         | {"mode": MODES[way[0]], "replies": sum(row["replies"] for row in rows)}
@@ -100,20 +108,105 @@ def how(parts: Sequence[Part]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_none(found: object) -> bool:
-    return found is None or (isinstance(found, float) and math.isnan(found))
-
-
 def cost(model: Model, parts: Sequence[Part]) -> dict[str, Any]:
     """Tokens of all replies on record that a card rests on, and what they cost at list price, if known."""
-    used = total(part.questions.replayed() for part in parts) if parts else NO_USAGE
-    replies = sum(len(part.questions.recorded_keys()) for part in parts)
-    price = model.price
+    used, price = total(part.questions.replayed() for part in parts), model.price
     return {
-        "replies": replies,
+        "replies": sum(len(part.questions.recorded_keys()) for part in parts),
         "input": used.input,
         "output": used.output,
         "dollars": used.cost(price) if price else None,
         "prices_of": price.date if price else None,
         "own_machine": model.is_local or model.weights is not None,
     }
+
+
+# ---- items ----
+
+
+def _shown_items(asked: Asked) -> list[dict[str, Any]]:
+    """The first test of Study 1, the first question of Study 2 and the first of Study 3, with their answers.
+
+    Where a study is not answered in full, the first tests of the probes of Study 1 take its place, if there
+    are any.
+    """
+    values, social, priorities = (asked.complete(name) for name in SECTIONS)
+    found = [_test(values, "deconfounded")] if values else []
+    if social:
+        found.append(_division(social))
+    if priorities:
+        found.append(_pair(priorities) if priorities.study == "profiles-pairs" else _form(priorities))
+    probes = [_test(values, arm) for arm in _PROBES[: _SHOWN - len(found)]] if values else []
+    return sorted(found + probes, key=lambda item: int(item["number"]))
+
+
+def _test(part: Part, arm: str) -> dict[str, Any]:
+    """The first test of an arm, in both orders."""
+    items, bank = part.items, BENCHMARK.bank
+    both = items[(items["arm"] == arm) & (items["n_examples"] == N)].head(2)
+    row = both.iloc[0].to_dict()
+    posed = situations(row["prompt"][row["prefix_chars"] :])[-1]
+    liked, other = (
+        {"value": bank.values[row[v]].name, "pole": bank.poles[row[s]].name}
+        for v, s in (("v1", "s1"), ("v2", "s2"))
+    )
+    shown = {"kind": arm, "n": N, "liked": liked, "other": other, "context": posed.context}
+    shown |= {"options": {"A": posed.option_a, "B": posed.option_b}, "right": row["right"]}
+    dimension = bank.dimensions[row["dimension"]].name
+    return shown | {"dimension": dimension} | _answered(part, both["id"])
+
+
+def _division(part: Part) -> dict[str, Any]:
+    """The first question under the altruistic value."""
+    items = part.items[part.items["value"] == _VALUE]
+    for column in measures.CONVERSATION.keys() & set(items):
+        items = items[items[column] == measures.CONVERSATION[column]]
+    row = items.head(1)
+    (turns,) = marked(row, Recogniser(BENCHMARK.bank))
+    turn, options = next((turn, options) for turn, options in enumerate(turns) if options)
+    divisions = {option.label: option.marks[0].name for option in options}
+    best = next(option.label for option in options if option.is_target)
+    shown = {"kind": "division", "value": _VALUE, "divisions": divisions, "best": best}
+    return shown | _answered(part, row["id"], turn)
+
+
+def _pair(part: Part) -> dict[str, Any]:
+    """The first pair of themes, in both orders."""
+    both, names = part.items.head(2), {theme.key: theme.name for theme in PROFILES.stimuli.themes}
+    row = both.iloc[0]
+    themes = [names[row[name]] for name in ("first", "second")]
+    shown = {"kind": "pair", "themes": themes[::-1] if row["swapped"] else themes}
+    return shown | _answered(part, both["id"])
+
+
+def _form(part: Part) -> dict[str, Any]:
+    """The first form of the mode that is reported."""
+    first = part.items[part.items["mode"] == MODE].head(1)
+    return {"kind": "form", "mode": MODE} | _answered(part, first["id"])
+
+
+def _answered(part: Part, ids: pd.Series[str], turn: int = 0) -> dict[str, Any]:
+    """What was sent first, and what came back, item by item."""
+    wanted = list(ids)
+    answers: dict[str, dict[str, Any]] = {}
+    sent: dict[str, list[dict[str, str]]] = {}
+    for conversation, _, found in part.questions.recorded():
+        item = conversation.item
+        if item in wanted and item not in answers and len(found) > turn:
+            answers[item] = _answer(part, conversation, found[turn])
+            sent[item] = conversation.messages([answer.text or "" for answer in found[:turn]])
+    return {
+        "number": part.questions.study.number,
+        "ids": wanted,
+        "answers": [answers[item] for item in wanted],
+        "sent": sent[wanted[0]],
+    }
+
+
+def _answer(part: Part, conversation: Conversation, answer: Answer) -> dict[str, Any]:
+    """How an answer was read: status and choice, the choice's share of the letters, and the reply."""
+    status, choice = part.questions.read(answer, conversation)
+    by_letters = letters.is_kept(answer.logprobs)
+    share = letters.shares(answer.logprobs).get(choice or "") if by_letters else None
+    reply = textwrap.shorten(answer.refusal or answer.text or "", _LONGEST, placeholder=" …")
+    return {"status": status, "choice": choice, "share": share, "by_letters": by_letters, "reply": reply}

@@ -61,7 +61,6 @@ class Asked(NamedTuple):
     """A respondent, and the sets that a card reads by the names of `SECTIONS` and `BESIDE`."""
 
     model: Model
-    record_folder: Path
     parts: dict[str, Part]
 
     def complete(self, name: str) -> Part | None:
@@ -123,7 +122,7 @@ def gathered(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
             (part for part in found if part.begun), found[0]
         )
     parts |= {name: _part(model, *each, record_folder) for name, each in BESIDE.items()}
-    return Asked(model, record_folder, parts)
+    return Asked(model, parts)
 
 
 def _part(model: Model, name: str, item_set: str, record_folder: Path) -> Part:
@@ -137,7 +136,7 @@ def _part(model: Model, name: str, item_set: str, record_folder: Path) -> Part:
         item_set,
         items,
         recorded=questions.items - questions.missing(),
-        begun=bool(record.answers) and bool(questions.recorded_keys()),
+        begun=bool(questions.recorded_keys()),
         command=on_record.command_line("query", name, model, record_folder, item_set),
     )
 

@@ -49,12 +49,10 @@ def values(asked: Asked) -> dict[str, Any] | None:
     chance = {name: triple(row, name, 0.5) for name in ("control", "probe_value", "probe_surface", "dvgr")}
     return {
         "row": row,
-        "verdict": {"id": verdict.id, "name": verdict.name, "meaning": verdict.meaning, "rule": verdict.rule},
+        "verdict": {"id": verdict.id, "name": verdict.name, "meaning": verdict.meaning},
         **chance,
         "order_consistency": triple(row, "order_consistency", row["by_place"]),
         "first_option_rate": row["first_option_rate"],
-        "answered": row["answered"],
-        "by_letters": not math.isnan(row["letter_mass"]),
         "tests": len(tests),
         "in_both_orders": int(tests["agree"].notna().sum()),
         "cells": row["cells"],
@@ -74,7 +72,7 @@ def social(asked: Asked) -> dict[str, Any] | None:
     if part is None:
         return None
     found = _by_letters(part) if part.study == "svo-letters" else _in_conversations(part)
-    return found | {"moves": moves(**found["steering"], full=found["full"]), "little": LITTLE, "most": MOST}
+    return found | {"moves": moves(**found["steering"], full=found["full"])}
 
 
 def letter_trials(part: Part) -> pd.DataFrame:
@@ -91,15 +89,13 @@ def _letters(part: Part) -> tuple[str, ...]:
 
 def _by_letters(part: Part) -> dict[str, Any]:
     trials = letter_trials(part)
-    steering = dict.fromkeys(("value", "low", "high"), math.nan)
-    for row in letter_scoring.by_model(trials, seed=SVO_SEED).to_dict("records"):
-        steering = triple(row, "steering")
-    answered = int(trials[letter_scoring.OPTIONS[0]].notna().sum())
+    found = letter_scoring.by_model(trials, seed=SVO_SEED).to_dict("records")
+    unknown = {"value": math.nan, "low": math.nan, "high": math.nan, "null": 0.0}
     return {
-        "steering": steering | {"null": 0.0},
+        "steering": triple(found[0], "steering", 0.0) if found else unknown,
         "full": value_blind.full_range(),
         "alone": True,
-        "answered": answered,
+        "answered": int(trials[letter_scoring.OPTIONS[0]].notna().sum()),
         "asked": len(trials),
     }
 
@@ -113,18 +109,21 @@ def conversation_trials(part: Part) -> pd.DataFrame:
     return statistics.trials(statistics.choices(part.items, part.questions.answers()))
 
 
+def of_mode(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `CONVERSATION`."""
+    return frame[
+        (frame["mode"] == CONVERSATION["mode"]) & (frame["goal"].astype(bool) == CONVERSATION["goal"])
+    ]
+
+
 def _in_conversations(part: Part) -> dict[str, Any]:
     trials = conversation_trials(part)
-    table = statistics.steering_range(trials, seed=SVO_SEED)
-    own = (table["mode"] == CONVERSATION["mode"]) & (table["goal"].astype(bool) == CONVERSATION["goal"])
-    (row,) = table[own].to_dict("records")
-    steering = {"value": row["range"], "low": row["low"], "high": row["high"], "null": 0.0}
-    complete = int(trials["angle"].notna().sum())
+    (row,) = of_mode(statistics.steering_range(trials, seed=SVO_SEED)).to_dict("records")
     return {
-        "steering": steering,
+        "steering": {"value": row["range"], "low": row["low"], "high": row["high"], "null": 0.0},
         "full": row["ideal"],
         "alone": False,
-        "answered": complete,
+        "answered": int(trials["angle"].notna().sum()),
         "asked": len(trials),
     }
 
@@ -166,14 +165,13 @@ def _in_pairs(part: Part) -> dict[str, Any]:
     (row,) = pair_profiles.by_model(of_pairs, stimuli.keys).to_dict("records")
     worths = pair_profiles.profiles(of_pairs, stimuli.keys).set_index("theme")["worth"]
     names = {theme.key: theme.name for theme in stimuli.themes}
-    excess = {"value": row["excess"], "low": row["excess_low"], "high": row["excess_high"]}
     return {
         "row": row,
         "in_pairs": True,
         "answered": row["answered"],
         "asked": row["pairs"],
         "consistency": {"value": row["consistency"], "null": row["by_place"]},
-        "excess": excess | {"null": 0.0},
+        "excess": triple(row, "excess", 0.0),
         "claimed": bool(row["claimed"]),
         "order": [names[str(theme)] for theme in worths.sort_values(ascending=False).index],
     }
@@ -192,12 +190,11 @@ def _in_forms(part: Part) -> dict[str, Any]:
         "answered": int((of_mode["status"] == "answered").sum()),
         "asked": len(of_mode),
     }
-    rows = table[table["mode"] == MODE].to_dict("records")
-    if not rows:
-        return found | {"row": None}
+    if MODE not in set(table["mode"]):
+        return found
     table["p_null"] = null_p(table, reference, themes, PROFILES_SEED)
-    ceiling = comparison.human_ceiling(reference, themes, PROFILES_DRAWS, PROFILES_SEED)
-    null = null_table(reference, ceiling, themes, int(rows[0]["runs"]), PROFILES_SEED)
-    to_exceed = float(null.set_index("mode")["to_exceed"][MODE])
     (row,) = table[table["mode"] == MODE].to_dict("records")
-    return found | {"row": row, "fidelity": triple(row, "fidelity", to_exceed), "p": row["p_null"]}
+    ceiling = comparison.human_ceiling(reference, themes, PROFILES_DRAWS, PROFILES_SEED)
+    null = null_table(reference, ceiling, themes, int(row["runs"]), PROFILES_SEED)
+    to_exceed = float(null.set_index("mode")["to_exceed"][MODE])
+    return found | {"fidelity": triple(row, "fidelity", to_exceed), "p": row["p_null"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -34,7 +33,9 @@ def write_cards(folder: Path, record_folder: Path = paths.RESPONSES) -> list[str
     UserError
         When the folder holds anything else than cards, or can't be written.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "index.html").is_file():
+    there = list(folder.glob("[!.]*"))
+    own = (folder / "index.html").is_file() and {path.suffix for path in there} <= {".html", ".pdf"}
+    if folder.is_file() or (there and not own):
         raise UserError(f"{shown(folder)}: holds other files than cards; name another folder")
     found = [gathered(model, record_folder) for model in _listed()]
     cards = {asked.model.name: card(asked) for asked in found if asked.has_section}
@@ -42,10 +43,13 @@ def write_cards(folder: Path, record_folder: Path = paths.RESPONSES) -> list[str
         site = Path(temporary) / "cards"
         site.mkdir()
         for model, each in cards.items():
-            links = [Link("All cards", "index.html"), _ARTICLE, _answers(model)]
+            answers = f"../answers/index.html#{urlencode({'model': model})}"
+            links = [Link("All cards", "index.html"), _ARTICLE, Link("Its answers", answers)]
             for name, content in rendered(each, links).items():
                 (site / name).write_bytes(content)
-        (site / "index.html").write_text(html(_index(list(cards.values())), [_ARTICLE]), encoding="utf-8")
+        listed = [{"file": each.file, "title": each.title, **each.facts} for each in cards.values()]
+        index = Card("index", "Report cards", "language models on record", "all", {"cards": listed})
+        (site / "index.html").write_text(html(index, [_ARTICLE]), encoding="utf-8")
         replace_folder(site, folder)
     return list(cards)
 
@@ -55,13 +59,3 @@ def _listed() -> list[Model]:
     registry = catalogue.registry()
     names = dict.fromkeys(name for listed in registry.paper.values() for name in listed)
     return [model for name, model in registry.models.items() if name in names and model.family == FAMILIES[0]]
-
-
-def _answers(model: str) -> Link:
-    """The answers of a model, in the answer browser."""
-    return Link("Its answers", f"../answers/index.html#{urlencode({'model': model})}")
-
-
-def _index(cards: Sequence[Card]) -> Card:
-    listed = [{"file": each.file, "title": each.title, **each.facts} for each in cards]
-    return Card("index", "Report cards", "language models on record", "all", {"cards": listed})

@@ -61,20 +61,15 @@ def rendered(card: Card, links: Sequence[Link] = ()) -> dict[str, bytes]:
 def html(card: Card, links: Sequence[Link]) -> str:
     """The page of a card, or of any template of this folder."""
     style = "\n".join(file.read_text(encoding="utf-8") for file in _STYLES)
-    options = [
-        *["--to=html5", "--shift-heading-level-by=1", f"--template={TEMPLATES / 'page.html'}"],
-        *[f"--variable=style={style}", f"--variable=head={link_list('', links)}"],
-    ]
-    return _pandoc(card, True, options)
+    variables = [f"--variable=style={style}", f"--variable=head={link_list('', links)}"]
+    return _pandoc(card, "page.html", ["--to=html5", "--shift-heading-level-by=1", *variables])
 
 
 def _pdf(card: Card) -> bytes:
     """The card on as few pages as its text allows, which is one."""
     found = b""
     for size in _SIZES:
-        source = _pandoc(
-            card, False, ["--to=typst", f"--template={TEMPLATES / 'card.typ'}", f"-Vsize={size}"]
-        )
+        source = _pandoc(card, "card.typ", ["--to=typst", f"--variable=size={size}"])
         try:
             # Only typst's own fonts, so that every machine sets the same page.
             found = typst.compile(source.encode(), ignore_system_fonts=True)
@@ -85,11 +80,12 @@ def _pdf(card: Card) -> bytes:
     return found
 
 
-def _pandoc(card: Card, html: bool, options: Sequence[str]) -> str:
-    text = Sentences(card.template, TEMPLATES).whole({**card.facts, "html": html})
+def _pandoc(card: Card, frame: str, options: Sequence[str]) -> str:
+    text = Sentences(card.template, TEMPLATES).whole({**card.facts, "html": frame.endswith(".html")})
     own = [f"--metadata=title:{card.title}", f"--metadata=subtitle:{card.subtitle}"]
     fixed = ["--from=markdown-citations-smart", "--standalone", "--wrap=none", "--columns=100000"]
-    return pandoc(text, [*fixed, "--fail-if-warnings", *own, *options], TEMPLATES / f"{card.template}.md")
+    options = [*fixed, "--fail-if-warnings", f"--template={TEMPLATES / frame}", *own, *options]
+    return pandoc(text, options, TEMPLATES / f"{card.template}.md")
 
 
 def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> list[Path]:
@@ -106,7 +102,11 @@ def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> li
         When one is there and may not be overwritten, so that none is written; or the folder can't be written.
     """
     targets = {folder / name: content for name, content in files.items()}
-    others = [path for path, content in targets.items() if path.exists() and not _holds(path, content)]
+    others = [
+        path
+        for path, content in targets.items()
+        if path.exists() and not (path.is_file() and path.read_bytes() == content)
+    ]
     if others and not replace:
         names = ", ".join(shown(path) for path in others)
         raise UserError(
@@ -118,7 +118,3 @@ def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> li
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     return list(targets)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content

@@ -47,15 +47,12 @@ def _asked(name: str, arguments: argparse.Namespace) -> Asked:
     from deepvalues.card.gather import gather
 
     registry = catalogue.registry()
-    if name not in registry.models and not arguments.base_url:
-        found = [
-            study for study in catalogue.studies() if record_path(arguments.record, study, name).is_file()
-        ]
-        if found:
-            raise UserError(
-                f"{name}: {paths.shown(arguments.record)} has answers of it, but {paths.shown(paths.MODELS)} "
-                "has no entry: give the --base-url at which it was asked"
-            )
+    files = (record_path(arguments.record, study, name) for study in catalogue.studies())
+    if name not in registry.models and not arguments.base_url and any(file.is_file() for file in files):
+        raise UserError(
+            f"{name}: {paths.shown(arguments.record)} has answers of it, but {paths.shown(paths.MODELS)} "
+            "has no entry: give the --base-url at which it was asked"
+        )
     return gather(registry.model(name, arguments.base_url, arguments.key_variable), arguments.record)
 
 

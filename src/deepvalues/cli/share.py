@@ -36,12 +36,12 @@ def import_(arguments: argparse.Namespace) -> None:
     """Read a log of lm-evaluation-harness or Inspect into the record, as a respondent of its own."""
     from deepvalues.export import importing
 
-    done = [
-        importing.bring_in(log, arguments.model, arguments.record) for log in importing.read(arguments.log)
-    ]
-    for each in done:
-        print(each)
-    for entry in dict.fromkeys(each.entry() for each in done):
+    entries = []
+    for log in importing.read(arguments.log):
+        # Each is told once it is in the record, as another log of the file may be refused.
+        print(done := importing.bring_in(log, arguments.model, arguments.record))
+        entries.append(done.entry())
+    for entry in dict.fromkeys(entries):
         print(
             f"In the paper only if data/models.yml has it, under `models` and `language_models`:\n  {entry}"
         )

@@ -6,7 +6,6 @@ probability the bare letter is asked for: Inspect has only some servers continue
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from inspect_ai import Task, task
@@ -33,11 +32,11 @@ from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, FREE
 from deepvalues.core.errors import UserError
-from deepvalues.export.inspect_logs import answer_of
+from deepvalues.export.importing import answer_of
 from deepvalues.export.material import Exported, chosen, exported
 
 #: What a log keeps of an item; its id leads to all else.
-_KEPT = ["cell", "arm", "n_examples", "hash"]
+_KEPT = ("cell", "arm", "n_examples", "hash")
 _PREFERRED = "deconfounded"
 
 
@@ -73,9 +72,10 @@ def _task(study: str, item_set: str, by_letters: bool, arms: str) -> Task:
     (each,) = exported(chosen(study, item_set))
     # Inspect reads a list of words, as in -T arms=control,seen, as a list.
     names = arms.split(",") if isinstance(arms, str) else list(arms)
-    wanted = [name for name in names if name] or list(dict.fromkeys(each.items["arm"]))
-    if unknown := sorted(set(wanted) - set(each.items["arm"])):
-        raise UserError(f"{each.name} has no arm {unknown[0]!r}; it has {', '.join(set(each.items['arm']))}")
+    known = list(each.items["arm"].unique())
+    wanted = [name for name in names if name] or known
+    if unknown := sorted(set(wanted) - set(known)):
+        raise UserError(f"{each.name} has no arm {unknown[0]!r}; it has {', '.join(known)}")
     each = each._replace(items=each.items[each.items["arm"].isin(wanted)])
     way = BARE if by_letters else FREE
     return Task(
@@ -105,13 +105,14 @@ def _conversations(each: Exported, way: str) -> list[Conversation]:
 def _samples(each: Exported, way: str) -> list[Sample]:
     rows = zip(_conversations(each, way), each.items.to_dict("records"), strict=True)
     return [
-        Sample(id=one.item, input=one.turns[0], target=row["right"], metadata=_about(row))
+        Sample(
+            id=one.item,
+            input=one.turns[0],
+            target=row["right"],
+            metadata={name: row[name] for name in _KEPT},
+        )
         for one, row in rows
     ]
-
-
-def _about(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in _KEPT}
 
 
 @metric

@@ -9,12 +9,14 @@ from typing import Any
 import yaml
 
 from deepvalues import __version__
+from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.registry import CONTINUE, FREE
+from deepvalues.ask.study import Study
 from deepvalues.export.material import Exported
 
 FOLDER = "lm_eval"
 #: What the names of tasks that are asked by letter probability end with.
-BY_LETTERS = "_letters"
+_BY_LETTERS = "_letters"
 #: Modules that go into the export, by the names that they have there.
 _COPIES = {
     "deepvalues.ask.reading": "deepvalues_reading",
@@ -30,6 +32,15 @@ class _Function(str):
     """A function of the copied modules, as the harness's YAML names it."""
 
     __slots__ = ()
+
+
+#: What all tasks have.
+_SHARED = {
+    "custom_dataset": _Function("deepvalues_tasks.load"),
+    "test_split": "test",
+    "num_fewshot": 0,
+    "doc_to_text": "prompt",
+}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -58,19 +69,19 @@ def write_tasks(folder: Path, each: Exported) -> list[str]:
     """Write the tasks of a set that has arms; gives the names of their groups, one a way of asking."""
     if not each.has_arms:
         return []
-    ways: dict[str, Mapping[str, Any]] = {FREE: _free(each)}
-    if each.study.letter_choice:
-        ways[CONTINUE] = _by_letters(each)
+    ways: dict[str, Mapping[str, Any]] = {FREE: _free(each.study)}
+    if choice := each.study.letter_choice:
+        ways[CONTINUE] = _by_letters(choice)
     groups = []
     for way, config in ways.items():
-        group = f"deepvalues_{each.name}{BY_LETTERS if way == CONTINUE else ''}"
+        group = f"deepvalues_{each.name}{_BY_LETTERS if way == CONTINUE else ''}"
         metadata = {
             "version": __version__,
             "study": each.study.name,
             "item_set": each.item_set,
             "letters": way,
         }
-        _dump(folder / f"_{group}_yaml", {**_shared(), **config, "metadata": metadata})
+        _dump(folder / f"_{group}_yaml", {**_SHARED, **config, "metadata": metadata})
         names = [_arm(folder, group, arm) for arm in dict.fromkeys(each.items["arm"])]
         _dump(folder / f"{group}.yaml", {"group": group, "task": names, "metadata": {"version": __version__}})
         groups.append(group)
@@ -79,7 +90,7 @@ def write_tasks(folder: Path, each: Exported) -> list[str]:
 
 def _arm(folder: Path, group: str, arm: str) -> str:
     """Write the task of an arm; gives its name."""
-    stem = group.removesuffix(BY_LETTERS)
+    stem = group.removesuffix(_BY_LETTERS)
     task = f"{stem}_{arm}{group.removeprefix(stem)}"
     rate = "dvgr" if arm == "deconfounded" else "right"
     metrics = {
@@ -101,19 +112,10 @@ def _arm(folder: Path, group: str, arm: str) -> str:
     return task
 
 
-def _shared() -> dict[str, Any]:
-    return {
-        "custom_dataset": _Function("deepvalues_tasks.load"),
-        "test_split": "test",
-        "num_fewshot": 0,
-        "doc_to_text": "prompt",
-    }
-
-
-def _free(each: Exported) -> dict[str, Any]:
+def _free(study: Study) -> dict[str, Any]:
     # The study leaves the temperature to the endpoint; the harness would send 0.
     settings = {
-        "max_gen_toks": each.study.max_tokens,
+        "max_gen_toks": study.max_tokens,
         "do_sample": True,
         "temperature": 1.0,
         "until": _NO_END,
@@ -126,9 +128,7 @@ def _free(each: Exported) -> dict[str, Any]:
     }
 
 
-def _by_letters(each: Exported) -> dict[str, Any]:
-    choice = each.study.letter_choice
-    assert choice is not None
+def _by_letters(choice: LetterChoice) -> dict[str, Any]:
     return {
         "output_type": "multiple_choice",
         "gen_prefix": choice.begin,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from deepvalues.ask import catalogue
-from deepvalues.ask.conversation import Conversation, Withheld
+from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.letters import coin
 from deepvalues.ask.study import Study
 from deepvalues.core.errors import UserError
@@ -74,7 +74,8 @@ def exported(sets: list[tuple[str, str]]) -> Iterator[Exported]:
         study = catalogue.study(name)
         items = study.items(item_set)
         conversations = study.conversations(items)
-        _stop_if_withheld(conversations)
+        if withheld := next((each for each in conversations if isinstance(each, Withheld)), None):
+            raise UserError(f"{withheld.item}: its text is not ours to pass on")
         if any(conversation.n_turns > 1 for conversation in conversations):
             turns = [list(conversation.turns) for conversation in conversations]
             items = items.assign(user_turns=pd.Series(turns, index=items.index))
@@ -83,9 +84,3 @@ def exported(sets: list[tuple[str, str]]) -> Iterator[Exported]:
             tied = [choice.letters[coin(study.seed, id, 0) % 2] for id in items["id"]]
             items = items.assign(if_tied=tied)
         yield Exported(study, item_set, items)
-
-
-def _stop_if_withheld(conversations: list[Conversation]) -> None:
-    for conversation in conversations:
-        if isinstance(conversation, Withheld):
-            raise UserError(f"{conversation.item}: its text is not ours to pass on")
