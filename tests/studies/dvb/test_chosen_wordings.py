@@ -59,7 +59,7 @@ def test_the_numbers_of_the_text(tmp_path):
     blind = pd.DataFrame({"read": [1000], "right": [999], "dropped": [7]})
     chosen_wordings.numbers_of(results, mean_rates(rates()), chosen_wordings.over_designs(rates()), blind)
     found = kept(results)
-    assert found.pop("text.limits").startswith("All stay")
+    assert found.pop("text.limits").startswith("All lexical learners stay")
     assert found == {
         "stimuli.least": ".490",
         "stimuli.most": ".500",
