@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -233,3 +235,9 @@ def test_artefacts_that_no_rule_makes(paper):
     names = [str(problem.file.relative_to(root)) for problem in found]
     assert names == ["data/results/dvb/models.csv", "figures/dvgr.svg"]
     assert "no rule makes this file" in found[0].message
+
+
+def test_reading_notebooks_compiles_no_grammar():
+    code = "import sys, deepvalues.paper.check; print('lark' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n", "it takes seconds in every command that reads a notebook"

@@ -67,12 +67,11 @@ def html(card: Card, links: Sequence[Link]) -> str:
 
 def _pdf(card: Card) -> bytes:
     """The card on as few pages as its text allows, which is one."""
-    found = b""
+    found, source = b"", _pandoc(card, "card.typ", ["--to=typst"]).encode()
     for size in _SIZES:
-        source = _pandoc(card, "card.typ", ["--to=typst", f"--variable=size={size}"])
         try:
             # Only typst's own fonts, so that every machine sets the same page.
-            found = typst.compile(source.encode(), ignore_system_fonts=True)
+            found = typst.compile(source, ignore_system_fonts=True, sys_inputs={"size": str(size)})
         except typst.TypstError as error:
             raise UserError(f"{shown(TEMPLATES / 'card.typ')}: typst refuses the text: {error}") from error
         if len(_PAGE.findall(found)) == 1:

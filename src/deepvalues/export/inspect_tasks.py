@@ -6,6 +6,7 @@ probability the bare letter is asked for: Inspect has only some servers continue
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from inspect_ai import Task, task
@@ -68,8 +69,15 @@ def dvb_cot(item_set: str = "subset", arms: str = "") -> Task:
     return _task("dvb-cot", item_set, False, arms)
 
 
-def _task(study: str, item_set: str, by_letters: bool, arms: str) -> Task:
+@cache
+def _set(study: str, item_set: str) -> Exported:
+    """A set, which both a task and its scorer need."""
     (each,) = exported(chosen(study, item_set))
+    return each
+
+
+def _task(study: str, item_set: str, by_letters: bool, arms: str) -> Task:
+    each = _set(study, item_set)
     # Inspect reads a list of words, as in -T arms=control,seen, as a list.
     names = arms.split(",") if isinstance(arms, str) else list(arms)
     known = list(each.items["arm"].unique())
@@ -145,7 +153,7 @@ def _of_preferred(of_all: Any) -> Metric:
 )
 def chosen_target(study: str, item_set: str, way: str) -> Scorer:
     """1 where the target option was chosen, 0 where the other was; a reply without a choice has no score."""
-    (each,) = exported(chosen(study, item_set))
+    each = _set(study, item_set)
     asked = {one.item: one.parts[0] for one in _conversations(each, way)}
     choice = None if way == FREE else each.study.letter_choice
 
