@@ -89,6 +89,12 @@ MORE = [
     ("I would choose Option A. Wait, that was the loud one.", "unparsable", None),
     ("Option A\nwould be out of the question", "unparsable", None),
     ("The option to stay clear of is:\nOption A", "unparsable", None),
+    # A choice that the next sentence takes back, and one that it only explains.
+    ("A\nThis is the option the user would avoid.", "unparsable", None),
+    ("Option A. This is the least likely choice.", "unparsable", None),
+    ("Answer: B\nThat isn't the one they want.", "unparsable", None),
+    ("A\n\nThis is the option that fits the user best.", "answered", "A"),
+    ("B\n\nThe user likes warmth, not distance.", "answered", "B"),
     ("Which of them is dull?\nOption A", "unparsable", None),
     ("Option A: Option B", "unparsable", None),
     ("Options A and B.", "unparsable", None),

@@ -178,6 +178,15 @@ _DOUBT = re.compile(
     r"if|might|maybe|perhaps|either|both|could|unsure|uncertain|wait|actually|cannot)\b|n['’]t\b",
     re.IGNORECASE,
 )
+#: A sentence about the choice before it takes it back if it rejects; this, too, only takes readings away.
+_OF_IT = re.compile(
+    r"(?:and |but )?(?:this|that|it|which)\b[^?]*\b(?:option|choice|one|letter|answer|pick)\b", re.IGNORECASE
+)
+_REJECTS = re.compile(
+    r"\b(?:not|never|wrong|un(?:likely|suited|suitable|fit)|dis\w{2,20}|avoid\w{0,3}|reject\w{0,3}|hates?|least|"
+    r"less|worse|worst|opposite|bad|poor)\b|n't\b",
+    re.IGNORECASE,
+)
 
 
 class _Statement(NamedTuple):
@@ -199,7 +208,8 @@ def _statement(text: str) -> _Statement:
         ):
             if match := pattern.fullmatch(text):
                 return _said(match, form, text)
-    return _Statement(names=bool(_NAMES.search(text)), doubts=bool(_DOUBT.search(text)))
+    takes_back = len(text) <= _LONGEST and _OF_IT.match(text) and _REJECTS.search(text)
+    return _Statement(names=bool(_NAMES.search(text) or takes_back), doubts=bool(_DOUBT.search(text)))
 
 
 def _said(match: re.Match[str], form: str, text: str) -> _Statement:
