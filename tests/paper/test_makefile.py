@@ -1,9 +1,12 @@
 """What the Makefile does before Python runs: which Python, in which folder, in which locale."""
 
 import os
+import shutil
 import subprocess
+import zipfile
 
 import pytest
+from hatchling.build import build_editable
 
 from deepvalues.core import paths
 
@@ -110,3 +113,15 @@ def test_a_locale_without_umlauts_is_replaced_by_one_with_them(project, given, s
     """Python 3.11 reads the path of the folder from .venv in the locale's encoding."""
     python = program(project / "python", 'echo "$LC_ALL"')
     assert make(project, "check", f"PY={python}", "ENVIRONMENT=", LC_ALL=given).stdout.strip() == seen
+
+
+def test_the_package_is_found_in_any_locale_from_a_path_with_an_umlaut(project, monkeypatch):
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(paths.ROOT / name, project)
+    package = project / "src" / "deepvalues"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.chdir(project)
+    with zipfile.ZipFile(project / build_editable(str(project))) as wheel:
+        (pth,) = [name for name in wheel.namelist() if name.endswith(".pth")]
+        assert wheel.read(pth).isascii()
