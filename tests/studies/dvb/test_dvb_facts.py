@@ -113,12 +113,12 @@ def soft(*rows):
         (
             "learners",
             (frame(BY_MODEL, OTHER, WORDS, ENCODER),),
-            f"Of 2 text learners, {LEARN} (one of them on frozen sentence embeddings), 1 lies {SIDE} .500",
+            f"Of 2 text learners, {LEARN} (one of them on frozen sentence embeddings), 1 has a DVGR {SIDE} .500",
         ),
         (
             "learners",
             (frame(BY_MODEL, WORDS),),
-            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} .600",
+            f"Of 1 text learner, {LEARN}, 1 has a DVGR {SIDE} .600",
         ),
         (
             "learners",

@@ -34,18 +34,18 @@ def results(tmp_path):
         (
             "joint",
             {"models": 0, "compared": 0},
-            "In this build, no model took part in more than one study, so there is nothing to compare yet.",
+            "In this build, no model has measures in more than one study, so there is nothing to compare yet.",
         ),
         (
             "joint",
             {"models": 1, "compared": 0},
-            "In this build, 1 model took part in more than one study; a rank correlation takes four that "
+            "In this build, 1 model has measures in more than one study; a rank correlation takes four that "
             "have both measures.",
         ),
         (
             "joint",
             {"models": 9, "compared": 1},
-            "In this build, 9 models took part in more than one study.",
+            "In this build, 9 models have measures in more than one study.",
         ),
     ],
 )
