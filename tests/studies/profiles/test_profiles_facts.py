@@ -34,7 +34,8 @@ def results(tmp_path):
         (
             "joint",
             {"models": 0, "compared": 0},
-            "In this build, no model has measures in more than one study, so there is nothing to compare yet.",
+            "In this build, no model has measures in more than one study, so there is nothing to compare "
+            "yet.",
         ),
         (
             "joint",
