@@ -283,6 +283,18 @@ def test_what_heads_read_stands_beside_the_null_and_the_lexical_learners():
     )
 
 
+def test_what_heads_make_of_shuffled_examples_is_told_with_the_intervals_off_one_half():
+    head = {"model": "h", "family": HEAD, "shuffled_probe_value": 0.66, "shuffled_probe_surface": 0.5}
+    null = head | {"model": "h-shuffled", "shuffled_probe_value": 0.9}
+    found = told("read", READ, table(head, null))
+    assert found.endswith(
+        "With shuffled examples, which favour neither layer, the heads' accuracy is .660 on the value probe "
+        "and .500 on the surface probe; 1 of the 2 intervals excludes one half."
+    )
+    below = head | {"model": "g", "shuffled_probe_surface": 0.4}
+    assert told("read", READ, table(head, below)).endswith("; 3 of the 4 intervals exclude one half.")
+
+
 def test_of_many_numbers_of_examples_the_ends_are_told():
     many = rates(*(row for n in (4, 20, 80, 320) for row in of_all_arms("head, mean", n, 0.6, 0.6, 0.6)))
     found = told("read", many, NO_TABLE)

@@ -198,7 +198,21 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
         "steps": [
             _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
             for n in ends
-        ]
+        ],
+        "nothing": _nothing_to_learn(table),
+    }
+
+
+def _nothing_to_learn(table: pd.DataFrame) -> dict[str, Any]:
+    """What heads do with shuffled examples, and how many of their intervals leave one half out."""
+    heads = table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
+    probes = ("probe_value", "probe_surface")
+    low, high = (heads[[f"shuffled_{probe}_{end}" for probe in probes]] for end in ("low", "high"))
+    found = {probe: spread(heads, f"shuffled_{probe}") for probe in probes}
+    return {
+        **found,
+        "intervals": int(low.count().sum()),
+        "off": int((low > 0.5).to_numpy().sum() + (high < 0.5).to_numpy().sum()),
     }
 
 
