@@ -166,7 +166,7 @@ def test_every_card_is_one_page_whose_table_and_text_have_the_figures(cards, nam
     ("name", "words"),
     [
         ("agent-first", ["chooses by position", "may have failed at the format", "not asked outright"]),
-        ("agent-declining", ["value learner", "Figures rest on the 169 of 200 tests", "no choice (refused)"]),
+        ("agent-declining", ["value learner", "numbers rest on the 169 of 200 tests", "no choice (refused)"]),
         (
             "agent-svo-refusing",
             ["no verdict", "too few choices", "leaves open whether it learns", "Of 200 trials, 160"],

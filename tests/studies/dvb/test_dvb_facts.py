@@ -42,7 +42,7 @@ OTHER = ("x", "language model", 90, 100, 0.8, 0.95, 0.8, 0.9)
 WORDS = ("learner-words", "text learner", 60, 100, 0.51, 0.7, 0.5, 0.69)
 ENCODER = ("learner-encoder", "text learner", 90, 200, 0.4, 0.5, 0.38, 0.52)
 LEARN = "each fitted to the text of one prompt"
-SIDE = "above one half by the interval clustered by cell; the DVGR of all text learners, pooled, is"
+SIDE = "a DVGR above one half by the interval clustered by cell; the DVGR of all text learners, pooled, is"
 MEAN = "By preferred value, the mean DVGR of the models in focus"
 VALUES = {"x": "non-maleficence", "y": "justice"}
 DIMENSIONS = {"d": ("Visual aids", "visual", "none"), "e": ("Voice", "one", "other")}
@@ -113,12 +113,12 @@ def soft(*rows):
         (
             "learners",
             (frame(BY_MODEL, OTHER, WORDS, ENCODER),),
-            f"Of 2 text learners, {LEARN} (one of them on frozen sentence embeddings), 1 lies {SIDE} .500",
+            f"Of 2 text learners, {LEARN} (one of them on frozen sentence embeddings), 1 has {SIDE} .500",
         ),
         (
             "learners",
             (frame(BY_MODEL, WORDS),),
-            f"Of 1 text learner, {LEARN}, 1 lies {SIDE} .600",
+            f"Of 1 text learner, {LEARN}, 1 has {SIDE} .600",
         ),
         (
             "learners",

@@ -1,6 +1,7 @@
 """Sentences on language models: each way that one can go, and none that lies without any."""
 
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from deepvalues.ask.registry import CONTINUE, FREE, HEAD
 from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.dvb import model_facts as facts
+from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
@@ -178,24 +180,48 @@ def test_places_stand_beside_what_place_alone_would_give():
     )
     both = of_own("places", table(PLACE, VALUE))
     assert "Order consistency ranges from .100 [.090, .110] (a) to .700 [.690, .710] (b)" in both
-    assert both.endswith("is chosen is .900 for both models.")
+    assert both.endswith("is chosen is .900 [.890, .910] for both models.")
     three = of_own("places", table(PLACE, VALUE, PLACE | {"model": "c", "first_option_rate": NAN}))
-    assert three.endswith("is chosen is .900 (a and b).")
+    assert three.endswith("is chosen is .900 [.890, .910] (a and b).")
+    apart = pd.concat([table(PLACE), table(VALUE).assign(first_option_rate_low=0.8)])
+    assert of_own("places", apart).endswith("is chosen is .900 for both models.")
     assert of_own("places", table(PLACE | {"readable": 0.4})).endswith(
         "In free text, the share of replies that clearly name one option is .400 [.390, .410] (a)."
     )
+
+
+def judged(*rows):
+    """Validation trials: (model, family, task, right answers of ten, one in each cell)."""
+    columns = ["model", "family", "task", "cell", "followed"]
+    trials = [(*row, cell, float(cell < right)) for *row, right in rows for cell in range(10)]
+    return pd.DataFrame(trials, columns=columns)
+
+
+def test_asked_outright_language_models_alone_are_counted():
+    for nobody in (several_sets.together([]), judged(("g", "reference agent", "embodies_value", 10))):
+        assert told("outright", nobody) == (
+            "No language model was asked outright which option shows a value or a pole."
+        )
+    one = ("a", "language model", "embodies_value", 5), ("a", "language model", "embodies_pole", 9)
+    found = told("outright", judged(*one, ("g", "reference agent", "embodies_value", 10)))
+    assert found.startswith("Asked outright which of two options shows a value, it is right over both ")
+    assert re.search(r" at a rate of \.500 \[\.\d+, \.\d+\]; for a pole, at a rate of \.900 \[", found)
+    two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
+    assert "they are right over both orders at rates from .500" in two
 
 
 def test_without_evidence_says_what_was_not_asked():
     assert of_own("without_evidence", table(PLACE)) == (
         "Where there is nothing to learn, choices follow the value half of the time: the rate is .500 both "
         "without examples and with shuffled ones. When the test repeats one of the examples in the same "
-        "order, the choice shown there is reproduced at a rate of .600; with the options exchanged, at a "
-        "rate of .400."
+        "order, the choice shown there is reproduced at a rate of .600 [.590, .610]; with the options "
+        "exchanged, at a rate of .400 [.390, .410]."
     )
     found = of_own("without_evidence", table(PLACE | {"prior": NAN, "repeat_swapped": NAN}))
     assert "at a rate that is not known without examples and at a rate of .500 with shuffled ones." in found
-    assert found.endswith("at a rate of .600; with the options exchanged, at a rate that is not known.")
+    assert found.endswith(" [.590, .610]; with the options exchanged, at a rate that is not known.")
+    apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7}))
+    assert "at rates from .600 [.590, .610] (a) to .700 [.690, .710] (b); with" in apart
     nothing = {"prior": NAN, "shuffled": NAN, "repeat_copy": NAN, "repeat_swapped": NAN}
     assert of_own("without_evidence", table(PLACE | nothing)) == (
         "There is no result without examples or with shuffled ones. There is no result for repeated examples."
@@ -210,9 +236,8 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         ".500 to .660; accuracy is .500 on the value probe, .510 on the surface probe and .500 to .900 on "
         "the control. In the deconfounded test, the mean probability of the option with the preferred value "
         "is .610 [.600, .620] (b). The DVGR minus that of the lexical learners on the same tests is "
-        ".100 [.090, .110] (b)."
+        ".100 [.090, .110] (b). No language model was asked at N = 20."
     )
-    assert "N = 20" not in found
     more = {"dvgr_n20": 0.6, "probe_value_n20": 0.7, "probe_surface_n20": 0.5}
     assert of_own("learned", table(PLACE, VALUE | more)).endswith(
         "At N = 20, the DVGR is .600, and accuracy is .700 on the value probe and .500 on the surface probe."
@@ -242,18 +267,31 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 # ---- what can be read ----
 
 
-def test_what_heads_read_stands_beside_the_null_and_the_models():
+def test_what_heads_read_stands_beside_the_null_and_the_lexical_learners():
     learner = {"model": "learner-words", "family": "text learner", "dvgr": 0.48, "probe_value_n20": 0.76}
     words = table(learner | {"probe_value": 0.54, "probe_surface": 0.62})
     assert told("read", NOTHING_READ, words) == "No head on hidden states is on record."
-    assert "For the lexical learners, they are .480, .540 and .620. At N = 20," in told("read", READ, words)
+    found = told("read", READ, words)
+    assert "(shuffled choices: .500; lexical learners: .620) on the surface probe; their DVGR is .6" in found
+    assert "same heads is .950 (lexical learners: .760) on the value probe and .600 on the surface" in found
     assert told("read", READ, NO_TABLE) == (
-        "At N = 4, the DVGR of heads on the hidden states of a is .600 to .700, and their accuracy is .700 "
-        "to .800 on the value probe and .550 to .560 on the surface probe. With shuffled choices, these "
-        "rates are .490, .500 and .500. When the models are asked, they are .500, .510 and .520. At N = 20, "
-        "the DVGR of the same heads is .900, and their accuracy is .950 on the value probe and .600 on the "
-        "surface probe."
+        "At N = 4, the accuracy of heads on the hidden states of a is .700 to .800 (shuffled choices: .500) "
+        "on the value probe and .550 to .560 (shuffled choices: .500) on the surface probe; their DVGR is "
+        ".600 to .700. At N = 20, the accuracy of the same heads is .950 on the value probe and .600 on the "
+        "surface probe; their DVGR is .900."
     )
+
+
+def test_what_heads_make_of_shuffled_examples_is_told_with_the_intervals_off_one_half():
+    head = {"model": "h", "family": HEAD, "shuffled_probe_value": 0.66, "shuffled_probe_surface": 0.5}
+    null = head | {"model": "h-shuffled", "shuffled_probe_value": 0.9}
+    found = told("read", READ, table(head, null))
+    assert found.endswith(
+        "With shuffled examples, which favour neither layer, the heads' accuracy is .660 on the value probe "
+        "and .500 on the surface probe; 1 of the 2 intervals excludes one half."
+    )
+    below = head | {"model": "g", "shuffled_probe_surface": 0.4}
+    assert told("read", READ, table(head, below)).endswith("; 3 of the 4 intervals exclude one half.")
 
 
 def test_of_many_numbers_of_examples_the_ends_are_told():
@@ -272,23 +310,24 @@ def public(*rows):
 
 def test_public_prompts_by_family():
     assert told("public", public()) == "No respondent was asked the public prompts."
-    found = told(
-        "public",
-        public(
-            ("learner-words", "text learner", 0.495, 0.4, 0.6),
-            ("learner-style", "text learner", 0.1, 0.0, 0.2),
-            ("learner-encoder", "text learner", 0.8, 0.7, 0.9),
-            ("a", "language model", 0.5, 0.4, 0.6),
-            ("head-a-mean", HEAD, 0.67, 0.6, 0.7),
-            ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
-        ),
-    )
+    rows = [
+        ("learner-words", "text learner", 0.495, 0.4, 0.6),
+        ("learner-style", "text learner", 0.1, 0.0, 0.2),
+        ("learner-encoder", "text learner", 0.8, 0.7, 0.9),
+        ("a", "language model", 0.5, 0.4, 0.6),
+        ("head-a-mean", HEAD, 0.67, 0.6, 0.7),
+        ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
+    ]
+    found = told("public", public(*rows))
     assert found == (
         "On the public prompts, the DVGR of the lexical learners is .495 [.400, .600] (learner-words); that "
         "of the learner on sentence embeddings is .800 [.700, .900] (learner-encoder); that of the language "
         "models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] (head-a-mean). The "
-        "published language models have a DVGR of .302 on the prompts of their study."
+        "published language models have a DVGR of .302 on the prompts of their study, below the intervals of "
+        "all of these."
     )
+    low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
+    assert low.endswith("a DVGR of .302 on the prompts of their study.")
 
 
 # ---- in short ----
@@ -299,12 +338,16 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     found = told("finding", table(PLACE, VALUE), READ)
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. Choices agreed across orders "
-        "on .100 to .700 of tests. The DVGR was .500 to .660, and value-probe accuracy .500. Linear heads on "
-        "their hidden states, fitted to the same examples, reached .700 to .800 on this probe (.500 with "
-        "shuffled choices)."
+        "in .100 to .700 of tests. The DVGR was .500 to .660, and value-probe accuracy .500. From the same "
+        "examples, linear heads on their hidden states reached .700 to .800 on this probe (shuffled choices: "
+        ".500)."
+    )
+    encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
+    assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
+        "(shuffled choices: .500), and on sentence embeddings .800."
     )
     unread = dict.fromkeys(("dvgr", "order_consistency"), NAN)
-    assert "position. No reply could be read. Linear" in told("finding", table(PLACE | unread), READ)
+    assert "position. No reply could be read. From the same" in told("finding", table(PLACE | unread), READ)
 
 
 @pytest.mark.parametrize(("names", "who"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])
@@ -319,8 +362,9 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     one = PLACE | {"verdict": verdict}
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
-    found = told("finding", table(one, other), pd.concat([READ, null]))
-    assert "(.480 to .500 with" in found
+    encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
+    found = told("finding", table(one, other, encoder), pd.concat([READ, null]))
+    assert "(shuffled choices: .480 to .500), and on sentence embeddings .800." in found
     assert len(found.split()) <= 60
 
 

@@ -171,12 +171,12 @@ def sides():
 
 def test_classes_are_counts_with_their_sum(sides):
     rows = read(shown(tables.classes(published.classes(sides)), "dvb/print_classes"))
-    named = [row["published figures"] for row in rows]
+    named = [row["published numbers"] for row in rows]
     assert named[:2] == ["agreement of models", "by domain"]
     assert named[-1] == "all"
     assert MISSING not in named, "every file of print has a name in words"
     total = rows[-1]
-    assert list(total)[1:] == ["exact", "within rounding", "differs", "not recomputable", "figures"]
+    assert list(total)[1:] == ["exact", "within rounding", "differs", "not recomputable", "all"]
     for name in list(total)[1:]:
         assert int(total[name]) == sum(int(row[name]) for row in rows[:-1])
 
@@ -189,13 +189,13 @@ def test_every_figure_that_can_be_recomputed_stands_beside_print(sides):
         )
     )
     assert len(rows) == (sides["class"] != "not recomputable").sum()
-    assert list(rows[0]) == ["figure", "of", "published", "recomputed", "range", "class"]
-    found = {(row["figure"], row["of"]): row for row in rows}
+    assert list(rows[0]) == ["quantity", "of", "published", "recomputed", "range", "class"]
+    found = {(row["quantity"], row["of"]): row for row in rows}
     exact = found["χ²", "model"]
     assert (exact["published"], exact["recomputed"], exact["range"]) == ("1918.04", "1,918.0361", MISSING)
     coarse = found["DVGR", "commerce"]
     assert coarse == {
-        "figure": "DVGR",
+        "quantity": "DVGR",
         "of": "commerce",
         "published": "0.36",
         "recomputed": "0.3650",

@@ -34,18 +34,19 @@ def results(tmp_path):
         (
             "joint",
             {"models": 0, "compared": 0},
-            "In this build, no model took part in more than one study, so there is nothing to compare yet.",
+            "In this build, no model has measures in more than one study, so there is nothing to compare "
+            "yet.",
         ),
         (
             "joint",
             {"models": 1, "compared": 0},
-            "In this build, 1 model took part in more than one study; a rank correlation takes four that "
+            "In this build, 1 model has measures in more than one study; a rank correlation takes four that "
             "have both measures.",
         ),
         (
             "joint",
             {"models": 9, "compared": 1},
-            "In this build, 9 models took part in more than one study.",
+            "In this build, 9 models have measures in more than one study.",
         ),
     ],
 )
@@ -133,9 +134,9 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
     ("models", "rho", "expected"),
     [
         ("mnop", [NAN, 0.1], "here, it is correlated with them over 4 language models."),
-        ("m", [NAN, NAN], "on record here, only one language model has a fidelity, too few "),
-        ("mno", [NAN, NAN], "on record here, only three language models have a fidelity, too few "),
-        ("", [NAN, NAN], "on record here, no language model has a fidelity, so this cannot be tested."),
+        ("m", [NAN, NAN], "only one language model on record has a fidelity, too few "),
+        ("mno", [NAN, NAN], "only three language models on record have a fidelity, too few "),
+        ("", [NAN, NAN], "no language model on record has a fidelity, so this cannot be tested."),
     ],
 )
 def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
@@ -171,7 +172,9 @@ def agency_of(p_value, claimed, family):
 )
 def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value, claimed, family, expected):
     about = "The abstract also reports that models and people give Agency a low priority; "
-    nobody = "on record, no language model's answers support a profile."
+    asked = claimed is False and family == "language model"
+    how = ": asked in pairs, one of them chooses by position" if asked else ""
+    nobody = f"no language model on record gives answers that support a profile{how}."
     last = f"here, it comes last in {expected} of language models that the answers support."
     assert agency_of(p_value, claimed, family) == about + (last if expected else nobody)
 

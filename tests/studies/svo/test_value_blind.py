@@ -88,6 +88,9 @@ def test_how_far_language_models_move_in_words(steering, said):
     table["steering"] = table["steering"].astype(float)
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
     assert told.endswith(said)
+    within = table.assign(steering_low=-0.5, steering_high=0.2)
+    told = Sentences("svo")("letters", facts.letters(within, dict.fromkeys(table["model"], "language model")))
+    assert told.count("[−0.5,\u00a00.2]") == table["steering"].nunique()
 
 
 def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):

@@ -12,8 +12,9 @@ from deepvalues.ask.registry import FREE, HEAD
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
+from deepvalues.studies.dvb.analysis.orders import by_cell
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
-from deepvalues.studies.dvb.analysis.several_sets import MODES
+from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
 
 LANGUAGE_MODEL = "language model"
 
@@ -156,6 +157,28 @@ def _language_models(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["family"] == LANGUAGE_MODEL]
 
 
+def outright(judged: pd.DataFrame) -> dict[str, Any]:
+    """How often language models tell which option shows a value or a pole when they are asked outright.
+
+    Parameters
+    ----------
+    judged
+        Trials of the validation, training and test stimuli together, as `analysis.several_sets.untold` takes
+        them, with family.
+    """
+    # Without a trial there is no column of tasks.
+    own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
+    found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
+    return {"models": own["model"].nunique(), **found}
+
+
+def _right(judged: pd.DataFrame) -> dict[str, Any]:
+    """Shares of right answers over both orders, with intervals clustered by cell."""
+    found = [(model, by_cell(rows, "followed")) for model, rows in judged.groupby("model")]
+    rows = [(model, each.value, each.interval.low, each.interval.high) for model, each in found]
+    return spread(pd.DataFrame(rows, columns=["model", "rate", "rate_low", "rate_high"]), "rate")
+
+
 # ---- what can be read ----
 
 
@@ -175,7 +198,21 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
         "steps": [
             _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
             for n in ends
-        ]
+        ],
+        "nothing": _nothing_to_learn(table),
+    }
+
+
+def _nothing_to_learn(table: pd.DataFrame) -> dict[str, Any]:
+    """What heads do with shuffled examples, and how many of their intervals leave one half out."""
+    heads = table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
+    probes = ("probe_value", "probe_surface")
+    low, high = (heads[[f"shuffled_{probe}_{end}" for probe in probes]] for end in ("low", "high"))
+    found = {probe: spread(heads, f"shuffled_{probe}") for probe in probes}
+    return {
+        **found,
+        "intervals": int(low.count().sum()),
+        "off": int((low > 0.5).to_numpy().sum() + (high < 0.5).to_numpy().sum()),
     }
 
 
@@ -195,9 +232,9 @@ def _heads(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_at(rates: pd.DataFrame, n: int) -> dict[str, Any]:
-    """Heads, shuffled choices and the models when asked with so many examples; None where there are none."""
-    heads, shuffled, asked = _heads(rates), *(rates[rates["respondent"] == name] for name in (NULL, ASKED))
-    arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled), "asked": _by_arm(asked)}
+    """Heads and shuffled choices with so many examples; None where there are none."""
+    heads, shuffled = _heads(rates), rates[rates["respondent"] == NULL]
+    arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled)}
     return {"n": n, "models": sorted(heads["model"].unique()), **arms}
 
 
@@ -208,6 +245,8 @@ def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
 
 def public(table: pd.DataFrame) -> dict[str, Any]:
     """What respondents make of the public prompts; None for a group that was not asked.
+
+    ``above`` is whether all intervals of these groups lie above the rate of the published models.
 
     Parameters
     ----------
@@ -225,7 +264,8 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
         "heads": ours[(ours["family"] == HEAD) & ~ours["model"].str.endswith("-shuffled")],
     }
     found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
-    return {**found, "published": published}
+    above = bool((pd.concat(list(groups.values()))["dvgr_low"] > published).all())
+    return {**found, "published": published, "above": above}
 
 
 # ---- in short ----
@@ -244,4 +284,5 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     on_probe = rates[(rates["arm"] == "probe_value") & (rates["n_examples"] == rules.N)]
     null = on_probe[on_probe["respondent"] == NULL]
     heads = {"value": spread(_heads(on_probe), "rate"), "shuffled": spread(null, "rate")}
-    return {"own": own(table), "verdicts": verdicts(table)["verdicts"], "heads": heads}
+    encoder = spread(table[table["model"] == _ENCODER], "probe_value")
+    return {"own": own(table), "verdicts": verdicts(table)["verdicts"], "heads": heads, "encoder": encoder}

@@ -117,13 +117,15 @@ def agency(
         Family of each model.
     """
     agreed = stable.loc[stable["p_value"] < 1 - CONFIDENCE, ["model", "mode"]]
-    chosen = by_model.loc[by_model["claimed"].astype(bool), ["model"]].assign(mode="pairs")
+    claims = by_model["claimed"].astype(bool)
+    chosen = by_model.loc[claims, ["model"]].assign(mode="pairs")
     in_pairs = worths.assign(mode="pairs").rename(columns={"worth": "mean"})
     columns = ["model", "mode", "theme", "mean"]
     every = pd.concat([table[columns], in_pairs[columns]]).merge(pd.concat([agreed, chosen]))
     claimed = every[every["model"].map(dict(family)) == "language model"].groupby(["model", "mode"])
     last = [group.set_index("theme")["mean"].idxmin() for _, group in claimed]
-    return {"claimed": len(last), "last": last.count(AGENCY)}
+    by_position = by_model.loc[~claims, "model"].map(dict(family)).eq("language model").sum()
+    return {"claimed": len(last), "last": last.count(AGENCY), "by_position": int(by_position)}
 
 
 def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:

@@ -94,7 +94,7 @@ _PRINTED = {
     "dvb_model_by_value.csv": "by model and value",
     "dvb_prompt_variants.csv": "prompt variants",
     "dvb_size_pairs.csv": "pairs of model sizes",
-    "dvb_statistics.csv": "single figures of the text",
+    "dvb_statistics.csv": "single numbers of the text",
     "dvb_value_disposition_odds.csv": "odds by rating",
     "dvb_value_dispositions.csv": "ratings of the values",
     "all files": "all",
