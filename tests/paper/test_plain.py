@@ -21,9 +21,9 @@ from matplotlib.image import imread
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import pages, plain
-from deepvalues.paper.cells import Cell
+from deepvalues.paper import plain
 from deepvalues.paper.manifest import PARTS
+from deepvalues.paper.notebooks import Cell
 from deepvalues.paper.plain import render_plain
 from deepvalues.paper.project import read_project
 from deepvalues.paper.site import check_links, mend_links, name_commit
@@ -164,11 +164,11 @@ def test_a_notebook_s_page_has_the_numbers_of_the_article_and_folds_what_sets_it
 
 def test_code_is_folded_where_its_cell_says_so():
     cell = Cell(Path("n.ipynb"), 1, "code", "x = 1", {"code-fold": True, "code-summary": "Para<meters"}, ())
-    folded = "\n".join(pages._code(cell))
+    folded = "\n".join(plain._code(cell))
     assert (
         folded.index("<summary>Para&lt;meters</summary>") < folded.index("x = 1") < folded.index("</details>")
     )
-    assert "<details>" not in "".join(pages._code(replace(cell, options={})))
+    assert "<details>" not in "".join(plain._code(replace(cell, options={})))
 
 
 def test_captions_in_the_pdf_end_before_the_links_to_their_source():

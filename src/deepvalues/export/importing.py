@@ -26,9 +26,8 @@ from deepvalues.ask.spelling import IMPOSSIBLE
 from deepvalues.ask.study import Study
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.core.extras import install
 from deepvalues.core.files import read_json
-from deepvalues.core.paths import shown
+from deepvalues.core.paths import install, shown
 
 _LM_EVAL = "lm-eval"
 _LM_EVAL_LACKS = {

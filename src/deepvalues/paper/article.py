@@ -21,7 +21,7 @@ import yaml
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
-from deepvalues.paper.cells import Cell, labelled_cells
+from deepvalues.paper.notebooks import Cell, labelled_cells
 
 _SHORTCODE = re.compile(r"\{\{<\s*(?P<name>[\w-]+)\s*(?P<argument>.*?)\s*>\}\}", re.DOTALL)
 _WORD = re.compile("\ue000([^\ue001]*)\ue001([^\ue002]*)\ue002")

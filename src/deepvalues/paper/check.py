@@ -17,8 +17,8 @@ from typing import NamedTuple
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, Piece, read_article
-from deepvalues.paper.cells import Cell, figure, table
-from deepvalues.paper.numbers import flatten, lookup, read_variables
+from deepvalues.paper.notebooks import Cell, figure, table
+from deepvalues.paper.numbers import read_variables
 
 NAMES = (
     r"Study \d",
@@ -83,7 +83,7 @@ def summary(paper: Path) -> str:
     article = read_article(paper / "index.qmd")
     found = article.contents
     used = {name for name, _ in [*found.variables, *found.claims]}
-    unused = set(flatten(read_variables(paper / "_variables.yml"))) - used
+    unused = set(read_variables(paper / "_variables.yml")) - used
     return (
         f"{article.file.name}: {len(used)} variables, {len(found.embeds)} embedded figures and tables, "
         f"{len(found.references)} cross-references, {len(found.citations)} citations; "
@@ -123,7 +123,7 @@ def _unknown_variables(article: Article) -> Iterator[Problem]:
         return
     variables = read_variables(file)
     for name, line in used:
-        if lookup(variables, name) is None:
+        if name not in variables:
             message = f"no notebook makes the variable {name}; {file.name} lacks it."
             yield _problem(article, line, message)
 
@@ -212,7 +212,7 @@ def _typed_numbers(article: Article, names: Iterable[str]) -> Iterator[Problem]:
 def _unbound_claims(article: Article) -> Iterator[Problem]:
     variables = read_variables(article.file.parent / "_variables.yml")
     for key, line in article.contents.claims:
-        value = lookup(variables, key) if key else None
+        value = variables.get(key)
         if value is None:
             yield _problem(article, line, f"the claim's key {key or '(none)'} is not in _variables.yml.")
         elif value != "true":

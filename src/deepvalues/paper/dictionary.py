@@ -21,8 +21,8 @@ import pandera.pandas as pa
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json, read_yaml
-from deepvalues.paper.columns import DECLARED, Registry, registry, unknown
-from deepvalues.paper.prerequisites import declared, undeclared
+from deepvalues.paper.notebooks import declared, undeclared
+from deepvalues.paper.tables import DECLARED, Registry, registry, unknown
 
 README = "README.md"
 CROISSANT = "croissant.json"

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from deepvalues.core.files import write_text
 from deepvalues.paper import dictionary
 from deepvalues.paper.dictionary import CROISSANT, README, Column, Dictionary, File
 
@@ -185,9 +186,7 @@ def write(root: Path) -> list[Path]:
         root / CODEMETA: lambda: codemeta(root),
     }
     for file, make in makers.items():
-        text = make()
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
+        write_text(file, make(), keep_time=True)
     return list(makers)
 
 

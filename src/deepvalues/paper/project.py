@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.core.paths import shown
-from deepvalues.paper.cells import notebook_title
+from deepvalues.paper.notebooks import notebook_title
 
 
 class Link(NamedTuple):

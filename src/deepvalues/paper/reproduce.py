@@ -35,9 +35,8 @@ from deepvalues.ask.registry import HEAD, Model, load_registry
 from deepvalues.core import guard
 from deepvalues.core.downloads import load_sources
 from deepvalues.core.errors import UserError
-from deepvalues.core.extras import install
+from deepvalues.core.paths import PASSING, install
 from deepvalues.paper.manifest import LOCK, MANIFEST, VARIABLES
-from deepvalues.paper.reads import PASSING
 from deepvalues.studies.dvb.items.items import AUTHORS
 from deepvalues.studies.dvb.items.public_prompts import FILES
 
