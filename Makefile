@@ -122,7 +122,7 @@ PAGES := paper/_site/index.html paper/_site/index.pdf build/status
 $(LISTS) $(PAGES) build/answers/index.html build/cards/index.html:
 
 # Apart from the paper, whose text can change without any of them.
-build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE)
+build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard $(SOURCE)/paper/*.md $(SOURCE)/paper/*.json)
 	@echo "== numbers, manifest, dictionary$(WHY)"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest

@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_suffix(".part")
-        unfinished.write_text(_written(notebook), encoding="utf-8")
+        nbformat.write(notebook, unfinished)  # type: ignore[no-untyped-call]
         unfinished.replace(target)
 
 
@@ -228,11 +229,6 @@ def _message(source: Path, error: PapermillExecutionError) -> str:
     return f"{place}{f' ({label})' if label else ''}: {reason}"
 
 
-def _written(notebook: Any) -> str:
-    text: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
-    return text if text.endswith("\n") else text + "\n"
-
-
 # ---- executed notebooks without what changes from run to run: times, ids, paths, progress bars ----
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -272,28 +268,18 @@ def _cell_id(cell: Any, position: int, taken: set[str]) -> str:
 
 def _outputs(outputs: Iterable[Any], root: Path) -> Iterator[Any]:
     """The outputs without stderr; what was printed in several pieces is one piece again."""
-    printed: Any = None
-    for output in outputs:
-        if output.output_type == "stream":
-            if output.name == "stdout" and printed is None:
-                printed = output
-            elif output.name == "stdout":
-                printed.text += output.text
+    kept = (output for output in outputs if output.get("name") != "stderr")
+    for printed, together in groupby(kept, lambda output: bool(output.output_type == "stream")):
+        if printed:
+            first, *others = together
+            text = "".join(output.text for output in (first, *others))
+            first.text = _text(_OVERWRITTEN.sub("", text), root)
+            yield from [first] if first.text else []
             continue
-        if printed is not None:
-            yield from _printed(printed, root)
-            printed = None
-        if "data" in output:
-            output.data = {kind: _data(kind, value, root) for kind, value in output.data.items()}
-        yield output
-    if printed is not None:
-        yield from _printed(printed, root)
-
-
-def _printed(output: Any, root: Path) -> Iterator[Any]:
-    output.text = _text(_OVERWRITTEN.sub("", output.text), root)
-    if output.text:
-        yield output
+        for output in together:
+            if "data" in output:
+                output.data = {kind: _data(kind, value, root) for kind, value in output.data.items()}
+            yield output
 
 
 def _data(kind: str, value: Any, root: Path) -> Any:

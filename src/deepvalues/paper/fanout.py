@@ -57,12 +57,7 @@ def command() -> list[str]:
         raise UserError(f"{VARIABLE}={text}: {error}.") from None
 
 
-def run(
-    command: Sequence[str],
-    source: Path,
-    parameters: Mapping[str, object],
-    root: Path,
-) -> Any:
+def run(command: Sequence[str], source: Path, parameters: Mapping[str, object], root: Path) -> Any:
     """Run a notebook by a command that takes papermill's arguments.
 
     Parameters

@@ -172,11 +172,6 @@ def notebook_header(file: Path) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def notebook_title(file: Path) -> str:
-    """The title in a notebook's header; its file name if there is none."""
-    return str(notebook_header(file).get("title") or file.stem)
-
-
 def figures(cell: Cell) -> list[tuple[str, bytes]]:
     """The images among a cell's outputs as (suffix, content); SVG is preferred to PNG."""
     found = []

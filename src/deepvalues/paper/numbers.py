@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from operator import eq
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypedDict
@@ -94,7 +95,8 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
     origin: dict[tuple[str, ...], Path] = {}
     for file in sorted(numbers_files):
         for path, leaf in leaves(read_json(file, _REMEDY), (), shown(file)):
-            clash = next((old for old in merged if _overlap(old, path)), None)
+            # Two paths are the same, or one runs through the other's leaf.
+            clash = next((old for old in merged if all(map(eq, old, path))), None)
             if clash is not None:
                 raise UserError(
                     f"{shown(file)}: {'.'.join(path)} collides with {'.'.join(clash)} of "
@@ -149,11 +151,6 @@ def leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[
                 "and underscores and begin with a letter."
             )
         yield from leaves(inner, (*path, name), file)
-
-
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether two paths are the same or one runs through the other's leaf."""
-    return one[: len(other)] == other or other[: len(one)] == one
 
 
 def _yaml_lines(merged: Mapping[tuple[str, ...], str]) -> Iterator[str]:

@@ -9,19 +9,19 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import typst
+from typing import NamedTuple
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder
 from deepvalues.core.paths import shown
-from deepvalues.paper.article import Article, as_words, pandoc, read_article
+from deepvalues.paper.article import Article, as_words, document, read_article, typeset
 from deepvalues.paper.check import unresolved
 from deepvalues.paper.notebooks import Cell, figure, figures, read_cells, table
 from deepvalues.paper.numbers import read_variables
 from deepvalues.paper.project import Link, Notebook, Project, article_date, read_project
+from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.site import caption_numbers, finish_site
 
 TEMPLATES = "plain"
@@ -89,9 +89,12 @@ def _source(cell: Cell, site: Path) -> dict[str, str]:
 
 
 def _write_html(project: Project, article: Article, sources: Path, site: Path) -> None:
+    notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
+    beside = {"Notebooks": notebooks, "Other formats": [_PDF], "Code and data": project.links}
     options = [
         *_article_options(project, article, sources),
-        *["--number-sections", "--toc", "--toc-depth=3", f"--variable=sidebar={_sidebar(project)}"],
+        *["--number-sections", "--toc", "--toc-depth=3"],
+        f"--variable=sidebar={''.join(link_list(title, links) for title, links in beside.items())}",
         f"--variable=head={link_list('', [_PDF, *project.links])}",
     ]
     page = _page(article.file, as_words(article.text), options)
@@ -112,13 +115,8 @@ def _write_pdf(project: Project, article: Article, sources: Path, site: Path) ->
         *[f"--template={templates / 'paper.typ'}", f"--lua-filter={templates / 'links.lua'}"],
     ]
     source = site / "index.typ"
-    source.write_text(_pandoc(article.file, as_words(article.text), options), encoding="utf-8")
-    try:
-        # Only typst's own fonts, so that every machine sets the same pages.
-        pdf = typst.compile(str(source), root=str(site), ignore_system_fonts=True)
-    except typst.TypstError as error:
-        raise UserError(f"{shown(article.file)}: typst refuses the text: {error}") from error
-    (site / "index.pdf").write_bytes(pdf)
+    source.write_text(document(as_words(article.text), options, article.file), encoding="utf-8")
+    (site / "index.pdf").write_bytes(typeset(str(source), article.file, root=str(site)))
     source.unlink()
 
 
@@ -132,7 +130,7 @@ def _article_options(project: Project, article: Article, sources: Path) -> list[
 
 
 def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, str], site: Path) -> None:
-    page = notebook_page(notebook, numbers)
+    page = notebook_page(notebook, numbers, project.paper / TEMPLATES)
     target = site / notebook.page
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, content in page.images.items():
@@ -151,16 +149,6 @@ def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, 
     target.write_text(_page(project.article, page.markdown, options), encoding="utf-8")
 
 
-def _sidebar(project: Project) -> str:
-    """The links beside the article: notebooks, other format, code."""
-    notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
-    return (
-        link_list("Notebooks", notebooks)
-        + link_list("Other formats", [_PDF])
-        + link_list("Code and data", project.links)
-    )
-
-
 def link_list(title: str, links: Sequence[Link]) -> str:
     """Links in a row as HTML, under a heading if they have a title; nothing without any."""
     if not links:
@@ -175,14 +163,7 @@ def _page(article: Path, text: str, options: Sequence[str]) -> str:
     folder = article.parent / TEMPLATES
     style = (folder / "style.css").read_text(encoding="utf-8")
     settings = ["--to=html5", "--mathml", f"--template={folder / 'page.html'}", f"--variable=style={style}"]
-    return _pandoc(article, text, [*settings, *options, f"--lua-filter={folder / 'tables.lua'}"])
-
-
-def _pandoc(article: Path, text: str, options: Sequence[str]) -> str:
-    """Run pandoc; a warning counts as an error."""
-    # Tables keep the widths of their content instead of the widths of the source's columns.
-    fixed = ["--standalone", "--wrap=none", "--columns=100000", "--fail-if-warnings"]
-    return pandoc(text, [*fixed, *options], article)
+    return document(text, [*settings, *options, f"--lua-filter={folder / 'tables.lua'}"], article)
 
 
 # ---- executed notebooks as Markdown, for their pages ----
@@ -198,8 +179,8 @@ class Page(NamedTuple):
     images: dict[str, bytes]
 
 
-def notebook_page(notebook: Notebook, numbers: Mapping[str, str]) -> Page:
-    """Write a notebook as Markdown: text, code without its option lines, and outputs.
+def notebook_page(notebook: Notebook, numbers: Mapping[str, str], templates: Path) -> Page:
+    """Write a notebook as Markdown, by the template ``notebook.md``.
 
     Parameters
     ----------
@@ -207,17 +188,19 @@ def notebook_page(notebook: Notebook, numbers: Mapping[str, str]) -> Page:
         The notebook, which has been run.
     numbers
         What the captions of its labelled cells begin with.
+    templates
+        The folder of the template.
     """
-    parts: list[str] = []
-    images: dict[str, bytes] = {}
+    cells, images = [], dict[str, bytes]()
     for cell in read_cells(notebook.file):
-        if cell.kind == "markdown":
-            parts.append(cell.source)
-        elif cell.kind == "code" and cell.options.get("include", True):
-            shown, own = _code_cell(cell, numbers.get(cell.label, ""))
-            parts.append(shown)
+        stem = f"{notebook.file.stem}_files/{cell.anchor}"
+        own = {f"{stem}-{i}.{suffix}": data for i, (suffix, data) in enumerate(figures(cell), 1)}
+        if own and cell.options.get("include", True) and cell.options.get("output", True):
             images |= own
-    return Page("\n\n".join(parts) + "\n", images)
+        cells.append((cell, list(own), numbers.get(cell.label, "")))
+    facts = {"cells": cells, "tags": _TAGS, "escape": html.escape, "images": _images}
+    writers = {"fenced": fenced, "raw": partial(fenced, attributes="=html"), "text": _text}
+    return Page(Sentences("notebook", templates).whole({**facts, **writers}), images)
 
 
 def fenced(text: str, attributes: str) -> str:
@@ -227,71 +210,9 @@ def fenced(text: str, attributes: str) -> str:
     return f"{fence} {{{attributes}}}\n{text}\n{fence}"
 
 
-def _code_cell(cell: Cell, number: str) -> tuple[str, dict[str, bytes]]:
-    anchor = cell.anchor
-    lines = [f":::::: {{#{anchor} .cell}}", ""]
-    for tag in cell.tags:
-        if tag in _TAGS and not cell.options.get("code-fold"):
-            lines += [f"[{_TAGS[tag]}]{{.tag}}", ""]
-    if cell.source and cell.options.get("echo", True):
-        lines += [*_code(cell), ""]
-    images: dict[str, bytes] = {}
-    if cell.options.get("output", True):
-        shown, images = _outputs(cell, anchor, number)
-        lines += shown
-    return "\n".join([*lines, "", "::::::"]), images
-
-
-def _code(cell: Cell) -> list[str]:
-    """The lines of a cell's code, folded where the cell asks for it as in Quarto."""
-    code = fenced(cell.source, ".python")
-    if not cell.options.get("code-fold"):
-        return [code]
-    summary = html.escape(str(cell.options.get("code-summary", "Code")))
-    return [_raw(f"<details>\n<summary>{summary}</summary>"), "", code, "", _raw("</details>")]
-
-
-def _outputs(cell: Cell, anchor: str, number: str) -> tuple[list[str], dict[str, bytes]]:
-    stem = f"{cell.notebook.stem}_files/{anchor}"
-    images = {f"{stem}-{i}.{suffix}": data for i, (suffix, data) in enumerate(figures(cell), 1)}
-    caption = f"**{number}.** {cell.caption}" if number else cell.caption
-    lines: list[str] = []
-    if images:
-        lines += _figure(cell, list(images), caption)
-    for output in cell.outputs:
-        lines += ["", *_output(output, cell, caption), ""]
-    return lines, images
-
-
-def _figure(cell: Cell, paths: list[str], caption: str) -> list[str]:
+def _images(cell: Cell, paths: Sequence[str]) -> str:
     alternative = html.escape(cell.alternative or cell.caption or "Figure")
-    shown = "\n".join(f'<img src="{html.escape(path)}" alt="{alternative}" />' for path in paths)
-    if not caption:
-        return [_raw(f"<figure>\n{shown}\n</figure>")]
-    opening, closing = _raw(f"<figure>\n{shown}\n<figcaption>"), _raw("</figcaption>\n</figure>")
-    return [opening, "", caption, "", closing]
-
-
-def _output(output: Mapping[str, Any], cell: Cell, caption: str) -> list[str]:
-    """The lines of one output; images are shown elsewhere."""
-    if output["output_type"] == "stream":
-        return [] if output["name"] == "stderr" else [_text(output["text"])]
-    if output["output_type"] == "error":
-        return [_text("\n".join(output["traceback"]))]
-    data = output["data"]
-    if any(kind.startswith("image/") for kind in data):
-        return []
-    if "text/markdown" in data:
-        own = ["", f": {caption}"] if cell.label.startswith("tbl-") and caption else []
-        return [str(data["text/markdown"]).strip("\n"), *own]
-    if "text/html" in data:
-        frame = f'<div class="scroll" tabindex="0" role="region" aria-label="Output of cell {cell.position}">'
-        return [_raw(f"{frame}\n{data['text/html']}\n</div>")]
-    return [_text(str(data.get("text/plain", "")))]
-
-
-def _raw(text: str) -> str:
-    return fenced(text, "=html")
+    return "\n".join(f'<img src="{html.escape(path)}" alt="{alternative}" />' for path in paths)
 
 
 def _text(text: str) -> str:

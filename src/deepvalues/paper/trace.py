@@ -95,6 +95,9 @@ def trace(root: Path, key: str) -> list[str]:
     entry = content["notebooks"].get(number.notebook)
     if entry is None:
         raise UserError(f"{manifest.MANIFEST}: lacks notebook {number.notebook}; run `make paper`")
+    commit = "commit unknown: this is no git repository"
+    if out := manifest.commit(root):
+        commit = f"commit {out.id}{'' if out.clean else ' with changes'}"
     chain = {
         "in the text": _uses(root, key) or ["nowhere in paper/index.qmd"],
         "written": [f"{number.text}  (paper/_variables.yml)"],
@@ -109,7 +112,7 @@ def trace(root: Path, key: str) -> list[str]:
         "source": [
             _hashed("src/deepvalues", content["package"]["sha256"]),
             _hashed(manifest.LOCK, content["package"][manifest.LOCK]),
-            _commit(root),
+            commit,
         ],
     }
     width = max(map(len, chain))
@@ -209,10 +212,3 @@ def _inputs(content: Mapping[str, Any], paths: Sequence[str]) -> dict[str, list[
 
 def _hashed(text: str, sha256: str) -> str:
     return f"{text}  sha256 {sha256[:16]}"
-
-
-def _commit(root: Path) -> str:
-    found = manifest.commit(root)
-    if found is None:
-        return "commit unknown: this is no git repository"
-    return f"commit {found.id}{'' if found.clean else ' with changes'}"
