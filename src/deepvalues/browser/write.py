@@ -69,11 +69,12 @@ def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
         )
     with tempfile.TemporaryDirectory(prefix="deepvalues-") as temporary:
         site = Path(temporary) / "answers"
-        shutil.copytree(_FOLDER / "page", site, copy_function=shutil.copyfile)
-        # The one file that is for those who bring a newer component is left out.
-        kept = shutil.ignore_patterns("README.md")
-        shutil.copytree(_FOLDER / "vendor", site / "vendor", ignore=kept, copy_function=shutil.copyfile)
-        (site / "data").mkdir()
+        (site / "data").mkdir(parents=True)
+        (site / "vendor").mkdir()
+        for source, target in (("page", site), ("vendor", site / "vendor")):
+            for file in (_FOLDER / source).iterdir():
+                if file.name != "README.md":  # which is for whoever brings a newer component
+                    shutil.copyfile(file, target / file.name)
         for name, content in data.items():
             (site / "data" / f"{name}.js").write_text(content, encoding="ascii")
         weight, page = _weigh(site), (site / "index.html").read_text(encoding="utf-8")
