@@ -98,7 +98,7 @@ build/08_language_models: | build/05_instrument_and_stimuli
 CAUSE = $(firstword $(filter-out build/%,$?) $?)
 WHY = $(if $(wildcard $@),: $(CAUSE) $(if $(wildcard $(CAUSE)),has changed,is missing))
 
-$(NOTEBOOKS): build/%: notebooks/%.ipynb $(wildcard $(SOURCE)/paper/execute.py $(SOURCE)/paper/scrub.py) | $(ENVIRONMENT)
+$(NOTEBOOKS): build/%: notebooks/%.ipynb $(wildcard $(SOURCE)/paper/execute.py $(SOURCE)/paper/fanout.py) | $(ENVIRONMENT)
 	@echo "== notebook $*$(WHY)"
 	@mkdir -p build
 	@$(DEEPVALUES) notebook $*
@@ -122,7 +122,7 @@ PAGES := paper/_site/index.html paper/_site/index.pdf build/status
 $(LISTS) $(PAGES) build/answers/index.html build/cards/index.html:
 
 # Apart from the paper, whose text can change without any of them.
-build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE)
+build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard $(SOURCE)/paper/*.md $(SOURCE)/paper/*.json)
 	@echo "== numbers, manifest, dictionary$(WHY)"
 	@$(DEEPVALUES) variables
 	@$(DEEPVALUES) manifest

@@ -35,7 +35,7 @@ from deepvalues.ask.weights import serve
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.export import importing
-from deepvalues.export.lm_eval_tasks import FOLDER
+from deepvalues.export.write import FOLDER
 
 STUDY, SET, ARMS = "dvb", "n4-50", ("deconfounded", "control")
 #: Agents whose choices depend on the seed, on the prompt, and on how words are read; and a language model.

@@ -21,10 +21,8 @@ from deepvalues.ask.record import Record
 from deepvalues.ask.study import Study
 from deepvalues.browser import encode as encode_module
 from deepvalues.browser import write
-from deepvalues.browser.collect import Row, Sheet, sheets
-from deepvalues.browser.encode import encode, script, starts
-from deepvalues.browser.options import marked, names
-from deepvalues.browser.texts import Texts, fragments_of, front_coded
+from deepvalues.browser.collect import Row, Sheet, marked, names, sheets
+from deepvalues.browser.encode import Texts, encode, fragments_of, front_coded, script, starts
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.site import check_links, copy_resources, mend_links

@@ -15,7 +15,7 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.registry import Price
 from deepvalues.card import compare, facts, gather, measures, write
-from deepvalues.card.site import write_cards
+from deepvalues.card.write import write_cards
 from deepvalues.cli import main
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
@@ -39,7 +39,7 @@ def asked():
 
 @pytest.fixture(scope="module")
 def cards(asked):
-    return cache(lambda name: facts.card(asked(name)))
+    return cache(lambda name: write.card(asked(name)))
 
 
 def text(card, html=False):

@@ -11,9 +11,8 @@ PACKAGE = paths.ROOT / "src" / "deepvalues"
 #: level: what studies are written with does not know the paper.
 LEVELS = {
     "core": 0,
-    "paper.markdown": 1,
-    "paper.numbered": 1,
     "paper.sentences": 1,
+    "paper.tables": 1,
     "stats": 1,
     "ask": 2,
     "survey": 2,

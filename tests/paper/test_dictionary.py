@@ -20,7 +20,7 @@ from nbformat.v4 import new_notebook, new_raw_cell
 from deepvalues.ask import catalogue
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import columns, dictionary, metadata
+from deepvalues.paper import dictionary, metadata, tables
 from deepvalues.studies.svo import items as svo_items
 
 DATA = paths.DATA
@@ -88,12 +88,12 @@ def test_what_is_written_down_is_what_the_files_give(described):
 
 
 def test_no_declaration_is_left_over(described):
-    said = columns.registry(DATA)
+    said = tables.registry(DATA)
     used = {file.pattern for file in described.files}
     may_be_absent = {"sources.lock", "responses/*.log.jsonl", "results/manifest.json"}
     assert set(said.files) - used <= may_be_absent
     names = {column.name for entry in (*described.files, *described.items) for column in entry.columns}
-    endings = (*columns.ENDS, "_holm")
+    endings = (*tables.ENDS, "_holm")
     bases = {name.removesuffix(ending) for name in names for ending in endings}
     assert set(said.columns) <= names | bases
 
@@ -299,12 +299,12 @@ def test_a_table_of_a_column_that_the_file_lacks_is_a_fault(small):
 def test_declarations_of_another_form_are_refused(tmp_path, content, message):
     (tmp_path / "dictionary.yml").write_text(content)
     with pytest.raises(UserError, match=message):
-        columns.registry(tmp_path)
+        tables.registry(tmp_path)
 
 
 def test_missing_declarations_say_where_they_were_expected(tmp_path):
     with pytest.raises(UserError, match=r"dictionary\.yml: file not found"):
-        columns.registry(tmp_path)
+        tables.registry(tmp_path)
 
 
 def test_a_contract_gives_types_and_is_enforced(small):
@@ -333,7 +333,7 @@ def test_an_unknown_contract_is_named(small, name):
 
 @given(st.text(st.characters(categories=["Ll", "Nd"], include_characters="_"), min_size=1, max_size=12))
 def test_ends_of_intervals_follow_from_the_column(name):
-    said = columns.Registry({}, {name: "share; what it is"}, {}, {})
+    said = tables.Registry({}, {name: "share; what it is"}, {}, {})
     assert said.said(name, {})[:2] == ("share", "what it is")
     assert said.said(f"{name}_high", {})[:2] == ("share", f"upper end of the 95% interval of {name}")
     assert said.said(f"{name}_holm", {})[:2] == ("probability", f"{name} after Holm's correction")

@@ -9,7 +9,7 @@ import pytest
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import manifest, reads
+from deepvalues.paper import manifest, results
 from traced_project import make_project
 
 RECORD = "data/responses/demo/agent.jsonl"
@@ -161,7 +161,6 @@ def test_a_listing_of_an_older_version_says_what_to_run(project):
 
 
 def test_only_what_is_opened_for_reading_counts(tmp_path):
-    reads.watch()
     (tmp_path / "data").mkdir()
     for name in ("read.yml", "agent.lock", "agent.log.jsonl", "agent.part1", "gone.yml", "updated.yml"):
         (tmp_path / "data" / name).write_text("x")
@@ -170,7 +169,7 @@ def test_only_what_is_opened_for_reading_counts(tmp_path):
         (tmp_path / "data" / name).read_bytes()
     (tmp_path / "data/updated.yml").open("r+").close()
     (tmp_path / "data/gone.yml").unlink()
-    assert reads.inputs(tmp_path) == ["data/read.yml"]
+    assert results.inputs(tmp_path) == ["data/read.yml"]
 
 
 def test_every_notebook_stands_in_the_manifest_of_this_project():

@@ -104,9 +104,8 @@ def test_numbers_are_written_the_same_always(tmp_path):
         numbers.write_numbers({"a": 1}, file)
 
 
-def test_lookup():
-    variables = {"a": {"b": ".3", "c": {"d": "x"}}}
-    assert numbers.lookup(variables, "a.b") == ".3"
-    assert numbers.lookup(variables, "a.c") is None
-    assert numbers.lookup(variables, "a.b.x") is None
-    assert sorted(numbers.flatten(variables)) == ["a.b", "a.c.d"]
+def test_variables_are_read_by_their_dotted_names(tmp_path):
+    file = tmp_path / "_variables.yml"
+    assert numbers.read_variables(file) == {}
+    file.write_text('a:\n  b: ".3"\n  c: {d: x, e: }\n')
+    assert numbers.read_variables(file) == {"a.b": ".3", "a.c.d": "x"}

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -18,14 +17,14 @@ import pypandoc
 import pytest
 import yaml
 from matplotlib.image import imread
+from nbformat.v4 import new_code_cell, new_notebook
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import pages, plain
-from deepvalues.paper.cells import Cell
+from deepvalues.paper import article, plain
 from deepvalues.paper.manifest import PARTS
 from deepvalues.paper.plain import render_plain
-from deepvalues.paper.project import read_project
+from deepvalues.paper.project import Notebook, read_project
 from deepvalues.paper.site import check_links, mend_links, name_commit
 from headless import open_page
 
@@ -162,13 +161,18 @@ def test_a_notebook_s_page_has_the_numbers_of_the_article_and_folds_what_sets_it
     assert names and len(set(names)) == len(names)
 
 
-def test_code_is_folded_where_its_cell_says_so():
-    cell = Cell(Path("n.ipynb"), 1, "code", "x = 1", {"code-fold": True, "code-summary": "Para<meters"}, ())
-    folded = "\n".join(pages._code(cell))
+def test_code_is_folded_where_its_cell_says_so(tmp_path):
+    def written(**options):
+        cell = new_code_cell("".join(f"#| {name}: {value}\n" for name, value in options.items()) + "x = 1")
+        nbformat.write(new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+        notebook = Notebook(tmp_path / "n.ipynb", "notebooks/n.ipynb", "A notebook")
+        return plain.notebook_page(notebook, {}, TEMPLATES).markdown
+
+    folded = written(**{"code-fold": "true", "code-summary": "Para<meters"})
     assert (
         folded.index("<summary>Para&lt;meters</summary>") < folded.index("x = 1") < folded.index("</details>")
     )
-    assert "<details>" not in "".join(pages._code(replace(cell, options={})))
+    assert "x = 1" in written() and "<details>" not in written()
 
 
 def test_captions_in_the_pdf_end_before_the_links_to_their_source():
@@ -188,13 +192,13 @@ def test_pdf(site):
 
 
 def test_links_in_the_pdf_lead_to_the_published_site(paper, monkeypatch):
-    set_type, sources = plain.typst.compile, []
+    set_type, sources = article.typst.compile, []
 
     def keep(file, **settings):
         sources.append(Path(file).read_text())
         return set_type(file, **settings)
 
-    monkeypatch.setattr(plain.typst, "compile", keep)
+    monkeypatch.setattr(article.typst, "compile", keep)
     settings = paper / "_quarto.yml"
     for address in ("https://x.example/site", "https://x.example/site/"):
         text = re.sub(r"  manuscript-url: .*\n", "", settings.read_text())

@@ -12,9 +12,10 @@ import pytest
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper import manifest
-from deepvalues.paper.cells import read_cells
+from deepvalues.paper.notebooks import read_cells
 from deepvalues.paper.plain import render_plain
-from deepvalues.paper.trace import linked, numbers, trace
+from deepvalues.paper.site import linked
+from deepvalues.paper.trace import numbers, trace
 from headless import open_page
 
 TEMPLATES = paths.PAPER / "plain"

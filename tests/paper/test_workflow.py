@@ -9,7 +9,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from deepvalues.core import paths
-from deepvalues.paper import quarto
+from deepvalues.paper import render
 
 FILES = sorted((paths.ROOT / ".github" / "workflows").glob("*.y*ml"))
 MAKEFILE = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
@@ -138,7 +138,7 @@ def test_the_archives_can_be_made(tmp_path, paper):
 
 
 def test_quarto_is_the_version_that_the_project_installs(paper):
-    assert paper["env"]["QUARTO"] == quarto.VERSION
+    assert paper["env"]["QUARTO"] == render.VERSION
     entries = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependencies"]
     (wanted,) = [entry for entry in entries if isinstance(entry, str) and entry.startswith("quarto")]
     assert paper["env"]["QUARTO"] in SpecifierSet(wanted.removeprefix("quarto"))

@@ -1,11 +1,11 @@
 """A Markdown table taken apart, for tests of what tables say."""
 
-from deepvalues.paper import columns
+from deepvalues.paper import tables
 
 
 def shown(frame, name):
     """The table that a notebook publishes of a frame, under the columns of ``results/<name>.csv``."""
-    return columns.table(frame, f"results/{name}.csv")
+    return tables.table(frame, f"results/{name}.csv")
 
 
 def cells(table):

@@ -18,11 +18,9 @@ from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import exact_test, wilson
 from deepvalues.studies.profiles.analysis.reference import check_reference
 from deepvalues.survey import results
-from deepvalues.survey.codebook import codebook
-from deepvalues.survey.codes import ALPHABET, LENGTH, check_character, codes, is_code
-from deepvalues.survey.files import results_of, write_survey, write_tables
-from deepvalues.survey.form import COLUMNS, form
-from deepvalues.survey.priorities import MODES, Words, human_reference, open_answers, priorities
+from deepvalues.survey.files import codebook, results_of, write_survey, write_tables
+from deepvalues.survey.form import ALPHABET, COLUMNS, LENGTH, check_character, codes, form, is_code
+from deepvalues.survey.priorities import MODES, human_reference, mode_blocks, open_answers
 from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
 from deepvalues.survey.reading import read_answers
 from filled_forms import Page, completed, saved
@@ -419,11 +417,12 @@ def test_exclusions_are_counted_with_their_reason(survey, forms, people):
     }
 
 
-def test_rules_can_be_loosened(survey, forms):
-    rules = results.Rules(failed_checks=1, missing=0.5)
-    table = results.respondents(read_answers(survey, forms), rules)
+def test_the_limits_are_what_leaves_people_out(survey, forms, monkeypatch):
+    monkeypatch.setattr(results, "MOST_FAILED", 1)
+    monkeypatch.setattr(results, "MOST_MISSING", 0.5)
+    table = results.respondents(read_answers(survey, forms))
     assert (table["excluded"] == "").all()
-    assert results.exclusions(table, rules)["limit"].tolist()[:2] == [
+    assert results.exclusions(table)["limit"].tolist()[:2] == [
         "more than 1 failed",
         "more than 50% open",
     ]
@@ -546,7 +545,7 @@ def test_files_out_and_back(survey, forms, tmp_path):
 
 def test_files_that_cannot_be_written(survey, tmp_path):
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match=r"can't be written: .*; name another folder"):
         write_survey(survey, tmp_path / "taken", seed=1, respondents=2)
     with pytest.raises(UserError, match="there can be 1 to"):
         write_survey(survey, tmp_path / "out", seed=1, respondents=0)
@@ -585,15 +584,16 @@ def test_surveys_that_do_not_fit(survey):
 
 
 @pytest.fixture(scope="module")
-def words():
+def priorities():
     names = ("north", "north_east", "south", "south_west", "east", "west")
     themes = tuple(Option(name, name.title(), f"It is in the {name}.") for name in names)
     questions = {mode: f"Question of {mode}" for mode in MODES}
-    return Words("profiles", "Title", "v1", "Why", ("Do.",), "I agree.", themes, "The frame.", questions)
+    blocks = mode_blocks(themes, "The frame.", questions)
+    return Survey("profiles", "Title", "v1", "Why", ("Do.",), "I agree.", (), blocks)
 
 
-def test_priorities_and_the_human_reference(words, tmp_path):
-    survey = priorities(words)
+def test_priorities_and_the_human_reference(priorities, tmp_path, monkeypatch):
+    survey = priorities
     rng = np.random.default_rng(2)
     people = codes("profiles", 1, 5)
     files = [
@@ -604,24 +604,25 @@ def test_priorities_and_the_human_reference(words, tmp_path):
         for number, code in enumerate(people)
     ]
     answers = read_answers(survey, files)
-    counting = results.included(answers, results.respondents(answers, results.Rules(missing=0.2)))
+    monkeypatch.setattr(results, "MOST_MISSING", 0.2)
+    counting = results.included(answers, results.respondents(answers))
     reference = human_reference(counting)
     assert reference.groupby("mode").size().to_dict() == {"ranking": 30, "rating": 24, "allocation": 30}
     assert open_answers(counting)["text"].tolist() == ['Well, "yes",\nand no; = 1'] * 5
-    keys = [theme.code for theme in words.themes]
+    keys = list(dict.fromkeys(q.subject for q in survey.questions if q.measure == "rating"))
     # What study 3 asks of a reference: complete profiles, each on its scale.
     checked = check_reference(reference, keys)
     assert not checked["synthetic"].any()
     assert set(checked["theme"]) == set(keys)
 
 
-def test_priorities_ask_the_open_question_first(words):
-    page = Page(form(priorities(words)))
+def test_priorities_ask_the_open_question_first(priorities):
+    page = Page(form(priorities))
     blocks = [attrs for attrs in page.all("div") if "data-block" in attrs]
     assert blocks[0]["data-block"] == "mode.open" and "data-fixed" in blocks[0]
     assert all("data-shuffled" in block for block in blocks[1:])
 
 
-def test_priorities_with_an_unknown_mode(words):
+def test_priorities_with_an_unknown_mode():
     with pytest.raises(ValueError, match="modes that do not exist"):
-        priorities(Words(**{**vars(words), "questions": {"guess": "?"}}))
+        mode_blocks((Option("a", "A"), Option("b", "B")), "The frame.", {"guess": "?"})

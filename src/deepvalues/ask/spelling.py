@@ -1,6 +1,6 @@
 """Which letter a token spells, and the probability of each letter of a list of tokens.
 
-This module needs the standard library alone, as it goes into exports: see `deepvalues.export.lm_eval_tasks`.
+This module needs the standard library alone, as it goes into exports: see `deepvalues.export.write`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""What the browser shows, read from records and items: a sheet for each study."""
+"""What the browser shows, read from records and items: a sheet for each study, and what its options show.
+
+An option shows values, poles or payoffs, and may be the target.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +18,111 @@ from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Model
 from deepvalues.ask.study import Study
-from deepvalues.browser.options import Marked, marked
 from deepvalues.core import paths
+from deepvalues.studies.dvb.items.parsing import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
+from deepvalues.studies.dvb.stimuli.bank import Bank
 from deepvalues.studies.dvb.study import BENCHMARK
+from deepvalues.studies.svo.items import questions_of
+from deepvalues.studies.svo.stimuli.payoffs import IDEAL_ANSWERS, LETTERS, N_PRIMARY, payoffs
+
+
+class Mark(NamedTuple):
+    """One thing that an option shows: its kind (value, pole, coins), its name, and its role in the item."""
+
+    kind: str
+    name: str
+    role: str
+
+
+class Option(NamedTuple):
+    """An option: its name in the prompt, whether it is the target, what it shows clause by clause."""
+
+    label: str
+    is_target: bool
+    marks: tuple[Mark, ...]
+
+
+#: The options of each turn of an item.
+Marked = tuple[tuple[Option, ...], ...]
+#: How an option's sentence begins, and what joins its two clauses.
+OPENER = "An agent that "
+JOINER = " and that "
+#: What the roles of values and poles mean.
+ROLES = (
+    "v1 and s1 are the value and the pole that the user in question prefers, v2 and s2 the others. "
+    "Right is the option whose choice the score counts."
+)
+_PAIRED = ("v1", "v2", "s1", "s2", "right", "prefix_chars", "prompt")
+_DIVISIONS = ("value", "openings", "item_order", "option_orders")
+_ALONE = ("value", "item", "shown")
+
+
+def names(bank: Bank) -> dict[str, str]:
+    """How values, poles and dimensions are called, by id."""
+    poles = {pole.id: f"{bank.dimensions[pole.group].name}: {pole.name}" for pole in bank.poles.values()}
+    values = {value.id: value.name for value in bank.values.values()}
+    return values | poles | {dimension.id: dimension.name for dimension in bank.dimensions.values()}
+
+
+def marked(items: pd.DataFrame, recogniser: Recogniser) -> Iterator[Marked]:
+    """The options of each item; none where the items' columns tell of no options.
+
+    Parameters
+    ----------
+    items
+        The items of any study. Those with v1, v2, s1, s2 and right (the letter of the target) have two
+        options in the last situation of their prompt; those with item_order and option_orders have nine
+        divisions of coins in each question, and so have those with item and shown in their one.
+    """
+    if set(_PAIRED) <= set(items.columns):
+        called = names(recogniser.bank)
+        for row in items[list(_PAIRED)].to_dict("records"):
+            yield _pair(row, recogniser, called)
+    elif set(_DIVISIONS) <= set(items.columns):
+        for value, openings, order, shown in items[list(_DIVISIONS)].itertuples(index=False, name=None):
+            questions = (_divisions(value, *question) for question in questions_of(order, shown))
+            yield ((),) * openings + tuple(questions)
+    elif set(_ALONE) <= set(items.columns):
+        for value, number, order in items[list(_ALONE)].itertuples(index=False, name=None):
+            yield (_divisions(value, number, order),)
+    else:
+        for _ in range(len(items)):
+            yield ()
+
+
+def _divisions(value: str, number: int, order: str) -> tuple[Option, ...]:
+    """The nine divisions of an item of the slider measure, in the order shown.
+
+    The target is the division that suits the value best, which the six primary items have.
+    """
+    best = IDEAL_ANSWERS[value][number - 1] if value in IDEAL_ANSWERS and number <= N_PRIMARY else None
+    options = []
+    for letter, printed in zip(LETTERS, order, strict=True):
+        place = number - 1, LETTERS.index(printed)
+        own, other = (f"{coins[place]:.0f}" for coins in payoffs())
+        role = "" if printed == letter else f"{printed} as printed"
+        mark = Mark("coins", f"{own} for itself, {other} for the other", role)
+        options.append(Option(letter, printed == best, (mark,)))
+    return tuple(options)
+
+
+def _pair(row: Mapping[Hashable, object], recogniser: Recogniser, called: Mapping[str, str]) -> Marked:
+    prompt, start = str(row["prompt"]), int(str(row["prefix_chars"]))
+    posed = situations(prompt[start:])[-1:]
+    roles = {str(row[role]): role for role in ("v1", "v2", "s1", "s2")}
+    options = []
+    for letter, text in (("A", posed[0].option_a), ("B", posed[0].option_b)) if posed else ():
+        try:
+            shown = recogniser.option(text)
+        except ValueError:  # a prompt that is not made of the bank's wordings, such as a published one
+            return ()
+        marks = tuple(Mark(kind, called[trait], roles.get(trait, "")) for kind, trait in shown.items())
+        options.append(Option(f"Option {letter}", letter == row["right"], marks))
+    return (tuple(options),) if options else ()
+
+
+# ---- records and items ----
 
 
 class Row(NamedTuple):

@@ -3,11 +3,17 @@
 An index holds what filters and table need of every answer, as numbers; it is loaded with the page. All else
 is in parts that a detail asks for: fragments and sequences of the prompts, what is known of the items,
 replies. A part begins at a numbered row, and the index knows the first number of each.
+
+Every prompt is stored once. Prompts of a study are made of the same sentences in other orders, and begin
+alike over thousands of characters. Two steps use that. Texts are cut into fragments, at places that say
+nothing about any study: after a line's end and after " that ". And texts are sorted, so that each gives only
+the fragments that follow what it shares with the text before it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,9 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepvalues.browser.collect import Row, Sheet
-from deepvalues.browser.options import JOINER, OPENER, ROLES, Marked
-from deepvalues.browser.texts import Texts, front_coded
+from deepvalues.browser.collect import JOINER, OPENER, ROLES, Marked, Row, Sheet
 
 #: Characters that a part is filled up to, before escaping.
 PART = 500_000
@@ -75,9 +79,11 @@ class _Words:
         return -1 if word is None else self.known.setdefault(str(word), len(self.known))
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> dict[str, Json]:
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[str | None]], start: int, end: int
+) -> dict[str, Json]:
     words = _Words()
-    numbered = [[words(cell) for cell in row] for row in rows]
+    numbered = [[words(cell) for cell in row] for row in rows[start:end]]
     return {"columns": list(columns), "words": list(words.known), "rows": numbered}
 
 
@@ -155,7 +161,7 @@ def _item_parts(sheet: Sheet, texts: Texts) -> tuple[list[int], dict[str, str]]:
         words = _Words()
         options = [_option_numbers(marked, words) for marked in sheet.options[start:end]]
         marks = {"turns": turns[start:end], "options": options, "names": list(words.known)}
-        return _table(columns, rows[start:end]) | marks
+        return _table(columns, rows, start, end) | marks
 
     options = (str(marked) for marked in sheet.options)
     costs = [
@@ -217,6 +223,7 @@ def _reply_parts(
 ) -> tuple[list[Json], dict[str, str]]:
     """For each model its number, its reading in every slot (-1: not asked), and its parts by slot."""
     number = {item: place for place, item in enumerate(sheet.items["id"])}
+    received: Callable[[Row], tuple[str | None, ...]] = attrgetter(*_RECEIVED)
     entries: list[Json] = []
     files: dict[str, str] = {}
     for model, answers in groupby(sheet.answers, key=attrgetter("model")):
@@ -225,19 +232,13 @@ def _reply_parts(
         for row in answers:
             slot = slots[number[row.item], row.repeat, row.turn]
             codes[slot] = readings.number(row)
-            rows[slot] = (row.choice, row.reply, row.refusal, row.finish_reason, row.error, row.letters)
+            rows[slot] = received(row)
         place = models.index(model)
         name = f"replies-{sheet.study}-{place:03d}"
-        first, parts = _parts(name, list(map(_cost, rows)), partial(_table_between, _RECEIVED, rows))
+        first, parts = _parts(name, list(map(_cost, rows)), partial(_table, _RECEIVED, rows))
         entries.append({"model": place, "codes": codes, "parts": first, "file": name})
         files |= parts
     return entries, files
-
-
-def _table_between(
-    columns: Sequence[str], rows: Sequence[Sequence[str | None]], start: int, end: int
-) -> dict[str, Json]:
-    return _table(columns, rows[start:end])
 
 
 def _facets(items: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Json]:
@@ -273,3 +274,44 @@ def _facet(rows: Sequence[Sequence[str | None]]) -> Json:
     return (
         {"labels": [label.replace("_", " ") for label in words.known], "of": columns} if words.known else None
     )
+
+
+# ---- every prompt once ----
+
+_CUT = re.compile(r"(?<=\n)|(?<= that )")
+
+
+def fragments_of(text: str) -> list[str]:
+    """Cut a text; the fragments joined are the text."""
+    return _CUT.split(text)
+
+
+class Texts:
+    """Different texts, numbered in sorted order: ``number`` by text, and ``sequences`` of numbered fragments.
+
+    ``fragments`` are the different ones, in order of first use.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = sorted(set(texts))
+        self.number = {text: number for number, text in enumerate(self.texts)}
+        known: dict[str, int] = {}
+        self.sequences = [
+            [known.setdefault(piece, len(known)) for piece in fragments_of(text)] for text in self.texts
+        ]
+        self.fragments = list(known)
+
+
+def front_coded(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Each sequence as [how many places it shares with the one before, the places that follow …]."""
+    coded = []
+    before: Sequence[int] = ()
+    for sequence in sequences:
+        shared = 0
+        for own, other in zip(sequence, before, strict=False):
+            if own != other:
+                break
+            shared += 1
+        coded.append([shared, *sequence[shared:]])
+        before = sequence
+    return coded

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from deepvalues.ask import catalogue
-from deepvalues.browser.collect import sheets
+from deepvalues.browser.collect import names, sheets
 from deepvalues.browser.encode import encode
-from deepvalues.browser.options import names
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder
@@ -20,8 +19,7 @@ from deepvalues.studies.dvb.study import BENCHMARK
 
 #: Bytes that are loaded with the page at most, and that a part has at most.
 MOST_FIRST, MOST_PART = 3_000_000, 1_500_000
-_PAGE = ("browser.css", "browser.js")
-_VENDOR = ("slick.core.js", "slick.interactions.js", "slick.grid.js", "slick.grid.css", "LICENSE")
+_FOLDER = Path(__file__).parent
 
 
 class Weight(NamedTuple):
@@ -73,27 +71,25 @@ def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
         site = Path(temporary) / "answers"
         (site / "data").mkdir(parents=True)
         (site / "vendor").mkdir()
+        for source, target in (("page", site), ("vendor", site / "vendor")):
+            for file in (_FOLDER / source).iterdir():
+                if file.name != "README.md":  # which is for whoever brings a newer component
+                    shutil.copyfile(file, target / file.name)
         for name, content in data.items():
             (site / "data" / f"{name}.js").write_text(content, encoding="ascii")
-        room = resources.files("deepvalues.browser")
-        for source, files in (("page", _PAGE), ("vendor", _VENDOR)):
-            for file in files:
-                target = site / file if source == "page" else site / source / file
-                target.write_bytes((room / source / file).read_bytes())
-        page = (room / "page" / "index.html").read_text(encoding="utf-8")
-        weight = _weigh(site, len(page.encode()))
+        weight, page = _weigh(site), (site / "index.html").read_text(encoding="utf-8")
         (site / "index.html").write_text(page.replace("{{weight}}", weight.sentence()), encoding="utf-8")
         replace_folder(site, folder)
     return weight
 
 
-def _weigh(site: Path, page: int) -> Weight:
+def _weigh(site: Path) -> Weight:
     sizes = {file: file.stat().st_size for file in site.rglob("*") if file.is_file()}
     parts = {
         file: size for file, size in sizes.items() if file.parent.name == "data" and file.stem != "index"
     }
-    total, later = sum(sizes.values()) + page, sum(parts.values())
-    weight = Weight(total, total - later, max(parts.values()), len(sizes) + 1)
+    total, later = sum(sizes.values()), sum(parts.values())
+    weight = Weight(total, total - later, max(parts.values()), len(sizes))
     if weight.first > MOST_FIRST or weight.largest > MOST_PART:
         raise UserError(
             f"the answer browser would load {weight.first:,} bytes with the page (at most {MOST_FIRST:,}) "

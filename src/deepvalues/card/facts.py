@@ -14,10 +14,9 @@ from deepvalues.ask.how_asked import how_asked
 from deepvalues.ask.money import total
 from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import Model
-from deepvalues.browser.options import marked
+from deepvalues.browser.collect import marked
 from deepvalues.card import measures
 from deepvalues.card.gather import SECTIONS, Asked, Part
-from deepvalues.card.write import Card, file_name
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 from deepvalues.studies.dvb.analysis.verdicts import N
 from deepvalues.studies.dvb.items.parsing import situations
@@ -63,19 +62,6 @@ def facts(asked: Asked) -> dict[str, Any]:
         "asked": _how(asked.begun()),
         "cost": cost(model, asked.begun()),
     }
-
-
-def card(asked: Asked) -> Card:
-    """The card of a respondent."""
-    name = asked.model.name
-    return Card(file_name(name), f"Report card: {name}", _line(asked.model), "card", facts(asked))
-
-
-def _line(model: Model) -> str:
-    """Who a respondent is, on a line."""
-    size = "" if model.billions is None else f"{model.billions:g} billion parameters"
-    developer = "" if model.developer == "unknown" else model.developer
-    return ", ".join(each for each in (model.family, developer, size) if each)
 
 
 def _sections(asked: Asked) -> dict[str, dict[str, Any]]:

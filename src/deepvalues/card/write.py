@@ -1,19 +1,26 @@
-"""Cards as files: a page and a PDF each, by pandoc and typst, from the templates in ``paper/card/``."""
+"""Cards as files: a page and a PDF each, by pandoc and typst, from the templates in ``paper/card/``.
+
+The site has one of each language model of the paper that is on record, and a list of them.
+"""
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
-import typst
-
+from deepvalues.ask import catalogue
+from deepvalues.ask.registry import FAMILIES, Model
+from deepvalues.card.facts import facts
+from deepvalues.card.gather import Asked, gathered
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import writing
+from deepvalues.core.files import replace_folder, writing
 from deepvalues.core.paths import shown
-from deepvalues.paper.article import pandoc
+from deepvalues.paper.article import document, typeset
 from deepvalues.paper.plain import link_list
 from deepvalues.paper.project import Link
 from deepvalues.paper.sentences import Sentences
@@ -38,6 +45,15 @@ class Card(NamedTuple):
 def file_name(*models: str) -> str:
     """The name of a card's files, without an ending; a slash in a model's name becomes two underscores."""
     return "-against-".join(model.replace("/", "__") for model in models)
+
+
+def card(asked: Asked) -> Card:
+    """The card of a respondent."""
+    model = asked.model
+    size = "" if model.billions is None else f"{model.billions:g} billion parameters"
+    developer = "" if model.developer == "unknown" else model.developer
+    line = ", ".join(each for each in (model.family, developer, size) if each)
+    return Card(file_name(model.name), f"Report card: {model.name}", line, "card", facts(asked))
 
 
 def rendered(card: Card, links: Sequence[Link] = ()) -> dict[str, bytes]:
@@ -69,11 +85,7 @@ def _pdf(card: Card) -> bytes:
     """The card on as few pages as its text allows, which is one."""
     found, source = b"", _pandoc(card, "card.typ", ["--to=typst"]).encode()
     for size in _SIZES:
-        try:
-            # Only typst's own fonts, so that every machine sets the same page.
-            found = typst.compile(source, ignore_system_fonts=True, sys_inputs={"size": str(size)})
-        except typst.TypstError as error:
-            raise UserError(f"{shown(TEMPLATES / 'card.typ')}: typst refuses the text: {error}") from error
+        found = typeset(source, TEMPLATES / "card.typ", sys_inputs={"size": str(size)})
         if len(_PAGE.findall(found)) == 1:
             break
     return found
@@ -82,9 +94,8 @@ def _pdf(card: Card) -> bytes:
 def _pandoc(card: Card, frame: str, options: Sequence[str]) -> str:
     text = Sentences(card.template, TEMPLATES).whole({**card.facts, "html": frame.endswith(".html")})
     own = [f"--metadata=title:{card.title}", f"--metadata=subtitle:{card.subtitle}"]
-    fixed = ["--from=markdown-citations-smart", "--standalone", "--wrap=none", "--columns=100000"]
-    options = [*fixed, "--fail-if-warnings", f"--template={TEMPLATES / frame}", *own, *options]
-    return pandoc(text, options, TEMPLATES / f"{card.template}.md")
+    fixed = ["--from=markdown-citations-smart", f"--template={TEMPLATES / frame}", *own]
+    return document(text, [*fixed, *options], TEMPLATES / f"{card.template}.md")
 
 
 def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> list[Path]:
@@ -117,3 +128,49 @@ def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> li
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     return list(targets)
+
+
+# ---- the cards of the site ----
+
+_ARTICLE = Link("Article", "../index.html")
+
+
+def write_cards(folder: Path, record_folder: Path = paths.RESPONSES) -> list[str]:
+    """Write a folder with the cards of the paper's language models; it replaces what was in the folder.
+
+    Returns
+    -------
+    list of str
+        The models that have a card: those that answered all of a section.
+
+    Raises
+    ------
+    UserError
+        When the folder holds anything else than cards, or can't be written.
+    """
+    there = list(folder.glob("[!.]*"))
+    own = (folder / "index.html").is_file() and {path.suffix for path in there} <= {".html", ".pdf"}
+    if folder.is_file() or (there and not own):
+        raise UserError(f"{shown(folder)}: holds other files than cards; name another folder")
+    found = [gathered(model, record_folder) for model in _listed()]
+    cards = {asked.model.name: card(asked) for asked in found if asked.has_section}
+    with tempfile.TemporaryDirectory(prefix="deepvalues-") as temporary:
+        site = Path(temporary) / "cards"
+        site.mkdir()
+        for model, each in cards.items():
+            answers = f"../answers/index.html#{urlencode({'model': model})}"
+            links = [Link("All cards", "index.html"), _ARTICLE, Link("Its answers", answers)]
+            for name, content in rendered(each, links).items():
+                (site / name).write_bytes(content)
+        listed = [{"file": each.file, "title": each.title, **each.facts} for each in cards.values()]
+        index = Card("index", "Report cards", "language models on record", "all", {"cards": listed})
+        (site / "index.html").write_text(html(index, [_ARTICLE]), encoding="utf-8")
+        replace_folder(site, folder)
+    return list(cards)
+
+
+def _listed() -> list[Model]:
+    """The language models of the paper, each once, in its order."""
+    registry = catalogue.registry()
+    names = dict.fromkeys(name for listed in registry.paper.values() for name in listed)
+    return [model for name, model in registry.models.items() if name in names and model.family == FAMILIES[0]]

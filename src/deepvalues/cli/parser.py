@@ -10,16 +10,9 @@ import argparse
 import textwrap
 
 from deepvalues import __version__
-from deepvalues.cli import card, models, paper, query, share, stimuli
+from deepvalues.cli import models, paper, query, stimuli
 
-COMMANDS = {
-    **query.COMMANDS,
-    **card.COMMANDS,
-    **models.COMMANDS,
-    **share.COMMANDS,
-    **stimuli.COMMANDS,
-    **paper.COMMANDS,
-}
+COMMANDS = {**query.COMMANDS, **models.COMMANDS, **stimuli.COMMANDS, **paper.COMMANDS}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepvalues.ask.settings import Settings
 from deepvalues.cli.command import (
@@ -107,7 +107,8 @@ def query(arguments: argparse.Namespace) -> int:
     if arguments.price:
         models = [replace(model, price=arguments.price) for model in models]
     retry = frozenset(arguments.retry)
-    settings = Settings(
+    how: dict[str, Any] = {"record_folder": arguments.record, "retry": retry, "yes": arguments.yes}
+    how["settings"] = Settings(
         concurrency=arguments.concurrency,
         timeout=arguments.timeout,
         requests_per_minute=arguments.rpm,
@@ -116,22 +117,14 @@ def query(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
     )
     if arguments.paper:
-        return _query_for_paper(arguments, models, settings, retry)
+        return _query_for_paper(arguments, models, how)
     study, item_set = _place(arguments)
     items = catalogue.study(study).items(item_set)
     if arguments.dry_run:
         for plan in run_query.plans(study, models, items, arguments.record, retry):
             print("\n".join(plan.lines()))
         return 0
-    done = run_query.query(
-        study,
-        models,
-        items,
-        record_folder=arguments.record,
-        settings=settings,
-        retry=retry,
-        yes=arguments.yes,
-    )
+    done = run_query.query(study, models, items, **how)
     for row in done.itertuples(index=False, name=None):
         print(outcome(run_query.Outcome(*row)))
     return _ended(not done["failed"].any(), models, arguments.record, [(study, item_set)])
@@ -164,14 +157,12 @@ def _place(arguments: argparse.Namespace) -> tuple[str, str]:
     return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
 
 
-def _query_for_paper(
-    arguments: argparse.Namespace, models: Sequence[Model], settings: Settings, retry: frozenset[str]
-) -> int:
+def _query_for_paper(arguments: argparse.Namespace, models: Sequence[Model], how: Mapping[str, Any]) -> int:
     from deepvalues.ask import for_paper
 
     if arguments.study or arguments.set:
         raise UserError("--paper asks all sets of all studies that the paper needs: drop --study and --set")
-    found = for_paper.parts(models, arguments.record, retry)
+    found = for_paper.parts(models, arguments.record, how["retry"])
     if arguments.dry_run:
         print("\n".join(for_paper.lines(found)))
         return 0
@@ -179,9 +170,7 @@ def _query_for_paper(
     def tell(study: str, row: Outcome) -> None:
         print(f"{study}: {outcome(row)}", flush=True)
 
-    whole = for_paper.ask(
-        found, tell, record_folder=arguments.record, settings=settings, retry=retry, yes=arguments.yes
-    )
+    whole = for_paper.ask(found, tell, **how)
     asked = [(part.study, item_set) for part in found for item_set in part.item_sets]
     return _ended(whole, models, arguments.record, asked)
 

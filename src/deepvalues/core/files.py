@@ -86,6 +86,28 @@ def writing(path: Path, note: str = "") -> Iterator[None]:
         raise UserError(f"{shown(path)}: can't be written: {_why(error)}{note}") from None
 
 
+def write_text(path: Path, text: str, note: str = "", *, keep_time: bool = False) -> Path:
+    """Write a text into a file, whose folder is made where there is none; give the path.
+
+    Parameters
+    ----------
+    note
+        What else the message says when the system refuses.
+    keep_time
+        Whether a file that holds the text already is left alone, so that make takes it for unchanged.
+
+    Raises
+    ------
+    UserError
+        If the file can't be written.
+    """
+    with writing(path, note):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not (keep_time and path.is_file() and path.read_bytes() == text.encode()):
+            path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
 def replace_folder(source: Path, target: Path) -> None:
     """Put a copy of a folder where an older one may be, which stays until the copy is whole.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from deepvalues.core.errors import UserError
@@ -41,6 +42,8 @@ SOURCES = DATA / "sources.yml"
 SOURCES_LOCK = DATA / "sources.lock"
 DOWNLOADS = DATA / "downloads"
 RESPONSES = DATA / "responses"
+#: What lies beside a record for the run that writes it; no result depends on it.
+PASSING = (".lock", ".tmp", ".log.jsonl")
 DERIVED = DATA / "derived"
 RESULTS = DATA / "results"
 #: Where a notebook's results go that somebody runs by hand, and the environment variable, set by `deepvalues
@@ -65,3 +68,10 @@ def shown(path: Path) -> str:
     """A path as people type it: relative to the project where it lies inside."""
     resolved = path.resolve()
     return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(path)
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra of ``pyproject.toml``, typed in the project's folder."""
+    own = Path(sys.executable)
+    python = own.relative_to(ROOT) if own.is_relative_to(ROOT) else "python"
+    return f'{python} -m pip install -e ".[{extra}]"'

@@ -26,9 +26,8 @@ from deepvalues.ask.spelling import IMPOSSIBLE
 from deepvalues.ask.study import Study
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.core.extras import install
 from deepvalues.core.files import read_json
-from deepvalues.core.paths import shown
+from deepvalues.core.paths import install, shown
 
 _LM_EVAL = "lm-eval"
 _LM_EVAL_LACKS = {
@@ -136,16 +135,22 @@ def read(path: Path) -> list[Log]:
     """
     file = _results_file(path) if path.is_dir() else path
     content = _load(file)
+    readers = {"lm_eval_version": _of_lm_eval, "eval": _of_inspect}
+    read = next((reader for mark, reader in readers.items() if mark in content), None)
+    if read is None:
+        raise UserError(
+            f"{shown(file)}: neither a file of results of lm_eval (results_….json) nor a log of Inspect"
+        )
     try:
-        if "lm_eval_version" in content:
-            return _of_lm_eval(file, content)
-        if "eval" in content:
-            return [_of_inspect(file, content)]
+        logs = read(file, content)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, letters.NoLogprobsError) as error:
         raise UserError(f"{shown(file)}: not a log as this version reads it: {error!r}") from None
-    raise UserError(
-        f"{shown(file)}: neither a file of results of lm_eval (results_….json) nor a log of Inspect"
-    )
+    if not logs:
+        raise UserError(
+            f"{shown(file)}: a log of another task: only logs of this project's tasks can be read, which "
+            "`deepvalues export` writes"
+        )
+    return logs
 
 
 def _load(file: Path) -> Mapping[str, Any]:
@@ -172,14 +177,6 @@ def _place(metadata: Any) -> Place | None:
         case {"study": study, "item_set": item_set, "letters": way} if way in get_args(Way):
             return Place(study, item_set, way)
     return None
-
-
-def _other_task(file: Path) -> UserError:
-    """The error about a log that no task of this project wrote."""
-    return UserError(
-        f"{shown(file)}: a log of another task: only logs of this project's tasks can be read, which "
-        "`deepvalues export` writes"
-    )
 
 
 def _cut(file: Path, how: str) -> UserError:
@@ -312,13 +309,13 @@ def _text(content: Any) -> str:
     return "".join(part["text"] for part in content if part["type"] == "text")
 
 
-def _of_inspect(file: Path, content: Mapping[str, Any]) -> Log:
-    """The log of a task of this project that came to its end."""
+def _of_inspect(file: Path, content: Mapping[str, Any]) -> list[Log]:
+    """The one log of a task of this project that came to its end; none of another task."""
     about = content["eval"]
     _stop_unless_known(file, "inspect_ai", about.get("packages", {}).get("inspect_ai"), "0.3.")
     found = _place(about.get("metadata"))
     if not found:
-        raise _other_task(file)
+        return []
     samples, status = content.get("samples") or [], content.get("status")
     if status != "success" or len(samples) != content["results"]["total_samples"]:
         expected = (content.get("results") or {}).get("total_samples", "more")
@@ -327,7 +324,7 @@ def _of_inspect(file: Path, content: Mapping[str, Any]) -> Log:
     first = [each for each in samples if each["epoch"] == 1]
     usable = [each for each in first if each["output"]["choices"]]
     choice = None if found.way == FREE else catalogue.study(found.study).letter_choice
-    return Log(
+    log = Log(
         "inspect",
         about["packages"]["inspect_ai"],
         *found,
@@ -339,6 +336,7 @@ def _of_inspect(file: Path, content: Mapping[str, Any]) -> Log:
         unusable=len(first) - len(usable),
         lacks=_INSPECT_LACKS,
     )
+    return [log]
 
 
 def _inspect_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -373,8 +371,6 @@ def _of_lm_eval(file: Path, content: Mapping[str, Any]) -> list[Log]:
     for task, config in content.get("configs", {}).items():
         if found := _place(config.get("metadata")):
             tasks.setdefault(found, []).append(task)
-    if not tasks:
-        raise _other_task(file)
     return [_lm_eval_log(file, content, found, names) for found, names in tasks.items()]
 
 

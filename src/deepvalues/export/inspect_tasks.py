@@ -114,10 +114,7 @@ def _samples(each: Exported, way: str) -> list[Sample]:
     rows = zip(_conversations(each, way), each.items.to_dict("records"), strict=True)
     return [
         Sample(
-            id=one.item,
-            input=one.turns[0],
-            target=row["right"],
-            metadata={name: row[name] for name in _KEPT},
+            id=one.item, input=one.turns[0], target=row["right"], metadata={name: row[name] for name in _KEPT}
         )
         for one, row in rows
     ]

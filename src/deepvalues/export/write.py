@@ -1,26 +1,160 @@
 """`deepvalues export`: everything into one new folder, or nothing.
 
-The data set is as the model hub expects it: Parquet, a card with YAML, Croissant.
+The data set is as the model hub expects it: Parquet, a card with YAML, Croissant. Beside it are tasks of
+lm-evaluation-harness: YAML for each arm and way of asking, and the code that they call.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from deepvalues import __version__
+from deepvalues.ask.letters import LetterChoice
+from deepvalues.ask.registry import CONTINUE, FREE
+from deepvalues.ask.study import Study
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder, writing
 from deepvalues.core.paths import shown
-from deepvalues.export import lm_eval_tasks
 from deepvalues.export.material import Exported, exported
 from deepvalues.paper import metadata
 from deepvalues.paper.dictionary import CROISSANT, README, Column, File, columns_of_items
+from deepvalues.paper.sentences import Sentences
+
+# ---- tasks of lm-evaluation-harness ----
+
+FOLDER = "lm_eval"
+#: What the names of tasks that are asked by letter probability end with.
+_BY_LETTERS = "_letters"
+#: Modules that go into the export, by the names that they have there.
+_COPIES = {
+    "deepvalues.ask.reading": "deepvalues_reading",
+    "deepvalues.ask.spelling": "deepvalues_spelling",
+    "deepvalues.export.for_lm_eval": "deepvalues_tasks",
+    "deepvalues.export.letters_for_lm_eval": "letters",
+}
+#: The harness ends a reply at its own default, and endpoints refuse an empty list.
+_NO_END = ["<|no reply ends with this|>"]
+
+
+class _Function(str):
+    """A function of the copied modules, as the harness's YAML names it."""
+
+    __slots__ = ()
+
+
+#: What all tasks have.
+_SHARED = {
+    "custom_dataset": _Function("deepvalues_tasks.load"),
+    "test_split": "test",
+    "num_fewshot": 0,
+    "doc_to_text": "prompt",
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes `_Function` with its tag, and what is there twice in full."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - that of every dumper
+        """Whether a value is written again: always."""
+        return True
+
+
+_Dumper.add_representer(_Function, lambda dumper, name: dumper.represent_scalar("!function", name))
+
+
+def write_code(folder: Path) -> None:
+    """Write copies of what the tasks call, which import each other and nothing else of this package."""
+    source = Path(__file__).parents[2]
+    (folder / FOLDER).mkdir()
+    for module, name in _COPIES.items():
+        text = source.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        for other, its_name in _COPIES.items():
+            text = text.replace(f"from {other} import", f"from {its_name} import")
+        (folder / FOLDER / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+def write_tasks(folder: Path, each: Exported) -> list[str]:
+    """Write the tasks of a set that has arms; gives the names of their groups, one a way of asking."""
+    if not each.has_arms:
+        return []
+    ways: dict[str, Mapping[str, Any]] = {FREE: _free(each.study)}
+    if choice := each.study.letter_choice:
+        ways[CONTINUE] = _by_letters(choice)
+    groups = []
+    for way, config in ways.items():
+        group = f"deepvalues_{each.name}{_BY_LETTERS if way == CONTINUE else ''}"
+        metadata = {
+            "version": __version__,
+            "study": each.study.name,
+            "item_set": each.item_set,
+            "letters": way,
+        }
+        _dump(folder / f"_{group}_yaml", {**_SHARED, **config, "metadata": metadata})
+        names = [_arm(folder, group, arm) for arm in dict.fromkeys(each.items["arm"])]
+        _dump(folder / f"{group}.yaml", {"group": group, "task": names, "metadata": {"version": __version__}})
+        groups.append(group)
+    return groups
+
+
+def _arm(folder: Path, group: str, arm: str) -> str:
+    """Write the task of an arm; gives its name."""
+    stem = group.removesuffix(_BY_LETTERS)
+    task = f"{stem}_{arm}{group.removeprefix(stem)}"
+    rate = "dvgr" if arm == "deconfounded" else "right"
+    metrics = {
+        rate: _Function("deepvalues_tasks.rate"),
+        f"{rate}_error_by_cell": _Function("deepvalues_tasks.error_by_cell"),
+        "answered": "mean",
+    }
+    better = {rate, "answered"}
+    config = {
+        "include": f"_{group}_yaml",
+        "task": task,
+        "dataset_kwargs": {"arm": arm},
+        "metric_list": [
+            {"metric": name, "aggregation": how, "higher_is_better": name in better}
+            for name, how in metrics.items()
+        ],
+    }
+    _dump(folder / f"{task}.yaml", config)
+    return task
+
+
+def _free(study: Study) -> dict[str, Any]:
+    # The study leaves the temperature to the endpoint; the harness would send 0.
+    settings = {"max_gen_toks": study.max_tokens, "do_sample": True, "temperature": 1.0, "until": _NO_END}
+    return {
+        "output_type": "generate_until",
+        "doc_to_target": "right",
+        "generation_kwargs": settings,
+        "process_results": _Function("deepvalues_tasks.free"),
+    }
+
+
+def _by_letters(choice: LetterChoice) -> dict[str, Any]:
+    return {
+        "output_type": "multiple_choice",
+        "gen_prefix": choice.begin,
+        "target_delimiter": " ",
+        "doc_to_choice": list(choice.letters),
+        "doc_to_target": f"{{{{{list(choice.letters)}.index(right)}}}}",
+        "process_results": _Function("deepvalues_tasks.letters"),
+    }
+
+
+def _dump(path: Path, content: Mapping[str, Any]) -> None:
+    text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    path.write_text(text, encoding="utf-8")
+
+
+# ---- the data set ----
 
 #: What the hub calls the types of the data dictionary.
 _TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
@@ -59,10 +193,10 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
     files, lines = [], []
     with tempfile.TemporaryDirectory() as beside:
         new = Path(beside)
-        lm_eval_tasks.write_code(new)
+        write_code(new)
         for each in exported(sets):
             files.append(_parquet(new, each, meanings[each.study.name]))
-            groups = lm_eval_tasks.write_tasks(new / lm_eval_tasks.FOLDER, each)
+            groups = write_tasks(new / FOLDER, each)
             tasks = f"; lm_eval tasks {', '.join(groups)}" if groups else ""
             lines.append(f"{each.path}: {len(each.items):,} items{tasks}")
         (new / README).write_text(_card(files), encoding="utf-8")
@@ -131,44 +265,20 @@ def _front(files: Sequence[File], citation: dict[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _bibtex(citation: dict[str, Any]) -> str:
-    fields = {
-        "title": f"{{{citation['title']}}}",
-        "author": f"{{{metadata.names_of(citation)}}}",
-        "year": str(citation["date-released"])[:4],
-        "version": citation["version"],
-        "url": citation["repository-code"],
-    }
-    lines = [f"  {name} = {{{text}}}," for name, text in fields.items()]
-    return "\n".join(["@misc{deepvalues,", *lines, "}"])
-
-
 def _card(files: Sequence[File]) -> str:
     citation = metadata.citation_of(paths.ROOT)
     alike: dict[tuple[Column, ...], list[str]] = {}
     for file in files:
         alike.setdefault(file.columns, []).append(file.title)
-    lines = [
-        "---",
-        _front(files, citation) + "---",
-        f"# {citation['title']}",
-        "",
-        f"The items of three studies on what language models learn from people's choices. {_NOT_HERE}",
-        f"The paper, the answers and the code: {citation['repository-code']}.",
-        "",
-        "**Evaluation data: please do not train on it.** Canary string: `" + canary() + "`.",
-        "",
-        "| configuration | what it holds |",
-        "|---|---|",
-        *(f"| `{file.title}` | {file.what} |" for file in files),
-        "",
-        f'`datasets.load_dataset("PATH", "{files[0].title}", split="{_SPLIT}")` loads one. In Study 1 a '
-        "cell is an ordered pair of values in a domain with a directed dimension; errors cluster by it. "
-        "The deep value generalization rate (DVGR) is the share of answers to the arm `deconfounded` that "
-        "choose the option `right`.",
-    ]
-    for columns, names in alike.items():
-        lines += ["", f"## Columns of {', '.join(names)}", "", "| column | type | meaning |", "|---|---|---|"]
-        lines += [f"| `{each.name}` | {each.kind} | {each.meaning} |" for each in columns]
-    lines += ["", "## Licence and citation", "", "CC BY 4.0.", "", "```bibtex", _bibtex(citation), "```"]
-    return "\n".join(lines) + "\n"
+    facts = {
+        "front": _front(files, citation),
+        "citation": citation,
+        "authors": metadata.names_of(citation),
+        "year": str(citation["date-released"])[:4],
+        "canary": canary(),
+        "not_here": _NOT_HERE,
+        "split": _SPLIT,
+        "files": files,
+        "alike": alike,
+    }
+    return Sentences("card", Path(__file__).parent).whole(facts) + "\n"

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pypandoc
+import typst
 import yaml
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
-from deepvalues.paper.cells import Cell, labelled_cells
+from deepvalues.paper.notebooks import Cell, labelled_cells
 
 _SHORTCODE = re.compile(r"\{\{<\s*(?P<name>[\w-]+)\s*(?P<argument>.*?)\s*>\}\}", re.DOTALL)
 _WORD = re.compile("\ue000([^\ue001]*)\ue001([^\ue002]*)\ue002")
@@ -153,6 +154,37 @@ def pandoc(text: str, options: Sequence[str], place: Path) -> str:
     if result.returncode:
         raise UserError(f"{shown(place)}: pandoc refuses the text: {result.stderr.strip()}")
     return result.stdout
+
+
+def document(text: str, options: Sequence[str], place: Path) -> str:
+    """Run `pandoc` for a whole document; a warning counts as an error."""
+    # Tables keep the widths of their content instead of the widths of the source's columns.
+    fixed = ["--standalone", "--wrap=none", "--columns=100000", "--fail-if-warnings"]
+    return pandoc(text, [*fixed, *options], place)
+
+
+def typeset(source: str | bytes, place: Path, **settings: Any) -> bytes:
+    """Set a text with typst as a PDF.
+
+    Parameters
+    ----------
+    source
+        A file's path, or the text itself as bytes.
+    place
+        The file that messages name.
+    settings
+        What `typst.compile` is told besides.
+
+    Raises
+    ------
+    UserError
+        If typst refuses the text.
+    """
+    try:
+        # Only typst's own fonts, so that every machine sets the same pages.
+        return bytes(typst.compile(source, ignore_system_fonts=True, **settings))
+    except typst.TypstError as error:
+        raise UserError(f"{shown(place)}: typst refuses the text: {error}") from error
 
 
 class _Walk:

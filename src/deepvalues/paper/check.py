@@ -17,8 +17,8 @@ from typing import NamedTuple
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, Piece, read_article
-from deepvalues.paper.cells import Cell, figure, table
-from deepvalues.paper.numbers import flatten, lookup, read_variables
+from deepvalues.paper.notebooks import Cell, figure, table
+from deepvalues.paper.numbers import read_variables
 
 NAMES = (
     r"Study \d",
@@ -38,6 +38,10 @@ DIRECTIONS = re.compile(
 _DIGITS = re.compile(r"\w*\d[\w.,]*\w|\d")
 _BIB_KEY = re.compile(r"^[ \t]*@\w+\s*\{\s*([^,\s]+)\s*,", re.MULTILINE)
 _CSV = re.compile(r"\]\((?:\.\./)*data/[\w./-]+\.csv\)")
+
+
+#: A message, and the line of the article (from 1).
+Fault = tuple[str, int]
 
 
 class Problem(NamedTuple):
@@ -67,12 +71,8 @@ def problems(
         ``figures`` and ``paper/notebooks`` are faults.
     """
     article = read_article(paper / "index.qmd")
-    found = [
-        *unresolved(article),
-        *_poor_captions(article),
-        *_typed_numbers(article, names),
-        *_unbound_claims(article),
-    ]
+    rules = [_poor_captions(article), _typed_numbers(article, names), _unbound_claims(article)]
+    found = [*unresolved(article), *_problems(article, *rules)]
     if declared is not None:
         found += undeclared(paper.parent, declared)
     return sorted(found, key=lambda problem: (str(problem.file), problem.line, problem.message))
@@ -83,7 +83,7 @@ def summary(paper: Path) -> str:
     article = read_article(paper / "index.qmd")
     found = article.contents
     used = {name for name, _ in [*found.variables, *found.claims]}
-    unused = set(flatten(read_variables(paper / "_variables.yml"))) - used
+    unused = set(read_variables(paper / "_variables.yml")) - used
     return (
         f"{article.file.name}: {len(used)} variables, {len(found.embeds)} embedded figures and tables, "
         f"{len(found.references)} cross-references, {len(found.citations)} citations; "
@@ -93,13 +93,18 @@ def summary(paper: Path) -> str:
 
 def unresolved(article: Article) -> list[Problem]:
     """What a renderer would stumble over: variables, embeds, references, citations, shortcodes."""
-    return [
-        *(_problem(article, line, fault) for fault, line in article.contents.faults),
-        *_unknown_variables(article),
-        *_unknown_embeds(article),
-        *_unknown_references(article),
-        *_unknown_citations(article),
-    ]
+    return _problems(
+        article,
+        article.contents.faults,
+        _unknown_variables(article),
+        _unknown_embeds(article),
+        _unknown_references(article),
+        _unknown_citations(article),
+    )
+
+
+def _problems(article: Article, *found: Iterable[Fault]) -> list[Problem]:
+    return [Problem(article.file, line, message) for faults in found for message, line in faults]
 
 
 def undeclared(root: Path, declared: Collection[Path]) -> list[Problem]:
@@ -114,27 +119,26 @@ def undeclared(root: Path, declared: Collection[Path]) -> list[Problem]:
     ]
 
 
-def _unknown_variables(article: Article) -> Iterator[Problem]:
+def _unknown_variables(article: Article) -> Iterator[Fault]:
     file = article.file.parent / "_variables.yml"
     used = article.contents.variables
     if used and not file.is_file():
         message = f"{file.name} is missing; `make paper` makes it from data/results/*/numbers.json."
-        yield _problem(article, used[0].line, message)
+        yield message, used[0].line
         return
     variables = read_variables(file)
     for name, line in used:
-        if lookup(variables, name) is None:
-            message = f"no notebook makes the variable {name}; {file.name} lacks it."
-            yield _problem(article, line, message)
+        if name not in variables:
+            yield f"no notebook makes the variable {name}; {file.name} lacks it.", line
 
 
-def _unknown_embeds(article: Article) -> Iterator[Problem]:
+def _unknown_embeds(article: Article) -> Iterator[Fault]:
     said: set[str] = set()  # one line for a notebook that is missing, however many of its cells are embedded
     for place, line in article.contents.embeds:
         cell = article.cells[place]
         message = cell if isinstance(cell, str) else _cell_fault(cell)
         if message and message not in said:
-            yield _problem(article, line, message)
+            yield message, line
         said.add(message)
 
 
@@ -149,17 +153,17 @@ def _cell_fault(cell: Cell) -> str:
     return ""
 
 
-def _unknown_references(article: Article) -> Iterator[Problem]:
+def _unknown_references(article: Article) -> Iterator[Fault]:
     counts = Counter(found.name for found in article.contents.labels)
     for label, line in article.contents.references:
         if label not in counts:
-            yield _problem(article, line, f"@{label} points to nothing; no such label is in the article.")
+            yield f"@{label} points to nothing; no such label is in the article.", line
     for label, line in article.contents.labels:
         if counts.pop(label, 1) > 1:
-            yield _problem(article, line, f"the label {label} is used more than once.")
+            yield f"the label {label} is used more than once.", line
 
 
-def _unknown_citations(article: Article) -> Iterator[Problem]:
+def _unknown_citations(article: Article) -> Iterator[Fault]:
     known: set[str] = set()
     listed = article.header.get("bibliography", [])
     listed = [listed] if isinstance(listed, str) else listed
@@ -168,22 +172,22 @@ def _unknown_citations(article: Article) -> Iterator[Problem]:
         if file.is_file():
             known |= set(_BIB_KEY.findall(file.read_text(encoding="utf-8")))
         else:
-            yield _problem(article, 1, f"the bibliography {name} is missing.")
+            yield f"the bibliography {name} is missing.", 1
     for cited, line in article.contents.citations:
         if cited not in known:
             place = ", ".join(listed) or "a bibliography, as the header names none"
-            yield _problem(article, line, f"@{cited} is not in {place}.")
+            yield f"@{cited} is not in {place}.", line
 
 
-def _poor_captions(article: Article) -> Iterator[Problem]:
+def _poor_captions(article: Article) -> Iterator[Fault]:
     for place, line in article.contents.embeds:
         cell = article.cells[place]
         if not isinstance(cell, str):
             for fault in _caption_faults(cell):
-                yield _problem(article, line, f"{cell.place}: {fault}")
+                yield f"{cell.place}: {fault}", line
     for image in article.contents.images:
         if not image.described:
-            yield _problem(article, image.line, 'an image needs a caption and {fig-alt="…"}.')
+            yield 'an image needs a caption and {fig-alt="…"}.', image.line
 
 
 def _caption_faults(cell: Cell) -> Iterator[str]:
@@ -200,24 +204,23 @@ def _caption_faults(cell: Cell) -> Iterator[str]:
         yield "no `#| fig-alt:`."
 
 
-def _typed_numbers(article: Article, names: Iterable[str]) -> Iterator[Problem]:
+def _typed_numbers(article: Article, names: Iterable[str]) -> Iterator[Fault]:
     text = "".join(piece.text for piece in article.contents.results)
     for name in [*map(re.escape, names), *NAMES]:
         text = re.sub(rf"(?<!\w){name}(?!\w)", lambda match: " " * len(match[0]), text)
     for match in _DIGITS.finditer(text):
-        message = f"the number {match[0]} is typed; results come from {{{{< var … >}}}}."
-        yield _problem(article, _line(article.contents.results, match.start()), message)
+        line = _line(article.contents.results, match.start())
+        yield f"the number {match[0]} is typed; results come from {{{{< var … >}}}}.", line
 
 
-def _unbound_claims(article: Article) -> Iterator[Problem]:
+def _unbound_claims(article: Article) -> Iterator[Fault]:
     variables = read_variables(article.file.parent / "_variables.yml")
     for key, line in article.contents.claims:
-        value = lookup(variables, key) if key else None
+        value = variables.get(key)
         if value is None:
-            yield _problem(article, line, f"the claim's key {key or '(none)'} is not in _variables.yml.")
+            yield f"the claim's key {key or '(none)'} is not in _variables.yml.", line
         elif value != "true":
-            message = f"the claim {key} is {value} for the present results; reword the sentence."
-            yield _problem(article, line, message)
+            yield f"the claim {key} is {value} for the present results; reword the sentence.", line
     pieces = article.contents.results
     free = "".join(" " * len(piece.text) if piece.claimed else piece.text for piece in pieces)
     for match in DIRECTIONS.finditer(free):
@@ -225,7 +228,7 @@ def _unbound_claims(article: Article) -> Iterator[Problem]:
             f"“{match[0]}” states a direction outside a claim: write "
             '[…]{.claim key="…"}, or a variable that the notebook switches.'
         )
-        yield _problem(article, _line(pieces, match.start()), message)
+        yield message, _line(pieces, match.start())
 
 
 def _line(pieces: Iterable[Piece], place: int) -> int:
@@ -235,7 +238,3 @@ def _line(pieces: Iterable[Piece], place: int) -> int:
         if place < 0:
             return piece.line
     raise IndexError(place)
-
-
-def _problem(article: Article, line: int, message: str) -> Problem:
-    return Problem(article.file, line, message)

@@ -21,8 +21,9 @@ import pandera.pandas as pa
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json, read_yaml
-from deepvalues.paper.columns import DECLARED, Registry, registry, unknown
-from deepvalues.paper.prerequisites import declared, undeclared
+from deepvalues.paper.notebooks import declared, undeclared
+from deepvalues.paper.sentences import Sentences
+from deepvalues.paper.tables import DECLARED, Registry, registry, unknown
 
 README = "README.md"
 CROISSANT = "croissant.json"
@@ -38,7 +39,7 @@ _NOT_IN_GIT = (
     "responses/*.tmp",
     "*.ipynb_checkpoints/*",
 )
-_TYPES = {"i": "integer", "u": "integer", "f": "number", "b": "boolean"}
+_TYPES = {"integer": "integer", "floating": "number", "boolean": "boolean"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null so far"}
 _NULL = _JSON_TYPES[type(None)]
 _PUBLISHED = re.compile(r"^\| `(\S+\.csv)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -153,7 +154,9 @@ def _file(data: Path, path: str, said: Registry, problems: list[str]) -> File:
     by = entry.get("by") or " and ".join(_makers(data, path))
     if not by:
         problems.append(f"{path}: no `by`, nor a notebook that declares that it makes the file")
-    return File(path, pattern, _title(path, pattern, entry), what, by, columns)
+    # Its path; for a file of a family, such as the records, how the paths of the family look.
+    title = path if path.startswith(("published/", "results/")) else entry.get("shown", pattern)
+    return File(path, pattern, title, what, by, columns)
 
 
 def _makers(data: Path, path: str) -> list[str]:
@@ -166,11 +169,6 @@ def _makers(data: Path, path: str) -> list[str]:
 @cache
 def _makes(source: Path) -> tuple[str, ...]:
     return declared(source).makes
-
-
-def _title(path: str, pattern: str, entry: Mapping[str, Any]) -> str:
-    """Its path; for a file of a family, such as the records, how the paths of the family look."""
-    return path if path.startswith(("published/", "results/")) else entry.get("shown", pattern)
 
 
 def _families(files: Sequence[File]) -> tuple[File, ...]:
@@ -254,10 +252,8 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 
 def _csv_type(column: pd.Series[Any]) -> str:
-    # Yes and no with empty cells are read as objects, which alone would pass for text.
-    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
-        return "boolean"
-    return _TYPES.get(column.dtype.kind, "text")
+    # Of the cells: yes and no with empty ones are read as objects, which would pass for text.
+    return _TYPES.get(pd.api.types.infer_dtype(column, skipna=True), "text")
 
 
 def _of_lines(file: Path) -> dict[str, tuple[str, str]]:
@@ -319,30 +315,12 @@ def _items(said: Registry, problems: list[str]) -> Iterator[Items]:
 
     found: dict[tuple[Column, ...], list[str]] = {}
     for name, study in catalogue.studies().items():
-        own = _inherited(name, said.items)
+        # Its own meanings, over those of the study whose name begins its name (dvb for dvb-cot).
+        own = {**said.items.get(name.split("-", maxsplit=1)[0], {}), **said.items.get(name, {})}
         columns = _columns(f"items of {name}", _of_contract(study.contract), own, said, problems)
         found.setdefault(columns, []).append(name)
     for columns, names in found.items():
         yield Items(tuple(names), columns)
-
-
-def _inherited(name: str, items: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    """Meanings of a study: its own, over those of the study whose name begins its name (dvb for dvb-cot)."""
-    return {**items.get(name.split("-", maxsplit=1)[0], {}), **items.get(name, {})}
-
-
-_HEADING = """# Data dictionary
-
-Written by `deepvalues dictionary` (`make paper` runs it); edit `dictionary.yml` instead. `croissant.json`
-says the same to machines, with a SHA-256 check sum of every file.
-
-Shares and probabilities run from 0 to 1. Intervals are 95% intervals. Results have six significant digits.
-An empty cell is a quantity that cannot be estimated or does not apply. Answers that a statistic cannot use
-(refused, unparsable, truncated, failed) are counted and left out of its rates. DVGR, the deep value
-generalization rate, is the share of answers that follow the value.
-
-## Files
-"""
 
 
 def readme(dictionary: Dictionary) -> str:
@@ -350,36 +328,9 @@ def readme(dictionary: Dictionary) -> str:
     entries: dict[str, list[File]] = {}
     for file in dictionary.files:
         entries.setdefault(file.title, []).append(file)
-    lines = [_HEADING, "| file | what it holds | written by |", "|---|---|---|"]
-    lines += [f"| {_code(title)} | {files[0].what} | {files[0].by} |" for title, files in entries.items()]
-    for title, files in entries.items():
-        columns = {column.name: column for file in files for column in file.columns}
-        if columns:
-            lines += ["", f"## {_code(title)}", "", *_table(list(columns.values()))]
-    for items in dictionary.items:
-        lines += ["", f"## Items of {', '.join(items.studies)}", "", *_about_items(items), ""]
-        lines += _table(list(items.columns))
-    return "\n".join(lines) + "\n"
-
-
-def _about_items(items: Items) -> list[str]:
-    return [
-        f"`derived/{items.studies[0]}_<set>.parquet`: not in git, notebook 1 builds them. "
-        "Types and allowed values are those of the contract that each reading enforces."
+    families = [
+        (title, files[0], list({column.name: column for file in files for column in file.columns}.values()))
+        for title, files in entries.items()
     ]
-
-
-def _table(columns: list[Column]) -> list[str]:
-    """Markdown table of columns; allowed values only where a contract says some."""
-    ruled = any(column.allowed for column in columns)
-    lines = ["| column | type | unit | meaning |" + (" allowed |" if ruled else "")]
-    lines.append("|---|---|---|---|" + ("---|" if ruled else ""))
-    for column in columns:
-        cells = [_code(column.name), column.kind, column.unit, column.meaning]
-        cells += [_code(column.allowed) if "matches" in column.allowed else column.allowed] if ruled else []
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _code(text: str) -> str:
-    return "`" + text.replace("|", "\\|") + "`"
+    facts = {"families": families, "items": dictionary.items}
+    return Sentences("dictionary", Path(__file__).parent).whole(facts).rstrip("\n") + "\n"

@@ -7,8 +7,8 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
-from importlib.util import find_spec
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,17 @@ from papermill.exceptions import PapermillExecutionError
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json, writing
-from deepvalues.core.paths import KEEP, ROOT, shown
+from deepvalues.core.paths import ROOT, shown
 from deepvalues.paper import fanout
-from deepvalues.paper.cells import executed_parameters, read_notebook, split_options
-from deepvalues.paper.prerequisites import declared, stamp, undeclared, write_rule
-from deepvalues.paper.scrub import KERNEL, scrub
-
-# Sums over several threads come in no fixed order; one thread gives the same last digit always.
-ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
+from deepvalues.paper.fanout import KERNEL
+from deepvalues.paper.notebooks import (
+    declared,
+    executed_parameters,
+    read_notebook,
+    split_options,
+    stamp,
+    undeclared,
+    write_rule,
 )
 
 #: How many undeclared files a message names.
@@ -113,7 +111,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_suffix(".part")
-        unfinished.write_text(_written(notebook), encoding="utf-8")
+        nbformat.write(notebook, unfinished)  # type: ignore[no-untyped-call]
         unfinished.replace(target)
 
 
@@ -138,45 +136,13 @@ def known_parameters(source: Path) -> list[str]:
     return sorted(papermill.inspect_notebook(str(source)))
 
 
-def kernel_settings(profile: str) -> dict[str, str]:
-    """Environment variables of the kernel that keep the user's own settings out of the results.
-
-    Parameters
-    ----------
-    profile
-        An empty folder, in which IPython finds no start-up files.
-    """
-    matplotlib = find_spec("matplotlib")
-    assert matplotlib is not None and matplotlib.origin is not None
-    # Bars are for people who look on; in a file they are thousands of lines.
-    quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
-    return (
-        quiet
-        | dict.fromkeys(ONE_THREAD, "1")
-        | {
-            KEEP: "1",
-            "PYTHONHASHSEED": "0",
-            "SOURCE_DATE_EPOCH": "0",
-            "TZ": "UTC",
-            "IPYTHONDIR": profile,
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "MATPLOTLIBRC": str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"),
-        }
-    )
-
-
 def _own_kernel(profile: str) -> type[AsyncKernelManager]:
     """Kernels that are the running interpreter, whatever the user's folders hold as `python3`."""
 
     class OwnKernelManager(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(
-                argv=fanout.launcher(),
-                display_name=KERNEL["display_name"],
-                language=KERNEL["language"],
-                env=kernel_settings(profile),
-            )
+            return KernelSpec(**fanout.kernel(profile))
 
     return OwnKernelManager
 
@@ -217,7 +183,7 @@ def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
     try:
         command = fanout.command()
         if command:
-            return fanout.run(command, source, parameters, root, kernel_settings)
+            return fanout.run(command, source, parameters, root)
         return _run_here(source, parameters)
     except PapermillExecutionError as error:
         raise UserError(_message(source, error)) from None
@@ -263,6 +229,63 @@ def _message(source: Path, error: PapermillExecutionError) -> str:
     return f"{place}{f' ({label})' if label else ''}: {reason}"
 
 
-def _written(notebook: Any) -> str:
-    text: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
-    return text if text.endswith("\n") else text + "\n"
+# ---- executed notebooks without what changes from run to run: times, ids, paths, progress bars ----
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
+
+
+def scrub(notebook: Any, root: Path) -> None:
+    """Make an executed notebook depend on its source, parameters and data alone.
+
+    Parameters
+    ----------
+    notebook
+        The executed notebook; it is changed in place.
+    root
+        The project's folder; its path is taken out of every text output.
+    """
+    notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
+    taken: set[str] = set()
+    for position, cell in enumerate(notebook.cells, start=1):
+        cell["id"] = _cell_id(cell, position, taken)
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": list(tags)} if tags else {}
+        if cell.cell_type == "code":
+            cell.outputs = list(_outputs(cell.outputs, root))
+
+
+def _cell_id(cell: Any, position: int, taken: set[str]) -> str:
+    """An id made from the cell's label, or from its position where it has none."""
+    label = (
+        split_options(cell.source, f"cell {position}")[0].get("label") if cell.cell_type == "code" else None
+    )
+    made = re.sub(r"[^\w-]", "-", str(label), flags=re.ASCII)[:64] if label else f"cell-{position:02d}"
+    made = f"cell-{position:02d}" if made in taken else made
+    taken.add(made)
+    return made
+
+
+def _outputs(outputs: Iterable[Any], root: Path) -> Iterator[Any]:
+    """The outputs without stderr; what was printed in several pieces is one piece again."""
+    kept = (output for output in outputs if output.get("name") != "stderr")
+    for printed, together in groupby(kept, lambda output: bool(output.output_type == "stream")):
+        if printed:
+            first, *others = together
+            text = "".join(output.text for output in (first, *others))
+            first.text = _text(_OVERWRITTEN.sub("", text), root)
+            yield from [first] if first.text else []
+            continue
+        for output in together:
+            if "data" in output:
+                output.data = {kind: _data(kind, value, root) for kind, value in output.data.items()}
+            yield output
+
+
+def _data(kind: str, value: Any, root: Path) -> Any:
+    return _text(value, root) if kind.startswith("text/") and isinstance(value, str) else value
+
+
+def _text(text: str, root: Path) -> str:
+    """A text without the project's path and without addresses in memory."""
+    return _ADDRESS.sub("", text.replace(f"{root}/", "").replace(str(root), "."))

@@ -1,4 +1,4 @@
-"""Notebooks on other machines: papermill by a command of the user's, such as ``srun papermill``.
+"""The kernel of notebooks, and papermill on other machines by a command of the user's: ``srun papermill``.
 
 The variable PAPERMILL, of the environment or of make, holds the command. It is given papermill's own
 arguments, and runs the same kernel with the same settings as a run without it.
@@ -12,20 +12,32 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import yaml
-from papermill.exceptions import PapermillExecutionError
+from papermill.execute import raise_for_execution_errors
 
 from deepvalues.core.errors import UserError
-from deepvalues.paper.scrub import KERNEL
+from deepvalues.core.paths import KEEP
 
 VARIABLE = "PAPERMILL"
 #: The kernel's name; one of our own, which no kernel that a user has installed can stand before.
 NAME = "deepvalues"
+
+#: What an executed notebook says of its kernel.
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+# Sums over several threads come in no fixed order; one thread gives the same last digit always.
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 _STANDARD_ERROR = 2
 
@@ -45,13 +57,7 @@ def command() -> list[str]:
         raise UserError(f"{VARIABLE}={text}: {error}.") from None
 
 
-def run(
-    command: Sequence[str],
-    source: Path,
-    parameters: Mapping[str, object],
-    root: Path,
-    settings: Callable[[str], dict[str, str]],
-) -> Any:
+def run(command: Sequence[str], source: Path, parameters: Mapping[str, object], root: Path) -> Any:
     """Run a notebook by a command that takes papermill's arguments.
 
     Parameters
@@ -65,8 +71,6 @@ def run(
     root
         The project's folder. The kernel's description and the output lie below its ``build``: a node
         shares this folder with us, not our ``/tmp``.
-    settings
-        From an empty folder for IPython's profile to the kernel's environment variables.
 
     Returns
     -------
@@ -83,11 +87,11 @@ def run(
     (root / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="papermill-", dir=root / "build") as folder:
         output = Path(folder) / source.name
-        _describe_kernel(Path(folder), settings)
+        _describe_kernel(Path(folder))
         status = _call([*command, *_arguments(source, output, parameters)], folder)
         notebook: Any = nbformat.read(output, as_version=4) if output.is_file() else None  # type: ignore[no-untyped-call]
-    if notebook is not None:
-        _raise_for_errors(notebook)
+        if notebook is not None:
+            raise_for_execution_errors(notebook, str(output))
     if status or notebook is None:
         left = "" if notebook is not None else " and no executed notebook"
         raise UserError(
@@ -97,24 +101,56 @@ def run(
     return notebook
 
 
-def launcher() -> list[str]:
-    """The words that start a kernel of the running interpreter, silent about itself."""
+def kernel(profile: str) -> dict[str, Any]:
+    """A kernel that is the running interpreter, silent about itself, in the terms of Jupyter's kernelspecs.
+
+    Parameters
+    ----------
+    profile
+        As for `kernel_settings`.
+    """
     # asyncio tells of every task that an interrupt ends.
     quiet = {"loggers": {"asyncio": {"level": "CRITICAL"}}}
     start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    return [*start, "--log-level=CRITICAL", f"--Application.logging_config={json.dumps(quiet)}"]
-
-
-def _describe_kernel(folder: Path, settings: Callable[[str], dict[str, str]]) -> None:
-    kernel = folder / "kernels" / NAME
-    kernel.mkdir(parents=True)
-    content = {
-        "argv": launcher(),
+    return {
+        "argv": [*start, "--log-level=CRITICAL", f"--Application.logging_config={json.dumps(quiet)}"],
         "display_name": KERNEL["display_name"],
         "language": KERNEL["language"],
-        "env": settings(str(folder / "ipython")),
+        "env": kernel_settings(profile),
     }
-    (kernel / "kernel.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def kernel_settings(profile: str) -> dict[str, str]:
+    """Environment variables of the kernel that keep the user's own settings out of the results.
+
+    Parameters
+    ----------
+    profile
+        An empty folder, in which IPython finds no start-up files.
+    """
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None and matplotlib.origin is not None
+    # Bars are for people who look on; in a file they are thousands of lines.
+    quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
+    return (
+        quiet
+        | dict.fromkeys(ONE_THREAD, "1")
+        | {
+            KEEP: "1",
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": "0",
+            "TZ": "UTC",
+            "IPYTHONDIR": profile,
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MATPLOTLIBRC": str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"),
+        }
+    )
+
+
+def _describe_kernel(folder: Path) -> None:
+    described = folder / "kernels" / NAME / "kernel.json"
+    described.parent.mkdir(parents=True)
+    described.write_text(json.dumps(kernel(str(folder / "ipython"))), encoding="utf-8")
 
 
 def _arguments(source: Path, output: Path, parameters: Mapping[str, object]) -> list[str]:
@@ -138,17 +174,3 @@ def _call(words: list[str], folder: str) -> int:
     except OSError as error:
         raise UserError(f"{VARIABLE}: {words[0]} cannot be run: {error.strerror}.") from None
     return done.returncode
-
-
-def _raise_for_errors(notebook: Any) -> None:
-    for index, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                raise PapermillExecutionError(
-                    cell_index=index,
-                    exec_count=cell.execution_count,
-                    source=cell.source,
-                    ename=output.ename,
-                    evalue=output.evalue,
-                    traceback=output.traceback,
-                )

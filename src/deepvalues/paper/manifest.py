@@ -1,7 +1,7 @@
 """The manifest of the results: for every artefact its hash, the cell that made it, and from what.
 
 ``data/results/manifest.json`` is made by `make paper` after the notebooks. What a notebook read is what it
-was seen to open, all of it declared in its header (`deepvalues.paper.prerequisites`). A file in git can't
+was seen to open, all of it declared in its header (`deepvalues.paper.notebooks`). A file in git can't
 name the commit that it is in: there the manifest names the hash of the package's source, of the lock and of
 every input. Its copy in the rendered site names the commit, too, and so does `deepvalues trace`.
 """
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from deepvalues.core.downloads import sha256
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_json, writing
+from deepvalues.core.files import read_json, write_text
 from deepvalues.core.paths import shown
-from deepvalues.paper.cells import Cell, executed_parameters, read_cells
-from deepvalues.paper.prerequisites import declared
+from deepvalues.paper.notebooks import Cell, declared, executed_parameters, read_cells
 
 MANIFEST = "data/results/manifest.json"
 VARIABLES = "paper/_variables.yml"
@@ -69,11 +69,6 @@ def commit(root: Path) -> Commit | None:
     return Commit(found.stdout.strip().rstrip("+"), not found.stdout.strip().endswith("+"))
 
 
-def sha256(file: Path) -> str:
-    """The SHA-256 of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def package_hash(root: Path) -> str:
     """One hash of the package's source: of the lines that ``sha256sum`` prints for its files."""
     files = sorted((root / "src" / "deepvalues").rglob("*.py"), key=lambda file: file.as_posix().encode())
@@ -99,10 +94,8 @@ def steps(root: Path) -> list[Step]:
     found = []
     for source in sorted((root / "notebooks").glob("*.ipynb")):
         if name := declared(source).results:
-            listing, remedy = (
-                root / "data/results" / name / "artefacts.json",
-                f"run: deepvalues notebook {source.stem}",
-            )
+            remedy = f"run: deepvalues notebook {source.stem}"
+            listing = root / "data/results" / name / "artefacts.json"
             content = read_json(listing, remedy)
             if not isinstance(content, dict) or set(content) != {"artefacts", "inputs", "numbers"}:
                 raise UserError(f"{shown(listing)}: not as this version writes it; {remedy}")
@@ -152,11 +145,14 @@ def build(root: Path, known_items: Mapping[str, Any] | None = None) -> dict[str,
     inputs = sorted({path for step in found for path in step.inputs})
     items = [path for path in inputs if path.endswith(".parquet")]
     records = [path for path in inputs if path.startswith(RESPONSES)]
+    known = known_items or {}
     return {
         "about": ABOUT,
         "artefacts": _artefacts(root, found),
         "inputs": {path: _hash(root, path, "an input") for path in inputs if path not in items},
-        "items": {path: _items(root, path, known_items or {}) for path in items},
+        "items": {
+            path: known.get(path) or items_hash(_existing(root, path, "a file of items")) for path in items
+        },
         "notebooks": {step.notebook: _notebook(root, step) for step in found},
         "package": {"sha256": package_hash(root), LOCK: _hash(root, LOCK, "the lock")},
         "records": {path: (root / path).read_bytes().count(b"\n") for path in records},
@@ -165,12 +161,8 @@ def build(root: Path, known_items: Mapping[str, Any] | None = None) -> dict[str,
 
 def write(root: Path) -> Path:
     """Write the manifest; the same files give the same bytes."""
-    target = root / MANIFEST
     text = json.dumps(build(root), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        with writing(target):
-            target.write_text(text, encoding="utf-8")
-    return target
+    return write_text(root / MANIFEST, text, keep_time=True)
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -247,10 +239,6 @@ def _existing(root: Path, path: str, what: str) -> Path:
     if not (root / path).is_file():
         raise UserError(f"{shown(root / path)}: {what} that the manifest lists is missing; {_remedy(path)}")
     return root / path
-
-
-def _items(root: Path, path: str, known: Mapping[str, Any]) -> Any:
-    return known[path] if path in known else items_hash(_existing(root, path, "a file of items"))
 
 
 def _hash(root: Path, path: str, what: str) -> str:

@@ -9,12 +9,13 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from deepvalues.core.files import write_text
 from deepvalues.paper import dictionary
 from deepvalues.paper.dictionary import CROISSANT, README, Column, Dictionary, File
 
@@ -32,26 +33,9 @@ _FORMATS = {
 #: The kind of a column of lists of texts.
 LIST = "list of texts"
 _DATA_TYPES = {"integer": "sc:Integer", "number": "sc:Float", "boolean": "sc:Boolean"}
-_TERMS = (
-    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes "
-    "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
-    "samplingRate separator source subField transform"
-)
 #: The context that the Croissant format 1.0 prescribes (MLCommons 2024). The library mlcroissant would bring
 #: ten packages, rdflib and networkx among them, to write what is a few mappings.
-_CONTEXT = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "sc": "https://schema.org/",
-    **{term: f"cr:{term}" for term in _TERMS.split()},
-}
+_CONTEXT = Path(__file__).with_name("croissant_context.json")
 
 
 def _text(content: Any) -> str:
@@ -71,14 +55,16 @@ def citation_of(root: Path) -> dict[str, Any]:
 
 def _authors(citation: dict[str, Any]) -> list[dict[str, str]]:
     """Authors in schema.org's terms: a name alone is that of an organization."""
-    found = []
-    for author in citation["authors"]:
-        if "name" in author:
-            found.append({"@type": "Organization", "name": author["name"]})
-        else:
-            given, family = author.get("given-names", ""), author["family-names"]
-            found.append({"@type": "Person", "givenName": given, "familyName": family})
-    return found
+    return [
+        {"@type": "Organization", "name": author["name"]}
+        if "name" in author
+        else {
+            "@type": "Person",
+            "givenName": author.get("given-names", ""),
+            "familyName": author["family-names"],
+        }
+        for author in citation["authors"]
+    ]
 
 
 def codemeta(root: Path) -> str:
@@ -141,7 +127,7 @@ def croissant_of(
     """
     project, citation = _project(root), citation_of(root)
     content = {
-        "@context": _CONTEXT,
+        "@context": json.loads(_CONTEXT.read_text("utf-8")),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": project["name"],
@@ -185,9 +171,7 @@ def write(root: Path) -> list[Path]:
         root / CODEMETA: lambda: codemeta(root),
     }
     for file, make in makers.items():
-        text = make()
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
+        write_text(file, make(), keep_time=True)
     return list(makers)
 
 
@@ -225,27 +209,29 @@ def _set(study: str, files: list[File]) -> dict[str, Any]:
 
 def table(file: File) -> dict[str, Any]:
     """A file's columns, one field each."""
-    name = file.path.rpartition(".")[0]
+    return _record_set(file.path.rpartition(".")[0], file, file.columns, {"fileObject": {"@id": file.path}})
+
+
+def _records(study: str, files: list[File]) -> dict[str, Any]:
+    columns = {column.name: column for file in files for column in file.columns}.values()
+    source, key = {"fileSet": {"@id": f"answers-{study}"}}, {"key": {"@id": f"responses/{study}/key"}}
+    return _record_set(f"responses/{study}", files[0], columns, source, key)
+
+
+def _record_set(
+    name: str,
+    file: File,
+    columns: Iterable[Column],
+    source: dict[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
         "description": _plain(file.what),
-        "field": [_field(name, column, {"fileObject": {"@id": file.path}}) for column in file.columns],
-    }
-
-
-def _records(study: str, files: list[File]) -> dict[str, Any]:
-    columns = {column.name: column for file in files for column in file.columns}
-    name = f"responses/{study}"
-    source = {"fileSet": {"@id": f"answers-{study}"}}
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "description": _plain(files[0].what),
-        "key": {"@id": f"{name}/key"},
-        "field": [_field(name, column, source) for column in columns.values()],
+        **(more or {}),
+        "field": [_field(name, column, source) for column in columns],
     }
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from operator import eq
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypedDict
@@ -19,7 +20,7 @@ import numpy as np
 import yaml
 
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_json, writing, yaml_fault
+from deepvalues.core.files import read_json, write_text, yaml_fault
 from deepvalues.core.number_format import settled
 from deepvalues.core.paths import shown
 
@@ -28,6 +29,7 @@ HEADER = (
     "# Every value is a text, so that .302 does not become 0.302.\n"
 )
 
+_REMEDY = "the notebook of that study writes it: deepvalues notebook NAME"
 _KEY = re.compile(r"[A-Za-z_]\w*\Z")
 
 
@@ -78,9 +80,7 @@ def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
     """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
     dict(leaves(numbers, (), shown(target)))
     content = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content + "\n", encoding="utf-8")
+    write_text(target, content + "\n")
 
 
 def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
@@ -94,8 +94,9 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
     merged: dict[tuple[str, ...], str] = {}
     origin: dict[tuple[str, ...], Path] = {}
     for file in sorted(numbers_files):
-        for path, leaf in leaves(_read(file), (), shown(file)):
-            clash = next((old for old in merged if _overlap(old, path)), None)
+        for path, leaf in leaves(read_json(file, _REMEDY), (), shown(file)):
+            # Two paths are the same, or one runs through the other's leaf.
+            clash = next((old for old in merged if all(map(eq, old, path))), None)
             if clash is not None:
                 raise UserError(
                     f"{shown(file)}: {'.'.join(path)} collides with {'.'.join(clash)} of "
@@ -103,41 +104,26 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
                 )
             merged[path], origin[path] = leaf["text"], file
     content = HEADER + "\n".join(_yaml_lines(merged)) + "\n"
-    if not target.is_file() or target.read_text(encoding="utf-8") != content:
-        with writing(target):
-            target.write_text(content, encoding="utf-8")
+    write_text(target, content, keep_time=True)
 
 
-def read_variables(file: Path) -> dict[str, Any]:
-    """The variables file as a nested mapping; empty if there is none yet."""
+def read_variables(file: Path) -> dict[str, str]:
+    """The texts of the variables file by their dotted names; empty if there is none yet."""
     if not file.is_file():
         return {}
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return dict(_flat(yaml.safe_load(file.read_text(encoding="utf-8")) or {}, ""))
     except yaml.YAMLError as error:
         reason = yaml_fault(error)
         raise UserError(f"{shown(file)}: not YAML: {reason}; `deepvalues variables` writes it anew") from None
 
 
-def lookup(variables: Mapping[str, Any], name: str) -> str | None:
-    """The text of a variable given by its dotted name; None if there is no such text."""
-    value: Any = variables
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return None if value is None or isinstance(value, Mapping) else str(value)
-
-
-def flatten(variables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted names of all variables."""
+def _flat(variables: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for name, value in variables.items():
         if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _read(file: Path) -> Any:
-    return read_json(file, "the notebook of that study writes it: deepvalues notebook NAME")
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", str(value)
 
 
 def leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], Leaf]]:
@@ -165,11 +151,6 @@ def leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[
                 "and underscores and begin with a letter."
             )
         yield from leaves(inner, (*path, name), file)
-
-
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether two paths are the same or one runs through the other's leaf."""
-    return one[: len(other)] == other or other[: len(one)] == one
 
 
 def _yaml_lines(merged: Mapping[tuple[str, ...], str]) -> Iterator[str]:

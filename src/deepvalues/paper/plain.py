@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-
-import typst
+from typing import NamedTuple
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder
 from deepvalues.core.paths import shown
-from deepvalues.paper.article import Article, as_words, pandoc, read_article
-from deepvalues.paper.cells import Cell, figure, table
+from deepvalues.paper.article import Article, as_words, document, read_article, typeset
 from deepvalues.paper.check import unresolved
-from deepvalues.paper.finish import caption_numbers, finish_pages
-from deepvalues.paper.numbers import flatten, lookup, read_variables
-from deepvalues.paper.pages import notebook_page
+from deepvalues.paper.notebooks import Cell, figure, figures, read_cells, table
+from deepvalues.paper.numbers import read_variables
 from deepvalues.paper.project import Link, Notebook, Project, article_date, read_project
-from deepvalues.paper.site import check_links, copy_resources, mend_links, name_commit
-from deepvalues.paper.trace import show_traces
+from deepvalues.paper.sentences import Sentences
+from deepvalues.paper.site import caption_numbers, finish_site
 
 TEMPLATES = "plain"
 IMAGES = "index_files"
@@ -60,12 +59,7 @@ def render_plain(paper: Path) -> Path:
             for name, part in parts.items():
                 part.result()
                 print(f"plain rendering: {name}", flush=True)
-        finish_pages(project, numbers, site)
-        copy_resources(paper.parent, site)
-        name_commit(paper.parent, site)
-        mend_links(site)
-        show_traces(paper.parent, site)
-        check_links(site)
+        finish_site(project, numbers, site)
         replace_folder(site, project.site)
     return project.site
 
@@ -79,9 +73,8 @@ def _write_sources(project: Project, article: Article, site: Path) -> Path:
         (site / image.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / image.path, site / image.path)
     variables = read_variables(folder / "_variables.yml")
-    texts = {name: lookup(variables, name) for name in flatten(variables)}
     file = site.parent / "sources.json"
-    content = {"variables": texts, "cells": cells, "address": project.address}
+    content = {"variables": variables, "cells": cells, "address": project.address}
     file.write_text(json.dumps(content), encoding="utf-8")
     return file
 
@@ -96,9 +89,12 @@ def _source(cell: Cell, site: Path) -> dict[str, str]:
 
 
 def _write_html(project: Project, article: Article, sources: Path, site: Path) -> None:
+    notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
+    beside = {"Notebooks": notebooks, "Other formats": [_PDF], "Code and data": project.links}
     options = [
         *_article_options(project, article, sources),
-        *["--number-sections", "--toc", "--toc-depth=3", f"--variable=sidebar={_sidebar(project)}"],
+        *["--number-sections", "--toc", "--toc-depth=3"],
+        f"--variable=sidebar={''.join(link_list(title, links) for title, links in beside.items())}",
         f"--variable=head={link_list('', [_PDF, *project.links])}",
     ]
     page = _page(article.file, as_words(article.text), options)
@@ -119,13 +115,8 @@ def _write_pdf(project: Project, article: Article, sources: Path, site: Path) ->
         *[f"--template={templates / 'paper.typ'}", f"--lua-filter={templates / 'links.lua'}"],
     ]
     source = site / "index.typ"
-    source.write_text(_pandoc(article.file, as_words(article.text), options), encoding="utf-8")
-    try:
-        # Only typst's own fonts, so that every machine sets the same pages.
-        pdf = typst.compile(str(source), root=str(site), ignore_system_fonts=True)
-    except typst.TypstError as error:
-        raise UserError(f"{shown(article.file)}: typst refuses the text: {error}") from error
-    (site / "index.pdf").write_bytes(pdf)
+    source.write_text(document(as_words(article.text), options, article.file), encoding="utf-8")
+    (site / "index.pdf").write_bytes(typeset(str(source), article.file, root=str(site)))
     source.unlink()
 
 
@@ -139,7 +130,7 @@ def _article_options(project: Project, article: Article, sources: Path) -> list[
 
 
 def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, str], site: Path) -> None:
-    page = notebook_page(notebook, numbers)
+    page = notebook_page(notebook, numbers, project.paper / TEMPLATES)
     target = site / notebook.page
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, content in page.images.items():
@@ -158,16 +149,6 @@ def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, 
     target.write_text(_page(project.article, page.markdown, options), encoding="utf-8")
 
 
-def _sidebar(project: Project) -> str:
-    """The links beside the article: notebooks, other format, code."""
-    notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
-    return (
-        link_list("Notebooks", notebooks)
-        + link_list("Other formats", [_PDF])
-        + link_list("Code and data", project.links)
-    )
-
-
 def link_list(title: str, links: Sequence[Link]) -> str:
     """Links in a row as HTML, under a heading if they have a title; nothing without any."""
     if not links:
@@ -182,11 +163,57 @@ def _page(article: Path, text: str, options: Sequence[str]) -> str:
     folder = article.parent / TEMPLATES
     style = (folder / "style.css").read_text(encoding="utf-8")
     settings = ["--to=html5", "--mathml", f"--template={folder / 'page.html'}", f"--variable=style={style}"]
-    return _pandoc(article, text, [*settings, *options, f"--lua-filter={folder / 'tables.lua'}"])
+    return document(text, [*settings, *options, f"--lua-filter={folder / 'tables.lua'}"], article)
 
 
-def _pandoc(article: Path, text: str, options: Sequence[str]) -> str:
-    """Run pandoc; a warning counts as an error."""
-    # Tables keep the widths of their content instead of the widths of the source's columns.
-    fixed = ["--standalone", "--wrap=none", "--columns=100000", "--fail-if-warnings"]
-    return pandoc(text, [*fixed, *options], article)
+# ---- executed notebooks as Markdown, for their pages ----
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_TAGS = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
+
+
+class Page(NamedTuple):
+    """A notebook's Markdown and its images, by path below the notebook's folder."""
+
+    markdown: str
+    images: dict[str, bytes]
+
+
+def notebook_page(notebook: Notebook, numbers: Mapping[str, str], templates: Path) -> Page:
+    """Write a notebook as Markdown, by the template ``notebook.md``.
+
+    Parameters
+    ----------
+    notebook
+        The notebook, which has been run.
+    numbers
+        What the captions of its labelled cells begin with.
+    templates
+        The folder of the template.
+    """
+    cells, images = [], dict[str, bytes]()
+    for cell in read_cells(notebook.file):
+        stem = f"{notebook.file.stem}_files/{cell.anchor}"
+        own = {f"{stem}-{i}.{suffix}": data for i, (suffix, data) in enumerate(figures(cell), 1)}
+        if own and cell.options.get("include", True) and cell.options.get("output", True):
+            images |= own
+        cells.append((cell, list(own), numbers.get(cell.label, "")))
+    facts = {"cells": cells, "tags": _TAGS, "escape": html.escape, "images": _images}
+    writers = {"fenced": fenced, "raw": partial(fenced, attributes="=html"), "text": _text}
+    return Page(Sentences("notebook", templates).whole({**facts, **writers}), images)
+
+
+def fenced(text: str, attributes: str) -> str:
+    """A code block, with attributes as in braces, whose fence is longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence} {{{attributes}}}\n{text}\n{fence}"
+
+
+def _images(cell: Cell, paths: Sequence[str]) -> str:
+    alternative = html.escape(cell.alternative or cell.caption or "Figure")
+    return "\n".join(f'<img src="{html.escape(path)}" alt="{alternative}" />' for path in paths)
+
+
+def _text(text: str) -> str:
+    return fenced(_ANSI.sub("", text).rstrip("\n"), ".output")

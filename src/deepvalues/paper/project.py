@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.core.paths import shown
-from deepvalues.paper.cells import notebook_title
+from deepvalues.paper.notebooks import notebook_header
 
 
 class Link(NamedTuple):
@@ -76,7 +77,7 @@ def _notebook(paper: Path, entry: str | Mapping[str, str]) -> Notebook:
     if not file.is_file():
         raise UserError(f"{shown(file)}: missing; run: deepvalues notebook {file.stem}")
     title = None if isinstance(entry, str) else entry.get("title")
-    return Notebook(file, path, title or notebook_title(file))
+    return Notebook(file, path, title or str(notebook_header(file).get("title") or file.stem))
 
 
 def article_date(header: Mapping[str, Any]) -> datetime.date | None:
@@ -93,7 +94,4 @@ def article_date(header: Mapping[str, Any]) -> datetime.date | None:
 def source_date_epoch(header: Mapping[str, Any]) -> int:
     """Seconds since 1970 of the article's date, for programs that stamp their output; else 0."""
     date = article_date(header)
-    if date is None:
-        return 0
-    midnight = datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.UTC)
-    return int(midnight.timestamp())
+    return calendar.timegm(date.timetuple()) if date else 0

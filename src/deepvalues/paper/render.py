@@ -1,16 +1,49 @@
-"""Rendering the paper: by Quarto where there is one, else by pandoc and typst."""
+"""Rendering the paper: by Quarto where it is installed, else by pandoc and typst."""
 
 from __future__ import annotations
 
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from deepvalues.core.errors import UserError
+from deepvalues.core.files import kept
 from deepvalues.core.paths import PAPER, shown
+from deepvalues.paper.article import read_article
+from deepvalues.paper.numbers import read_variables
 from deepvalues.paper.plain import render_plain
-from deepvalues.paper.quarto import find_quarto, render_with_quarto
+from deepvalues.paper.project import Project, read_project, source_date_epoch
+from deepvalues.paper.site import caption_numbers, finish_site, rewrite
+
+#: The Quarto that continuous integration installs.
+VERSION = "1.9.38"
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_FAULTS = (
+    re.compile(r"Unable to resolve crossref.*"),
+    re.compile(r"Unknown (?:var|meta|env|variable)\b.*"),
+    re.compile(r"[Cc]itation\s+\S+\s+not found.*"),
+    re.compile(r"WARN.*not found.*"),
+)
+_IN_META = re.compile(r"\{\{(?:<|&(?:amp;)*lt;)\s*var\s+([\w.]+)\s*(?:>|&(?:amp;)*gt;)\}\}")
+#: What Quarto loads from the network for widgets in outputs of HTML; the notebooks have tables, no widgets.
+_FOR_WIDGETS = re.compile(
+    r'<script src="https://[^"]*/(?:requirejs|jquery)@[^>]*></script>'
+    r"|<script[^>]*>define\('jquery'.*?</script>",
+    re.DOTALL,
+)
+_MARKED_IN_META = re.compile(r"\[([^\[\]]*)\]\{\.number[^{}]*\}")
+_ESCAPED_TWICE = re.compile(r"&(?:amp;)+(#\d+|quot|lt|gt|amp);")
+_UNKNOWN = re.compile(r"\?(?:var|meta):[\w.-]+")
 
 
-def render(plain: bool | None = None, paper: Path = PAPER) -> Path:
+def render(paper: Path = PAPER) -> Path:
     """Render the article and the notebook pages; give the folder of the site.
 
     Both ways end in the same place: ``index.html``, ``index.pdf``, ``notebooks/NAME-preview.html``
@@ -18,22 +51,118 @@ def render(plain: bool | None = None, paper: Path = PAPER) -> Path:
 
     Parameters
     ----------
-    plain
-        True takes pandoc and typst, False insists on Quarto, None takes Quarto if it is there.
     paper
         The folder of the manuscript.
 
     Raises
     ------
     UserError
-        If something in the sources does not resolve, or Quarto is asked for and missing.
+        If something in the sources does not resolve.
     """
-    quarto = None if plain else find_quarto()
-    if quarto is None and plain is False:
-        raise UserError(
-            "Quarto is not installed. Get it from https://quarto.org/docs/get-started/, "
-            "or leave the choice open: the paper then is rendered by pandoc and typst."
-        )
+    quarto = find_quarto()
     site = render_with_quarto(quarto, paper) if quarto else render_plain(paper)
     print(f"The paper is in {shown(site / 'index.html')} and {shown(site / 'index.pdf')}.", flush=True)
     return site
+
+
+def find_quarto() -> Path | None:
+    """The Quarto on the path or beside the running Python; None where there is none that works."""
+    candidates = (shutil.which("quarto"), str(Path(sys.executable).parent / "quarto"))
+    return next((Path(found) for found in candidates if found and _works(found)), None)
+
+
+def _works(program: str) -> bool:
+    """Whether the program answers; the one of the PyPI package is there without its binaries, too."""
+    if not Path(program).is_file():
+        return False
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0
+
+
+def render_with_quarto(quarto: Path, paper: Path) -> Path:
+    """Render the paper with Quarto; give the folder of the site, which after a failure is as it was.
+
+    Raises
+    ------
+    UserError
+        If Quarto fails, or its log or pages show anything that it could not resolve: Quarto
+        itself takes such faults for warnings.
+    """
+    project = read_project(paper)
+    try:
+        with kept(project.site):
+            _make_site(quarto, project)
+    finally:
+        # What a Quarto that fails leaves among the notebooks, the next one takes for a notebook.
+        for left in paper.glob("notebooks/*.out.ipynb"):
+            left.unlink()
+    return project.site
+
+
+def _make_site(quarto: Path, project: Project) -> None:
+    log = _run(quarto, project)
+    faults = log_faults(log) + page_faults(project.site)
+    if faults:
+        raise UserError("Quarto left something unresolved:\n" + "\n".join(f"  {line}" for line in faults))
+    for name in ("index.html", "index.pdf"):
+        if not (project.site / name).is_file():
+            raise UserError(f"Quarto ended well but {project.site / name} is missing; see its log above.")
+    variables = read_variables(project.paper / "_variables.yml")
+    rewrite(project.site / "index.html", partial(mend_head, variables=variables))
+    for page in sorted(project.site.rglob("*.html")):
+        rewrite(page, without_widget_scripts)
+    finish_site(project, caption_numbers(project, read_article(project.article)), project.site)
+
+
+def _run(quarto: Path, project: Project) -> str:
+    """Run Quarto, show its log as it comes, and give it back."""
+    date = str(source_date_epoch(read_article(project.article).header))
+    settings = {"SOURCE_DATE_EPOCH": date, "QUARTO_PYTHON": sys.executable}
+    process = subprocess.Popen(
+        [str(quarto), "render", "."],
+        cwd=project.paper,
+        env={**settings, **os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    if process.wait():
+        raise UserError(f"Quarto failed with status {process.returncode}; see its log above.")
+    return "".join(lines)
+
+
+def mend_head(page: str, variables: Mapping[str, str]) -> str:
+    """Put plain text into what a page tells search engines, where Quarto leaves shortcodes and markup."""
+    head, body, rest = page.partition("<body")
+    mended = _IN_META.sub(lambda match: html.escape(variables.get(match[1]) or match[0]), head)
+    return _ESCAPED_TWICE.sub(r"&\1;", _MARKED_IN_META.sub(r"\1", mended)) + body + rest
+
+
+def without_widget_scripts(page: str) -> str:
+    """A page that loads nothing from the network."""
+    return _FOR_WIDGETS.sub("", page)
+
+
+def log_faults(log: str) -> list[str]:
+    """The lines of Quarto's log that tell of something unresolved."""
+    lines = _ANSI.sub("", log).splitlines()
+    return [line.strip() for line in lines if any(fault.search(line) for fault in _FAULTS)]
+
+
+def page_faults(site: Path) -> list[str]:
+    """Places on the rendered pages where Quarto wrote that it knows no such variable."""
+    return [
+        f"{page.relative_to(site)}: {found}"
+        for page in sorted(site.rglob("*.html"))
+        for found in sorted(set(_UNKNOWN.findall(page.read_text(encoding="utf-8", errors="replace"))))
+    ]

@@ -31,13 +31,12 @@ from PIL import Image
 
 from deepvalues.ask.processes import processors
 from deepvalues.ask.reask import REPLAYED
-from deepvalues.ask.registry import HEAD, Model, load_registry
+from deepvalues.ask.registry import HEAD, load_registry
 from deepvalues.core import guard
 from deepvalues.core.downloads import load_sources
 from deepvalues.core.errors import UserError
-from deepvalues.core.extras import install
+from deepvalues.core.paths import PASSING, install
 from deepvalues.paper.manifest import LOCK, MANIFEST, VARIABLES
-from deepvalues.paper.reads import PASSING
 from deepvalues.studies.dvb.items.items import AUTHORS
 from deepvalues.studies.dvb.items.public_prompts import FILES
 
@@ -176,7 +175,9 @@ def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -
     kept = set()
     for file in sorted((folder / COMPARED["records"]).rglob("*.jsonl")):
         model = models.get(file.name.removesuffix(".jsonl").removesuffix(".log"))
-        if model is not None and _asked_again(model, encoder):
+        # Those that the paper's build asks, so that their records can be made anew.
+        asked = model and model.is_local and model.family != HEAD and (encoder or model.name != ENCODER)
+        if asked:
             _forget(file, but_public=not public_prompts)
         else:
             kept.add(file.relative_to(folder).as_posix())
@@ -184,11 +185,6 @@ def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -
         shutil.rmtree(folder / COMPARED[place], ignore_errors=True)
     (folder / VARIABLES).unlink(missing_ok=True)
     return kept
-
-
-def _asked_again(model: Model, encoder: bool) -> bool:
-    """Whether the paper's build asks a model, so that its record can be made anew."""
-    return model.is_local and model.family != HEAD and (encoder or model.name != ENCODER)
 
 
 def _forget(record: Path, *, but_public: bool) -> None:

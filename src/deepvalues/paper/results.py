@@ -16,13 +16,10 @@ from IPython.display import DisplayHandle, Markdown, display
 from matplotlib.figure import Figure
 
 from deepvalues.core import number_format, paths
-from deepvalues.core.files import read_json, writing
-from deepvalues.paper import columns, markdown, numbers, reads
+from deepvalues.core.files import read_json, write_text, writing
+from deepvalues.paper import numbers, tables
 from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import image
-
-# A notebook imports this module before it reads anything.
-reads.watch()
 
 #: Significant digits that results keep: more would differ between processors.
 DIGITS = 6
@@ -31,6 +28,47 @@ DIGITS = 6
 NOISE = 1e-12
 #: Columns of probabilities, which may be that small: ``p``, ``p_holm``, ``wald_p`` and so on.
 _PROBABILITY = re.compile(r"(^|_)p($|_)")
+#: The texts of the public prompts. Their digests are in git: no result depends on whether they are here.
+_TEXTS = "debug_tests"
+
+# ---- which files a notebook reads: observed as they are opened, not declared by hand ----
+
+_opened: set[str] = set()
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    """Note which files this process opens for reading.
+
+    Python's own audit events are used, so that no function that reads has to know. Files that a
+    library opens in C are not seen; Parquet is therefore read from an open file.
+    """
+    if event != "open":
+        return
+    path, _, flags = arguments
+    if isinstance(path, str) and isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR):
+        _opened.add(os.path.abspath(path))  # noqa: PTH100 -- a Path for every open file is slow
+
+
+# A notebook imports this module before it reads anything.
+sys.addaudithook(_note)
+
+
+def inputs(root: Path) -> list[str]:
+    """The files below ``data/`` that were read since this module was imported, from the project's folder."""
+    folder = str(root.resolve() / "data") + os.sep
+    found = (Path(path) for path in _opened if path.startswith(folder))
+    return sorted(
+        path.relative_to(root.resolve()).as_posix()
+        for path in found
+        if path.is_file()
+        and not path.name.endswith(paths.PASSING)
+        and ".part" not in path.name
+        # Elsewhere a file of this name is one that counts.
+        and not (path.parent.name == "downloads" and path.name.startswith(_TEXTS))
+    )
+
+
+# ---- what it hands on ----
 
 
 class Shown:
@@ -139,8 +177,8 @@ class Results:
         self.table(frame, name, noise=noise)
         shown = frame if shown is None else shown
         if shown.empty and nobody:
-            return Table(markdown.nobody(nobody))
-        return Table(columns.table(shown, f"results/{self.study}/{name}.csv"))
+            return Table(tables.nobody(nobody))
+        return Table(tables.table(shown, f"results/{self.study}/{name}.csv"))
 
     def figure(self, figure: Figure, name: str) -> Shown:
         """Write a figure as SVG and PNG, and return it for display."""
@@ -237,10 +275,9 @@ class Results:
         listing = self._made(self.lists / "artefacts.json")
         made = {path.relative_to(self.root).as_posix(): cell for path, cell in self.artefacts.items()}
         earlier = read_json(listing, "delete it")["artefacts"] if listing.is_file() else {}
-        read = [path for path in reads.inputs(self._project) if path not in made]
+        read = [path for path in inputs(self._project) if path not in made]
         content = {"artefacts": made, "inputs": read, "numbers": self.cells}
-        with writing(listing):
-            listing.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        write_text(listing, json.dumps(content, indent=1, sort_keys=True) + "\n")
         for old in earlier.keys() - made.keys():
             with writing(self.root / old):
                 (self.root / old).unlink(missing_ok=True)

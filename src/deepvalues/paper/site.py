@@ -1,21 +1,32 @@
-"""The rendered site, whichever program made it: data beside the pages, links that hold.
+"""The rendered site, whichever program made it: what pages get in the end, data beside them, links that hold.
 
 The article and the captions in the notebooks write links as seen from the site's root
 (``data/results/dvb/models.csv``, ``notebooks/03_deep_values-preview.html#cell-fig-x``). A caption
-is shown on two pages, one folder apart, so links are set right on each page after rendering.
+is shown on two pages, one folder apart, so links are set right on each page after rendering. Each step looks
+for markup of either rendering and leaves alone what it does not find.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from html.parser import HTMLParser
+from itertools import count
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deepvalues.core.errors import UserError
 from deepvalues.paper import manifest
+from deepvalues.paper.article import Article
+from deepvalues.paper.notebooks import read_cells
+from deepvalues.paper.project import Notebook, Project
+from deepvalues.paper.trace import Number
+from deepvalues.paper.trace import numbers as all_numbers
 
 #: What is copied into the site and where; answer browser and cards are built beforehand.
 RESOURCES = {
@@ -31,6 +42,77 @@ _FOLDERS = "|".join(RESOURCES.values())
 _LINK = re.compile(
     rf"(?P<head>\b(?:(?:href|src)\s*=\s*|url\()\")(?:\.\./)*(?P<path>(?:{_FOLDERS}|notebooks)/)"
 )
+_KINDS = {"fig": "Figure", "tbl": "Table"}
+#: CSS pixels in a point.
+_PIXELS = 96 / 72
+_IMAGE = re.compile(r'<img\b(?P<rest>[^>]*\bsrc="(?P<path>[^"]*)"[^>]*?)\s*/?>')
+_SIZE_OF_SVG = re.compile(rb'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
+_FIGURE = re.compile(r'\bid="(?P<label>fig-[\w-]+)".*?<img\b[^>]*\bsrc="(?P<path>[^"]*)"', re.DOTALL)
+_ABSTRACT = re.compile(r'<(?:div|section) class="abstract"')
+#: The caption itself, and that of the enlarged picture.
+_CAPTION_OF_QUARTO = re.compile(
+    r"(?P<head><(?:figcaption\b[^>]*\bid|div\b[^>]*\baria-describedby)="
+    r'"(?P<label>(?:fig|tbl)-[\w-]+?)-caption-[^"]*"[^>]*>\s*(?:<a\b[^>]*\btitle=")?)'
+    r"(?:Figure|Table)(?:&nbsp;|\xa0)\d+:"
+)
+_OUTPUT_OF_QUARTO = re.compile(r'<div class="((?:cell-output )?cell-output-display\b[^"]*)"')
+#: Quarto's pages make their switch when they are opened, and on a notebook's page the bar would cover it.
+_TOGGLE_OF_QUARTO = "window.document.body.appendChild(a);"
+_TOGGLE = (
+    "a.ariaLabel = 'Light or dark'; "
+    "window.document.querySelector('#quarto-embed-header, #title-block-header').appendChild(a);"
+)
+_BAR_OF_QUARTO = '<div id="quarto-embed-header"'
+_BODY = re.compile(r"<body\b[^>]*>")
+_MAIN_OF_QUARTO = "quarto-document-content"
+#: A value longer than this is a phrase, which a page does not underline.
+_SHORT = 24
+_LINK_OR_NUMBER = re.compile(
+    r"(?P<open><a\b[^>]*>)|(?P<close></a>)"
+    r"|<span(?=[^>]*\bclass=\"number\")(?=[^>]*\bdata-key=\"(?P<key>[\w.]+)\")[^>]*>"
+    r"(?P<text>(?:(?!</?span\b|</?a\b).)*)</span>",
+    re.DOTALL,
+)
+
+
+def finish_site(project: Project, numbers: Mapping[str, Mapping[str, str]], site: Path) -> None:
+    """Do to a rendered site what both renderings need in the end.
+
+    Parameters
+    ----------
+    numbers
+        From `caption_numbers`.
+
+    Raises
+    ------
+    UserError
+        If a link leads nowhere.
+    """
+    root = project.paper.parent
+    _rewrite_whole(site / "index.html", with_teaser)
+    for place, notebook in enumerate(project.notebooks):
+        numbered = partial(with_numbers, numbers=numbers[notebook.path])
+        way_on = partial(with_way_on, notebooks=project.notebooks, place=place)
+        _rewrite_whole(site / notebook.page, numbered, way_on)
+    copy_resources(root, site)
+    name_commit(root, site)
+    mend_links(site)
+    show_traces(root, site)
+    check_links(site)
+
+
+def rewrite(page: Path, *steps: Callable[[str], str]) -> None:
+    """Replace a page by what steps make of its text."""
+    text = before = page.read_text(encoding="utf-8")
+    for step in steps:
+        text = step(text)
+    if text != before:
+        page.write_text(text, encoding="utf-8")
+
+
+def _rewrite_whole(page: Path, *steps: Callable[[str], str]) -> None:
+    if page.is_file():
+        rewrite(page, reachable, partial(with_light_images, folder=page.parent), *steps)
 
 
 def copy_resources(root: Path, site: Path) -> None:
@@ -53,24 +135,181 @@ def name_commit(root: Path, site: Path) -> None:
         content = manifest.read(root) | {"commit": found._asdict()}
         shown = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
         listing.write_text(shown + "\n", encoding="utf-8")
-    page = site / "index.html"
-    before, end, after = page.read_text(encoding="utf-8").rpartition("</main>")
     changed = "" if found.clean else ", with changes that are not committed"
     line = (
         f'<p class="built">Built from commit <code>{found.id}</code>{changed}. What was made by which cell '
         f'from what: <a href="{manifest.MANIFEST}">manifest</a>.</p>\n'
     )
-    page.write_text(before + line + end + after, encoding="utf-8")
+    rewrite(site / "index.html", partial(_at_the_end, line))
+
+
+def _at_the_end(line: str, page: str) -> str:
+    """A page with something at the end of its text."""
+    before, end, after = page.rpartition("</main>")
+    return before + line + end + after
+
+
+# ---- captions, ways on, images ----
+
+
+def caption_numbers(project: Project, article: Article) -> dict[str, dict[str, str]]:
+    """By notebook and label how a caption begins: "Table 2" as in the article, else "Table S3.1".
+
+    The letter stands for the supplement, the first number for the notebook.
+    """
+    counts: Counter[str] = Counter()
+    own: dict[str, str] = {}
+    for label, _ in article.contents.labels:
+        kind = label.partition("-")[0].lower()
+        if kind in _KINDS:
+            counts[kind] += 1
+            own[label] = f"{_KINDS[kind]} {counts[kind]}"
+    return {
+        notebook.path: _numbers_of(notebook.file, number, own)
+        for number, notebook in enumerate(project.notebooks, start=1)
+    }
+
+
+def _numbers_of(notebook: Path, number: int, own: Mapping[str, str]) -> dict[str, str]:
+    counters = {kind: count(1) for kind in _KINDS}
+    found = {}
+    for cell in read_cells(notebook):
+        kind = cell.label.partition("-")[0]
+        if kind in _KINDS and cell.caption:
+            found[cell.label] = own.get(cell.label) or f"{_KINDS[kind]} S{number}.{next(counters[kind])}"
+    return found
+
+
+def with_numbers(page: str, numbers: Mapping[str, str]) -> str:
+    """A notebook's page by Quarto, which counts from 1 on each, with the numbers given."""
+
+    def numbered(match: re.Match[str]) -> str:
+        number = numbers.get(match["label"])
+        return f"{match['head']}{number.replace(' ', '&nbsp;')}:" if number else match[0]
+
+    return _CAPTION_OF_QUARTO.sub(numbered, page)
+
+
+def reachable(page: str) -> str:
+    """A page by Quarto with a link to its text, names for switch and bar, outputs that keys can scroll."""
+    if f'id="{_MAIN_OF_QUARTO}"' not in page:
+        return page
+    numbers = count(1)
+
+    def output(match: re.Match[str]) -> str:
+        name = f"Output {next(numbers)} of this page"
+        return f'<div tabindex="0" role="region" aria-label="{name}" class="{match[1]}"'
+
+    skip = f'<a class="skip" href="#{_MAIN_OF_QUARTO}">Skip to the text</a>'
+    page = _OUTPUT_OF_QUARTO.sub(output, page)
+    page = page.replace(_TOGGLE_OF_QUARTO, _TOGGLE)
+    page = page.replace(_BAR_OF_QUARTO, f'{_BAR_OF_QUARTO} role="navigation" aria-label="This notebook"')
+    return _BODY.sub(lambda match: match[0] + skip, page, count=1)
+
+
+def with_teaser(page: str) -> str:
+    """The article's page with its first figure above the abstract, as a link to where it stands."""
+    figure, abstract = _FIGURE.search(page), _ABSTRACT.search(page)
+    if figure is None or abstract is None:
+        return page
+    image = f'<img src="{figure["path"]}" alt="Figure 1, in the text below">'
+    teaser = f'<a class="teaser" href="#{figure["label"]}">{image}</a>\n'
+    return page[: abstract.start()] + teaser + page[abstract.start() :]
+
+
+def with_way_on(page: str, notebooks: Sequence[Notebook], place: int) -> str:
+    """A notebook's page with links to the notebooks before and after it."""
+    beside = {"Before": place - 1, "Next": place + 1}
+    links = [
+        f'<a href="{Path(notebooks[other].page).name}">{word}: {html.escape(notebooks[other].title)}</a>'
+        for word, other in beside.items()
+        if 0 <= other < len(notebooks)
+    ]
+    return _at_the_end(f'<nav class="way-on" aria-label="Other notebooks">{"".join(links)}</nav>\n', page)
+
+
+def with_light_images(page: str, folder: Path) -> str:
+    """A page whose images, but for the first, are loaded when they come near, and keep their place before.
+
+    Each leads to itself alone, in its full size; Quarto's lightbox does that on Quarto's pages.
+    """
+    images, boxed = count(), f'id="{_MAIN_OF_QUARTO}"' in page
+
+    def light(match: re.Match[str]) -> str:
+        width, height = svg_size(folder / unquote(match["path"])) or (None, None)
+        size = f' width="{width}" height="{height}"' if width and " width=" not in match["rest"] else ""
+        lazy = ' loading="lazy"' if next(images) and " loading=" not in match["rest"] else ""
+        image = f"<img{match['rest']}{size}{lazy}>"
+        return image if boxed else f'<a class="picture" href="{match["path"]}">{image}</a>'
+
+    return _IMAGE.sub(light, page)
+
+
+def svg_size(file: Path) -> tuple[int, int] | None:
+    """Width and height of a figure in CSS pixels; None for what is no SVG in points."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        found = _SIZE_OF_SVG.search(stream.read(2000))
+    return (round(float(found[1]) * _PIXELS), round(float(found[2]) * _PIXELS)) if found else None
+
+
+# ---- links ----
 
 
 def mend_links(site: Path) -> None:
     """Make the links to data, figures, fonts and notebooks right on every page of the site."""
     for page in sorted(site.rglob("*.html")):
         up = "../" * (len(page.relative_to(site).parts) - 1)
-        text = page.read_text(encoding="utf-8")
-        mended = _LINK.sub(rf"\g<head>{up}\g<path>", text)
-        if mended != text:
-            page.write_text(mended, encoding="utf-8")
+        rewrite(page, partial(_LINK.sub, rf"\g<head>{up}\g<path>"))
+
+
+def show_traces(root: Path, site: Path) -> None:
+    """Make each number on the article's page a link to the cell that made it, which says so on hover.
+
+    Both renderings mark numbers as ``<span class="number" data-key="…">``; the style sheets show the
+    link's description.
+    """
+    found = all_numbers(root)
+    # A page is read once, however many numbers lead to it.
+    pages = {number.notebook: site / _page_of(number) for number in found.values()}
+    targets = {name: _read(page).anchors if page.is_file() else () for name, page in pages.items()}
+    rewrite(site / "index.html", partial(linked, found=found, targets=targets))
+
+
+def linked(page: str, found: Mapping[str, Number], targets: Mapping[str, Collection[str]]) -> str:
+    """A page with its marked numbers as links; a number inside a link stays as it is.
+
+    Parameters
+    ----------
+    page
+        The page's HTML.
+    found
+        Numbers by key; a key that is not among them is left alone.
+    targets
+        The anchors of each notebook's page.
+    """
+    inside = 0
+
+    def link(match: re.Match[str]) -> str:
+        nonlocal inside
+        inside += bool(match["open"]) - bool(match["close"])
+        number = found.get(match["key"] or "")
+        if number is None or inside > 0:
+            return match[0]
+        kind = "number" if len(number.text) <= _SHORT else "number phrase"
+        # The cell's anchor is the same in both renderings.
+        there = number.cell and number.cell.anchor in targets.get(number.notebook, ())
+        href = _page_of(number) + (f"#{number.cell.anchor}" if number.cell and there else "")
+        shown = html.escape(number.shown)
+        attributes = f'class="{kind}" href="{href}" data-key="{number.key}" aria-description="{shown}"'
+        return f"<a {attributes}>{match['text']}</a>"
+
+    return _LINK_OR_NUMBER.sub(link, page)
+
+
+def _page_of(number: Number) -> str:
+    return f"notebooks/{number.notebook}-preview.html"
 
 
 def check_links(site: Path) -> None:
@@ -90,12 +329,6 @@ def check_links(site: Path) -> None:
     ]
     if faults:
         raise UserError("\n".join(faults))
-
-
-def anchors(site: Path, page: str) -> set[str]:
-    """The ids on a page of the site; none if there is no such page."""
-    file = site / page
-    return _read(file).anchors if file.is_file() else set()
 
 
 class _Page(HTMLParser):

@@ -2,18 +2,17 @@
 
 The way runs: place in the article → variable → ``numbers.json`` → cell of a notebook → tables that hold the
 value → the records and items that the notebook read. `deepvalues trace` prints it; the pages show its first
-half on each number.
+half on each number (`deepvalues.paper.site.show_traces`).
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
-import html
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +21,8 @@ from deepvalues.core.files import read_json
 from deepvalues.core.number_format import plural
 from deepvalues.paper import manifest
 from deepvalues.paper.article import read_article
-from deepvalues.paper.cells import Cell
+from deepvalues.paper.notebooks import Cell
 from deepvalues.paper.numbers import leaves
-from deepvalues.paper.site import anchors
 
 _CONTEXT = 45
 #: The most lines of a cell's code, and the most tables, that are shown.
@@ -32,14 +30,6 @@ _LINES, _TABLES = 12, 5
 #: A value of fewer digits stands in many tables by chance.
 _TELLING = 3
 _BANK = "data/stimuli/v"
-#: A value longer than this is a phrase, which a page does not underline.
-_SHORT = 24
-_LINK_OR_NUMBER = re.compile(
-    r"(?P<open><a\b[^>]*>)|(?P<close></a>)"
-    r"|<span(?=[^>]*\bclass=\"number\")(?=[^>]*\bdata-key=\"(?P<key>[\w.]+)\")[^>]*>"
-    r"(?P<text>(?:(?!</?span\b|</?a\b).)*)</span>",
-    re.DOTALL,
-)
 
 
 class Number(NamedTuple):
@@ -105,6 +95,9 @@ def trace(root: Path, key: str) -> list[str]:
     entry = content["notebooks"].get(number.notebook)
     if entry is None:
         raise UserError(f"{manifest.MANIFEST}: lacks notebook {number.notebook}; run `make paper`")
+    commit = "commit unknown: this is no git repository"
+    if out := manifest.commit(root):
+        commit = f"commit {out.id}{'' if out.clean else ' with changes'}"
     chain = {
         "in the text": _uses(root, key) or ["nowhere in paper/index.qmd"],
         "written": [f"{number.text}  (paper/_variables.yml)"],
@@ -119,7 +112,7 @@ def trace(root: Path, key: str) -> list[str]:
         "source": [
             _hashed("src/deepvalues", content["package"]["sha256"]),
             _hashed(manifest.LOCK, content["package"][manifest.LOCK]),
-            _commit(root),
+            commit,
         ],
     }
     width = max(map(len, chain))
@@ -219,66 +212,3 @@ def _inputs(content: Mapping[str, Any], paths: Sequence[str]) -> dict[str, list[
 
 def _hashed(text: str, sha256: str) -> str:
     return f"{text}  sha256 {sha256[:16]}"
-
-
-def _commit(root: Path) -> str:
-    found = manifest.commit(root)
-    if found is None:
-        return "commit unknown: this is no git repository"
-    return f"commit {found.id}{'' if found.clean else ' with changes'}"
-
-
-def show_traces(root: Path, site: Path) -> None:
-    """Make each number on the article's page a link to the cell that made it, which says so on hover.
-
-    Both renderings mark numbers as ``<span class="number" data-key="…">``; the style sheets show the
-    link's description.
-    """
-    found = numbers(root)
-    page = site / "index.html"
-    # A page is read once, however many numbers lead to it.
-    pages = {number.notebook: _page(number) for number in found.values()}
-    targets = {notebook: anchors(site, page) for notebook, page in pages.items()}
-    text = page.read_text(encoding="utf-8")
-    page.write_text(linked(text, found, targets), encoding="utf-8")
-
-
-def linked(page: str, found: Mapping[str, Number], targets: Mapping[str, Collection[str]]) -> str:
-    """A page with its marked numbers as links; a number inside a link stays as it is.
-
-    Parameters
-    ----------
-    page
-        The page's HTML.
-    found
-        Numbers by key; a key that is not among them is left alone.
-    targets
-        The anchors of each notebook's page.
-    """
-    inside = 0
-
-    def link(match: re.Match[str]) -> str:
-        nonlocal inside
-        inside += bool(match["open"]) - bool(match["close"])
-        number = found.get(match["key"] or "")
-        if number is None or inside > 0:
-            return match[0]
-        kind = "number" if len(number.text) <= _SHORT else "number phrase"
-        href = _page(number) + _fragment(number, targets.get(number.notebook, ()))
-        shown = html.escape(number.shown)
-        attributes = f'class="{kind}" href="{href}" data-key="{number.key}" aria-description="{shown}"'
-        return f"<a {attributes}>{match['text']}</a>"
-
-    return _LINK_OR_NUMBER.sub(link, page)
-
-
-def _page(number: Number) -> str:
-    return f"notebooks/{number.notebook}-preview.html"
-
-
-def _fragment(number: Number, present: Collection[str]) -> str:
-    """The anchor of the number's cell, as both renderings write it; none if the page lacks it."""
-    if number.cell is None:
-        return ""
-    anchor = number.cell.anchor
-    return f"#{anchor}" if anchor in present else ""

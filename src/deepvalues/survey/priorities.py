@@ -7,12 +7,11 @@ reference against which profiles are compared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
+from deepvalues.survey.questions import Block, Option, Question, Scale
 
 CLOSED_MODES = ("ranking", "rating", "allocation")
 OPEN = "open"
@@ -33,66 +32,39 @@ REFERENCE = pa.DataFrameSchema(
 )
 
 
-@dataclass(frozen=True)
-class Words:
-    """What respondents read.
+def mode_blocks(themes: tuple[Option, ...], frame: str, questions: Mapping[str, str]) -> tuple[Block, ...]:
+    """The survey's blocks: the open question first, then the closed modes in each respondent's own order.
+
+    So are the themes inside each mode. Measures are the modes; subjects are the themes.
 
     Parameters
     ----------
     themes
-        What is ranked, rated and given points: key, name and definition as an `Option`.
+        What is ranked, rated and given points: key, name and definition.
     frame
         The sentences before the closed questions.
     questions
         What is asked in each of the modes; a mode without a question is left out.
-    """
-
-    name: str
-    title: str
-    version: str
-    purpose: str
-    instructions: tuple[str, ...]
-    consent: str
-    themes: tuple[Option, ...]
-    frame: str
-    questions: Mapping[str, str]
-    checks: tuple[Question, ...] = ()
-
-
-def priorities(words: Words) -> Survey:
-    """Build the survey: the open question first, then the closed modes in each respondent's own order.
-
-    So are the themes inside each mode. Measures are the modes; subjects are the themes.
 
     Raises
     ------
     ValueError
         When a mode is none of `MODES`, or there are no two themes.
     """
-    unknown = set(words.questions) - set(MODES)
-    if unknown or len(words.themes) < 2:
-        raise ValueError(f"modes that do not exist: {sorted(unknown)}; themes: {len(words.themes)}")
-    blocks = [_block(words, mode) for mode in (OPEN, *CLOSED_MODES) if mode in words.questions]
-    return Survey(
-        name=words.name,
-        title=words.title,
-        version=words.version,
-        purpose=words.purpose,
-        instructions=words.instructions,
-        consent=words.consent,
-        checks=words.checks,
-        blocks=tuple(blocks),
-    )
+    unknown = set(questions) - set(MODES)
+    if unknown or len(themes) < 2:
+        raise ValueError(f"modes that do not exist: {sorted(unknown)}; themes: {len(themes)}")
+    asked = [(mode, questions[mode]) for mode in (OPEN, *CLOSED_MODES) if mode in questions]
+    return tuple(_block(themes, frame, mode, question) for mode, question in asked)
 
 
-def _block(words: Words, mode: str) -> Block:
-    asked = words.questions[mode]
+def _block(themes: tuple[Option, ...], frame: str, mode: str, asked: str) -> Block:
     if mode == OPEN:
         return Block("mode.open", (), (Question(OPEN, "text", asked, measure=OPEN),), fixed=True)
     if mode == "rating":
-        return Block("mode.rating", (words.frame, asked), tuple(_ratings(words.themes)), shuffled=True)
-    question = Question(mode, mode, asked, words.themes, measure=mode)
-    return Block(f"mode.{mode}", (words.frame,), (question,), shuffled=True)
+        return Block("mode.rating", (frame, asked), tuple(_ratings(themes)), shuffled=True)
+    question = Question(mode, mode, asked, themes, measure=mode)
+    return Block(f"mode.{mode}", (frame,), (question,), shuffled=True)
 
 
 def _ratings(themes: Sequence[Option]) -> list[Question]:

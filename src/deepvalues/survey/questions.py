@@ -76,6 +76,7 @@ class Question:
 
     def __post_init__(self) -> None:
         codes = [option.code for option in self.options]
+        correctable = {"choice": codes, "rating": SIDES}
         rules = {
             f"type is one of {', '.join(TYPES)}": self.type in TYPES,
             "an id is of lower-case letters, digits, and _ . -": bool(_ID.fullmatch(self.id)),
@@ -84,14 +85,11 @@ class Question:
             "choices, rankings and allocations have two options or more": (len(codes) > 1)
             == (self.type in ("choice", *IN_PARTS)),
             "a rating has a scale": (self.scale is not None) == (self.type == "rating"),
-            "what is correct is a possible answer": self.correct in ("", *self._correctable(codes)),
+            "what is correct is a possible answer": self.correct in ("", *correctable.get(self.type, ())),
         }
         broken = [rule for rule, kept in rules.items() if not kept]
         if broken:
             raise ValueError(f"question {self.id!r}: {'; '.join(broken)}")
-
-    def _correctable(self, codes: list[str]) -> list[str]:
-        return {"choice": codes, "rating": list(SIDES)}.get(self.type, [])
 
     @property
     def parts(self) -> tuple[str, ...]:

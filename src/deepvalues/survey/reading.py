@@ -12,9 +12,8 @@ import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.core.errors import UserError
-from deepvalues.survey.codes import is_code
-from deepvalues.survey.form import COLUMNS
-from deepvalues.survey.questions import TYPES, Question, Survey
+from deepvalues.survey.form import COLUMNS, is_code
+from deepvalues.survey.questions import IN_PARTS, TYPES, Question, Survey
 
 ANSWERS = pa.DataFrameSchema(
     {
@@ -165,7 +164,7 @@ def _check_whole(path: Path, question: Question, found: dict[tuple[str, str], Li
             "(an open question has a line with an empty answer)"
         )
     answers = [line.answer for line in present]
-    if not any(answers) or question.type not in ("ranking", "allocation"):
+    if not any(answers) or question.type not in IN_PARTS:
         return
     fault = "some parts are empty" if not all(answers) else _fault_of_parts(question, answers)
     if fault:
@@ -183,18 +182,13 @@ def _right(question: Question, answer: str) -> float:
 
 
 def _row(question: Question, line: Line, checks: set[str]) -> dict[str, object]:
-    is_number = question.type in ("rating", "ranking", "allocation") and line.answer
+    is_number = question.type in ("rating", *IN_PARTS) and line.answer
     return {
-        "respondent": line.respondent,
+        **vars(question),
+        **line._asdict(),
         "position": int(line.position),
-        "question": question.id,
-        "part": line.part,
         "check": question.id in checks,
-        "type": question.type,
-        "measure": question.measure,
-        "stratum": question.stratum,
         "subject": line.part or question.subject,
-        "answer": line.answer,
         "number": float(line.answer) if is_number else float("nan"),
         "right": _right(question, line.answer),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -18,15 +17,11 @@ from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, exact_test, t_interv
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class Rules:
-    """Who is left out: people who fail more checks, or leave open a larger share of questions, than this."""
-
-    failed_checks: int = 0
-    missing: float = 0.1
+#: Who is left out: people who fail more checks, or leave open a larger share of questions, than this.
+MOST_FAILED, MOST_MISSING = 0, 0.1
 
 
-def respondents(answers: pd.DataFrame, rules: Rules | None = None) -> pd.DataFrame:
+def respondents(answers: pd.DataFrame) -> pd.DataFrame:
     """Apply the rules of exclusion to each respondent.
 
     A check without an answer is a failed check. A ranking or allocation counts as one question.
@@ -37,21 +32,20 @@ def respondents(answers: pd.DataFrame, rules: Rules | None = None) -> pd.DataFra
         respondent, checks, failed_checks, questions (checks aside), missing, excluded (the reason, empty for
         those who stay; failed checks go first).
     """
-    rules = rules or Rules()
     rows = []
     for respondent, given in answers.groupby("respondent", sort=True):
         checks = given[given["check"]]
         failed = int((checks["right"] != 1).sum())
         by_question = given[~given["check"]].groupby("question")["answer"].first()
         missing = int((by_question == "").sum())
-        reason = "too many missing" if missing > rules.missing * len(by_question) else ""
-        reason = "failed checks" if failed > rules.failed_checks else reason
+        reason = "too many missing" if missing > MOST_MISSING * len(by_question) else ""
+        reason = "failed checks" if failed > MOST_FAILED else reason
         rows.append((respondent, len(checks), failed, len(by_question), missing, reason))
     columns = ["respondent", "checks", "failed_checks", "questions", "missing", "excluded"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def exclusions(people: pd.DataFrame, rules: Rules | None = None) -> pd.DataFrame:
+def exclusions(people: pd.DataFrame) -> pd.DataFrame:
     """Count who was left out by which rule; `people` comes from `respondents`.
 
     Returns
@@ -60,12 +54,11 @@ def exclusions(people: pd.DataFrame, rules: Rules | None = None) -> pd.DataFrame
         rule, limit (in words), respondents: a row for each rule, zeros included, and for those who stay; then
         the answers that those who stay left open, which are left out one by one.
     """
-    rules = rules or Rules()
     counts = people["excluded"].value_counts()
     stay = people[people["excluded"] == ""]
     rows = [
-        ("failed checks", f"more than {rules.failed_checks} failed", int(counts.get("failed checks", 0))),
-        ("too many missing", f"more than {rules.missing:.0%} open", int(counts.get("too many missing", 0))),
+        ("failed checks", f"more than {MOST_FAILED} failed", int(counts.get("failed checks", 0))),
+        ("too many missing", f"more than {MOST_MISSING:.0%} open", int(counts.get("too many missing", 0))),
         ("included", "", len(stay)),
         ("included, with open questions", "only what is open is left out", int((stay["missing"] > 0).sum())),
     ]
@@ -138,17 +131,28 @@ def _line(measure: str, stratum: str, name: str, numbers: _Numbers, chosen: pd.D
     )
 
 
+#: By type of question, the level on which its answers are compared.
+_LEVELS = {"choice": "nominal", "rating": "interval", "ranking": "ordinal", "allocation": "interval"}
+
+
 def _of_type(kind: str, chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
-    if kind == "choice":
-        yield from _accuracy(chosen)
-        yield from _choice_agreement(chosen)
-    elif kind == "rating":
+    if kind not in _LEVELS:
+        return
+    if kind == "rating":
         yield from _ratings(chosen)
+    if kind in ("choice", "rating"):
         yield from _accuracy(chosen)
-        yield from _rating_agreement(chosen)
-    elif kind in ("ranking", "allocation"):
-        level = "ordinal" if kind == "ranking" else "interval"
-        yield from _alpha(_units(chosen, "number"), level)
+    # A row for each question or part, a column for each respondent.
+    values = "answer" if kind == "choice" else "number"
+    units = chosen.pivot(index=["question", "part"], columns="respondent", values=values)
+    if units.shape[1] < 2:
+        return
+    if kind == "choice":
+        yield "raw agreement", _numbers(raw_agreement(units))
+        yield "Fleiss' kappa", _numbers(fleiss_kappa(units))
+    for form in ("ICC(A,1)", "ICC(A,k)") if kind == "rating" else ():
+        yield form, _numbers(icc(units, form))
+    yield "Krippendorff's alpha", _numbers(krippendorff_alpha(units, _LEVELS[kind]))
 
 
 def _accuracy(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
@@ -161,27 +165,8 @@ def _accuracy(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     yield "accuracy, clustered", (right / n, *around, math.nan)
 
 
-def _units(chosen: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A row for each question or part, a column for each respondent."""
-    return chosen.pivot(index=["question", "part"], columns="respondent", values=column)
-
-
 def _numbers(agreement: Agreement) -> _Numbers:
     return agreement.estimate, agreement.low, agreement.high, math.nan
-
-
-def _choice_agreement(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
-    units = _units(chosen, "answer")
-    if units.shape[1] < 2:
-        return
-    yield "raw agreement", _numbers(raw_agreement(units))
-    yield "Fleiss' kappa", _numbers(fleiss_kappa(units))
-    yield from _alpha(units, "nominal")
-
-
-def _alpha(units: pd.DataFrame, level: str) -> Iterator[tuple[str, _Numbers]]:
-    if units.shape[1] > 1:
-        yield "Krippendorff's alpha", _numbers(krippendorff_alpha(units, level))
 
 
 def _ratings(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
@@ -189,15 +174,6 @@ def _ratings(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     around = mean(numbers.to_numpy(dtype=float), chosen["respondent"]).interval
     yield "mean", (float(numbers.mean()), *around, math.nan)
     yield "SD", (float(numbers.std(ddof=1)), *NO_INTERVAL, math.nan)
-
-
-def _rating_agreement(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
-    units = _units(chosen, "number")
-    if units.shape[1] < 2:
-        return
-    for kind in ("ICC(A,1)", "ICC(A,k)"):
-        yield kind, _numbers(icc(units, kind))
-    yield from _alpha(units, "interval")
 
 
 def _between(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:

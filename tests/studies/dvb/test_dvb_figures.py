@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 
 from deepvalues.core.number_format import MISSING, count, number, share
 from deepvalues.paper import theme
-from deepvalues.paper.markdown import markdown
+from deepvalues.paper.tables import markdown
 from deepvalues.paper.theme import (
     COLOURS,
     FAMILY_ORDER,

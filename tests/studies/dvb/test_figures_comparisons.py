@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.core.number_format import MISSING
-from deepvalues.paper.markdown import intervals
+from deepvalues.paper.tables import intervals
 from deepvalues.paper.theme import COLOURS, WIDTH, image
 from deepvalues.studies.dvb.figures import comparisons as figures
 from deepvalues.studies.dvb.figures.rates import rate_matrix

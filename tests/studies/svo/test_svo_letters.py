@@ -17,7 +17,7 @@ from deepvalues.ask.questions import record_path
 from deepvalues.ask.reading import Received
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import BARE, CONTINUE
-from deepvalues.browser.options import marked
+from deepvalues.browser.collect import marked
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.respondents.agents import Recogniser

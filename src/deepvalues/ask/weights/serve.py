@@ -20,7 +20,7 @@ from typing import IO
 from deepvalues.ask.registry import Model
 from deepvalues.ask.weights.fetch import verified, weights_of
 from deepvalues.core.errors import UserError
-from deepvalues.core.extras import install
+from deepvalues.core.paths import install
 
 #: Sets the number of threads where no command line does.
 THREADS_VARIABLE = "DEEPVALUES_THREADS"

@@ -17,16 +17,19 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
-from deepvalues.paper.numbered import NUMBER, groups, key, runs
 from deepvalues.paper.theme import (
     CHANCE,
     COLOURS,
     FAMILY_ORDER,
+    NUMBER,
     WIDTH,
     family_mark,
+    groups,
+    key,
     label_points,
     line_style,
     new_figure,
+    runs,
     themed,
 )
 

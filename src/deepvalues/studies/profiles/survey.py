@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from deepvalues.studies.profiles.stimuli.instrument import OPEN, Stimuli
-from deepvalues.survey.priorities import Words, human_reference, open_answers, priorities
+from deepvalues.survey.priorities import human_reference, mode_blocks, open_answers
 from deepvalues.survey.questions import Option, Question, Survey
 from deepvalues.survey.results import included
 
@@ -37,23 +37,20 @@ def value_profiles(stimuli: Stimuli, seed: int) -> Survey:
         correct="yes",
         measure="check",
     )
-    return priorities(
-        Words(
-            name=NAME,
-            title="What matters for an AI?",
-            version=f"profiles {stimuli.version}, wording {wording}, survey of seed {seed}",
-            purpose="We want to know what people find important for an AI to function at its best. There is "
-            "one question to answer in your own words and three short tasks; it takes about ten minutes.",
-            instructions=(
-                "There are no right or wrong answers. All tasks are about the same six qualities.",
-                "Please answer the first question before you look at the tasks.",
-            ),
-            consent=CONSENT,
-            themes=themes,
-            frame=stimuli.frames[wording],
-            questions={OPEN: f"{stimuli.open_questions[wording]} {stimuli.open_format}", **stimuli.questions},
-            checks=(check,),
-        )
+    questions = {OPEN: f"{stimuli.open_questions[wording]} {stimuli.open_format}", **stimuli.questions}
+    return Survey(
+        name=NAME,
+        title="What matters for an AI?",
+        version=f"profiles {stimuli.version}, wording {wording}, survey of seed {seed}",
+        purpose="We want to know what people find important for an AI to function at its best. There is "
+        "one question to answer in your own words and three short tasks; it takes about ten minutes.",
+        instructions=(
+            "There are no right or wrong answers. All tasks are about the same six qualities.",
+            "Please answer the first question before you look at the tasks.",
+        ),
+        consent=CONSENT,
+        checks=(check,),
+        blocks=mode_blocks(themes, stimuli.frames[wording], questions),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from deepvalues.paper.markdown import intervals, markdown
+from deepvalues.paper.tables import intervals, markdown
 from deepvalues.studies.profiles.analysis.recovery import RECOVERED
 from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES
 

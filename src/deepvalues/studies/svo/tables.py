@@ -6,7 +6,7 @@ import pandas as pd
 
 from deepvalues.core import number_format
 from deepvalues.core.number_format import like
-from deepvalues.paper.markdown import intervals
+from deepvalues.paper.tables import intervals
 
 
 def steering(table: pd.DataFrame) -> pd.DataFrame:

@@ -16,18 +16,21 @@ from matplotlib.lines import Line2D
 
 from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import number, plural
-from deepvalues.paper.numbered import NUMBER, groups, key, runs
 from deepvalues.paper.theme import (
     COLOURS,
     DASHED,
     FAMILY_ORDER,
+    NUMBER,
     RATE_MAP,
     chance_line,
     family_mark,
+    groups,
     in_order,
+    key,
     label_points,
     line_style,
     new_figure,
+    runs,
     slant,
     themed,
 )

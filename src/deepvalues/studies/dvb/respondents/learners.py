@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.core.extras import install
+from deepvalues.core.paths import install
 from deepvalues.studies.dvb.items.parsing import Example, Task, parse_prompt
 
 #: Inverse strength of the ridge penalty of every Bradley-Terry fit; nothing tunes it.

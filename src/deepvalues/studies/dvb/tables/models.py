@@ -6,7 +6,7 @@ import pandas as pd
 
 from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MISSING, share
-from deepvalues.paper.markdown import intervals, markdown
+from deepvalues.paper.tables import intervals, markdown
 
 #: Digits of a check sum that a table shows.
 _DIGITS = 12

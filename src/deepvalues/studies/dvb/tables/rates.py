@@ -12,8 +12,8 @@ import pandas as pd
 
 from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MINUS, MISSING, beside, count, interval, logit, share
-from deepvalues.paper.markdown import intervals as bounds
-from deepvalues.paper.markdown import markdown, nobody
+from deepvalues.paper.tables import intervals as bounds
+from deepvalues.paper.tables import markdown, nobody
 from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
 from deepvalues.studies.dvb.analysis.verdicts import NAMES as VERDICT_NAMES
 from deepvalues.studies.dvb.analysis.verdicts import N as VERDICT_N

@@ -13,8 +13,7 @@ from deepvalues import cli
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper import execute, manifest
-from deepvalues.paper.cells import read_cells
-from deepvalues.paper.prerequisites import declared, package_files, undeclared
+from deepvalues.paper.notebooks import declared, package_files, read_cells, undeclared
 
 NAME = "03_demo"
 RECORD = "data/responses/demo/agent.jsonl"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from deepvalues.paper import finish
+from deepvalues.paper import site
 from deepvalues.paper.project import Notebook
 
 QUARTO = """<body class="quarto-light">
@@ -32,7 +32,7 @@ PLAIN = """<main>
 
 
 def test_a_page_by_quarto_can_be_reached_by_keyboard():
-    page = finish.reachable(QUARTO)
+    page = site.reachable(QUARTO)
     assert page.index('<a class="skip" href="#quarto-document-content">') < page.index("quarto-embed-header")
     assert '<div id="quarto-embed-header" role="navigation" aria-label="This notebook" class="' in page
     switch = re.search(r"quarto-color-scheme-toggle'\);\s*(.*)", page)[1]
@@ -42,24 +42,24 @@ def test_a_page_by_quarto_can_be_reached_by_keyboard():
         r'<div tabindex="0" role="region" aria-label="([^"]*)" class="[^"]*cell-output-display', page
     )
     assert boxes == ["Output 1 of this page", "Output 2 of this page"]
-    assert finish.reachable(PLAIN) == PLAIN
+    assert site.reachable(PLAIN) == PLAIN
 
 
 def test_captions_on_a_notebook_s_page_have_the_numbers_given():
-    page = finish.with_numbers(QUARTO, {"tbl-b": "Table 4"})
+    page = site.with_numbers(QUARTO, {"tbl-b": "Table 4"})
     assert "Table&nbsp;4: What it holds." in page
     assert page.count("Figure&nbsp;1: What it shows.") == 2
-    page = finish.with_numbers(QUARTO, {"fig-a": "Figure S3.1"})
+    page = site.with_numbers(QUARTO, {"fig-a": "Figure S3.1"})
     assert page.count("Figure&nbsp;S3.1: What it shows.") == 2
 
 
 @pytest.mark.parametrize("page", [QUARTO, PLAIN])
 def test_the_first_figure_stands_above_the_abstract_as_a_link(page):
-    found = finish.with_teaser(page)
+    found = site.with_teaser(page)
     teaser = '<a class="teaser" href="#fig-a"><img src="a.svg" alt="Figure 1, in the text below"></a>'
     assert found.index(teaser) < found.index('class="abstract"')
     assert found.replace(teaser + "\n", "") == page
-    assert finish.with_teaser("<p>No figure.</p>") == "<p>No figure.</p>"
+    assert site.with_teaser("<p>No figure.</p>") == "<p>No figure.</p>"
 
 
 def test_images_keep_their_place_and_all_but_the_first_come_late(tmp_path):
@@ -67,19 +67,19 @@ def test_images_keep_their_place_and_all_but_the_first_come_late(tmp_path):
         (tmp_path / name).write_text(
             f'<?xml?><svg version="1.1" width="{width}pt" height="36pt" viewBox="0">'
         )
-    page = finish.with_light_images(QUARTO, tmp_path)
+    page = site.with_light_images(QUARTO, tmp_path)
     first, second = re.findall("<img[^>]*>", page)
     assert first == '<img src="a.svg" class="img-fluid" alt="A &quot;b&quot;" width="96" height="48">'
     assert second == '<img src="b.svg" alt="B" width="48" height="48" loading="lazy">'
     assert 'class="picture"' not in page
-    alone = finish.with_light_images(PLAIN, tmp_path)
+    alone = site.with_light_images(PLAIN, tmp_path)
     assert '<a class="picture" href="a.svg"><img src="a.svg" alt="A" width="96" height="48"></a>' in alone
-    assert "width=" not in finish.with_light_images(PLAIN, tmp_path / "elsewhere")
+    assert "width=" not in site.with_light_images(PLAIN, tmp_path / "elsewhere")
 
 
 def test_a_notebook_leads_to_those_beside_it(tmp_path):
     notebooks = [Notebook(tmp_path / name, f"notebooks/{name}.ipynb", f"{name} & co") for name in "abc"]
-    found = [finish.with_way_on("<main>x</main>", notebooks, place) for place in range(3)]
+    found = [site.with_way_on("<main>x</main>", notebooks, place) for place in range(3)]
     links = [re.findall(r'<a href="([^"]*)">([^<]*)</a>', page) for page in found]
     assert links[0] == [("b-preview.html", "Next: b &amp; co")]
     assert links[1] == [("a-preview.html", "Before: a &amp; co"), ("c-preview.html", "Next: c &amp; co")]

@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from deepvalues.paper.numbered import groups, key, runs
-from deepvalues.paper.theme import new_figure
+from deepvalues.paper.theme import groups, key, new_figure, runs
 from legible import assert_legible
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import quarto, render
+from deepvalues.paper import render
 
 FIXTURE = paths.ROOT / "tests" / "support" / "fixtures" / "manuscript"
 TEMPLATES = paths.PAPER / "plain"
@@ -126,20 +126,14 @@ def test_a_quarto_that_makes_no_pdf(fake, paper):
 def test_a_quarto_without_its_binaries_is_passed_over(fake, paper, monkeypatch):
     fake(works=False)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert quarto.find_quarto() is None
-    with pytest.raises(UserError, match="Quarto is not installed"):
-        render.render(plain=False, paper=paper)
-
-
-def test_plain_is_plain_even_where_quarto_is(fake, paper):
-    fake()
-    site = render.render(plain=True, paper=paper)
+    assert render.find_quarto() is None
+    site = render.render(paper=paper)
     assert "This is the plain rendering" in (site / "index.html").read_text()
 
 
 def test_ordinary_log_lines_are_no_faults():
     log = "pandoc --citeproc\nOutput created: _site/index.html\nmissing.css not found in cache\n"
-    assert quarto.log_faults(log) == []
+    assert render.log_faults(log) == []
 
 
 def test_nothing_is_installed_unasked(fake, paper, monkeypatch):
@@ -154,29 +148,24 @@ def test_nothing_is_installed_unasked(fake, paper, monkeypatch):
     assert {tuple(words[1:]) for words in called} == {("--version",)}
 
 
-def test_search_engines_are_told_values_and_code_in_the_text_stays(tmp_path):
-    page = tmp_path / "index.html"
+def test_search_engines_are_told_values_and_code_in_the_text_stays():
     left = (
         '<meta content="{{&amp;amp;lt; var a.title &amp;gt;}} of {{< var a.n >}} {{< var a.none >}}">'
         '<meta content="It&amp;amp;#039;s [{{< var a.n >}}]{.number data-key=&quot;a.n&quot;} [x]">'
     )
-    page.write_text(f"<head>{left}</head><body><code>{{{{< var a.n >}}}}</code></body>")
-    quarto.mend_head(page, {"a": {"title": 'He said "no" & left', "n": "four"}})
-    text = page.read_text()
+    page = f"<head>{left}</head><body><code>{{{{< var a.n >}}}}</code></body>"
+    text = render.mend_head(page, {"a.title": 'He said "no" & left', "a.n": "four"})
     assert '<meta content="He said &quot;no&quot; &amp; left of four {{&lt; var a.none &gt;}}">' in text
     assert '<meta content="It&#039;s four [x]">' in text
     assert text.endswith("<body><code>{{< var a.n >}}</code></body>")
 
 
-def test_no_page_loads_anything_from_the_network(tmp_path):
-    page = tmp_path / "notebooks" / "a.html"
-    page.parent.mkdir()
+def test_no_page_loads_anything_from_the_network():
     kept = '<script src="site_libs/jquery@3/x.js"></script>\n<a href="https://example.org/jquery@1">text</a>'
     widgets = (
         '<script src="https://cdn.example/npm/requirejs@2.3.6/require.min.js" integrity="sha"></script>\n'
         '<script src="https://cdn.example/npm/jquery@3.5.1/dist/jquery.min.js"></script>'
         "<script type=\"application/javascript\">define('jquery', [],function() {return 1;})</script>"
     )
-    page.write_text(f"<head>{widgets}{kept}</head><body></body>")
-    quarto.drop_widget_scripts(tmp_path)
-    assert page.read_text() == f"<head>\n{kept}</head><body></body>"
+    page = f"<head>{widgets}{kept}</head><body></body>"
+    assert render.without_widget_scripts(page) == f"<head>\n{kept}</head><body></body>"
