@@ -6,8 +6,8 @@ import pytest
 
 from deepvalues.ask import catalogue
 from deepvalues.studies.dvb.items.items import _onward
-from deepvalues.studies.dvb.items.parsing import parse_prompt, situations
-from deepvalues.studies.dvb.stimuli.arms import LADDER
+from deepvalues.studies.dvb.items.prompts import parse_prompt, situations
+from deepvalues.studies.dvb.stimuli.design import LADDER
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.dvb.stimuli.bank import Bank
 from deepvalues.studies.svo.items import questions_of

@@ -18,7 +18,7 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.catalogue import read_items_file
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items.items import CONTRACT, ITEM_SETS, build_items
-from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.stimuli.bank import SPLITS
 from deepvalues.studies.dvb.stimuli.design import balanced_order
 

@@ -18,7 +18,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.analysis.simulation import Truth, agent_coverage
 from deepvalues.studies.dvb.items.items import CONTRACT
-from deepvalues.studies.dvb.items.parsing import parse_prompt, take_apart
+from deepvalues.studies.dvb.items.prompts import parse_prompt, take_apart
 from deepvalues.studies.dvb.items.released import read_released
 from deepvalues.studies.dvb.study import DeepValueBenchmark
 

@@ -16,13 +16,7 @@ from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import Received
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, trials
-from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS, reworded
-from deepvalues.studies.dvb.items.parsing import parse_prompt, wants_rationale
-from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY
-from deepvalues.studies.dvb.items.subset import SIZE, Layout, choose, fourths
-from deepvalues.studies.dvb.respondents.agents import MIXTURE_SHARE, RATIONALE
-from deepvalues.studies.dvb.variants import (
+from deepvalues.studies.dvb.analysis.side_studies import (
     BASELINE,
     NAMES,
     PUBLISHED_NAMES,
@@ -32,6 +26,11 @@ from deepvalues.studies.dvb.variants import (
     variant_rates,
     variant_trials,
 )
+from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, trials
+from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS, reworded
+from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY, parse_prompt, wants_rationale
+from deepvalues.studies.dvb.items.subset import SIZE, Layout, choose, fourths
+from deepvalues.studies.dvb.respondents.agents import MIXTURE_SHARE, RATIONALE
 
 VARIANTS = ("dvb-explicit", "dvb-cot")
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import CONFIDENCE, wilson
-from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, words
+from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, Trait, words
 
 #: What is told apart: all values at once; two values of one set; the two poles of a dimension.
 LAYERS = ("value", "value pair", "pole")
@@ -65,8 +65,7 @@ def wordings(bank: Bank) -> pd.DataFrame:
         for split in SPLITS
         for wording in trait.wordings[split]
     ]
-    validated: pd.DataFrame = WORDINGS.validate(pd.DataFrame(rows, columns=list(WORDINGS.columns)))
-    return validated
+    return WORDINGS.validate(pd.DataFrame(rows, columns=list(WORDINGS.columns)))
 
 
 def _lengths(texts: Sequence[str]) -> np.ndarray:
@@ -74,32 +73,22 @@ def _lengths(texts: Sequence[str]) -> np.ndarray:
     return np.array([(len(words(text)), len(text)) for text in texts], dtype=float)
 
 
-def _word_regression() -> Classifier:
-    return make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(C=C, max_iter=1000))
-
-
-def _character_regression() -> Classifier:
-    features = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5))
-    return make_pipeline(features, LogisticRegression(C=C, max_iter=1000))
-
-
-def _nearest_neighbour() -> Classifier:
-    neighbour = KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
-    return make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), neighbour)
-
-
-def _length_regression() -> Classifier:
-    return make_pipeline(FunctionTransformer(_lengths), StandardScaler(), LogisticRegression(C=C))
-
-
 #: Classifiers by name: TF-IDF of words, TF-IDF of 3 to 5 characters, the nearest wording by cosine of
 #: words' TF-IDF, and word and character counts alone.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
-    "words": _word_regression,
-    "characters": _character_regression,
-    "nearest": _nearest_neighbour,
-    "length": _length_regression,
+    "words": lambda: make_pipeline(_words(), LogisticRegression(C=C, max_iter=1000)),
+    "characters": lambda: make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)), LogisticRegression(C=C, max_iter=1000)
+    ),
+    "nearest": lambda: make_pipeline(
+        _words(), KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
+    ),
+    "length": lambda: make_pipeline(FunctionTransformer(_lengths), StandardScaler(), LogisticRegression(C=C)),
 }
+
+
+def _words() -> TfidfVectorizer:
+    return TfidfVectorizer(token_pattern=r"\w+")
 
 
 class Task(NamedTuple):
@@ -214,16 +203,16 @@ def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.
             p = np.nan if layer == "value pair" else permutation_p(told, seed, permutations)
             around = clustered(told["right"].astype(float), owners)
             chance = 1 / int(told["classes"].iloc[0])
-            rows.append((layer, classifier, *_rate(told["right"]), *around, chance, p))
+            n, right = len(told), int(told["right"].sum())
+            rows.append((layer, classifier, n, right, right / n, *wilson(right, n), *around, chance, p))
     columns = ["layer", "classifier", "n", "right", "accuracy", "low", "high"]
     columns += ["clustered_low", "clustered_high", "chance", "p"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _rate(right: pd.Series[bool]) -> tuple[int, int, float, float, float]:
-    """(n, right, accuracy, low, high)."""
-    n, hits = len(right), int(right.sum())
-    return (n, hits, hits / n, *wilson(hits, n))
+def _rivals(bank: Bank, trait: Trait) -> list[str]:
+    """The other traits of a trait's group."""
+    return [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
 
 
 def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
@@ -244,8 +233,7 @@ def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
     rows = []
     for trait in bank.traits:
         train, test = types[trait.id, "train"], types[trait.id, "test"]
-        rivals = [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
-        shares = [len(types[rival, "train"] & test) / len(test) for rival in rivals]
+        shares = [len(types[rival, "train"] & test) / len(test) for rival in _rivals(bank, trait)]
         shared = len(train & test)
         counts = (len(train), len(test), shared, shared / len(test), shared / len(train | test))
         rows.append((trait.kind, trait.group, trait.id, *counts, float(np.mean(shares))))
@@ -265,7 +253,7 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
         layer, group, trait, same, rivals, difference (same - rivals).
     """
     frame = wordings(bank)
-    rows = TfidfVectorizer(token_pattern=r"\w+").fit_transform(frame["text"])
+    rows = _words().fit_transform(frame["text"])
     # The mean cosine of all pairs is the product of the mean vectors, as all vectors have length 1.
     means = {
         key: np.asarray(rows[places].mean(axis=0)).ravel()
@@ -274,9 +262,8 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
     found = []
     for trait in bank.traits:
         test = means[trait.id, "test"]
-        rivals = [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
         same = float(test @ means[trait.id, "train"])
-        against = float(np.mean([test @ means[rival, "train"] for rival in rivals]))
+        against = float(np.mean([test @ means[rival, "train"] for rival in _rivals(bank, trait)]))
         found.append((trait.kind, trait.group, trait.id, same, against, same - against))
     return pd.DataFrame(found, columns=["layer", "group", "trait", "same", "rivals", "difference"])
 
