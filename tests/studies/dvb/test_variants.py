@@ -19,7 +19,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis.side_studies import (
     BASELINE,
     NAMES,
-    PUBLISHED_NAMES,
+    PUBLISHED_VARIANTS,
     missing_by_variant,
     published_variants,
     variant_differences,
@@ -402,5 +402,5 @@ def test_missing_replies_are_counted_by_variant():
 
 
 def test_every_published_variant_has_a_name_the_baseline_first():
-    assert set(NAMES) == set(PUBLISHED_NAMES.values())
+    assert set(NAMES) == set(PUBLISHED_VARIANTS.values())
     assert next(iter(NAMES)) == BASELINE

@@ -160,7 +160,7 @@ def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
     Parameters
     ----------
     differences
-        From `variants.variant_differences`.
+        From `analysis.side_studies.variant_differences`.
     items
         Tests that every wording asks.
     """

@@ -197,8 +197,8 @@ def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table, printed
-        From `validation_accuracy` and `published_validation` of `validation`. The published tasks were
-        about training stimuli.
+        From `validation_accuracy` and `published_validation` of `analysis.side_studies`. The published tasks
+        were about training stimuli.
     """
     theirs = printed.rename(
         columns={"trials": "answered", "ci_low": "wilson_low", "ci_high": "wilson_high"}

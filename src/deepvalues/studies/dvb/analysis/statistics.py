@@ -143,15 +143,9 @@ def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TES
     for _, group in frame.groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
         scores = (answered["followed"] - 0.5).groupby([answered[name] for name in unit], observed=True).sum()
-        found.append(_sign_test(scores))
+        told, undecided = int((scores != 0).sum()), len(scores) and not scores.any()
+        found.append(1.0 if undecided else exact_test(int((scores > 0).sum()), told))
     return found
-
-
-def _sign_test(scores: pd.Series[float]) -> float:
-    told = int((scores != 0).sum())
-    if len(scores) and not told:
-        return 1.0
-    return exact_test(int((scores > 0).sum()), told)
 
 
 def _tested(table: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
@@ -314,9 +308,8 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     published
         ``data/published/dvb_by_model.csv``: n_parsed replies, n_deep of them deep.
     """
-    table = published[["model", "developer", "size_tier"]].copy()
-    table["items"], table["answered"] = published["n_prompts"], published["n_parsed"]
-    table["followed"] = published["n_deep"]
+    names = {"n_prompts": "items", "n_parsed": "answered", "n_deep": "followed"}
+    table = published[["model", "developer", "size_tier", *names]].rename(columns=names)
     table["dvgr"] = table["followed"] / table["answered"]
     counts = list(zip(table["followed"], table["answered"], strict=True))
     table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in counts]

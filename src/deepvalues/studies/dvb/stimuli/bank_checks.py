@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -91,16 +91,8 @@ def _words() -> TfidfVectorizer:
     return TfidfVectorizer(token_pattern=r"\w+")
 
 
-class Task(NamedTuple):
-    """Traits to be told apart."""
-
-    layer: str
-    name: str
-    traits: tuple[str, ...]
-
-
-def tasks(bank: Bank, layer: str) -> Iterator[Task]:
-    """Yield what is to be told apart on a layer of `LAYERS`.
+def tasks(bank: Bank, layer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield (name, traits) of what is to be told apart on a layer of `LAYERS`.
 
     One task of eleven classes for ``value``; 25 of two classes for ``value pair`` (the pairs inside the two
     sets, as in the items); 20 of two classes for ``pole``.
@@ -111,14 +103,14 @@ def tasks(bank: Bank, layer: str) -> Iterator[Task]:
         When there is no such layer.
     """
     if layer == "value":
-        yield Task(layer, "all", tuple(bank.values))
+        yield "all", tuple(bank.values)
     elif layer == "value pair":
         for first, second in combinations(bank.values.values(), 2):
             if first.group == second.group:
-                yield Task(layer, f"{first.id} / {second.id}", (first.id, second.id))
+                yield f"{first.id} / {second.id}", (first.id, second.id)
     elif layer == "pole":
         for dimension in bank.dimensions.values():
-            yield Task(layer, dimension.id, dimension.poles)
+            yield dimension.id, dimension.poles
     else:
         raise UserError(f"unknown layer {layer!r}; there are {', '.join(LAYERS)}")
 
@@ -141,22 +133,13 @@ def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
         raise UserError(f"unknown classifier {classifier!r}; there are {', '.join(CLASSIFIERS)}")
     frame = wordings(bank)
     found = []
-    for task in tasks(bank, layer):
-        chosen = frame[frame["trait"].isin(task.traits)]
+    for task, traits in tasks(bank, layer):
+        chosen = frame[frame["trait"].isin(traits)]
         train, test = (chosen[chosen["split"] == split] for split in SPLITS)
         model = CLASSIFIERS[classifier]().fit(train["text"].tolist(), train["trait"].tolist())
-        found.append(
-            pd.DataFrame(
-                {
-                    "layer": layer,
-                    "task": task.name,
-                    "wording": test["id"].to_numpy(),
-                    "trait": test["trait"].to_numpy(),
-                    "predicted": model.predict(test["text"].tolist()),
-                    "classes": len(task.traits),
-                }
-            )
-        )
+        told = test[["id", "trait"]].rename(columns={"id": "wording"})
+        predicted = model.predict(test["text"].tolist())
+        found.append(told.assign(layer=layer, task=task, predicted=predicted, classes=len(traits)))
     told = pd.concat(found, ignore_index=True)
     return told.assign(right=told["trait"] == told["predicted"])
 
