@@ -168,9 +168,8 @@ def gee(
     frame: pd.DataFrame,
     references: Mapping[str, str] = PUBLISHED_REFERENCES,
     covariates: Sequence[str] = ("n_examples",),
-    cluster: Sequence[str] = ("cell",),
 ) -> Fit:
-    """The same regression by generalized estimating equations, exchangeable within clusters.
+    """The same regression by generalized estimating equations, exchangeable within cells.
 
     As in statsmodels, with robust errors; parameters, result and errors as for `clustered_logit`.
 
@@ -193,7 +192,7 @@ def gee(
             raise np.linalg.LinAlgError
         return result.params, result.cov_params(), math.nan
 
-    return _fitted(frame, references, covariates, cluster, fit)
+    return _fitted(frame, references, covariates, ("cell",), fit)
 
 
 def references(frame: pd.DataFrame) -> dict[str, str]:
