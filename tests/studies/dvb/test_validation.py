@@ -111,7 +111,7 @@ def test_questions_name_and_define_what_they_ask_about(items, bank):
         assert lines[2].endswith(definitions[row.asked])
         assert lines[3].startswith(f"Second {kind}: ")
         assert lines[3].endswith(definitions[row.other])
-        assert parse_match(row.prompt).definition == definitions[row.asked]
+        assert parse_match(row.prompt)[0] == definitions[row.asked]
 
 
 def test_only_predictions_speak_of_a_user(items, design):
