@@ -10,7 +10,7 @@ from hypothesis import settings
 from deepvalues.ask import catalogue
 from deepvalues.ask.reading import Received, read_choice
 from deepvalues.core import stable_random
-from deepvalues.studies.dvb.items.parsing import parse_prompt
+from deepvalues.studies.dvb.items.prompts import parse_prompt
 from deepvalues.studies.dvb.respondents import agents as agents_module
 from deepvalues.studies.dvb.respondents.agents import Recogniser, reference_agents
 from loopback_only import loopback_only  # noqa: F401

@@ -356,7 +356,7 @@ PIECES = [
 #: where time is linear, and a quadratic pattern takes minutes.
 LONG = r"""
 import json, signal, sys
-from deepvalues.studies.dvb.reading import read_rating
+from deepvalues.studies.dvb.items.ratings import read_rating
 from deepvalues.studies.profiles.reading import read_closed, read_code, read_open
 from deepvalues.ask.reading import Received, read_choice
 from deepvalues.studies.svo.reading import read

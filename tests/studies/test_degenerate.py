@@ -7,10 +7,10 @@ import pytest
 
 from deepvalues.ask import catalogue, on_record
 from deepvalues.paper.sentences import Sentences
-from deepvalues.studies.dvb import facts, model_facts
+from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis import orders, several_sets, statistics, verdicts
 from deepvalues.studies.dvb.analysis.comparisons import control_gate
-from deepvalues.studies.dvb.analysis.pooled_rates import leave_one_out, sides_by_interval, sides_by_test
+from deepvalues.studies.dvb.analysis.statistics import leave_one_out, sides_by_interval, sides_by_test
 from deepvalues.studies.profiles import facts as profiles_facts
 from deepvalues.studies.profiles import tables as profiles_tables
 from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses
@@ -77,8 +77,8 @@ def test_study_1_by_verdicts(trials):
             "letter_mass": float("nan"),
         }
     )
-    said, told = Sentences("models"), telling("models", model_facts)
-    own = {"own": model_facts.own(table)}
+    said, told = Sentences("models"), telling("models", facts)
+    own = {"own": facts.own(table)}
     nothing = pd.DataFrame(columns=["model", "respondent", "arm", "n_examples", "rate"])
     hold_true(
         [
@@ -129,7 +129,7 @@ def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
     found = several_sets.trials(items, on_record.questions_by_model("dvb", models, items)).assign(
         family="language model"
     )
-    own = model_facts.own(verdicts.verdicts(orders.pairs(found)))
+    own = facts.own(verdicts.verdicts(orders.pairs(found)))
     told = Sentences("models")("learned", {"own": own})
     assert (
         "a significant preference for the right option at N = 4 on the control and the value probe only."

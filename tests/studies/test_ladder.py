@@ -6,8 +6,8 @@ import pytest
 
 from deepvalues.ask import catalogue
 from deepvalues.studies.dvb.items.items import _onward
-from deepvalues.studies.dvb.items.parsing import parse_prompt, situations
-from deepvalues.studies.dvb.stimuli.arms import LADDER
+from deepvalues.studies.dvb.items.prompts import parse_prompt, situations
+from deepvalues.studies.dvb.stimuli.design import LADDER
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_no_example_is_told_twice_and_letters_stay_balanced(longest):
     for cell, prompt in longest.items():
         examples = parse_prompt(prompt).examples
         assert len(set(examples)) == len(examples) == max(LADDER), cell
-        letters = [each.chosen for each in situations(prompt)[:-1]]
+        letters = [each.right for each in situations(prompt)[:-1]]
         for start in range(0, len(letters), 4):
             assert sorted(letters[start : start + 4]) == ["A", "A", "B", "B"]
 

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.special import expit
 
 from deepvalues.studies.dvb.respondents.agents import arm_evidence
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 
 def sign(items):

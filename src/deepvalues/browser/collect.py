@@ -19,7 +19,7 @@ from deepvalues.ask.record import Record
 from deepvalues.ask.registry import Model
 from deepvalues.ask.study import Study
 from deepvalues.core import paths
-from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.dvb.stimuli.bank import Bank
 from deepvalues.studies.dvb.study import BENCHMARK

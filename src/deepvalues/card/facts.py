@@ -19,7 +19,7 @@ from deepvalues.card import measures
 from deepvalues.card.gather import SECTIONS, Asked, Part
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 from deepvalues.studies.dvb.analysis.verdicts import N
-from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.dvb.study import BENCHMARK
 from deepvalues.studies.profiles.facts import MODE

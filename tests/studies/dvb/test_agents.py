@@ -22,7 +22,7 @@ from deepvalues.studies.dvb.respondents.agents import (
     arm_evidence,
     expected_rate,
 )
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 
 def sigma(x):

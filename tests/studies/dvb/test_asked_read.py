@@ -7,7 +7,7 @@ import pytest
 from deepvalues.stats.clusters import clustered
 from deepvalues.studies.dvb.analysis import asked_read
 from deepvalues.studies.dvb.analysis.asked_read import ARMS, RESPONDENTS
-from deepvalues.studies.dvb.figures import asked_read as figures
+from deepvalues.studies.dvb.figures import comparisons as figures
 
 NAMES = {
     "tiny": "asked",

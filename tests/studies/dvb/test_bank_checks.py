@@ -66,8 +66,8 @@ def test_all_wordings_are_listed(bank):
 def test_tasks_are_those_of_the_design(bank):
     counts = {layer: len(list(bank_checks.tasks(bank, layer))) for layer in bank_checks.LAYERS}
     assert counts == {"value": 1, "value pair": 25, "pole": 20}
-    for task in bank_checks.tasks(bank, "value pair"):
-        assert len({bank.values[value].group for value in task.traits}) == 1
+    for _, traits in bank_checks.tasks(bank, "value pair"):
+        assert len({bank.values[value].group for value in traits}) == 1
 
 
 @pytest.mark.parametrize("layer", bank_checks.LAYERS)

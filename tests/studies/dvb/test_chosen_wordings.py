@@ -6,7 +6,8 @@ import pytest
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.results import Results
-from deepvalues.studies.dvb.stimuli import chosen_wordings
+from deepvalues.studies.dvb import numbers
+from deepvalues.studies.dvb.stimuli import selection
 from deepvalues.studies.dvb.stimuli.selection import mean_rates
 from kept_numbers import kept
 
@@ -29,7 +30,7 @@ def rates(shift=0.0):
 
 
 def test_rates_over_designs():
-    table = chosen_wordings.over_designs(rates())
+    table = selection.over_designs(rates())
     assert list(table["designs"]) == [2] * 4
     assert list(table["items"]) == [80] * 4
     assert list(table["rate"]) == pytest.approx([0.5, 0.49, 0.7, 0.69])
@@ -51,13 +52,13 @@ def test_rates_over_designs():
     ],
 )
 def test_a_missed_limit_is_said(shift, words):
-    assert words in chosen_wordings.limits(mean_rates(rates(shift)))
+    assert words in numbers.limits(mean_rates(rates(shift)))
 
 
 def test_the_numbers_of_the_text(tmp_path):
     results = Results("models", tmp_path)
     blind = pd.DataFrame({"read": [1000], "right": [999], "dropped": [7]})
-    chosen_wordings.numbers_of(results, mean_rates(rates()), chosen_wordings.over_designs(rates()), blind)
+    numbers.wordings(results, mean_rates(rates()), selection.over_designs(rates()), blind)
     found = kept(results)
     assert found.pop("text.limits").startswith("All lexical learners stay")
     assert found == {
@@ -72,7 +73,7 @@ def test_the_numbers_of_the_text(tmp_path):
 
 
 def test_the_shipped_blind_reading_can_be_read():
-    blind = chosen_wordings.read_blind_reading(paths.BLIND_READING)
+    blind = selection.read_blind_reading(paths.BLIND_READING)
     assert (blind["right"] <= blind["read"]).all()
 
 
@@ -85,4 +86,4 @@ def test_a_damaged_blind_reading_is_one_message(tmp_path, content, words):
     if content is not None:
         file.write_text(content)
     with pytest.raises(UserError, match=rf"blind\.csv: {words}.*restore it from git"):
-        chosen_wordings.read_blind_reading(file)
+        selection.read_blind_reading(file)

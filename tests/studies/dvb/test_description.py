@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from deepvalues.studies.dvb.stimuli import description
-from deepvalues.studies.dvb.stimuli.arms import ARMS
 from deepvalues.studies.dvb.stimuli.bank import word_count
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 
 @pytest.fixture(scope="module")

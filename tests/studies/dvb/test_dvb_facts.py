@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.studies.dvb import facts
-from deepvalues.studies.dvb.analysis.pooled_rates import Sides
+from deepvalues.studies.dvb.analysis.statistics import Sides
 from kept_numbers import saying, telling
 
 NAN = math.nan

@@ -8,7 +8,7 @@ import pytest
 from deepvalues.paper.results import Results
 from deepvalues.studies.dvb import numbers
 from deepvalues.studies.dvb.analysis.simulation import EFFECTS
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 from kept_numbers import kept
 
 NAN = math.nan

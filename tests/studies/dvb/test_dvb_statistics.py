@@ -18,7 +18,7 @@ from deepvalues.stats.clusters import clustered, two_way
 from deepvalues.stats.rates import cohens_h, exact_test, holm, wilson
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.respondents.agents import expected_rate
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 #: What the right option of each arm shows, as ±1 for the value and for the surface.
 SHOWS = {"deconfounded": (1, -1), "probe_value": (1, 0), "probe_surface": (0, 1)}

@@ -18,7 +18,7 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.catalogue import read_items_file
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items.items import CONTRACT, ITEM_SETS, build_items
-from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.stimuli.bank import SPLITS
 from deepvalues.studies.dvb.stimuli.design import balanced_order
 
@@ -283,9 +283,9 @@ def test_shuffled_examples_have_two_of_four_choices_turned_one_of_each_letter(it
             *ours, _ = situations(prompt)
             *theirs, _ = situations(n4["deconfounded", cell].iloc[0])
             assert [example[:3] for example in ours] == [example[:3] for example in theirs]
-            turned = [t.chosen for o, t in zip(ours, theirs, strict=True) if o.chosen != t.chosen]
+            turned = [t.right for o, t in zip(ours, theirs, strict=True) if o.right != t.right]
             assert sorted(turned) == ["A", "B"], (arm, cell)
-            assert sorted(example.chosen for example in ours) == ["A", "A", "B", "B"]
+            assert sorted(example.right for example in ours) == ["A", "A", "B", "B"]
 
 
 def test_shuffled_examples_speak_for_neither_layer(items_standard, tasks, recogniser):
@@ -314,7 +314,7 @@ def test_a_repeated_test_is_an_example_word_for_word_in_its_first_order_only(ite
         assert (len(found), len(mirrored)) == ((0, 1) if item.swapped else (1, 0))
         (place,) = found + mirrored
         # What was chosen in the example is right in the test.
-        assert (item.right == examples[place].chosen) != item.swapped
+        assert (item.right == examples[place].right) != item.swapped
         places[item.swapped][place] += 1
     # Each of the four in turn over cells.
     assert places[False] == places[True] == dict.fromkeys(range(4), 100)

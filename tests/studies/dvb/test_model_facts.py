@@ -8,11 +8,11 @@ import pytest
 
 from deepvalues.ask.registry import CONTINUE, FREE, HEAD
 from deepvalues.paper.sentences import Sentences
-from deepvalues.studies.dvb import model_facts as facts
+from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
-from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
+from deepvalues.studies.dvb.analysis.orders import PUBLISHED
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT
 from kept_numbers import telling

@@ -8,8 +8,8 @@ import pytest
 from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import wilson
-from deepvalues.studies.dvb.analysis import pooled_rates
-from deepvalues.studies.dvb.analysis.pooled_rates import Sides
+from deepvalues.studies.dvb.analysis import statistics
+from deepvalues.studies.dvb.analysis.statistics import Sides
 
 
 def trials(**followed):
@@ -30,20 +30,20 @@ def trials(**followed):
     ],
 )
 def test_language_models_come_into_focus_where_there_are_any(families, expected):
-    assert pooled_rates.family_in_focus(families) == expected
-    assert pooled_rates.family_in_focus(dict(zip("abc", families, strict=False)).values()) == expected
+    assert statistics.family_in_focus(families) == expected
+    assert statistics.family_in_focus(dict(zip("abc", families, strict=False)).values()) == expected
 
 
 @pytest.mark.parametrize("families", [["reference agent"], []])
 def test_with_reference_agents_alone_there_is_nothing_to_pool(families):
     with pytest.raises(UserError, match="no language model and no text learner has answered"):
-        pooled_rates.family_in_focus(families)
+        statistics.family_in_focus(families)
 
 
 def test_the_pooled_rate_is_that_of_all_deconfounded_trials():
     frame = trials(a="1101", b="10.0")
     other_arm = frame.assign(arm="control", followed=1.0)
-    (row,) = pooled_rates.pooled(pd.concat([frame, other_arm])).to_dict("records")
+    (row,) = statistics.pooled(pd.concat([frame, other_arm])).to_dict("records")
     assert (row["items"], row["answered"], row["followed"]) == (8, 7, 4)
     assert row["rate"] == 4 / 7
     assert (row["wilson_low"], row["wilson_high"]) == wilson(4, 7)
@@ -55,21 +55,21 @@ def test_the_pooled_rate_is_that_of_all_deconfounded_trials():
 
 def test_each_model_is_left_out_in_turn():
     frame = trials(a="1111", b="0001", c="11.0")
-    table = pooled_rates.leave_one_out(frame.iloc[::-1])
+    table = statistics.leave_one_out(frame.iloc[::-1])
     assert list(table["left_out"]) == ["a", "b", "c"]
     assert list(table["models"]) == [2, 2, 2]
     assert list(table["rate"]) == pytest.approx([3 / 7, 6 / 7, 5 / 8])
     for name, row in zip("abc", table.to_dict("records"), strict=True):
-        (expected,) = pooled_rates.pooled(frame[frame["model"] != name]).to_dict("records")
+        (expected,) = statistics.pooled(frame[frame["model"] != name]).to_dict("records")
         assert {key: row[key] for key in expected} == pytest.approx(expected, nan_ok=True)
     assert table["followed"].dtype == int, "counts are written as whole numbers"
 
 
 @pytest.mark.parametrize("models", [{"a": "1101"}, {}])
 def test_without_a_second_model_none_can_be_left_out(models):
-    table = pooled_rates.leave_one_out(trials(**models))
+    table = statistics.leave_one_out(trials(**models))
     assert len(table) == 0
-    assert list(table) == list(pooled_rates.leave_one_out(trials(a="10", b="01")))
+    assert list(table) == list(statistics.leave_one_out(trials(a="10", b="01")))
 
 
 @pytest.fixture
@@ -87,12 +87,12 @@ def table():
 
 
 def test_sides_of_chance_by_test_and_by_interval(table):
-    assert pooled_rates.sides_by_test(table) == Sides(below=1, above=2, undecided=2)
-    assert pooled_rates.sides_by_interval(table) == Sides(below=1, above=2, undecided=2)
-    assert pooled_rates.sides_by_test(table.iloc[:0]) == Sides(0, 0, 0)
+    assert statistics.sides_by_test(table) == Sides(below=1, above=2, undecided=2)
+    assert statistics.sides_by_interval(table) == Sides(below=1, above=2, undecided=2)
+    assert statistics.sides_by_test(table.iloc[:0]) == Sides(0, 0, 0)
 
 
 def test_arm_means_count_every_model_alike():
     rows = [("a", "control", 20, 0.9), ("b", "control", 20, 0.6), ("a", "prior", 0, 0.5)]
-    means = pooled_rates.arm_means(pd.DataFrame(rows, columns=["model", "arm", "n_examples", "rate"]))
+    means = statistics.arm_means(pd.DataFrame(rows, columns=["model", "arm", "n_examples", "rate"]))
     assert means.to_dict() == {("control", 20): pytest.approx(0.75), ("prior", 0): 0.5}

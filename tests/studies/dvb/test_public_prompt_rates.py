@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepvalues.stats.rates import wilson
-from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED, beside_published, order_rates
+from deepvalues.studies.dvb.analysis.orders import PUBLISHED, beside_published, order_rates
 
 NAN = math.nan
 

@@ -21,7 +21,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.items import public_prompts
 from deepvalues.studies.dvb.items.items import CONTRACT
-from deepvalues.studies.dvb.items.parsing import exchanged, parse_prompt
+from deepvalues.studies.dvb.items.prompts import exchanged, parse_prompt
 from deepvalues.studies.dvb.study import DeepValueBenchmark
 
 

@@ -13,9 +13,7 @@ import bank_sums
 from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import STATUSES, Received
 from deepvalues.core.errors import UserError
-from deepvalues.studies.dvb.items.parsing import parse_rating
-from deepvalues.studies.dvb.items.prompts import SCALES
-from deepvalues.studies.dvb.ratings import (
+from deepvalues.studies.dvb.analysis.side_studies import (
     answered_shares,
     odds_beside_print,
     rating_consistency,
@@ -24,7 +22,8 @@ from deepvalues.studies.dvb.ratings import (
     rating_profile_means,
     rating_trials,
 )
-from deepvalues.studies.dvb.reading import RATING_WORDS, read_rating
+from deepvalues.studies.dvb.items.prompts import SCALES, parse_rating
+from deepvalues.studies.dvb.items.ratings import RATING_WORDS, read_rating
 from deepvalues.studies.dvb.respondents.agents import HIGHEST_RATING, RATING_FORMS, raters, rating_profile
 
 

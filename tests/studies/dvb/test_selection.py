@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from deepvalues import cli
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
+from deepvalues.studies.dvb.stimuli import bank as banks
 from deepvalues.studies.dvb.stimuli import selection
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, checksum, read_bank
 
@@ -210,7 +211,7 @@ def test_rates_of_a_bank_that_shows_the_value_alone(bank):
             ]
             for split in SPLITS
         }
-        return selection._reworded(trait, *texts.values())
+        return replace(trait, wordings=banks.numbered(trait.id, texts))
 
     values = {id: reword(trait) for id, trait in bank.values.items()}
     poles = {id: reword(trait) for id, trait in bank.poles.items()}

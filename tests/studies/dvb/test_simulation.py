@@ -30,7 +30,7 @@ from deepvalues.studies.dvb.analysis.simulation import (
     power,
     recovery,
 )
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 CONDITIONS = {name: EFFECTS[name] for name in ("none", "cell", "wording", "value")}
 ALL = Truth(0.4, 0.8, 1.6, cell_sd=1.0, value_sd=0.5, value_wording_sd=0.7, pole_wording_sd=0.6)

@@ -7,9 +7,9 @@ import pytest
 
 from deepvalues.core import paths
 from deepvalues.core.number_format import MISSING
+from deepvalues.studies.dvb import tables
 from deepvalues.studies.dvb.analysis import published
-from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
-from deepvalues.studies.dvb.tables import rates as tables
+from deepvalues.studies.dvb.analysis.orders import PUBLISHED
 from markdown_cells import head, rows, shown, to_the_right
 
 NAN = math.nan

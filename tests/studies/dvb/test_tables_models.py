@@ -5,8 +5,8 @@ import math
 import pandas as pd
 
 from deepvalues.ask.registry import HEAD
+from deepvalues.studies.dvb import tables
 from deepvalues.studies.dvb.analysis import verdicts
-from deepvalues.studies.dvb.tables import models, rates
 from markdown_cells import rows, shown
 
 NAN = math.nan
@@ -26,7 +26,7 @@ def test_how_asked_shows_the_first_digits_of_the_sum_and_dashes_where_nothing_is
         ],
         columns=HOW,
     )
-    first, second = rows(shown(models.how_asked(table), "models/how_asked"))
+    first, second = rows(shown(tables.how_asked(table), "models/how_asked"))
     assert first == [
         "a",
         "llama.cpp",
@@ -53,8 +53,8 @@ def test_not_asked_are_language_models_and_heads_with_their_sets():
         ],
         columns=["study", "item_set", "model", "family", "state"],
     )
-    assert rows(models.not_asked(table)) == [["m", "dvb/n4, dvb-validation/standard"], ["h", "dvb/n4"]]
-    assert models.not_asked(table[table["state"] == "complete"]).endswith("was asked.")
+    assert rows(tables.not_asked(table)) == [["m", "dvb/n4, dvb-validation/standard"], ["h", "dvb/n4"]]
+    assert tables.not_asked(table[table["state"] == "complete"]).endswith("was asked.")
 
 
 def test_asked_against_read_has_a_row_for_each_respondent_and_number_of_examples():
@@ -67,7 +67,7 @@ def test_asked_against_read_has_a_row_for_each_respondent_and_number_of_examples
         columns=["model", "respondent", "arm", "n_examples", "rate", "low", "high"],
     )
     assert rows(
-        shown(models.asked_against_read(table), "models/asked_against_read").replace("\u00a0", " ")
+        shown(tables.asked_against_read(table), "models/asked_against_read").replace("\u00a0", " ")
     ) == [
         ["m", "asked", "4", ".500 [.400, .600]", ".600 [.500, .700]", "–", "–"],
         ["m", "head, mean", "20", "1.000", "–", "–", "–"],
@@ -79,19 +79,19 @@ def test_learner_rates_name_the_arms():
         [("learner-words", "deconfounded", 4, 3, 12000, 0.5, 0.49, 0.51)],
         columns=["model", "arm", "n_examples", "designs", "items", "rate", "least", "most"],
     )
-    assert rows(shown(models.learner_rates(table), "models/learner_rates")) == [
+    assert rows(shown(tables.learner_rates(table), "models/learner_rates")) == [
         ["learner-words", "DVGR", "4", "3", "12,000", ".500", ".490", ".510"]
     ]
 
 
 def test_without_anybody_there_is_still_a_table_for_the_caption():
     # A sentence alone would leave its caption to another table of the paper.
-    table = rates.learned(pd.DataFrame(columns=list(verdicts.CONTRACT.columns)), 20)
+    table = tables.learned(pd.DataFrame(columns=list(verdicts.CONTRACT.columns)), 20)
     (row,) = rows(table)
     assert row[0].endswith(".")
     assert table.split("\n")[1].startswith("|:-")
 
 
 def test_nobody_asked_and_no_head_leave_nothing_to_show():
-    assert models.how_asked(pd.DataFrame(columns=HOW)).empty
-    assert models.asked_against_read(pd.DataFrame()).empty
+    assert tables.how_asked(pd.DataFrame(columns=HOW)).empty
+    assert tables.asked_against_read(pd.DataFrame()).empty

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from deepvalues.studies.dvb import tables
 from deepvalues.studies.dvb.stimuli import description
-from deepvalues.studies.dvb.stimuli.arms import ARMS
 from deepvalues.studies.dvb.stimuli.bank import VALUE_SETS
-from deepvalues.studies.dvb.tables import stimuli as tables
+from deepvalues.studies.dvb.stimuli.design import ARMS
 from markdown_cells import column, head, rows, shown
 
 

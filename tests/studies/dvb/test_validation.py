@@ -9,11 +9,11 @@ from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import Received
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
+from deepvalues.studies.dvb.analysis.side_studies import published_validation, validation_accuracy
 from deepvalues.studies.dvb.analysis.statistics import trials
-from deepvalues.studies.dvb.items.parsing import parse_match, situations
+from deepvalues.studies.dvb.items.prompts import parse_match, situations
 from deepvalues.studies.dvb.items.validation import STIMULI, TASKS
 from deepvalues.studies.dvb.respondents.agents import Matcher
-from deepvalues.studies.dvb.validation import published_validation, validation_accuracy
 
 SIDES = {"training": ({"v1": "s1", "v2": "s2"}), "test": ({"v1": "s2", "v2": "s1"})}
 
@@ -111,7 +111,7 @@ def test_questions_name_and_define_what_they_ask_about(items, bank):
         assert lines[2].endswith(definitions[row.asked])
         assert lines[3].startswith(f"Second {kind}: ")
         assert lines[3].endswith(definitions[row.other])
-        assert parse_match(row.prompt).definition == definitions[row.asked]
+        assert parse_match(row.prompt)[0] == definitions[row.asked]
 
 
 def test_only_predictions_speak_of_a_user(items, design):

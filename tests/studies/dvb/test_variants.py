@@ -16,22 +16,21 @@ from deepvalues.ask import catalogue, on_record, run_query
 from deepvalues.ask.reading import Received
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, trials
-from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS, reworded
-from deepvalues.studies.dvb.items.parsing import parse_prompt, wants_rationale
-from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY
-from deepvalues.studies.dvb.items.subset import SIZE, Layout, choose, fourths
-from deepvalues.studies.dvb.respondents.agents import MIXTURE_SHARE, RATIONALE
-from deepvalues.studies.dvb.variants import (
+from deepvalues.studies.dvb.analysis.side_studies import (
     BASELINE,
     NAMES,
-    PUBLISHED_NAMES,
+    PUBLISHED_VARIANTS,
     missing_by_variant,
     published_variants,
     variant_differences,
     variant_rates,
     variant_trials,
 )
+from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, trials
+from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS, reworded
+from deepvalues.studies.dvb.items.prompts import ANSWER_ONLY, parse_prompt, wants_rationale
+from deepvalues.studies.dvb.items.subset import SIZE, Layout, choose, fourths
+from deepvalues.studies.dvb.respondents.agents import MIXTURE_SHARE, RATIONALE
 
 VARIANTS = ("dvb-explicit", "dvb-cot")
 
@@ -403,5 +402,5 @@ def test_missing_replies_are_counted_by_variant():
 
 
 def test_every_published_variant_has_a_name_the_baseline_first():
-    assert set(NAMES) == set(PUBLISHED_NAMES.values())
+    assert set(NAMES) == set(PUBLISHED_VARIANTS.values())
     assert next(iter(NAMES)) == BASELINE

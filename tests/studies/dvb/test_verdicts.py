@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from deepvalues.stats import clusters
 from deepvalues.stats.clusters import Estimate
+from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis import verdicts as module
 from deepvalues.studies.dvb.analysis.orders import pairs
 from deepvalues.studies.dvb.analysis.verdicts import (
@@ -24,7 +25,6 @@ from deepvalues.studies.dvb.analysis.verdicts import (
     alike,
     differs,
     equal,
-    facts,
     tost_interval,
     verdict_of,
     verdicts,
@@ -368,14 +368,9 @@ def test_a_noisy_liking_is_the_same_in_both_orders(items_n4):
 
 
 def test_facts_for_sentences(table):
-    found = facts(table)
-    assert list(found) == list(NAMES)
-    given = {id: fact.models for id, fact in found.items() if fact.models}
-    assert given == {"value": ("one",), "place": ("two",)}
-    value = found["value"]
-    assert (value.size, value.of, value.name) == (1, 2, "value learner")
-    row = table.set_index("model").loc["one"]
-    assert value.ranges["dvgr"] == (row["dvgr"], row["dvgr"])
-    assert "dvgr_n20" not in found["place"].ranges
-    assert found["both"].ranges == {}
-    assert sum(fact.size for fact in facts(table, "text learner").values()) == 3
+    given = facts.verdicts(table)["verdicts"]
+    assert [(each["id"], each["models"], each["size"]) for each in given] == [
+        ("value", ["one"], 1),
+        ("place", ["two"], 1),
+    ]
+    assert [each["name"] for each in given] == [NAMES["value"], NAMES["place"]]

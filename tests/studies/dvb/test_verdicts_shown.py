@@ -9,9 +9,9 @@ from matplotlib.colors import to_hex
 from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MISSING
 from deepvalues.paper.theme import image, line_style
+from deepvalues.studies.dvb import tables
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT, LEXICAL
 from deepvalues.studies.dvb.figures import rates as figures
-from deepvalues.studies.dvb.tables import rates as tables
 from legible import assert_legible
 from markdown_cells import column, head, rows, to_the_right
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.figures.worked_example import Word, lines, words, worked_example
-from deepvalues.studies.dvb.items.parsing import situations
+from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 
 

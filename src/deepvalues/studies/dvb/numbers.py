@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from deepvalues.core.number_format import number
-from deepvalues.studies.dvb.analysis.pooled_rates import ALPHA, arm_means
-from deepvalues.studies.dvb.analysis.statistics import met_exactly
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.core.number_format import listed, number
+from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, met_exactly
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 if TYPE_CHECKING:
     from deepvalues.paper.results import Results
@@ -54,7 +53,7 @@ def pooled(results: Results, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -
     Parameters
     ----------
     table
-        From `analysis.focus.pooled`.
+        From `analysis.statistics.pooled`.
     mean_of_rates
         From `analysis.intervals.mean_of_rates`.
     """
@@ -95,7 +94,7 @@ def in_print(results: Results, classes: pd.DataFrame) -> None:
 
 
 def sizes(results: Results, table: pd.DataFrame) -> None:
-    """Large against small published models, from `analysis.counts.large_against_small`."""
+    """Large against small published models, from `analysis.published.large_against_small`."""
     for middle_as, difference in zip(table["middle_as"], table["difference"], strict=True):
         results.share(f"print.size.{middle_as.replace(' ', '_')}", difference)
     below = (table["difference"] < 0) & (table["p_value"] < ALPHA)
@@ -149,12 +148,9 @@ def adjusted(results: Results, rates: pd.DataFrame, simulated: pd.DataFrame, pri
     """
     known = rates.dropna(subset="conditional")
     of_print = simulated.set_index("adjusted")["difference"]["conditional"]
-    differences = {
-        "difference": (known["conditional"] - known["raw"]).abs().mean(),
-        "published_simulated": of_print,
-    }
-    for name, difference in differences.items():
-        results.number(f"adjusted.{name}", difference, number(difference, 4, bounded=True))
+    difference = (known["conditional"] - known["raw"]).abs().mean()
+    results.number("adjusted.difference", difference, number(difference, 4, bounded=True))
+    results.number("adjusted.published_simulated", of_print, number(of_print, 4, bounded=True))
     results.number("adjusted.printed", float(printed), printed)
 
 
@@ -164,7 +160,7 @@ def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
     Parameters
     ----------
     differences
-        From `variants.variant_differences`.
+        From `analysis.side_studies.variant_differences`.
     items
         Tests that every wording asks.
     """
@@ -201,6 +197,38 @@ def likeness(results: Results, table: pd.DataFrame) -> None:
         results.interval(f"likeness.{name}_interval", row["low"], row["high"])
     contrast = rows["value - pole"]
     results.claim("layers_equally_alike", bool(contrast["low"] <= 0 <= contrast["high"]))
+
+
+def wordings(results: Results, means: pd.DataFrame, table: pd.DataFrame, blind: pd.DataFrame) -> None:
+    """How wordings were chosen: `mean_rates`, `over_designs`, `read_blind_reading` of `stimuli.selection`."""
+    deep = table.loc[table["arm"] == "deconfounded", "rate"]
+    results.share("stimuli.least", deep.min())
+    results.share("stimuli.most", deep.max())
+    results.share("stimuli.largest_gap", (means["value_only"] - means["surface_only"]).abs().max())
+    results.count("stimuli.designs", table["designs"].max())
+    for name in ("read", "right", "dropped"):
+        results.count(f"stimuli.{name}", blind[name].sum())
+    results.text("text.limits", limits(means))
+
+
+def limits(means: pd.DataFrame) -> str:
+    """Whether the learners keep the limits that the bank is judged by.
+
+    Parameters
+    ----------
+    means
+        From `stimuli.selection.mean_rates`.
+    """
+    # Imported here: the search brings scikit-learn along.
+    from deepvalues.studies.dvb.stimuli.selection import DVGR_WITHIN, LAYERS_WITHIN
+
+    dvgr, layers = (number(limit, 2, bounded=True) for limit in (DVGR_WITHIN, LAYERS_WITHIN))
+    wanted = f"a DVGR within .50 ± {dvgr}, and accuracies on the two layers within {layers} of each other"
+    missed = list(means.loc[~means["kept"].astype(bool), "model"])
+    if not missed:
+        return f"All lexical learners stay within the intended limits ({wanted})."
+    verb = "exceeds" if len(missed) == 1 else "exceed"
+    return f"Of the lexical learners, {listed(missed)} {verb} the intended limits ({wanted})."
 
 
 # ---- simulations ----
@@ -246,12 +274,8 @@ def effects(results: Results, truths: Mapping[str, Truth]) -> None:
     truths
         `analysis.simulation.EFFECTS`.
     """
-    sizes = {
-        "cell": truths["cell"].cell_sd,
-        "wording": truths["wording"].value_wording_sd,
-        "value": truths["value"].value_sd,
-    }
-    for name, size in sizes.items():
+    for name, field in (("cell", "cell_sd"), ("wording", "value_wording_sd"), ("value", "value_sd")):
+        size = getattr(truths[name], field)
         results.number(f"coverage.sd.{name}", size, number(size, 1))
 
 

@@ -21,12 +21,11 @@ from deepvalues.core.downloads import Store
 from deepvalues.studies.dvb.items import items, prompts, ratings, validation
 from deepvalues.studies.dvb.items.items import AUTHORS, RELEASED_SETS, ItemSet
 from deepvalues.studies.dvb.items.public_prompts import PublicPrompts
+from deepvalues.studies.dvb.items.ratings import read_rating
 from deepvalues.studies.dvb.items.released import read_released
 from deepvalues.studies.dvb.items.subset import subset
-from deepvalues.studies.dvb.reading import read_rating
-from deepvalues.studies.dvb.stimuli.arms import EXAMPLES
 from deepvalues.studies.dvb.stimuli.bank import Bank, load_bank
-from deepvalues.studies.dvb.stimuli.design import Design, load_design
+from deepvalues.studies.dvb.stimuli.design import EXAMPLES, Design, load_design
 
 #: How prompts that end with the benchmark's own instruction are asked by letter probability.
 LETTER_CHOICE = LetterChoice(prompts.LETTERS, "Option", prompts.ANSWER_ONLY, prompts.LETTER_ONLY)
@@ -52,6 +51,7 @@ class DeepValueBenchmark(Study):
     sets_with_all = ("standard", SUBSET, "full")
     sets_that_share = ("smoke", "n4", "n20", "n40", "layers", "standard", SUBSET)
     sets_of_others = (*RELEASED_SETS, AUTHORS)
+    letter_choice = LETTER_CHOICE
 
     @cached_property
     def bank(self) -> Bank:
@@ -67,11 +67,6 @@ class DeepValueBenchmark(Study):
     def seed(self) -> int:
         """The seed of design and requests."""
         return self.design.seed
-
-    @property
-    def letter_choice(self) -> LetterChoice | None:
-        """One of two letters after "Option"."""
-        return LETTER_CHOICE
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build the items of one of `items.ITEM_SETS`, ``subset``, a released one, or ``authors``."""
@@ -162,11 +157,7 @@ class ExplicitInstruction(PromptVariant):
     title = "Study 1, explicit instruction"
     max_tokens = DeepValueBenchmark.max_tokens
     instruction = prompts.VALUES_FIRST + prompts.ANSWER_ONLY
-
-    @property
-    def letter_choice(self) -> LetterChoice | None:
-        """As in the benchmark."""
-        return LETTER_CHOICE
+    letter_choice = LETTER_CHOICE
 
 
 @dataclass(frozen=True)
@@ -242,11 +233,7 @@ class StimulusValidation(_OfBenchmark):
     #: Value pairs of the design that each set draws on; four cells of each.
     item_sets: ClassVar[Mapping[str, int]] = {"smoke": 1, "standard": 50}
     contract = validation.CONTRACT
-
-    @property
-    def letter_choice(self) -> LetterChoice | None:
-        """As in the benchmark."""
-        return LETTER_CHOICE
+    letter_choice = LETTER_CHOICE
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke`` (48) or ``standard`` (2,400)."""

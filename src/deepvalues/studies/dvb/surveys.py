@@ -1,6 +1,6 @@
 """Surveys of study 1: are dimensions shallow, does a value predict a choice, does an option show its value?
 
-The last two put to people the very questions that `validation` puts to models. The
+The last two put to people the very questions that `items.validation` puts to models. The
 published study asked people the same three things, in its own words and about its own stimuli.
 """
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import Paired, paired
 
-#: The arms that are compared, in the order in which they are shown.
-ARMS = ("deconfounded", "control", "probe_value", "probe_surface")
+#: The arms that are compared, with what they are called, in the order in which they are shown.
+ARMS = {
+    "deconfounded": "DVGR",
+    "control": "control",
+    "probe_value": "value probe",
+    "probe_surface": "surface probe",
+}
 ASKED, NULL = "asked", "null"
 #: Who answers, in the order in which they are shown: the model, its two heads, and the heads' null.
 RESPONDENTS = (ASKED, "head, mean", "head, last", NULL)
-_HEAD = re.compile(r"head-(?P<model>.+)-(?P<pooling>mean|last)(?P<shuffled>-shuffled)?")
+_HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last)(?P<shuffled>-shuffled)?$"
 
 
 def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
@@ -31,20 +34,13 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
         The same columns, with the open model's name as ``model``, and ``respondent``, one of `RESPONDENTS`.
         Both poolings' shuffled heads are the null. ``name`` is that of the record.
     """
-    found = {name: match for name in trials["model"].unique() if (match := _HEAD.fullmatch(name))}
-    open_models = {match["model"] for match in found.values()}
-    who = {
-        name: (match["model"], NULL if match["shuffled"] else f"head, {match['pooling']}")
-        for name, match in found.items()
-    }
-    who |= {name: (name, ASKED) for name in open_models}
-    kept = trials[trials["model"].isin(who) & trials["arm"].isin(ARMS)]
-    names = kept["model"]
-    return kept.assign(
-        name=names,
-        model=names.map({name: model for name, (model, _) in who.items()}),
-        respondent=names.map({name: respondent for name, (_, respondent) in who.items()}),
+    kept = trials[trials["arm"].isin(ARMS)]
+    parts = kept["model"].str.extract(_HEAD)
+    heads = ("head, " + parts["pooling"]).mask(parts["shuffled"].notna(), NULL)
+    told = kept.assign(
+        name=kept["model"], model=parts["model"].fillna(kept["model"]), respondent=heads.fillna(ASKED)
     )
+    return told[told["model"].isin(parts["model"].dropna())]
 
 
 def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:

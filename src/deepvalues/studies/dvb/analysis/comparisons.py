@@ -136,9 +136,8 @@ def _wald(deep: pd.DataFrame, table: pd.DataFrame, column: str, cluster: str) ->
     if len(varying) < 2:
         return (math.nan,) * 4
     reference = str(varying.sum(axis=1).idxmax())
-    tests = clustered_logit(deep, {column: reference}, (), (cluster,)).factors.set_index("factor")
-    names = ["chi2", "df", "df_error", "p_value"]
-    return tuple(float(value) for value in tests.reindex([column]).iloc[0][names])
+    test = clustered_logit(deep, {column: reference}, (), (cluster,)).factors.iloc[0]
+    return tuple(float(test[name]) for name in ("chi2", "df", "df_error", "p_value"))
 
 
 def rate_matrix(frame: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -236,9 +235,7 @@ def agreement_matrix(pairwise: pd.DataFrame) -> pd.DataFrame:
     """`pairwise_agreement` as a square matrix of models, 1 on the diagonal."""
     mirrored = pairwise.rename(columns={"model_a": "model_b", "model_b": "model_a"})
     square = pd.concat([pairwise, mirrored]).pivot(index="model_a", columns="model_b", values="agreement")
-    matrix = square.to_numpy(copy=True)
-    np.fill_diagonal(matrix, 1.0)
-    return pd.DataFrame(matrix, index=square.index, columns=square.columns)
+    return square.mask(np.eye(len(square), dtype=bool), 1.0)
 
 
 class _Pairs(NamedTuple):
@@ -358,13 +355,18 @@ def position_bias(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for model, group in _deconfounded(frame).dropna(subset="followed").groupby("model"):
         chose_a = (group["choice"] == "A").astype(float)
-        at_a = group["right"] == "A"
-        gap = clusters.two_groups(group["followed"].to_numpy(), at_a.to_numpy(), group["cell"])
-        dvgrs = (float(group["followed"][at_a].mean()), float(group["followed"][~at_a].mean()))
         share = (float(chose_a.mean()), *clusters.clustered(chose_a, group["cell"]))
-        rows.append((model, len(group), *share, *dvgrs, gap.value, *gap.interval, gap.p_value))
+        by_position = _two_rates(group["followed"], group["right"] == "A", group["cell"])
+        rows.append((model, len(group), *share, *by_position))
     columns = ["model", "answered", "chose_a", "chose_a_low", "chose_a_high", "dvgr_a", "dvgr_b"]
     return pd.DataFrame(rows, columns=[*columns, "gap", "gap_low", "gap_high", "gap_p"])
+
+
+def _two_rates(followed: pd.Series[Any], first: pd.Series[bool], of: pd.Series[str]) -> tuple[float, ...]:
+    """(rate of the first group, of the rest, their difference, low, high, p-value), clustered."""
+    gap = clusters.two_groups(followed.to_numpy(), first.to_numpy(), of)
+    rates = float(followed[first].mean()), float(followed[~first].mean())
+    return (*rates, gap.value, *gap.interval, gap.p_value)
 
 
 def asymmetry(frame: pd.DataFrame) -> pd.DataFrame:
@@ -382,10 +384,7 @@ def asymmetry(frame: pd.DataFrame) -> pd.DataFrame:
     answered = _deconfounded(frame).dropna(subset="followed")
     for dimension, group in answered.groupby("dimension"):
         forward = group["direction"] == "forward"
-        wordings = group["target_pole_wording"]
-        estimate = clusters.two_groups(group["followed"].to_numpy(), forward.to_numpy(), wordings)
-        dvgrs = (float(group["followed"][forward].mean()), float(group["followed"][~forward].mean()))
-        rows.append((dimension, *dvgrs, estimate.value, *estimate.interval, estimate.p_value))
+        rows.append((dimension, *_two_rates(group["followed"], forward, group["target_pole_wording"])))
     columns = ["dimension", "forward", "reversed", "difference", "clustered_low", "clustered_high", "p_value"]
     table = pd.DataFrame(rows, columns=columns)
     table["p_holm"] = holm(list(table["p_value"]))

@@ -134,11 +134,9 @@ def _each(
     """(method, numbers of clusters, interval) of one group's answered trials and their clusters' codes."""
     y = answered["followed"]
     yield "wilson", (len(y),), wilson(int(y.sum()), len(y))
+    resampled = partial(bootstrapped_mean, seed=seed, resamples=resamples)
     yield "cell", *_checked(clustered, answered, "cell")
-    yield (
-        "cell_bootstrap",
-        *_checked(partial(bootstrapped_mean, seed=seed, resamples=resamples), answered, "cell"),
-    )
+    yield "cell_bootstrap", *_checked(resampled, answered, "cell")
     yield "value", *_checked(clustered, answered, "value")
     yield "value_wild", *_checked(wild, answered, "value")
     yield "value_dimension", *_checked(two_way, answered, "value", "directed")

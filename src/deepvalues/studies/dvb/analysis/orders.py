@@ -6,7 +6,9 @@ order. The mean of both cancels it, and whether both choices are of one option t
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Mapping
+
 import pandas as pd
 import pandera.pandas as pa
 from scipy.special import logit
@@ -14,6 +16,7 @@ from scipy.special import logit
 from deepvalues.core.errors import UserError
 from deepvalues.stats import clusters, places
 from deepvalues.stats.clusters import Estimate
+from deepvalues.stats.rates import wilson
 
 #: Probabilities nearer to 0 or 1 than this are moved to this distance before log odds are taken.
 CLIP = 1e-6
@@ -87,20 +90,19 @@ def pairs(trials: pd.DataFrame) -> pd.DataFrame:
     """
     rows = _one_order_each(trials)
     both = rows.groupby(list(KEYS), sort=True, observed=True)
-    first, second = (rows[rows["swapped"] == order].set_index(list(KEYS)) for order in (False, True))
     joined = pd.DataFrame({"asked": both.size(), "answered": both["followed"].count()})
-    joined["right"] = first["right"].reindex(joined.index)
-    joined["followed_first"] = first["followed"].reindex(joined.index)
-    joined["followed_second"] = second["followed"].reindex(joined.index)
-    joined["followed"] = (joined["followed_first"] + joined["followed_second"]) / 2
-    same = (joined["followed_first"] == joined["followed_second"]).astype(float)
+    first, second = (
+        rows[rows["swapped"] == order].set_index(list(KEYS)).reindex(joined.index) for order in (False, True)
+    )
+    joined["right"] = first["right"]
+    joined["followed_first"], joined["followed_second"] = first["followed"], second["followed"]
+    for name in ("followed", "first_option", "p", "log_odds"):
+        joined[name] = (first[name] + second[name]) / 2
+    same = (first["followed"] == second["followed"]).astype(float)
     joined["agree"] = same.where(joined["followed"].notna())
-    for name in ("first_option", "p", "log_odds"):
-        joined[name] = (first[name].reindex(joined.index) + second[name].reindex(joined.index)) / 2
     joined["log_odds"] = joined["log_odds"].round(DIGITS)
     joined["mass"] = both["mass"].mean()
-    validated: pd.DataFrame = CONTRACT.validate(joined.reset_index()[list(CONTRACT.columns)])
-    return validated
+    return CONTRACT.validate(joined.reset_index()[list(CONTRACT.columns)])
 
 
 def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
@@ -115,8 +117,8 @@ def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
             f"{one['model']} has two answers to one order of {one['cell']}, {one['arm']}, "
             f"N = {one['n_examples']}, test {one['test']}: keep one repeat of each item"
         )
-    p_a = trials["p_a"].astype(float) if "p_a" in trials else pd.Series(np.nan, trials.index)
-    mass = trials["mass"].astype(float) if "mass" in trials else pd.Series(np.nan, trials.index)
+    weighed = trials.reindex(columns=["p_a", "mass"]).astype(float)
+    p_a = weighed["p_a"]
     at_a = trials["right"] == "A"
     odds = pd.Series(logit(p_a.clip(CLIP, 1 - CLIP)), trials.index)
     chose_a = (trials["choice"] == "A").astype(float)
@@ -124,7 +126,7 @@ def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
         first_option=chose_a.where(trials["followed"].notna()),
         p=p_a.where(at_a, 1 - p_a),
         log_odds=odds.where(at_a, -odds),
-        mass=mass,
+        mass=weighed["mass"],
     )
 
 
@@ -157,3 +159,71 @@ def by_cell(frame: pd.DataFrame, column: str) -> Estimate:
     """The mean of a column over the pairs that have it, clustered by cell."""
     known = frame.dropna(subset=column)
     return clusters.mean(known[column].to_numpy(dtype=float), known["cell"])
+
+
+# ---- public prompts, beside the published language models ----
+
+#: What the published models are called as one respondent.
+PUBLISHED = "published models"
+
+
+def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
+    """DVGR of each model on prompts that were asked in both orders of their options.
+
+    A prompt counts once, with the mean of its answered orders; one without an answer is left out. Wilson's
+    interval takes it for one trial. Means of two orders vary no more than single replies do, so that the
+    interval is wide enough however much the orders depend on each other.
+
+    Parameters
+    ----------
+    trials
+        From `statistics.trials`; cell, n_examples and test tell a prompt.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, prompts (those with an answer), dvgr, wilson_low, wilson_high; dvgr_first and dvgr_swapped (by
+        order), both (prompts answered in both orders) and consistency (the share of these whose replies
+        chose the same option, in whichever place); NaN where there is nothing to tell it from.
+    """
+    rows = []
+    for model, group in trials.groupby("model", observed=True, sort=True):
+        orders = group.pivot(index=["cell", "n_examples", "test"], columns="swapped", values="followed")
+        orders = orders.reindex(columns=[False, True])
+        prompts = orders.mean(axis="columns").dropna()
+        both = orders.dropna()
+        consistency = (both[False] == both[True]).mean() if len(both) else math.nan
+        interval = wilson(float(prompts.sum()), len(prompts))
+        rows.append((model, len(prompts), prompts.mean(), *interval, *orders.mean(), len(both), consistency))
+    columns = ["prompts", "dvgr", "wilson_low", "wilson_high", "dvgr_first", "dvgr_swapped", "both"]
+    return pd.DataFrame(rows, columns=["model", *columns, "consistency"])
+
+
+def beside_published(
+    trials: pd.DataFrame, family: Mapping[str, str], published: pd.DataFrame
+) -> pd.DataFrame:
+    """Each respondent's DVGR on the public prompts, and below it that of the published language models.
+
+    Those were asked other prompts of the same kind, in one order.
+
+    Parameters
+    ----------
+    trials
+        Of the item set ``authors``.
+    family
+        Families by model.
+    published
+        ``data/published/dvb_by_model.csv``: n_prompts asked, n_parsed replies, n_deep of them deep.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, family, and as from `order_rates`.
+    """
+    table = order_rates(trials)
+    table.insert(1, "family", table["model"].map(dict(family)))
+    deep, parsed = int(published["n_deep"].sum()), int(published["n_parsed"].sum())
+    asked, rate = int(published["n_prompts"].max()), deep / parsed
+    rates = (rate, *wilson(deep, parsed), rate, math.nan, 0, math.nan)
+    pooled = dict(zip(table, (PUBLISHED, "language model", asked, *rates), strict=True))
+    return pd.DataFrame([*table.to_dict("records"), pooled], columns=list(table))

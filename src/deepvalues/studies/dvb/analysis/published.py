@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -19,18 +19,13 @@ from scipy import stats
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats.factors import factor_test
-from deepvalues.stats.rates import CONFIDENCE
+from deepvalues.stats.rates import CONFIDENCE, cohens_h, exact_test, wilson
 from deepvalues.stats.rounded import Range, chi_squared_range, corner_range, rate_range, wilson_ranges
 from deepvalues.stats.sample_size import smallest_sample
-from deepvalues.studies.dvb.analysis.counts import (
-    deep_and_shallow,
-    dvgr_summary,
-    size_pairs,
-    validation_accuracies,
-)
 
 #: What a recomputation can say about a printed figure.
 CLASSES = ("exact", "within rounding", "differs", "not recomputable")
+_BOUNDS = ("ci_low", "ci_high")
 
 
 @dataclass(frozen=True)
@@ -62,44 +57,44 @@ class _Printed:
         return found.low <= self.value + slack and found.high >= self.value - slack
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """A printed figure with its recomputation, or with the reason why there is none."""
+def _row(
+    name: str, quantity: str, where: str, printed: _Printed, found: float | Range | None, why: str
+) -> dict[str, object]:
+    """A row of `side_by_side`.
 
-    source_file: str
-    quantity: str
-    where: str
-    printed: _Printed
-    inputs: str = ""
-    exact: float | None = None
-    rounded: Range | None = None
-    reason: str = ""
+    Parameters
+    ----------
+    name
+        Of the file, without ``dvb_`` and ``.csv``.
+    found
+        The figure from counts; the range that rounding of the inputs allows; or None.
+    why
+        What the figure was recomputed from, or why it was not.
+    """
+    at = found if isinstance(found, Range) else Range(*[math.nan if found is None else float(found)] * 3)
+    if found is None:
+        kind = "not recomputable"
+    elif not printed.agrees(at):
+        kind = "differs"
+    else:
+        kind = "within rounding" if isinstance(found, Range) else "exact"
+    return {
+        "source_file": f"dvb_{name}.csv",
+        "quantity": quantity,
+        "where": where,
+        "printed": printed.text,
+        "recomputed": at.estimate,
+        "difference": math.nan if printed.at_most else at.estimate - printed.value,
+        "unit": 2 * printed.half,
+        "range_low": at.low,
+        "range_high": at.high,
+        "class": kind,
+        "inputs": "" if found is None else why,
+        "reason": why if found is None else "",
+    }
 
-    def row(self) -> dict[str, object]:
-        found = self.rounded or (None if self.exact is None else Range(self.exact, self.exact, self.exact))
-        recomputed, low, high = found or (math.nan, math.nan, math.nan)
-        difference = math.nan if self.printed.at_most else recomputed - self.printed.value
-        return {
-            "source_file": self.source_file,
-            "quantity": self.quantity,
-            "where": self.where,
-            "printed": self.printed.text,
-            "recomputed": recomputed,
-            "difference": difference,
-            "unit": 2 * self.printed.half,
-            "range_low": low,
-            "range_high": high,
-            "class": self._class(found),
-            "inputs": self.inputs,
-            "reason": self.reason,
-        }
 
-    def _class(self, found: Range | None) -> str:
-        if found is None:
-            return "not recomputable"
-        if not self.printed.agrees(found):
-            return "differs"
-        return "exact" if self.rounded is None else "within rounding"
+_Rows = Iterator[dict[str, object]]
 
 
 class _Print:
@@ -167,7 +162,7 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         Where a file is missing.
     """
     paper = _Print(folder)
-    parts: Sequence[Callable[[_Print], Iterable[_Cell]]] = (
+    parts: Sequence[Callable[[_Print], _Rows]] = (
         _statistics,
         _by_level,
         _factor_tests,
@@ -180,8 +175,7 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         _logit,
         _beyond_reach,
     )
-    cells = [cell.row() for part in parts for cell in part(paper)]
-    table = pd.DataFrame(cells)
+    table = pd.DataFrame([row for part in parts for row in part(paper)])
     return table.sort_values("source_file", kind="stable", ignore_index=True)
 
 
@@ -205,7 +199,7 @@ def classes(table: pd.DataFrame) -> pd.DataFrame:
     return counts.rename_axis(columns=None).reset_index()
 
 
-def _statistics(paper: _Print) -> Iterator[_Cell]:
+def _statistics(paper: _Print) -> _Rows:
     by_model, domains = paper.numbers("by_model"), paper.numbers("by_domain")
     deep, used = int(by_model["n_deep"].sum()), int(by_model["n_parsed"].sum())
     asked = int(by_model["n_prompts"].sum())
@@ -231,54 +225,33 @@ def _statistics(paper: _Print) -> Iterator[_Cell]:
         "sample_size": (sample, "its effect, power and alpha"),
     }
     for quantity, (exact, inputs) in figures.items():
-        yield _Cell("dvb_statistics.csv", quantity, "", printed[quantity], inputs, exact=float(exact))
+        yield _row("statistics", quantity, "", printed[quantity], exact, inputs)
     unknown = "mixed_logit_difference"
-    yield _Cell("dvb_statistics.csv", unknown, "", printed[unknown], reason="needs the trials")
+    yield _row("statistics", unknown, "", printed[unknown], None, "needs the trials")
 
 
-def _by_level(paper: _Print) -> Iterator[_Cell]:
+def _by_level(paper: _Print) -> _Rows:
     """Intervals by value and by domain; their totals; the pooled DVGR a second time."""
     for factor in ("value", "domain"):
-        name, numbers = f"by_{factor}", paper.numbers(f"by_{factor}")
-        source = f"dvb_{name}.csv"
+        name, text, numbers = f"by_{factor}", paper.text(f"by_{factor}"), paper.numbers(f"by_{factor}")
         n = numbers["n_parsed"].to_numpy(dtype=float)
-        yield _Cell(
-            source,
-            "replies used, all levels",
-            "",
-            paper.statistic("replies_used"),
-            "n_parsed",
-            exact=n.sum(),
-        )
-        text = paper.text(name)
-        rates = _column(text, "dvgr")
+        total = paper.statistic("replies_used")
+        yield _row(name, "replies used, all levels", "", total, n.sum(), "n_parsed")
+        rates, lows, highs = (_column(text, column) for column in ("dvgr", *_BOUNDS))
         half = rates[0].half
         pooled = float(numbers["dvgr"] @ n / n.sum())
-        yield _Cell(
-            source,
-            "pooled DVGR",
-            "",
-            paper.statistic("pooled_dvgr"),
-            "rates and n_parsed",
-            rounded=Range(pooled, pooled - half, pooled + half),
-        )
-        rows = zip(
-            numbers[factor],
-            numbers["n_parsed"],
-            rates,
-            _column(text, "ci_low"),
-            _column(text, "ci_high"),
-            strict=True,
-        )
+        allowed = Range(pooled, pooled - half, pooled + half)
+        yield _row(name, "pooled DVGR", "", paper.statistic("pooled_dvgr"), allowed, "rates and n_parsed")
+        rows = zip(numbers[factor], numbers["n_parsed"].astype(int), rates, lows, highs, strict=True)
         for level, count, rate, low, high in rows:
-            implied = rate_range(low.box, high.box, int(count))
-            yield _Cell(source, "dvgr", level, rate, "interval and n_parsed", rounded=implied)
-            ranges = wilson_ranges(*rate.box, int(count))
-            for quantity, bound, allowed in zip(("ci_low", "ci_high"), (low, high), ranges, strict=True):
-                yield _Cell(source, quantity, level, bound, "rate and n_parsed", rounded=allowed)
+            implied = rate_range(low.box, high.box, count)
+            yield _row(name, "dvgr", level, rate, implied, "interval and n_parsed")
+            ranges = wilson_ranges(*rate.box, count)
+            for quantity, bound, found in zip(_BOUNDS, (low, high), ranges, strict=True):
+                yield _row(name, quantity, level, bound, found, "rate and n_parsed")
 
 
-def _by_n_examples(paper: _Print) -> Iterator[_Cell]:
+def _by_n_examples(paper: _Print) -> _Rows:
     """Intervals by N. Replies by N are not printed, but each N has its share of the prompts at most."""
     by_model, text = paper.numbers("by_model"), paper.text("by_n_examples")
     used, levels = int(by_model["n_parsed"].sum()), len(text)
@@ -286,91 +259,74 @@ def _by_n_examples(paper: _Print) -> Iterator[_Cell]:
     sizes = (used - (levels - 1) * most, used // levels, most)
     rates, lows, highs = (_column(text, column) for column in ("dvgr", *_BOUNDS))
     for n_examples, rate, low, high in zip(text["n_examples"], rates, lows, highs, strict=True):
-        ranges = zip(*[wilson_ranges(rate.value, rate.half, n) for n in sizes], strict=True)
+        ranges = zip(*[wilson_ranges(*rate.box, n) for n in sizes], strict=True)
         for quantity, bound, allowed in zip(_BOUNDS, (low, high), ranges, strict=True):
             inputs = "rate, and the replies that each N can have"
-            where, found = str(n_examples), _union(allowed)
-            yield _Cell("dvb_by_n_examples.csv", quantity, where, bound, inputs, rounded=found)
+            yield _row("by_n_examples", quantity, str(n_examples), bound, _union(allowed), inputs)
 
 
-def _factor_tests(paper: _Print) -> Iterator[_Cell]:
+def _factor_tests(paper: _Print) -> _Rows:
     by_model = paper.numbers("by_model")
     used, deep = int(by_model["n_parsed"].sum()), int(by_model["n_deep"].sum())
-    text = paper.text("factor_tests").set_index("factor", drop=False)
+    text = paper.text("factor_tests")
     found = {column: _column(text, column) for column in ("chi2", "df", "p_value", "cramers_v")}
     printed = {factor: {c: found[c][i] for c in found} for i, factor in enumerate(text["factor"])}
-
     tested = factor_test(deep_and_shallow(by_model))
     for quantity, figure in printed["model"].items():
-        yield _Cell(_TESTS, quantity, "model", figure, "counts by model", exact=tested[quantity])
+        yield _row("factor_tests", quantity, "model", figure, tested[quantity], "counts by model")
     for factor, name in (("preferred_value", "by_value"), ("domain", "by_domain")):
         rates, numbers = _column(paper.text(name), "dvgr"), paper.numbers(name)
         n = numbers["n_parsed"].to_numpy(dtype=float)
         chi2 = chi_squared_range(np.array([rate.value for rate in rates]), rates[0].half, n, deep)
         yield from _from_chi2(printed[factor], factor, chi2, len(numbers) - 1, used, "rates and n_parsed")
     figures = printed["n_examples"]
-    yield _Cell(_TESTS, "chi2", "n_examples", figures["chi2"], reason="counts by N are not printed")
-    chi2 = corner_range(float, figures["chi2"].box)
+    printed_chi2 = figures.pop("chi2")
+    yield _row("factor_tests", "chi2", "n_examples", printed_chi2, None, "counts by N are not printed")
+    chi2 = corner_range(float, printed_chi2.box)
     levels = len(paper.text("by_n_examples"))
-    rest = {quantity: figure for quantity, figure in figures.items() if quantity != "chi2"}
-    yield from _from_chi2(rest, "n_examples", chi2, levels - 1, used, "printed chi2")
+    yield from _from_chi2(figures, "n_examples", chi2, levels - 1, used, "printed chi2")
 
 
-_TESTS = "dvb_factor_tests.csv"
-
-
-def _from_chi2(
-    printed: dict[str, _Printed], factor: str, chi2: Range, df: int, n: int, inputs: str
-) -> Iterator[_Cell]:
-    """Cells of one factor test whose chi-squared is known as a range."""
+def _from_chi2(printed: dict[str, _Printed], factor: str, chi2: Range, df: int, n: int, inputs: str) -> _Rows:
+    """Rows of one factor test whose chi-squared is known as a range."""
     p_values = [float(stats.chi2.sf(x, df)) for x in chi2]
-    ranges = {
+    found: dict[str, float | Range] = {
+        "df": df,
         "chi2": chi2,
         "p_value": Range(p_values[0], p_values[2], p_values[1]),
         "cramers_v": Range(*[math.sqrt(x / n) for x in chi2]),
     }
     for quantity, figure in printed.items():
-        if quantity == "df":
-            yield _Cell(_TESTS, quantity, factor, figure, "number of levels", exact=float(df))
-        else:
-            yield _Cell(_TESTS, quantity, factor, figure, inputs, rounded=ranges[quantity])
+        why = "number of levels" if quantity == "df" else inputs
+        yield _row("factor_tests", quantity, factor, figure, found[quantity], why)
 
 
-def _size_pairs(paper: _Print) -> Iterator[_Cell]:
+def _size_pairs(paper: _Print) -> _Rows:
     text = paper.text("size_pairs")
     found = size_pairs(paper.numbers("by_model"), text)
+    where = text["large"] + " against " + text["small"]
     for quantity in ("difference", "chi2", "p_value", "cramers_v"):
-        for figure, exact, small, large in zip(
-            _column(text, quantity), found[quantity], text["small"], text["large"], strict=True
-        ):
-            where = f"{large} against {small}"
-            yield _Cell("dvb_size_pairs.csv", quantity, where, figure, "counts by model", exact=float(exact))
+        for figure, exact, at in zip(_column(text, quantity), found[quantity], where, strict=True):
+            yield _row("size_pairs", quantity, at, figure, exact, "counts by model")
 
 
-_HUMAN = "dvb_human_validation.csv"
-_BOUNDS = ("ci_low", "ci_high")
-
-
-def _validation(paper: _Print) -> Iterator[_Cell]:
-    source, text = _HUMAN, paper.text("human_validation")
+def _validation(paper: _Print) -> _Rows:
+    text = paper.text("human_validation")
     found = validation_accuracies(text).set_index("experiment")
     names = {"estimate": "accuracy", "ci_low": "wilson_low", "ci_high": "wilson_high"}
     for row in text.to_dict("records"):
         where = f"{row['experiment']}: {row['measure']}"
         for column, name in names.items():
-            if not row[column]:
+            # Bounds of means are in `_shallowness`.
+            if not row[column] or (column != "estimate" and "SD" in row["note"]):
                 continue
-            printed = _Printed.read(row[column])
-            if column != "estimate" and "SD" in row["note"]:
-                continue  # see _shallowness
-            if row["experiment"] in found.index:
-                exact = float(found.loc[row["experiment"], name])
-                yield _Cell(source, column, where, printed, "correct and trials", exact=exact)
-            else:
-                yield _Cell(source, column, where, printed, reason="needs the ratings")
+            known = row["experiment"] in found.index
+            exact = found.loc[row["experiment"], name] if known else None
+            why = "correct and trials" if known else "needs the ratings"
+            yield _row("human_validation", column, where, _Printed.read(row[column]), exact, why)
 
 
-def _shallowness(paper: _Print) -> Iterator[_Cell]:
+def _shallowness(paper: _Print) -> _Rows:
     """Shallowness of deep against shallow pairs, from means and standard deviations.
 
     How many ratings each kind got is not printed. The splits of all ratings that give back the four
@@ -398,9 +354,9 @@ def _shallowness(paper: _Print) -> Iterator[_Cell]:
     merged = [_union(ranges) for ranges in zip(*fitting, strict=True)] or [_union([])] * 6
     inputs = "means, SDs and the splits of the ratings that fit the intervals"
     for (quantity, at, figure), found in zip([*bounds, *rest], merged, strict=True):
-        yield _Cell(_HUMAN, quantity, at, figure, inputs, rounded=found)
+        yield _row("human_validation", quantity, at, figure, found, inputs)
     df = _Printed.read(_noted(note, r"t\((\d+)\)"))
-    yield _Cell(_HUMAN, "df", where[1], df, "number of ratings", exact=float(total - 2))
+    yield _row("human_validation", "df", where[1], df, total - 2, "number of ratings")
 
 
 def _union(ranges: Sequence[Range]) -> Range:
@@ -438,46 +394,40 @@ def _difference_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]
     return [corner_range(cohens_d, *boxes), corner_range(welch, *boxes)]
 
 
-def _odds(paper: _Print) -> Iterator[_Cell]:
+def _odds(paper: _Print) -> _Rows:
     """Odds ratio and p-value from the printed interval, which Wald's method makes on the log scale."""
-    source, text = "dvb_value_disposition_odds.csv", paper.text("value_disposition_odds")
+    name = "value_disposition_odds"
     z = stats.norm.ppf((1 + CONFIDENCE) / 2)
 
     def p_value(ratio: float, low: float, high: float) -> float:
         return float(2 * stats.norm.sf(abs(math.log(ratio)) * 2 * z / math.log(high / low)))
 
-    for row in text.to_dict("records"):
-        ratio, low, high = (_Printed.read(row[c], 2) for c in ("odds_ratio", "ci_low", "ci_high"))
+    for row in paper.text(name).to_dict("records"):
+        ratio, low, high = (_Printed.read(row[c], 2) for c in ("odds_ratio", *_BOUNDS))
         middle = corner_range(lambda a, b: math.sqrt(a * b), low.box, high.box)
-        yield _Cell(source, "odds_ratio", row["rating"], ratio, "middle of the interval", rounded=middle)
-        for quantity, bound in (("ci_low", low), ("ci_high", high)):
-            yield _Cell(source, quantity, row["rating"], bound, reason="needs the trials")
+        yield _row(name, "odds_ratio", row["rating"], ratio, middle, "middle of the interval")
+        for quantity, bound in zip(_BOUNDS, (low, high), strict=True):
+            yield _row(name, quantity, row["rating"], bound, None, "needs the trials")
         implied = corner_range(p_value, ratio.box, low.box, high.box)
         printed = _Printed.read(row["p_value"])
-        yield _Cell(source, "p_value", row["rating"], printed, "odds ratio and interval", rounded=implied)
+        yield _row(name, "p_value", row["rating"], printed, implied, "odds ratio and interval")
 
 
-def _agreement(paper: _Print) -> Iterator[_Cell]:
-    source = "dvb_agreement.csv"
+def _agreement(paper: _Print) -> _Rows:
     rows = paper.text("agreement").to_dict("records")
     percent = {str(row["comparison"]): _Printed.read(row["agreement_percent"]) for row in rows}
     every, same, different, effect = percent
-    pairs = _Printed.read(_noted(rows[0]["note"], r"(\d+) pairs"))
-    models = len(paper.text("by_model"))
-    yield _Cell(source, "pairs of models", every, pairs, "models", exact=float(math.comb(models, 2)))
-    shares = _shares_of_same_developer(paper.numbers("by_model"))
+    pairs, models = _Printed.read(_noted(rows[0]["note"], r"(\d+) pairs")), len(paper.text("by_model"))
+    yield _row("agreement", "pairs of models", every, pairs, math.comb(models, 2), "models")
+    boxes = percent[same].box, percent[different].box
     found = [
-        corner_range(
-            lambda a, b, share=share: share * a + (1 - share) * b, percent[same].box, percent[different].box
-        )
-        for share in shares
+        corner_range(lambda a, b, share=share: share * a + (1 - share) * b, *boxes)
+        for share in _shares_of_same_developer(paper.numbers("by_model"))
     ]
-    pooled = Range(
-        sum(each.estimate for each in found) / 2, min(r.low for r in found), max(r.high for r in found)
-    )
-    yield _Cell(source, "agreement_percent", every, percent[every], "the other two, replies", rounded=pooled)
+    pooled = _union(found)._replace(estimate=sum(each.estimate for each in found) / 2)
+    yield _row("agreement", "agreement_percent", every, percent[every], pooled, "the other two, replies")
     for name in (same, different, effect):
-        yield _Cell(source, "agreement_percent", name, percent[name], reason="needs the replies")
+        yield _row("agreement", "agreement_percent", name, percent[name], None, "needs the replies")
 
 
 def _noted(note: str, pattern: str) -> str:
@@ -502,23 +452,20 @@ def _shares_of_same_developer(by_model: pd.DataFrame) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _logit(paper: _Print) -> Iterator[_Cell]:
-    source, text = "dvb_logit.csv", paper.text("logit")
-    used = int(paper.numbers("by_model")["n_parsed"].sum())
+def _logit(paper: _Print) -> _Rows:
+    text = paper.text("logit").set_index("term", drop=False)
+    used = paper.numbers("by_model")["n_parsed"].sum()
     trials = _Printed.read(_noted(text["note"].iloc[0], r"n=(\d+)"))
-    yield _Cell(source, "trials", "", trials, "n_parsed by model", exact=float(used))
-    for row in text.to_dict("records"):
-        printed = _Printed.read(row["coefficient"])
-        yield _Cell(source, "coefficient", row["term"], printed, reason="needs the trials")
-    slope = text[text["term"] == "n_examples"].iloc[0]
-    error = _Printed.read(_noted(slope["note"], r"SE (\.\d+)"))
-    p_value = _Printed.read(_noted(slope["note"], r"p=(\.\d+)"))
+    yield _row("logit", "trials", "", trials, used, "n_parsed by model")
+    slopes = {term: _Printed.read(coefficient) for term, coefficient in text["coefficient"].items()}
+    for term, printed in slopes.items():
+        yield _row("logit", "coefficient", str(term), printed, None, "needs the trials")
+    note = text["note"]["n_examples"]
+    error, p_value = (_Printed.read(_noted(note, pattern)) for pattern in (r"SE (\.\d+)", r"p=(\.\d+)"))
     found = corner_range(
-        lambda b, se: float(2 * stats.norm.sf(abs(b) / se)),
-        _Printed.read(slope["coefficient"]).box,
-        error.box,
+        lambda b, se: float(2 * stats.norm.sf(abs(b) / se)), slopes["n_examples"].box, error.box
     )
-    yield _Cell(source, "p_value", "n_examples", p_value, "coefficient and standard error", rounded=found)
+    yield _row("logit", "p_value", "n_examples", p_value, found, "coefficient and standard error")
 
 
 #: Files of rates and means alone: key columns, figures, and what print would have to say besides.
@@ -534,10 +481,116 @@ _OUT_OF_REACH = {
 }
 
 
-def _beyond_reach(paper: _Print) -> Iterator[_Cell]:
+def _beyond_reach(paper: _Print) -> _Rows:
     for name, (keys, quantities, reason) in _OUT_OF_REACH.items():
         text = paper.text(name)
         where = text[keys].agg(", ".join, axis=1)
         for quantity in quantities:
             for figure, row in zip(_column(text, quantity), where, strict=True):
-                yield _Cell(f"dvb_{name}.csv", quantity, row, figure, reason=reason)
+                yield _row(name, quantity, row, figure, None, reason)
+
+
+# ---- counts ----
+
+
+def dvgr_summary(deep: pd.Series[int], n: pd.Series[int]) -> pd.DataFrame:
+    """DVGR of each model from counts alone, as print has them.
+
+    Parameters
+    ----------
+    deep, n
+        Replies that followed the value, and replies that could be read; aligned by name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model: dvgr (a rate), wilson_low, wilson_high (95%), p_value (exact, two-sided,
+        against .5) and cohens_h (radians, against .5); NaN where a model has no replies.
+
+    Raises
+    ------
+    UserError
+        Where names differ, a count is negative or not whole, or deep replies outnumber replies.
+    """
+    counts = pd.DataFrame({"deep": deep, "n": n})
+    rows = []
+    for name, k, of in counts.itertuples(name=None):
+        if not (k % 1 == 0 and of % 1 == 0 and 0 <= k <= of):
+            raise UserError(f"{name} has {k} deep replies of {of}: no counts, or not of one model")
+        dvgr = k / of if of else math.nan
+        rows.append((dvgr, *wilson(int(k), int(of)), exact_test(int(k), int(of)), cohens_h(dvgr)))
+    columns = ["dvgr", "wilson_low", "wilson_high", "p_value", "cohens_h"]
+    return pd.DataFrame(rows, columns=columns, index=counts.index, dtype=float)
+
+
+def deep_and_shallow(by_model: pd.DataFrame) -> pd.DataFrame:
+    """Replies that followed the value and the surface, as columns deep and shallow, indexed by model."""
+    deep = by_model.set_index("model")["n_deep"]
+    return pd.DataFrame({"deep": deep, "shallow": by_model.set_index("model")["n_parsed"] - deep})
+
+
+def size_pairs(by_model: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Larger against smaller model of each pair, tested by chi-squared with Yates' correction.
+
+    Parameters
+    ----------
+    by_model
+        As ``dvb_by_model.csv``: model, n_parsed, n_deep.
+    pairs
+        small and large, names of models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        small, large, difference (of DVGRs, larger minus smaller), and as from `factor_test`.
+    """
+    counts = deep_and_shallow(by_model)
+    dvgr = counts["deep"] / counts.sum(axis=1)
+    rows = []
+    for small, large in zip(pairs["small"], pairs["large"], strict=True):
+        tested = factor_test(counts.loc[[small, large]])
+        rows.append({"small": small, "large": large, "difference": dvgr[large] - dvgr[small], **tested})
+    return pd.DataFrame(rows)
+
+
+def large_against_small(by_model: pd.DataFrame) -> pd.DataFrame:
+    """All large models pooled against all small ones, with the middle tier counted each way.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per middle_as ("large", "small", "left out"): n_large, n_small (replies), dvgr_large,
+        dvgr_small, difference, and as from `factor_test`. Trials are pooled as in print, as if models
+        did not matter otherwise.
+    """
+    counts = deep_and_shallow(by_model)
+    tier = by_model.set_index("model")["size_tier"]
+    rows = []
+    for middle_as in ("large", "small", "left out"):
+        pooled = counts.groupby(tier.replace("middle", middle_as)).sum().loc[["large", "small"]]
+        n, dvgr = pooled.sum(axis=1), pooled["deep"] / pooled.sum(axis=1)
+        row = {"middle_as": middle_as, "n_large": n["large"], "n_small": n["small"]}
+        row |= {"dvgr_large": dvgr["large"], "dvgr_small": dvgr["small"]}
+        rows.append({**row, "difference": dvgr["large"] - dvgr["small"], **factor_test(pooled)})
+    return pd.DataFrame(rows)
+
+
+def validation_accuracies(validation: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies of the human and model validations from the counts in their notes.
+
+    Parameters
+    ----------
+    validation
+        As ``dvb_human_validation.csv``; rows without "k of n" in their note are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        experiment, correct, trials, accuracy, wilson_low, wilson_high, p_value (exact, against .5) and
+        cohens_h. An unsure answer counts as wrong, as in print.
+    """
+    found = validation["note"].astype(str).str.extract(r"^(\d+) of (\d+)")
+    counted = found.dropna().astype(int).rename(columns={0: "correct", 1: "trials"})
+    summary = dvgr_summary(counted["correct"], counted["trials"]).rename(columns={"dvgr": "accuracy"})
+    named = validation.loc[counted.index, ["experiment"]]
+    return pd.concat([named, counted, summary], axis=1).reset_index(drop=True)

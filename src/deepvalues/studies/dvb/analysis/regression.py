@@ -25,11 +25,7 @@ from deepvalues.stats.rates import CONFIDENCE
 Floats = NDArray[np.float64]
 
 #: The model in print: reference level of each factor, beside the number of examples as a covariate.
-PUBLISHED_REFERENCES = {
-    "model": "gpt-4o-mini-2024-07-18",
-    "domain": "productivity",
-    "v1": "reparation",
-}
+PUBLISHED_REFERENCES = {"model": "gpt-4o-mini-2024-07-18", "domain": "productivity", "v1": "reparation"}
 #: A level that occurs in fewer clusters has no standard error: with one, the sandwich gives it none at
 #: all, with two or three far too little.
 FEWEST_CLUSTERS = 5
@@ -172,9 +168,8 @@ def gee(
     frame: pd.DataFrame,
     references: Mapping[str, str] = PUBLISHED_REFERENCES,
     covariates: Sequence[str] = ("n_examples",),
-    cluster: Sequence[str] = ("cell",),
 ) -> Fit:
-    """The same regression by generalized estimating equations, exchangeable within clusters.
+    """The same regression by generalized estimating equations, exchangeable within cells.
 
     As in statsmodels, with robust errors; parameters, result and errors as for `clustered_logit`.
 
@@ -197,7 +192,7 @@ def gee(
             raise np.linalg.LinAlgError
         return result.params, result.cov_params(), math.nan
 
-    return _fitted(frame, references, covariates, cluster, fit)
+    return _fitted(frame, references, covariates, ("cell",), fit)
 
 
 def references(frame: pd.DataFrame) -> dict[str, str]:
@@ -241,42 +236,37 @@ def _fitted(
     answered = frame.dropna(subset="followed")
     terms = _all_terms(answered, references, covariates)
     design = _design(answered, references, terms, cluster)
-    estimates: tuple[Floats, Floats, float] | None = None
-    if design is not None:
-        try:
-            # Separation is looked for here and shown as missing estimates; a warning adds nothing.
-            with warnings.catch_warnings(action="ignore"):
-                estimates = fit(design)
-        except (PerfectSeparationError, np.linalg.LinAlgError, ValueError):
-            estimates = None
-        if estimates is not None and not _sound(estimates):
-            estimates = None
+    estimates = None if design is None else _estimated(design, fit)
     if design is None or estimates is None:
-        return _nothing(terms, references, covariates)
-    beta, covariance, pseudo_r2 = estimates
-    groups = len(np.unique(design.groups))
-    spread = np.array([len(np.unique(design.groups[column != 0])) for column in design.columns.T])
-    enough = spread >= FEWEST_CLUSTERS
-    known = _terms(design.terms, beta, covariance, groups)
-    known.loc[~enough, ["error", "low", "high", "p_value"]] = math.nan
-    tested = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
+        known, tested = (pd.DataFrame(columns=names, dtype=float) for names in (_TERMS, _TESTS))
+        sizes: tuple[int, int, float] = (0, 0, math.nan)
+    else:
+        beta, covariance, pseudo_r2 = estimates
+        groups = len(np.unique(design.groups))
+        spread = np.array([len(np.unique(design.groups[column != 0])) for column in design.columns.T])
+        enough = spread >= FEWEST_CLUSTERS
+        known = _terms(design.terms, beta, covariance, groups)
+        known.loc[~enough, ["error", "low", "high", "p_value"]] = math.nan
+        tested = _wald(np.where(enough, design.owner, ""), beta, covariance, groups)
+        sizes = (len(design.outcome), groups, pseudo_r2)
     factors = tested.set_index("factor").reindex([*references, *covariates]).reset_index()
-    table = known.set_index("term").reindex(terms).reset_index()
-    return Fit(table, factors, len(design.outcome), groups, pseudo_r2)
+    return Fit(known.set_index("term").reindex(terms).reset_index(), factors, *sizes)
 
 
-def _sound(estimates: tuple[Floats, Floats, float]) -> bool:
-    beta, covariance, _ = estimates
-    finite = bool(np.isfinite(beta).all() and np.isfinite(covariance).all())
-    return finite and bool(np.abs(beta).max() < SEPARATED)
+def _estimated(design: _Design, fit: Any) -> tuple[Floats, Floats, float] | None:
+    """Coefficients, their covariance and pseudo-R²; None where the likelihood has no maximum."""
+    try:
+        # Separation is looked for here and shown as missing estimates; a warning adds nothing.
+        with warnings.catch_warnings(action="ignore"):
+            beta, covariance, pseudo_r2 = fit(design)
+    except (PerfectSeparationError, np.linalg.LinAlgError, ValueError):
+        return None
+    finite = np.isfinite(beta).all() and np.isfinite(covariance).all()
+    return (beta, covariance, pseudo_r2) if finite and np.abs(beta).max() < SEPARATED else None
 
 
-def _nothing(terms: Sequence[str], references: Mapping[str, str], covariates: Sequence[str]) -> Fit:
-    columns = ["coefficient", "error", "low", "high", "p_value"]
-    table = pd.DataFrame(math.nan, index=pd.Index(terms, name="term"), columns=columns).reset_index()
-    names = pd.Index([*references, *covariates], name="factor")
-    columns = ["chi2", "df", "df_error", "p_value", "p_chi2"]
-    return Fit(table, pd.DataFrame(math.nan, index=names, columns=columns).reset_index(), 0, 0, math.nan)
+_TERMS = ["term", "coefficient", "error", "low", "high", "p_value"]
+_TESTS = ["factor", "chi2", "df", "df_error", "p_value", "p_chi2"]
 
 
 def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
@@ -285,16 +275,8 @@ def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) 
     error = np.sqrt(np.where(variance > 0, variance, math.nan))
     t = stats.t(groups - 1)
     half = t.ppf((1 + CONFIDENCE) / 2) * error
-    return pd.DataFrame(
-        {
-            "term": list(names),
-            "coefficient": beta,
-            "error": error,
-            "low": beta - half,
-            "high": beta + half,
-            "p_value": 2 * t.sf(np.abs(beta) / error),
-        }
-    )
+    columns = (list(names), beta, error, beta - half, beta + half, 2 * t.sf(np.abs(beta) / error))
+    return pd.DataFrame(dict(zip(_TERMS, columns, strict=True)))
 
 
 #: A coefficient below this is zero: the fit itself is no more exact.
@@ -322,7 +304,7 @@ def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int
         f = chi2 * (groups - q) / (q * (groups - 1))
         tests = (float(stats.f.sf(f, q, groups - q)), float(stats.chi2.sf(chi2, q)))
         rows.append((factor, chi2, q, groups - q, *tests))
-    return pd.DataFrame(rows, columns=["factor", "chi2", "df", "df_error", "p_value", "p_chi2"])
+    return pd.DataFrame(rows, columns=_TESTS)
 
 
 # ---- random intercepts ----

@@ -17,9 +17,11 @@ Runs are drawn many at once as arrays of trials × runs, and intervals computed 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +47,7 @@ from deepvalues.stats.rates import CONFIDENCE
 from deepvalues.studies.dvb.analysis.intervals import wording_column
 from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N, SENSITIVITY_TERMS
 from deepvalues.studies.dvb.respondents.agents import B0, BS, BV, arm_evidence
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 
 Single = NDArray[np.float32]
 
@@ -389,8 +391,11 @@ def coverage(
         prepared = {name: _Estimand.of(layout, name) for name in estimands}
         for place, (effect, truth) in enumerate(effects.items()):
             tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), place])
-            for name, tally in tallies.items():
-                rows += [(item_set, name, row[0], effect, *row[1:], runs) for row in tally.rows()]
+            # Population first; methods stay in their order.
+            for (name, scope, method), counted in sorted(tallies.items(), key=lambda entry: entry[0][1]):
+                held, width, known, true, count = counted
+                shares = (true / count, held / count, width / known if known else np.nan)
+                rows.append((item_set, name, scope, effect, method, *shares, runs))
     columns = ["item_set", "estimand", "scope", "effects", "method", "true", "coverage", "mean_width", "runs"]
     return pd.DataFrame(rows, columns=columns).sort_values(
         "estimand", kind="stable", key=lambda names: names.map(list(estimands).index), ignore_index=True
@@ -399,20 +404,34 @@ def coverage(
 
 def _tallies(
     layout: Layout, estimands: Mapping[str, _Estimand], truth: Truth, runs: int, seeds: Sequence[int]
-) -> dict[str, _Tally]:
-    """Draw the runs of one condition and count for every estimand; the answers are the same for all."""
+) -> dict[tuple[str, str, str], Floats]:
+    """Draw the runs of one condition and count; the answers are the same for all estimands.
+
+    Returns
+    -------
+    dict
+        By estimand, scope and method, over groups and runs: intervals that hold the truth, the sum of their
+        widths, their number, the sum of the truths, and the number of these.
+    """
     rng = np.random.default_rng(seeds)
-    tallies = {name: _Tally() for name in estimands}
+    tallies: dict[tuple[str, str, str], Floats] = defaultdict(lambda: np.zeros(5))
     for part in _chunks(runs):
         drawn = draw_effects(layout, truth, part, rng)
         answers = draw_answers(layout, truth, drawn, part, rng)
         for name, estimand in estimands.items():
-            tallies[name].add(estimand, answers, estimand.truths(truth, drawn), seeds[0])
+            # Shape (groups, runs), or (groups, 1) where runs do not differ.
+            truths = {scope: each.rates(truth, drawn) for scope, each in estimand.expectations.items()}
+            for place, group in enumerate(estimand.groups):
+                found = bounds(group, answers, seeds[0])
+                for (method, (low, high)), (scope, rates) in product(found.items(), truths.items()):
+                    true, known = np.broadcast_to(rates[place], low.shape), ~np.isnan(low)
+                    held, width = (low <= true) & (true <= high), np.nansum(high - low)
+                    counts = (held.sum(), width, known.sum(), true.sum(), len(true))
+                    tallies[name, scope, method] += np.array(counts, dtype=float)
     return tallies
 
 
-@dataclass(frozen=True)
-class _Estimand:
+class _Estimand(NamedTuple):
     """Groups with their clusterings, and their truth in either scope."""
 
     groups: list[Clusterings]
@@ -424,34 +443,6 @@ class _Estimand:
         given = {"population": ("value",) if "v1" in by else (), "study": _STUDY}
         expectations = {scope: Expectation(layout, by, effects) for scope, effects in given.items()}
         return cls(clusterings(layout.items, by), expectations)
-
-    def truths(self, truth: Truth, drawn: Effects) -> dict[str, Floats]:
-        """By scope, shape (groups, runs), or (groups, 1) where runs do not differ."""
-        return {scope: expected.rates(truth, drawn) for scope, expected in self.expectations.items()}
-
-
-class _Tally:
-    """Counts over chunks of runs: intervals that hold the truth, their widths, and the truth."""
-
-    def __init__(self) -> None:
-        self.sums: dict[tuple[str, str], Floats] = {}
-
-    def add(self, estimand: _Estimand, answers: Single, truths: Mapping[str, Floats], seed: int) -> None:
-        for place, group in enumerate(estimand.groups):
-            for method, (low, high) in bounds(group, answers, seed).items():
-                for scope, rates in truths.items():
-                    true = np.broadcast_to(rates[place], low.shape)
-                    held = (low <= true) & (true <= high)
-                    known = ~np.isnan(low)
-                    row = [held.sum(), np.nansum(high - low), known.sum(), true.sum(), len(true)]
-                    self.sums[scope, method] = self.sums.get((scope, method), 0) + np.array(row, dtype=float)
-
-    def rows(self) -> Iterator[tuple[str, str, float, float, float]]:
-        """(scope, method, true, coverage, mean width)."""
-        # Population first; methods stay in their order.
-        for (scope, method), counted in sorted(self.sums.items(), key=lambda entry: entry[0][0] == "study"):
-            held, width, known, true, count = counted
-            yield scope, method, true / count, held / count, width / known if known else np.nan
 
 
 _STEPS = 30
@@ -508,11 +499,7 @@ class _Regression:
 
 
 def recovery(
-    item_sets: Mapping[str, pd.DataFrame],
-    effects: Mapping[str, Truth] = EFFECTS,
-    *,
-    runs: int,
-    seed: int,
+    item_sets: Mapping[str, pd.DataFrame], effects: Mapping[str, Truth] = EFFECTS, *, runs: int, seed: int
 ) -> pd.DataFrame:
     """Whether the regression of `statistics.sensitivities` finds the parameters, and its intervals hold them.
 
@@ -528,10 +515,9 @@ def recovery(
     """
     rows = []
     for item_set, items in item_sets.items():
-        used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
-        if set(items.loc[used, "arm"]) != set(SENSITIVITY_ARMS):
+        layout = _sensitivity_tests(items)
+        if layout is None:
             continue
-        layout = layout_of(items, used)
         regression = _Regression(layout)
         for place, (name, truth) in enumerate(effects.items()):
             rng = np.random.default_rng([seed, len(layout.sign), place])
@@ -548,6 +534,12 @@ def recovery(
                 rows.append((item_set, name, *row, runs))
     columns = ["item_set", "effects", "parameter", "conditional", "true", "mean_estimate", "coverage"]
     return pd.DataFrame(rows, columns=[*columns, "mean_width", "runs"])
+
+
+def _sensitivity_tests(items: pd.DataFrame) -> Layout | None:
+    """The tests of the regression of `statistics.sensitivities`; None where an arm is lacking."""
+    used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
+    return layout_of(items, used) if set(items.loc[used, "arm"]) == set(SENSITIVITY_ARMS) else None
 
 
 def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Floats:
@@ -585,13 +577,12 @@ def agent_coverage(items: pd.DataFrame, truth: Truth, *, runs: int, seed: int) -
         One row per parameter: parameter, true (logits), coverage (a rate; nominally .95; NaN where no run
         has an estimate, as without the probes).
     """
-    used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
     known = np.array([truth.b0, truth.b_v, truth.b_s])
     columns = ["parameter", "true", "coverage"]
-    if set(items.loc[used, "arm"]) != set(SENSITIVITY_ARMS):
+    layout = _sensitivity_tests(items)
+    if layout is None:
         rows = [(name, float(np.dot(weights, known)), np.nan) for name, weights in SENSITIVITY_TERMS.items()]
         return pd.DataFrame(rows, columns=columns)
-    layout = layout_of(items, used)
     regression = _Regression(layout)
     at_a, evidence = layout.sign > 0, layout.evidence.astype(float)
     p = expit(truth.b0 + np.where(at_a, 1, -1) * (evidence @ known[1:]))

@@ -79,13 +79,11 @@ def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
 
 
 def _weighed(token: Mapping[str, Any], letter: str, before: str) -> Weighed:
-    listed = {token["token"]: token["logprob"]}
-    listed |= {entry["token"]: entry["logprob"] for entry in token.get("top_logprobs") or ()}
-    p = {text: math.exp(logprob) for text, logprob in listed.items()}
+    listed = [token, *(token.get("top_logprobs") or ())]
+    p = {entry["token"]: math.exp(entry["logprob"]) for entry in listed}
     sums: dict[str, float] = {}
     for text, probability in p.items():
-        named = spelled(text, before, LETTERS)
-        if named:
+        if named := spelled(text, before, LETTERS):
             sums[named] = sums.get(named, 0.0) + probability
     return _between(sums, letter, max(0.0, 1 - sum(p.values())))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered, two_way
 from deepvalues.stats.logit import clustered_logit
 from deepvalues.stats.rates import cohens_g, cohens_h, exact_test, holm, wilson
 from deepvalues.studies.dvb.respondents.agents import ReferenceAgent, arm_evidence, expected_rate
-from deepvalues.studies.dvb.stimuli.arms import ARMS
+from deepvalues.studies.dvb.stimuli.design import ARMS
 from deepvalues.studies.missing import count_statuses, stop_if_stray
 
 #: The arms at N = 20 that share their examples and between them identify both sensitivities.
@@ -20,6 +22,8 @@ SENSITIVITY_ARMS = ("deconfounded", "probe_value", "probe_surface")
 SENSITIVITY_N = 20
 #: What no statistic of trials asks about, and would fill the memory once for each model.
 _TEXTS = ["prompt", "prefix_chars", "hash", "scene", "example_activities"]
+#: Below this a test against chance, corrected over models, tells a DVGR from chance.
+ALPHA = 0.05
 #: The columns that name a test. Its two orders are two trials, and of one mind or none.
 TEST = ("cell", "arm", "n_examples", "test")
 
@@ -139,15 +143,9 @@ def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TES
     for _, group in frame.groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
         scores = (answered["followed"] - 0.5).groupby([answered[name] for name in unit], observed=True).sum()
-        found.append(_sign_test(scores))
+        told, undecided = int((scores != 0).sum()), len(scores) and not scores.any()
+        found.append(1.0 if undecided else exact_test(int((scores > 0).sum()), told))
     return found
-
-
-def _sign_test(scores: pd.Series[float]) -> float:
-    told = int((scores != 0).sum())
-    if len(scores) and not told:
-        return 1.0
-    return exact_test(int((scores > 0).sum()), told)
 
 
 def _tested(table: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
@@ -310,13 +308,11 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     published
         ``data/published/dvb_by_model.csv``: n_parsed replies, n_deep of them deep.
     """
-    table = published[["model", "developer", "size_tier"]].copy()
-    table["items"], table["answered"] = published["n_prompts"], published["n_parsed"]
-    table["followed"] = published["n_deep"]
+    names = {"n_prompts": "items", "n_parsed": "answered", "n_deep": "followed"}
+    table = published[["model", "developer", "size_tier", *names]].rename(columns=names)
     table["dvgr"] = table["followed"] / table["answered"]
-    counts = zip(table["followed"], table["answered"], strict=True)
+    counts = list(zip(table["followed"], table["answered"], strict=True))
     table[["wilson_low", "wilson_high"]] = [wilson(k, n) for k, n in counts]
-    counts = zip(table["followed"], table["answered"], strict=True)
     return _tested(table, [exact_test(k, n) for k, n in counts])
 
 
@@ -338,3 +334,103 @@ def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     columns = ["model", "family", "dvgr", "wilson_low", "wilson_high", "clustered_low", "clustered_high"]
     theirs = published.assign(family="published", clustered_low=math.nan, clustered_high=math.nan)
     return pd.concat([table[columns], theirs[columns]], ignore_index=True)
+
+
+# ---- models in focus, pooled and by side of chance ----
+
+#: The families that pooled results can be about, the first that answered.
+IN_FOCUS = ("language model", "text learner")
+
+
+def family_in_focus(families: Collection[str]) -> str:
+    """The family that pooled results are about: language models, or text learners without any.
+
+    Parameters
+    ----------
+    families
+        Of the models that answered.
+
+    Raises
+    ------
+    UserError
+        When there are neither, so that nothing could be pooled.
+    """
+    found = next((family for family in IN_FOCUS if family in families), None)
+    if found is None:
+        raise UserError(
+            "no language model and no text learner has answered the whole set: there is nothing to pool; "
+            "name one in models, or ask one with deepvalues query"
+        )
+    return found
+
+
+def pooled(frame: pd.DataFrame) -> pd.DataFrame:
+    """DVGR over all models of the trials, in one row as from `rates`."""
+    deep = frame[frame["arm"] == "deconfounded"].assign(pooled="pooled")
+    return rates(deep, ["pooled"]).drop(columns="pooled")
+
+
+def leave_one_out(frame: pd.DataFrame) -> pd.DataFrame:
+    """The pooled DVGR without each model in turn: whether one model alone makes the result.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, in sorted order: left_out (the model), models (that stay), and as from `pooled`.
+        No rows with fewer than two models, as none would stay.
+    """
+    names = sorted(frame["model"].unique())
+    # Without the columns of texts, of which each copy would take much memory.
+    slim = frame[["model", "arm", "cell", "followed"]]
+    without = {name: pooled(slim[slim["model"] != name]) for name in names} or {"": pooled(slim)}
+    table: pd.DataFrame = pd.concat(without, names=["left_out"]).reset_index("left_out")
+    table.insert(1, "models", len(names) - 1)
+    return table.reset_index(drop=True)
+
+
+class Sides(NamedTuple):
+    """Models by the side of chance on which their DVGR lies."""
+
+    below: int
+    above: int
+    undecided: int
+
+
+def sides_by_test(table: pd.DataFrame) -> Sides:
+    """Sides of chance by the exact test with Holm's correction.
+
+    Parameters
+    ----------
+    table
+        From `dvgr_by_model`.
+    """
+    told = table["p_holm"] < ALPHA
+    return _sides(told & (table["dvgr"] < 0.5), told & (table["dvgr"] > 0.5))
+
+
+def sides_by_interval(table: pd.DataFrame) -> Sides:
+    """Sides of chance by the interval clustered by cell, uncorrected.
+
+    Parameters
+    ----------
+    table
+        From `dvgr_by_model`. A rate that is the same in every cell has no such
+        interval; Wilson's stands in for it.
+    """
+    below = table["clustered_high"].fillna(table["wilson_high"]) < 0.5
+    return _sides(below, table["clustered_low"].fillna(table["wilson_low"]) > 0.5)
+
+
+def _sides(below: pd.Series[bool], above: pd.Series[bool]) -> Sides:
+    return Sides(int(below.sum()), int(above.sum()), int((~below & ~above).sum()))
+
+
+def arm_means(arm_rates: pd.DataFrame) -> pd.Series[Any]:
+    """Mean rate of the models in each arm, by arm and number of examples.
+
+    Parameters
+    ----------
+    arm_rates
+        From ``rates(frame, ["model", "arm", "n_examples"])``.
+    """
+    return arm_rates.groupby(["arm", "n_examples"])["rate"].mean()

@@ -301,9 +301,7 @@ CONTRACT = _contract()
 
 
 def verdicts(
-    pairs: pd.DataFrame,
-    free: pd.DataFrame | None = None,
-    untold: Mapping[str, Collection[str]] | None = None,
+    pairs: pd.DataFrame, free: pd.DataFrame | None = None, untold: Mapping[str, Collection[str]] | None = None
 ) -> pd.DataFrame:
     """What each respondent does with a test, and the verdict on it, one row a respondent.
 
@@ -341,8 +339,7 @@ def verdicts(
     readable = _readable(free)
     for name in readable:
         table[name] = table["model"].map(readable[name]).astype(float)
-    validated: pd.DataFrame = CONTRACT.validate(table)
-    return validated
+    return CONTRACT.validate(table)
 
 
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -443,49 +440,3 @@ def _findings(one: _Respondent, leans: Mapping[str, Estimate], untold: Collectio
         repeat_equal=equal(leans["repeat_positive"]) and not copied,
         control_equal=equal(leans["control_positive"]),
     )
-
-
-# ---- for sentences ----
-
-#: The measures whose ranges sentences may give.
-_RANGES = (*MEASURES, *(f"{name}_n{MORE}" for name in _AT_EVERY_N), "readable")
-
-
-class Facts(NamedTuple):
-    """Of the respondents of one verdict: who, how many, and the least and most of each measure."""
-
-    id: str
-    name: str
-    meaning: str
-    models: tuple[str, ...]
-    size: int
-    of: int
-    ranges: dict[str, Interval]
-
-
-def facts(table: pd.DataFrame, family: str = "language model") -> dict[str, Facts]:
-    """Plain values for sentences, by verdict, in the order of the rules.
-
-    Parameters
-    ----------
-    table
-        From `verdicts`.
-    family
-        Whose verdicts are counted.
-
-    Returns
-    -------
-    dict of str to Facts
-        Every verdict has its facts, with no models where nobody got it; ``of`` is how many respondents the
-        family has. Ranges leave out measures that none of the models has.
-    """
-    own = table[table["family"] == family]
-    found = {}
-    for verdict in VERDICTS:
-        given = own[own["verdict"] == verdict.id]
-        known = given[list(_RANGES)].dropna(axis="columns", how="all")
-        ranges = {str(name): Interval(float(each.min()), float(each.max())) for name, each in known.items()}
-        models = tuple(given["model"])
-        about = (verdict.id, verdict.name, verdict.meaning, models, len(models), len(own))
-        found[verdict.id] = Facts(*about, ranges if models else {})
-    return found

@@ -1,8 +1,9 @@
-"""Figures that compare: levels of a factor, models with each other, wordings of a prompt, intervals."""
+"""Figures that compare: levels of a factor, models, a model and its heads, wordings, intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deepvalues.ask.registry import HEAD
 from deepvalues.core import number_format
-from deepvalues.paper.theme import COLOURS, DASHED, chance_line, in_order, new_figure, slant, themed
+from deepvalues.paper.theme import CHANCE, COLOURS, DASHED, chance_line, in_order, new_figure, slant, themed
+from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL, RESPONDENTS
 
 #: Told apart by readers with any colour vision, and by their markers.
 _STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#555555", "v"))
@@ -22,7 +25,16 @@ _STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"
 _MOST_NUMBERS = 20
 
 
-def _dots(axes: Axes, table: pd.DataFrame, places: Sequence[float], colour: str, marker: str = "o") -> None:
+def _sentence(text: str, **style: Any) -> Figure:
+    """What a figure says that has nothing to show."""
+    figure, axes = new_figure(0.6)
+    axes.text(0.5, 0.5, text, ha="center", va="center", **style)
+    axes.set_axis_off()
+    return figure
+
+
+def dots(axes: Axes, table: pd.DataFrame, places: Sequence[float], colour: str, marker: str = "o") -> None:
+    """Draw rates with their clustered intervals, a row of the table at each place."""
     rows = table[["rate", "clustered_low", "clustered_high"]].to_numpy(dtype=float)
     for place, (rate, low, high) in zip(places, rows, strict=True):
         axes.plot([low, high], [place] * 2, color=colour, linewidth=0.9)
@@ -56,7 +68,7 @@ def breakdown(
         block = shown[shown["factor"] == factor]
         axes.text(0.005, top, name, weight="bold", va="center")
         rows = [top - 1 - number for number in range(len(block))]
-        _dots(axes, block, rows, colour)
+        dots(axes, block, rows, colour)
         places += rows
         labels += [levels.get(factor, {}).get(level, level) for level in block["level"]]
         top = rows[-1] - 1.2
@@ -79,10 +91,7 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     pairs = matrix.iloc[1:, :-1]
     size = len(pairs)
     if size == 0:
-        figure, axes = new_figure(0.6)
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "With one model there are no pairs to compare.", ha="center", va="center")
-        return figure
+        return _sentence("With one model there are no pairs to compare.")
     figure, axes = new_figure(1.55 + min(0.3 * size, 5.2))
     notes = pairs.map(lambda rate: number_format.number(rate, 2, bounded=True))
     sns.heatmap(
@@ -123,6 +132,8 @@ def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]
         What a study's wording is called, in order.
     """
     table = table.rename(columns={"dvgr": "rate"})
+    columns = ["study", "rate", "clustered_low", "clustered_high"]
+    printed = published.set_axis(columns, axis="columns")
     means = table.groupby(["model", "family"])["rate"].mean().reset_index()
     models = list(in_order(means, "rate")["model"])
     figure, axes = new_figure(0.9 + 0.32 * (len(models) + 1))
@@ -130,11 +141,8 @@ def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]
     for number, (study, (colour, marker)) in enumerate(zip(names, _STYLES, strict=False)):
         offset = 0.22 * (1 - number)
         of_study = table[table["study"] == study].set_index("model").reindex(models).reset_index()
-        _dots(axes, of_study, [offset - place for place in range(len(models))], colour, marker)
-        row = published[published["study"] == study].iloc[0]
-        place = offset - len(models)
-        axes.plot([row["published_low"], row["published_high"]], [place] * 2, color=colour, linewidth=0.9)
-        axes.plot(row["published_dvgr"], place, marker, color=colour, markersize=4)
+        dots(axes, of_study, [offset - place for place in range(len(models))], colour, marker)
+        dots(axes, printed[printed["study"] == study], [offset - len(models)], colour, marker)
     axes.set_yticks([-place for place in range(len(models) + 1)], [*models, "published, nine models"])
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-len(models) - 0.5, 0.8), xlabel="DVGR on the subset")
@@ -214,3 +222,74 @@ def power(table: pd.DataFrame) -> Figure:
     axes.set_xticks(sorted(table["cells"].unique()), [str(n) for n in sorted(table["cells"].unique())])
     axes.minorticks_off()
     return figure
+
+
+# ---- asked against read ----
+
+#: Who answers, and what the figure calls them.
+_LABELS = {
+    ASKED: "the model, asked",
+    "head, mean": "read: mean of tokens",
+    "head, last": "read: last token",
+    NULL: "read, choices shuffled",
+}
+#: Shape and filling tell respondents apart for readers without colour.
+_RESPONDENTS: dict[str, dict[str, Any]] = {
+    ASKED: {"color": COLOURS["language model"], "marker": "o", "linestyle": "-"},
+    "head, mean": {"color": COLOURS[HEAD], "marker": "v", "linestyle": "-"},
+    "head, last": {"color": COLOURS[HEAD], "marker": "^", "linestyle": "--", "markerfacecolor": "white"},
+    NULL: {"color": "#999999", "marker": "x", "linestyle": ":"},
+}
+#: How far neighbours stand apart, as a factor: numbers of examples are shown on a logarithmic scale.
+_APART = 1.07
+
+
+@themed
+def asked_against_read(table: pd.DataFrame) -> Figure:
+    """Rate of right answers by the number of examples: a row for each model, a column for each arm.
+
+    Parameters
+    ----------
+    table
+        From `analysis.asked_read.asked_against_read`. Without heads it is empty; the figure says so.
+    """
+    if table.empty:
+        return _sentence("no head on hidden states is on record", color=CHANCE)
+    models = list(dict.fromkeys(table["model"]))
+    figure, panels = new_figure(
+        0.75 + 1.45 * len(models), len(ARMS), len(models), sharex=True, sharey=True, squeeze=False
+    )
+    numbers = sorted(table["n_examples"].unique())
+    for model, row in zip(models, panels, strict=True):
+        for arm, axes in zip(ARMS, row, strict=True):
+            _asked_and_read(axes, table[(table["model"] == model) & (table["arm"] == arm)])
+        row[0].set_ylabel(f"{model}\nrate")
+    for name, axes in zip(ARMS.values(), panels[0], strict=True):
+        axes.set_title(name)
+    for axes in panels[-1]:
+        axes.set_xlabel("examples N")
+    panels[0][0].set(xscale="log", ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
+    panels[0][0].set_xlim(min(numbers) / 1.6, max(numbers) * 1.6)
+    panels[0][0].set_xticks(numbers, [str(number) for number in numbers])
+    panels[0][0].minorticks_off()
+    handles = [
+        Line2D([], [], markersize=4, linewidth=1, label=_LABELS[name], **_RESPONDENTS[name])
+        for name in RESPONDENTS
+        if name in set(table["respondent"])
+    ]
+    handles.append(Line2D([], [], label="chance", **DASHED))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _asked_and_read(axes: Axes, table: pd.DataFrame) -> None:
+    axes.axhline(0.5, zorder=0, **DASHED)
+    for place, name in enumerate(RESPONDENTS):
+        of_name = table[table["respondent"] == name].sort_values("n_examples")
+        rate = of_name["rate"]
+        # With one cell there is no interval; of one without width rounding can turn the ends round.
+        ends = rate - of_name["low"], of_name["high"] - rate
+        spread = [end.fillna(0).clip(lower=0) for end in ends]
+        at = of_name["n_examples"] * _APART ** (place - (len(RESPONDENTS) - 1) / 2)
+        sizes: dict[str, Any] = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.7}
+        axes.errorbar(at, rate, yerr=spread, **sizes, **_RESPONDENTS[name])

@@ -35,6 +35,7 @@ from deepvalues.paper.theme import (
     themed,
 )
 from deepvalues.studies.dvb.analysis.verdicts import LEXICAL
+from deepvalues.studies.dvb.figures.comparisons import dots
 
 ARM_LABELS = {
     ("prior", 0): "prior",
@@ -202,19 +203,10 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
         own = table[table["family"] == family]
         lines = {str(model): line_style(number) for number, model in enumerate(sorted(set(own["model"])))}
         for model, group in own.groupby("model"):
-            axes.errorbar(
-                group["n_examples"],
-                group["rate"],
-                yerr=[
-                    (group["rate"] - group["clustered_low"]).fillna(0),
-                    (group["clustered_high"] - group["rate"]).fillna(0),
-                ],
-                marker="o",
-                markersize=3,
-                **lines[str(model)],
-                linewidth=1,
-                elinewidth=0.7,
-            )
+            rate = group["rate"]
+            ends = [(rate - group["clustered_low"]).fillna(0), (group["clustered_high"] - rate).fillna(0)]
+            style = {"marker": "o", "markersize": 3, "linewidth": 1, "elinewidth": 0.7, **lines[str(model)]}
+            axes.errorbar(group["n_examples"], rate, yerr=ends, **style)
         axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
         axes.axhline(0.5, zorder=0, **DASHED)
         axes.set(title=plural(family, 2), xlabel="examples N", xticks=[4, 20, 40])
@@ -277,13 +269,7 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
         axes.plot(wide.loc[dimension], [place] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
         for direction, offset in (("forward", 0.15), ("reversed", -0.15)):
             found = table[(table["dimension"] == dimension) & (table["direction"] == direction)]
-            if found.empty:
-                continue
-            row: Any = found.iloc[0]
-            colour, marker = styles[direction]
-            bounds = [row["clustered_low"], row["clustered_high"]]
-            axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=0.9)
-            axes.plot(row["rate"], place + offset, marker, color=colour, markersize=4)
+            dots(axes, found, [place + offset] * len(found), *styles[direction])
     labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
     axes.set_yticks(range(len(order)), labels)
     axes.tick_params(axis="y", length=0)
@@ -330,11 +316,8 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         xlabel="sensitivity to the value, $b_v$ (logits)",
         ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
-    for group in groups(known, ["b_v", "b_s"], _TOGETHER * (reach - least)):
-        # In the corner of the cross of a point's intervals, where none of its lines runs.
-        corner = (float(group["b_v"].max()), float(group["b_s"].max()))
-        style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
-        axes.annotate(runs(group["number"]), corner, (2.5, 2.5), **style)
+    # In the corner of the cross of a point's intervals, where none of its lines runs.
+    _number(axes, known, "b_v", "b_s", 2.5)
     families = dict(zip(known["model"], known["family"], strict=True))
     numbers = dict(zip(known["model"], known["number"], strict=True))
     key(names, numbers, lambda model: family_mark(families[model]), rows=round(room / 0.145))
@@ -343,23 +326,22 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     return figure
 
 
-#: The stations of a respondent's way over the plane of the probes, and the marks of those.
-_STATIONS = {"shuffled": "o", "N = 4": "s", "N = 20": "D"}
+#: The stations of a respondent's way over the plane of the probes: their marks, and the measures there.
+_STATIONS = {
+    "shuffled": ("o", "shuffled_probe_{}"),
+    "N = 4": ("s", "probe_{}"),
+    "N = 20": ("D", "probe_{}_n20"),
+}
 _GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
 
 
 def _stations(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
     """(station, x, y and their bounds) of a respondent, of those that it was asked at."""
-    columns = {
-        "shuffled": ("shuffled_probe_value", "shuffled_probe_surface"),
-        "N = 4": ("probe_value", "probe_surface"),
-        "N = 20": ("probe_value_n20", "probe_surface_n20"),
-    }
     found = []
-    for station, names in columns.items():
+    for station, (_, name) in _STATIONS.items():
         at = {
-            f"{axis}{end}": row[f"{name}{end}"]
-            for axis, name in zip("xy", names, strict=True)
+            f"{axis}{end}": row[f"{name.format(layer)}{end}"]
+            for axis, layer in (("x", "value"), ("y", "surface"))
             for end in ("", "_low", "_high")
         }
         if not (pd.isna(at["x"]) or pd.isna(at["y"])):
@@ -397,7 +379,7 @@ def probes(table: pd.DataFrame) -> Figure:
         reached += _way(axes, stations, colours[row["model"]])
         ends += [(place, at["x"], at["y"]) for _, at in stations[-1:]]
     _square(axes, reached)
-    _number_ends(axes, pd.DataFrame(ends, columns=["number", "x", "y"]))
+    _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
     axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
     handles = [
         Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
@@ -406,7 +388,7 @@ def probes(table: pd.DataFrame) -> Figure:
     met = {station for row in models for station, _ in _stations(row)}
     handles += [
         Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
-        for name, mark in _STATIONS.items()
+        for name, (mark, _) in _STATIONS.items()
         if name in met
     ]
     if lexical:
@@ -420,28 +402,27 @@ def _way(
     axes: Axes, stations: Sequence[tuple[str, dict[str, float]]], colour: str
 ) -> list[tuple[float, float]]:
     """Draw a respondent's stations, their crosses and the arrows between them; return what was reached."""
+    thin: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.6, "zorder": 2}
     for _, at in stations:
-        for xs, ys in (
-            ((at["x_low"], at["x_high"]), (at["y"],) * 2),
-            ((at["x"],) * 2, (at["y_low"], at["y_high"])),
-        ):
-            axes.plot(xs, ys, color=colour, linewidth=0.6, alpha=0.6, zorder=2)
+        axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
+        axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
     places = [(at["x"], at["y"]) for _, at in stations]
     for start, end in pairwise(places):
         arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
         axes.annotate("", end, start, arrowprops=arrow, zorder=3)
     for (station, _), place in zip(stations, places, strict=True):
-        axes.plot(*place, marker=_STATIONS[station], color=colour, markersize=4, zorder=4)
+        axes.plot(*place, marker=_STATIONS[station][0], color=colour, markersize=4, zorder=4)
     ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stations for end in ("_low", "_high")]
     return places + [end for end in ends if not any(map(pd.isna, end))]
 
 
-def _number_ends(axes: Axes, ends: pd.DataFrame) -> None:
-    """Number the last stations for readers without colour, those that lie together in one text."""
+def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> None:
+    """Number points for readers without colour, those that lie together in one text."""
     low, high = axes.get_xlim()
-    for group in groups(ends, ["x", "y"], _TOGETHER * (high - low)):
-        style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
-        axes.annotate(runs(group["number"]), (group["x"].max(), group["y"].max()), (4, 4), **style)
+    style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
+    for group in groups(points, [x, y], _TOGETHER * (high - low)):
+        corner = (float(group[x].max()), float(group[y].max()))
+        axes.annotate(runs(group["number"]), corner, (offset, offset), **style)
 
 
 def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:

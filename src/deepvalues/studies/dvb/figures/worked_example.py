@@ -14,7 +14,7 @@ from matplotlib.textpath import text_to_path
 
 from deepvalues.core.errors import UserError
 from deepvalues.paper.theme import WIDTH, themed
-from deepvalues.studies.dvb.items.parsing import Posed, situations
+from deepvalues.studies.dvb.items.prompts import Situation, situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 
 #: Paper and ink of the two layers, as in the answer browser.
@@ -23,12 +23,9 @@ _INK, _QUIET = "#1f2328", "#5b6470"
 #: In points: size of the type, distance of lines, width of the page and of a box, and the room inside a box.
 _SIZE, _LEAD, _PAGE, _BOX, _PAD = 8.0, 11.5, WIDTH * 72, WIDTH * 36 - 6, 6.0
 #: What the arms ask after the same examples.
+_WITHOUT = "preferred value, other surface  against  other value, preferred surface"
 _ARMS = (
-    (
-        "deconfounded",
-        "preferred value, other surface  against  other value, preferred surface",
-        "which wins?",
-    ),
+    ("deconfounded", _WITHOUT, "which wins?"),
     ("control", "preferred value and surface  against  the others", "was anything learned?"),
     ("value probe", "preferred value  against  the other, same surface", "was the value learned?"),
     ("surface probe", "preferred surface  against  the other, same value", "was the surface learned?"),
@@ -98,8 +95,8 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
         When the prompt has other wordings than the bank.
     """
     example, *_, test = situations(prompt)
-    right = example.option_a if example.chosen == "A" else example.option_b
-    left = example.option_b if example.chosen == "A" else example.option_a
+    options = (example.option_a, example.option_b)
+    right, left = options if example.right == "A" else options[::-1]
     try:
         preferred, other = (
             [names[recogniser.option(option)[layer]].lower() for layer in LAYERS] for option in (right, left)
@@ -114,9 +111,8 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
     axes.axis("off")
     both = f"Always {' with '.join(preferred)}, over {' with '.join(other)}."
     y = _heading(axes, 8, "Examples", both)
-    y = _options(
-        axes, y, example, recogniser, ["chosen" if example.chosen == letter else "" for letter in "AB"]
-    )
+    chosen = ["chosen" if example.right == letter else "" for letter in "AB"]
+    y = _options(axes, y, example, recogniser, chosen)
     y = _heading(axes, y + 16, "Test", "The two layers come apart: which option would this person choose?")
     value = recogniser.option(right)["value"]
     follows = [
@@ -137,7 +133,7 @@ def _heading(axes: Axes, y: float, title: str, text: str) -> float:
     return y + 12
 
 
-def _options(axes: Axes, y: float, posed: Posed, recogniser: Recogniser, notes: Sequence[str]) -> float:
+def _options(axes: Axes, y: float, posed: Situation, recogniser: Recogniser, notes: Sequence[str]) -> float:
     """The two options side by side, each with its note; gives where they end."""
     options = (posed.option_a, posed.option_b)
     in_lines = [list(lines(words(option, recogniser), _BOX - 2 * _PAD)) for option in options]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 import pandera.pandas as pa
@@ -15,9 +15,20 @@ import pandera.pandas as pa
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items import prompts
-from deepvalues.studies.dvb.stimuli.arms import ARMS, CONFOUNDED, EXAMPLES, LADDER, Arm, Contrast, Side
-from deepvalues.studies.dvb.stimuli.bank import Bank, Domain, Wording
-from deepvalues.studies.dvb.stimuli.design import DIRECTIONS, Cell, Design, balanced_order
+from deepvalues.studies.dvb.stimuli.bank import VALUE_SETS, Bank, Domain, Wording
+from deepvalues.studies.dvb.stimuli.design import (
+    ARMS,
+    CONFOUNDED,
+    DIRECTIONS,
+    EXAMPLES,
+    LADDER,
+    Arm,
+    Cell,
+    Contrast,
+    Design,
+    Side,
+    balanced_order,
+)
 
 #: Cells that the sets ``n4``, ``n20`` and ``n40`` are cut to where a suffix says so: ``n4-200``.
 FEWER_CELLS = (50, 100, 200)
@@ -42,7 +53,7 @@ CONTRACT = pa.DataFrameSchema(
         "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
         "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_OF_AUTHORS])),
         "test": pa.Column("int64", pa.Check.ge(0)),
-        "value_set": pa.Column(str, pa.Check.isin(["ross_duty", "schwartz_social"])),
+        "value_set": pa.Column(str, pa.Check.isin(VALUE_SETS)),
         "v1": pa.Column(str),
         "v2": pa.Column(str),
         "dimension": pa.Column(str),
@@ -137,6 +148,10 @@ ITEM_SETS = {
 }
 
 
+#: A value wording and a pole wording: what an option says.
+Clauses: TypeAlias = tuple[Wording, Wording]
+
+
 @dataclass(frozen=True)
 class _Maker:
     """What all items of a cell share."""
@@ -202,18 +217,16 @@ class _Maker:
             number += _onward(number, values, poles, layer, other=side == contrast.other)
         return order[number % len(order)]
 
-    def sides(
-        self, contrast: Contrast, split: str, number: int, alternate: int
-    ) -> tuple[tuple[Wording, Wording], tuple[Wording, Wording]]:
-        """(value wording, pole wording) of the target and of the other option."""
+    def sides(self, contrast: Contrast, split: str, number: int, alternate: int) -> tuple[Clauses, Clauses]:
+        """Of the target and of the other option."""
 
-        def both(side: Side) -> tuple[Wording, Wording]:
+        def both(side: Side) -> Clauses:
             value = self.pick(contrast, side, "value", split, number, alternate)
             return value, self.pick(contrast, side, "pole", split, number, alternate)
 
         return both(contrast.target), both(contrast.other)
 
-    def seen(self, example: int) -> tuple[tuple[Wording, Wording], tuple[Wording, Wording]]:
+    def seen(self, example: int) -> tuple[Clauses, Clauses]:
         """`sides` of a deconfounded test in wordings of the first four examples.
 
         Each of the four wordings comes from another example, beginning with the one given, so that no option
@@ -228,7 +241,7 @@ class _Maker:
         target = shown("v1", "value", 0), shown("s2", "pole", 1)
         return target, (shown("v2", "value", 2), shown("s1", "pole", 3))
 
-    def fill(self, sides: tuple[Wording, Wording], clause_order: str) -> str:
+    def fill(self, sides: Clauses, clause_order: str) -> str:
         value, pole = (wording.fill(self.domain.nouns) for wording in sides)
         return prompts.option(value, pole, value_first=clause_order == "value_first")
 
@@ -261,8 +274,8 @@ class _Example(NamedTuple):
     situation: prompts.Situation
     activity: str
     scene: Wording
-    target: tuple[Wording, Wording]
-    other: tuple[Wording, Wording]
+    target: Clauses
+    other: Clauses
     clause_order: str
 
 
@@ -287,22 +300,15 @@ def _examples(maker: _Maker, contrast: Contrast, kind: str, count: int) -> list[
 
 def _shuffled(maker: _Maker, examples: Sequence[_Example]) -> list[_Example]:
     """The examples with half of the choices turned round, as many of either letter."""
-    turned = {
-        number
-        for letter in prompts.LETTERS
-        for number in _half(
-            [number for number, example in enumerate(examples) if example.situation.right == letter],
-            maker.seed, maker.cell.id, "turned", letter,
-        )
-    }  # fmt: skip
+    turned: set[int] = set()
+    for letter in prompts.LETTERS:
+        own = [number for number, example in enumerate(examples) if example.situation.right == letter]
+        shuffled = stable_random.shuffled(own, maker.seed, maker.cell.id, "turned", letter)
+        turned |= set(shuffled[: len(own) // 2])
     return [
         example._replace(situation=_turned(example.situation)) if number in turned else example
         for number, example in enumerate(examples)
     ]
-
-
-def _half(numbers: Sequence[int], *key: object) -> list[int]:
-    return stable_random.shuffled(numbers, *key)[: len(numbers) // 2]
 
 
 def _turned(situation: prompts.Situation) -> prompts.Situation:
@@ -348,9 +354,7 @@ def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool
         some = places[first : first + _CELLS_AT_ONCE]
         rows = [row for place in some for row in _of_cell(bank, design, place, asked, layouts)]
         frames.append(pd.DataFrame(rows, columns=list(contract.columns)))
-    frame = pd.concat(frames, ignore_index=True)
-    validated: pd.DataFrame = contract.validate(frame)
-    return validated
+    return contract.validate(pd.concat(frames, ignore_index=True))
 
 
 def _of_cell(
@@ -386,11 +390,8 @@ def _posed(
         return told[alternate % len(told)]
     activity = maker.activities[-1 - asked.test]
     scene, context = maker.context(activity, "test", asked.test)
-    sides = (
-        maker.seen(alternate)
-        if arm.wordings == "seen"
-        else maker.sides(arm.test, "test", asked.test, alternate)
-    )
+    seen = arm.wordings == "seen"
+    sides = maker.seen(alternate) if seen else maker.sides(arm.test, "test", asked.test, alternate)
     target, other = (maker.fill(side, clause_order) for side in sides)
     return _Example(prompts.situation(context, target, other, right), activity, scene, *sides, clause_order)
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -24,8 +24,8 @@ from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items.items import AUTHORS, CONTRACT
-from deepvalues.studies.dvb.items.parsing import exchanged, take_apart
-from deepvalues.studies.dvb.items.released import FaultError, Names
+from deepvalues.studies.dvb.items.prompts import exchanged, take_apart
+from deepvalues.studies.dvb.items.released import SIDES, WORDINGS, FaultError, Names
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
 #: The files by their names in ``data/sources.yml``.
@@ -42,18 +42,7 @@ _LINE = re.compile(r"^\*\*(?P<head>[^*\n]+?):\*\*[ \t]*(?P<text>.*?)[ \t]*$", re
 _NAMED = ("v1", "v2", "dimension", "direction", "s1", "s2", "domain", "activity")
 _DIGESTED = ("characters", "examples_end", "sha256", *BEGUN)
 #: A row of the facts is a prompt in one order of its options; one that was left out has a reason instead.
-COLUMNS = (
-    "id",
-    "file",
-    "test",
-    "n_examples",
-    "order",
-    "right",
-    "value_set",
-    *_NAMED,
-    *_DIGESTED,
-    "left_out",
-)
+COLUMNS = ("id", "file", "test", "n_examples", "order", "right", "value_set", *_NAMED, *_DIGESTED, "left_out")
 
 
 class Block(NamedTuple):
@@ -107,8 +96,7 @@ def _sides(block: Block, head: str) -> tuple[str, ...]:
     """What is preferred and what less, then both definitions."""
     try:
         said = ast.literal_eval(_said(block, head).strip("`"))
-        keys = ("preferred", "less_preferred", "preferred_definition", "less_preferred_definition")
-        return tuple(str(said[key]) for key in keys)
+        return tuple(str(said[key]) for key in SIDES)
     except (ValueError, SyntaxError, TypeError, KeyError):
         raise FaultError(f"the line {head!r} does not name two sides with their definitions") from None
 
@@ -229,21 +217,17 @@ def check(store: Store, facts_file: Path, bank: Bank) -> str:
         found.to_csv(facts_file, index=False, lineterminator="\n")
     known = read_facts(facts_file)
     if not known.equals(found):
-        place = next(
-            (row for row, (one, other) in enumerate(zip(known.values, found.values, strict=False))
-             if list(one) != list(other)),
-            min(len(known), len(found)) - 1,
-        )  # fmt: skip
+        same = [list(one) == list(other) for one, other in zip(known.values, found.values, strict=False)]
+        place = same.index(False) if False in same else len(same) - 1
         where = f"{found['file'][place]}, test {found['test'][place]}"
         raise UserError(
             f"{paths.shown(facts_file)} does not say what the files say, first of {where}. Restore it from "
             "git; or delete it, and the next run writes it anew."
         )
-    out = known[known["left_out"] != ""]
-    tests = known[["file", "test"]].drop_duplicates()
+    out, tests = known[known["left_out"] != ""], known[["file", "test"]].drop_duplicates()
     reasons = [f"  left out: {row.file}, test {row.test}: {row.left_out}" for row in out.itertuples()]
-    kept = len(tests) - len(out)
-    return "\n".join([f"{AUTHORS}: {kept} of {len(tests)} prompts, each in both orders", *reasons])
+    kept = f"{AUTHORS}: {len(tests) - len(out)} of {len(tests)} prompts, each in both orders"
+    return "\n".join([kept, *reasons])
 
 
 @dataclass(frozen=True)
@@ -254,11 +238,10 @@ class PublicPrompts:
     store: Store
 
     @cached_property
-    def facts(self) -> dict[str, dict[str, str]]:
+    def facts(self) -> dict[str, dict[Hashable, Any]]:
         """The facts about the prompts that are used, by id and column."""
         known = read_facts(self.facts_file).to_dict("records")
-        used = [{str(column): str(text) for column, text in row.items()} for row in known]
-        return {fact["id"]: fact for fact in used if not fact["left_out"]}
+        return {fact["id"]: fact for fact in known if not fact["left_out"]}
 
     def items(self) -> pd.DataFrame:
         """The prompts as items, both orders of a test one after the other.
@@ -275,17 +258,15 @@ class PublicPrompts:
         facts["cell"] = facts["v1"] + "/" + facts["v2"] + "/" + facts["s1"] + "/" + facts["domain"]
         facts["swapped"] = facts["order"] == ORDERS[1]
         facts["test"] = facts.groupby(["cell", "n_examples", "swapped"]).cumcount()
-        wordings = ("target_value", "target_pole", "other_value", "other_pole")
         frame = facts.assign(
             arm="deconfounded",
             n_examples=facts["n_examples"].astype("int64"),
             prefix_chars=facts["examples_end"].astype("int64"),
             hash=facts["sha256"].str[:16],
             **dict.fromkeys(("example_activities", "scene", "clause_order", "prompt"), ""),
-            **{f"{wording}_wording": facts["cell"] for wording in wordings},
+            **dict.fromkeys(WORDINGS, facts["cell"]),
         )
-        validated: pd.DataFrame = CONTRACT.validate(frame[list(CONTRACT.columns)])
-        return validated
+        return CONTRACT.validate(frame[list(CONTRACT.columns)])
 
     @cached_property
     def texts(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ as `read_released` lists; what it says wrongly is an error that names the row.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import reprlib
 from collections import Counter
@@ -20,29 +19,18 @@ import pandas as pd
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_json
 from deepvalues.studies.dvb.items.items import CONTRACT
-from deepvalues.studies.dvb.items.parsing import take_apart
+from deepvalues.studies.dvb.items.prompts import take_apart
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
 N_EXAMPLES = (4, 20, 40)
 _TEXTS = ("prompt_id", "prompt", "expected_deep_value_choice")
-_OBJECTS = {
-    "deep_values": ("preferred", "less_preferred", "preferred_definition", "less_preferred_definition"),
-    "shallow_preferences": (
-        "preferred",
-        "less_preferred",
-        "preferred_definition",
-        "less_preferred_definition",
-    ),
-    "context": ("name", "activity"),
-}
+SIDES = ("preferred", "less_preferred", "preferred_definition", "less_preferred_definition")
+_OBJECTS = {"deep_values": SIDES, "shallow_preferences": SIDES, "context": ("name", "activity")}
 _RIGHT = {"Option A": "A", "Option B": "B"}
-_WORDINGS = (
-    "target_value_wording",
-    "target_pole_wording",
-    "other_value_wording",
-    "other_pole_wording",
-)
+#: The columns of wordings, for which the cell stands in.
+WORDINGS = ("target_value_wording", "target_pole_wording", "other_value_wording", "other_pole_wording")
 #: Faults that one message shows; the others are counted.
 _SHOWN = 10
 
@@ -117,18 +105,11 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
         raise UserError(
             f"{paths.shown(path)}: {len(faults):,} of {len(entries):,} prompts cannot be used:\n{lines}"
         )
-    frame = pd.DataFrame(_with_places(rows), columns=list(CONTRACT.columns))
-    validated: pd.DataFrame = CONTRACT.validate(frame)
-    return validated
+    return CONTRACT.validate(pd.DataFrame(_with_places(rows), columns=list(CONTRACT.columns)))
 
 
 def _entries(path: Path) -> list[Any]:
-    try:
-        entries = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{paths.shown(path)}: file not found; fetch it with: make data") from None
-    except ValueError as error:
-        raise UserError(f"{paths.shown(path)}: not valid JSON: {error}") from None
+    entries = read_json(path, "fetch it with: make data")
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{paths.shown(path)}: not a JSON array of prompts")
     return entries
@@ -158,7 +139,7 @@ def _row(entry: object, names: Names) -> dict[str, Any]:
     v1, v2 = (names.value(values[side]) for side in ("preferred", "less_preferred"))
     if v1 == v2:
         raise FaultError(f"deep_values: preferred and less_preferred are both {v1}")
-    found = names.poles(*(poles[key] for key in _OBJECTS["shallow_preferences"]))
+    found = names.poles(*(poles[key] for key in SIDES))
     domain = names.domain(context["name"])
     cell = f"{v1}/{v2}/{found.s1}/{domain}"
     prompt = checked["prompt"]
@@ -175,7 +156,7 @@ def _row(entry: object, names: Names) -> dict[str, Any]:
         "activity": names.activity(domain, context["activity"]),
         "example_activities": "",
         "scene": "",
-        **dict.fromkeys(_WORDINGS, cell),
+        **dict.fromkeys(WORDINGS, cell),
         "clause_order": "",
         "right": _RIGHT[checked["expected_deep_value_choice"]],
         "swapped": False,
@@ -196,30 +177,26 @@ def _checked(entry: object) -> dict[str, Any]:
         _text(column, entry[column])
     for column, keys in _OBJECTS.items():
         if not isinstance(entry[column], dict):
-            raise FaultError(f"{column} is not an object but {_shortened(entry[column])}")
+            raise FaultError(f"{column} is not an object but {reprlib.repr(entry[column])}")
         for key in keys:
             if key not in entry[column]:
                 raise FaultError(f"{column} has no {key}")
             _text(f"{column}.{key}", entry[column][key])
     if entry["expected_deep_value_choice"] not in _RIGHT:
-        choice = _shortened(entry["expected_deep_value_choice"])
+        choice = reprlib.repr(entry["expected_deep_value_choice"])
         raise FaultError(f"expected_deep_value_choice is {choice}, neither 'Option A' nor 'Option B'")
     return entry
 
 
 def _text(column: str, text: object) -> None:
     if not isinstance(text, str):
-        raise FaultError(f"{column} is not a text but {_shortened(text)}")
+        raise FaultError(f"{column} is not a text but {reprlib.repr(text)}")
     if not text.strip():
         raise FaultError(f"{column} is empty")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise FaultError(f"{column} has half a character, which cannot be sent: {error}") from None
-
-
-def _shortened(thing: object) -> str:
-    return reprlib.repr(thing)
 
 
 def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
@@ -234,7 +211,7 @@ def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
         raise FaultError(f"prompt: {n or 'no'} examples with a choice, and the design has {sizes}")
     stated = entry.get("n_training_examples", n)
     if stated != n:
-        raise FaultError(f"n_training_examples is {_shortened(stated)}, but the prompt has {n} choices")
+        raise FaultError(f"n_training_examples is {reprlib.repr(stated)}, but the prompt has {n} choices")
     return n, end
 
 

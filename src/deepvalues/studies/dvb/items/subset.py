@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from itertools import cycle
+from itertools import chain, count, cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,7 @@ import pandas as pd
 
 from deepvalues.core import stable_random
 from deepvalues.studies.dvb.items.prompts import LETTERS
-from deepvalues.studies.dvb.stimuli.arms import ARMS
-from deepvalues.studies.dvb.stimuli.design import Cell, Design
+from deepvalues.studies.dvb.stimuli.design import ARMS, Cell, Design
 
 SIZE = 1302
 
@@ -41,21 +40,15 @@ class Layout(NamedTuple):
 _N = ARMS["deconfounded"].n_examples
 
 
-def _domains(design: Design) -> Iterator[str]:
-    """Domains without end, each once in every block."""
-    domains = sorted({cell.domain for cell in design.cells})
-    block = 0
-    while True:
-        yield from stable_random.shuffled(domains, design.seed, "subset", "domains", block)
-        block += 1
-
-
 def fourths(design: Design) -> list[Cell]:
     """The cells that give a fourth test, by rule 2."""
     pairs: dict[tuple[str, str], dict[str, Cell]] = defaultdict(dict)
     for cell in design.cells:
         pairs[cell.v1, cell.v2][cell.domain] = cell
-    domains = _domains(design)
+    each = sorted({cell.domain for cell in design.cells})
+    # Without end, each once in every block.
+    blocks = (stable_random.shuffled(each, design.seed, "subset", "domains", block) for block in count())
+    domains = chain.from_iterable(blocks)
     share, rest = divmod(SIZE - len(_N) * len(design.cells), len(pairs))
     taken = [by_domain[next(domains)] for by_domain in pairs.values() for _ in range(share)]
     drawn = stable_random.shuffled(list(pairs), design.seed, "subset", "pairs")

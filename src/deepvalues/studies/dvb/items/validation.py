@@ -24,7 +24,7 @@ import pandera.pandas as pa
 from deepvalues.core import stable_random
 from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.items.items import CLAUSE_ORDERS
-from deepvalues.studies.dvb.items.parsing import Posed, situations
+from deepvalues.studies.dvb.items.prompts import Situation, situations
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ CONTRACT = pa.DataFrameSchema(
 )
 
 
+#: Columns that a question has of the benchmark's test.
+_OF_TEST = ("cell", "v1", "v2", "s1", "s2", "dimension", "domain", "clause_order")
+
+
 @dataclass(frozen=True)
 class _Asker:
     """Makes questions about the pairs of a bank's wordings."""
@@ -77,20 +81,16 @@ class _Asker:
         pole = self.bank.poles[trait]
         return prompts.Label(f"{self.bank.dimensions[pole.group].name}, {pole.name}", pole.definition)
 
-    def clause_order(self, posed: Posed) -> str:
+    def clause_order(self, posed: Situation) -> str:
         """Read off an option, as the layout of the examples is not in the items."""
-        return (
-            "value_first" if next(iter(self.recogniser.option(posed.option_a))) == "value" else "pole_first"
-        )
+        first, _ = self.recogniser.option(posed.option_a)
+        return f"{first}_first"
 
-    def text(self, task: str, user: str, asked: str, other: str, posed: Posed) -> tuple[str, str]:
-        """(right letter, prompt) of a question."""
-        right = "A" if asked in self.recogniser.option(posed.option_a).values() else "B"
-        situation = prompts.Situation(posed.context, posed.option_a, posed.option_b, right)
+    def text(self, task: str, user: str, asked: str, other: str, posed: Situation) -> str:
         labels = self.label(asked), self.label(other)
         if task == "predicts_choice":
-            return right, prompts.preference_text(user, *labels, situation)
-        return right, prompts.match_text("value" if task == "embodies_value" else "trait", *labels, situation)
+            return prompts.preference_text(user, *labels, posed)
+        return prompts.match_text("value" if task == "embodies_value" else "trait", *labels, posed)
 
 
 def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tuple[Any, bool]]:
@@ -139,21 +139,15 @@ def build_validation(
     from deepvalues.studies.dvb.respondents.agents import Recogniser
 
     asker = _Asker(bank, Recogniser(bank), users)
-    tests = stimuli[
-        (stimuli["arm"] == "deconfounded")
-        & (stimuli["n_examples"] == 40)
-        & (stimuli["test"] == 0)
-        & ~stimuli["swapped"]
-    ]
+    first = (stimuli["test"] == 0) & ~stimuli["swapped"]
+    tests = stimuli[(stimuli["arm"] == "deconfounded") & (stimuli["n_examples"] == 40) & first]
     rows = [
         row
         for task in TASKS
         for test, first in _sampled(tests, task, pairs, seed)
         for row in _questions(asker, task, test, first, seed)
     ]
-    frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
-    validated: pd.DataFrame = CONTRACT.validate(frame)
-    return validated
+    return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
 def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
@@ -162,7 +156,7 @@ def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> l
     alike = [
         (number, example)
         for number, example in enumerate(examples, start=1)
-        if example.chosen == test.right and asker.clause_order(example) == test.clause_order
+        if example.right == test.right and asker.clause_order(example) == test.clause_order
     ]
     training = alike[stable_random.integer(seed, "validation", task, test.cell) % len(alike)]
     traits = (test.s1, test.s2) if task == "embodies_pole" else (test.v1, test.v2)
@@ -171,20 +165,17 @@ def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> l
     pairs = zip(STIMULI, (training, (0, posed)), strict=True)
     for (stimulus, (number, pair)), swapped in product(pairs, (False, True)):
         shown = pair._replace(option_a=pair.option_b, option_b=pair.option_a) if swapped else pair
-        right, prompt = asker.text(task, asker.users[test.cell], asked, other, shown)
-        shared = {
-            name: getattr(test, name) for name in ("cell", "v1", "v2", "s1", "s2", "dimension", "domain")
-        }
+        prompt = asker.text(task, asker.users[test.cell], asked, other, shown)
+        right = "A" if asked in asker.recogniser.option(shown.option_a).values() else "B"
         rows.append(
             {
+                **{name: getattr(test, name) for name in _OF_TEST},
                 "id": f"{test.cell}.{task}.{stimulus}.{'b' if swapped else 'a'}",
                 "task": task,
                 "stimulus": stimulus,
-                **shared,
                 "example": number,
                 "asked": asked,
                 "other": other,
-                "clause_order": test.clause_order,
                 "right": right,
                 "swapped": swapped,
                 "prefix_chars": 0,

@@ -16,17 +16,18 @@ from scipy.special import expit
 
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
-from deepvalues.studies.dvb.items.parsing import (
+from deepvalues.studies.dvb.items.prompts import (
+    LETTER_ONLY,
+    SCALES,
     Task,
     parse_match,
     parse_prompt,
     parse_rating,
     wants_rationale,
 )
-from deepvalues.studies.dvb.items.prompts import LETTER_ONLY, SCALES
-from deepvalues.studies.dvb.reading import RATING_WORDS
-from deepvalues.studies.dvb.stimuli.arms import Arm
+from deepvalues.studies.dvb.items.ratings import RATING_WORDS
 from deepvalues.studies.dvb.stimuli.bank import Bank
+from deepvalues.studies.dvb.stimuli.design import Arm
 
 #: Share of items on which the mixture follows the value: its DVGR.
 MIXTURE_SHARE = 0.3
@@ -52,16 +53,7 @@ RATIONALE = (
 #: The highest rating of the raters' profile; the lowest is 2, so that noise of one stays on the scale.
 HIGHEST_RATING = 9
 #: What the stray rater says, each as often as any other: five ratings, a refusal, and two off the scale.
-RATING_FORMS = (
-    "{0}",
-    "{0}/10",
-    "Rating: {0}",
-    "**{0}**",
-    "{1}",
-    "I can't rate values.",
-    "11",
-    "7.5",
-)
+RATING_FORMS = ("{0}", "{0}/10", "Rating: {0}", "**{0}**", "{1}", "I can't rate values.", "11", "7.5")
 
 
 class Evidence(NamedTuple):
@@ -133,12 +125,8 @@ def _value(evidence: Evidence) -> float:
     return _follow(evidence.value)
 
 
-def _surface(evidence: Evidence) -> float:
-    return _follow(evidence.surface)
-
-
 def _mixture(evidence: Evidence) -> float:
-    return MIXTURE_SHARE * _value(evidence) + (1 - MIXTURE_SHARE) * _surface(evidence)
+    return MIXTURE_SHARE * _follow(evidence.value) + (1 - MIXTURE_SHARE) * _follow(evidence.surface)
 
 
 def _sensitive(evidence: Evidence) -> float:
@@ -192,7 +180,7 @@ def reference_agents(bank: Bank) -> dict[str, ReferenceAgent]:
     declining = f"always the value, but declines one item in {DECLINES_ONE_IN}"
     agents = [
         ReferenceAgent("agent-value", "always the value", _value, recogniser),
-        ReferenceAgent("agent-surface", "always the surface", _surface, recogniser),
+        ReferenceAgent("agent-surface", "always the surface", lambda of: _follow(of.surface), recogniser),
         ReferenceAgent("agent-mixture", mixture, _mixture, recogniser),
         ReferenceAgent("agent-sensitive", sensitive, _sensitive, recogniser),
         ReferenceAgent("agent-random", "a fair coin", lambda _: 0.5, recogniser),
@@ -208,16 +196,10 @@ def arm_evidence(arm: Arm) -> Evidence:
     if arm.examples is None or arm.shuffled:
         return Evidence(0, 0)
     lean = {("1", "2"): 1, ("2", "1"): -1, ("=", "="): 0}
-    learned = {
-        "value": arm.examples.target.value != arm.examples.other.value,
-        "pole": arm.examples.target.pole != arm.examples.other.pole,
-    }
-    return Evidence(
-        *(
-            lean[getattr(arm.test.target, layer)[1], getattr(arm.test.other, layer)[1]] * learned[layer]
-            for layer in ("value", "pole")
-        )
-    )
+    # By layer: whether the examples tell its two traits apart, and on which side the test has them.
+    learned = [chosen != rejected for chosen, rejected in zip(*arm.examples, strict=True)]
+    shown = [lean[target[1], other[1]] for target, other in zip(*arm.test, strict=True)]
+    return Evidence(*(way * told for way, told in zip(shown, learned, strict=True)))
 
 
 def expected_rate(agent: ReferenceAgent, arm: Arm) -> float:
@@ -245,11 +227,11 @@ class Matcher:
 
     def reply(self, messages: Sequence[Message], _: int) -> Reply:
         """Answer a validation question; `ValueError` when it is none, or the traits are not the bank's."""
-        match = parse_match(messages[-1]["content"])
-        asked = self._defined.get(match.definition)
-        a, b = (asked in self.recogniser.option(text).values() for text in (match.option_a, match.option_b))
+        definition, task = parse_match(messages[-1]["content"])
+        asked = self._defined.get(definition)
+        a, b = (asked in self.recogniser.option(text).values() for text in (task.option_a, task.option_b))
         if a == b:
-            raise ValueError(f"not a value or pole that one option alone shows: {match.definition!r}")
+            raise ValueError(f"not a value or pole that one option alone shows: {definition!r}")
         return Reply("Option A" if a else "Option B")
 
 
@@ -263,10 +245,6 @@ def rating_profile(bank: Bank) -> dict[tuple[str, str], int]:
         for place, value in enumerate(bank.values)
         for number, scale in enumerate(SCALES)
     }
-
-
-def _exact_rating(rating: int, _: int) -> str:
-    return str(rating)
 
 
 def _noisy_rating(rating: int, seed: int) -> str:
@@ -299,22 +277,17 @@ class Rater:
         """Answer a rating question; `ValueError` when it is none, or the value is not the bank's."""
         asked = parse_rating(messages[-1]["content"])
         if asked not in self._profile:
-            raise ValueError(f"not a value of the bank: {asked.definition!r}")
+            raise ValueError(f"not a value of the bank: {asked[0]!r}")
         return Reply(self.wording(self._profile[asked], seed))
 
 
 def raters(bank: Bank) -> dict[str, Rater]:
     """The agents that rate values, by name."""
+    noisy = "the profile plus −1, 0 or 1, each one time in three"
+    stray = "the profile in many forms; three in eight are no rating"
     found = [
-        Rater("agent-rater", "rates by a fixed profile", bank, _exact_rating),
-        Rater(
-            "agent-rater-noisy", "the profile plus −1, 0 or 1, each one time in three", bank, _noisy_rating
-        ),
-        Rater(
-            "agent-rater-stray",
-            "the profile in many forms; three in eight are no rating",
-            bank,
-            _stray_rating,
-        ),
+        Rater("agent-rater", "rates by a fixed profile", bank, lambda rating, _: str(rating)),
+        Rater("agent-rater-noisy", noisy, bank, _noisy_rating),
+        Rater("agent-rater-stray", stray, bank, _stray_rating),
     ]
     return {rater.name: rater for rater in found}

@@ -8,8 +8,9 @@ itself goes by it when it is asked is another question.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy.special import expit
 from deepvalues.ask.registry import HEAD, Model
 from deepvalues.ask.weights.hidden import POOLINGS, HiddenStates
 from deepvalues.core import stable_random
-from deepvalues.studies.dvb.items.parsing import Example
+from deepvalues.studies.dvb.items.prompts import Example
 from deepvalues.studies.dvb.respondents.learners import (
     DIGITS,
     Embed,
@@ -144,11 +145,7 @@ class HeadLearner(TextLearner):
     family = HEAD
 
     def __init__(self, name: str, described: str, embed: Embed, *, shuffled: bool = False) -> None:
-        fitted = (
-            "fitted on the prompt's examples, their choices shuffled"
-            if shuffled
-            else "fitted on the prompt's examples"
-        )
+        fitted = "fitted on the prompt's examples" + ", their choices shuffled" * shuffled
         super().__init__(name, f"Bradley-Terry head on {described}, {fitted}", partial(head, embed))
         self._shuffled = shuffled
 
@@ -165,13 +162,12 @@ def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
 
     Weights and their server are looked for when a text is met that was never read before.
     """
-    learners = [each for model in models for each in _heads_of(model, HiddenStates(model))]
-    return {learner.name: learner for learner in learners}
-
-
-def _heads_of(model: Model, states: HiddenStates) -> Iterator[HeadLearner]:
-    for pooling in POOLINGS:
-        embed = partial(states.vectors, pooling=pooling)
-        described = f"{_OF_TOKENS[pooling]} in {model.name}"
-        for end, shuffled in (("", False), (SHUFFLED, True)):
-            yield HeadLearner(f"head-{model.name}-{pooling}{end}", described, embed, shuffled=shuffled)
+    found = {}
+    for model in models:
+        states = HiddenStates(model)
+        for pooling, shuffled in product(POOLINGS, (False, True)):
+            name = f"head-{model.name}-{pooling}{SHUFFLED * shuffled}"
+            described = f"{_OF_TOKENS[pooling]} in {model.name}"
+            embed = partial(states.vectors, pooling=pooling)
+            found[name] = HeadLearner(name, described, embed, shuffled=shuffled)
+    return found

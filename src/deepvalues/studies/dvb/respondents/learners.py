@@ -32,7 +32,7 @@ from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
-from deepvalues.studies.dvb.items.parsing import Example, Task, parse_prompt
+from deepvalues.studies.dvb.items.prompts import Example, Task, parse_prompt
 
 #: Inverse strength of the ridge penalty of every Bradley-Terry fit; nothing tunes it.
 C = 1.0
@@ -363,11 +363,7 @@ def _learners() -> list[TextLearner]:
     model = bradley_terry_learner
     nearest = "the option nearer to a chosen than to a rejected example option (cosine of TF-IDF)"
     latent = [
-        model(
-            f"learner-latent-{size}",
-            f"{size} latent semantic dimensions",
-            partial(latent_features, size),
-        )
+        model(f"learner-latent-{size}", f"{size} latent semantic dimensions", partial(latent_features, size))
         for size in LATENT_SIZES
     ]
     encoder = partial(sentence_features, sentence_embeddings)

@@ -182,7 +182,8 @@ def _listed(entry: Mapping[str, Any], key: str) -> list[str]:
     return [str(text) for text in entry[key]]
 
 
-def _texts(owner: str, entry: Mapping[str, Any]) -> dict[str, tuple[Wording, ...]]:
+def numbered(owner: str, entry: Mapping[str, Any]) -> dict[str, tuple[Wording, ...]]:
+    """The texts of an entry by split, with the owner's id and a number for ids."""
     return {
         split: tuple(
             Wording(f"{owner}.{split}.{number:02d}", text)
@@ -200,14 +201,14 @@ def _trait(kind: str, id: str, group: str, entry: Mapping[str, Any], file: str) 
         name=str(entry["name"]),
         definition=str(entry["definition"]),
         families=tuple(_listed(entry, "families")),
-        wordings=_texts(id, entry),
+        wordings=numbered(id, entry),
         file=file,
     )
 
 
 def _domain(id: str, entry: Mapping[str, Any], file: str) -> Domain:
     activities = {
-        key: Activity(key, str(activity["name"]), _texts(f"{id}.{key}", activity))
+        key: Activity(key, str(activity["name"]), numbered(f"{id}.{key}", activity))
         for key, activity in entry["activities"].items()
     }
     nouns = {slot: str(noun) for slot, noun in entry["nouns"].items()}
@@ -307,7 +308,7 @@ def problems(bank: Bank) -> Iterator[Problem]:
         yield from _count_problems(trait)
         for wording in _wordings(trait):
             yield from _wording_problems(trait, wording)
-            yield from _family_problems(trait, wording, _forbidden(bank, trait))
+            yield from _family_problems(trait.file, wording, _forbidden(bank, trait))
     for domain in bank.domains.values():
         yield from _domain_problems(bank, domain)
     yield from _phrase_problems(bank)
@@ -335,8 +336,7 @@ def _shape_problems(bank: Bank) -> Iterator[Problem]:
 
 def _count_problems(trait: Trait) -> Iterator[Problem]:
     for split, least in MINIMUM_WORDINGS.items():
-        have = len(trait.wordings[split])
-        if have < least:
+        if (have := len(trait.wordings[split])) < least:
             yield Problem(trait.file, trait.id, "number of wordings", f"{split}: {have} of {least}")
 
 
@@ -373,7 +373,7 @@ def _forbidden(bank: Bank, trait: Trait) -> dict[str, tuple[str, ...]]:
 
 
 def _family_problems(
-    trait: Trait, wording: Wording, forbidden: Mapping[str, tuple[str, ...]]
+    file: str, wording: Wording, forbidden: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Problem]:
     # One look for all families at once: hardly a word begins like any of them.
     beginnings = tuple({family.rstrip("*") for families in forbidden.values() for family in families})
@@ -381,10 +381,9 @@ def _family_problems(
         if not any(form.startswith(beginnings) for form in _forms(word)):
             continue
         for other, families in forbidden.items():
-            family = in_family(word, families)
-            if family:
+            if family := in_family(word, families):
                 detail = f"{word!r} belongs to {other} ({family}): {wording.template!r}"
-                yield Problem(trait.file, wording.id, "forbidden family", detail)
+                yield Problem(file, wording.id, "forbidden family", detail)
 
 
 def _domain_problems(bank: Bank, domain: Domain) -> Iterator[Problem]:
@@ -402,13 +401,12 @@ def _domain_problems(bank: Bank, domain: Domain) -> Iterator[Problem]:
             if in_family(noun.lower(), families):
                 yield Problem(domain.file, domain.id, "forbidden family", f"{noun!r}: {other}")
     for activity in domain.activities.values():
-        yield from _scene_problems(bank, domain, activity, everything)
+        yield from _scene_problems(domain, activity, everything)
 
 
 def _scene_problems(
-    bank: Bank, domain: Domain, activity: Activity, families: Mapping[str, tuple[str, ...]]
+    domain: Domain, activity: Activity, families: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Problem]:
-    owner = next(iter(bank.values.values()))
     for split, least in MINIMUM_SCENES.items():
         scenes = activity.scenes[split]
         if len(scenes) < least:
@@ -419,8 +417,7 @@ def _scene_problems(
                 detail = f"a scene is one sentence with a full stop: {scene.template!r}"
                 yield Problem(domain.file, scene.id, "form", detail)
             yield from _slot_problems(domain.file, scene)
-            for problem in _family_problems(owner, scene, families):
-                yield problem._replace(file=domain.file)
+            yield from _family_problems(domain.file, scene, families)
 
 
 def _phrases(bank: Bank) -> dict[tuple[str, ...], set[tuple[str, str]]]:

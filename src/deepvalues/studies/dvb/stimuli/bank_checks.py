@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import CONFIDENCE, wilson
-from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, words
+from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, Trait, words
 
 #: What is told apart: all values at once; two values of one set; the two poles of a dimension.
 LAYERS = ("value", "value pair", "pole")
@@ -65,8 +65,7 @@ def wordings(bank: Bank) -> pd.DataFrame:
         for split in SPLITS
         for wording in trait.wordings[split]
     ]
-    validated: pd.DataFrame = WORDINGS.validate(pd.DataFrame(rows, columns=list(WORDINGS.columns)))
-    return validated
+    return WORDINGS.validate(pd.DataFrame(rows, columns=list(WORDINGS.columns)))
 
 
 def _lengths(texts: Sequence[str]) -> np.ndarray:
@@ -74,44 +73,26 @@ def _lengths(texts: Sequence[str]) -> np.ndarray:
     return np.array([(len(words(text)), len(text)) for text in texts], dtype=float)
 
 
-def _word_regression() -> Classifier:
-    return make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(C=C, max_iter=1000))
-
-
-def _character_regression() -> Classifier:
-    features = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5))
-    return make_pipeline(features, LogisticRegression(C=C, max_iter=1000))
-
-
-def _nearest_neighbour() -> Classifier:
-    neighbour = KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
-    return make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), neighbour)
-
-
-def _length_regression() -> Classifier:
-    return make_pipeline(FunctionTransformer(_lengths), StandardScaler(), LogisticRegression(C=C))
-
-
 #: Classifiers by name: TF-IDF of words, TF-IDF of 3 to 5 characters, the nearest wording by cosine of
 #: words' TF-IDF, and word and character counts alone.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
-    "words": _word_regression,
-    "characters": _character_regression,
-    "nearest": _nearest_neighbour,
-    "length": _length_regression,
+    "words": lambda: make_pipeline(_words(), LogisticRegression(C=C, max_iter=1000)),
+    "characters": lambda: make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)), LogisticRegression(C=C, max_iter=1000)
+    ),
+    "nearest": lambda: make_pipeline(
+        _words(), KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
+    ),
+    "length": lambda: make_pipeline(FunctionTransformer(_lengths), StandardScaler(), LogisticRegression(C=C)),
 }
 
 
-class Task(NamedTuple):
-    """Traits to be told apart."""
-
-    layer: str
-    name: str
-    traits: tuple[str, ...]
+def _words() -> TfidfVectorizer:
+    return TfidfVectorizer(token_pattern=r"\w+")
 
 
-def tasks(bank: Bank, layer: str) -> Iterator[Task]:
-    """Yield what is to be told apart on a layer of `LAYERS`.
+def tasks(bank: Bank, layer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield (name, traits) of what is to be told apart on a layer of `LAYERS`.
 
     One task of eleven classes for ``value``; 25 of two classes for ``value pair`` (the pairs inside the two
     sets, as in the items); 20 of two classes for ``pole``.
@@ -122,14 +103,14 @@ def tasks(bank: Bank, layer: str) -> Iterator[Task]:
         When there is no such layer.
     """
     if layer == "value":
-        yield Task(layer, "all", tuple(bank.values))
+        yield "all", tuple(bank.values)
     elif layer == "value pair":
         for first, second in combinations(bank.values.values(), 2):
             if first.group == second.group:
-                yield Task(layer, f"{first.id} / {second.id}", (first.id, second.id))
+                yield f"{first.id} / {second.id}", (first.id, second.id)
     elif layer == "pole":
         for dimension in bank.dimensions.values():
-            yield Task(layer, dimension.id, dimension.poles)
+            yield dimension.id, dimension.poles
     else:
         raise UserError(f"unknown layer {layer!r}; there are {', '.join(LAYERS)}")
 
@@ -152,22 +133,13 @@ def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
         raise UserError(f"unknown classifier {classifier!r}; there are {', '.join(CLASSIFIERS)}")
     frame = wordings(bank)
     found = []
-    for task in tasks(bank, layer):
-        chosen = frame[frame["trait"].isin(task.traits)]
+    for task, traits in tasks(bank, layer):
+        chosen = frame[frame["trait"].isin(traits)]
         train, test = (chosen[chosen["split"] == split] for split in SPLITS)
         model = CLASSIFIERS[classifier]().fit(train["text"].tolist(), train["trait"].tolist())
-        found.append(
-            pd.DataFrame(
-                {
-                    "layer": layer,
-                    "task": task.name,
-                    "wording": test["id"].to_numpy(),
-                    "trait": test["trait"].to_numpy(),
-                    "predicted": model.predict(test["text"].tolist()),
-                    "classes": len(task.traits),
-                }
-            )
-        )
+        told = test[["id", "trait"]].rename(columns={"id": "wording"})
+        predicted = model.predict(test["text"].tolist())
+        found.append(told.assign(layer=layer, task=task, predicted=predicted, classes=len(traits)))
     told = pd.concat(found, ignore_index=True)
     return told.assign(right=told["trait"] == told["predicted"])
 
@@ -214,16 +186,16 @@ def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.
             p = np.nan if layer == "value pair" else permutation_p(told, seed, permutations)
             around = clustered(told["right"].astype(float), owners)
             chance = 1 / int(told["classes"].iloc[0])
-            rows.append((layer, classifier, *_rate(told["right"]), *around, chance, p))
+            n, right = len(told), int(told["right"].sum())
+            rows.append((layer, classifier, n, right, right / n, *wilson(right, n), *around, chance, p))
     columns = ["layer", "classifier", "n", "right", "accuracy", "low", "high"]
     columns += ["clustered_low", "clustered_high", "chance", "p"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _rate(right: pd.Series[bool]) -> tuple[int, int, float, float, float]:
-    """(n, right, accuracy, low, high)."""
-    n, hits = len(right), int(right.sum())
-    return (n, hits, hits / n, *wilson(hits, n))
+def _rivals(bank: Bank, trait: Trait) -> list[str]:
+    """The other traits of a trait's group."""
+    return [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
 
 
 def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
@@ -244,8 +216,7 @@ def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
     rows = []
     for trait in bank.traits:
         train, test = types[trait.id, "train"], types[trait.id, "test"]
-        rivals = [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
-        shares = [len(types[rival, "train"] & test) / len(test) for rival in rivals]
+        shares = [len(types[rival, "train"] & test) / len(test) for rival in _rivals(bank, trait)]
         shared = len(train & test)
         counts = (len(train), len(test), shared, shared / len(test), shared / len(train | test))
         rows.append((trait.kind, trait.group, trait.id, *counts, float(np.mean(shares))))
@@ -265,7 +236,7 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
         layer, group, trait, same, rivals, difference (same - rivals).
     """
     frame = wordings(bank)
-    rows = TfidfVectorizer(token_pattern=r"\w+").fit_transform(frame["text"])
+    rows = _words().fit_transform(frame["text"])
     # The mean cosine of all pairs is the product of the mean vectors, as all vectors have length 1.
     means = {
         key: np.asarray(rows[places].mean(axis=0)).ravel()
@@ -274,9 +245,8 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
     found = []
     for trait in bank.traits:
         test = means[trait.id, "test"]
-        rivals = [other.id for other in bank.traits if other.group == trait.group and other.id != trait.id]
         same = float(test @ means[trait.id, "train"])
-        against = float(np.mean([test @ means[rival, "train"] for rival in rivals]))
+        against = float(np.mean([test @ means[rival, "train"] for rival in _rivals(bank, trait)]))
         found.append((trait.kind, trait.group, trait.id, same, against, same - against))
     return pd.DataFrame(found, columns=["layer", "group", "trait", "same", "rivals", "difference"])
 

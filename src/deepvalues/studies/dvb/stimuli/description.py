@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from deepvalues.studies.dvb.stimuli.arms import Arm, Contrast
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, Trait, mean_length
-from deepvalues.studies.dvb.stimuli.design import Design
+from deepvalues.studies.dvb.stimuli.design import Arm, Contrast, Design
 
 #: What tables call the sets of values: by those who listed them.
 SET_NAMES = {"ross_duty": "Ross", "schwartz_social": "Schwartz"}
@@ -45,15 +44,13 @@ def wordings_by_split(table: pd.DataFrame) -> pd.DataFrame:
         kind, split, traits, wordings, mean_words (mean over traits), shortest and longest (the trait whose
         wordings are shortest or longest on average), in words.
     """
-    groups = table.groupby(["kind", "split"])
-    counts = groups.agg(
+    return table.groupby(["kind", "split"], as_index=False).agg(
         traits=("trait", "size"),
         wordings=("wordings", "sum"),
         mean_words=("mean_words", "mean"),
         shortest=("mean_words", "min"),
         longest=("mean_words", "max"),
     )
-    return counts.reset_index()
 
 
 def scenes(bank: Bank) -> int:
@@ -143,17 +140,14 @@ def item_counts(items: pd.DataFrame) -> pd.DataFrame:
         arm, n_examples, items; right_is_a (share whose right option is A), value_first (share whose options
         put the clause on the value first), mean_characters (of the prompts).
     """
-    marked = items.assign(
+    marked = items[["arm", "n_examples"]].assign(
         right_is_a=items["right"] == "A",
         value_first=items["clause_order"] == "value_first",
-        characters=items["prompt"].str.len(),
+        mean_characters=items["prompt"].str.len(),
     )
-    counts = marked.groupby(["arm", "n_examples"], sort=False).agg(
-        items=("id", "size"),
-        right_is_a=("right_is_a", "mean"),
-        value_first=("value_first", "mean"),
-        mean_characters=("characters", "mean"),
-    )
+    groups = marked.groupby(["arm", "n_examples"], sort=False)
+    counts = groups.mean()
+    counts.insert(0, "items", groups.size())
     return counts.reset_index()
 
 

@@ -38,11 +38,10 @@ from deepvalues.core.files import read_yaml, writing
 from deepvalues.core.number_format import listed, share
 from deepvalues.core.paths import shown
 from deepvalues.studies.dvb.items.items import Asked, ItemSet, items_of
-from deepvalues.studies.dvb.items.parsing import parse_prompt
+from deepvalues.studies.dvb.items.prompts import parse_prompt
 from deepvalues.studies.dvb.respondents.learners import LEARNERS as TEXT_LEARNERS
-from deepvalues.studies.dvb.stimuli.arms import ARMS, EXAMPLES
-from deepvalues.studies.dvb.stimuli.bank import MINIMUM_WORDINGS, SPLITS, Bank, Trait, Wording
-from deepvalues.studies.dvb.stimuli.design import build_design
+from deepvalues.studies.dvb.stimuli.bank import MINIMUM_WORDINGS, SPLITS, Bank, numbered
+from deepvalues.studies.dvb.stimuli.design import ARMS, EXAMPLES, build_design
 
 #: Wordings that the bank takes of each trait.
 TRAIN, TEST = (MINIMUM_WORDINGS[split] for split in SPLITS)
@@ -84,7 +83,17 @@ RATES = pa.DataFrameSchema(
     unique=["seed", "model", "arm", "n_examples"],
     strict=True,
     ordered=True,
-    name="rates of learners",
+    name="the rates of learners",
+)
+
+BLIND = pa.DataFrameSchema(
+    {
+        "read": pa.Column("int64", pa.Check.gt(0)),
+        "right": pa.Column("int64", pa.Check.ge(0)),
+        "dropped": pa.Column("int64", pa.Check.ge(0)),
+    },
+    strict=True,
+    name="blind reading",
 )
 
 #: Wordings by the id of their trait.
@@ -251,24 +260,14 @@ def select(bank: Bank, pool: Pool, seed: int = SEED, steps: int = STEPS) -> Bank
     for number in range(steps):
         search.step(number, _TEMPERATURE * (1 - number / steps))
     # In the order of the pool, so that the files are easy to compare.
-    chosen = {
-        trait.id: _reworded(trait, *([search.texts[place] for place in sorted(part)] for part in parts[:2]))
-        for trait, parts in zip(bank.traits, search.places.values(), strict=True)
-    }
+    chosen = {}
+    for trait, parts in zip(bank.traits, search.places.values(), strict=True):
+        texts = [[search.texts[place] for place in sorted(part)] for part in parts[:2]]
+        wordings = numbered(trait.id, dict(zip(SPLITS, texts, strict=True)))
+        chosen[trait.id] = replace(trait, wordings=wordings)
     return replace(
         bank, values={id: chosen[id] for id in bank.values}, poles={id: chosen[id] for id in bank.poles}
     )
-
-
-def _reworded(trait: Trait, *texts: Sequence[str]) -> Trait:
-    """A trait with other wordings, given split by split."""
-    wordings = {
-        split: tuple(
-            Wording(f"{trait.id}.{split}.{number:02d}", text) for number, text in enumerate(own, start=1)
-        )
-        for split, own in zip(SPLITS, texts, strict=True)
-    }
-    return replace(trait, wordings=wordings)
 
 
 def write_wordings(bank: Bank, folder: Path) -> None:
@@ -378,14 +377,28 @@ def read_rates(file: Path) -> pd.DataFrame:
     UserError
         When the file is missing or is no such table.
     """
-    remedy = "write it with `deepvalues select`"
+    return _table(file, RATES, "write it with `deepvalues select`")
+
+
+def read_blind_reading(file: Path) -> pd.DataFrame:
+    """How many wordings were read blind, named right, and dropped as unsure or odd; the frame meets `BLIND`.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or is no such table.
+    """
+    return _table(file, BLIND, "restore it from git")
+
+
+def _table(file: Path, schema: pa.DataFrameSchema, remedy: str) -> pd.DataFrame:
     try:
-        return RATES.validate(pd.read_csv(file))
+        return schema.validate(pd.read_csv(file))
     except FileNotFoundError:
         raise UserError(f"{shown(file)}: missing; {remedy}") from None
     except (ValueError, pa.errors.SchemaError, pa.errors.SchemaErrors):
         # What pandas can't parse is a ValueError.
-        raise UserError(f"{shown(file)}: not a table of the rates of learners; {remedy}") from None
+        raise UserError(f"{shown(file)}: not a table of {schema.name}; {remedy}") from None
 
 
 def write_rates(rates: pd.DataFrame, file: Path) -> None:
@@ -419,6 +432,29 @@ def mean_rates(rates: pd.DataFrame) -> pd.DataFrame:
         kept = off <= DVGR_WITHIN and round(abs(value - surface), _DIGITS) <= LAYERS_WITHIN
         rows.append((model, dvgr, value, surface, kept))
     return pd.DataFrame(rows, columns=["model", "dvgr", "value_only", "surface_only", "kept"])
+
+
+def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
+    """Rates of each learner, arm and N over the designs that the bank is judged in.
+
+    Parameters
+    ----------
+    rates
+        From `read_rates`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, arm, n_examples, designs (number), items (of all designs), rate (mean over the designs), least
+        and most.
+    """
+    return rates.groupby(["model", "arm", "n_examples"], sort=False, as_index=False).agg(
+        designs=("rate", "size"),
+        items=("items", "sum"),
+        rate=("rate", "mean"),
+        least=("rate", "min"),
+        most=("rate", "max"),
+    )
 
 
 def described(means: pd.DataFrame) -> list[str]:

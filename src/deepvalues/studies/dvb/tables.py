@@ -1,10 +1,11 @@
-"""What tables of the Deep Value Benchmark show where that is not the frame itself.
+"""What tables of study 1 show where that is not the frame itself.
 
 Their columns are in ``data/dictionary.yml``, but for those of the verdicts, several of which stand in a cell.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MINUS, MISSING, beside, count, interval, logit, share
 from deepvalues.paper.tables import intervals as bounds
 from deepvalues.paper.tables import markdown, nobody
-from deepvalues.studies.dvb.analysis.public_prompt_rates import PUBLISHED
+from deepvalues.studies.dvb.analysis.asked_read import ARMS
+from deepvalues.studies.dvb.analysis.orders import PUBLISHED
 from deepvalues.studies.dvb.analysis.verdicts import NAMES as VERDICT_NAMES
 from deepvalues.studies.dvb.analysis.verdicts import N as VERDICT_N
 
@@ -45,7 +47,7 @@ def dvgr(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def authors(table: pd.DataFrame) -> pd.DataFrame:
-    """Respondents on the public prompts, from `analysis.public_prompt_rates.beside_published`.
+    """Respondents on the public prompts, from `analysis.orders.beside_published`.
 
     Families follow each other as everywhere; the published models stand below.
     """
@@ -195,8 +197,8 @@ def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table, printed
-        From `validation_accuracy` and `published_validation` of `validation`. The published tasks were
-        about training stimuli.
+        From `validation_accuracy` and `published_validation` of `analysis.side_studies`. The published tasks
+        were about training stimuli.
     """
     theirs = printed.rename(
         columns={"trials": "answered", "ci_low": "wilson_low", "ci_high": "wilson_high"}
@@ -208,29 +210,58 @@ def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
 # ---- verdicts ----
 
 
-def _estimates(table: pd.DataFrame, heads: Mapping[str, str], write: Format = share) -> pd.DataFrame:
-    """Respondents in order, each measure with its interval in one cell, under the heads of `heads`.
-
-    The two have a plain space between them, at which narrow columns break.
-    """
-    ordered = _in_families(table).sort_values(["family", "model"]).reset_index(drop=True)
-    shown = ordered[["model"]].copy()
-    for name, head in heads.items():
-        ends = bounds(ordered, name, 3 if write is share else 2, bounded=write is share)
-        cells = zip(ordered[name], ends, strict=True)
-        shown[head] = [
-            MISSING if pd.isna(value) else write(value) if end == MISSING else f"{write(value)} {end}"
-            for value, end in cells
-        ]
-    return shown.assign(verdict=ordered["verdict"].map(VERDICT_NAMES), by_place=ordered["by_place"])
+def _with_ends(value: float, ends: str, write: Format = share) -> str:
+    """A value and its interval, with a plain space between them, at which narrow columns break."""
+    return write(value) if ends == MISSING else f"{write(value)} {ends}"
 
 
-def _verdict_table(shown: pd.DataFrame, *columns: str, **others: Format) -> str:
-    """Columns of `_estimates`, all but the names and verdicts to the right."""
-    if shown.empty:
+#: What the columns of verdicts are called.
+_HEADS = {
+    "verdict": "verdict",
+    "control": "control",
+    "probe_value": "value probe",
+    "probe_surface": "surface probe",
+    "dvgr": "DVGR",
+    "letter_mass": "letter mass",
+    "readable": "readable",
+    "order_consistency": "order consistency",
+    "by_place": "2p(1 − p)",
+    "first_option_rate": "first option, p",
+    "prior": "prior",
+    "shuffled": "shuffled",
+    "repeat_copy": "repeat, copy",
+    "repeat_swapped": "repeat, swapped",
+    "soft_dvgr": "soft DVGR",
+    "dvgr_minus_shuffled": "DVGR − shuffled",
+    "dvgr_minus_lexical": "DVGR − lexical",
+    "control_lean": "control",
+    "probe_value_lean": "value probe",
+    "probe_surface_lean": "surface probe",
+    "probes_lean": "value − surface",
+    "consistency_excess": "consistency − 2p(1 − p)",
+    "control_positive": "control, positive",
+    "repeat_positive": "repeat, positive",
+}
+
+
+def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
+    """Respondents in order, with the measures whose names have that ``end``, and their intervals."""
+    if table.empty:
         return nobody("Nobody was asked this.")
-    formats = {name: str for name in columns if name not in ("model", "verdict")}
-    return markdown(shown[list(columns)], {**formats, **others})
+    ordered = _in_families(table).sort_values(["family", "model"])
+    shown = pd.DataFrame({"model": ordered["model"]})
+    for column in columns:
+        if column == "verdict":
+            cells = list(ordered[column].map(VERDICT_NAMES))
+        elif column == "by_place":
+            cells = list(ordered[column].map(share))
+        else:
+            name, write = f"{column}{end}", logit if column.endswith("_lean") else share
+            ends = bounds(ordered, name, 3 if write is share else 2, bounded=write is share)
+            cells = [_with_ends(value, one, write) for value, one in zip(ordered[name], ends, strict=True)]
+        shown[_HEADS[column]] = cells
+    formats = {str(name): str for name in shown if name not in ("model", "verdict")}
+    return markdown(shown, formats)
 
 
 def verdicts(table: pd.DataFrame) -> str:
@@ -241,47 +272,117 @@ def verdicts(table: pd.DataFrame) -> str:
     table
         From `analysis.verdicts.verdicts`, as in the four functions below.
     """
-    heads = {"control": "control", "probe_value": "value probe", "probe_surface": "surface probe"}
-    heads["dvgr"] = "DVGR"
-    return _verdict_table(_estimates(table, heads), "model", "verdict", *heads.values())
+    return _verdict_table(table, "verdict", "control", "probe_value", "probe_surface", "dvgr")
 
 
 def answering(table: pd.DataFrame) -> str:
     """Whether each respondent answers, and what it does with the position of an option."""
-    heads = {"letter_mass": "letter mass", "readable": "readable", "order_consistency": "order consistency"}
-    heads["first_option_rate"] = "first option, p"
-    shown = _estimates(table, heads).rename(columns={"by_place": "2p(1 − p)"})
-    columns = ["model", *list(heads.values())[:3], "2p(1 − p)", "first option, p"]
-    return _verdict_table(shown, *columns, **{"2p(1 − p)": share})
+    columns = ("letter_mass", "readable", "order_consistency", "by_place", "first_option_rate")
+    return _verdict_table(table, *columns)
 
 
 def without_evidence(table: pd.DataFrame) -> str:
     """What each respondent does where there is nothing to learn, or nothing but to find an example again."""
-    heads = {"prior": "prior", "shuffled": "shuffled", "repeat_copy": "repeat, copy"}
-    heads |= {"repeat_swapped": "repeat, swapped", "control": "control"}
-    return _verdict_table(_estimates(table, heads), "model", *heads.values())
+    return _verdict_table(table, "prior", "shuffled", "repeat_copy", "repeat_swapped", "control")
 
 
-def learned(table: pd.DataFrame, n: int = 4) -> str:
+def learned(table: pd.DataFrame, n: int = VERDICT_N) -> str:
     """What each respondent that was asked learned from ``n`` examples, 4 or 20."""
+    columns = ["probe_value", "probe_surface", "dvgr", "soft_dvgr"]
+    columns += ["dvgr_minus_shuffled", "dvgr_minus_lexical"]
     end = "" if n == VERDICT_N else f"_n{n}"
-    heads = {"probe_value": "value probe", "probe_surface": "surface probe", "dvgr": "DVGR"}
-    heads |= {"soft_dvgr": "soft DVGR", "dvgr_minus_shuffled": "DVGR − shuffled"}
-    heads |= {"dvgr_minus_lexical": "DVGR − lexical"}
-    if n != VERDICT_N:
-        # At N = 4 control stands beside what no evidence does.
-        heads = {"control": "control", **heads}
-    asked = table[table[f"dvgr{end}"].notna()]
-    shown = _estimates(asked, {f"{name}{end}": head for name, head in heads.items()})
-    return _verdict_table(shown, "model", *heads.values())
+    # At N = 4 control stands beside what no evidence does.
+    shown = columns if n == VERDICT_N else ["control", *columns]
+    return _verdict_table(table[table[f"dvgr{end}"].notna()], *shown, end=end)
 
 
 def verdict_rules(table: pd.DataFrame) -> str:
     """What the verdicts rest on: preferences for right options, and shares that are to be equal to .5."""
-    heads = {"control_lean": "control", "probe_value_lean": "value probe"}
-    heads |= {"probe_surface_lean": "surface probe", "probes_lean": "value − surface"}
-    shares = {"consistency_excess": "consistency − 2p(1 − p)", "control_positive": "control, positive"}
-    shares |= {"repeat_positive": "repeat, positive"}
-    both = _estimates(table, heads, logit)[["model", *heads.values()]]
-    shown = both.merge(_estimates(table, shares)[["model", *shares.values()]], on="model")
-    return _verdict_table(shown, "model", *heads.values(), *shares.values())
+    leans = ("control_lean", "probe_value_lean", "probe_surface_lean", "probes_lean")
+    return _verdict_table(table, *leans, "consistency_excess", "control_positive", "repeat_positive")
+
+
+# ---- language models ----
+
+#: Digits of a check sum that a table shows.
+_DIGITS = 12
+_LEARNER_ARMS = {"deconfounded": "DVGR", "value_only": "value only", "surface_only": "surface only"}
+
+
+def how_asked(table: pd.DataFrame) -> pd.DataFrame:
+    """How each language model was asked, from `analysis.several_sets.how_asked`, with the start of sums."""
+    return table.assign(weights_sha256=table["weights_sha256"].str[:_DIGITS])
+
+
+def not_asked(table: pd.DataFrame) -> str:
+    """Which language models and heads of the paper were not asked, from `ask.on_record.coverage`."""
+    waiting = table[(table["state"] == "not asked") & table["family"].isin(["language model", HEAD])]
+    if waiting.empty:
+        return "Every language model and every head that the paper lists for these sets was asked."
+    places = waiting.assign(place=waiting["study"] + "/" + waiting["item_set"])
+    names = places.groupby("model", sort=False)["place"].agg(", ".join).reset_index()
+    return markdown(names.set_axis(["not asked", "sets"], axis="columns"))
+
+
+def asked_against_read(table: pd.DataFrame) -> pd.DataFrame:
+    """Rates of each open model and of the heads on it, a column an arm, from `analysis.asked_read`."""
+    if table.empty:
+        return table
+    cells = list(map(_with_ends, table["rate"], bounds(table)))
+    by = ["model", "respondent", "n_examples"]
+    wide = table.assign(cell=cells).pivot(index=by, columns="arm", values="cell")
+    order = list(dict.fromkeys(table[by].itertuples(index=False, name=None)))
+    return wide.reindex(order).reindex(columns=list(ARMS)).rename(columns=ARMS).reset_index()
+
+
+def learner_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """What text learners make of the chosen wordings, from `stimuli.selection.over_designs`."""
+    return table.assign(arm=table["arm"].map(_LEARNER_ARMS))
+
+
+# ---- stimuli ----
+
+#: The roles of an option, "(v1, s=)", or a role alone, "v1".
+_ROLES = re.compile(r"\([vs][12=], [vs][12=]\)|\b[vs][12=]")
+
+
+def dimensions(table: pd.DataFrame) -> pd.DataFrame:
+    """The shallow dimensions, from `stimuli.description.dimensions`; names of poles are emphasized."""
+    shown = table.copy()
+    for pole in ("first_pole", "second_pole"):
+        parts = (cell.partition(": ") for cell in shown[pole])
+        shown[pole] = [f"*{name}*: {wording}" for name, _, wording in parts]
+    return shown
+
+
+def _in_mathematics(roles: re.Match[str]) -> str:
+    """Letters with subscripts; braces only where they are needed, as pandoc goes by a column's characters."""
+    return "$" + re.sub(r"(?<=[vs])([12])", r"_\1", roles[0]).replace("=", "_{=}") + "$"
+
+
+def arms(table: pd.DataFrame) -> pd.DataFrame:
+    """The arms, from `stimuli.description.arms`; roles are set as mathematics."""
+    shown = table.copy()
+    for column in ("examples", "test", "right_means"):
+        shown[column] = [_ROLES.sub(_in_mathematics, cell) for cell in shown[column]]
+    return shown
+
+
+def item_sets(built: Mapping[tuple[str, str], pd.DataFrame], titles: Mapping[str, str]) -> str:
+    """How many items each set has.
+
+    Parameters
+    ----------
+    built
+        Items by study and set, from `deepvalues.ask.catalogue.write_items`.
+    titles
+        What readers call each study.
+    """
+    rows = [(titles[study], study, item_set, len(items)) for (study, item_set), items in built.items()]
+    return markdown(pd.DataFrame(rows, columns=["study", "id", "set", "items"]), {"items": count})
+
+
+def balance(table: pd.DataFrame) -> str:
+    """How evenly the directed dimensions are spread, from `stimuli.description.balance`."""
+    names = {"within": "cells of one directed dimension in", "least": "least", "most": "most"}
+    return markdown(table.rename(columns=names)[list(names.values())], {"least": count, "most": count})

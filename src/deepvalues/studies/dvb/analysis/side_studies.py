@@ -1,13 +1,14 @@
-"""Value dispositions: how models rate the values, and whether that goes with what they generalize.
+"""The studies beside the benchmark: variants of the prompt, ratings of the values, validation of the stimuli.
 
-Each model rates each of the eleven values on three scales from 1 to 10, ten times: how popular the value
-is, how distinctive, and how predictive of choices. The published study did the same and regressed
-generalization on the ratings.
+Models rate each of the eleven values on three scales from 1 to 10, ten times: how popular the value is, how
+distinctive, and how predictive of choices. The published study did the same and regressed generalization on
+the ratings. What the validation asks is in `items.validation`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,118 @@ import pandas as pd
 import statsmodels.api as sm
 
 from deepvalues.stats.agreement import icc_table
+from deepvalues.stats.contrasts import Paired, paired
 from deepvalues.stats.logit import clustered_logit
-from deepvalues.stats.rates import CONFIDENCE, t_interval
+from deepvalues.stats.rates import CONFIDENCE, holm, t_interval
+from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, rates, sign_tests
 from deepvalues.studies.dvb.items.prompts import SCALES
 from deepvalues.studies.missing import stop_if_stray
+
+# ---- variants of the prompt ----
+
+BASELINE = "dvb"
+#: What each study's wording of the question is called, in the order in which they are shown.
+NAMES = {BASELINE: "baseline", "dvb-explicit": "explicit instruction", "dvb-cot": "rationale first"}
+#: What the published table calls the variant of each study.
+PUBLISHED_VARIANTS = {
+    "chain_of_thought": "dvb-cot",
+    "baseline": BASELINE,
+    "explicit_instruction": "dvb-explicit",
+}
+
+
+def variant_trials(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the trials of several variants under each other.
+
+    Parameters
+    ----------
+    trials
+        By the study's name, from `analysis.statistics.trials`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The deconfounded trials, with ``study`` as the first column.
+    """
+    frame = pd.concat(trials, names=["study"]).reset_index(level="study").reset_index(drop=True)
+    return frame[frame["arm"] == "deconfounded"].reset_index(drop=True)
+
+
+def variant_rates(frame: pd.DataFrame) -> pd.DataFrame:
+    """DVGR of each model under each variant.
+
+    Parameters
+    ----------
+    frame
+        From `variant_trials`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `analysis.statistics.rates` by study and model, with ``dvgr`` for the rate.
+    """
+    return rates(frame, ["study", "model"]).rename(columns={"rate": "dvgr"})
+
+
+def variant_differences(frame: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
+    """Each variant against the baseline, on the tests that a model answered under both.
+
+    Parameters
+    ----------
+    frame
+        From `variant_trials`, with the baseline.
+    bound
+        Differences smaller than this count as equivalent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, model, and the fields of `deepvalues.stats.contrasts.Paired`, where a is the variant and b the
+        baseline; clusters are cells. p_mcnemar_holm corrects over the rows.
+    """
+    key = ["model", "item"]
+    baseline = frame.loc[frame["study"] == BASELINE, [*key, "followed"]]
+    others = frame.loc[frame["study"] != BASELINE, ["study", *key, "cell", "followed"]]
+    pairs = others.merge(baseline, on=key, suffixes=("", "_baseline"), validate="many_to_one")
+    rows = []
+    for group_key, group in pairs.groupby(["study", "model"], sort=True):
+        first, second = (group[column].to_numpy(dtype=float) for column in ("followed", "followed_baseline"))
+        rows.append((*group_key, *paired(first, second, group["cell"], bound)))
+    table = pd.DataFrame(rows, columns=["study", "model", *Paired._fields])
+    return table.assign(p_mcnemar_holm=holm(list(table["p_mcnemar"])))
+
+
+def missing_by_variant(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Replies by status for each variant: as `analysis.statistics.missing_by_reason`, with ``study``.
+
+    Parameters
+    ----------
+    trials
+        By the study's name.
+    """
+    tables = [missing_by_reason(frame).assign(study=study) for study, frame in trials.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def published_variants(published: pd.DataFrame) -> pd.DataFrame:
+    """The published DVGRs under the names of our studies.
+
+    Parameters
+    ----------
+    published
+        ``data/published/dvb_prompt_variants.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        study, published_dvgr, published_low, published_high; sorted by study.
+    """
+    names = {"dvgr": "published_dvgr", "ci_low": "published_low", "ci_high": "published_high"}
+    table = published.assign(study=published["variant"].map(PUBLISHED_VARIANTS)).rename(columns=names)
+    return table[["study", *names.values()]].sort_values("study", ignore_index=True)
+
+
+# ---- ratings of the values ----
 
 
 def rating_trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -55,10 +164,10 @@ def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
         model, value, scale, asked, answered, mean, sd (over repeats), low, high (Student's interval, whose
         limits may lie off the scale; NaN where all repeats agree).
     """
-    rows = []
-    for key, group in trials.groupby(["model", "value", "scale"], sort=True):
-        ratings = group["rating"].dropna()
-        rows.append((*key, len(group), len(ratings), ratings.mean(), ratings.std(), *t_interval(ratings)))
+    rated = trials.groupby(["model", "value", "scale"], sort=True)["rating"]
+    rows = [
+        (*key, len(own), own.count(), own.mean(), own.std(), *t_interval(own.dropna())) for key, own in rated
+    ]
     columns = ["model", "value", "scale", "asked", "answered", "mean", "sd", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -78,10 +187,8 @@ def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.Dat
     pandas.DataFrame
         value, scale, models (with a mean), mean, low, high (Student's interval over models), published.
     """
-    rows = []
-    for key, group in means.groupby(["value", "scale"], sort=True):
-        each = group["mean"].dropna()
-        rows.append((*key, len(each), each.mean(), *t_interval(each)))
+    known = means.groupby(["value", "scale"], sort=True)["mean"]
+    rows = [(*key, own.count(), own.mean(), *t_interval(own.dropna())) for key, own in known]
     table = pd.DataFrame(rows, columns=["value", "scale", "models", "mean", "low", "high"])
     printed = published.melt("value", var_name="scale", value_name="published")
     return table.merge(printed, on=["value", "scale"], how="left", validate="one_to_one")
@@ -224,3 +331,54 @@ def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     names = {"odds_ratio": "odds_ratio", "ci_low": "low", "ci_high": "high", "p_value": "p_value"}
     printed = published.set_index("rating")[list(names)].rename(columns=names).add_prefix("published_")
     return odds.merge(printed.reset_index(), on="rating", how="outer")
+
+
+# ---- validation of the stimuli ----
+
+#: The published experiments by task; that of the poles has no counterpart.
+PUBLISHED_TASKS = {
+    "value predicts choice": ("predicts_choice", "people"),
+    "which option embodies which": ("embodies_value", "people"),
+    "value predicts choice, nine models": ("predicts_choice", "nine models"),
+    "which option embodies which, nine models": ("embodies_value", "nine models"),
+}
+
+
+def validation_accuracy(trials: pd.DataFrame) -> pd.DataFrame:
+    """Share of right answers per task, kind of stimuli and model, with intervals and a test.
+
+    Parameters
+    ----------
+    trials
+        From `analysis.statistics.trials`, where ``followed`` means a right answer here.
+
+    Returns
+    -------
+    pandas.DataFrame
+        task, stimulus, model, items, answered, correct, accuracy, wilson_low, wilson_high, clustered_low,
+        clustered_high (by cell), p_value (`sign_tests` of questions, against .5). Both orders of a question
+        are pooled.
+    """
+    groups = ["task", "stimulus", "model"]
+    table = rates(trials, groups).rename(columns={"followed": "correct", "rate": "accuracy"})
+    return table.assign(p_value=sign_tests(trials, groups, ["cell"]))
+
+
+def published_validation(published: pd.DataFrame) -> pd.DataFrame:
+    """The published accuracies under the names of our tasks.
+
+    Parameters
+    ----------
+    published
+        ``data/published/dvb_human_validation.csv``; rows of other experiments are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        task, judges (people or nine models), trials, accuracy, ci_low, ci_high.
+    """
+    names = published["experiment"].map(PUBLISHED_TASKS)
+    table = published[names.notna()].rename(columns={"estimate": "accuracy"})
+    table[["task", "judges"]] = names.dropna().to_list()
+    columns = ["task", "judges", "trials", "accuracy", "ci_low", "ci_high"]
+    return table[columns].sort_values(["task", "judges"], ignore_index=True)
