@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from deepvalues.studies.dvb import tables
-from deepvalues.studies.dvb.stimuli import description
+from deepvalues.studies.dvb.stimuli import description, tables
 from deepvalues.studies.dvb.stimuli.bank import VALUE_SETS
 from deepvalues.studies.dvb.stimuli.design import ARMS
 from markdown_cells import column, head, rows, shown
