@@ -134,7 +134,7 @@ def split_options(source: str, place: str) -> tuple[dict[str, Any], str]:
     count = next((i for i, line in enumerate(lines) if not line.startswith("#|")), len(lines))
     text = "\n".join(line[2:].removeprefix(" ") for line in lines[:count])
     try:
-        options = yaml.safe_load(text) or {}
+        options = yaml.load(text, Loader=yaml.CSafeLoader) or {}
     except yaml.YAMLError as error:
         raise UserError(f"{place}: the #| lines are not YAML: {yaml_fault(error)}") from error
     if not isinstance(options, dict):
@@ -166,7 +166,7 @@ def notebook_header(file: Path) -> dict[str, Any]:
         return {}
     match = re.match(r"\s*---\n(.*?)\n---", first.source, re.DOTALL)
     try:
-        header = yaml.safe_load(match[1]) if match else None
+        header = yaml.load(match[1], Loader=yaml.CSafeLoader) if match else None
     except yaml.YAMLError as error:
         raise UserError(f"{shown(file)}: cell 1: not YAML: {yaml_fault(error)}") from None
     return header if isinstance(header, dict) else {}

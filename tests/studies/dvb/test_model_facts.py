@@ -339,9 +339,10 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. Choices agreed across orders "
         "in .100 to .700 of tests. The DVGR was .500 to .660, and value-probe accuracy .500. From the same "
-        "examples, linear heads on their hidden states reached .700 to .800 on this probe (shuffled choices: "
-        ".500)."
+        "examples, linear heads on the hidden states of a reached .700 to .800 on this probe (shuffled "
+        "choices: .500)."
     )
+    assert "linear heads on their hidden states reached" in told("finding", table(PLACE), READ)
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
         "(shuffled choices: .500), and on sentence embeddings .800."
@@ -363,7 +364,7 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
-    found = told("finding", table(one, other, encoder), pd.concat([READ, null]))
+    found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b"), null]))
     assert "(shuffled choices: .480 to .500), and on sentence embeddings .800." in found
     assert len(found.split()) <= 60
 
