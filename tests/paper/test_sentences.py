@@ -109,7 +109,7 @@ def test_results_keep_a_sentence_and_return_it(tmp_path):
     assert results.numbers["text"]["joint"]["text"] == sentence
     assert sentence.startswith("In this build, 2 models")
     results.sentence("text.together", {"models": 1, "compared": 1}, "joint")
-    assert "1 model took" in results.numbers["text"]["together"]["text"]
+    assert "1 model has" in results.numbers["text"]["together"]["text"]
 
 
 def test_between_which_models_a_measure_lies():

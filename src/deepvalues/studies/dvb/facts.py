@@ -498,9 +498,12 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     on_probe = rates[(rates["arm"] == "probe_value") & (rates["n_examples"] == rules.N)]
     null = on_probe[on_probe["respondent"] == NULL]
     read, asked = _heads(on_probe), sorted(_language_models(table)["model"])
-    heads = {"value": spread(read, "rate"), "shuffled": spread(null, "rate")}
-    # Named only where some model that was asked has none.
     models = sorted(read["model"].unique())
-    heads["models"] = models if models != asked else []
+    heads = {
+        "value": spread(read, "rate"),
+        "shuffled": spread(null, "rate"),
+        # Named only where some model that was asked has none.
+        "models": models if models != asked else [],
+    }
     encoder = spread(table[table["model"] == _ENCODER], "probe_value")
     return {"own": own(table), "verdicts": verdicts(table)["verdicts"], "heads": heads, "encoder": encoder}

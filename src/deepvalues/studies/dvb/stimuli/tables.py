@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from deepvalues.core.number_format import count
-from deepvalues.paper.markdown import markdown
+from deepvalues.paper.tables import markdown
 
 #: The roles of an option, "(v1, s=)", or a role alone, "v1".
 _ROLES = re.compile(r"\([vs][12=], [vs][12=]\)|\b[vs][12=]")
