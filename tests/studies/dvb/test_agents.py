@@ -37,22 +37,22 @@ def balanced(d):
 # Section 8 of the specification: always the value, always the surface. The other columns follow from
 # the agents' definitions: a mixture of .3, sensitivities .8 and 1.6 with a position bias of .4.
 EXPECTED = {
-    #                value surface mixture         sensitive
-    "deconfounded": (1.0, 0.0, 0.3, balanced(0.8 - 1.6)),
-    "prior": (0.5, 0.5, 0.5, 0.5),
-    "shuffled": (0.5, 0.5, 0.5, 0.5),
-    "shuffled_control": (0.5, 0.5, 0.5, 0.5),
-    "shuffled_probe_value": (0.5, 0.5, 0.5, 0.5),
-    "shuffled_probe_surface": (0.5, 0.5, 0.5, 0.5),
-    "repeat": (1.0, 1.0, 1.0, balanced(0.8 + 1.6)),
-    "seen": (1.0, 0.0, 0.3, balanced(0.8 - 1.6)),
-    "control": (1.0, 1.0, 1.0, balanced(0.8 + 1.6)),
-    "probe_value": (1.0, 0.5, 0.3 + 0.7 / 2, balanced(0.8)),
-    "probe_surface": (0.5, 1.0, 0.3 / 2 + 0.7, balanced(1.6)),
-    "value_only": (1.0, 0.5, 0.3 + 0.7 / 2, balanced(0.8)),
-    "surface_only": (0.5, 1.0, 0.3 / 2 + 0.7, balanced(1.6)),
+    #                value surface mixture         sensitive both
+    "deconfounded": (1.0, 0.0, 0.3, balanced(0.8 - 1.6), 0.5),
+    "prior": (0.5, 0.5, 0.5, 0.5, 0.5),
+    "shuffled": (0.5, 0.5, 0.5, 0.5, 0.5),
+    "shuffled_control": (0.5, 0.5, 0.5, 0.5, 0.5),
+    "shuffled_probe_value": (0.5, 0.5, 0.5, 0.5, 0.5),
+    "shuffled_probe_surface": (0.5, 0.5, 0.5, 0.5, 0.5),
+    "repeat": (1.0, 1.0, 1.0, balanced(0.8 + 1.6), 1.0),
+    "seen": (1.0, 0.0, 0.3, balanced(0.8 - 1.6), 0.5),
+    "control": (1.0, 1.0, 1.0, balanced(0.8 + 1.6), 1.0),
+    "probe_value": (1.0, 0.5, 0.3 + 0.7 / 2, balanced(0.8), 1.0),
+    "probe_surface": (0.5, 1.0, 0.3 / 2 + 0.7, balanced(1.6), 1.0),
+    "value_only": (1.0, 0.5, 0.3 + 0.7 / 2, balanced(0.8), 1.0),
+    "surface_only": (0.5, 1.0, 0.3 / 2 + 0.7, balanced(1.6), 1.0),
 }
-COLUMNS = ("agent-value", "agent-surface", "agent-mixture", "agent-sensitive")
+COLUMNS = ("agent-value", "agent-surface", "agent-mixture", "agent-sensitive", "agent-both")
 #: How the right option leans: +1 the examples speak for it, −1 against it, 0 for neither.
 LEANS = {
     "deconfounded": (1, -1),
@@ -79,7 +79,7 @@ def answered(items_standard, agent_answers):
     """Every answer with its item's arm, N and right letter."""
     columns = items_standard[["id", "cell", "arm", "n_examples", "right"]]
     frame = agent_answers.merge(columns, left_on="item", right_on="id", validate="many_to_one")
-    assert len(frame) == 8 * 16_800
+    assert len(frame) == 9 * 16_800
     return frame.assign(hit=frame["choice"] == frame["right"])
 
 
@@ -95,6 +95,7 @@ def test_the_agents_are_as_documented(agents):
         "agent-value",
         "agent-surface",
         "agent-mixture",
+        "agent-both",
         "agent-sensitive",
         "agent-random",
         "agent-first",
@@ -152,7 +153,7 @@ def test_certain_agents_choose_alike_in_both_orders_where_they_have_evidence_and
         assert hits == {1: 2, -1: 0, 0: 1}[LEANS[arm][layer]], arm
 
 
-@pytest.mark.parametrize("agent", ["value", "surface", "mixture", "sensitive", "random", "first"])
+@pytest.mark.parametrize("agent", ["value", "surface", "mixture", "both", "sensitive", "random", "first"])
 def test_the_mean_over_both_orders_of_what_an_agent_reports_is_its_rate_in_every_test(
     agents, answered, agent
 ):
@@ -165,7 +166,7 @@ def test_the_mean_over_both_orders_of_what_an_agent_reports_is_its_rate_in_every
         assert found.to_numpy() == pytest.approx(expected_rate(agents[name], ARMS[arm]), abs=1e-12), arm
 
 
-@pytest.mark.parametrize("agent", ["agent-mixture", "agent-sensitive", "agent-random"])
+@pytest.mark.parametrize("agent", ["agent-mixture", "agent-both", "agent-sensitive", "agent-random"])
 def test_agents_with_chance_score_within_a_binomial_interval(agents, answered, agent):
     found = list(by_arm(answered, agent))
     assert len(found) == GROUPS
@@ -198,6 +199,7 @@ def test_the_probability_that_an_agent_reports_follows_from_its_rule(answered):
         "agent-value": lambda v, s: follow(v),
         "agent-surface": lambda v, s: follow(s),
         "agent-mixture": lambda v, s: 0.3 * follow(v) + 0.7 * follow(s),
+        "agent-both": lambda v, s: {-1: 0.0, 0: 0.5, 1: 1.0}[(v + s > 0) - (v + s < 0)],
         "agent-sensitive": lambda v, s: sigma(0.4 + 0.8 * v + 1.6 * s),
         "agent-random": lambda v, s: 0.5,
         "agent-first": lambda v, s: 1.0,
@@ -247,7 +249,7 @@ def test_replies_depend_on_prompt_and_seed_alone(agents, items_smoke):
         replies = [agent.reply(messages, seed) for seed in range(40)]
         assert replies == [agent.reply(messages, seed) for seed in range(40)]
         assert all(sum(reply.alternatives.values()) == pytest.approx(1) for reply in replies)
-        chance = agent.name in ("agent-random", "agent-sensitive", "agent-mixture")
+        chance = agent.name in ("agent-random", "agent-sensitive", "agent-both", "agent-mixture")
         varied = agent.name in ("agent-prose", "agent-declining")
         assert (len({reply.text for reply in replies}) > 1) == (chance or varied), agent.name
 

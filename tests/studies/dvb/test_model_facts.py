@@ -316,18 +316,26 @@ def test_public_prompts_by_family():
         ("learner-encoder", "text learner", 0.8, 0.7, 0.9),
         ("a", "language model", 0.5, 0.4, 0.6),
         ("head-a-mean", HEAD, 0.67, 0.6, 0.7),
+        ("head-a-last", HEAD, 0.55, 0.4, 0.6),
         ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
     ]
     found = told("public", public(*rows))
     assert found == (
         "On the public prompts, the DVGR of the lexical learners is .495 [.400, .600] (learner-words); that "
         "of the learner on sentence embeddings is .800 [.700, .900] (learner-encoder); that of the language "
-        "models asked is .500 [.400, .600] (a); that of the heads is .670 [.600, .700] (head-a-mean). The "
-        "published language models have a DVGR of .302 on the prompts of their study, below the intervals of "
-        "all of these."
+        "models asked is .500 [.400, .600] (a); that of the heads on mean states is .670 [.600, .700] "
+        "(head-a-mean); that of the heads on the state of the last token is .550 [.400, .600] (head-a-last). "
+        "The published language models have a DVGR of .302 on the prompts of their study, below the "
+        "intervals of all of these. So the state that is read decides what is found: heads on the mean are "
+        "above one half, and "
+        "those on the last token are not."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
-    assert low.endswith("a DVGR of .302 on the prompts of their study.")
+    assert "a DVGR of .302 on the prompts of their study. So the state" in low
+    worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)))
+    assert worse.endswith("those on the last token are not, with head-b-last even below it.")
+    for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
+        assert "decides" not in told("public", public(*rows, more))
 
 
 # ---- in short ----

@@ -161,6 +161,7 @@ AGENTS = {
         "surface",
         lambda v, s: MIXTURE_SHARE * (v >= 0) + (1 - MIXTURE_SHARE) * (s >= 0),
     ),
+    "agent-both": ("both", lambda v, s: (1 + np.clip(v + s, -1, 1)) / 2),
     "agent-sensitive": ("surface", lambda v, s: expit(B0 + BV * v + BS * s)),
     "agent-random": ("place", lambda v, s: np.full(len(v), 0.5)),
     "agent-first": ("place", lambda v, s: np.ones(len(v))),

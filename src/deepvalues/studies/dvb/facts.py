@@ -291,6 +291,7 @@ _ENCODER = "learner-encoder"
 _AGENTS = {
     "agent-value": "value",
     "agent-surface": "surface",
+    "agent-both": "both",
     "agent-first": "place",
     "agent-random": "place",
 }
@@ -457,10 +458,17 @@ def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
     return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
 
 
+#: Which hidden state a head reads: the mean over tokens, or that of the last one.
+_STATES = ("mean", "last")
+
+
 def public(table: pd.DataFrame) -> dict[str, Any]:
     """What respondents make of the public prompts; None for a group that was not asked.
 
-    ``above`` is whether all intervals of these groups lie above the rate of the published models.
+    Heads are told apart by the state that they read. ``state_decides`` is whether the intervals of all heads
+    on the mean lie above one half, and those of none on the last token do; ``below`` are heads on the last
+    token whose intervals lie below it. ``above`` is whether all intervals of these groups lie above the rate
+    of the published models.
 
     Parameters
     ----------
@@ -475,11 +483,22 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
         "encoder": ours[ours["model"] == _ENCODER],
         "asked": _language_models(ours),
-        "heads": ours[(ours["family"] == HEAD) & ~ours["model"].str.endswith("-shuffled")],
+        **{
+            state: ours[(ours["family"] == HEAD) & ours["model"].str.endswith(f"-{state}")]
+            for state in _STATES
+        },
     }
+    mean, last = (groups[state] for state in _STATES)
+    decides = len(mean) > 0 and len(last) > 0 and (mean["dvgr_low"] > 0.5).all()
     found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
     above = bool((pd.concat(list(groups.values()))["dvgr_low"] > published).all())
-    return {**found, "published": published, "above": above}
+    return {
+        **found,
+        "published": published,
+        "above": above,
+        "state_decides": bool(decides and (last["dvgr_low"] <= 0.5).all()),
+        "below": last.loc[last["dvgr_high"] < 0.5, "model"].tolist(),
+    }
 
 
 # ---- in short ----

@@ -129,6 +129,11 @@ def _mixture(evidence: Evidence) -> float:
     return MIXTURE_SHARE * _follow(evidence.value) + (1 - MIXTURE_SHARE) * _follow(evidence.surface)
 
 
+def _both(evidence: Evidence) -> float:
+    """What the layers say where they agree or one says nothing; a fair coin where they contradict."""
+    return (1 + max(-1, min(1, evidence.value + evidence.surface))) / 2
+
+
 def _sensitive(evidence: Evidence) -> float:
     return float(expit(B0 + BV * evidence.value + BS * evidence.surface))
 
@@ -182,6 +187,7 @@ def reference_agents(bank: Bank) -> dict[str, ReferenceAgent]:
         ReferenceAgent("agent-value", "always the value", _value, recogniser),
         ReferenceAgent("agent-surface", "always the surface", lambda of: _follow(of.surface), recogniser),
         ReferenceAgent("agent-mixture", mixture, _mixture, recogniser),
+        ReferenceAgent("agent-both", "both layers, with equal weight", _both, recogniser),
         ReferenceAgent("agent-sensitive", sensitive, _sensitive, recogniser),
         ReferenceAgent("agent-random", "a fair coin", lambda _: 0.5, recogniser),
         ReferenceAgent("agent-first", "always the first option", lambda _: 1.0, recogniser),
