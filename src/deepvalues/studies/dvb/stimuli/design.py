@@ -163,7 +163,7 @@ def write_design(design: Design, path: Path) -> None:
         return "- {" + ", ".join(f"{key}: {text}" for key, text in asdict(cell).items()) + "}"
 
     head = [
-        "# Built by `deepvalues design`; do not edit by hand. See src/deepvalues/dvb/design.py.",
+        "# Built by `deepvalues design`; do not edit by hand.",
         f"seed: {design.seed}",
         f"bank: {design.bank}",
         "cells:",
