@@ -60,8 +60,9 @@ def test_links_to_others_are_well_formed(page):
             assert not re.search(r"[\s<>\"]", link), f"{page}: {link}"
 
 
-def test_files_that_are_named_in_code_exist():
-    shown = re.findall(r"`((?:data|notebooks|src|tests|paper|figures)/[\w./-]*\w/?)`", text("README.md"))
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_in_code_exist(page):
+    shown = re.findall(r"`((?:data|notebooks|src|tests|paper|figures)/[\w./-]*\w/?)`", text(page))
     built = ("data/croissant.json", "data/derived", "data/downloads", "data/sources.lock", "paper/_site")
     for path in shown:
         assert path.startswith(built) or (paths.ROOT / path).exists(), path
