@@ -160,7 +160,7 @@ def test_rates_of_several_columns_come_sorted(agent_trials):
     table = statistics.rates(agent_trials, ["model", "arm", "n_examples"])
     keys = list(zip(table["model"], table["arm"], table["n_examples"], strict=True))
     assert keys == sorted(keys)
-    assert len(keys) == 8 * 21
+    assert len(keys) == 9 * 21
     assert set(table["items"]) == {800}
 
 
@@ -248,7 +248,7 @@ def test_the_instrument_check_compares_every_agent_and_arm(agent_trials, agents)
     rates = statistics.rates(agent_trials, ["model", "arm", "n_examples"])
     stranger = rates.iloc[:1].assign(model="learner-words")
     table = statistics.instrument_check(pd.concat([rates, stranger]), list(agents.values()))
-    assert len(table) == 8 * 21
+    assert len(table) == 9 * 21
     for row in table.itertuples():
         assert row.expected == expected_rate(agents[row.model], ARMS[row.arm])
     exact = table[table["model"].isin(["agent-value", "agent-surface", "agent-first", "agent-prose"])]
