@@ -178,13 +178,17 @@ _DOUBT = re.compile(
     r"if|might|maybe|perhaps|either|both|could|unsure|uncertain|wait|actually|cannot)\b|n['’]t\b",
     re.IGNORECASE,
 )
-#: A sentence about the choice before it takes it back if it rejects; this, too, only takes readings away.
-_OF_IT = re.compile(
-    r"(?:and |but )?(?:this|that|it|which)\b[^?]*\b(?:option|choice|one|letter|answer|pick)\b", re.IGNORECASE
+#: A sentence that says what the choice before it is takes it back if it rejects: "That is the wrong one."
+#: This, too, only takes readings away. "This option avoids jargon" explains a choice, and leaves it.
+_CALLS_IT = re.compile(
+    r"(?:and |but )?(?:this|that|it|which)(?: (?:option|choice|one|letter|answer|pick))?"
+    r"(?:'s| is| was| would be| isn't| wasn't| wouldn't be)\b",
+    re.IGNORECASE,
 )
+_THE_CHOICE = re.compile(r"\b(?:option|choice|one|letter|answer|pick)\b", re.IGNORECASE)
 _REJECTS = re.compile(
-    r"\b(?:not|never|wrong|un(?:likely|suited|suitable|fit)|dis\w{2,20}|avoid\w{0,3}|reject\w{0,3}|hates?|least|"
-    r"less|worse|worst|opposite|bad|poor)\b|n't\b",
+    r"\b(?:not|never|wrong|unlikely|unsuitable|dislik\w{1,3}|disagree\w{0,2}|avoid\w{0,3}|reject\w{0,3}|hates?|least|"
+    r"worse|worst|opposite)\b|n't\b",
     re.IGNORECASE,
 )
 
@@ -208,8 +212,13 @@ def _statement(text: str) -> _Statement:
         ):
             if match := pattern.fullmatch(text):
                 return _said(match, form, text)
-    takes_back = len(text) <= _LONGEST and _OF_IT.match(text) and _REJECTS.search(text)
-    return _Statement(names=bool(_NAMES.search(text) or takes_back), doubts=bool(_DOUBT.search(text)))
+    names = _NAMES.search(text) or _takes_back(text)
+    return _Statement(names=bool(names), doubts=bool(_DOUBT.search(text)))
+
+
+def _takes_back(text: str) -> bool:
+    patterns = (_CALLS_IT.match, _THE_CHOICE.search, _REJECTS.search)
+    return len(text) <= _LONGEST and all(look(text) for look in patterns)
 
 
 def _said(match: re.Match[str], form: str, text: str) -> _Statement:

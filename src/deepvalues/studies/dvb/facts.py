@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from deepvalues.ask.registry import FREE, HEAD
+from deepvalues.ask.weights.hidden import POOLINGS
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
@@ -458,10 +459,6 @@ def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
     return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
 
 
-#: Which hidden state a head reads: the mean over tokens, or that of the last one.
-_STATES = ("mean", "last")
-
-
 def public(table: pd.DataFrame) -> dict[str, Any]:
     """What respondents make of the public prompts; None for a group that was not asked.
 
@@ -485,10 +482,10 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
         "asked": _language_models(ours),
         **{
             state: ours[(ours["family"] == HEAD) & ours["model"].str.endswith(f"-{state}")]
-            for state in _STATES
+            for state in POOLINGS
         },
     }
-    mean, last = (groups[state] for state in _STATES)
+    mean, last = (groups[state] for state in POOLINGS)
     decides = len(mean) > 0 and len(last) > 0 and (mean["dvgr_low"] > 0.5).all()
     found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
     above = bool((pd.concat(list(groups.values()))["dvgr_low"] > published).all())
