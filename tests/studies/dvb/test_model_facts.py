@@ -38,13 +38,13 @@ TWO = how(("a", 0.135, 100, MODES[CONTINUE], 0.93), ("b", 1.5, 200, MODES[CONTIN
 
 
 def table(*rows):
-    """Rows of verdicts: each a mapping with model, verdict and measures; intervals are ± .01."""
+    """Rows of verdicts: each a mapping with model, verdict and measures; intervals not given are ± .01."""
     filled = []
     for row in rows:
         own = {"family": "language model", **row}
         for name, value in row.items():
             if name not in ("model", "verdict", "family") and f"{name}_low" in CONTRACT.columns:
-                own |= {f"{name}_low": value - 0.01, f"{name}_high": value + 0.01}
+                own = {f"{name}_low": value - 0.01, f"{name}_high": value + 0.01} | own
         filled.append(own)
     return pd.DataFrame(filled, columns=list(CONTRACT.columns)).astype(
         {name: float for name, each in CONTRACT.columns.items() if str(each.dtype) == "float64"}
@@ -84,8 +84,8 @@ NO_TABLE = table()
 
 
 def rates(*rows):
-    """Rates as of asked against read: (model, respondent, arm, N, rate)."""
-    return pd.DataFrame(rows, columns=["model", "respondent", "arm", "n_examples", "rate"])
+    """Rates as of asked against read, on 50 cells: (model, respondent, arm, N, rate)."""
+    return pd.DataFrame(rows, columns=["model", "respondent", "arm", "n_examples", "rate"]).assign(cells=50)
 
 
 def of_all_arms(respondent, n, deep, value, surface, model="a"):
@@ -275,10 +275,10 @@ def test_what_heads_read_stands_beside_the_null_and_the_lexical_learners():
     assert "(shuffled choices: .500; lexical learners: .620) on the surface probe; their DVGR is .6" in found
     assert "same heads is .950 (lexical learners: .760) on the value probe and .600 on the surface" in found
     assert told("read", READ, NO_TABLE) == (
-        "At N = 4, the accuracy of heads on the hidden states of a is .700 to .800 (shuffled choices: .500) "
-        "on the value probe and .550 to .560 (shuffled choices: .500) on the surface probe; their DVGR is "
-        ".600 to .700. At N = 20, the accuracy of the same heads is .950 on the value probe and .600 on the "
-        "surface probe; their DVGR is .900."
+        "At N = 4, on 50 cells, the accuracy of heads on the hidden states of a is .700 to .800 (shuffled "
+        "choices: .500) on the value probe and .550 to .560 (shuffled choices: .500) on the surface probe; "
+        "their DVGR is .600 to .700. At N = 20, on 50 cells, the accuracy of the same heads is .950 on the "
+        "value probe and .600 on the surface probe; their DVGR is .900."
     )
 
 
@@ -292,6 +292,26 @@ def test_what_heads_make_of_shuffled_examples_is_told_with_the_intervals_off_one
     )
     below = head | {"model": "g", "shuffled_probe_surface": 0.4}
     assert told("read", READ, table(head, below)).endswith("; 3 of the 4 intervals exclude one half.")
+
+
+def test_what_heads_gain_on_the_lexical_learners_is_told_with_the_intervals_above_zero():
+    gains = [
+        {"model": "h", "family": HEAD, **span("probe_value", 0.1, 0.02), **span("probe_surface", 0.0, 0.1)},
+        {"model": "g", "family": HEAD, **span("probe_value", 0.2, 0.1), **span("probe_surface", -0.1, 0.1)},
+        {"model": "g-shuffled", "family": HEAD, **span("probe_value", 0.9, 0.1)},
+    ]
+    assert (
+        "On the same tests at N = 4, the heads' accuracy minus that of the lexical learners ranges from .100 "
+        "[.080, .120] (h) to .200 [.100, .300] (g) on the value probe, where 2 of the 2 intervals lie above "
+        "zero, and ranges from −.100 [−.200, .000] (g) to .000 [−.100, .100] (h) on the surface probe (none "
+        "of 2)."
+    ) in told("read", READ, table(*gains))
+
+
+def span(probe, value, half):
+    """A probe's difference from the lexical learners with its interval."""
+    ends = {"": value, "_low": value - half, "_high": value + half}
+    return {f"{probe}_minus_lexical{end}": number for end, number in ends.items()}
 
 
 def test_of_many_numbers_of_examples_the_ends_are_told():
@@ -346,17 +366,19 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     found = told("finding", table(PLACE, VALUE), READ)
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. Choices agreed across orders "
-        "in .100 to .700 of tests. The DVGR was .500 to .660, and value-probe accuracy .500. From the same "
-        "examples, linear heads on the hidden states of a reached .700 to .800 on this probe (shuffled "
+        "in .100 to .700 of tests. The DVGR was .500 to .660, and value-probe accuracy .500. Linear heads "
+        "on the hidden states of a, fitted to such examples, reached .700 to .800 on this probe (shuffled "
         "choices: .500)."
     )
-    assert "linear heads on their hidden states reached" in told("finding", table(PLACE), READ)
+    assert "Linear heads on their hidden states, fitted to such examples, reached" in told(
+        "finding", table(PLACE), READ
+    )
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
         "(shuffled choices: .500), and on sentence embeddings .800."
     )
     unread = dict.fromkeys(("dvgr", "order_consistency"), NAN)
-    assert "position. No reply could be read. From the same" in told("finding", table(PLACE | unread), READ)
+    assert "position. No reply could be read. Linear heads" in told("finding", table(PLACE | unread), READ)
 
 
 @pytest.mark.parametrize(("names", "who"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])

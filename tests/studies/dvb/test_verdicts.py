@@ -320,11 +320,20 @@ def test_paired_differences_by_hand(everyone, table):
         assert row[f"dvgr_minus_shuffled{end}"] == pytest.approx(d.mean())
         half = stats.t.ppf(0.975, 399) * d.std() / 20
         assert row[f"dvgr_minus_shuffled{end}_high"] == pytest.approx(d.mean() + half)
-    lexical = sum(wide[name, "deconfounded", 4] for name in LEXICAL) / 3
-    d = wide["one", "deconfounded", 4] - lexical
-    assert row["dvgr_minus_lexical"] == pytest.approx(d.mean())
+
+
+@pytest.mark.parametrize(
+    ("measure", "arm"),
+    [("dvgr", "deconfounded"), ("probe_value", "probe_value"), ("probe_surface", "probe_surface")],
+)
+def test_against_the_lexical_learners_by_hand(everyone, table, measure, arm):
+    own = everyone[(everyone["arm"] == arm) & (everyone["n_examples"] == 4)]
+    wide = own.pivot(index="cell", columns="model", values="followed")
+    d = wide["one"] - wide[list(LEXICAL)].mean(axis=1)
+    row = table.set_index("model").loc["one"]
+    assert row[f"{measure}_minus_lexical"] == pytest.approx(d.mean())
     half = stats.t.ppf(0.975, 399) * d.std() / 20
-    assert row["dvgr_minus_lexical_low"] == pytest.approx(d.mean() - half)
+    assert row[f"{measure}_minus_lexical_low"] == pytest.approx(d.mean() - half)
 
 
 def test_what_was_not_asked_is_missing(table):

@@ -415,13 +415,30 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
             _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
             for n in ends
         ],
+        "n": rules.N,
+        "gain": _over_lexical(table),
         "nothing": _nothing_to_learn(table),
+    }
+
+
+def _fitted(table: pd.DataFrame) -> pd.DataFrame:
+    """Heads that were fitted to the choices shown."""
+    return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
+
+
+def _over_lexical(table: pd.DataFrame) -> dict[str, Any]:
+    """By how much heads do better than the lexical learners, and how many do so for certain."""
+    heads = _fitted(table)
+    names = {probe: f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface")}
+    return {
+        probe: spread(heads, name) | {"above": int((heads[f"{name}_low"] > 0).sum())}
+        for probe, name in names.items()
     }
 
 
 def _nothing_to_learn(table: pd.DataFrame) -> dict[str, Any]:
     """What heads do with shuffled examples, and how many of their intervals leave one half out."""
-    heads = table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
+    heads = _fitted(table)
     probes = ("probe_value", "probe_surface")
     low, high = (heads[[f"shuffled_{probe}_{end}" for probe in probes]] for end in ("low", "high"))
     found = {probe: spread(heads, f"shuffled_{probe}") for probe in probes}
@@ -451,7 +468,8 @@ def _read_at(rates: pd.DataFrame, n: int) -> dict[str, Any]:
     """Heads and shuffled choices with so many examples; None where there are none."""
     heads, shuffled = _heads(rates), rates[rates["respondent"] == NULL]
     arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled)}
-    return {"n": n, "models": sorted(heads["model"].unique()), **arms}
+    cells = {"least": int(heads["cells"].min()), "most": int(heads["cells"].max())}
+    return {"n": n, "models": sorted(heads["model"].unique()), "cells": cells, **arms}
 
 
 def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:

@@ -217,6 +217,7 @@ def _with_ends(value: float, ends: str, write: Format = share) -> str:
 #: What the columns of verdicts are called.
 _HEADS = {
     "verdict": "verdict",
+    "cells": "cells",
     "control": "control",
     "probe_value": "value probe",
     "probe_surface": "surface probe",
@@ -233,6 +234,8 @@ _HEADS = {
     "soft_dvgr": "soft DVGR",
     "dvgr_minus_shuffled": "DVGR − shuffled",
     "dvgr_minus_lexical": "DVGR − lexical",
+    "probe_value_minus_lexical": "value probe − lexical",
+    "probe_surface_minus_lexical": "surface probe − lexical",
     "control_lean": "control",
     "probe_value_lean": "value probe",
     "probe_surface_lean": "surface probe",
@@ -252,6 +255,8 @@ def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
     for column in columns:
         if column == "verdict":
             cells = list(ordered[column].map(VERDICT_NAMES))
+        elif column == "cells":
+            cells = list(ordered[column].map(count))
         elif column == "by_place":
             cells = list(ordered[column].map(share))
         else:
@@ -271,7 +276,7 @@ def verdicts(table: pd.DataFrame) -> str:
     table
         From `analysis.verdicts.verdicts`, as in the four functions below.
     """
-    return _verdict_table(table, "verdict", "control", "probe_value", "probe_surface", "dvgr")
+    return _verdict_table(table, "verdict", "cells", "control", "probe_value", "probe_surface", "dvgr")
 
 
 def answering(table: pd.DataFrame) -> str:
@@ -287,8 +292,8 @@ def without_evidence(table: pd.DataFrame) -> str:
 
 def learned(table: pd.DataFrame, n: int = VERDICT_N) -> str:
     """What each respondent that was asked learned from ``n`` examples, 4 or 20."""
-    columns = ["probe_value", "probe_surface", "dvgr", "soft_dvgr"]
-    columns += ["dvgr_minus_shuffled", "dvgr_minus_lexical"]
+    columns = ["probe_value", "probe_surface", "dvgr", "soft_dvgr", "dvgr_minus_shuffled"]
+    columns += [f"{arm}_minus_lexical" for arm in ("dvgr", "probe_value", "probe_surface")]
     end = "" if n == VERDICT_N else f"_n{n}"
     # At N = 4 control stands beside what no evidence does.
     shown = columns if n == VERDICT_N else ["control", *columns]
@@ -328,7 +333,7 @@ def asked_against_read(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
     cells = list(map(_with_ends, table["rate"], bounds(table)))
-    by = ["model", "respondent", "n_examples"]
+    by = ["model", "respondent", "n_examples", "cells"]
     wide = table.assign(cell=cells).pivot(index=by, columns="arm", values="cell")
     order = list(dict.fromkeys(table[by].itertuples(index=False, name=None)))
     return wide.reindex(order).reindex(columns=list(ARMS)).rename(columns=ARMS).reset_index()

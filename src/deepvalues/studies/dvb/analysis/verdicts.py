@@ -221,9 +221,9 @@ class _Respondent:
     def against_shuffled(self, n: int) -> Estimate:
         return self.paired(self.arm("deconfounded", n), self.arm("shuffled", N), "followed")
 
-    def against_lexical(self, n: int) -> Estimate:
-        of_n = self.lexical[self.lexical["n_examples"] == n]
-        return self.paired(self.arm("deconfounded", n), of_n, "followed")
+    def against_lexical(self, arm: str, n: int) -> Estimate:
+        lexical = self.lexical[(self.lexical["arm"] == arm) & (self.lexical["n_examples"] == n)]
+        return self.paired(self.arm(arm, n), lexical, "followed")
 
     def positive(self, arm: str) -> Estimate:
         """The share of positive signs; a zero is half of one."""
@@ -251,7 +251,9 @@ _AT_EVERY_N: dict[str, _Measure] = {
     "dvgr": lambda one, n: one.mean("deconfounded", n),
     "soft_dvgr": lambda one, n: one.mean("deconfounded", n, "p"),
     "dvgr_minus_shuffled": lambda one, n: one.against_shuffled(n),
-    "dvgr_minus_lexical": lambda one, n: one.against_lexical(n),
+    "dvgr_minus_lexical": lambda one, n: one.against_lexical("deconfounded", n),
+    "probe_value_minus_lexical": lambda one, n: one.against_lexical("probe_value", n),
+    "probe_surface_minus_lexical": lambda one, n: one.against_lexical("probe_surface", n),
 }
 #: Measures without examples, or whose arms are asked at N = 4 only.
 _ONCE: dict[str, _Measure] = {
@@ -322,11 +324,11 @@ def verdicts(
         A frame that meets `CONTRACT`, sorted by model: model, family, cells (with a test at N = 4), verdict
         (an id of `VERDICTS`), scale, answered, by_place (2p(1 − p)); readable and every measure with _low
         and _high (95%, clustered by cell; NaN where nothing varies or was not asked). Plain names are at
-        N = 4 (``prior`` at 0), names with ``_n20`` at 20. ``dvgr_minus_shuffled`` and
-        ``dvgr_minus_lexical`` are paired by cell; shuffled examples are asked at N = 4 only, and the mean of
-        the lexical learners is not held against these themselves. Names with ``_lean`` (``probes_lean`` is
-        value less surface), ``consistency_excess`` and names with ``_positive`` (with 90% intervals) are
-        what the rules rest on.
+        N = 4 (``prior`` at 0), names with ``_n20`` at 20. ``dvgr_minus_shuffled`` and names with
+        ``_minus_lexical`` are paired by cell; shuffled examples are asked at N = 4 only, and the mean of the
+        lexical learners is not held against these themselves. Names with ``_lean`` (``probes_lean`` is value
+        less surface), ``consistency_excess`` and names with ``_positive`` (with 90% intervals) are what the
+        rules rest on.
     """
     untold = untold or {}
     lexical = _lexical(pairs)
@@ -343,9 +345,9 @@ def verdicts(
 
 
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the lexical learners on each deconfounded test."""
-    own = pairs[pairs["model"].isin(LEXICAL) & (pairs["arm"] == "deconfounded")]
-    means = own.groupby(["cell", "test", "n_examples"])["followed"].mean()
+    """The mean of the lexical learners on each test with intact evidence."""
+    own = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]
+    means = own.groupby(["arm", "cell", "test", "n_examples"])["followed"].mean()
     return means.reset_index()
 
 
