@@ -220,6 +220,10 @@ def test_without_evidence_says_what_was_not_asked():
     found = of_own("without_evidence", table(PLACE | {"prior": NAN, "repeat_swapped": NAN}))
     assert "at a rate that is not known without examples and at a rate of .500 with shuffled ones." in found
     assert found.endswith(" [.590, .610]; with the options exchanged, at a rate that is not known.")
+    prior = of_own("without_evidence", table(PLACE | {"prior_consistency": 0.77}))
+    assert (
+        "share of tests in which the same option is chosen in both orders is .770 [.760, .780] (a)." in prior
+    )
     apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7}))
     assert "at rates from .600 [.590, .610] (a) to .700 [.690, .710] (b); with" in apart
     nothing = {"prior": NAN, "shuffled": NAN, "repeat_copy": NAN, "repeat_swapped": NAN}

@@ -352,6 +352,8 @@ def test_consistency_is_that_of_the_four_tests(everyone, table):
         p = own["first_option"].mean()
         assert row["order_consistency"] == pytest.approx(own["agree"].mean(), nan_ok=True)
         assert row["by_place"] == pytest.approx(2 * p * (1 - p), nan_ok=True)
+        prior = everyone[(everyone["arm"] == "prior") & (everyone["model"] == row["model"])]
+        assert row["prior_consistency"] == pytest.approx(prior["agree"].mean())
         excess = own["agree"].mean() - 2 * p * (1 - p)
         assert row["consistency_excess"] == pytest.approx(excess, nan_ok=True)
 

@@ -90,7 +90,8 @@ def test_an_estimate_without_interval_stands_alone(table):
 
 def test_without_evidence(table):
     text = tables.without_evidence(table)
-    assert head(text) == ["model", "prior", "shuffled", "repeat, copy", "repeat, swapped", "control"]
+    arms = ["prior", "prior, order consistency", "shuffled", "repeat, copy", "repeat, swapped", "control"]
+    assert head(text) == ["model", *arms]
     assert cell(text, "two", "repeat, copy") == ".700 [.650, .750]"
 
 

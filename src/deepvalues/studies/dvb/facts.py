@@ -328,7 +328,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
 
 #: Measures of the sentences, and those that were also asked with more examples.
 _MEASURES = (
-    *("order_consistency", "by_place", "first_option_rate", "prior", "shuffled"),
+    *("order_consistency", "by_place", "first_option_rate", "prior", "prior_consistency", "shuffled"),
     *("repeat_copy", "repeat_swapped", "control", "soft_dvgr", "dvgr_minus_lexical", "readable"),
 )
 _AT_BOTH = ("dvgr", "probe_value", "probe_surface")

@@ -228,6 +228,7 @@ _HEADS = {
     "by_place": "2p(1 − p)",
     "first_option_rate": "first option, p",
     "prior": "prior",
+    "prior_consistency": "prior, order consistency",
     "shuffled": "shuffled",
     "repeat_copy": "repeat, copy",
     "repeat_swapped": "repeat, swapped",
@@ -287,7 +288,8 @@ def answering(table: pd.DataFrame) -> str:
 
 def without_evidence(table: pd.DataFrame) -> str:
     """What each respondent does where there is nothing to learn, or nothing but to find an example again."""
-    return _verdict_table(table, "prior", "shuffled", "repeat_copy", "repeat_swapped", "control")
+    columns = ("prior", "prior_consistency", "shuffled", "repeat_copy", "repeat_swapped", "control")
+    return _verdict_table(table, *columns)
 
 
 def learned(table: pd.DataFrame, n: int = VERDICT_N) -> str:

@@ -258,6 +258,7 @@ _AT_EVERY_N: dict[str, _Measure] = {
 #: Measures without examples, or whose arms are asked at N = 4 only.
 _ONCE: dict[str, _Measure] = {
     "prior": lambda one, _: one.mean("prior", 0),
+    "prior_consistency": lambda one, _: one.mean("prior", 0, "agree"),
     "shuffled": lambda one, n: one.mean("shuffled", n),
     "shuffled_probe_value": lambda one, n: one.mean("shuffled_probe_value", n),
     "shuffled_probe_surface": lambda one, n: one.mean("shuffled_probe_surface", n),
