@@ -208,7 +208,7 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     sign = np.where(group["right"] == "A", 1.0, -1.0)
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
     groups = np.asarray(group["cell"].astype("category").cat.codes, dtype=np.int64)
-    # Without the probes, x_s = −x_v, and there is no fit.
+    # Without the probes x_s = −x_v, which does not identify b_v and b_s.
     fit = clustered_logit(np.where(group["choice"] == "A", 1.0, 0.0), design, groups)
     row: dict[str, float] = {}
     for name, weights in SENSITIVITY_TERMS.items():
