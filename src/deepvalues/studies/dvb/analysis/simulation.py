@@ -499,8 +499,7 @@ class _Regression:
 def recovery(
     item_sets: Mapping[str, pd.DataFrame], effects: Mapping[str, Truth] = EFFECTS, *, runs: int, seed: int
 ) -> pd.DataFrame:
-    """Whether the regression of `statistics.sensitivities` recovers the parameters and its intervals cover
-    them.
+    """Whether the regression of `statistics.sensitivities` recovers the parameters, with which coverage.
 
     The regression has no effects of values, cells or wordings. If there are any, it estimates slopes averaged
     over the population, which are smaller than those of the answer model. Its truth is then its limit with
