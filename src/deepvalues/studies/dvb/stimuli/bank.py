@@ -365,8 +365,8 @@ def _wording_problems(trait: Trait, wording: Wording) -> Iterator[Problem]:
 def _forbidden(bank: Bank, trait: Trait) -> dict[str, tuple[str, ...]]:
     """Families that a trait's wordings may not use, by the trait that lists them.
 
-    No wording may use a family of any other value. In addition, a value's wording may not use those of any
-    pole, and a pole's wording those of either pole of its dimension.
+    No wording may use a family of any value, its own included. In addition, a value's wording may not use
+    those of any pole, and a pole's wording those of either pole of its dimension.
     """
     poles = [pole for pole in bank.poles.values() if trait.kind == "value" or pole.group == trait.group]
     return {other.id: other.families for other in (*bank.values.values(), *poles)}

@@ -51,7 +51,7 @@ WORDINGS = pa.DataFrameSchema(
 
 
 def wordings(bank: Bank) -> pd.DataFrame:
-    """All wordings of values and poles, one per row; the name of a slot replaces the slot.
+    """All wordings of values and poles, one per row, with slots replaced by their names.
 
     Returns
     -------

@@ -26,8 +26,7 @@ _SWAPS = 60_000
 
 @dataclass(frozen=True)
 class Cell:
-    """A value pair, a directed dimension and a domain; in ``forward`` direction, the first pole is
-    preferred."""
+    """A value pair, a directed dimension and a domain; ``forward`` means the first pole is preferred."""
 
     id: str
     user: str

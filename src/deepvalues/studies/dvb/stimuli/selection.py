@@ -126,7 +126,7 @@ def _wordings(path: Path, texts: Any) -> list[str]:
 
 
 def _likeness(texts: Sequence[str]) -> tuple[Matrix, Matrix]:
-    """Cosines of all pairs of texts, by TF-IDF of words and of 3 to 5 characters; slots are their names."""
+    """Cosines of all pairs of texts, by TF-IDF of words and of 3 to 5 characters, without braces."""
     plain = [re.sub(r"[{}]", "", text) for text in texts]
     words = TfidfVectorizer(token_pattern=r"\w+").fit_transform(plain)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)).fit_transform(plain)
