@@ -1,4 +1,4 @@
-"""Figures of the Deep Value Benchmark."""
+"""Figures of rates, sensitivities and probes in the Deep Value Benchmark."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ ARM_LABELS = {
     ("surface_only", 20): "surface\nonly",
 }
 
-#: The arms that begin a group of columns.
+#: The arms that start a new group of columns.
 _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
-#: Height of a line of names beside points, in inches.
+#: Height of a line of names next to points, in inches.
 _NAME_HEIGHT = 0.135
-#: Points nearer than this share of the axes have their numbers together.
+#: Points closer than this share of the axes share a label.
 _TOGETHER = 0.04
-#: Behind a number, so that lines that run there don't cross it out.
+#: Background of a number, so that lines do not cross it out.
 _GROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
 
 
@@ -65,9 +65,9 @@ def _families(frame: pd.DataFrame) -> list[str]:
 
 @themed
 def dvgr_by_model(table: pd.DataFrame) -> Figure:
-    """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour a family.
+    """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour per family.
 
-    Published models, which were asked other items, have a panel of their own below.
+    Published models, which were asked other items, have their own panel below.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
         wilson, clustered = (
             [row[f"{kind}_{end}"] for end in ("low", "high")] for kind in ("wilson", "clustered")
         )
-        # Ends are cut off at the bounds: a thick line's round or square ends would add to an interval.
+        # Butt caps, as the round or square ends of a thick line would lengthen an interval.
         axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
         axes.plot(clustered, [place] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
         axes.plot(row["dvgr"], place, "o", color=colour, markersize=4)
@@ -125,7 +125,7 @@ def arms(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        model, family, arm, n_examples, rate; deconfounded rates order the models.
+        model, family, arm, n_examples, rate; models are ordered by their deconfounded rates.
     """
     deep = table[table["arm"] == "deconfounded"].groupby(["model", "family"])["rate"].mean()
     ordered = in_order(deep.reset_index(), "rate")
@@ -142,7 +142,7 @@ def arms(table: pd.DataFrame) -> Figure:
 
 
 def _part_families(axes: Axes, families: pd.Series[str]) -> None:
-    """A gap in a heat map between the rows of one family and the next."""
+    """Leave a gap between the families in a heat map."""
     for row in np.flatnonzero(families.ne(families.shift()))[1:]:
         axes.axhline(row, color="white", linewidth=4)
 
@@ -169,11 +169,11 @@ def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
 
 @themed
 def rate_matrix(wide: pd.DataFrame) -> Figure:
-    """Rates as a heat map, rows and columns as they come.
+    """Rates as a heat map, with rows and columns in the given order.
 
     Parameters
     ----------
-    wide
+    Rates; the index has the names of the rows.
         Rates, the rows' names as the index.
     """
     figure, axes = new_figure(1.2 + 0.2 * len(wide))
@@ -184,7 +184,7 @@ def rate_matrix(wide: pd.DataFrame) -> Figure:
 
 @themed
 def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """DVGR against the number of examples, one panel a family, with the published pooled line.
+    """DVGR by the number of examples, one panel per family, with the published pooled line.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """
     families = _families(table)
     most = int(table.groupby("family")["model"].nunique().max())
-    # As high as the names beside the lines need, and the rest of the figure.
+    # High enough for the names next to the lines, and for the rest of the figure.
     room = max(2.1, _NAME_HEIGHT * most)
     figure, panels = new_figure(room + 1.05, len(families), sharey=True, squeeze=False)
     print_style: dict[str, Any] = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
@@ -222,7 +222,7 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
 
 
 def _label_lines(axes: Axes, table: pd.DataFrame, lines: Mapping[str, Mapping[str, Any]], gap: float) -> None:
-    """Name each line beside the panel, names pushed apart so that they don't overlap."""
+    """Name each line next to the panel, moving names apart so that they don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
     named = {re.sub("^(learner|agent|head)-", "", model): lines[model]["color"] for model in ends["model"]}
     label_points(axes, [(40.0, rate) for rate in ends["rate"]], named, at=46, gap=gap)
@@ -237,7 +237,7 @@ def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
     table
         model, family, v1, rate.
     values
-        The values in the order of the columns, with their names.
+        The values in the order of the columns, with their display names.
     """
     ordered = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")
     wide = table.pivot(index="model", columns="v1", values="rate")
@@ -251,14 +251,14 @@ def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
 
 @themed
 def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]]) -> Figure:
-    """DVGR by dimension and direction: which pole was the preferred one makes two dots a row.
+    """DVGR by dimension and direction, one row per dimension with a dot for each preferred pole.
 
     Parameters
     ----------
     table
         dimension, direction, rate, clustered_low, clustered_high.
     names
-        By dimension: its name and the names of its first and second pole.
+        By dimension: display names of it and of its first and second pole.
     """
     wide = table.pivot(index="dimension", columns="direction", values="rate")
     order = wide.mean(axis=1).round(9).sort_values(kind="stable").index
@@ -284,10 +284,10 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
 
 @themed
 def sensitivities(table: pd.DataFrame) -> Figure:
-    """Sensitivity to the value against sensitivity to the surface, in logits.
+    """Sensitivity to the value and sensitivity to the surface, in logits.
 
-    Above the diagonal the surface weighs more, and the DVGR is below chance. Points have numbers, from
-    above, whose key stands beside the axes.
+    Above the diagonal the surface has more weight, and the DVGR is below chance. Points are numbered from the
+    top; the key is next to the axes.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         xlabel="sensitivity to the value, $b_v$ (logits)",
         ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
-    # In the corner of the cross of a point's intervals, where none of its lines runs.
+    # In a corner of the cross formed by a point's intervals, where there are no lines.
     _number(axes, known, "b_v", "b_s", 2.5)
     families = dict(zip(known["model"], known["family"], strict=True))
     numbers = dict(zip(known["model"], known["number"], strict=True))
@@ -326,8 +326,8 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     return figure
 
 
-#: The stations of a respondent's way over the plane of the probes: their marks, and the measures there.
-_STATIONS = {
+#: The stages that a respondent passes through in the plane of the probes: their markers and measures.
+_STAGES = {
     "shuffled": ("o", "shuffled_probe_{}"),
     "N = 4": ("s", "probe_{}"),
     "N = 20": ("D", "probe_{}_n20"),
@@ -335,33 +335,33 @@ _STATIONS = {
 _GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
 
 
-def _stations(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
-    """(station, x, y and their bounds) of a respondent, of those that it was asked at."""
+def _stages(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
+    """(stage, x, y and their bounds) of a respondent, for the stages at which it was asked."""
     found = []
-    for station, (_, name) in _STATIONS.items():
+    for stage, (_, name) in _STAGES.items():
         at = {
             f"{axis}{end}": row[f"{name.format(layer)}{end}"]
             for axis, layer in (("x", "value"), ("y", "surface"))
             for end in ("", "_low", "_high")
         }
         if not (pd.isna(at["x"]) or pd.isna(at["y"])):
-            found.append((station, at))
+            found.append((stage, at))
     return found
 
 
 @themed
 def probes(table: pd.DataFrame) -> Figure:
-    """Value probe against surface probe: an arrow a respondent, from shuffled over N = 4 to N = 20.
+    """Value probe and surface probe: one arrow per respondent, from shuffled through N = 4 to N = 20.
 
-    A respondent that learned a layer moves away from its dashed line at one half; one that goes by position
-    stays where the lines cross. Lexical learners are a grey cloud. The names of the others stand beside the
-    axes, their numbers where their arrows end.
+    A respondent that learned a layer moves away from that layer's dashed line at one half; one that chooses
+    by position stays where the lines cross. Lexical learners are a grey cloud. The others are named next to
+    the axes, with numbers where their arrows end.
 
     Parameters
     ----------
     table
-        From `analysis.verdicts.verdicts`. Of its families language models, heads, and the lexical learners
-        are shown; heads on shuffled choices are not.
+        From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
+        shuffled choices, and lexical learners.
     """
     shown = table[table["family"].isin(["language model", HEAD]) & ~table["model"].str.endswith("-shuffled")]
     models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")
@@ -369,15 +369,15 @@ def probes(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(4.6)
     axes.axhline(0.5, zorder=0, **DASHED)
     axes.axvline(0.5, zorder=0, **DASHED)
-    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stations(row)]
+    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stages(row)]
     if lexical:
         axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
     colours = {row["model"]: line_style(n)["color"] for n, row in enumerate(models)}
     reached, ends = list(lexical), []
     for place, row in enumerate(models, start=1):
-        stations = _stations(row)
-        reached += _way(axes, stations, colours[row["model"]])
-        ends += [(place, at["x"], at["y"]) for _, at in stations[-1:]]
+        stages = _stages(row)
+        reached += _path(axes, stages, colours[row["model"]])
+        ends += [(place, at["x"], at["y"]) for _, at in stages[-1:]]
     _square(axes, reached)
     _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
     axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
@@ -385,10 +385,10 @@ def probes(table: pd.DataFrame) -> Figure:
         Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
         for place, (model, colour) in enumerate(colours.items(), start=1)
     ]
-    met = {station for row in models for station, _ in _stations(row)}
+    met = {stage for row in models for stage, _ in _stages(row)}
     handles += [
         Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
-        for name, (mark, _) in _STATIONS.items()
+        for name, (mark, _) in _STAGES.items()
         if name in met
     ]
     if lexical:
@@ -398,26 +398,26 @@ def probes(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _way(
-    axes: Axes, stations: Sequence[tuple[str, dict[str, float]]], colour: str
+def _path(
+    axes: Axes, stages: Sequence[tuple[str, dict[str, float]]], colour: str
 ) -> list[tuple[float, float]]:
-    """Draw a respondent's stations, their crosses and the arrows between them; return what was reached."""
+    """Draw a respondent's stages, their crosses and the arrows between them; return all points and bounds."""
     thin: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.6, "zorder": 2}
-    for _, at in stations:
+    for _, at in stages:
         axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
         axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
-    places = [(at["x"], at["y"]) for _, at in stations]
+    places = [(at["x"], at["y"]) for _, at in stages]
     for start, end in pairwise(places):
         arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
         axes.annotate("", end, start, arrowprops=arrow, zorder=3)
-    for (station, _), place in zip(stations, places, strict=True):
-        axes.plot(*place, marker=_STATIONS[station][0], color=colour, markersize=4, zorder=4)
-    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stations for end in ("_low", "_high")]
+    for (stage, _), place in zip(stages, places, strict=True):
+        axes.plot(*place, marker=_STAGES[stage][0], color=colour, markersize=4, zorder=4)
+    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stages for end in ("_low", "_high")]
     return places + [end for end in ends if not any(map(pd.isna, end))]
 
 
 def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> None:
-    """Number points for readers without colour, those that lie together in one text."""
+    """Number points for readers without colour; points that are close share a text."""
     low, high = axes.get_xlim()
     style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
     for group in groups(points, [x, y], _TOGETHER * (high - low)):
@@ -426,11 +426,11 @@ def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> 
 
 
 def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
-    """Limits that are the same for both axes and hold all that was reached and one half."""
+    """Set the same limits on both axes, so that they contain all points and one half."""
     numbers = [0.5, *(number for place in reached for number in place)]
     low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
-    # Ticks are set before the layout: with others, found after it, names of axes would be cut off.
+    # Set ticks before the layout: if they changed afterwards, axis labels would be cut off.
     ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
     axes.set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high), box_aspect=1)
-    # Centred, its names would reach beyond the edge of the figure.
+    # If it were centred, its labels would extend beyond the edge of the figure.
     axes.set_anchor("W")
