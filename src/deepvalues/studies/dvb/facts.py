@@ -481,9 +481,8 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     """Results on the public prompts by group of respondents; None for a group that was not asked.
 
     Heads are grouped by the state that they read. ``state_decides``: the intervals of all heads on the mean
-    are above one half, and none on the last token is. ``below``: heads on the last token
-    whose intervals are below one half. ``above``: all intervals of these groups are above the rate of the
-    published models.
+    are above one half, and none on the last token is. ``below``: heads on the last token whose intervals are
+    below one half. ``above``: all intervals of these groups are above the rate of the published models.
 
     Parameters
     ----------

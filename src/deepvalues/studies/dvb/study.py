@@ -134,8 +134,7 @@ class PromptVariant(_OfBenchmark):
     """The tests of the benchmark with another instruction at the end.
 
     The examples, and with them the prefix that providers cache, stay the same. The published follow-up
-    compared the same two variants with the baseline: an instruction to go by the values, and a rationale
-    first.
+    compared the same variants with the baseline: an instruction to go by the values, and a rationale first.
     """
 
     instruction: ClassVar[str]
