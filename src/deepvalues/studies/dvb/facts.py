@@ -379,8 +379,8 @@ def outright(judged: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     judged
-        Trials of the validation, training and test stimuli together, as in `analysis.several_sets.untold`,
-        with family.
+        Trials of the validation, training and test stimuli together, with family, as for
+        `analysis.several_sets.unrecognized_layers`.
     """
     # Without trials, the frame has no column of tasks.
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
@@ -487,7 +487,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     table
-        From `analysis.orders.beside_published`.
+        From `analysis.orders.with_published`.
     """
     published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
     ours = table[table["model"] != PUBLISHED].rename(

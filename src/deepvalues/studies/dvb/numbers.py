@@ -261,8 +261,8 @@ def coverage(results: Results, population: pd.DataFrame, runs: int) -> None:
     results.count("coverage.runs", runs)
     for item_set, group in population.groupby("item_set"):
         rates = group.set_index(["estimand", "effects", "method"])["coverage"]
-        for key, place in _QUOTED.items():
-            rate = rates[place]
+        for key, index in _QUOTED.items():
+            rate = rates[index]
             results.number(f"coverage.{item_set}.{key}", rate, number(rate, 2, bounded=True))
 
 

@@ -85,7 +85,7 @@ class DeepValueBenchmark(Study):
 
     def without_prompts(self, item_set: str) -> pd.DataFrame:
         """The items of one of our own sets without the prompts, which take up nearly all of its memory."""
-        return items.build_items(self.bank, self.design, item_set, prompts_too=False)
+        return items.build_items(self.bank, self.design, item_set, with_prompts=False)
 
     @cached_property
     def _subset(self) -> pd.DataFrame:
@@ -117,7 +117,7 @@ BENCHMARK = register(DeepValueBenchmark())
 
 
 @dataclass(frozen=True)
-class _OfBenchmark(Study):
+class _BenchmarkStudy(Study):
     """A study based on the benchmark's material."""
 
     benchmark: DeepValueBenchmark = BENCHMARK
@@ -130,7 +130,7 @@ class _OfBenchmark(Study):
 
 
 @dataclass(frozen=True)
-class PromptVariant(_OfBenchmark):
+class PromptVariant(_BenchmarkStudy):
     """The tests of the benchmark with another instruction at the end.
 
     The examples, and with them the prefix that providers cache, stay the same. The published follow-up
@@ -171,7 +171,7 @@ class RationaleFirst(PromptVariant):
 
 
 @dataclass(frozen=True)
-class FreeReplies(_OfBenchmark):
+class FreeReplies(_BenchmarkStudy):
     """Tests that every model answers in its own words, even if it could be asked by letters.
 
     The share of replies that can be read is a result: it shows whether a model follows the instruction.
@@ -192,7 +192,7 @@ class FreeReplies(_OfBenchmark):
 
 
 @dataclass(frozen=True)
-class ValueRatings(_OfBenchmark):
+class ValueRatings(_BenchmarkStudy):
     """Ratings of each value on three scales from 1 to 10, ten times."""
 
     name = "dvb-ratings"
@@ -224,7 +224,7 @@ class ValueRatings(_OfBenchmark):
 
 
 @dataclass(frozen=True)
-class StimulusValidation(_OfBenchmark):
+class StimulusValidation(_BenchmarkStudy):
     """Do options visibly show what they should? See `items.validation`."""
 
     name = "dvb-validation"

@@ -46,7 +46,7 @@ def dvgr(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def authors(table: pd.DataFrame) -> pd.DataFrame:
-    """Respondents on the public prompts, from `analysis.orders.beside_published`.
+    """Respondents on the public prompts, from `analysis.orders.with_published`.
 
     Families are in the usual order; the published models come last.
     """

@@ -37,10 +37,10 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
     kept = trials[trials["arm"].isin(ARMS)]
     parts = kept["model"].str.extract(_HEAD)
     heads = ("head, " + parts["pooling"]).mask(parts["shuffled"].notna(), NULL)
-    told = kept.assign(
+    named = kept.assign(
         name=kept["model"], model=parts["model"].fillna(kept["model"]), respondent=heads.fillna(ASKED)
     )
-    return told[told["model"].isin(parts["model"].dropna())]
+    return named[named["model"].isin(parts["model"].dropna())]
 
 
 def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:
@@ -105,6 +105,6 @@ def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
 
 def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Sort by model, then by respondent and arm in display order, then by N."""
-    places = {name: place for names in (RESPONDENTS, ARMS) for place, name in enumerate(names)}
-    ranks = table[by].replace(places) if len(table) else table[by]
+    positions = {name: position for names in (RESPONDENTS, ARMS) for position, name in enumerate(names)}
+    ranks = table[by].replace(positions) if len(table) else table[by]
     return table.loc[ranks.sort_values(by).index].reset_index(drop=True)

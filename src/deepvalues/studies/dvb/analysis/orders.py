@@ -198,9 +198,7 @@ def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", *columns, "consistency"])
 
 
-def beside_published(
-    trials: pd.DataFrame, family: Mapping[str, str], published: pd.DataFrame
-) -> pd.DataFrame:
+def with_published(trials: pd.DataFrame, family: Mapping[str, str], published: pd.DataFrame) -> pd.DataFrame:
     """Each respondent's DVGR on the public prompts and, as the last row, that of the published models.
 
     The published models were asked other prompts of the same kind, in one order.

@@ -97,7 +97,7 @@ def _row(
 _Rows = Iterator[dict[str, object]]
 
 
-class _Print:
+class _PublishedTables:
     """The published CSV files: as text for the digits, as numbers for calculation."""
 
     def __init__(self, folder: Path) -> None:
@@ -161,8 +161,8 @@ def side_by_side(folder: Path) -> pd.DataFrame:
     UserError
         When a file is missing.
     """
-    paper = _Print(folder)
-    parts: Sequence[Callable[[_Print], _Rows]] = (
+    paper = _PublishedTables(folder)
+    parts: Sequence[Callable[[_PublishedTables], _Rows]] = (
         _statistics,
         _by_level,
         _factor_tests,
@@ -173,7 +173,7 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         _odds,
         _agreement,
         _logit,
-        _beyond_reach,
+        _not_recomputable,
     )
     table = pd.DataFrame([row for part in parts for row in part(paper)])
     return table.sort_values("source_file", kind="stable", ignore_index=True)
@@ -199,7 +199,7 @@ def classes(table: pd.DataFrame) -> pd.DataFrame:
     return counts.rename_axis(columns=None).reset_index()
 
 
-def _statistics(paper: _Print) -> _Rows:
+def _statistics(paper: _PublishedTables) -> _Rows:
     by_model, domains = paper.numbers("by_model"), paper.numbers("by_domain")
     deep, used = int(by_model["n_deep"].sum()), int(by_model["n_parsed"].sum())
     asked = int(by_model["n_prompts"].sum())
@@ -230,7 +230,7 @@ def _statistics(paper: _Print) -> _Rows:
     yield _row("statistics", unknown, "", printed[unknown], None, "needs the trials")
 
 
-def _by_level(paper: _Print) -> _Rows:
+def _by_level(paper: _PublishedTables) -> _Rows:
     """Intervals by value and by domain, their totals, and the pooled DVGR, which is printed twice."""
     for factor in ("value", "domain"):
         name, text, numbers = f"by_{factor}", paper.text(f"by_{factor}"), paper.numbers(f"by_{factor}")
@@ -251,7 +251,7 @@ def _by_level(paper: _Print) -> _Rows:
                 yield _row(name, quantity, level, bound, found, "rate and n_parsed")
 
 
-def _by_n_examples(paper: _Print) -> _Rows:
+def _by_n_examples(paper: _PublishedTables) -> _Rows:
     """Intervals by N. Replies by N are not printed, but each N has at most its share of the prompts."""
     by_model, text = paper.numbers("by_model"), paper.text("by_n_examples")
     used, levels = int(by_model["n_parsed"].sum()), len(text)
@@ -265,7 +265,7 @@ def _by_n_examples(paper: _Print) -> _Rows:
             yield _row("by_n_examples", quantity, str(n_examples), bound, _union(allowed), inputs)
 
 
-def _factor_tests(paper: _Print) -> _Rows:
+def _factor_tests(paper: _PublishedTables) -> _Rows:
     by_model = paper.numbers("by_model")
     used, deep = int(by_model["n_parsed"].sum()), int(by_model["n_deep"].sum())
     text = paper.text("factor_tests")
@@ -301,7 +301,7 @@ def _from_chi2(printed: dict[str, _Printed], factor: str, chi2: Range, df: int, 
         yield _row("factor_tests", quantity, factor, figure, found[quantity], why)
 
 
-def _size_pairs(paper: _Print) -> _Rows:
+def _size_pairs(paper: _PublishedTables) -> _Rows:
     text = paper.text("size_pairs")
     found = size_pairs(paper.numbers("by_model"), text)
     where = text["large"] + " against " + text["small"]
@@ -310,7 +310,7 @@ def _size_pairs(paper: _Print) -> _Rows:
             yield _row("size_pairs", quantity, at, figure, exact, "counts by model")
 
 
-def _validation(paper: _Print) -> _Rows:
+def _validation(paper: _PublishedTables) -> _Rows:
     text = paper.text("human_validation")
     found = validation_accuracies(text).set_index("experiment")
     names = {"estimate": "accuracy", "ci_low": "wilson_low", "ci_high": "wilson_high"}
@@ -326,7 +326,7 @@ def _validation(paper: _Print) -> _Rows:
             yield _row("human_validation", column, where, _Printed.read(row[column]), exact, why)
 
 
-def _shallowness(paper: _Print) -> _Rows:
+def _shallowness(paper: _PublishedTables) -> _Rows:
     """Shallowness of deep and shallow pairs, from means and standard deviations.
 
     The number of ratings of each kind is not printed. Every split of the total that reproduces the four
@@ -394,7 +394,7 @@ def _difference_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]
     return [corner_range(cohens_d, *boxes), corner_range(welch, *boxes)]
 
 
-def _odds(paper: _Print) -> _Rows:
+def _odds(paper: _PublishedTables) -> _Rows:
     """Odds ratio and p-value from the printed interval, which is Wald's on the log scale."""
     name = "value_disposition_odds"
     z = stats.norm.ppf((1 + CONFIDENCE) / 2)
@@ -413,7 +413,7 @@ def _odds(paper: _Print) -> _Rows:
         yield _row(name, "p_value", row["rating"], printed, implied, "odds ratio and interval")
 
 
-def _agreement(paper: _Print) -> _Rows:
+def _agreement(paper: _PublishedTables) -> _Rows:
     rows = paper.text("agreement").to_dict("records")
     percent = {str(row["comparison"]): _Printed.read(row["agreement_percent"]) for row in rows}
     every, same, different, effect = percent
@@ -452,7 +452,7 @@ def _shares_of_same_developer(by_model: pd.DataFrame) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _logit(paper: _Print) -> _Rows:
+def _logit(paper: _PublishedTables) -> _Rows:
     text = paper.text("logit").set_index("term", drop=False)
     used = paper.numbers("by_model")["n_parsed"].sum()
     trials = _Printed.read(_noted(text["note"].iloc[0], r"n=(\d+)"))
@@ -469,7 +469,7 @@ def _logit(paper: _Print) -> _Rows:
 
 
 #: Files that have only rates and means: key columns, figures, and what is not published.
-_OUT_OF_REACH = {
+_NOT_RECOMPUTABLE = {
     "by_n_examples": (["n_examples"], ["dvgr"], "counts by N are not printed"),
     "model_by_value": (["model", "value"], ["dvgr"], "counts by model and value are not printed"),
     "prompt_variants": (["variant"], ["dvgr", "ci_low", "ci_high"], "counts by variant are not printed"),
@@ -481,8 +481,8 @@ _OUT_OF_REACH = {
 }
 
 
-def _beyond_reach(paper: _Print) -> _Rows:
-    for name, (keys, quantities, reason) in _OUT_OF_REACH.items():
+def _not_recomputable(paper: _PublishedTables) -> _Rows:
+    for name, (keys, quantities, reason) in _NOT_RECOMPUTABLE.items():
         text = paper.text(name)
         where = text[keys].agg(", ".join, axis=1)
         for quantity in quantities:

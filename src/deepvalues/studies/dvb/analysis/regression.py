@@ -293,14 +293,14 @@ def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int
     """
     rows = []
     for factor in dict.fromkeys(name for name in owner if name not in ("intercept", "")):
-        places = np.flatnonzero(owner == factor)
-        q = len(places)
-        block = covariance[np.ix_(places, places)]
+        indices = np.flatnonzero(owner == factor)
+        q = len(indices)
+        block = covariance[np.ix_(indices, indices)]
         if np.linalg.matrix_rank(block) < q or groups <= q:
             continue
         # No effect at all: coefficients and their variance are zero up to rounding.
-        absent = bool(np.abs(beta[places]).max() < _NO_EFFECT)
-        chi2 = 0.0 if absent else float(beta[places] @ np.linalg.solve(block, beta[places]))
+        absent = bool(np.abs(beta[indices]).max() < _NO_EFFECT)
+        chi2 = 0.0 if absent else float(beta[indices] @ np.linalg.solve(block, beta[indices]))
         f = chi2 * (groups - q) / (q * (groups - 1))
         tests = (float(stats.f.sf(f, q, groups - q)), float(stats.chi2.sf(chi2, q)))
         rows.append((factor, chi2, q, groups - q, *tests))

@@ -38,11 +38,11 @@ def trials(items: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataFrame:
         A among A and B) and ``mass`` (total probability of both letters); NaN where the record has none.
     """
     frames = [_of_model(items, each) for each in asked]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_NONE))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_EMPTY_COLUMNS))
 
 
 #: Columns that the statistics of respondents need, for a record without answers.
-_NONE = (
+_EMPTY_COLUMNS = (
     "model", "family", "item", "cell", "arm", "n_examples", "test", "right", "swapped", "status", "choice",
     "followed", "p_a", "mass",
 )  # fmt: skip
@@ -65,7 +65,7 @@ def together(sets: Sequence[pd.DataFrame]) -> pd.DataFrame:
     sets
         From `trials`; any number of sets.
     """
-    some = [each for each in sets if len(each)] or [pd.DataFrame(columns=list(_NONE))]
+    some = [each for each in sets if len(each)] or [pd.DataFrame(columns=list(_EMPTY_COLUMNS))]
     return pd.concat(some, ignore_index=True).drop_duplicates(["model", "item"], ignore_index=True)
 
 
@@ -129,7 +129,7 @@ def _how(asked: Questions, own: pd.DataFrame, tokens: Mapping[str, tuple[int, in
     }
 
 
-def untold(judged: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def unrecognized_layers(judged: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """The layers that a respondent does not recognize when it is asked outright.
 
     Parameters

@@ -314,7 +314,7 @@ def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     return dict(zip(SCALES, found, strict=True))
 
 
-def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def odds_with_published(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """The odds ratios of `rating_odds`, compared with the published ones.
 
     Parameters

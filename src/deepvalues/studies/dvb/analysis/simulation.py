@@ -221,8 +221,8 @@ class Expectation:
 
     def rates(self, truth: Truth, drawn: Effects) -> Floats:
         """Expected rates, shape (groups, runs); one run if no given effect was drawn."""
-        held = {effect: levels for effect, levels in drawn.items() if effect in self.given}
-        p = _integral(self.kinds.logits(truth, held), self.kinds.spread(truth, self.given))
+        given = {effect: levels for effect, levels in drawn.items() if effect in self.given}
+        p = _integral(self.kinds.logits(truth, given), self.kinds.spread(truth, self.given))
         return np.asarray(self.weights @ p / self.weights.sum(axis=1)[:, None])
 
 
@@ -387,12 +387,12 @@ def coverage(
     for item_set, items in item_sets.items():
         layout = deconfounded(items)
         prepared = {name: _Estimand.of(layout, name) for name in estimands}
-        for place, (effect, truth) in enumerate(effects.items()):
-            tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), place])
+        for index, (effect, truth) in enumerate(effects.items()):
+            tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), index])
             # Population first; the methods keep their order.
             for (name, scope, method), counted in sorted(tallies.items(), key=lambda entry: entry[0][1]):
-                held, width, known, true, count = counted
-                shares = (true / count, held / count, width / known if known else np.nan)
+                covered, width, known, true, count = counted
+                shares = (true / count, covered / count, width / known if known else np.nan)
                 rows.append((item_set, name, scope, effect, method, *shares, runs))
     columns = ["item_set", "estimand", "scope", "effects", "method", "true", "coverage", "mean_width", "runs"]
     return pd.DataFrame(rows, columns=columns).sort_values(
@@ -419,12 +419,12 @@ def _tallies(
         for name, estimand in estimands.items():
             # Shape (groups, runs), or (groups, 1) if the truth is the same in all runs.
             truths = {scope: each.rates(truth, drawn) for scope, each in estimand.expectations.items()}
-            for place, group in enumerate(estimand.groups):
+            for index, group in enumerate(estimand.groups):
                 found = bounds(group, answers, seeds[0])
                 for (method, (low, high)), (scope, rates) in product(found.items(), truths.items()):
-                    true, known = np.broadcast_to(rates[place], low.shape), ~np.isnan(low)
-                    held, width = (low <= true) & (true <= high), np.nansum(high - low)
-                    counts = (held.sum(), width, known.sum(), true.sum(), len(true))
+                    true, known = np.broadcast_to(rates[index], low.shape), ~np.isnan(low)
+                    covered, width = (low <= true) & (true <= high), np.nansum(high - low)
+                    counts = (covered.sum(), width, known.sum(), true.sum(), len(true))
                     tallies[name, scope, method] += np.array(counts, dtype=float)
     return tallies
 
@@ -457,18 +457,18 @@ class _Regression:
         rows = np.column_stack([np.ones(len(sign)), sign * layout.evidence])
         self.points, point = np.unique(rows, axis=0, return_inverse=True)
         self.n = np.bincount(point).astype(float)
-        self.turned = layout.sign < 0
+        self.target_is_b = layout.sign < 0
         cell = layout.codes["cell"][0]
         self.shape = (int(cell.max()) + 1, len(self.points))
-        place = cell * self.shape[1] + point
-        size = (self.shape[0] * self.shape[1], len(place))
-        ones = np.ones(len(place), dtype=np.float32)
-        self.members = sparse.csr_array((ones, (place, np.arange(len(place)))), shape=size)
-        self.sizes = np.bincount(place, minlength=size[0]).reshape(self.shape).astype(float)
+        index = cell * self.shape[1] + point
+        size = (self.shape[0] * self.shape[1], len(index))
+        ones = np.ones(len(index), dtype=np.float32)
+        self.members = sparse.csr_array((ones, (index, np.arange(len(index)))), shape=size)
+        self.sizes = np.bincount(index, minlength=size[0]).reshape(self.shape).astype(float)
 
     def counts(self, followed: Single) -> Floats:
         """Choices of option A, by run, cell and covariate point, from followed targets (trials, runs)."""
-        chose_a = np.where(self.turned[:, None], 1 - followed, followed)
+        chose_a = np.where(self.target_is_b[:, None], 1 - followed, followed)
         return np.asarray((self.members @ chose_a).T.reshape(-1, *self.shape), dtype=np.float64)
 
     def estimates(self, counts: Floats) -> tuple[Floats, Floats]:
@@ -517,8 +517,8 @@ def recovery(
         if layout is None:
             continue
         regression = _Regression(layout)
-        for place, (name, truth) in enumerate(effects.items()):
-            rng = np.random.default_rng([seed, len(layout.sign), place])
+        for index, (name, truth) in enumerate(effects.items()):
+            rng = np.random.default_rng([seed, len(layout.sign), index])
             parts = []
             for part in _chunks(runs):
                 drawn = draw_effects(layout, truth, part, rng)
@@ -558,9 +558,9 @@ def _recovered(
         estimates = np.where(known, beta @ w, np.nan)
         half = np.where(known, z * np.sqrt(np.einsum("i,rij,j->r", w, covariances, w)), np.nan)
         true = float(w @ limit)
-        held = np.abs(estimates - true) <= half
+        covered = np.abs(estimates - true) <= half
         means = (estimates[known].mean(), 2 * half[known].mean()) if known.any() else (np.nan, np.nan)
-        yield parameter, float(w @ model), true, float(means[0]), float(held.mean()), float(means[1])
+        yield parameter, float(w @ model), true, float(means[0]), float(covered.mean()), float(means[1])
 
 
 def agent_coverage(items: pd.DataFrame, truth: Truth, *, runs: int, seed: int) -> pd.DataFrame:
@@ -588,7 +588,7 @@ def agent_coverage(items: pd.DataFrame, truth: Truth, *, runs: int, seed: int) -
     counts = regression.counts((chose_a == at_a).T.astype(np.float32))
     beta, bread = regression.estimates(counts)
     found = _recovered(known, known, beta, regression.covariances(counts, beta, bread))
-    rows = [(name, true, held) for name, _, true, _, held, _ in found]
+    rows = [(name, true, covered) for name, _, true, _, covered, _ in found]
     return pd.DataFrame(rows, columns=columns)
 
 

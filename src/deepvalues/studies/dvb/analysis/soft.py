@@ -89,8 +89,8 @@ def _weighed(token: Mapping[str, Any], letter: str, before: str) -> Weighed:
 def _of_letters(logprobs: Mapping[str, Any]) -> Weighed:
     """Read the short form; a missing letter says only that it was not listed."""
     p = {letter: math.exp(logprob) for letter, logprob in logprobs["letters"].items()}
-    likeliest = [letter for letter in p if p[letter] == max(p.values())]
-    found = _between(p, likeliest[0] if len(likeliest) == 1 else None, logprobs.get("unlisted", 0.0))
+    most_probable = [letter for letter in p if p[letter] == max(p.values())]
+    found = _between(p, most_probable[0] if len(most_probable) == 1 else None, logprobs.get("unlisted", 0.0))
     return found._replace(mass=sum(p.values()))
 
 

@@ -143,8 +143,8 @@ def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TES
     for _, group in frame.groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
         scores = (answered["followed"] - 0.5).groupby([answered[name] for name in unit], observed=True).sum()
-        told, undecided = int((scores != 0).sum()), len(scores) and not scores.any()
-        found.append(1.0 if undecided else exact_test(int((scores > 0).sum()), told))
+        counted, undecided = int((scores != 0).sum()), len(scores) and not scores.any()
+        found.append(1.0 if undecided else exact_test(int((scores > 0).sum()), counted))
     return found
 
 
@@ -316,7 +316,7 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     return _tested(table, [exact_test(k, n) for k, n in counts])
 
 
-def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def with_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Our models and the published ones in one table.
 
     Parameters
@@ -404,8 +404,8 @@ def sides_by_test(table: pd.DataFrame) -> Sides:
     table
         From `dvgr_by_model`.
     """
-    told = table["p_holm"] < ALPHA
-    return _sides(told & (table["dvgr"] < 0.5), told & (table["dvgr"] > 0.5))
+    differs = table["p_holm"] < ALPHA
+    return _sides(differs & (table["dvgr"] < 0.5), differs & (table["dvgr"] > 0.5))
 
 
 def sides_by_interval(table: pd.DataFrame) -> Sides:

@@ -47,7 +47,7 @@ N, MORE = 4, 20
 #: A share of positive signs within this distance of one half counts as equal to it.
 BOUND = 0.07
 #: Below this letter mass, the letters do not count as answers.
-LEAST_MASS = 0.5
+MIN_LETTER_MASS = 0.5
 #: Differences smaller than this are rounding.
 _ROUNDING = 1e-9
 _TOST_ALPHA = 0.05
@@ -303,7 +303,9 @@ CONTRACT = _contract()
 
 
 def verdicts(
-    pairs: pd.DataFrame, free: pd.DataFrame | None = None, untold: Mapping[str, Collection[str]] | None = None
+    pairs: pd.DataFrame,
+    free: pd.DataFrame | None = None,
+    unrecognized: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """What each respondent does with a test, and its verdict, one row per respondent.
 
@@ -315,7 +317,7 @@ def verdicts(
     free
         Trials of the study with free replies: model, cell, status. A reply with status ``answered`` could be
         read.
-    untold
+    unrecognized
         By model, the layers (``value``, ``surface``) that it did not recognize in the validation.
 
     Returns
@@ -330,13 +332,13 @@ def verdicts(
         options; ``probes_lean`` is value minus surface), ``consistency_excess``, and those with ``_positive``
         (share of positive signs, 90% interval).
     """
-    untold = untold or {}
+    unrecognized = unrecognized or {}
     lexical = _lexical(pairs)
     rows = []
     for (model, family), own in pairs.groupby(["model", "family"], sort=True):
         held_against = lexical.iloc[:0] if model in LEXICAL else lexical
         one = _Respondent(own, held_against)
-        rows.append({"model": model, "family": family, **_row(one, untold.get(str(model), ()))})
+        rows.append({"model": model, "family": family, **_row(one, unrecognized.get(str(model), ()))})
     table = pd.DataFrame(rows, columns=list(CONTRACT.columns))
     readable = _readable(free)
     for name in readable:
@@ -371,7 +373,7 @@ def _measured(name: str, found: Estimate) -> dict[str, float]:
     return _triple(name, found.value, found.interval if _is_difference(name) else found.rate_interval)
 
 
-def _row(one: _Respondent, untold: Collection[str]) -> dict[str, Any]:
+def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, measure in _ONCE.items():
         row |= _measured(name, measure(one, N))
@@ -386,7 +388,7 @@ def _row(one: _Respondent, untold: Collection[str]) -> dict[str, Any]:
         "scale": SCALES[0] if one.has_odds else SCALES[1],
         "answered": one.answered(),
         "by_place": 2 * p * (1 - p),
-        "verdict": verdict_of(_findings(one, leans, untold)).id,
+        "verdict": verdict_of(_findings(one, leans, unrecognized)).id,
     }
 
 
@@ -421,21 +423,21 @@ def _copied(repeat: pd.DataFrame) -> Estimate:
     return clusters.from_influence(float(means.mean()) - 0.5, influence, known["cell"])
 
 
-def _findings(one: _Respondent, leans: Mapping[str, Estimate], untold: Collection[str]) -> Findings:
+def _findings(one: _Respondent, leans: Mapping[str, Estimate], unrecognized: Collection[str]) -> Findings:
     probes, excess = leans["probes_lean"], leans["consistency_excess"]
     dvgr = one.mean("deconfounded", N)
     copied = above(leans["repeat_copy_lean"])
     return Findings(
         # NaN is not a low mass: it means that nothing was asked.
-        answers=not one.answered() < LEAST_MASS,
+        answers=not one.answered() < MIN_LETTER_MASS,
         control_above=above(leans["control_lean"]),
         value_above=above(leans["probe_value_lean"]),
         surface_above=above(leans["probe_surface_lean"]),
         value_over_surface=above(probes),
         surface_over_value=above(probes._replace(value=-probes.value)),
         probes_alike=alike(probes),
-        tells_value="value" not in untold,
-        tells_surface="surface" not in untold,
+        tells_value="value" not in unrecognized,
+        tells_surface="surface" not in unrecognized,
         dvgr_differs=differs(dvgr, 0.5),
         like_shuffled=alike(one.against_shuffled(N)),
         by_place=not math.isnan(excess.value) and not above(excess),

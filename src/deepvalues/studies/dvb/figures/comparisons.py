@@ -22,7 +22,7 @@ _STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"
 
 
 #: The largest number of models for which the agreement figure shows numbers.
-_MOST_NUMBERS = 20
+_MAX_NUMBERED = 20
 
 
 def _sentence(text: str, **style: Any) -> Figure:
@@ -33,12 +33,12 @@ def _sentence(text: str, **style: Any) -> Figure:
     return figure
 
 
-def dots(axes: Axes, table: pd.DataFrame, places: Sequence[float], colour: str, marker: str = "o") -> None:
+def dots(axes: Axes, table: pd.DataFrame, positions: Sequence[float], colour: str, marker: str = "o") -> None:
     """Draw rates with their clustered intervals, one row of the table at each position."""
     rows = table[["rate", "clustered_low", "clustered_high"]].to_numpy(dtype=float)
-    for place, (rate, low, high) in zip(places, rows, strict=True):
-        axes.plot([low, high], [place] * 2, color=colour, linewidth=0.9)
-        axes.plot(rate, place, marker, color=colour, markersize=4)
+    for position, (rate, low, high) in zip(positions, rows, strict=True):
+        axes.plot([low, high], [position] * 2, color=colour, linewidth=0.9)
+        axes.plot(rate, position, marker, color=colour, markersize=4)
 
 
 @themed
@@ -61,7 +61,7 @@ def breakdown(
     shown = table[table["factor"].isin(factors)]
     figure, axes = new_figure(0.7 + 0.17 * (len(shown) + len(factors)))
     chance_line(axes, 0)
-    places: list[float] = []
+    positions: list[float] = []
     labels: list[str] = []
     top = 0.0
     for factor, name in factors.items():
@@ -69,10 +69,10 @@ def breakdown(
         axes.text(0.005, top, name, weight="bold", va="center")
         rows = [top - 1 - number for number in range(len(block))]
         dots(axes, block, rows, colour)
-        places += rows
+        positions += rows
         labels += [levels.get(factor, {}).get(level, level) for level in block["level"]]
         top = rows[-1] - 1.2
-    axes.set_yticks(places, labels)
+    axes.set_yticks(positions, labels)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, 1), ylim=(top + 0.4, 0.8), xlabel="DVGR")
     return figure
@@ -97,7 +97,7 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     sns.heatmap(
         pairs.to_numpy(dtype=float),
         # If numbers would overlap, the shades and the CSV have to do.
-        annot=notes.to_numpy() if size <= _MOST_NUMBERS else None,
+        annot=notes.to_numpy() if size <= _MAX_NUMBERED else None,
         fmt="",
         cmap=sns.light_palette("#999999", as_cmap=True),
         vmin=0,
@@ -111,7 +111,7 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     axes.set_xticks(np.arange(size) + 0.5, list(pairs.columns))
     axes.set_yticks(np.arange(size) + 0.5, list(pairs.index), rotation=0)
     axes.tick_params(length=0)
-    if size <= _MOST_NUMBERS:
+    if size <= _MAX_NUMBERED:
         slant(axes)
     else:
         axes.tick_params(axis="x", rotation=90)
@@ -141,9 +141,9 @@ def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]
     for number, (study, (colour, marker)) in enumerate(zip(names, _STYLES, strict=False)):
         offset = 0.22 * (1 - number)
         of_study = table[table["study"] == study].set_index("model").reindex(models).reset_index()
-        dots(axes, of_study, [offset - place for place in range(len(models))], colour, marker)
+        dots(axes, of_study, [offset - position for position in range(len(models))], colour, marker)
         dots(axes, printed[printed["study"] == study], [offset - len(models)], colour, marker)
-    axes.set_yticks([-place for place in range(len(models) + 1)], [*models, "published, nine models"])
+    axes.set_yticks([-position for position in range(len(models) + 1)], [*models, "published, nine models"])
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-len(models) - 0.5, 0.8), xlabel="DVGR on the subset")
     handles = [
@@ -178,8 +178,8 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
         for number, method in enumerate(shown):
             colour, marker = styles[method]
             rates = part[part["method"] == method].set_index("effects")["coverage"].reindex(list(effects))
-            places = np.arange(len(effects)) + 0.8 / len(shown) * (number - (len(shown) - 1) / 2)
-            axes.plot(places, rates, marker, color=colour, markersize=3)
+            positions = np.arange(len(effects)) + 0.8 / len(shown) * (number - (len(shown) - 1) / 2)
+            axes.plot(positions, rates, marker, color=colour, markersize=3)
         for boundary in range(1, len(effects)):
             axes.axvline(boundary - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
         axes.set_xticks(range(len(effects)), effects)
@@ -241,7 +241,7 @@ _RESPONDENTS: dict[str, dict[str, Any]] = {
     NULL: {"color": "#999999", "marker": "x", "linestyle": ":"},
 }
 #: Offset between neighbours, as a factor, because the axis of numbers of examples is logarithmic.
-_APART = 1.07
+_OFFSET = 1.07
 
 
 @themed
@@ -284,12 +284,12 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
 
 def _asked_and_read(axes: Axes, table: pd.DataFrame) -> None:
     axes.axhline(0.5, zorder=0, **DASHED)
-    for place, name in enumerate(RESPONDENTS):
+    for position, name in enumerate(RESPONDENTS):
         of_name = table[table["respondent"] == name].sort_values("n_examples")
         rate = of_name["rate"]
         # With one cell there is no interval; with one of width zero, rounding can swap its bounds.
         ends = rate - of_name["low"], of_name["high"] - rate
         spread = [end.fillna(0).clip(lower=0) for end in ends]
-        at = of_name["n_examples"] * _APART ** (place - (len(RESPONDENTS) - 1) / 2)
+        at = of_name["n_examples"] * _OFFSET ** (position - (len(RESPONDENTS) - 1) / 2)
         sizes: dict[str, Any] = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.7}
         axes.errorbar(at, rate, yerr=spread, **sizes, **_RESPONDENTS[name])

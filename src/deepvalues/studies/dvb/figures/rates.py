@@ -54,9 +54,9 @@ _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("valu
 #: Height of a line of names next to points, in inches.
 _NAME_HEIGHT = 0.135
 #: Points closer than this share of the axes share a label.
-_TOGETHER = 0.04
+_LABEL_DISTANCE = 0.04
 #: Background of a number, so that lines do not cross it out.
-_GROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
+_BACKGROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
 
 
 def _families(frame: pd.DataFrame) -> list[str]:
@@ -102,20 +102,20 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
 
 def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
-    places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
-    chance_line(axes, places[0] + 0.8)
-    for place, row in zip(places, ordered.to_dict("records"), strict=True):
+    positions = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
+    chance_line(axes, positions[0] + 0.8)
+    for position, row in zip(positions, ordered.to_dict("records"), strict=True):
         colour = COLOURS[row["family"]]
         wilson, clustered = (
             [row[f"{kind}_{end}"] for end in ("low", "high")] for kind in ("wilson", "clustered")
         )
         # Butt caps, as the round or square ends of a thick line would lengthen an interval.
-        axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
-        axes.plot(clustered, [place] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
-        axes.plot(row["dvgr"], place, "o", color=colour, markersize=4)
-    axes.set_yticks(places, ordered["model"])
+        axes.plot(wilson, [position] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
+        axes.plot(clustered, [position] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
+        axes.plot(row["dvgr"], position, "o", color=colour, markersize=4)
+    axes.set_yticks(positions, ordered["model"])
     axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(places[-1] - 1, places[0] + 1.3))
+    axes.set(ylim=(positions[-1] - 1, positions[0] + 1.3))
 
 
 @themed
@@ -137,11 +137,11 @@ def arms(table: pd.DataFrame) -> Figure:
     for boundary in _ARM_GROUPS:
         if boundary in asked:
             axes.axvline(asked.index(boundary), color="white", linewidth=4)
-    _part_families(axes, ordered["family"])
+    _separate_families(axes, ordered["family"])
     return figure
 
 
-def _part_families(axes: Axes, families: pd.Series[str]) -> None:
+def _separate_families(axes: Axes, families: pd.Series[str]) -> None:
     """Leave a gap between the families in a heat map."""
     for row in np.flatnonzero(families.ne(families.shift()))[1:]:
         axes.axhline(row, color="white", linewidth=4)
@@ -244,7 +244,7 @@ def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
     wide = wide.reindex(list(ordered["model"]), columns=list(values))
     figure, axes = new_figure(1.45 + 0.23 * len(wide))
     _heat_map(axes, wide, list(values.values()))
-    _part_families(axes, ordered["family"])
+    _separate_families(axes, ordered["family"])
     slant(axes)
     return figure
 
@@ -265,11 +265,11 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
     figure, axes = new_figure(0.9 + 0.215 * len(order))
     chance_line(axes, len(order) - 0.35)
     styles = {"forward": ("#0072B2", "o"), "reversed": ("#E69F00", "s")}
-    for place, dimension in enumerate(order):
-        axes.plot(wide.loc[dimension], [place] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
+    for position, dimension in enumerate(order):
+        axes.plot(wide.loc[dimension], [position] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
         for direction, offset in (("forward", 0.15), ("reversed", -0.15)):
             found = table[(table["dimension"] == dimension) & (table["direction"] == direction)]
-            dots(axes, found, [place + offset] * len(found), *styles[direction])
+            dots(axes, found, [position + offset] * len(found), *styles[direction])
     labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
     axes.set_yticks(range(len(order)), labels)
     axes.tick_params(axis="y", length=0)
@@ -374,16 +374,16 @@ def probes(table: pd.DataFrame) -> Figure:
         axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
     colours = {row["model"]: line_style(n)["color"] for n, row in enumerate(models)}
     reached, ends = list(lexical), []
-    for place, row in enumerate(models, start=1):
+    for rank, row in enumerate(models, start=1):
         stages = _stages(row)
         reached += _path(axes, stages, colours[row["model"]])
-        ends += [(place, at["x"], at["y"]) for _, at in stages[-1:]]
+        ends += [(rank, at["x"], at["y"]) for _, at in stages[-1:]]
     _square(axes, reached)
     _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
     axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
     handles = [
-        Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
-        for place, (model, colour) in enumerate(colours.items(), start=1)
+        Line2D([], [], color=colour, linewidth=1.6, label=f"{rank}  {model}")
+        for rank, (model, colour) in enumerate(colours.items(), start=1)
     ]
     met = {stage for row in models for stage, _ in _stages(row)}
     handles += [
@@ -406,28 +406,28 @@ def _path(
     for _, at in stages:
         axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
         axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
-    places = [(at["x"], at["y"]) for _, at in stages]
-    for start, end in pairwise(places):
+    positions = [(at["x"], at["y"]) for _, at in stages]
+    for start, end in pairwise(positions):
         arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
         axes.annotate("", end, start, arrowprops=arrow, zorder=3)
-    for (stage, _), place in zip(stages, places, strict=True):
-        axes.plot(*place, marker=_STAGES[stage][0], color=colour, markersize=4, zorder=4)
+    for (stage, _), position in zip(stages, positions, strict=True):
+        axes.plot(*position, marker=_STAGES[stage][0], color=colour, markersize=4, zorder=4)
     ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stages for end in ("_low", "_high")]
-    return places + [end for end in ends if not any(map(pd.isna, end))]
+    return positions + [end for end in ends if not any(map(pd.isna, end))]
 
 
 def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> None:
     """Number points for readers without colour; points that are close share a text."""
     low, high = axes.get_xlim()
-    style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
-    for group in groups(points, [x, y], _TOGETHER * (high - low)):
+    style: dict[str, Any] = {"textcoords": "offset points", "bbox": _BACKGROUND, **NUMBER}
+    for group in groups(points, [x, y], _LABEL_DISTANCE * (high - low)):
         corner = (float(group[x].max()), float(group[y].max()))
         axes.annotate(runs(group["number"]), corner, (offset, offset), **style)
 
 
 def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
     """Set the same limits on both axes, so that they contain all points and one half."""
-    numbers = [0.5, *(number for place in reached for number in place)]
+    numbers = [0.5, *(coordinate for point in reached for coordinate in point)]
     low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
     # Set ticks before the layout: if they changed afterwards, axis labels would be cut off.
     ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]

@@ -152,11 +152,11 @@ def _options(axes: Axes, y: float, posed: Situation, recogniser: Recogniser, not
 
 
 def _line(axes: Axes, left: float, y: float, line: Sequence[tuple[float, Word]]) -> None:
-    for place, (at, word) in enumerate(line):
-        after = line[place + 1][1].layer if place + 1 < len(line) else None
+    for index, (at, word) in enumerate(line):
+        after = line[index + 1][1].layer if index + 1 < len(line) else None
         if word.layer:
             paper, _ = LAYERS[word.layer]
-            end = line[place + 1][0] if after == word.layer else at + _width(word.text)
+            end = line[index + 1][0] if after == word.layer else at + _width(word.text)
             axes.add_patch(Rectangle((left + at, y - 5.5), end - at, 10.5, facecolor=paper, linewidth=0))
         ink = LAYERS[word.layer][1] if word.layer else _INK
         axes.text(left + at, y, word.text, color=ink, va="center_baseline")

@@ -37,7 +37,7 @@ RELEASED_SETS = ("released", "released-1302")
 #: The public prompts in the authors' repository. We have facts about them, but not their texts.
 AUTHORS = "authors"
 #: Numbers of examples in these public prompts.
-_OF_AUTHORS = (4, 5, 15, 20, 30, 40)
+_AUTHORS_N_EXAMPLES = (4, 5, 15, 20, 30, 40)
 #: Examples use the first eight of a cell's shuffled activities; tests take all ten, from the end.
 EXAMPLE_ACTIVITIES = 8
 CLAUSE_ORDERS = ("value_first", "pole_first")
@@ -51,7 +51,7 @@ CONTRACT = pa.DataFrameSchema(
         # A cell of the design or, in released prompts, v1/v2/s1/domain.
         "cell": pa.Column(str, pa.Check.str_matches(r"^(c\d{3}|[^/]+(/[^/]+){3})$")),
         "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
-        "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_OF_AUTHORS])),
+        "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_AUTHORS_N_EXAMPLES])),
         "test": pa.Column("int64", pa.Check.ge(0)),
         "value_set": pa.Column(str, pa.Check.isin(VALUE_SETS)),
         "v1": pa.Column(str),
@@ -203,7 +203,7 @@ class _Maker:
         If both sides show the same trait, the other side takes the wording half an order away, and the order
         advances with every second example (``=`` alternates between two traits). At N = 20, ten wordings of
         each trait then appear once on each side, so they say nothing about the choice.
-        Otherwise wordings follow in order, and `_onward` varies how they are combined.
+        Otherwise wordings follow in order, and `_wording_shift` varies how they are combined.
         """
         same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
         order = self.wordings(self.trait(getattr(side, layer), alternate), split)
@@ -214,7 +214,7 @@ class _Maker:
             values, poles = (
                 len(self.wordings(self.trait(role, alternate), split)) for role in (side.value, side.pole)
             )
-            number += _onward(number, values, poles, layer, other=side == contrast.other)
+            number += _wording_shift(number, values, poles, layer, other=side == contrast.other)
         return order[number % len(order)]
 
     def sides(self, contrast: Contrast, split: str, number: int, alternate: int) -> tuple[Clauses, Clauses]:
@@ -246,7 +246,7 @@ class _Maker:
         return prompts.option(value, pole, value_first=clause_order == "value_first")
 
 
-def _onward(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
+def _wording_shift(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
     """How far a layer's wordings are shifted at an example, so that no example recurs.
 
     Two orders would meet as before after their least common multiple; from there, poles are shifted by one.
@@ -300,23 +300,23 @@ def _examples(maker: _Maker, contrast: Contrast, kind: str, count: int) -> list[
 
 def _shuffled(maker: _Maker, examples: Sequence[_Example]) -> list[_Example]:
     """The examples with half of the choices reversed, equally many of each letter."""
-    turned: set[int] = set()
+    flipped: set[int] = set()
     for letter in prompts.LETTERS:
         own = [number for number, example in enumerate(examples) if example.situation.right == letter]
         shuffled = stable_random.shuffled(own, maker.seed, maker.cell.id, "turned", letter)
-        turned |= set(shuffled[: len(own) // 2])
+        flipped |= set(shuffled[: len(own) // 2])
     return [
-        example._replace(situation=_turned(example.situation)) if number in turned else example
+        example._replace(situation=_flipped(example.situation)) if number in flipped else example
         for number, example in enumerate(examples)
     ]
 
 
-def _turned(situation: prompts.Situation) -> prompts.Situation:
+def _flipped(situation: prompts.Situation) -> prompts.Situation:
     """The same options with the other one chosen."""
     return situation._replace(right="B" if situation.right == "A" else "A")
 
 
-def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool = True) -> pd.DataFrame:
+def build_items(bank: Bank, design: Design, item_set: str, *, with_prompts: bool = True) -> pd.DataFrame:
     """Build the items of a set, one row per prompt, ordered by cell, arm, N, test and option order.
 
     Parameters
@@ -326,7 +326,7 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
         last four together as ``standard`` (16,800), ``ladder`` (1,200: more examples, in 50 cells),
         or ``full`` (12,000). A suffix, as in ``n4-200``, gives the number of cells, balanced over value
         pairs, domains and directed dimensions.
-    prompts_too
+    with_prompts
         False leaves out the prompts, which take up nearly all of the items' memory.
 
     Returns
@@ -334,15 +334,15 @@ def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool 
     pandas.DataFrame
         A frame that meets `CONTRACT`; ``prompt`` is missing if it was left out.
     """
-    return items_of(bank, design, ITEM_SETS[item_set], prompts_too=prompts_too)
+    return items_of(bank, design, ITEM_SETS[item_set], with_prompts=with_prompts)
 
 
-def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool = True) -> pd.DataFrame:
+def items_of(bank: Bank, design: Design, item_set: ItemSet, *, with_prompts: bool = True) -> pd.DataFrame:
     """Build the items of any `ItemSet`; see `build_items` for those with a name."""
-    contract = CONTRACT if prompts_too else CONTRACT.remove_columns(["prompt"])
+    contract = CONTRACT if with_prompts else CONTRACT.remove_columns(["prompt"])
     asked, cells, balanced = item_set
     order = balanced_order(design) if balanced else list(range(len(design.cells)))
-    places = sorted(order[:cells])
+    indices = sorted(order[:cells])
     # (right letter, clause order) of every cell, for each test of an arm: the same at every N.
     layouts = {
         key: _balanced(len(design.cells), design.seed, "layout", *key)
@@ -350,22 +350,22 @@ def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool
     }
     # In chunks: all prompts of `full`, as rows and as a frame, would take another half gigabyte.
     frames = []
-    for first in range(0, len(places), _CELLS_AT_ONCE):
-        some = places[first : first + _CELLS_AT_ONCE]
-        rows = [row for place in some for row in _of_cell(bank, design, place, asked, layouts)]
+    for first in range(0, len(indices), _CELLS_AT_ONCE):
+        some = indices[first : first + _CELLS_AT_ONCE]
+        rows = [row for index in some for row in _items_of_cell(bank, design, index, asked, layouts)]
         frames.append(pd.DataFrame(rows, columns=list(contract.columns)))
     return contract.validate(pd.concat(frames, ignore_index=True))
 
 
-def _of_cell(
+def _items_of_cell(
     bank: Bank,
     design: Design,
-    place: int,
+    index: int,
     asked: Sequence[Asked],
     layouts: Mapping[tuple[str, int], Sequence[tuple[str, str]]],
 ) -> Iterator[dict[str, Any]]:
     """The items of one cell, given by its position in the design."""
-    cell = design.cells[place]
+    cell = design.cells[index]
     maker = _Maker(bank, cell, design.seed)
     most: dict[Contrast, int] = {}
     for each in asked:
@@ -373,21 +373,21 @@ def _of_cell(
             most[each.arm.examples] = max(each.n_examples, most.get(each.arm.examples, 0))
     examples = {kind: _examples(maker, kind, str(kind), count) for kind, count in most.items()}
     # Shifted by one with each value pair, so that it is not confounded with the domain.
-    alternate = place + place // len(bank.domains)
+    alternate = index + index // len(bank.domains)
     for each in asked:
-        told = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
-        layout = layouts[each.arm.same_test, each.test][place]
-        posed = _posed(maker, each, told, layout, alternate)
-        yield _item(maker, each, _shuffled(maker, told) if each.arm.shuffled else told, posed)
+        shown = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
+        layout = layouts[each.arm.same_test, each.test][index]
+        posed = _asked_test(maker, each, shown, layout, alternate)
+        yield _item(maker, each, _shuffled(maker, shown) if each.arm.shuffled else shown, posed)
 
 
-def _posed(
-    maker: _Maker, asked: Asked, told: Sequence[_Example], layout: tuple[str, str], alternate: int
+def _asked_test(
+    maker: _Maker, asked: Asked, shown: Sequence[_Example], layout: tuple[str, str], alternate: int
 ) -> _Example:
-    """The test as asked; the letter of its target takes the place of the choice."""
+    """The test as asked; ``right`` is the letter of its target."""
     arm, (right, clause_order) = asked.arm, layout
     if arm.wordings == "repeat":
-        return told[alternate % len(told)]
+        return shown[alternate % len(shown)]
     activity = maker.activities[-1 - asked.test]
     scene, context = maker.context(activity, "test", asked.test)
     seen = arm.wordings == "seen"
@@ -399,14 +399,14 @@ def _posed(
 def _swapped(situation: prompts.Situation) -> prompts.Situation:
     """The options in the other order; the right letter is adjusted."""
     context, a, b, _ = situation
-    return prompts.Situation(context, b, a, _turned(situation).right)
+    return prompts.Situation(context, b, a, _flipped(situation).right)
 
 
-def _item(maker: _Maker, asked: Asked, told: Sequence[_Example], test: _Example) -> dict[str, Any]:
+def _item(maker: _Maker, asked: Asked, shown: Sequence[_Example], test: _Example) -> dict[str, Any]:
     cell, (arm, n, number, swapped) = maker.cell, asked
     posed = _swapped(test.situation) if swapped else test.situation
-    prefix = prompts.examples_text(cell.user, [example.situation for example in told]) if told else ""
-    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(told))
+    prefix = prompts.examples_text(cell.user, [example.situation for example in shown]) if shown else ""
+    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(shown))
     return {
         "id": f"{cell.id}.{arm.name}.n{n:02d}.t{number}{'b' if swapped else 'a'}",
         "cell": cell.id,

@@ -188,10 +188,10 @@ def parse_prompt(text: str) -> Task:
     ValueError
         When the text is not a series of option pairs with one choice after each but the last.
     """
-    return take_apart(text)[0]
+    return parse_with_end(text)[0]
 
 
-def take_apart(text: str) -> tuple[Task, int]:
+def parse_with_end(text: str) -> tuple[Task, int]:
     """Parse a prompt like `parse_prompt`, and say at which character its examples end.
 
     Raises

@@ -24,7 +24,7 @@ from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items.items import AUTHORS, CONTRACT
-from deepvalues.studies.dvb.items.prompts import exchanged, take_apart
+from deepvalues.studies.dvb.items.prompts import exchanged, parse_with_end
 from deepvalues.studies.dvb.items.released import SIDES, WORDINGS, FaultError, Names
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
@@ -111,7 +111,7 @@ def _right(block: Block) -> str:
 
 def _n_examples(block: Block) -> tuple[int, int]:
     """The number of examples, and the position in the prompt where they end."""
-    task, end = take_apart(block.prompt)
+    task, end = parse_with_end(block.prompt)
     stated, found = _said(block, "Number of training examples"), len(task.examples)
     if stated != str(found):
         raise FaultError(f"{stated} examples are announced, and the prompt has {found}")
@@ -217,8 +217,8 @@ def check(store: Store, facts_file: Path, bank: Bank) -> str:
     known = read_facts(facts_file)
     if not known.equals(found):
         same = [list(one) == list(other) for one, other in zip(known.values, found.values, strict=False)]
-        place = same.index(False) if False in same else len(same) - 1
-        where = f"{found['file'][place]}, test {found['test'][place]}"
+        first = same.index(False) if False in same else len(same) - 1
+        where = f"{found['file'][first]}, test {found['test'][first]}"
         raise UserError(
             f"{paths.shown(facts_file)} does not say what the files say, first of {where}. Restore it from "
             "git; or delete it, and the next run writes it anew."

@@ -21,7 +21,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json
 from deepvalues.studies.dvb.items.items import CONTRACT
-from deepvalues.studies.dvb.items.prompts import take_apart
+from deepvalues.studies.dvb.items.prompts import parse_with_end
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
 N_EXAMPLES = (4, 20, 40)
@@ -95,7 +95,7 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
     for number, entry in enumerate(entries, start=1):
         try:
             row = _row(entry, names)
-            _refuse_repeats(row, ids, prompts)
+            _check_unique(row, ids, prompts)
             rows.append(row)
         except FaultError as fault:
             faults.append(f"  {_label(entry, number)}: {fault}")
@@ -105,7 +105,7 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
         raise UserError(
             f"{paths.shown(path)}: {len(faults):,} of {len(entries):,} prompts cannot be used:\n{lines}"
         )
-    return CONTRACT.validate(pd.DataFrame(_with_places(rows), columns=list(CONTRACT.columns)))
+    return CONTRACT.validate(pd.DataFrame(_with_positions(rows), columns=list(CONTRACT.columns)))
 
 
 def _entries(path: Path) -> list[Any]:
@@ -121,7 +121,7 @@ def _label(entry: object, number: int) -> str:
     return f"prompt_id {named}" if isinstance(named, str) and named else f"row {number}, without a prompt_id"
 
 
-def _refuse_repeats(row: Mapping[str, Any], ids: set[str], prompts: dict[str, str]) -> None:
+def _check_unique(row: Mapping[str, Any], ids: set[str], prompts: dict[str, str]) -> None:
     if row["id"] in ids:
         raise FaultError("an earlier row has this prompt_id")
     ids.add(row["id"])
@@ -202,7 +202,7 @@ def _text(column: str, text: object) -> None:
 def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
     """(N, where the examples end) from the prompt, checked against the row's own numbers."""
     try:
-        task, end = take_apart(entry["prompt"])
+        task, end = parse_with_end(entry["prompt"])
     except ValueError as error:
         raise FaultError(f"prompt: {error}") from None
     n = len(task.examples)
@@ -215,13 +215,13 @@ def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
     return n, end
 
 
-def _with_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_positions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add what depends on other rows: the position in cell and N, and whether examples are shared."""
-    places: Counter[tuple[str, int]] = Counter()
+    counts: Counter[tuple[str, int]] = Counter()
     prefixes = Counter(row["prompt"][: row["prefix_chars"]] for row in rows)
     for row in rows:
-        row["test"] = places[row["cell"], row["n_examples"]]
-        places[row["cell"], row["n_examples"]] += 1
+        row["test"] = counts[row["cell"], row["n_examples"]]
+        counts[row["cell"], row["n_examples"]] += 1
         if prefixes[row["prompt"][: row["prefix_chars"]]] == 1:
             row["prefix_chars"] = 0
     return rows

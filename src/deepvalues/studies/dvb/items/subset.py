@@ -61,7 +61,7 @@ def fourths(design: Design) -> list[Cell]:
     return taken
 
 
-def _places(design: Design) -> Iterator[tuple[int, Cell, int]]:
+def _slots(design: Design) -> Iterator[tuple[int, Cell, int]]:
     """(number of the value pair, cell, N) of every test, by rules 1 and 2."""
     pairs: dict[tuple[str, str], int] = {}
     for cell in design.cells:
@@ -87,7 +87,7 @@ def choose(design: Design, layouts: Mapping[tuple[str, int], Layout]) -> list[tu
     orders = {id: stable_random.shuffled(own, design.seed, "subset", id) for id, own in tests.items()}
     counts: Counter[tuple[int, str | Layout]] = Counter()
     chosen = []
-    for pair, cell, n in _places(design):
+    for pair, cell, n in _slots(design):
         first = LETTERS[(pair + _N.index(n)) % 2]
 
         def rank(test: int, n: int = n, id: str = cell.id, first: str = first) -> tuple[int, bool, int]:
@@ -119,10 +119,10 @@ def subset(items: pd.DataFrame, design: Design) -> pd.DataFrame:
         1,302 rows of ``items`` in their order, with a new index.
     """
     # Without the prompts: selecting would copy more than a hundred megabytes of them.
-    place = np.flatnonzero(items["arm"] == "deconfounded")
-    deep = items[["cell", "n_examples", "test", "right", "clause_order"]].iloc[place]
+    rows = np.flatnonzero(items["arm"] == "deconfounded")
+    deep = items[["cell", "n_examples", "test", "right", "clause_order"]].iloc[rows]
     tests = deep.drop_duplicates(["cell", "test"])[["cell", "test", "right", "clause_order"]]
     layouts = {(cell, test): Layout(*layout) for cell, test, *layout in tests.itertuples(index=False)}
     keys = pd.MultiIndex.from_tuples(choose(design, layouts))
     inside = pd.MultiIndex.from_frame(deep[["cell", "n_examples", "test"]]).isin(keys)
-    return items.iloc[place[inside]].reset_index(drop=True)
+    return items.iloc[rows[inside]].reset_index(drop=True)

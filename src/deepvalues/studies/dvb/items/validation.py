@@ -63,11 +63,11 @@ CONTRACT = pa.DataFrameSchema(
 
 
 #: Columns that a question takes over from the benchmark's test.
-_OF_TEST = ("cell", "v1", "v2", "s1", "s2", "dimension", "domain", "clause_order")
+_TEST_COLUMNS = ("cell", "v1", "v2", "s1", "s2", "dimension", "domain", "clause_order")
 
 
 @dataclass(frozen=True)
-class _Asker:
+class _Builder:
     """Builds questions about pairs of the bank's wordings."""
 
     bank: Bank
@@ -103,10 +103,10 @@ def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tupl
     for number, (_, pair) in enumerate(tests.groupby(["v1", "v2"], sort=False)):
         if number >= pairs:
             break
-        for place, (layout, cells) in enumerate(pair.groupby(["right", "clause_order"])):
+        for index, (layout, cells) in enumerate(pair.groupby(["right", "clause_order"])):
             rows = list(cells.itertuples(index=False))
             row = rows[stable_random.integer(seed, "validation", task, number, *layout) % len(rows)]
-            chosen.append((row, (number + place) % 2 == 0))
+            chosen.append((row, (number + index) % 2 == 0))
     return chosen
 
 
@@ -138,25 +138,25 @@ def build_validation(
     # Imported here, because agents import scipy, which the study itself does not need.
     from deepvalues.studies.dvb.respondents.agents import Recogniser
 
-    asker = _Asker(bank, Recogniser(bank), users)
+    builder = _Builder(bank, Recogniser(bank), users)
     first = (stimuli["test"] == 0) & ~stimuli["swapped"]
     tests = stimuli[(stimuli["arm"] == "deconfounded") & (stimuli["n_examples"] == 40) & first]
     rows = [
         row
         for task in TASKS
         for test, first in _sampled(tests, task, pairs, seed)
-        for row in _questions(asker, task, test, first, seed)
+        for row in _questions(builder, task, test, first, seed)
     ]
     return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
-def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
+def _questions(builder: _Builder, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
     """The questions about a training pair and about the test pair of a cell, each in both orders."""
     *examples, posed = situations(test.prompt)
     alike = [
         (number, example)
         for number, example in enumerate(examples, start=1)
-        if example.right == test.right and asker.clause_order(example) == test.clause_order
+        if example.right == test.right and builder.clause_order(example) == test.clause_order
     ]
     training = alike[stable_random.integer(seed, "validation", task, test.cell) % len(alike)]
     traits = (test.s1, test.s2) if task == "embodies_pole" else (test.v1, test.v2)
@@ -165,11 +165,11 @@ def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> l
     pairs = zip(STIMULI, (training, (0, posed)), strict=True)
     for (stimulus, (number, pair)), swapped in product(pairs, (False, True)):
         shown = pair._replace(option_a=pair.option_b, option_b=pair.option_a) if swapped else pair
-        prompt = asker.text(task, asker.users[test.cell], asked, other, shown)
-        right = "A" if asked in asker.recogniser.option(shown.option_a).values() else "B"
+        prompt = builder.text(task, builder.users[test.cell], asked, other, shown)
+        right = "A" if asked in builder.recogniser.option(shown.option_a).values() else "B"
         rows.append(
             {
-                **{name: getattr(test, name) for name in _OF_TEST},
+                **{name: getattr(test, name) for name in _TEST_COLUMNS},
                 "id": f"{test.cell}.{task}.{stimulus}.{'b' if swapped else 'a'}",
                 "task": task,
                 "stimulus": stimulus,

@@ -247,8 +247,8 @@ def rating_profile(bank: Bank) -> dict[tuple[str, str], int]:
     They cycle through the eight numbers from value to value, with a different start for each scale.
     """
     return {
-        (value, scale): 2 + (place + 3 * number) % (HIGHEST_RATING - 1)
-        for place, value in enumerate(bank.values)
+        (value, scale): 2 + (index + 3 * number) % (HIGHEST_RATING - 1)
+        for index, value in enumerate(bank.values)
         for number, scale in enumerate(SCALES)
     }
 

@@ -115,7 +115,7 @@ def head(embed: Embed, examples: Examples) -> Score:
     return score
 
 
-def turned(examples: Examples, seed: int) -> Examples:
+def coin_choices(examples: Examples, seed: int) -> Examples:
     """The examples with each choice set by a fair coin that depends only on seed and examples."""
     key = stable_random.integer(seed, "turned", *(text for example in examples for text in example))
     return tuple(
@@ -136,7 +136,7 @@ class HeadLearner(TextLearner):
     embed
         Returns the vectors of options.
     shuffled
-        Whether it is a null: it learns from choices set by fair coins (`turned`), the same for every
+        Whether it is a null: it learns from choices set by fair coins (`coin_choices`), the same for every
         head. Each cell has its own coins, so a set of items has as many permutations as cells. Since opposite
         coins give opposite replies, the expected rate is one half in every arm. It shows how far chance takes
         such a head, and that nothing leaks from the test.
@@ -149,12 +149,12 @@ class HeadLearner(TextLearner):
         super().__init__(name, f"Bradley-Terry head on {described}, {fitted}", partial(head, embed))
         self._shuffled = shuffled
 
-    def examples(self, told: Examples, seed: int) -> Examples:
+    def examples(self, shown: Examples, seed: int) -> Examples:
         """The prompt's examples or, for a null, those with choices set by coins."""
-        return turned(told, seed) if self._shuffled else told
+        return coin_choices(shown, seed) if self._shuffled else shown
 
 
-_OF_TOKENS = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
+_STATES = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
 
 
 def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
@@ -167,7 +167,7 @@ def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
         states = HiddenStates(model)
         for pooling, shuffled in product(POOLINGS, (False, True)):
             name = f"head-{model.name}-{pooling}{SHUFFLED * shuffled}"
-            described = f"{_OF_TOKENS[pooling]} in {model.name}"
+            described = f"{_STATES[pooling]} in {model.name}"
             embed = partial(states.vectors, pooling=pooling)
             found[name] = HeadLearner(name, described, embed, shuffled=shuffled)
     return found

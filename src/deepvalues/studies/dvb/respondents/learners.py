@@ -327,9 +327,9 @@ class TextLearner:
         learned = self._learn(self.examples(task.examples, seed))
         return round(learned(task.option_a, task.option_b), DIGITS)
 
-    def examples(self, told: Examples, _seed: int) -> Examples:
+    def examples(self, shown: Examples, _seed: int) -> Examples:
         """The examples to learn from: those of the prompt."""
-        return told
+        return shown
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
         """Predict the choice; a coin seeded with ``seed`` breaks ties (as without examples).
@@ -344,9 +344,9 @@ class TextLearner:
         text = "\n".join(message["content"] for message in messages)
         task = parse_prompt(text)
         score = self.score(task, seed)
-        # The coin's key has the text too, so that a run with one seed flips one coin a prompt.
-        lean = score or stable_random.uniform(seed, self.name, text) - 0.5
-        letter = "A" if lean > 0 else "B"
+        # The key includes the text, so that a run with a single seed flips one coin per prompt.
+        preference = score or stable_random.uniform(seed, self.name, text) - 0.5
+        letter = "A" if preference > 0 else "B"
         if not self._log_odds:
             return Reply(f"Option {letter}")
         p = round(float(expit(score)), DIGITS)

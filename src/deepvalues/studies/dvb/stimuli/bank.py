@@ -267,16 +267,16 @@ def load_bank(folder: Path) -> Bank:
         With one line for each broken rule: file, entry, rule, and what breaks it.
     """
     bank = read_bank(folder)
-    hold_to_rules(bank, folder)
+    check_rules(bank, folder)
     return bank
 
 
-def hold_to_rules(bank: Bank, place: Path) -> None:
+def check_rules(bank: Bank, source: Path) -> None:
     """Raise an error if a bank breaks a rule.
 
     Parameters
     ----------
-    place
+    source
         Where the bank comes from, for the message.
 
     Raises
@@ -289,7 +289,7 @@ def hold_to_rules(bank: Bank, place: Path) -> None:
         lines = "\n".join(f"  {problem}" for problem in found[:20])
         more = f"\n  … and {len(found) - 20} more" if len(found) > 20 else ""
         broken = plural("rule", len(found))
-        raise UserError(f"{shown(place)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
+        raise UserError(f"{shown(source)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
 
 
 def checksum(folder: Path) -> str:

@@ -137,14 +137,14 @@ def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
         chosen = frame[frame["trait"].isin(traits)]
         train, test = (chosen[chosen["split"] == split] for split in SPLITS)
         model = CLASSIFIERS[classifier]().fit(train["text"].tolist(), train["trait"].tolist())
-        told = test[["id", "trait"]].rename(columns={"id": "wording"})
+        classified = test[["id", "trait"]].rename(columns={"id": "wording"})
         predicted = model.predict(test["text"].tolist())
-        found.append(told.assign(layer=layer, task=task, predicted=predicted, classes=len(traits)))
-    told = pd.concat(found, ignore_index=True)
-    return told.assign(right=told["trait"] == told["predicted"])
+        found.append(classified.assign(layer=layer, task=task, predicted=predicted, classes=len(traits)))
+    classified = pd.concat(found, ignore_index=True)
+    return classified.assign(right=classified["trait"] == classified["predicted"])
 
 
-def permutation_p(told: pd.DataFrame, seed: int, permutations: int = PERMUTATIONS) -> float:
+def permutation_p(classified: pd.DataFrame, seed: int, permutations: int = PERMUTATIONS) -> float:
     """One-sided p-value of the number right, from shuffling the true traits within each task.
 
     The fitted classifier stays the same; under the null, a test wording's trait is unrelated to its
@@ -159,12 +159,12 @@ def permutation_p(told: pd.DataFrame, seed: int, permutations: int = PERMUTATION
     """
     rng = np.random.default_rng(seed)
     right = np.zeros(permutations, dtype=int)
-    for _, rows in told.groupby("task", sort=True):
+    for _, rows in classified.groupby("task", sort=True):
         codes = pd.Categorical(rows["trait"])
         predicted = pd.Categorical(rows["predicted"], categories=codes.categories).codes
         shuffled = rng.permuted(np.tile(codes.codes, (permutations, 1)), axis=1)
         right += (shuffled == predicted).sum(axis=1)
-    return float((1 + (right >= told["right"].sum()).sum()) / (1 + permutations))
+    return float((1 + (right >= classified["right"].sum()).sum()) / (1 + permutations))
 
 
 def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.DataFrame:
@@ -181,12 +181,12 @@ def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.
     rows = []
     for layer in LAYERS:
         for classifier in CLASSIFIERS:
-            told = predictions(bank, layer, classifier)
-            owners = told["trait"].map(lambda trait: dimension.get(trait, trait))
-            p = np.nan if layer == "value pair" else permutation_p(told, seed, permutations)
-            around = clustered(told["right"].astype(float), owners)
-            chance = 1 / int(told["classes"].iloc[0])
-            n, right = len(told), int(told["right"].sum())
+            classified = predictions(bank, layer, classifier)
+            owners = classified["trait"].map(lambda trait: dimension.get(trait, trait))
+            p = np.nan if layer == "value pair" else permutation_p(classified, seed, permutations)
+            around = clustered(classified["right"].astype(float), owners)
+            chance = 1 / int(classified["classes"].iloc[0])
+            n, right = len(classified), int(classified["right"].sum())
             rows.append((layer, classifier, n, right, right / n, *wilson(right, n), *around, chance, p))
     columns = ["layer", "classifier", "n", "right", "accuracy", "low", "high"]
     columns += ["clustered_low", "clustered_high", "chance", "p"]
@@ -239,8 +239,8 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
     rows = _words().fit_transform(frame["text"])
     # All vectors have length 1, so the mean cosine of all pairs is the product of the mean vectors.
     means = {
-        key: np.asarray(rows[places].mean(axis=0)).ravel()
-        for key, places in frame.groupby(["trait", "split"], sort=False).indices.items()
+        key: np.asarray(rows[indices].mean(axis=0)).ravel()
+        for key, indices in frame.groupby(["trait", "split"], sort=False).indices.items()
     }
     found = []
     for trait in bank.traits:

@@ -56,7 +56,7 @@ def _frames(bank: Bank) -> list[tuple[str, str, str]]:
     return frames
 
 
-def _start(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list[int]:
+def _initial_assignment(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list[int]:
     """Assign directed dimensions so that none occurs twice with the same preferred value.
 
     A Ross duty has 40 cells and takes every directed dimension once. A Schwartz value has 32 and leaves out
@@ -75,7 +75,7 @@ def _start(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list
     return assigned
 
 
-def _spread(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) -> list[int]:
+def _balanced(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) -> list[int]:
     """Balance domains and rejected values by swaps within a preferred value.
 
     A swap is kept unless it increases the sum of squared counts. Swaps within a preferred value do not change
@@ -85,16 +85,16 @@ def _spread(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) 
     in_domain = Counter((k, domain) for k, (_, _, domain) in zip(assigned, frames, strict=True))
     rejected = Counter((k, v2) for k, (_, v2, _) in zip(assigned, frames, strict=True))
     block: dict[str, list[int]] = {}
-    for place, (v1, _, _) in enumerate(frames):
-        block.setdefault(v1, []).append(place)
+    for index, (v1, _, _) in enumerate(frames):
+        block.setdefault(v1, []).append(index)
 
-    def move(place: int, k: int, step: int) -> int:
+    def move(index: int, k: int, step: int) -> int:
         """Add or remove one cell; return the change in the sum of squares."""
         change = 0
         # Domains have more weight, because they are a factor of the analysis and rejected values are not.
         for weight, counts, key in (
-            (8, in_domain, (k, frames[place][2])),
-            (1, rejected, (k, frames[place][1])),
+            (8, in_domain, (k, frames[index][2])),
+            (1, rejected, (k, frames[index][1])),
         ):
             change += weight * ((counts[key] + step) ** 2 - counts[key] ** 2)
             counts[key] += step
@@ -117,13 +117,13 @@ def _spread(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) 
 
 def build_design(bank: Bank, seed: int) -> Design:
     """Build the 400 cells from a bank and a seed; the same seed gives the same cells."""
-    directed = [(dim, way) for dim in bank.dimensions for way in DIRECTIONS]
+    directed = [(dim, direction) for dim in bank.dimensions for direction in DIRECTIONS]
     frames = _frames(bank)
-    assigned = _spread(frames, _start(frames, len(directed), seed), seed)
+    assigned = _balanced(frames, _initial_assignment(frames, len(directed), seed), seed)
     users = stable_random.shuffled(range(1000, 10_000), seed, "user")
     cells = tuple(
-        Cell(f"c{place:03d}", f"user{users[place]}", v1, v2, domain, *directed[assigned[place]])
-        for place, (v1, v2, domain) in enumerate(frames)
+        Cell(f"c{index:03d}", f"user{users[index]}", v1, v2, domain, *directed[assigned[index]])
+        for index, (v1, v2, domain) in enumerate(frames)
     )
     return Design(seed, bank.version, cells)
 
@@ -139,15 +139,15 @@ def balanced_order(design: Design) -> list[int]:
     left = stable_random.shuffled(range(len(design.cells)), design.seed, "balanced order")
     taken: Counter[object] = Counter()
 
-    def had(place: int) -> tuple[int, int]:
-        cell = design.cells[place]
+    def usage(index: int) -> tuple[int, int]:
+        cell = design.cells[index]
         # There are forty directed dimensions but eight domains, so one cell is a larger share of the former.
         others = 5 * taken[cell.dimension, cell.direction] + taken[cell.domain]
         return taken[cell.v1, cell.v2], others
 
     order = []
     while left:
-        best = min(left, key=had)
+        best = min(left, key=usage)
         left.remove(best)
         order.append(best)
         cell = design.cells[best]

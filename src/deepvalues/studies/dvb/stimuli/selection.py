@@ -125,7 +125,7 @@ def _wordings(path: Path, texts: Any) -> list[str]:
     return texts
 
 
-def _likeness(texts: Sequence[str]) -> tuple[Matrix, Matrix]:
+def _cosines(texts: Sequence[str]) -> tuple[Matrix, Matrix]:
     """Cosines of all pairs of texts, by TF-IDF of words and of 3 to 5 characters, without braces."""
     plain = [re.sub(r"[{}]", "", text) for text in texts]
     words = TfidfVectorizer(token_pattern=r"\w+").fit_transform(plain)
@@ -133,7 +133,7 @@ def _likeness(texts: Sequence[str]) -> tuple[Matrix, Matrix]:
     return (words @ words.T).toarray(), (characters @ characters.T).toarray()
 
 
-def largest_weights(size: int, drawn: int) -> Matrix:
+def expected_max_weights(size: int, drawn: int) -> Matrix:
     """Weights for sorted numbers, whose weighted sum is the expected maximum of a random draw from them.
 
     Parameters
@@ -149,34 +149,36 @@ def largest_weights(size: int, drawn: int) -> Matrix:
         Shape (size,): the probability of each to be the maximum, C(index, drawn - 1) / C(size, drawn).
     """
     drawn = min(drawn, size)
-    return np.array([comb(place, drawn - 1) / comb(size, drawn) for place in range(size)])
+    return np.array([comb(index, drawn - 1) / comb(size, drawn) for index in range(size)])
 
 
 class _Search:
     """The state of the search.
 
-    ``places`` holds, for each trait, the indices in ``texts`` of its training, test and unused wordings;
-    ``near`` the similarity of each trait to itself and to its rivals (`_near`); ``loss`` the quantity to
-    minimize (`_loss`).
+    ``indices`` holds, for each trait, the indices in ``texts`` of its training, test and unused wordings;
+    ``near`` the similarity of each trait to itself and to its rivals (`_similarity`); ``loss`` the
+    quantity to minimize (`_loss`).
     """
 
     def __init__(self, bank: Bank, pool: Pool, seed: int) -> None:
         self.seed = seed
         self.texts = [text for texts in pool.values() for text in texts]
-        self.words, self.characters = _likeness(self.texts)
-        self.places: dict[str, list[list[int]]] = {}
+        self.words, self.characters = _cosines(self.texts)
+        self.indices: dict[str, list[list[int]]] = {}
         begin = 0
         for trait, texts in pool.items():
             order = stable_random.shuffled(range(begin, begin + len(texts)), seed, "start", trait)
-            self.places[trait] = [order[:TRAIN], order[TRAIN : TRAIN + TEST], order[TRAIN + TEST :]]
+            self.indices[trait] = [order[:TRAIN], order[TRAIN : TRAIN + TEST], order[TRAIN + TEST :]]
             begin += len(texts)
         rivals = [(a, b) for a, b in combinations(bank.traits, 2) if a.group == b.group]
         self.pairs = {kind: [(a.id, b.id) for a, b in rivals if a.kind == kind] for kind in ("value", "pole")}
         both_ways = [pair for a, b in rivals for pair in ((a.id, b.id), (b.id, a.id))]
-        self.near = {pair: self._near(*pair) for pair in [*((trait, trait) for trait in pool), *both_ways]}
+        self.near = {
+            pair: self._similarity(*pair) for pair in [*((trait, trait) for trait in pool), *both_ways]
+        }
         self.loss = self._loss()
 
-    def _near(self, a: str, b: str) -> Matrix:
+    def _similarity(self, a: str, b: str) -> Matrix:
         """Similarity of one trait's test wordings to another trait's training wordings.
 
         Returns
@@ -185,10 +187,10 @@ class _Search:
             Shape (4,), in units of `SCALE`: the mean cosine by words and by characters; the mean cosine, by
             words, to the nearest of four training wordings and of all.
         """
-        place = np.ix_(self.places[a][1], self.places[b][0])
-        words, characters = self.words[place], self.characters[place]
+        index = np.ix_(self.indices[a][1], self.indices[b][0])
+        words, characters = self.words[index], self.characters[index]
         ordered = np.sort(words, axis=1).mean(axis=0)
-        nearest = [float(ordered @ largest_weights(TRAIN, drawn)) for drawn in (min(EXAMPLES), TRAIN)]
+        nearest = [float(ordered @ expected_max_weights(TRAIN, drawn)) for drawn in (min(EXAMPLES), TRAIN)]
         near: Matrix = np.array([words.mean(), characters.mean(), *nearest]) / SCALE
         return near
 
@@ -219,14 +221,14 @@ class _Search:
         temperature
             Increase of the loss that is accepted with probability 1/e.
         """
-        trait = list(self.places)[stable_random.integer(self.seed, "trait", number) % len(self.places)]
-        parts = [part for part in self.places[trait] if part]
+        trait = list(self.indices)[stable_random.integer(self.seed, "trait", number) % len(self.indices)]
+        parts = [part for part in self.indices[trait] if part]
         first, second = stable_random.shuffled(parts, self.seed, "parts", number)[:2]
         a = stable_random.integer(self.seed, "first", number) % len(first)
         b = stable_random.integer(self.seed, "second", number) % len(second)
         first[a], second[b] = second[b], first[a]
         before = {pair: near for pair, near in self.near.items() if trait in pair}
-        self.near |= {pair: self._near(*pair) for pair in before}
+        self.near |= {pair: self._similarity(*pair) for pair in before}
         loss = self._loss()
         worse = loss - self.loss
         if worse <= 0 or stable_random.uniform(self.seed, "keep", number) < exp(-worse / temperature):
@@ -260,8 +262,8 @@ def select(bank: Bank, pool: Pool, seed: int = SEED, steps: int = STEPS) -> Bank
         search.step(number, _TEMPERATURE * (1 - number / steps))
     # In the order of the pool, so that the files are easy to compare.
     chosen = {}
-    for trait, parts in zip(bank.traits, search.places.values(), strict=True):
-        texts = [[search.texts[place] for place in sorted(part)] for part in parts[:2]]
+    for trait, parts in zip(bank.traits, search.indices.values(), strict=True):
+        texts = [[search.texts[index] for index in sorted(part)] for part in parts[:2]]
         wordings = numbered(trait.id, dict(zip(SPLITS, texts, strict=True)))
         chosen[trait.id] = replace(trait, wordings=wordings)
     return replace(
@@ -456,7 +458,7 @@ def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def described(means: pd.DataFrame) -> list[str]:
+def summary_lines(means: pd.DataFrame) -> list[str]:
     """The results of `mean_rates` in words, one line per learner."""
     return [
         f"{model}: DVGR {listed([share(rate) for rate in dvgr])}; "
