@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from deepvalues.ask import catalogue
-from deepvalues.studies.dvb.items.items import _onward
+from deepvalues.studies.dvb.items.items import _wording_shift
 from deepvalues.studies.dvb.items.prompts import parse_prompt, situations
 from deepvalues.studies.dvb.stimuli.design import LADDER
 
@@ -65,8 +65,8 @@ def test_no_example_is_told_twice_and_letters_stay_balanced(longest):
 @pytest.mark.parametrize(("values", "poles"), [(14, 10), (10, 10), (9, 8), (6, 4)])
 def test_options_come_back_as_late_and_meet_as_rarely_as_they_can(values, poles):
     def told(number, other):
-        value = number + _onward(number, values, poles, "value", other=other)
-        pole = number + _onward(number, values, poles, "pole", other=other)
+        value = number + _wording_shift(number, values, poles, "value", other=other)
+        pole = number + _wording_shift(number, values, poles, "pole", other=other)
         return value % values, pole % poles
 
     every = values * poles

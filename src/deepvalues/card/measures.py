@@ -41,7 +41,8 @@ def values(asked: Asked) -> dict[str, Any] | None:
     if part is None:
         return None
     own = pairs(part)
-    untold = several_sets.untold(several_sets.trials(judged.items, [judged.questions])) if judged else {}
+    judgements = several_sets.trials(judged.items, [judged.questions]) if judged else None
+    untold = {} if judgements is None else several_sets.unrecognized_layers(judgements)
     replies = several_sets.trials(free.items, [free.questions]) if free else None
     (row,) = verdicts.verdicts(own, replies, untold).to_dict("records")
     verdict = next(each for each in verdicts.VERDICTS if each.id == row["verdict"])

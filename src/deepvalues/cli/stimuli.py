@@ -137,18 +137,18 @@ def select(arguments: argparse.Namespace) -> None:
     Takes minutes.
     """
     from deepvalues.studies.dvb.stimuli import selection
-    from deepvalues.studies.dvb.stimuli.bank import checksum, hold_to_rules, load_bank, read_bank
+    from deepvalues.studies.dvb.stimuli.bank import check_rules, checksum, load_bank, read_bank
 
     if not arguments.check:
         pool = selection.read_pool(paths.POOL)
         chosen = selection.select(read_bank(paths.BANK), pool)
         # Before the files are touched: what breaks a rule replaces nothing.
-        hold_to_rules(chosen, paths.POOL)
+        check_rules(chosen, paths.POOL)
         selection.write_wordings(chosen, paths.BANK)
         print(f"{paths.shown(paths.BANK)}: chosen from {sum(map(len, pool.values())):,} wordings", flush=True)
     rates = selection.measure(load_bank(paths.BANK), checksum(paths.BANK))
     means = selection.mean_rates(rates)
-    print("\n".join(selection.described(means)))
+    print("\n".join(selection.summary_lines(means)))
     if not arguments.check:
         selection.write_rates(rates, paths.LEARNER_RATES)
         print(f"{paths.shown(paths.LEARNER_RATES)}: {len(rates)} rates")

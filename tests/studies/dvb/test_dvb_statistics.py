@@ -462,7 +462,7 @@ def test_the_published_counts_give_the_printed_test_statistics(published):
 def test_published_models_stand_below_those_that_were_asked(published, agent_trials):
     ours = statistics.dvgr_by_model(agent_trials).assign(family="reference agent")
     theirs = statistics.published_dvgr(published)
-    table = statistics.beside_published(ours, theirs)
+    table = statistics.with_published(ours, theirs)
     columns = ["model", "family", "dvgr", "wilson_low", "wilson_high", "clustered_low", "clustered_high"]
     assert list(table) == columns
     pd.testing.assert_frame_equal(table.head(len(ours)), ours[columns])

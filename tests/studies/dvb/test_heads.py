@@ -156,13 +156,13 @@ def test_the_test_takes_no_part_in_the_penalty_or_the_fit(monkeypatch):
 
 def test_coins_turn_about_half_of_the_choices_and_depend_on_seed_and_examples():
     told = examples(200)
-    turned = heads.turned(told, 1)
+    turned = heads.coin_choices(told, 1)
     assert all(set(a) == set(b) for a, b in zip(told, turned, strict=True))
     # Four standard errors of a fair coin are 28.
     assert abs(sum(a != b for a, b in zip(told, turned, strict=True)) - 100) < 28
-    assert heads.turned(told, 1) == turned != heads.turned(told, 2)
+    assert heads.coin_choices(told, 1) == turned != heads.coin_choices(told, 2)
     coins = [a != b for a, b in zip(told, turned, strict=True)]
-    others = [a != b for a, b in zip(told[1:], heads.turned(told[1:], 1), strict=True)]
+    others = [a != b for a, b in zip(told[1:], heads.coin_choices(told[1:], 1), strict=True)]
     assert coins[:-1] != others
 
 
@@ -179,7 +179,7 @@ def test_the_null_is_near_chance_where_the_head_is_not():
 
 
 def test_coins_that_fall_the_other_way_give_the_opposite_score():
-    told = heads.turned(examples(9), 3)
+    told = heads.coin_choices(examples(9), 3)
     other = tuple(Example(e.rejected, e.chosen) for e in told)
     score = heads.head(embed, told)("deep x", "y")
     assert heads.head(embed, other)("deep x", "y") == pytest.approx(-score, abs=1e-9)

@@ -112,7 +112,7 @@ def test_full_has_ten_deconfounded_tests_in_one_order(items_full):
 
 @pytest.mark.parametrize(("name", "size"), {"n4": 8800, "n20": 3200, "n40": 3200, "layers": 1600}.items())
 def test_a_set_by_n_is_a_part_of_the_standard_one(bank, design, items_standard, name, size):
-    part = build_items(bank, design, name, prompts_too=False)
+    part = build_items(bank, design, name, with_prompts=False)
     assert len(part) == size
     assert set(zip(part["arm"], part["n_examples"], strict=True)) == arms_of(name)
     assert_part(part, items_standard)
@@ -123,7 +123,7 @@ def test_a_set_of_fewer_cells_has_all_tests_of_the_first_in_balanced_order(
     bank, design, items_standard, name
 ):
     whole, cells = name.split("-")
-    part = build_items(bank, design, name, prompts_too=False)
+    part = build_items(bank, design, name, with_prompts=False)
     first = {design.cells[place].id for place in balanced_order(design)[: int(cells)]}
     assert set(part["cell"]) == first
     assert len(part) == len(first) * 2 * len(arms_of(whole))
@@ -145,7 +145,7 @@ def test_sets_are_parts_of_larger_sets(items_smoke, items_standard, items_full):
 
 
 def test_items_without_prompts_are_the_same_items(bank, design, items_smoke):
-    without = build_items(bank, design, "smoke", prompts_too=False)
+    without = build_items(bank, design, "smoke", with_prompts=False)
     pd.testing.assert_frame_equal(without, items_smoke.drop(columns="prompt"))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepvalues.stats.rates import wilson
-from deepvalues.studies.dvb.analysis.orders import PUBLISHED, beside_published, order_rates
+from deepvalues.studies.dvb.analysis.orders import PUBLISHED, order_rates, with_published
 
 NAN = math.nan
 
@@ -78,7 +78,7 @@ def test_the_rate_is_the_mean_of_the_orders_whatever_is_called_first(pairs):
 
 def test_the_published_models_stand_below_as_one():
     published = pd.DataFrame({"n_prompts": [100, 100], "n_parsed": [100, 60], "n_deep": [20, 28]})
-    table = beside_published(
+    table = with_published(
         trials(b=[(1, 1)], a=[(0, 1)]), {"a": "language model", "b": "text learner"}, published
     )
     assert table["model"].tolist() == ["a", "b", PUBLISHED]

@@ -15,7 +15,7 @@ from deepvalues.ask.reading import STATUSES, Received
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis.side_studies import (
     answered_shares,
-    odds_beside_print,
+    odds_with_published,
     rating_consistency,
     rating_means,
     rating_odds,
@@ -442,7 +442,7 @@ def test_odds_stand_beside_the_printed_ones_of_the_scale():
     ours = pd.DataFrame({"rating": ["popularity"], "odds_ratio": [1.5]})
     columns = {"odds_ratio": [0.9, 1.2], "ci_low": [0.8, 1.1], "ci_high": [1.0, 1.3], "p_value": [0.1, 0.2]}
     printed = pd.DataFrame({"rating": ["popularity", "distinctiveness"], **columns})
-    table = odds_beside_print(ours, printed).set_index("rating")
+    table = odds_with_published(ours, printed).set_index("rating")
     assert table.loc["popularity", ["odds_ratio", "published_odds_ratio"]].tolist() == [1.5, 0.9]
     assert math.isnan(table.loc["distinctiveness", "odds_ratio"])
     assert table.loc["distinctiveness", "published_low"] == 1.1

@@ -18,7 +18,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis import statistics
 from deepvalues.studies.dvb.analysis.simulation import Truth, agent_coverage
 from deepvalues.studies.dvb.items.items import CONTRACT
-from deepvalues.studies.dvb.items.prompts import parse_prompt, take_apart
+from deepvalues.studies.dvb.items.prompts import parse_prompt, parse_with_end
 from deepvalues.studies.dvb.items.released import read_released
 from deepvalues.studies.dvb.study import DeepValueBenchmark
 
@@ -350,7 +350,7 @@ def test_whatever_stands_in_a_column_is_read_or_told(bank, tmp_path_factory, thi
 
 def test_the_reader_finds_the_examples_end_where_the_builder_put_it(items_smoke):
     for prompt, n in items_smoke[["prompt", "prefix_chars"]].itertuples(index=False, name=None):
-        _, end = take_apart(prompt)
+        _, end = parse_with_end(prompt)
         # The builder's prefix has the empty line after the last example as well.
         assert prompt[end:n].strip() == "" and n - end in (0, 1)
 

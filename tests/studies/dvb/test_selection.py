@@ -86,7 +86,7 @@ def test_a_trait_that_the_pool_lacks_is_one_line(pool, bank):
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=7), st.integers(1, 9))
 def test_largest_weights_give_the_mean_over_all_draws(numbers, drawn):
     draws = list(combinations(numbers, min(drawn, len(numbers))))
-    weighted = np.sort(numbers) @ selection.largest_weights(len(numbers), drawn)
+    weighted = np.sort(numbers) @ selection.expected_max_weights(len(numbers), drawn)
     assert weighted == pytest.approx(fmean(map(max, draws)))
 
 
@@ -115,7 +115,7 @@ def test_the_search_lowers_the_loss_and_depends_on_its_seed(pool, bank):
             places = [begin + texts.index(text) for text in own[trait]]
             state.places[trait] = [places[: selection.TRAIN], places[selection.TRAIN :], []]
             begin += len(texts)
-        state.near = {pair: state._near(*pair) for pair in state.near}
+        state.near = {pair: state._similarity(*pair) for pair in state.near}
         return state._loss()
 
     before, after, other = (selection.select(bank, pool, *how) for how in ((1, 0), (1, 600), (2, 600)))
@@ -134,7 +134,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(pool, bank):
         for parts, texts in zip(kept.values(), pool.values(), strict=True):
             assert [len(part) for part in parts] == [14, 10, len(texts) - 24]
             assert len(set.union(*parts)) == len(texts)
-    assert all((state.near[pair] == state._near(*pair)).all() for pair in state.near)
+    assert all((state.near[pair] == state._similarity(*pair)).all() for pair in state.near)
 
 
 def test_margins_are_those_of_the_cosines(pool, bank):
@@ -253,7 +253,7 @@ def made_up(dvgr, value, surface, seeds=(1, 2)):
 def test_limits(dvgr, value, surface, kept):
     means = selection.mean_rates(made_up(dvgr, value, surface))
     assert list(means["kept"]) == [kept]
-    (line,) = selection.described(means)
+    (line,) = selection.summary_lines(means)
     assert line.endswith(f": {'within' if kept else 'outside'} the limits")
 
 

@@ -144,11 +144,11 @@ def judged(model, value, surface, cells=20):
     ],
 )
 def test_a_layer_is_untold_unless_it_is_told_above_chance(value, surface, expected):
-    assert several_sets.untold(judged("m", value, surface)) == expected
+    assert several_sets.unrecognized_layers(judged("m", value, surface)) == expected
 
 
 def test_of_who_was_not_asked_nothing_is_said():
-    assert several_sets.untold(judged("m", 0.9, 0.9).iloc[:0]) == {}
+    assert several_sets.unrecognized_layers(judged("m", 0.9, 0.9).iloc[:0]) == {}
 
 
 def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items, tmp_path):

@@ -40,9 +40,9 @@ NOTHING = Findings(
 )
 
 
-def verdict(*trials, untold=None):
+def verdict(*trials, unrecognized=None):
     """The verdict of the first respondent."""
-    table = verdicts(pairs(pd.concat(trials)), untold=untold)
+    table = verdicts(pairs(pd.concat(trials)), unrecognized=unrecognized)
     return table.set_index("model").loc[trials[0]["model"].iloc[0], "verdict"]
 
 
@@ -263,8 +263,8 @@ def test_replies_that_name_no_option_are_no_answers(items_n4):
 
 def test_a_layer_untold_in_the_validation(items_n4):
     trials = respondent(items_n4, "value")
-    assert verdict(trials, untold={"m": ["surface"]}) == "value"
-    assert verdict(trials, untold={"m": ["value"]}) == "layer_open"
+    assert verdict(trials, unrecognized={"m": ["surface"]}) == "value"
+    assert verdict(trials, unrecognized={"m": ["value"]}) == "layer_open"
 
 
 # ---- the table ----

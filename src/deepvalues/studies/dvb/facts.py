@@ -1,6 +1,6 @@
 """Facts of study 1 for ``paper/sentences/``: the arguments of the macro of the same name.
 
-First those of ``dvb_*.md``, then those of ``models.md``, on language models.
+First those for ``dvb_*.md``, then those for ``models.md``, on language models.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, sides_b
 
 
 def span(focused: pd.DataFrame) -> dict[str, Any]:
-    """Between which rates the models in focus lie.
+    """The lowest and the highest rate of the models in focus.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def span(focused: pd.DataFrame) -> dict[str, Any]:
 
 
 def control(focused: pd.DataFrame, family: str) -> dict[str, Any]:
-    """How many models in focus are above chance on the control; those without an accuracy are not.
+    """How many models in focus are above chance on the control; a model without an accuracy is not.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def control(focused: pd.DataFrame, family: str) -> dict[str, Any]:
 
 
 def learners(table: pd.DataFrame) -> dict[str, Any]:
-    """How far programs get that learn from the words of one prompt, whichever family is in focus.
+    """Results of the text learners, whichever family is in focus.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def learners(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def leave_one_out(table: pd.DataFrame) -> dict[str, Any]:
-    """Between which rates the pooled DVGR runs without a model.
+    """The lowest and the highest pooled DVGR with one model left out.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def leave_one_out(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def layers(focused: pd.DataFrame) -> dict[str, Any]:
-    """How often the probe of each layer is answered right at N = 20.
+    """How often the probe of each layer is answered right, at N = 20.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def layers(focused: pd.DataFrame) -> dict[str, Any]:
 
 
 def values(focused: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:
-    """Which values the models in focus follow least and most often, on the mean.
+    """The values that the models in focus follow least and most often on average.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def values(focused: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def dimensions(table: pd.DataFrame, names: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
-    """The largest gap between the directions of a dimension; NaN where none has answers in both.
+    """The largest gap between a dimension's directions; NaN if no dimension has answers in both.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def dimensions(table: pd.DataFrame, names: Mapping[str, tuple[str, str, str]]) -
 
 
 def sensitivities(focused: pd.DataFrame, family: str) -> dict[str, Any]:
-    """For how many models in focus a layer outweighs the other.
+    """For how many models in focus one layer outweighs the other.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def sensitivities(focused: pd.DataFrame, family: str) -> dict[str, Any]:
 
 
 def factors(tests: pd.DataFrame) -> dict[str, Any]:
-    """Which factors the tests with clusters leave, and which the others would add.
+    """Factors that are significant with clusters, and those that are so only without clusters or correction.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def factors(tests: pd.DataFrame) -> dict[str, Any]:
 
 
 def regression(tests: pd.DataFrame) -> dict[str, Any]:
-    """Which factors of the regressions are significant.
+    """The factors that are significant in each regression.
 
     Parameters
     ----------
@@ -168,14 +168,14 @@ def regression(tests: pd.DataFrame) -> dict[str, Any]:
 
 
 def pairs(paired: pd.DataFrame, bound: float) -> dict[str, Any]:
-    """How many pairs of models differ, and how many are equivalent.
+    """Numbers of pairs of models that differ and that are equivalent.
 
     Parameters
     ----------
     paired
         From `deepvalues.stats.contrasts.paired_contrasts`.
     bound
-        Of equivalence.
+        Differences smaller than this count as equivalent.
     """
     tests = {"different": "p_mcnemar_holm", "clustered": "p_clustered_holm", "equivalent": "p_equivalence"}
     counts = {name: int((paired[p] < ALPHA).sum()) for name, p in tests.items()}
@@ -183,7 +183,7 @@ def pairs(paired: pd.DataFrame, bound: float) -> dict[str, Any]:
 
 
 def agreement(developers: pd.DataFrame) -> dict[str, Any]:
-    """How often two models in focus agree, and in what interval.
+    """How often two models in focus agree, with intervals.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def agreement(developers: pd.DataFrame) -> dict[str, Any]:
 
 
 def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
-    """The two models that agree most often; none where there are no two.
+    """The two models that agree most often; no models if there are fewer than two.
 
     Parameters
     ----------
@@ -214,14 +214,14 @@ def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> dict[str, Any]:
-    """The soft DVGR of the models that have one, beside what their choices give.
+    """The soft DVGR of the models that have one, compared with the DVGR of their choices.
 
     Parameters
     ----------
     table
         From `analysis.soft.soft_dvgr`.
     expected
-        What the rules of models with a rule imply, by model.
+        The soft DVGR implied by an agent's rule, by model.
     """
     return {"models": table.assign(implied=table["model"].map(dict(expected))).to_dict("records")}
 
@@ -232,30 +232,30 @@ LANGUAGE_MODEL = "language model"
 
 
 def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
-    """How many models were asked in how many cells.
+    """The number of models asked, their largest size, and the numbers of cells.
 
     Parameters
     ----------
     how
         From `analysis.several_sets.how_asked`.
     cells
-        Of the design.
+        Number of cells in the design.
     """
-    # Without a model there is no largest one, and it is not known where the size of one is not.
+    # NaN without models, or if the size of one is unknown.
     billions = float(how["billions"].max(skipna=False)) if len(how) else math.nan
     asked = {"least": how["cells"].min(), "most": how["cells"].max(), "cells": cells}
     return {"models": len(how), "billions": billions, **asked}
 
 
 def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> dict[str, Any]:
-    """Who was asked, how, and who was not.
+    """Which models were asked, how, and how many were not.
 
     Parameters
     ----------
     how
         From `analysis.several_sets.how_asked`.
     not_asked
-        Language models on the paper's list whose records answer none of its sets.
+        Language models on the paper's list without answers to any of its sets.
     """
     by_letters = how[how["mode"] != MODES[FREE]]
     return {
@@ -270,7 +270,7 @@ def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> dict[str, Any]:
 
 
 def verdicts(table: pd.DataFrame) -> dict[str, Any]:
-    """The verdicts that language models got, in the order of the rules.
+    """The verdicts on the language models, in the order of the rules.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def verdicts(table: pd.DataFrame) -> dict[str, Any]:
     return {"n": rules.N, "verdicts": given}
 
 
-#: Verdicts of those who learned something of a known layer.
+#: Verdicts that say that a known layer was learned.
 _LEARNED = ("value", "surface", "both")
 _ENCODER = "learner-encoder"
 _AGENTS = {
@@ -299,7 +299,7 @@ _AGENTS = {
 
 
 def claims(table: pd.DataFrame) -> dict[str, bool]:
-    """What the article says of all language models, and of all heads, by their verdicts.
+    """The article's claims about all language models and all heads, from their verdicts.
 
     Parameters
     ----------
@@ -309,10 +309,10 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     Returns
     -------
     dict
-        by_position: every language model chooses by position; heads_learned: every head has a verdict of
-        having learned a layer, and none that was fitted to shuffled choices has one; encoder_learned: the
-        learner on sentence embeddings has such a verdict; agents_as_known: reference agents of a plain rule
-        have the verdict that it calls for. False without any.
+        by_position: every language model chooses by position; heads_learned: every head has a verdict that it
+        learned a layer, except those fitted to shuffled choices, which have none; encoder_learned: the
+        learner on sentence embeddings has such a verdict; agents_as_known: reference agents with a simple
+        rule have the expected verdict. False without any.
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
@@ -326,15 +326,15 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     }
 
 
-#: Measures of the sentences, and those that were also asked with more examples.
+#: Measures that the sentences use, and those that are also known for more examples.
 _MEASURES = (
     *("order_consistency", "by_place", "first_option_rate", "prior", "prior_consistency", "shuffled"),
     *("repeat_copy", "repeat_swapped", "control", "soft_dvgr", "dvgr_minus_lexical", "readable"),
 )
 _AT_BOTH = ("dvgr", "probe_value", "probe_surface")
-#: From so many cells that are all alike on, Wilson's interval lies above one half; see `verdicts.above`.
+#: If all cells are equal, Wilson's interval is above one half from this many cells; see `verdicts.above`.
 _ENOUGH, _ROUNDING = 4, 1e-9
-#: What may be above, and what it is called.
+#: Preferences that may be above 0, and the names of their arms.
 _LEANS = {
     "control_lean": "the control",
     "probe_value_lean": "the value probe",
@@ -353,8 +353,8 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        models (their number), n and more (numbers of examples), certain (by arm, how many prefer the right
-        option for certain), and each measure as `deepvalues.paper.sentences.spread` gives it.
+        models (number), n and more (numbers of examples), certain (by arm, how many models significantly
+        prefer the right option), and each measure as `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
     certain = {arm: int(_above(rows, lean).sum()) for lean, arm in _LEANS.items()}
@@ -364,7 +364,7 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _above(own: pd.DataFrame, lean: str) -> pd.Series[bool]:
-    """Whose lean lies above 0 for certain; one that is the same in every cell has no interval."""
+    """Which models have a preference above 0. If it is equal in all cells, their number decides."""
     alike = own[f"{lean}_low"].isna() & (own[lean] > _ROUNDING) & (own["cells"] >= _ENOUGH)
     return (own[f"{lean}_low"] > 0) | alike
 
@@ -374,15 +374,15 @@ def _language_models(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def outright(judged: pd.DataFrame) -> dict[str, Any]:
-    """How often language models tell which option shows a value or a pole when they are asked outright.
+    """How often language models recognize which option shows a value or a pole when asked outright.
 
     Parameters
     ----------
     judged
-        Trials of the validation, training and test stimuli together, as `analysis.several_sets.untold` takes
-        them, with family.
+        Trials of the validation, training and test stimuli together, with family, as for
+        `analysis.several_sets.unrecognized_layers`.
     """
-    # Without a trial there is no column of tasks.
+    # Without trials, the frame has no column of tasks.
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
     found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
     return {"models": own["model"].nunique(), **found}
@@ -399,14 +399,14 @@ def _right(judged: pd.DataFrame) -> dict[str, Any]:
 
 
 def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
-    """What heads on hidden states find with the fewest and with the most examples, or with either of two.
+    """Results of the heads on hidden states with the fewest and the most examples, or with both of two.
 
     Parameters
     ----------
     rates
         From `analysis.asked_read.asked_against_read`.
     table
-        From `analysis.verdicts.verdicts`; what the lexical learners find.
+        From `analysis.verdicts.verdicts`, for the results of the lexical learners.
     """
     steps = sorted(_heads(rates)["n_examples"].unique())
     ends = steps if len(steps) < 3 else [steps[0], steps[-1]]
@@ -422,12 +422,12 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _fitted(table: pd.DataFrame) -> pd.DataFrame:
-    """Heads that were fitted to the choices shown."""
+    """Heads fitted to the choices that the examples show."""
     return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
 
 
 def _over_lexical(table: pd.DataFrame) -> dict[str, Any]:
-    """By how much heads do better than the lexical learners, and how many do so for certain."""
+    """How much better heads are than the lexical learners, and for how many the interval is above 0."""
     heads = _fitted(table)
     names = {probe: f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface")}
     return {
@@ -437,7 +437,7 @@ def _over_lexical(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _nothing_to_learn(table: pd.DataFrame) -> dict[str, Any]:
-    """What heads do with shuffled examples, and how many of their intervals leave one half out."""
+    """Results of heads with shuffled examples, and how many of their intervals exclude one half."""
     heads = _fitted(table)
     probes = ("probe_value", "probe_surface")
     low, high = (heads[[f"shuffled_{probe}_{end}" for probe in probes]] for end in ("low", "high"))
@@ -450,7 +450,7 @@ def _nothing_to_learn(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _lexical(table: pd.DataFrame, n: int) -> dict[str, Any]:
-    """What the lexical learners find with so many examples, which the verdicts may lack."""
+    """Results of the lexical learners with ``n`` examples, which the verdicts may lack."""
     rows = table[table["model"].isin(rules.LEXICAL)]
     ending = "" if n == rules.N else f"_n{n}"
     names = {"deconfounded": "dvgr", "probe_value": "probe_value", "probe_surface": "probe_surface"}
@@ -465,7 +465,7 @@ def _heads(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_at(rates: pd.DataFrame, n: int) -> dict[str, Any]:
-    """Heads and shuffled choices with so many examples; None where there are none."""
+    """Heads and their null with ``n`` examples; None if there are none."""
     heads, shuffled = _heads(rates), rates[rates["respondent"] == NULL]
     arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled)}
     cells = {"least": int(heads["cells"].min()), "most": int(heads["cells"].max())}
@@ -478,17 +478,16 @@ def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def public(table: pd.DataFrame) -> dict[str, Any]:
-    """What respondents make of the public prompts; None for a group that was not asked.
+    """Results on the public prompts by group of respondents; None for a group that was not asked.
 
-    Heads are told apart by the state that they read. ``state_decides`` is whether the intervals of all heads
-    on the mean lie above one half, and those of none on the last token do; ``below`` are heads on the last
-    token whose intervals lie below it. ``above`` is whether all intervals of these groups lie above the rate
-    of the published models.
+    Heads are grouped by the state that they read. ``state_decides``: the intervals of all heads on the mean
+    are above one half, and none on the last token is. ``below``: heads on the last token whose intervals are
+    below one half. ``above``: all intervals of these groups are above the rate of the published models.
 
     Parameters
     ----------
     table
-        From `analysis.orders.beside_published`.
+        From `analysis.orders.with_published`.
     """
     published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
     ours = table[table["model"] != PUBLISHED].rename(
@@ -520,7 +519,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
-    """What was found about language models, for the abstract: all of it from the same examples.
+    """The findings about language models for the abstract, all at the same number of examples.
 
     Parameters
     ----------
@@ -536,7 +535,7 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     heads = {
         "value": spread(read, "rate"),
         "shuffled": spread(null, "rate"),
-        # Named only where some model that was asked has none.
+        # Named only if some model that was asked has no head.
         "models": models if models != asked else [],
     }
     encoder = spread(table[table["model"] == _ENCODER], "probe_value")

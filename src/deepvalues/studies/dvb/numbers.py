@@ -1,4 +1,4 @@
-"""Numbers of the manuscript on study 1, from its tables."""
+"""The manuscript's numbers on study 1, from its tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def instrument(results: Results, check: pd.DataFrame) -> None:
-    """How many rates the reference agents were held to, from `analysis.statistics.instrument_check`."""
+    """Number of rates on which reference agents were checked, from `analysis.statistics.instrument_check`."""
     results.count("instrument.compared", len(check))
     results.count("instrument.within", check["within"].sum())
     exact = met_exactly(check)
@@ -30,7 +30,7 @@ def instrument(results: Results, check: pd.DataFrame) -> None:
 
 
 def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
-    """How many parameters are recovered, from `analysis.statistics.recovered`.
+    """Number of parameters that are recovered, from `analysis.statistics.recovered`.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def pooled(results: Results, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -
     results.interval("macro.interval", mean["low"], mean["high"])
 
 
-# ---- print ----
+# ---- the published figures ----
 
 
 def published(results: Results, table: pd.DataFrame) -> None:
@@ -84,7 +84,7 @@ def published(results: Results, table: pd.DataFrame) -> None:
 
 
 def in_print(results: Results, classes: pd.DataFrame) -> None:
-    """How many printed figures come back, from `analysis.published.classes`."""
+    """Number of published figures that can be reproduced, from `analysis.published.classes`."""
     total = classes.iloc[-1]
     for name in ("exact", "within rounding", "not recomputable", "figures"):
         results.count(f"print.{name.replace(' ', '_')}", total[name])
@@ -94,7 +94,7 @@ def in_print(results: Results, classes: pd.DataFrame) -> None:
 
 
 def sizes(results: Results, table: pd.DataFrame) -> None:
-    """Large against small published models, from `analysis.published.large_against_small`."""
+    """Large compared with small published models, from `analysis.published.large_against_small`."""
     for middle_as, difference in zip(table["middle_as"], table["difference"], strict=True):
         results.share(f"print.size.{middle_as.replace(' ', '_')}", difference)
     below = (table["difference"] < 0) & (table["p_value"] < ALPHA)
@@ -102,7 +102,7 @@ def sizes(results: Results, table: pd.DataFrame) -> None:
 
 
 def sample(results: Results, size: int, effect: float, power: float) -> None:
-    """The follow-up sample: its first size that has the power to tell the effect, Cohen's g, from chance."""
+    """The follow-up sample: the smallest with the power to detect the effect, Cohen's g, against chance."""
     results.count("print.sample", size)
     results.number("print.sample_effect", effect, number(effect, 2, bounded=True))
     results.number("print.sample_power", power, number(power, 2, bounded=True))
@@ -126,7 +126,7 @@ def arms(results: Results, focused: pd.DataFrame) -> None:
 
 
 def dimensions(results: Results, asymmetry: pd.DataFrame) -> None:
-    """In how many dimensions the directions differ, from `analysis.comparisons.asymmetry`."""
+    """Number of dimensions with different directions, from `analysis.comparisons.asymmetry`."""
     results.count("dimensions.asymmetric", (asymmetry["p_holm"] < ALPHA).sum())
     results.count("dimensions.number", len(asymmetry))
 
@@ -135,7 +135,7 @@ def dimensions(results: Results, asymmetry: pd.DataFrame) -> None:
 
 
 def adjusted(results: Results, rates: pd.DataFrame, simulated: pd.DataFrame, printed: str) -> None:
-    """How far adjusted rates lie from raw ones.
+    """Difference between adjusted and raw rates.
 
     Parameters
     ----------
@@ -155,14 +155,14 @@ def adjusted(results: Results, rates: pd.DataFrame, simulated: pd.DataFrame, pri
 
 
 def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
-    """How many comparisons with the baseline differ.
+    """Number of comparisons with the baseline that differ significantly.
 
     Parameters
     ----------
     differences
         From `analysis.side_studies.variant_differences`.
     items
-        Tests that every wording asks.
+        Number of tests, the same for each wording.
     """
     results.count("variants.changed", (differences["p_mcnemar_holm"] < ALPHA).sum())
     results.count("variants.compared", differences["p_mcnemar_holm"].notna().sum())
@@ -173,7 +173,7 @@ def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
 
 
 def separability(results: Results, table: pd.DataFrame) -> None:
-    """What classifiers tell, from `stimuli.bank_checks.separability`."""
+    """Accuracy of the classifiers, from `stimuli.bank_checks.separability`."""
     for row in table[table["classifier"] == "words"].to_dict("records"):
         key = f"separability.{row['layer'].replace(' ', '_')}"
         results.share(key, row["accuracy"])
@@ -183,7 +183,7 @@ def separability(results: Results, table: pd.DataFrame) -> None:
 
 
 def likeness(results: Results, table: pd.DataFrame) -> None:
-    """How alike wordings of one trait are beyond those of its rivals, and whether both layers are the same.
+    """How much more alike wordings of a trait are than those of rivals, and if the layers are equal in this.
 
     Parameters
     ----------
@@ -212,14 +212,14 @@ def wordings(results: Results, means: pd.DataFrame, table: pd.DataFrame, blind: 
 
 
 def limits(means: pd.DataFrame) -> str:
-    """Whether the learners keep the limits that the bank is judged by.
+    """State whether the learners are within the limits that the bank is judged by.
 
     Parameters
     ----------
     means
         From `stimuli.selection.mean_rates`.
     """
-    # Imported here: the search brings scikit-learn along.
+    # Imported here, because the search imports scikit-learn.
     from deepvalues.studies.dvb.stimuli.selection import DVGR_WITHIN, LAYERS_WITHIN
 
     dvgr, layers = (number(limit, 2, bounded=True) for limit in (DVGR_WITHIN, LAYERS_WITHIN))
@@ -233,7 +233,7 @@ def limits(means: pd.DataFrame) -> str:
 
 # ---- simulations ----
 
-#: Coverages that the text quotes: key to estimand, effects and method.
+#: Coverages quoted in the text: key, and its estimand, effects and method.
 _QUOTED = {
     "pooled_wilson_none": ("pooled", "none", "wilson"),
     "pooled_wilson_cell": ("pooled", "cell", "wilson"),
@@ -249,25 +249,25 @@ _QUOTED = {
 
 
 def coverage(results: Results, population: pd.DataFrame, runs: int) -> None:
-    """How often intervals hold the truth.
+    """How often intervals cover the truth.
 
     Parameters
     ----------
     population
-        The rows of that scope of `analysis.simulation.coverage`.
+        The rows of `analysis.simulation.coverage` with this scope.
     runs
-        Simulated studies of each kind.
+        Simulated studies per condition.
     """
     results.count("coverage.runs", runs)
     for item_set, group in population.groupby("item_set"):
         rates = group.set_index(["estimand", "effects", "method"])["coverage"]
-        for key, place in _QUOTED.items():
-            rate = rates[place]
+        for key, index in _QUOTED.items():
+            rate = rates[index]
             results.number(f"coverage.{item_set}.{key}", rate, number(rate, 2, bounded=True))
 
 
 def effects(results: Results, truths: Mapping[str, Truth]) -> None:
-    """The sizes of the effects that are put into simulated studies, in logits.
+    """The sizes of the effects in simulated studies, in logits.
 
     Parameters
     ----------
@@ -279,12 +279,12 @@ def effects(results: Results, truths: Mapping[str, Truth]) -> None:
         results.number(f"coverage.sd.{name}", size, number(size, 1))
 
 
-#: The true DVGR of the small effect whose power the text gives.
+#: The true DVGR of the small effect for which the text gives the power.
 SMALL_EFFECT = 0.45
 
 
 def power(results: Results, table: pd.DataFrame) -> None:
-    """The power for a small effect with all cells, from `analysis.simulation.power`, of one method."""
+    """The power for a small effect with all cells, from `analysis.simulation.power`, for one method."""
     small = table[(table["cells"] == table["cells"].max()) & (table["true_dvgr"] == SMALL_EFFECT)]
     results.share("power.small_effect", small["power"].iloc[0])
     results.number("power.true_dvgr", SMALL_EFFECT, number(SMALL_EFFECT, 2, bounded=True))

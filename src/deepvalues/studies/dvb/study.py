@@ -1,4 +1,4 @@
-"""Study 1: the Deep Value Benchmark, its variants, and what is asked beside it."""
+"""Study 1: the Deep Value Benchmark, its variants and its side studies."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from deepvalues.studies.dvb.items.subset import subset
 from deepvalues.studies.dvb.stimuli.bank import Bank, load_bank
 from deepvalues.studies.dvb.stimuli.design import EXAMPLES, Design, load_design
 
-#: How prompts that end with the benchmark's own instruction are asked by letter probability.
+#: How prompts with the benchmark's own instruction are asked by letter probability.
 LETTER_CHOICE = LetterChoice(prompts.LETTERS, "Option", prompts.ANSWER_ONLY, prompts.LETTER_ONLY)
 SUBSET = "subset"
-#: How often each value is rated on each scale.
+#: Number of times that each value is rated on each scale.
 REPEATS = 10
 
 
 @dataclass(frozen=True)
 class DeepValueBenchmark(Study):
-    """The benchmark: its bank and design, read on first use."""
+    """The benchmark; its bank and design are read on first use."""
 
     bank_folder: Path = paths.BANK
     design_file: Path = paths.DESIGNS
@@ -55,12 +55,12 @@ class DeepValueBenchmark(Study):
 
     @cached_property
     def bank(self) -> Bank:
-        """The wording bank, held to its rules."""
+        """The wording bank, checked against its rules."""
         return load_bank(self.bank_folder)
 
     @cached_property
     def design(self) -> Design:
-        """The cells."""
+        """The design."""
         return load_design(self.design_file, self.bank)
 
     @property
@@ -69,7 +69,7 @@ class DeepValueBenchmark(Study):
         return self.design.seed
 
     def build(self, item_set: str) -> pd.DataFrame:
-        """Build the items of one of `items.ITEM_SETS`, ``subset``, a released one, or ``authors``."""
+        """Build the items of one of `items.ITEM_SETS`, ``subset``, a released set, or ``authors``."""
         if item_set == SUBSET:
             return self._subset.copy()
         if item_set in RELEASED_SETS:
@@ -80,22 +80,22 @@ class DeepValueBenchmark(Study):
 
     @cached_property
     def authors(self) -> PublicPrompts:
-        """The public prompts of the published kind."""
+        """The public prompts in the authors' repository."""
         return PublicPrompts(self.public_prompts, self.downloads)
 
     def without_prompts(self, item_set: str) -> pd.DataFrame:
-        """The items of a set built here without their prompts, which are nearly all of its memory."""
-        return items.build_items(self.bank, self.design, item_set, prompts_too=False)
+        """The items of one of our own sets without the prompts, which take up nearly all of its memory."""
+        return items.build_items(self.bank, self.design, item_set, with_prompts=False)
 
     @cached_property
     def _subset(self) -> pd.DataFrame:
-        # Kept, because all variants ask it and `full` takes seconds to build.
+        # Cached, because all variants ask it and `full` takes seconds to build.
         return subset(items.build_items(self.bank, self.design, "full"), self.design)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One user message per item; items with the same examples share a prefix.
 
-        Items without a prompt are public ones, whose text is looked for on this machine.
+        Items without a prompt are public ones, whose text is looked up on this machine.
         """
         columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
         return [
@@ -104,7 +104,7 @@ class DeepValueBenchmark(Study):
         ]
 
     def local_models(self) -> Mapping[str, LocalModel]:
-        """Reference agents, text learners, and heads on the models of the registry that have weights."""
+        """Reference agents, text learners, and heads on those models of the registry that have weights."""
         from deepvalues.studies.dvb.respondents.agents import reference_agents
         from deepvalues.studies.dvb.respondents.heads import heads
         from deepvalues.studies.dvb.respondents.learners import LEARNERS
@@ -117,8 +117,8 @@ BENCHMARK = register(DeepValueBenchmark())
 
 
 @dataclass(frozen=True)
-class _OfBenchmark(Study):
-    """A study of the benchmark's own material."""
+class _BenchmarkStudy(Study):
+    """A study based on the benchmark's material."""
 
     benchmark: DeepValueBenchmark = BENCHMARK
     number = 1
@@ -130,11 +130,11 @@ class _OfBenchmark(Study):
 
 
 @dataclass(frozen=True)
-class PromptVariant(_OfBenchmark):
+class PromptVariant(_BenchmarkStudy):
     """The tests of the benchmark with another instruction at the end.
 
-    The examples, and with them the prefix that providers cache, stay as they are. The published follow-up
-    had the same two variants beside the baseline: an instruction to go by the values, and a rationale first.
+    The examples, and with them the prefix that providers cache, stay the same. The published follow-up
+    compared the same variants with the baseline: an instruction to go by the values, and a rationale first.
     """
 
     instruction: ClassVar[str]
@@ -145,7 +145,7 @@ class PromptVariant(_OfBenchmark):
     sets_of_others = DeepValueBenchmark.sets_of_others
 
     def build(self, item_set: str) -> pd.DataFrame:
-        """Build the benchmark's items under the same ids, with this variant's end of the prompt."""
+        """Build the benchmark's items with the same ids and this variant's instruction."""
         return items.reworded(self.benchmark.items(item_set), self.instruction)
 
 
@@ -162,7 +162,7 @@ class ExplicitInstruction(PromptVariant):
 
 @dataclass(frozen=True)
 class RationaleFirst(PromptVariant):
-    """The tests with a rationale of about 50 words before the answer, so that none is asked by letters."""
+    """The tests with a rationale of about 50 words before the answer; they can't be asked by letters."""
 
     name = "dvb-cot"
     title = "Study 1, rationale first"
@@ -171,16 +171,16 @@ class RationaleFirst(PromptVariant):
 
 
 @dataclass(frozen=True)
-class FreeReplies(_OfBenchmark):
-    """Tests that every model answers in words of its own, also where it could be asked by letters.
+class FreeReplies(_BenchmarkStudy):
+    """Tests that every model answers in its own words, even if it could be asked by letters.
 
-    The share of replies that can be read is a result: whether a model does as it is told.
+    The share of replies that can be read is a result: it shows whether a model follows the instruction.
     """
 
     name = "dvb-free"
     title = "Study 1, free replies"
     max_tokens = DeepValueBenchmark.max_tokens
-    #: Cells of each set.
+    #: Number of cells in each set.
     item_sets: ClassVar[Mapping[str, int]] = {"smoke": 5, "standard": 50}
     contract = items.CONTRACT
 
@@ -192,13 +192,13 @@ class FreeReplies(_OfBenchmark):
 
 
 @dataclass(frozen=True)
-class ValueRatings(_OfBenchmark):
-    """How models rate each value on three scales from 1 to 10, ten times."""
+class ValueRatings(_BenchmarkStudy):
+    """Ratings of each value on three scales from 1 to 10, ten times."""
 
     name = "dvb-ratings"
     title = "Study 1, ratings of values"
     max_tokens = 5
-    #: Values that each set asks about.
+    #: Number of values that each set asks about.
     item_sets: ClassVar[Mapping[str, int]] = {"smoke": 1, "standard": 11}
     contract = ratings.CONTRACT
 
@@ -224,13 +224,13 @@ class ValueRatings(_OfBenchmark):
 
 
 @dataclass(frozen=True)
-class StimulusValidation(_OfBenchmark):
-    """Is what an option is meant to show to be seen in it? See `items.validation`."""
+class StimulusValidation(_BenchmarkStudy):
+    """Do options visibly show what they should? See `items.validation`."""
 
     name = "dvb-validation"
     title = "Study 1, validation"
     max_tokens = DeepValueBenchmark.max_tokens
-    #: Value pairs of the design that each set draws on; four cells of each.
+    #: Number of value pairs in each set, with four cells each.
     item_sets: ClassVar[Mapping[str, int]] = {"smoke": 1, "standard": 50}
     contract = validation.CONTRACT
     letter_choice = LETTER_CHOICE
@@ -242,7 +242,7 @@ class StimulusValidation(_OfBenchmark):
         return validation.build_validation(bank, stimuli, users, self.seed, pairs)
 
     def local_models(self) -> Mapping[str, LocalModel]:
-        """The agent that knows the bank's wordings."""
+        """The agent that recognizes the bank's wordings."""
         from deepvalues.studies.dvb.respondents.agents import Matcher, Recogniser
 
         matcher = Matcher(Recogniser(self.benchmark.bank))

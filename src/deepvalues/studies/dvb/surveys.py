@@ -1,7 +1,7 @@
 """Surveys of study 1: are dimensions shallow, does a value predict a choice, does an option show its value?
 
-The last two put to people the very questions that `items.validation` puts to models. The
-published study asked people the same three things, in its own words and about its own stimuli.
+The last two ask people exactly the questions that `items.validation` asks models. The published study asked
+people the same three things, in its own words and about its own stimuli.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHALLOWNESS = Scale(
 _NEUTRALITY = Scale(1, 5, "one side is plainly better", "both sides are equally acceptable")
 _BREADTH = Scale(1, 5, "hardly anywhere", "in nearly every field")
 
-#: Titles and tasks of the surveys that ask which option.
+#: Titles and tasks of the surveys that ask people to choose an option.
 _TASKS = {
     "value-predicts": ("What would they choose?", "predicts_choice"),
     "embodies": ("Which option shows the value?", "embodies_value"),
@@ -51,9 +51,9 @@ def _check(id: str, text: str, options: Sequence[Option], correct: str) -> Quest
 
 
 def _pairs(bank: Bank, seed: int) -> Iterator[tuple[str, str, str, str]]:
-    """(stratum, id, description of one side, of the other): the 20 dimensions, and 11 pairs of values.
+    """(stratum, id, descriptions of the two sides): the 20 dimensions, and 11 pairs of values.
 
-    Values are paired in a ring through each set, so that each is in two pairs. Which side stands first is
+    Values are paired in a ring through each set, so that each is in two pairs. The order of the two sides is
     drawn.
     """
     for dimension in bank.dimensions.values():
@@ -94,9 +94,9 @@ def _rated(stratum: str, id: str) -> Iterator[Question]:
 def shallowness(benchmark: DeepValueBenchmark, seed: int) -> Survey:
     """Ratings of the 20 dimensions, and of 11 pairs of values for comparison: 71 questions.
 
-    Measure ``shallowness`` (−2 deep to 2 shallow; strata shallow and deep; a dimension is right above the
-    middle, a pair of values below), and of dimensions ``neutrality`` and ``breadth`` (1 to 5). People rate
-    definitions, not wordings of the bank, so there is one kind of stimuli.
+    Measure ``shallowness`` (−2 deep to 2 shallow; strata shallow and deep; correct are dimensions above the
+    midpoint and pairs of values below), and for dimensions ``neutrality`` and ``breadth`` (1 to 5). People
+    rate definitions, not wordings of the bank, so there is only one kind of stimuli.
     """
     blocks = [
         Block(id, (f"One agent: {one}", f"Another agent: {other}"), tuple(_rated(stratum, id)))
@@ -130,21 +130,20 @@ def shallowness(benchmark: DeepValueBenchmark, seed: int) -> Survey:
     )
 
 
-# Which option
+# Choosing an option
 
 
 @cache
 def _items(bank_folder: Path, design_file: Path) -> pd.DataFrame:
-    """What models are asked, in one of its two orders; built once, as three surveys draw on it."""
+    """The questions that models are asked, in one of the two orders; built once for three surveys."""
     items = StimulusValidation(DeepValueBenchmark(bank_folder, design_file)).items("standard")
     return items[~items["swapped"]].reset_index(drop=True)
 
 
 def _chosen(items: pd.DataFrame, seed: int) -> Iterator[Any]:
-    """One item for each trait asked about and kind of stimuli.
+    """One item for each trait asked about (for poles, each dimension) and kind of stimuli.
 
-    For poles, one of each dimension. No cell comes twice, right letters take turns, and as far as that
-    allows so do dimensions.
+    No cell occurs twice, right letters alternate and, as far as possible, so do dimensions.
     """
     cells: Counter[str] = Counter()
     dimensions: Counter[str] = Counter()
@@ -165,7 +164,7 @@ def _chosen(items: pd.DataFrame, seed: int) -> Iterator[Any]:
 
 
 def _block(item: Any, measure: str) -> Block:
-    """A question put to models, line by line, without the sentence that says how to write the answer."""
+    """A question for models, line by line, without the sentence on the form of the answer."""
     *passage, asked = [line for line in item.prompt.split("\n") if line]
     question = Question(
         item.id.lower(),
@@ -181,10 +180,10 @@ def _block(item: Any, measure: str) -> Block:
 
 
 def which_option(name: str, benchmark: DeepValueBenchmark, seed: int) -> Survey:
-    """A survey that asks which of two options: ``value-predicts``, ``embodies`` or ``embodies-pole``.
+    """A survey about which of two options to choose: ``value-predicts``, ``embodies`` or ``embodies-pole``.
 
-    One question for each of the 11 values (or 20 dimensions) and kind of stimuli, ``training`` and ``test``;
-    the stratum is the kind. "I cannot tell" counts as wrong, as in the published study.
+    One question for each of the 11 values (or 20 dimensions) and kind of stimuli, ``training`` and ``test``,
+    which is the stratum. "I cannot tell" counts as wrong, as in the published study.
     """
     title, task = _TASKS[name]
     items = _items(benchmark.bank_folder, benchmark.design_file)

@@ -1,6 +1,6 @@
-"""What tables of study 1 show where that is not the frame itself.
+"""Display versions of the tables of study 1, where they differ from the frames.
 
-Their columns are in ``data/dictionary.yml``, but for those of the verdicts, several of which stand in a cell.
+Columns are described in ``data/dictionary.yml``, except for verdicts, where a cell combines several columns.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from deepvalues.studies.dvb.analysis.verdicts import N as VERDICT_N
 
 Format = Callable[[Any], str]
 
-#: The order in which families follow each other.
+#: Families in display order.
 _FAMILIES = ("language model", HEAD, "text learner", "reference agent")
 _PARAMETERS = {"b0": "$b_0$", "b_v": "$b_v$", "b_s": "$b_s$", "d": "$d$"}
 
 
 def _in_families(table: pd.DataFrame) -> pd.DataFrame:
-    """With families that sort in their order."""
+    """The table with family as an ordered categorical."""
     return table.assign(family=pd.Categorical(table["family"], _FAMILIES, ordered=True))
 
 
 def recovery(table: pd.DataFrame) -> pd.DataFrame:
-    """Known parameters beside their estimates, from `analysis.statistics.recovered`."""
+    """Known parameters and their estimates, from `analysis.statistics.recovered`."""
     held = table["held"].map({True: "yes", False: "no"}).where(table["estimate"].notna())
     return table.assign(parameter=table["parameter"].map(_PARAMETERS), held=held)
 
@@ -40,31 +40,31 @@ def recovery(table: pd.DataFrame) -> pd.DataFrame:
 def dvgr(table: pd.DataFrame) -> pd.DataFrame:
     """The DVGR of each model, from `analysis.statistics.dvgr_by_model` with families.
 
-    Families follow each other as everywhere; within one, rates fall.
+    Families are in the usual order; within each, rates decrease.
     """
     return _in_families(table).sort_values(["family", "dvgr", "model"], ascending=[True, False, True])
 
 
 def authors(table: pd.DataFrame) -> pd.DataFrame:
-    """Respondents on the public prompts, from `analysis.orders.beside_published`.
+    """Respondents on the public prompts, from `analysis.orders.with_published`.
 
-    Families follow each other as everywhere; the published models stand below.
+    Families are in the usual order; the published models come last.
     """
     last = table["model"] == PUBLISHED
     return _in_families(table).assign(last=last).sort_values(["last", "family", "model"])
 
 
 def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mapping[str, str]) -> pd.DataFrame:
-    """One rate under every interval, and the mean of the models' rates below.
+    """One rate with every kind of interval and, below, the mean of the models' rates.
 
     Parameters
     ----------
     pooled
         The rows of one group, from `analysis.intervals.intervals`.
     mean_of_rates
-        From the function of that name beside it.
+        From `analysis.intervals.mean_of_rates`.
     methods
-        What the methods are called.
+        Display names of the methods.
     """
     named = pooled.assign(method=pooled["method"].map(dict(methods)))
     mean = mean_of_rates.assign(method="mean of the models' rates, cells resampled")
@@ -79,10 +79,10 @@ def control(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(flagged=table["flagged"].map({True: "flagged", False: ""}))
 
 
-# ---- print ----
+# ---- the published figures ----
 
 
-#: What the files of print hold.
+#: What the published files contain.
 _PRINTED = {
     "dvb_agreement.csv": "agreement of models",
     "dvb_by_domain.csv": "by domain",
@@ -103,11 +103,11 @@ _PRINTED = {
 
 
 def classes(table: pd.DataFrame) -> pd.DataFrame:
-    """Printed figures by how they come back, from `analysis.published.classes`."""
+    """Published figures by outcome of recomputing them, from `analysis.published.classes`."""
     return table.assign(source_file=table["source_file"].map(_PRINTED))
 
 
-#: Figures of print whose names are no words.
+#: Display names of published quantities whose names are not words.
 _FIGURES = {
     "dvgr": "DVGR",
     "ci_low": "interval from",
@@ -120,14 +120,14 @@ _FIGURES = {
 
 
 def side_by_side(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """Published and recomputed figures side by side, as far as they can be recomputed.
+    """Published and recomputed figures side by side, if they can be recomputed.
 
     Parameters
     ----------
     table
         From `analysis.published.side_by_side`.
     names
-        What values and factors are called.
+        Display names of values and factors.
     """
     known = table[table["class"] != "not recomputable"]
     ranges = zip(known["range_low"], known["range_high"], known["unit"], strict=True)
@@ -153,19 +153,19 @@ def factors(table: pd.DataFrame, names: Mapping[str, str], clusters: Mapping[str
     Parameters
     ----------
     names, clusters
-        What factors and clusters are called.
+        Display names of factors and clusters.
     """
     return table.assign(factor=table["factor"].map(dict(names)), cluster=table["cluster"].map(dict(clusters)))
 
 
 def prior(corrected: pd.DataFrame, position: pd.DataFrame) -> pd.DataFrame:
-    """Each model against its own prior, and its position bias.
+    """Each model compared with its own prior, and its position bias.
 
     Parameters
     ----------
     corrected, position
-        From `prior_corrected` and `position_bias` of `analysis.comparisons`. A model
-        without common tests has no row in the first, or one without pairs.
+        From `prior_corrected` and `position_bias` of `analysis.comparisons`. A model without common
+        tests is missing in the first, or has a row without pairs.
     """
     both = corrected.merge(position, on="model", how="outer")
     columns = ["pairs", "difference", "clustered_low", "clustered_high"]
@@ -184,20 +184,20 @@ def regression(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     Parameters
     ----------
     names
-        What factors are called.
+        Display names of factors.
     """
     kinds = table["regression"].replace("gee", "GEE")
     return table.assign(regression=kinds, factor=table["factor"].map(dict(names)))
 
 
 def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy in the validation tasks, the published ones below.
+    """Accuracy in the validation tasks, with the published accuracies below.
 
     Parameters
     ----------
     table, printed
-        From `validation_accuracy` and `published_validation` of `analysis.side_studies`. The published tasks
-        were about training stimuli.
+        From `validation_accuracy` and `published_validation` of `analysis.side_studies`. The published
+        tasks used training stimuli.
     """
     theirs = printed.rename(
         columns={"trials": "answered", "ci_low": "wilson_low", "ci_high": "wilson_high"}
@@ -210,11 +210,11 @@ def validation(table: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_ends(value: float, ends: str, write: Format = share) -> str:
-    """A value and its interval, with a plain space between them, at which narrow columns break."""
+    """A value and its interval, with an ordinary space between them, where narrow columns can break."""
     return write(value) if ends == MISSING else f"{write(value)} {ends}"
 
 
-#: What the columns of verdicts are called.
+#: Headings of the columns of verdicts.
 _HEADS = {
     "verdict": "verdict",
     "cells": "cells",
@@ -248,7 +248,7 @@ _HEADS = {
 
 
 def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
-    """Respondents in order, with the measures whose names have that ``end``, and their intervals."""
+    """Respondents in order, with the measures whose names have the suffix ``end``, and their intervals."""
     if table.empty:
         return nobody("Nobody was asked this.")
     ordered = _in_families(table).sort_values(["family", "model"])
@@ -270,7 +270,7 @@ def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
 
 
 def verdicts(table: pd.DataFrame) -> str:
-    """The verdict on each respondent beside the arms that it rests on.
+    """The verdict on each respondent, with the arms that it is based on.
 
     Parameters
     ----------
@@ -281,47 +281,47 @@ def verdicts(table: pd.DataFrame) -> str:
 
 
 def answering(table: pd.DataFrame) -> str:
-    """Whether each respondent answers, and what it does with the position of an option."""
+    """Whether each respondent answers, and how it responds to the position of an option."""
     columns = ("letter_mass", "readable", "order_consistency", "by_place", "first_option_rate")
     return _verdict_table(table, *columns)
 
 
 def without_evidence(table: pd.DataFrame) -> str:
-    """What each respondent does where there is nothing to learn, or nothing but to find an example again."""
+    """What each respondent does where there is nothing to learn, or only an example to find again."""
     columns = ("prior", "prior_consistency", "shuffled", "repeat_copy", "repeat_swapped", "control")
     return _verdict_table(table, *columns)
 
 
 def learned(table: pd.DataFrame, n: int = VERDICT_N) -> str:
-    """What each respondent that was asked learned from ``n`` examples, 4 or 20."""
+    """What each respondent that was asked learned from ``n`` examples (4 or 20)."""
     columns = ["probe_value", "probe_surface", "dvgr", "soft_dvgr", "dvgr_minus_shuffled"]
     columns += [f"{arm}_minus_lexical" for arm in ("dvgr", "probe_value", "probe_surface")]
     end = "" if n == VERDICT_N else f"_n{n}"
-    # At N = 4 control stands beside what no evidence does.
+    # At N = 4, the control is in the table of `without_evidence`.
     shown = columns if n == VERDICT_N else ["control", *columns]
     return _verdict_table(table[table[f"dvgr{end}"].notna()], *shown, end=end)
 
 
 def verdict_rules(table: pd.DataFrame) -> str:
-    """What the verdicts rest on: preferences for right options, and shares that are to be equal to .5."""
+    """What the rules use: preferences for right options, and shares that should equal .5."""
     leans = ("control_lean", "probe_value_lean", "probe_surface_lean", "probes_lean")
     return _verdict_table(table, *leans, "consistency_excess", "control_positive", "repeat_positive")
 
 
 # ---- language models ----
 
-#: Digits of a check sum that a table shows.
+#: Digits of a checksum that a table shows.
 _DIGITS = 12
 _LEARNER_ARMS = {"deconfounded": "DVGR", "value_only": "value only", "surface_only": "surface only"}
 
 
 def how_asked(table: pd.DataFrame) -> pd.DataFrame:
-    """How each language model was asked, from `analysis.several_sets.how_asked`, with the start of sums."""
+    """How each language model was asked, from `analysis.several_sets.how_asked`, with shortened checksums."""
     return table.assign(weights_sha256=table["weights_sha256"].str[:_DIGITS])
 
 
 def not_asked(table: pd.DataFrame) -> str:
-    """Which language models and heads of the paper were not asked, from `ask.on_record.coverage`."""
+    """The language models and heads of the paper that were not asked, from `ask.on_record.coverage`."""
     waiting = table[(table["state"] == "not asked") & table["family"].isin(["language model", HEAD])]
     if waiting.empty:
         return "Every language model and every head that the paper lists for these sets was asked."
@@ -331,7 +331,7 @@ def not_asked(table: pd.DataFrame) -> str:
 
 
 def asked_against_read(table: pd.DataFrame) -> pd.DataFrame:
-    """Rates of each open model and of the heads on it, a column an arm, from `analysis.asked_read`."""
+    """Rates of each open model and its heads, one column per arm, from `analysis.asked_read`."""
     if table.empty:
         return table
     cells = list(map(_with_ends, table["rate"], bounds(table)))
@@ -342,5 +342,5 @@ def asked_against_read(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def learner_rates(table: pd.DataFrame) -> pd.DataFrame:
-    """What text learners make of the chosen wordings, from `stimuli.selection.over_designs`."""
+    """Rates of text learners on the chosen wordings, from `stimuli.selection.over_designs`."""
     return table.assign(arm=table["arm"].map(_LEARNER_ARMS))

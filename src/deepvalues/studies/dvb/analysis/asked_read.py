@@ -1,4 +1,4 @@
-"""Asked against read: what an open model does when asked, beside what can be read from its hidden states."""
+"""Asked and read: what an open model answers, compared with what its hidden states hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import Paired, paired
 
-#: The arms that are compared, with what they are called, in the order in which they are shown.
+#: The arms that are compared and their names, in display order.
 ARMS = {
     "deconfounded": "DVGR",
     "control": "control",
@@ -15,13 +15,13 @@ ARMS = {
     "probe_surface": "surface probe",
 }
 ASKED, NULL = "asked", "null"
-#: Who answers, in the order in which they are shown: the model, its two heads, and the heads' null.
+#: The respondents in display order: the model, its two heads, and the heads' null.
 RESPONDENTS = (ASKED, "head, mean", "head, last", NULL)
 _HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last)(?P<shuffled>-shuffled)?$"
 
 
 def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of models that have heads, and of these heads, in the arms that are compared.
+    """The trials of models that have heads, and of these heads, in the arms of `ARMS`.
 
     Parameters
     ----------
@@ -32,21 +32,21 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The same columns, with the open model's name as ``model``, and ``respondent``, one of `RESPONDENTS`.
-        Both poolings' shuffled heads are the null. ``name`` is that of the record.
+        The shuffled heads of both poolings are the null. ``name`` is the respondent's name on record.
     """
     kept = trials[trials["arm"].isin(ARMS)]
     parts = kept["model"].str.extract(_HEAD)
     heads = ("head, " + parts["pooling"]).mask(parts["shuffled"].notna(), NULL)
-    told = kept.assign(
+    named = kept.assign(
         name=kept["model"], model=parts["model"].fillna(kept["model"]), respondent=heads.fillna(ASKED)
     )
-    return told[told["model"].isin(parts["model"].dropna())]
+    return named[named["model"].isin(parts["model"].dropna())]
 
 
 def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:
-    """How often each open model and each head on it takes the right option.
+    """How often each open model, and each head on it, chooses the right option.
 
-    Every test is asked in both orders of its options, so that a liking for a place cancels out.
+    Every test is asked in both orders of its options, so position bias cancels.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, respondent (one of `RESPONDENTS`), arm, n_examples, cells, answered, rate, low, high (the 95 %
-        interval, clustered by cell); in the order of `RESPONDENTS` and `ARMS` within a model. Trials without
+        model, respondent (one of `RESPONDENTS`), arm, n_examples, cells, answered, rate, low, high (95%
+        interval, clustered by cell); within a model in the order of `RESPONDENTS` and `ARMS`. Trials without
         an answer are left out.
     """
     known = of_open_models(trials).dropna(subset="followed")
@@ -71,7 +71,7 @@ def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
-    """How much more often a head takes the right option than the model itself, on items that both answered.
+    """How much more often a head chooses the right option than the model does, on items that both answered.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
     -------
     pandas.DataFrame
         model, respondent (a head or the null), arm, n_examples, and the fields of
-        `deepvalues.stats.contrasts.Paired`, where a is the respondent and b the model when asked;
+        `deepvalues.stats.contrasts.Paired`, where a is the respondent and b the model itself;
         clusters are cells.
     """
     known = of_open_models(trials).dropna(subset="followed")
@@ -104,7 +104,7 @@ def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
 
 
 def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """By model, then in the order in which respondents and arms are shown, then by N."""
-    places = {name: place for names in (RESPONDENTS, ARMS) for place, name in enumerate(names)}
-    ranks = table[by].replace(places) if len(table) else table[by]
+    """Sort by model, then by respondent and arm in display order, then by N."""
+    positions = {name: position for names in (RESPONDENTS, ARMS) for position, name in enumerate(names)}
+    ranks = table[by].replace(positions) if len(table) else table[by]
     return table.loc[ranks.sort_values(by).index].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Comparisons beyond one rate a model: by factor of the design, between models, against the prior."""
+"""Comparisons beyond one rate per model: by design factor, between models, and with the prior."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from deepvalues.studies.dvb.stimuli.bank import Bank
 
 Floats = NDArray[np.float64]
 
-#: Column and clusters of each factor. Estimates by value or by dimension share few test wordings; their
-#: intervals cross these with cells.
+#: Column and clusters of each factor. Estimates by value or by dimension share a few test wordings, so
+#: their intervals cross wordings with cells.
 FACTORS = {
     "value": ("v1", "target_value_wording"),
     "pair": ("pair", "cell"),
@@ -34,7 +34,7 @@ FACTORS = {
     "position": ("right", "cell"),
     "clause_order": ("clause_order", "cell"),
 }
-#: What factors are called; regressions know them by the names of their columns.
+#: Display names of factors, and of the columns that stand for them in regressions.
 FACTOR_NAMES = {
     "model": "model",
     "value": "preferred value",
@@ -48,7 +48,7 @@ FACTOR_NAMES = {
     "position": "position of the target",
     "clause_order": "order of clauses",
 }
-#: What the clusters are called that columns make.
+#: Display names of clusters, by the columns that define them.
 CLUSTER_NAMES = {
     "cell": "cell",
     "target_value_wording": "test wording of the value",
@@ -63,7 +63,7 @@ def _deconfounded(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def level_names(bank: Bank) -> dict[str, dict[str, str]]:
-    """What levels of factors are called, by factor and level; other levels bear their own names."""
+    """Display names of levels, by factor and level; levels that are missing here are shown as they are."""
     return {
         "value": bank.value_names,
         "domain": {domain.id: domain.name.lower() for domain in bank.domains.values()},
@@ -79,14 +79,14 @@ def breakdowns(frame: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     frame
-        Trials; the deconfounded ones are used.
+        Trials; only the deconfounded ones are used.
 
     Returns
     -------
     pandas.DataFrame
-        factor (a key of `FACTORS`), level (text), cluster (the column whose values are the
-        clusters, or two that cross), items, answered, followed, rate, wilson_low, wilson_high,
-        clustered_low, clustered_high. Levels come in sorted order, numbers as numbers.
+        factor (a key of `FACTORS`), level (text), cluster (the column that defines the clusters, or two
+        columns that are crossed), items, answered, followed, rate, wilson_low, wilson_high,
+        clustered_low, clustered_high. Levels are sorted, numeric ones as numbers.
     """
     deep = _deconfounded(frame)
     tables = []
@@ -101,17 +101,16 @@ def breakdowns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def factor_tests(frame: pd.DataFrame) -> pd.DataFrame:
-    """Does the DVGR depend on a factor? Chi-squared on pooled trials beside a clustered Wald test.
+    """Does the DVGR depend on a factor? Chi-squared on pooled trials, and a clustered Wald test.
 
-    The published kind takes trials as independent, the two orders of a test among them, and finds too much.
-    The other is the Wald test of
-    the factor alone in `clustered_logit`, clustered by wording (value, dimension) or by cell, over the
-    levels that occur in enough clusters.
+    The published chi-squared test treats trials as independent, including the two orders of a test, and
+    rejects too often. The Wald test takes the factor as the only one in `clustered_logit`, clustered by
+    wording (value, dimension) or by cell, over the levels that occur in enough clusters.
 
     Returns
     -------
     pandas.DataFrame
-        factor (``model`` first, where there are several), chi2, df, p_value, cramers_v, cluster,
+        factor (``model`` first, if there are several), chi2, df, p_value, cramers_v, cluster,
         wald_chi2, wald_df, wald_df_error, wald_p (of F), wald_p_holm. NaN where nothing varies.
     """
     deep = _deconfounded(frame).dropna(subset="followed")
@@ -131,7 +130,7 @@ def factor_tests(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wald(deep: pd.DataFrame, table: pd.DataFrame, column: str, cluster: str) -> tuple[float, ...]:
-    """The Wald test of one factor, with its most frequent level that varies as the reference."""
+    """The Wald test of one factor; the reference is its most frequent level with varying outcomes."""
     varying = table[(table > 0).all(axis=1)] if table.shape[1] == 2 else table.iloc[:0]
     if len(varying) < 2:
         return (math.nan,) * 4
@@ -141,7 +140,7 @@ def _wald(deep: pd.DataFrame, table: pd.DataFrame, column: str, cluster: str) ->
 
 
 def rate_matrix(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """DVGR of each model at each level of a column (``v1``, ``dimension`` …), models as the index."""
+    """DVGR of each model at each level of a column (``v1``, ``dimension`` …); models are the index."""
     deep = _deconfounded(frame)
     return deep.pivot_table(index="model", columns=column, values="followed", aggfunc="mean")
 
@@ -150,7 +149,7 @@ def rate_matrix(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _described(frame: pd.DataFrame, models: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """What is known of the models in the trials, by name."""
+    """What is known about the models in the trials, by name."""
     known = models.set_index("model")
     absent = [column for column in needed if column not in known]
     strange = sorted(set(frame["model"]) - set(known.index))
@@ -161,7 +160,7 @@ def _described(frame: pd.DataFrame, models: pd.DataFrame, *needed: str) -> pd.Da
 
 
 def size_pairs(frame: pd.DataFrame, models: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
-    """Larger against smaller models of the same developer, one tier apart.
+    """Larger compared with smaller models of the same developer, one tier apart.
 
     Parameters
     ----------
@@ -174,9 +173,9 @@ def size_pairs(frame: pd.DataFrame, models: pd.DataFrame, bound: float = 0.05) -
     -------
     pandas.DataFrame
         developer, large, small, the fields of `deepvalues.stats.contrasts.Paired` (large minus
-        small, on the items that both answered; McNemar's test takes both orders of a test as one),
-        p_mcnemar_holm, p_clustered_holm; and, of all answers taken as two independent samples as in
-        print: independent_difference, newcombe_low, newcombe_high, chi2, p_chi2, cramers_v.
+        small, on items that both answered; McNemar's test counts both orders of a test as one),
+        p_mcnemar_holm, p_clustered_holm; and, with all answers as two independent samples as in the
+        published paper: independent_difference, newcombe_low, newcombe_high, chi2, p_chi2, cramers_v.
     """
     deep = _deconfounded(frame)
     known = _described(deep, models, "size_tier", "developer")
@@ -200,14 +199,14 @@ def size_pairs(frame: pd.DataFrame, models: pd.DataFrame, bound: float = 0.05) -
 
 
 def _chose_a(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """1 where option A was chosen, 0 for B, NaN without an answer: items × models; and items' cells."""
+    """Items × models, 1 where option A was chosen, 0 for B, NaN without an answer; and the items' cells."""
     deep = _deconfounded(frame)
     chose_a = (deep["choice"] == "A").astype(float).where(deep["followed"].notna())
     return contrasts.outcome_matrix(deep.assign(chose_a=chose_a), outcome="chose_a")
 
 
 def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """Share of items on which two models choose the same option, of the items that both answered.
+    """Share of items on which two models choose the same option, among items that both answered.
 
     Returns
     -------
@@ -222,7 +221,7 @@ def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFram
         both = wide[[a, b]].dropna()
         same = np.asarray(both[a] == both[b], dtype=np.float64)
         table = pd.crosstab(both[a], both[b]).reindex(index=[0, 1], columns=[0, 1], fill_value=0).to_numpy()
-        # scikit-learn's takes thirty times as long, and there are hundreds of pairs.
+        # scikit-learn's version takes thirty times as long, and there are hundreds of pairs.
         kappa = float(cohens_kappa(table, return_results=False)) if table.max() < len(both) else math.nan
         estimate = clusters.mean(same, cells[both.index])
         share = (len(both), estimate.value, *estimate.rate_interval, kappa)
@@ -239,7 +238,7 @@ def agreement_matrix(pairwise: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Pairs(NamedTuple):
-    """Agreeing and common items of each cell and pair of models, and which models make a pair."""
+    """Agreeing and common items by cell and pair of models, and the models of each pair."""
 
     agreeing: Floats
     common: Floats
@@ -267,15 +266,15 @@ def developer_agreement(
     """Do models of the same developer agree more often than models of different ones?
 
     Agreement is the share of agreeing pairs of answers to the same item, over all pairs of models of
-    a kind, as in print. The bootstrap draws cells (these models on other items), models (other models on
-    these items; a model drawn twice is no pair with itself), or both.
+    a kind, as published. The bootstrap draws cells (the same models on other items), models (other models
+    on the same items; a model drawn twice makes no pair with itself), or both.
 
     Returns
     -------
     pandas.DataFrame
         comparison (``all pairs``, ``same developer``, ``different developers``, ``same minus different``),
-        pairs, agreement, and for each of cells, models and both: ``<name>_low``, ``<name>_high``.
-        Percentile intervals; draws without a pair of the kind are left out. NaN without such pairs.
+        pairs, agreement, and for each of cells, models and both: ``<name>_low``, ``<name>_high``
+        (percentile intervals; draws without a pair of the kind are skipped). NaN without such pairs.
     """
     wide, cells = _chose_a(frame)
     developers = _described(frame, models, "developer")["developer"].loc[wide.columns].to_numpy()
@@ -319,8 +318,7 @@ def _agreements(
 def prior_corrected(frame: pd.DataFrame) -> pd.DataFrame:
     """DVGR minus the rate on the same tests without examples, paired test by test.
 
-    Tests are the same where model, cell, test number and order of the options are; those without a prior are
-    left out.
+    Tests are the same if model, cell, test number and option order are; tests without a prior are skipped.
 
     Returns
     -------
@@ -342,9 +340,9 @@ def prior_corrected(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def position_bias(frame: pd.DataFrame) -> pd.DataFrame:
-    """How often option A is chosen, and what the target's position does to the DVGR.
+    """How often option A is chosen, and how the DVGR depends on the target's position.
 
-    Where every test is asked in both orders, the same tests stand on either side of the gap.
+    If every test is asked in both orders, both sides of the gap rest on the same tests.
 
     Returns
     -------
@@ -363,14 +361,14 @@ def position_bias(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _two_rates(followed: pd.Series[Any], first: pd.Series[bool], of: pd.Series[str]) -> tuple[float, ...]:
-    """(rate of the first group, of the rest, their difference, low, high, p-value), clustered."""
+    """(rate of the first group, of the other, their difference, low, high, p-value), clustered."""
     gap = clusters.two_groups(followed.to_numpy(), first.to_numpy(), of)
     rates = float(followed[first].mean()), float(followed[~first].mean())
     return (*rates, gap.value, *gap.interval, gap.p_value)
 
 
 def asymmetry(frame: pd.DataFrame) -> pd.DataFrame:
-    """DVGR with a dimension's first pole preferred, minus that with its second: a liking for a pole.
+    """DVGR with a dimension's first pole preferred, minus the DVGR with its second: preference for a pole.
 
     Intervals are clustered by the target's pole wording, of which a dimension has few.
 
@@ -392,32 +390,32 @@ def asymmetry(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
-    """How far the DVGRs of a dimension's two directions lie apart, by dimension.
+    """The absolute difference between the DVGRs of a dimension's two directions, by dimension.
 
     Parameters
     ----------
     table
-        dimension, direction, rate. A dimension of one direction has a gap of 0.
+        dimension, direction, rate. A dimension with one direction has a gap of 0.
     """
     wide = table.pivot(index="dimension", columns="direction", values="rate")
     wide = wide.reindex(columns=["forward", "reversed"])
-    # Rounded, so that gaps of equal counts are equal, and the first of them is the largest on any machine.
+    # Rounded, so that equal counts give equal gaps and the first largest one is the same on any machine.
     return (wide["forward"] - wide["reversed"]).abs().fillna(0.0).round(9)
 
 
 def control_gate(frame: pd.DataFrame, n_examples: int = 20) -> pd.DataFrame:
-    """Accuracy on the confounded control: a model that learned nothing there has a DVGR that says little.
+    """Accuracy on the confounded control. For a model that learned nothing there, the DVGR means little.
 
     Parameters
     ----------
     n_examples
-        The control is asked at each N; the gate takes one.
+        The control is asked at each N; this is the N to use.
 
     Returns
     -------
     pandas.DataFrame
         model, items, answered, accuracy, wilson_low, wilson_high, clustered_low, clustered_high,
-        flagged (whether the clustered interval does not lie above .5, or nothing was answered).
+        flagged (whether the clustered interval is not above .5, or nothing was answered).
     """
     control = frame[(frame["arm"] == "control") & (frame["n_examples"] == n_examples)]
     table = rates(control, ["model"]).rename(columns={"rate": "accuracy"}).drop(columns="followed")

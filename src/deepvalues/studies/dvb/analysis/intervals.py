@@ -1,4 +1,4 @@
-"""The same rates under every interval: what changes when trials are not taken as independent."""
+"""The same rates with every kind of interval: what changes if trials are not taken as independent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepvalues.stats.bootstrap import RESAMPLES, bootstrap, bootstrapped_mean, 
 from deepvalues.stats.clusters import clustered, two_way, wild
 from deepvalues.stats.rates import NO_INTERVAL, Interval, wilson
 
-#: What each method takes as clusters, and how; the order of the table's rows.
+#: What each method treats as clusters, and how; in the order of the table's rows.
 METHODS = {
     "wilson": "Wilson, every trial independent",
     "cell": "clustered by cell",
@@ -27,7 +27,7 @@ METHODS = {
 
 
 def wording_column(by: Sequence[str]) -> str | None:
-    """The wording that groups are about, as in `statistics.rates_by_wording`; None where none is."""
+    """The wording that the groups are about, as in `statistics.rates_by_wording`, or None."""
     if "v1" in by:
         return "target_value_wording"
     return "target_pole_wording" if "dimension" in by else None
@@ -36,28 +36,28 @@ def wording_column(by: Sequence[str]) -> str | None:
 def intervals(
     frame: pd.DataFrame, by: Sequence[str], *, seed: int, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Rate of followed targets per group under every interval, one row a group and method.
+    """Rate of followed targets with every kind of interval, one row per group and method.
 
-    Groups are taken as they come: pass the trials of one arm for its rates. ``wording`` and
-    ``wording_cell`` belong to groups by value or by dimension only; there, clusters by value or by
-    directed dimension are few or one, and their intervals wide or missing.
+    No arm is selected: pass the trials of one arm for its rates. ``wording`` and ``wording_cell`` apply only
+    to groups by value or by dimension. There, clusters by value or by directed dimension are few, or only
+    one, so their intervals are wide or missing.
 
     Parameters
     ----------
     frame
         From `statistics.trials`.
     by
-        Columns that make the groups; groups come in sorted order.
+        Columns that define the groups; groups are sorted.
     seed, resamples
-        Of the bootstrap over cells. Models that answered in the same cells get the same resamples.
+        For the bootstrap over cells. Models that answered in the same cells get the same resamples.
 
     Returns
     -------
     pandas.DataFrame
-        ``by``, method (a key of `METHODS`), clusters (trials for Wilson's), crossed (the clusters of the
-        second kind, where two cross; else NaN), estimate, low, high. Bounds are NaN where nothing can be
-        estimated: without answers, with fewer than two clusters (six for the wild bootstrap), without
-        variation, or where some trials name no cluster, as in the released data, which has no wordings.
+        ``by``, method (a key of `METHODS`), clusters (trials for Wilson's), crossed (the number of clusters
+        of the second kind if two are crossed, otherwise NaN), estimate, low, high. Bounds are NaN without
+        answers, with fewer than two clusters (six for the wild bootstrap), without variation, or if some
+        trials have no cluster, as in the released data, which has no wordings.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def intervals(
             f"intervals: the trials have no column {', '.join(absent)}; pass them as from trials()"
         )
     wording = wording_column(by)
-    # Trials are found by their labels below, so each needs its own.
+    # Trials are looked up by label below, so each needs its own.
     frame = frame.reset_index(drop=True)
     known = frame.dropna(subset="followed")
     codes = {name: _codes(known, columns) for name, columns in _CLUSTERS.items()}
@@ -88,9 +88,9 @@ def intervals(
 
 
 def mean_of_rates(frame: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES) -> pd.DataFrame:
-    """The mean of the models' rates, with the interval of resampled cells.
+    """The mean of the models' rates, with a bootstrap interval over cells.
 
-    Each model counts alike, however many of its trials were answered.
+    Every model has the same weight, however many of its trials were answered.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def mean_of_rates(frame: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES)
     Returns
     -------
     pandas.DataFrame
-        One row: clusters, estimate, low, high, as from `intervals`. The bounds are NaN also where a resample
-        may lack a model, because too few of the cells have an answer of that model.
+        One row: clusters, estimate, low, high, as from `intervals`. The bounds are also NaN if too few cells
+        have an answer of some model, so that a resample might lack it.
     """
     answered = frame.dropna(subset="followed")
     sums: dict[str, pd.Series[float]] = {}
@@ -115,23 +115,23 @@ def mean_of_rates(frame: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES)
 
 
 _CLUSTERS = {"cell": ["cell"], "value": ["v1"], "directed": ["dimension", "direction"]}
-#: The code of a trial that names no cluster.
+#: The code of a trial without a cluster.
 _BLANK = -1
 
 
 def _codes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
-    """The cluster that some columns name together, as a number; blank where one is missing."""
+    """Number the clusters that the columns define together; `_BLANK` where one of them is missing."""
     if not set(columns) <= set(frame.columns):
         return pd.Series(_BLANK, index=frame.index)
     parts = frame[list(columns)]
-    # Groups with a missing entry have no number of their own.
+    # Groups with a missing entry get no number of their own.
     return parts.where(parts != "").groupby(list(columns), sort=False, dropna=True).ngroup().fillna(_BLANK)
 
 
 def _each(
     answered: pd.DataFrame, seed: int, resamples: int
 ) -> Iterator[tuple[str, tuple[int, ...], Interval]]:
-    """(method, numbers of clusters, interval) of one group's answered trials and their clusters' codes."""
+    """(method, numbers of clusters, interval) for one group's answered trials and their cluster codes."""
     y = answered["followed"]
     yield "wilson", (len(y),), wilson(int(y.sum()), len(y))
     resampled = partial(bootstrapped_mean, seed=seed, resamples=resamples)
@@ -148,7 +148,7 @@ def _each(
 def _checked(
     method: Callable[..., Interval], answered: pd.DataFrame, *names: str
 ) -> tuple[tuple[int, ...], Interval]:
-    """(clusters of each kind, interval); none without trials, or where some of them name no cluster."""
+    """(clusters of each kind, interval); no interval without trials or if some have no cluster."""
     clusters = [answered[name] for name in names]
     if len(answered) == 0 or any((codes == _BLANK).any() for codes in clusters):
         return (0,) * len(names), NO_INTERVAL

@@ -1,7 +1,7 @@
-"""Pairs of orders: what a model does when the options of a test change places.
+"""Pairs of orders: what a model does when the two options of a test swap positions.
 
-A liking for the first place favours the right option in one order and the other option in the other
-order. The mean of both cancels it, and whether both choices are of one option tells it from learning.
+Position bias favours the right option in one order and the wrong one in the other, so the mean of both
+orders cancels it. Whether both choices are of the same option separates position bias from learning.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deepvalues.stats import clusters, places
 from deepvalues.stats.clusters import Estimate
 from deepvalues.stats.rates import wilson
 
-#: Probabilities nearer to 0 or 1 than this are moved to this distance before log odds are taken.
+#: Probabilities are clipped to this distance from 0 and 1 before log odds are taken.
 CLIP = 1e-6
-#: What makes a pair: the test of a cell in an arm at a number of examples.
+#: What identifies a pair: a test of a cell in an arm at a number of examples.
 KEYS = ("model", "family", "cell", "arm", "n_examples", "test")
-#: Log odds are rounded to so many digits, so that rounding errors have no sign.
+#: Log odds are rounded to this many digits, so that rounding errors have no sign.
 DIGITS = 9
 
 _NEEDED = (*KEYS, "swapped", "right", "status", "choice", "followed")
@@ -62,31 +62,31 @@ def pairs(trials: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     trials
-        From `analysis.statistics.trials` with families, one row a model and item. Optionally ``p_a``,
-        the probability of option A among A and B, and ``mass``, the probability of both letters together.
-        A probability counts whether or not the reply itself could be read.
+        From `analysis.statistics.trials` with families, one row per model and item. Optionally ``p_a``,
+        the probability of option A among A and B, and ``mass``, the total probability of both letters.
+        Probabilities count whether or not the reply itself could be read.
 
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `CONTRACT`, one row a model, cell, arm, N and test: ``right``, the letter of the
-        right option in the first order; how many orders were ``asked`` and ``answered``;
-        ``followed_first`` and ``followed_second`` (1 where the right option was chosen in that order);
-        ``followed``, their mean; ``agree``, 1 where both choices are of the same option; ``first_option``,
-        the share of choices of option A; ``p``, the mean probability of the right option; ``log_odds``, the
-        mean of its log odds; ``mass``, the mean over the orders that have one.
-        What joins both orders is NaN unless both are known: the mean of one order cancels nothing.
+        A frame that meets `CONTRACT`, one row per model, cell, arm, N and test: ``right``, the letter of the
+        right option in the first order; the number of orders ``asked`` and ``answered``;
+        ``followed_first`` and ``followed_second`` (1 if the right option was chosen in that order);
+        ``followed``, their mean; ``agree``, 1 if both choices are of the same option; ``first_option``,
+        the share of choices of option A; ``p`` and ``log_odds``, the means over both orders of the right
+        option's probability and log odds; ``mass``, the mean over the orders that have one.
+        Columns that combine both orders are NaN unless both are known: one order alone cancels nothing.
 
     Raises
     ------
     UserError
-        When a column is missing, or an order of a test was answered more than once by a model.
+        When a column is missing, or a model answered one order of a test more than once.
 
     Notes
     -----
-    Log odds are taken of A and turned round where B is right. With a logit of A of b + d in one order
-    and b − d in the other, their mean is ((b + d) − (b − d)) / 2 = d whatever the liking b for the first
-    place, as long as neither probability is clipped; see `CLIP`.
+    The log odds of A change sign where B is right. If the logit of A is b + d in one order and b − d in the
+    other, their mean is ((b + d) − (b − d)) / 2 = d whatever the position bias b, as long as neither
+    probability is clipped; see `CLIP`.
     """
     rows = _one_order_each(trials)
     both = rows.groupby(list(KEYS), sort=True, observed=True)
@@ -106,7 +106,7 @@ def pairs(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with what is said of one order: first option, p and log odds of the right one, mass."""
+    """The trials with the columns of a single order: first option, p and log odds of the right one, mass."""
     missing = [name for name in _NEEDED if name not in trials]
     if missing:
         raise UserError(f"pairs of orders need trials with the columns {', '.join(missing)}")
@@ -131,24 +131,23 @@ def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def excess_over_place(frame: pd.DataFrame) -> Estimate:
-    """Order consistency less 2p(1 − p), what answering by place alone would give; clustered by cell.
+    """Order consistency minus 2p(1 − p), the value for choosing by position alone; clustered by cell.
 
-    Somebody who answers by place alone takes the first option with a rate p, in each order anew. Both
-    choices are of the same option when they are of different places, first and then second or second and
-    then first, which has the probability p(1 − p) + (1 − p)p = 2p(1 − p). Who takes the same place
-    always (p = 0 or 1) never agrees, who flips a fair coin agrees half of the time, and no rate of places
-    gives more. Where p differs from test to test the mean of 2p(1 − p) is below its value at the mean of p
-    (Jensen), so that such a place-chooser is not taken for one who chooses options.
+    A respondent that chooses by position alone takes the first option with probability p, independently in
+    each order. The two choices are of the same option if they are in different positions, which has the
+    probability p(1 − p) + (1 − p)p = 2p(1 − p): 0 for one fixed position (p = 0 or 1), at most one half, for
+    a fair coin. If p varies between tests, the mean of 2p(1 − p) is below its value at the mean of p
+    (Jensen), so choosing by position is not mistaken for choosing options.
 
-    Choices without chance, as of the likelier letter, never agree less than that. A test on which a liking
-    for an option outweighs that for the place gives an agreement and one first option, every other test
-    the same place twice; where that is the first, a consistency c comes with p = 1 − c/2 and an excess of
-    c²/2. Of such choices the size of the excess says more than that it is above 0.
+    Deterministic choices, as of the more probable letter, are never below this value. A test on which the
+    preference for an option outweighs position bias gives an agreement and one first option; any other test
+    gives the same position twice. If that is the first, a consistency of c comes with p = 1 − c/2 and an
+    excess of c²/2. For such choices, the size of the excess says more than its being above 0.
 
     Parameters
     ----------
     frame
-        From `pairs`; those with both orders answered are used.
+        From `pairs`; only pairs with both orders answered are used.
     """
     known = frame.dropna(subset="agree")
     agree, first = (known[name].to_numpy(dtype=float) for name in ("agree", "first_option"))
@@ -156,35 +155,35 @@ def excess_over_place(frame: pd.DataFrame) -> Estimate:
 
 
 def by_cell(frame: pd.DataFrame, column: str) -> Estimate:
-    """The mean of a column over the pairs that have it, clustered by cell."""
+    """The mean of a column over the pairs that have a value, clustered by cell."""
     known = frame.dropna(subset=column)
     return clusters.mean(known[column].to_numpy(dtype=float), known["cell"])
 
 
-# ---- public prompts, beside the published language models ----
+# ---- public prompts, compared with the published language models ----
 
-#: What the published models are called as one respondent.
+#: Name of the published models, pooled into one respondent.
 PUBLISHED = "published models"
 
 
 def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
     """DVGR of each model on prompts that were asked in both orders of their options.
 
-    A prompt counts once, with the mean of its answered orders; one without an answer is left out. Wilson's
-    interval takes it for one trial. Means of two orders vary no more than single replies do, so that the
-    interval is wide enough however much the orders depend on each other.
+    A prompt counts once, with the mean of its answered orders; prompts without an answer are left out. For
+    Wilson's interval a prompt is one trial. The mean of two orders varies no more than a single reply, so the
+    interval is wide enough however dependent the orders are.
 
     Parameters
     ----------
     trials
-        From `statistics.trials`; cell, n_examples and test tell a prompt.
+        From `statistics.trials`; cell, n_examples and test identify a prompt.
 
     Returns
     -------
     pandas.DataFrame
         model, prompts (those with an answer), dvgr, wilson_low, wilson_high; dvgr_first and dvgr_swapped (by
-        order), both (prompts answered in both orders) and consistency (the share of these whose replies
-        chose the same option, in whichever place); NaN where there is nothing to tell it from.
+        order), both (prompts answered in both orders) and consistency (the share of these with the same
+        option chosen in both orders); NaN where there are no answers to compute it from.
     """
     rows = []
     for model, group in trials.groupby("model", observed=True, sort=True):
@@ -199,12 +198,10 @@ def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", *columns, "consistency"])
 
 
-def beside_published(
-    trials: pd.DataFrame, family: Mapping[str, str], published: pd.DataFrame
-) -> pd.DataFrame:
-    """Each respondent's DVGR on the public prompts, and below it that of the published language models.
+def with_published(trials: pd.DataFrame, family: Mapping[str, str], published: pd.DataFrame) -> pd.DataFrame:
+    """Each respondent's DVGR on the public prompts and, as the last row, that of the published models.
 
-    Those were asked other prompts of the same kind, in one order.
+    The published models were asked other prompts of the same kind, in one order.
 
     Parameters
     ----------
@@ -213,12 +210,12 @@ def beside_published(
     family
         Families by model.
     published
-        ``data/published/dvb_by_model.csv``: n_prompts asked, n_parsed replies, n_deep of them deep.
+        ``data/published/dvb_by_model.csv``: n_prompts (asked), n_parsed (replies), n_deep (deep ones).
 
     Returns
     -------
     pandas.DataFrame
-        model, family, and as from `order_rates`.
+        model, family, and the columns of `order_rates`.
     """
     table = order_rates(trials)
     table.insert(1, "family", table["model"].map(dict(family)))

@@ -1,7 +1,7 @@
-"""The published Deep Value Benchmark, recomputed from what its paper prints.
+"""The published Deep Value Benchmark, recomputed from the figures in its paper.
 
-Ashkinaze, Shen, Avula, Gilbert and Budak (2025), NeurIPS, arXiv 2511.02109. Counts give a figure back
-digit by digit. Rounded rates give a range, worked out from half a unit of their last printed digit.
+Ashkinaze, Shen, Avula, Gilbert and Budak (2025), NeurIPS, arXiv 2511.02109. Counts reproduce a figure
+digit by digit. Rounded rates give a range, from half a unit of their last printed digit on either side.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from deepvalues.stats.rates import CONFIDENCE, cohens_h, exact_test, wilson
 from deepvalues.stats.rounded import Range, chi_squared_range, corner_range, rate_range, wilson_ranges
 from deepvalues.stats.sample_size import smallest_sample
 
-#: What a recomputation can say about a printed figure.
+#: The possible outcomes of recomputing a published figure.
 CLASSES = ("exact", "within rounding", "differs", "not recomputable")
 _BOUNDS = ("ci_low", "ci_high")
 
 
 @dataclass(frozen=True)
 class _Printed:
-    """A figure as it stands in print."""
+    """A figure as printed."""
 
     text: str
     value: float
@@ -39,7 +39,7 @@ class _Printed:
 
     @classmethod
     def read(cls, text: str, decimals: int | None = None) -> _Printed:
-        """Read a figure; `decimals` puts back the trailing zeros that a CSV file drops."""
+        """Read a figure; `decimals` restores trailing zeros that a CSV file drops."""
         bare = text.removeprefix("<")
         exponent = Decimal(bare).as_tuple().exponent
         digits = int(exponent) if decimals is None else -decimals
@@ -50,7 +50,7 @@ class _Printed:
         return self.value, self.half
 
     def agrees(self, found: Range) -> bool:
-        """Whether anything in a range prints as this figure; never for a range of NaN."""
+        """Whether some value in a range prints as this figure; false for a range of NaN."""
         slack = self.half * (1 + 1e-9)
         if self.at_most:
             return found.high < self.value
@@ -67,7 +67,7 @@ def _row(
     name
         Of the file, without ``dvb_`` and ``.csv``.
     found
-        The figure from counts; the range that rounding of the inputs allows; or None.
+        The figure from counts, the range that rounding of the inputs allows, or None.
     why
         What the figure was recomputed from, or why it was not.
     """
@@ -97,8 +97,8 @@ def _row(
 _Rows = Iterator[dict[str, object]]
 
 
-class _Print:
-    """The CSV files of print: as text for their digits, as numbers for the sums."""
+class _PublishedTables:
+    """The published CSV files: as text for the digits, as numbers for calculation."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,11 +120,11 @@ class _Print:
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The printed tables of the study, by the name of their file without ``dvb_`` and ``.csv``."""
+    """The published tables of study 1, by file name without ``dvb_`` and ``.csv``."""
     return {path.stem.removeprefix("dvb_"): pd.read_csv(path) for path in sorted(folder.glob("dvb_*.csv"))}
 
 
-#: Rates, their intervals and V have as many decimals in a column as its longest entry shows.
+#: All entries of these columns have as many decimals as the longest one shows.
 _EVEN_COLUMNS = ("dvgr", "ci_low", "ci_high", "cramers_v", "difference")
 
 
@@ -136,10 +136,10 @@ def _column(table: pd.DataFrame, column: str) -> list[_Printed]:
 
 
 def side_by_side(folder: Path) -> pd.DataFrame:
-    """Every printed figure beside its recomputation.
+    """Every published figure, compared with its recomputation.
 
-    Columns that only serve as inputs (numbers of prompts, replies, participants and trials) are left out,
-    but for totals that are printed a second time.
+    Columns that serve only as inputs (numbers of prompts, replies, participants and trials) are left out,
+    except for totals that are printed twice.
 
     Parameters
     ----------
@@ -150,19 +150,19 @@ def side_by_side(folder: Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         source_file, quantity, where (the row), printed (text), recomputed, difference (recomputed minus
-        printed; NaN for "<"), unit (of the last printed digit), range_low and range_high (what rounding of
-        the inputs, and counts that are only bounded, allow), class, inputs (what it was recomputed from),
-        reason (why it was not). Classes:
-        "exact", equal at the printed digits when recomputed from counts; "within rounding", a value in
-        the range rounds to the printed one; "differs"; "not recomputable".
+        printed; NaN for "<"), unit (of the last printed digit), range_low and range_high (allowed by rounding
+        of the inputs and by counts known only within bounds), class, inputs (used for recomputing),
+        reason (if it could not be recomputed). Classes: "exact", recomputed from counts and equal at the
+        printed digits; "within rounding", some value in the range rounds to the printed one; "differs";
+        "not recomputable".
 
     Raises
     ------
     UserError
-        Where a file is missing.
+        When a file is missing.
     """
-    paper = _Print(folder)
-    parts: Sequence[Callable[[_Print], _Rows]] = (
+    paper = _PublishedTables(folder)
+    parts: Sequence[Callable[[_PublishedTables], _Rows]] = (
         _statistics,
         _by_level,
         _factor_tests,
@@ -173,14 +173,14 @@ def side_by_side(folder: Path) -> pd.DataFrame:
         _odds,
         _agreement,
         _logit,
-        _beyond_reach,
+        _not_recomputable,
     )
     table = pd.DataFrame([row for part in parts for row in part(paper)])
     return table.sort_values("source_file", kind="stable", ignore_index=True)
 
 
 def classes(table: pd.DataFrame) -> pd.DataFrame:
-    """Number of figures per source file and class, with their sum in the last row.
+    """Number of figures by source file and class; the last row is the total.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def classes(table: pd.DataFrame) -> pd.DataFrame:
     return counts.rename_axis(columns=None).reset_index()
 
 
-def _statistics(paper: _Print) -> _Rows:
+def _statistics(paper: _PublishedTables) -> _Rows:
     by_model, domains = paper.numbers("by_model"), paper.numbers("by_domain")
     deep, used = int(by_model["n_deep"].sum()), int(by_model["n_parsed"].sum())
     asked = int(by_model["n_prompts"].sum())
@@ -230,8 +230,8 @@ def _statistics(paper: _Print) -> _Rows:
     yield _row("statistics", unknown, "", printed[unknown], None, "needs the trials")
 
 
-def _by_level(paper: _Print) -> _Rows:
-    """Intervals by value and by domain; their totals; the pooled DVGR a second time."""
+def _by_level(paper: _PublishedTables) -> _Rows:
+    """Intervals by value and by domain, their totals, and the pooled DVGR, which is printed twice."""
     for factor in ("value", "domain"):
         name, text, numbers = f"by_{factor}", paper.text(f"by_{factor}"), paper.numbers(f"by_{factor}")
         n = numbers["n_parsed"].to_numpy(dtype=float)
@@ -251,8 +251,8 @@ def _by_level(paper: _Print) -> _Rows:
                 yield _row(name, quantity, level, bound, found, "rate and n_parsed")
 
 
-def _by_n_examples(paper: _Print) -> _Rows:
-    """Intervals by N. Replies by N are not printed, but each N has its share of the prompts at most."""
+def _by_n_examples(paper: _PublishedTables) -> _Rows:
+    """Intervals by N. Replies by N are not printed, but each N has at most its share of the prompts."""
     by_model, text = paper.numbers("by_model"), paper.text("by_n_examples")
     used, levels = int(by_model["n_parsed"].sum()), len(text)
     most = int(by_model["n_prompts"].sum()) // levels
@@ -265,7 +265,7 @@ def _by_n_examples(paper: _Print) -> _Rows:
             yield _row("by_n_examples", quantity, str(n_examples), bound, _union(allowed), inputs)
 
 
-def _factor_tests(paper: _Print) -> _Rows:
+def _factor_tests(paper: _PublishedTables) -> _Rows:
     by_model = paper.numbers("by_model")
     used, deep = int(by_model["n_parsed"].sum()), int(by_model["n_deep"].sum())
     text = paper.text("factor_tests")
@@ -288,7 +288,7 @@ def _factor_tests(paper: _Print) -> _Rows:
 
 
 def _from_chi2(printed: dict[str, _Printed], factor: str, chi2: Range, df: int, n: int, inputs: str) -> _Rows:
-    """Rows of one factor test whose chi-squared is known as a range."""
+    """Rows of one factor test, from a range of its chi-squared."""
     p_values = [float(stats.chi2.sf(x, df)) for x in chi2]
     found: dict[str, float | Range] = {
         "df": df,
@@ -301,7 +301,7 @@ def _from_chi2(printed: dict[str, _Printed], factor: str, chi2: Range, df: int, 
         yield _row("factor_tests", quantity, factor, figure, found[quantity], why)
 
 
-def _size_pairs(paper: _Print) -> _Rows:
+def _size_pairs(paper: _PublishedTables) -> _Rows:
     text = paper.text("size_pairs")
     found = size_pairs(paper.numbers("by_model"), text)
     where = text["large"] + " against " + text["small"]
@@ -310,14 +310,14 @@ def _size_pairs(paper: _Print) -> _Rows:
             yield _row("size_pairs", quantity, at, figure, exact, "counts by model")
 
 
-def _validation(paper: _Print) -> _Rows:
+def _validation(paper: _PublishedTables) -> _Rows:
     text = paper.text("human_validation")
     found = validation_accuracies(text).set_index("experiment")
     names = {"estimate": "accuracy", "ci_low": "wilson_low", "ci_high": "wilson_high"}
     for row in text.to_dict("records"):
         where = f"{row['experiment']}: {row['measure']}"
         for column, name in names.items():
-            # Bounds of means are in `_shallowness`.
+            # The bounds of means are handled in `_shallowness`.
             if not row[column] or (column != "estimate" and "SD" in row["note"]):
                 continue
             known = row["experiment"] in found.index
@@ -326,11 +326,11 @@ def _validation(paper: _Print) -> _Rows:
             yield _row("human_validation", column, where, _Printed.read(row[column]), exact, why)
 
 
-def _shallowness(paper: _Print) -> _Rows:
-    """Shallowness of deep against shallow pairs, from means and standard deviations.
+def _shallowness(paper: _PublishedTables) -> _Rows:
+    """Shallowness of deep and shallow pairs, from means and standard deviations.
 
-    How many ratings each kind got is not printed. The splits of all ratings that give back the four
-    bounds count as possible; the printed t is Welch's, in spite of its degrees of freedom.
+    The number of ratings of each kind is not printed. Every split of the total that reproduces the four
+    bounds counts as possible. The printed t is Welch's, despite its degrees of freedom.
     """
     rows = [row for row in paper.text("human_validation").to_dict("records") if "SD" in row["note"]]
     rows = [row for row in rows if row["experiment"] == "shallowness rating"]
@@ -360,7 +360,7 @@ def _shallowness(paper: _Print) -> _Rows:
 
 
 def _union(ranges: Sequence[Range]) -> Range:
-    """All that any of the ranges allows, at the estimate of the middle one; NaN without any."""
+    """The smallest range that covers all ranges, with the middle one's estimate; NaN without any."""
     if not ranges:
         return Range(math.nan, math.nan, math.nan)
     middle = ranges[len(ranges) // 2].estimate
@@ -371,7 +371,7 @@ _Groups = Sequence[tuple[_Printed, _Printed]]
 
 
 def _bounds_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]:
-    """Low and high bound of each group's mean by Student's t."""
+    """Lower and upper bound of each group's mean by Student's t."""
     found = []
     for (mean, sd), n in zip(groups, sizes, strict=True):
         reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) / math.sqrt(n)
@@ -381,7 +381,7 @@ def _bounds_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]:
 
 
 def _difference_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]:
-    """Cohen's d on the pooled SD, second minus first group, and Welch's t, first minus second."""
+    """Cohen's d with pooled SD (second minus first group) and Welch's t (first minus second)."""
     n_1, n_2 = sizes
 
     def cohens_d(m_1: float, s_1: float, m_2: float, s_2: float) -> float:
@@ -394,8 +394,8 @@ def _difference_of_means(groups: _Groups, sizes: tuple[int, int]) -> list[Range]
     return [corner_range(cohens_d, *boxes), corner_range(welch, *boxes)]
 
 
-def _odds(paper: _Print) -> _Rows:
-    """Odds ratio and p-value from the printed interval, which Wald's method makes on the log scale."""
+def _odds(paper: _PublishedTables) -> _Rows:
+    """Odds ratio and p-value from the printed interval, which is Wald's on the log scale."""
     name = "value_disposition_odds"
     z = stats.norm.ppf((1 + CONFIDENCE) / 2)
 
@@ -413,7 +413,7 @@ def _odds(paper: _Print) -> _Rows:
         yield _row(name, "p_value", row["rating"], printed, implied, "odds ratio and interval")
 
 
-def _agreement(paper: _Print) -> _Rows:
+def _agreement(paper: _PublishedTables) -> _Rows:
     rows = paper.text("agreement").to_dict("records")
     percent = {str(row["comparison"]): _Printed.read(row["agreement_percent"]) for row in rows}
     every, same, different, effect = percent
@@ -438,9 +438,9 @@ def _noted(note: str, pattern: str) -> str:
 
 
 def _shares_of_same_developer(by_model: pd.DataFrame) -> tuple[float, float]:
-    """Least and most share of pairs of replies that two models of one developer can have.
+    """Least and greatest possible share of reply pairs from two models of the same developer.
 
-    Two models that were read on a and b of n prompts share at least a + b − n and at most min(a, b).
+    If a and b of n prompts were read for two models, they share at least a + b − n and at most min(a, b).
     """
     first, second = np.triu_indices(len(by_model), k=1)
     developer, n = by_model["developer"].to_numpy(), by_model["n_parsed"].to_numpy(dtype=float)
@@ -452,7 +452,7 @@ def _shares_of_same_developer(by_model: pd.DataFrame) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _logit(paper: _Print) -> _Rows:
+def _logit(paper: _PublishedTables) -> _Rows:
     text = paper.text("logit").set_index("term", drop=False)
     used = paper.numbers("by_model")["n_parsed"].sum()
     trials = _Printed.read(_noted(text["note"].iloc[0], r"n=(\d+)"))
@@ -468,8 +468,8 @@ def _logit(paper: _Print) -> _Rows:
     yield _row("logit", "p_value", "n_examples", p_value, found, "coefficient and standard error")
 
 
-#: Files of rates and means alone: key columns, figures, and what print would have to say besides.
-_OUT_OF_REACH = {
+#: Files that have only rates and means: key columns, figures, and what is not published.
+_NOT_RECOMPUTABLE = {
     "by_n_examples": (["n_examples"], ["dvgr"], "counts by N are not printed"),
     "model_by_value": (["model", "value"], ["dvgr"], "counts by model and value are not printed"),
     "prompt_variants": (["variant"], ["dvgr", "ci_low", "ci_high"], "counts by variant are not printed"),
@@ -481,8 +481,8 @@ _OUT_OF_REACH = {
 }
 
 
-def _beyond_reach(paper: _Print) -> _Rows:
-    for name, (keys, quantities, reason) in _OUT_OF_REACH.items():
+def _not_recomputable(paper: _PublishedTables) -> _Rows:
+    for name, (keys, quantities, reason) in _NOT_RECOMPUTABLE.items():
         text = paper.text(name)
         where = text[keys].agg(", ".join, axis=1)
         for quantity in quantities:
@@ -494,7 +494,7 @@ def _beyond_reach(paper: _Print) -> _Rows:
 
 
 def dvgr_summary(deep: pd.Series[int], n: pd.Series[int]) -> pd.DataFrame:
-    """DVGR of each model from counts alone, as print has them.
+    """DVGR of each model from counts alone, as published.
 
     Parameters
     ----------
@@ -505,12 +505,12 @@ def dvgr_summary(deep: pd.Series[int], n: pd.Series[int]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per model: dvgr (a rate), wilson_low, wilson_high (95%), p_value (exact, two-sided,
-        against .5) and cohens_h (radians, against .5); NaN where a model has no replies.
+        against .5) and cohens_h (radians, compared with .5); NaN if a model has no replies.
 
     Raises
     ------
     UserError
-        Where names differ, a count is negative or not whole, or deep replies outnumber replies.
+        When names differ, a count is negative or not whole, or there are more deep replies than replies.
     """
     counts = pd.DataFrame({"deep": deep, "n": n})
     rows = []
@@ -524,13 +524,13 @@ def dvgr_summary(deep: pd.Series[int], n: pd.Series[int]) -> pd.DataFrame:
 
 
 def deep_and_shallow(by_model: pd.DataFrame) -> pd.DataFrame:
-    """Replies that followed the value and the surface, as columns deep and shallow, indexed by model."""
+    """Replies that followed the value (``deep``) and the surface (``shallow``), indexed by model."""
     deep = by_model.set_index("model")["n_deep"]
     return pd.DataFrame({"deep": deep, "shallow": by_model.set_index("model")["n_parsed"] - deep})
 
 
 def size_pairs(by_model: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Larger against smaller model of each pair, tested by chi-squared with Yates' correction.
+    """Larger compared with smaller model of each pair, by chi-squared with Yates' correction.
 
     Parameters
     ----------
@@ -542,7 +542,7 @@ def size_pairs(by_model: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        small, large, difference (of DVGRs, larger minus smaller), and as from `factor_test`.
+        small, large, difference (of DVGRs, larger minus smaller), and the columns of `factor_test`.
     """
     counts = deep_and_shallow(by_model)
     dvgr = counts["deep"] / counts.sum(axis=1)
@@ -554,14 +554,14 @@ def size_pairs(by_model: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def large_against_small(by_model: pd.DataFrame) -> pd.DataFrame:
-    """All large models pooled against all small ones, with the middle tier counted each way.
+    """All large models pooled, compared with all small ones, with the middle tier counted each way.
 
     Returns
     -------
     pandas.DataFrame
         One row per middle_as ("large", "small", "left out"): n_large, n_small (replies), dvgr_large,
-        dvgr_small, difference, and as from `factor_test`. Trials are pooled as in print, as if models
-        did not matter otherwise.
+        dvgr_small, difference, and the columns of `factor_test`. As published, trials are pooled, which
+        ignores other differences between models.
     """
     counts = deep_and_shallow(by_model)
     tier = by_model.set_index("model")["size_tier"]
@@ -576,7 +576,7 @@ def large_against_small(by_model: pd.DataFrame) -> pd.DataFrame:
 
 
 def validation_accuracies(validation: pd.DataFrame) -> pd.DataFrame:
-    """Accuracies of the human and model validations from the counts in their notes.
+    """Accuracies of the human and model validations, from the counts in their notes.
 
     Parameters
     ----------
@@ -587,7 +587,7 @@ def validation_accuracies(validation: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         experiment, correct, trials, accuracy, wilson_low, wilson_high, p_value (exact, against .5) and
-        cohens_h. An unsure answer counts as wrong, as in print.
+        cohens_h. As published, an unsure answer counts as wrong.
     """
     found = validation["note"].astype(str).str.extract(r"^(\d+) of (\d+)")
     counted = found.dropna().astype(int).rename(columns={0: "correct", 1: "trials"})

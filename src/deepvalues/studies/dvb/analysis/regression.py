@@ -1,4 +1,4 @@
-"""Regressions of following the target: clustered logit, GEE, and a logit with random intercepts."""
+"""Regressions of following the target: clustered logit, GEE, and logit with a random intercept."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from deepvalues.stats.rates import CONFIDENCE
 
 Floats = NDArray[np.float64]
 
-#: The model in print: reference level of each factor, beside the number of examples as a covariate.
+#: The published regression: reference level of each factor; the number of examples is a covariate.
 PUBLISHED_REFERENCES = {"model": "gpt-4o-mini-2024-07-18", "domain": "productivity", "v1": "reparation"}
-#: A level that occurs in fewer clusters has no standard error: with one, the sandwich gives it none at
-#: all, with two or three far too little.
+#: A level in fewer clusters gets no standard error. With one cluster the sandwich estimate does not exist;
+#: with two or three it is far too small.
 FEWEST_CLUSTERS = 5
-#: Clusters of the model in print: model and preferred value together.
+#: The published clusters: model and preferred value together.
 PUBLISHED_CLUSTERS = ("model", "v1")
 
 
@@ -37,7 +37,7 @@ class Fit(NamedTuple):
     """A fitted regression.
 
     ``terms``: term (``intercept``, ``factor:level`` or a covariate), coefficient (logits), error, low,
-    high, p_value. ``factors``: factor, chi2 (Wald), df, df_error, p_value (F), p_chi2; all NaN where none of
+    high, p_value. ``factors``: factor, chi2 (Wald), df, df_error, p_value (F), p_chi2; all NaN if none of
     a factor's levels can be tested. Also the numbers of trials and clusters used, and McFadden's pseudo-R²
     (NaN for a GEE, which has no likelihood).
     """
@@ -50,7 +50,7 @@ class Fit(NamedTuple):
 
 
 class _Design(NamedTuple):
-    """Outcomes and columns of a regression; ``owner`` names the factor of each column."""
+    """Outcomes and design matrix of a regression; ``owner`` names the factor of each column."""
 
     outcome: Floats
     columns: Floats
@@ -60,10 +60,10 @@ class _Design(NamedTuple):
 
 
 def _without_constant_levels(frame: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
-    """Leave out levels on which all trials have one outcome, over and over until there is none.
+    """Leave out levels whose trials all have the same outcome, repeatedly until none is left.
 
-    The likelihood rises for ever with such a level's coefficient, and in the limit its trials say
-    nothing about the other coefficients: without them the others are exactly what they tend to.
+    The likelihood increases without bound with the coefficient of such a level. In the limit, its trials
+    carry no information on the other coefficients, so dropping them gives exactly the limit of the others.
     """
     while True:
         size = len(frame)
@@ -90,7 +90,7 @@ def _all_terms(answered: pd.DataFrame, references: Mapping[str, str], covariates
 def _design(
     answered: pd.DataFrame, references: Mapping[str, str], terms: Sequence[str], cluster: Sequence[str]
 ) -> _Design | None:
-    """The columns that can be estimated; None where a reference level does not vary or nothing is left."""
+    """The columns that can be estimated; None if a reference level does not vary or nothing is left."""
     used = _without_constant_levels(answered, list(references))
     if any(not (used[factor].astype(str) == level).any() for factor, level in references.items()):
         return None
@@ -122,11 +122,11 @@ def clustered_logit(
     covariates: Sequence[str] = ("n_examples",),
     cluster: Sequence[str] = PUBLISHED_CLUSTERS,
 ) -> Fit:
-    """Logistic regression of following the target, with standard errors clustered.
+    """Logistic regression of following the target, with clustered standard errors.
 
-    logit P(followed) = intercept + one coefficient per level of each factor but its reference + one per
+    logit P(followed) = intercept + one coefficient per level of each factor except its reference + one per
     unit of each covariate. Sandwich errors as in statsmodels, with t on G − 1 degrees of freedom. The
-    defaults are the model that is in print.
+    defaults are the published regression.
 
     Parameters
     ----------
@@ -135,20 +135,20 @@ def clustered_logit(
     references
         Reference level of each factor.
     cluster
-        Columns that together make the clusters.
+        Columns that together define the clusters.
 
     Returns
     -------
     Fit
-        A level on which all trials have the same outcome has the coefficient NaN, and its trials are
-        left out; where the rest is separated too, or a reference level does not vary, all are NaN. A
-        level in fewer than `FEWEST_CLUSTERS` clusters has a coefficient but no error, and no part in the
-        Wald test of its factor.
+        A level whose trials all have the same outcome gets the coefficient NaN, and its trials are left out;
+        if the rest is separated too, or a reference level does not vary, all are NaN. A level in fewer than
+        `FEWEST_CLUSTERS` clusters has a coefficient but no error, and is left out of its factor's Wald
+        test.
 
     Raises
     ------
     UserError
-        When a reference level has no trials, or effects can't be told apart.
+        When a reference level has no trials, or effects are collinear.
 
     References
     ----------
@@ -169,7 +169,7 @@ def gee(
     references: Mapping[str, str] = PUBLISHED_REFERENCES,
     covariates: Sequence[str] = ("n_examples",),
 ) -> Fit:
-    """The same regression by generalized estimating equations, exchangeable within cells.
+    """The same regression by generalized estimating equations, with exchangeable correlation within cells.
 
     As in statsmodels, with robust errors; parameters, result and errors as for `clustered_logit`.
 
@@ -179,7 +179,7 @@ def gee(
     """
 
     def fit(design: _Design) -> tuple[Floats, Floats, float]:
-        # Sorted by cluster, or statsmodels spends its time on looking clusters up.
+        # Sorted by cluster; otherwise statsmodels is slow at looking clusters up.
         order = np.argsort(design.groups, kind="stable")
         result = sm.GEE(
             design.outcome[order],
@@ -198,9 +198,9 @@ def gee(
 def references(frame: pd.DataFrame) -> dict[str, str]:
     """Reference levels for trials of any models and items.
 
-    For model the middle one by its DVGR; for the other factors the level in print, or without it the
-    commonest. Levels on which all outcomes are one are passed over where another varies, as nothing can be
-    compared with them. Factors with one level, which have nothing to compare, are left out.
+    For the model, the one with the middle DVGR; for other factors, the published level or, if it is missing,
+    the most frequent one. A level with constant outcomes is skipped if another one varies, as nothing can be
+    compared with it. Factors with only one level are left out.
     """
     answered = frame.dropna(subset="followed")
     found = {}
@@ -221,7 +221,7 @@ def references(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def factors_of(fits: Mapping[str, Fit]) -> pd.DataFrame:
-    """The factors of several regressions under each other, with the regression's name as the last column."""
+    """Concatenate the factors of several regressions; the last column is the regression's name."""
     tables = [fit.factors.assign(regression=name) for name, fit in fits.items()]
     return pd.concat(tables, ignore_index=True)
 
@@ -254,9 +254,9 @@ def _fitted(
 
 
 def _estimated(design: _Design, fit: Any) -> tuple[Floats, Floats, float] | None:
-    """Coefficients, their covariance and pseudo-R²; None where the likelihood has no maximum."""
+    """Coefficients, their covariance and pseudo-R²; None if the likelihood has no maximum."""
     try:
-        # Separation is looked for here and shown as missing estimates; a warning adds nothing.
+        # Separation is detected here and reported as missing estimates; a warning would add nothing.
         with warnings.catch_warnings(action="ignore"):
             beta, covariance, pseudo_r2 = fit(design)
     except (PerfectSeparationError, np.linalg.LinAlgError, ValueError):
@@ -271,7 +271,7 @@ _TESTS = ["factor", "chi2", "df", "df_error", "p_value", "p_chi2"]
 
 def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
     variance = np.diag(covariance)
-    # With hardly more clusters than columns the sandwich can come out at 0, or below it by rounding.
+    # With barely more clusters than columns, rounding can leave a variance of zero or less.
     error = np.sqrt(np.where(variance > 0, variance, math.nan))
     t = stats.t(groups - 1)
     half = t.ppf((1 + CONFIDENCE) / 2) * error
@@ -279,28 +279,28 @@ def _terms(names: Sequence[str], beta: Floats, covariance: Floats, groups: int) 
     return pd.DataFrame(dict(zip(_TERMS, columns, strict=True)))
 
 
-#: A coefficient below this is zero: the fit itself is no more exact.
+#: Coefficients smaller than this count as zero, as the fit is no more exact.
 _NO_EFFECT = 1e-8
 
 
 def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int) -> pd.DataFrame:
     """Wald tests of each factor that has one: χ² = β′V⁻¹β over its q columns, and F = χ² (G − q)/(q (G − 1)).
 
-    With many levels and few clusters a level the χ² rejects far too often, since V is estimated. F on q
-    and G − q degrees of freedom is what it becomes if cluster totals are normal (Hotelling 1931, Annals
-    of Mathematical Statistics 2). In simulation without an effect, at .05, F and χ² rejected 8 and 25
-    times in 100 with 50 levels of 8 cells, 3 and 3 with 11 of 36, but 14 and 24 with 12 of 6.
+    With many levels and few clusters per level, the χ² test rejects far too often, since V is estimated. If
+    cluster totals are normal, F has the F distribution on q and G − q degrees of freedom (Hotelling 1931,
+    Annals of Mathematical Statistics 2). In simulations without an effect, at .05, F and χ² rejected in
+    8% and 25% of runs with 50 levels of 8 cells, 3% and 3% with 11 of 36, but 14% and 24% with 12 of 6.
     """
     rows = []
     for factor in dict.fromkeys(name for name in owner if name not in ("intercept", "")):
-        places = np.flatnonzero(owner == factor)
-        q = len(places)
-        block = covariance[np.ix_(places, places)]
+        indices = np.flatnonzero(owner == factor)
+        q = len(indices)
+        block = covariance[np.ix_(indices, indices)]
         if np.linalg.matrix_rank(block) < q or groups <= q:
             continue
-        # Nobody heeds the factor: the coefficients are zero but for rounding, and so is their variance.
-        absent = bool(np.abs(beta[places]).max() < _NO_EFFECT)
-        chi2 = 0.0 if absent else float(beta[places] @ np.linalg.solve(block, beta[places]))
+        # No effect at all: coefficients and their variance are zero up to rounding.
+        absent = bool(np.abs(beta[indices]).max() < _NO_EFFECT)
+        chi2 = 0.0 if absent else float(beta[indices] @ np.linalg.solve(block, beta[indices]))
         f = chi2 * (groups - q) / (q * (groups - 1))
         tests = (float(stats.f.sf(f, q, groups - q)), float(stats.chi2.sf(chi2, q)))
         rows.append((factor, chi2, q, groups - q, *tests))
@@ -309,15 +309,15 @@ def _wald(owner: NDArray[np.str_], beta: Floats, covariance: Floats, groups: int
 
 # ---- random intercepts ----
 
-#: Nodes and weights of the adaptive quadrature, and of the plain one for the mean over groups.
+#: Nodes and weights of the adaptive quadrature, and of the ordinary one for the mean over groups.
 _ADAPTIVE, _PLAIN = hermgauss(31), hermgauss(80)
 
 
 class RandomIntercept(NamedTuple):
     """A logit with a random intercept for each group: logits, and rates from 0 to 1.
 
-    ``conditional`` is the rate of a group whose intercept is average, σ(β); ``marginal`` is the mean over
-    groups, ∫ σ(β + τz) φ(z) dz. Each with its interval.
+    ``conditional`` is the rate of a group with an average intercept, σ(β); ``marginal`` is the mean over
+    groups, ∫ σ(β + τz) φ(z) dz. Both have an interval.
     """
 
     intercept: float
@@ -331,15 +331,15 @@ class RandomIntercept(NamedTuple):
 
 
 def random_intercept(followed: Sequence[int] | Floats, n: Sequence[int] | Floats) -> RandomIntercept:
-    """Fit logit P = β + τ z_g with z_g standard normal, one z for each group.
+    """Fit logit P = β + τ z_g, where z_g is standard normal and each group has its own.
 
-    Trials of one group are independent given its z. The two orders of a test are not, so that intervals are
-    too narrow where a model answers alike in both.
+    Given z, the trials of a group are independent. The two orders of a test are not, so intervals are too
+    narrow if a model answers alike in both.
 
-    Maximum likelihood; each group's integral by adaptive Gauss–Hermite quadrature around its mode, for
-    all groups at once. Own code, because statsmodels' BinomialBayesMixedGLM wants a prior on τ, works on
-    single trials, and its mode has not converged on such data; a model of a constant and one random
-    intercept needs the counts of each group alone and takes milliseconds. Intervals by the delta
+    Maximum likelihood, with each group's integral by adaptive Gauss–Hermite quadrature around its mode, for
+    all groups at once. We use our own code because statsmodels' BinomialBayesMixedGLM needs a prior on τ,
+    works on single trials, and did not converge to a mode on such data. With a constant and one random
+    intercept, the counts of each group suffice, and fitting takes milliseconds. Intervals use the delta
     method on the logit scale, with t on G − 1 degrees of freedom.
 
     Parameters
@@ -350,8 +350,8 @@ def random_intercept(followed: Sequence[int] | Floats, n: Sequence[int] | Floats
     Returns
     -------
     RandomIntercept
-        NaN where fewer than two groups have trials, where no group has both outcomes, and where the
-        likelihood has no maximum.
+        NaN if fewer than two groups have trials, no group has both outcomes, or the likelihood has no
+        maximum.
 
     References
     ----------
@@ -373,7 +373,7 @@ def random_intercept(followed: Sequence[int] | Floats, n: Sequence[int] | Floats
         method="trust-exact",
         options={"gtol": 1e-8},
     ).x
-    # The likelihood is even in τ, so its curvature is sound at τ = 0 as well.
+    # The likelihood is even in τ, so its curvature is also valid at τ = 0.
     curvature = -at(best).hessian
     if np.abs(best).max() > SEPARATED or np.linalg.eigvalsh(curvature).min() <= 0:
         return RandomIntercept(*[math.nan] * 8)
@@ -382,17 +382,17 @@ def random_intercept(followed: Sequence[int] | Floats, n: Sequence[int] | Floats
     for rate, slope in (_conditional(best), _marginal(best)):
         half = stats.t.ppf((1 + CONFIDENCE) / 2, len(size) - 1) * math.sqrt(slope @ covariance @ slope)
         bounds += [rate, float(expit(logit(rate) - half)), float(expit(logit(rate) + half))]
-    # Where groups do not differ τ only tends to 0; what is left of it differs between processors.
+    # If groups do not differ, τ tends to 0, and what is left of it differs between processors.
     return RandomIntercept(float(best[0]), abs(round(float(best[1]), 6)), *bounds)
 
 
 def _conditional(parameters: Floats) -> tuple[float, Floats]:
-    """Rate where the intercept is average, and the gradient of its logit by β and τ."""
+    """Rate at the average intercept, and the gradient of its logit with respect to β and τ."""
     return float(expit(parameters[0])), np.array([1.0, 0.0])
 
 
 def _marginal(parameters: Floats) -> tuple[float, Floats]:
-    """Mean rate over all intercepts, and the gradient of its logit by β and τ."""
+    """Mean rate over all intercepts, and the gradient of its logit with respect to β and τ."""
     nodes, weights = _PLAIN[0] * math.sqrt(2), _PLAIN[1] / math.sqrt(math.pi)
     rates = expit(parameters[0] + parameters[1] * nodes)
     mean = float(weights @ rates)
@@ -401,7 +401,7 @@ def _marginal(parameters: Floats) -> tuple[float, Floats]:
 
 
 class Likelihood(NamedTuple):
-    """A log-likelihood of (β, τ) with its gradient, shape (2,), and its matrix of second derivatives."""
+    """Log-likelihood of (β, τ), its gradient, shape (2,), and its Hessian, shape (2, 2)."""
 
     value: float
     gradient: Floats
@@ -409,14 +409,13 @@ class Likelihood(NamedTuple):
 
 
 def log_likelihood(followed: Floats, n: Floats, beta: float, tau: float) -> Likelihood:
-    """Log-likelihood of counts in groups under a normal random intercept, up to binomial coefficients.
+    """Log-likelihood of counts in groups with a normal random intercept, without binomial coefficients.
 
     Σ_g log ∫ σ(η)^k (1 − σ(η))^(n − k) φ(z) dz with η = β + τz, by Gauss–Hermite quadrature centred on each
-    integrand's mode and scaled by its curvature there. With x = (1, z), s = k − nσ(η) and means over z
-    given the counts, a group's gradient is E[s x] and its matrix of second derivatives
+    integrand's mode and scaled by its curvature there. With x = (1, z), s = k − nσ(η) and means over z given
+    the counts, a group's gradient is E[s x] and its Hessian
     E[(s² − nσ(η)(1 − σ(η))) x x′] − E[s x] E[s x]′ (Louis 1982, Journal of the Royal Statistical Society
-    B 44). Differences of the value in their place would amplify the last bits, which no two kinds of
-    processor share.
+    B 44). Finite differences instead would amplify the last bits, which differ between kinds of processor.
     """
     k, size = followed[:, None], n[:, None]
     mode = _modes(followed, n, beta, tau)
@@ -440,7 +439,7 @@ def log_likelihood(followed: Floats, n: Floats, beta: float, tau: float) -> Like
 
 
 def _modes(followed: Floats, n: Floats, beta: float, tau: float) -> Floats:
-    """Where each group's integrand is highest, by Newton's method."""
+    """The mode of each group's integrand, by Newton's method."""
     mode = np.zeros_like(n)
     for _ in range(50):
         p = expit(beta + tau * mode)
@@ -452,14 +451,14 @@ def _modes(followed: Floats, n: Floats, beta: float, tau: float) -> Floats:
 
 
 def adjusted_rates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each model's rate, adjusted for the preferred value by a random intercept.
+    """Each model's rate, adjusted for the preferred value with a random intercept.
 
     Returns
     -------
     pandas.DataFrame
-        model, answered, groups, raw, and the fields of `RandomIntercept`. ``conditional`` is what
-        programs print by default for a mixed logit (the random intercept at zero); ``marginal`` weighs
-        all groups alike.
+        model, answered, groups, raw, and the fields of `RandomIntercept`. ``conditional`` (random intercept
+        at zero) is what software prints by default for a mixed logit; ``marginal`` weights all groups
+        equally.
     """
     rows = []
     for model, trials in frame.dropna(subset="followed").groupby("model"):
@@ -473,10 +472,10 @@ def adjusted_rates(frame: pd.DataFrame) -> pd.DataFrame:
 def simulated_adjustment(
     cells: pd.DataFrame, by_model: pd.DataFrame, by_value: pd.DataFrame, runs: int = 20, seed: int = 0
 ) -> pd.DataFrame:
-    """How far adjusted rates lie from raw ones, in data simulated from the published cells.
+    """How far adjusted rates are from raw ones, in data simulated from the published rates.
 
-    In each run every model and value draws its replies from the printed rate; their number is the
-    model's printed number times the value's share, since print has no count of the cells.
+    In each run, every model and value draws its replies at the published rate. Counts by model and value are
+    not published, so their number is the model's number of replies times the value's share.
 
     Parameters
     ----------
@@ -488,7 +487,7 @@ def simulated_adjustment(
     -------
     pandas.DataFrame
         adjusted (``conditional`` or ``marginal``), difference (mean absolute difference from the raw rate
-        over models and runs), low, high (of the runs' means: the middle 95%).
+        over models and runs), low, high (middle 95% of the runs' means).
     """
     n_model = by_model.set_index("model")["n_parsed"]
     share = by_value.set_index("value")["n_parsed"] / by_value["n_parsed"].sum()

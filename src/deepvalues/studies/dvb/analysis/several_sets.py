@@ -1,4 +1,4 @@
-"""Respondents over several item sets: what each answered, how it was asked, which layers it can tell."""
+"""Respondents over several item sets: their answers, how they were asked, the layers they recognize."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepvalues.studies.dvb.analysis import soft, statistics
 from deepvalues.studies.dvb.analysis.orders import by_cell
 from deepvalues.studies.dvb.analysis.verdicts import above
 
-#: Which validation task tells whether a respondent recognizes a layer.
+#: The validation task that shows whether a respondent recognizes a layer.
 TASK_OF_LAYER = {"value": "embodies_value", "surface": "embodies_pole"}
 #: How a model was asked, in words.
 MODES = {CONTINUE: "letters, reply begun", BARE: "bare letter", FREE: "reply in words"}
@@ -22,27 +22,27 @@ _HOW = ("model", "endpoint", "served_as", "developer", "billions", "weights_sha2
 
 
 def trials(items: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataFrame:
-    """The trials of a set with their probabilities.
+    """The trials of a set, with probabilities.
 
     Parameters
     ----------
     items
-        Of the set.
+        The items of the set.
     asked
-        These items as they were put to each model.
+        The same items as each model was asked them.
 
     Returns
     -------
     pandas.DataFrame
         As from `analysis.statistics.trials`, with the models' families, ``p_a`` (probability of option
-        A among A and B) and ``mass`` (of both letters together); NaN where the record has none.
+        A among A and B) and ``mass`` (total probability of both letters); NaN where the record has none.
     """
     frames = [_of_model(items, each) for each in asked]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_NONE))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_EMPTY_COLUMNS))
 
 
-#: The columns that statistics of respondents rest on, for a record without any.
-_NONE = (
+#: Columns that the statistics of respondents need, for a record without answers.
+_EMPTY_COLUMNS = (
     "model", "family", "item", "cell", "arm", "n_examples", "test", "right", "swapped", "status", "choice",
     "followed", "p_a", "mass",
 )  # fmt: skip
@@ -58,34 +58,34 @@ def _of_model(items: pd.DataFrame, asked: Questions) -> pd.DataFrame:
 
 
 def together(sets: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The trials of several sets under each other; an item that two sets share counts once.
+    """Concatenate the trials of several sets; an item in two sets counts once.
 
     Parameters
     ----------
     sets
-        From `trials`, any number.
+        From `trials`; any number of sets.
     """
-    some = [each for each in sets if len(each)] or [pd.DataFrame(columns=list(_NONE))]
+    some = [each for each in sets if len(each)] or [pd.DataFrame(columns=list(_EMPTY_COLUMNS))]
     return pd.concat(some, ignore_index=True).drop_duplicates(["model", "item"], ignore_index=True)
 
 
 def how_asked(asked: Iterable[Questions], trials: pd.DataFrame) -> pd.DataFrame:
-    """How each language model was asked, and what it took.
+    """How each language model was asked, and what that took.
 
     Parameters
     ----------
     asked
-        Items as they were put to each model, set by set.
+        Items as each model was asked them, set by set.
     trials
         From `together`, of these sets.
 
     Returns
     -------
     pandas.DataFrame
-        One row a language model, in sorted order: model, endpoint, served_as, developer, billions (of
+        One row per language model, sorted: model, endpoint, served_as, developer, billions (of
         parameters), weights_sha256, mode (`MODES`), cells, items, letter_mass (mean over all items; NaN
-        where there are no log probabilities), prompt_tokens, read_anew (share of these that the endpoint had
-        not read before; NaN where its log does not say).
+        without log probabilities), prompt_tokens, read_anew (share of these that the endpoint did not have
+        in its cache; NaN if its log does not say).
     """
     tokens: dict[str, dict[str, tuple[int, int | None]]] = {}
     models = {}
@@ -99,7 +99,7 @@ def how_asked(asked: Iterable[Questions], trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tokens(asked: Questions) -> dict[str, tuple[int, int | None]]:
-    """(tokens of the prompt, those of them that had been read before) of each answer, by key."""
+    """(tokens of the prompt, those of them that were cached) of each answer, by key."""
     cached = asked.record.cached_tokens()
     return {
         answer.key: (answer.prompt_tokens or 0, cached.get(answer.key))
@@ -129,8 +129,8 @@ def _how(asked: Questions, own: pd.DataFrame, tokens: Mapping[str, tuple[int, in
     }
 
 
-def untold(judged: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The layers that a respondent cannot tell when it is asked outright.
+def unrecognized_layers(judged: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The layers that a respondent does not recognize when it is asked outright.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ def untold(judged: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     Returns
     -------
     dict
-        Layers (``value``, ``surface``) by model: those in whose task the share of right answers, over both
-        orders, does not have its 95% interval above .5 (clustered by cell). Who was not asked has no entry.
+        By model, the layers (``value``, ``surface``) in whose task the share of right answers, over both
+        orders, has no 95% interval above .5 (clustered by cell). Models that were not asked are missing.
     """
     found = {}
     for model, own in judged.groupby("model"):

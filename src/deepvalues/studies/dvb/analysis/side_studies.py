@@ -1,8 +1,8 @@
-"""The studies beside the benchmark: variants of the prompt, ratings of the values, validation of the stimuli.
+"""Side studies: variants of the prompt, ratings of the values, validation of the stimuli.
 
-Models rate each of the eleven values on three scales from 1 to 10, ten times: how popular the value is, how
-distinctive, and how predictive of choices. The published study did the same and regressed generalization on
-the ratings. What the validation asks is in `items.validation`.
+As in the published study, models rate each of the eleven values ten times on three scales from 1 to 10 (how
+popular, how distinctive, how predictive of choices), and generalization is regressed on the ratings. The
+validation is described in `items.validation`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from deepvalues.studies.missing import stop_if_stray
 # ---- variants of the prompt ----
 
 BASELINE = "dvb"
-#: What each study's wording of the question is called, in the order in which they are shown.
+#: Display names of the studies that vary the prompt, in display order.
 NAMES = {BASELINE: "baseline", "dvb-explicit": "explicit instruction", "dvb-cot": "rationale first"}
-#: What the published table calls the variant of each study.
+#: The published name of each study's variant.
 PUBLISHED_VARIANTS = {
     "chain_of_thought": "dvb-cot",
     "baseline": BASELINE,
@@ -37,7 +37,7 @@ PUBLISHED_VARIANTS = {
 
 
 def variant_trials(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Put the trials of several variants under each other.
+    """Concatenate the trials of several variants.
 
     Parameters
     ----------
@@ -64,18 +64,18 @@ def variant_rates(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        As from `analysis.statistics.rates` by study and model, with ``dvgr`` for the rate.
+        As from `analysis.statistics.rates`, by study and model, with ``dvgr`` for the rate.
     """
     return rates(frame, ["study", "model"]).rename(columns={"rate": "dvgr"})
 
 
 def variant_differences(frame: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
-    """Each variant against the baseline, on the tests that a model answered under both.
+    """Each variant compared with the baseline, on the tests that a model answered under both.
 
     Parameters
     ----------
     frame
-        From `variant_trials`, with the baseline.
+        From `variant_trials`, including the baseline.
     bound
         Differences smaller than this count as equivalent.
 
@@ -83,7 +83,7 @@ def variant_differences(frame: pd.DataFrame, bound: float = 0.05) -> pd.DataFram
     -------
     pandas.DataFrame
         study, model, and the fields of `deepvalues.stats.contrasts.Paired`, where a is the variant and b the
-        baseline; clusters are cells. p_mcnemar_holm corrects over the rows.
+        baseline; clusters are cells. p_mcnemar_holm is corrected over the rows.
     """
     key = ["model", "item"]
     baseline = frame.loc[frame["study"] == BASELINE, [*key, "followed"]]
@@ -98,7 +98,7 @@ def variant_differences(frame: pd.DataFrame, bound: float = 0.05) -> pd.DataFram
 
 
 def missing_by_variant(trials: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Replies by status for each variant: as `analysis.statistics.missing_by_reason`, with ``study``.
+    """Replies by status for each variant: `analysis.statistics.missing_by_reason` with ``study``.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, value, scale, asked, answered, mean, sd (over repeats), low, high (Student's interval, whose
-        limits may lie off the scale; NaN where all repeats agree).
+        model, value, scale, asked, answered, mean, sd (over repeats), low, high (Student's interval, which
+        may extend beyond the scale; NaN if all repeats agree).
     """
     rated = trials.groupby(["model", "value", "scale"], sort=True)["rating"]
     rows = [
@@ -173,12 +173,12 @@ def rating_means(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Mean over models of each value on each scale, beside the published mean over nine models.
+    """Mean over models of each value on each scale, compared with the published mean over nine models.
 
     Parameters
     ----------
     means
-        From `rating_means`, of the models to be averaged.
+        From `rating_means`, of the models to average.
     published
         ``data/published/dvb_value_dispositions.csv``.
 
@@ -195,12 +195,12 @@ def rating_profile_means(means: pd.DataFrame, published: pd.DataFrame) -> pd.Dat
 
 
 def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
-    """How far a model's repeats agree, by scale.
+    """How closely a model's repeats agree, by scale.
 
-    The intraclass correlation of one repeat, ICC(1,1), and of the mean over repeats, ICC(1,k), from a
-    one-way analysis of variance in which values are the targets: repeats have no order, so nothing can be
-    systematic about them. Where a reply is missing, each value enters with as many repeats as the value
-    with the fewest has. Computed by pingouin, which gives intervals to two digits.
+    The intraclass correlations of one repeat, ICC(1,1), and of the mean over repeats, ICC(1,k), from a
+    one-way analysis of variance with values as targets: repeats have no order and so no systematic effect. If
+    replies are missing, every value keeps as many repeats as the value with the fewest has. Computed by
+    pingouin, which gives intervals to two digits.
 
     Parameters
     ----------
@@ -210,10 +210,9 @@ def rating_consistency(trials: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, scale, values, repeats (in use), sd (root of the mean variance over repeats), icc, icc_low,
-        icc_high, icc_mean. NaN where fewer than two values or repeats, fewer than five ratings, or ratings
-        that do not differ leave nothing to estimate; without any variation over repeats the ICC is 1 and
-        has no interval.
+        model, scale, values, repeats (used), sd (root of the mean variance over repeats), icc, icc_low,
+        icc_high, icc_mean. NaN with fewer than two values or repeats, fewer than five ratings, or constant
+        ratings; if repeats do not vary at all, the ICC is 1 without an interval.
 
     References
     ----------
@@ -244,7 +243,7 @@ def answered_shares(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _icc(used: pd.DataFrame) -> tuple[float, float, float, float]:
-    """ICC(1,1), its interval, and ICC(1,k), of a table with as many places for every value."""
+    """ICC(1,1), its interval, and ICC(1,k), of a table with the same number of repeats for every value."""
     by_value = used.groupby("value")["rating"]
     if by_value.ngroups < 2 or used["place"].nunique() < 2 or used["rating"].nunique() < 2 or len(used) < 5:
         return math.nan, math.nan, math.nan, math.nan
@@ -259,21 +258,21 @@ def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Logistic regression of following a value on the model's own ratings of it.
 
     logit P(followed) = b0 + Σ b_scale · z_scale, over the deconfounded trials, where z is the mean rating
-    of the preferred value, standardized within the model (mean 0 and SD 1 over its values), so that a model
-    that rates everything high tells nothing. Standard errors are clustered by model and value.
+    of the preferred value, standardized within the model (mean 0, SD 1 over its values), so that high ratings
+    overall have no effect. Standard errors are clustered by model and value.
 
     Parameters
     ----------
     trials
         Trials of the benchmark, from `analysis.statistics.trials`.
     means
-        From `rating_means`. Models that lack a mean, or whose means on a scale do not differ, are left out.
+        From `rating_means`. Models that lack a mean, or have a constant scale, are left out.
 
     Returns
     -------
     pandas.DataFrame
-        One row per scale: rating, models, clusters, trials, odds_ratio (for one SD), low, high, p_value; NaN
-        where no model has both, the scales cannot be told apart, or the likelihood has no maximum.
+        One row per scale: rating, models, clusters, trials, odds_ratio (per SD), low, high, p_value; NaN
+        if no model has both, the scales are collinear, or the likelihood has no maximum.
 
     References
     ----------
@@ -291,17 +290,17 @@ def rating_odds(trials: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
 
 
 def _standardized(means: pd.DataFrame) -> pd.DataFrame:
-    """Means as one column per scale, standardized within each model: model, value and the scales."""
+    """Means standardized within each model, one column per scale: model, value and the scales."""
     wide = means.pivot(index=["model", "value"], columns="scale", values="mean").reindex(columns=list(SCALES))
     by_model = wide.groupby(level="model")
-    # A constant scale divides zero by zero, and the model falls out with what has no mean.
+    # A constant scale gives NaN, so the model is dropped with those that lack a mean.
     scores = (wide - by_model.transform("mean")) / by_model.transform("std").replace(0.0, math.nan)
     complete = scores.notna().all(axis=1).groupby(level="model").transform("all")
     return scores[complete].reset_index()
 
 
 def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
-    """Odds ratio, its interval and p-value by scale."""
+    """Odds ratio, interval and p-value by scale."""
     nothing = dict.fromkeys(SCALES, [math.nan] * 4)
     followed = joined["followed"].to_numpy(dtype=float)
     if np.unique(followed).size < 2 or len(np.unique(clusters)) <= len(SCALES) + 1:
@@ -315,8 +314,8 @@ def _odds(joined: pd.DataFrame, clusters: Any) -> dict[str, list[float]]:
     return dict(zip(SCALES, found, strict=True))
 
 
-def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The odds of `rating_odds` with the printed ones of the same scale.
+def odds_with_published(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The odds ratios of `rating_odds`, compared with the published ones.
 
     Parameters
     ----------
@@ -326,7 +325,7 @@ def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     Returns
     -------
     pandas.DataFrame
-        As from `rating_odds`, and published_odds_ratio, published_low, published_high, published_p_value.
+        As `rating_odds`, with published_odds_ratio, published_low, published_high, published_p_value.
     """
     names = {"odds_ratio": "odds_ratio", "ci_low": "low", "ci_high": "high", "p_value": "p_value"}
     printed = published.set_index("rating")[list(names)].rename(columns=names).add_prefix("published_")
@@ -335,7 +334,7 @@ def odds_beside_print(odds: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
 
 # ---- validation of the stimuli ----
 
-#: The published experiments by task; that of the poles has no counterpart.
+#: The published experiment for each task; the poles have none.
 PUBLISHED_TASKS = {
     "value predicts choice": ("predicts_choice", "people"),
     "which option embodies which": ("embodies_value", "people"),
@@ -345,12 +344,12 @@ PUBLISHED_TASKS = {
 
 
 def validation_accuracy(trials: pd.DataFrame) -> pd.DataFrame:
-    """Share of right answers per task, kind of stimuli and model, with intervals and a test.
+    """Share of right answers by task, kind of stimuli and model, with intervals and a test.
 
     Parameters
     ----------
     trials
-        From `analysis.statistics.trials`, where ``followed`` means a right answer here.
+        From `analysis.statistics.trials`; here, ``followed`` means a right answer.
 
     Returns
     -------
@@ -365,12 +364,12 @@ def validation_accuracy(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def published_validation(published: pd.DataFrame) -> pd.DataFrame:
-    """The published accuracies under the names of our tasks.
+    """The published accuracies, under the names of our tasks.
 
     Parameters
     ----------
     published
-        ``data/published/dvb_human_validation.csv``; rows of other experiments are left out.
+        ``data/published/dvb_human_validation.csv``; other experiments are left out.
 
     Returns
     -------

@@ -1,18 +1,17 @@
-"""Simulation study: do the intervals hold the truth, and how many cells does a finding take?
+"""Simulation study: do the intervals cover the truth, and how many cells are needed to detect an effect?
 
-One model of answers, with a truth that is known. The logit of choosing the target option of a test is
+Answers follow one model with known parameters. The logit of choosing the target option of a test is
 
     ± b0 + x_v (b_v + value + cell) + x_s b_s + (wording of the target's value − wording of the other's)
                                               + (wording of the target's pole − wording of the other's),
 
-+ b0 where the target is option A and − b0 where it is option B; x_v and x_s are +1 where the target
-shows what the examples preferred, −1 where the other option does, 0 where both show the same. Effects
-of values, cells and wordings are normal, with mean 0, and drawn anew in every run. A wording has one
-effect in every test that shows it, whichever side it stands on: it makes an option more or less likely
-to be chosen.
++ b0 if the target is option A and − b0 if it is option B; x_v and x_s are +1 if the target shows what the
+examples preferred, −1 if the other option does, 0 if both show the same. The effects of values, cells
+and wordings are normal with mean 0 and are drawn anew in every run. A wording makes any option that shows
+it more or less likely to be chosen, by the same amount in every test and on either side.
 
-Runs are drawn many at once as arrays of trials × runs, and intervals computed from clusters' totals
-(`deepvalues.stats.clusters`), not by a regression each: there are hundreds of thousands of them.
+Many runs are drawn at once as arrays of trials × runs. Intervals are computed from clusters' totals
+(`deepvalues.stats.clusters`), not from regressions, because there are hundreds of thousands of them.
 """
 
 from __future__ import annotations
@@ -51,16 +50,16 @@ from deepvalues.studies.dvb.stimuli.design import ARMS
 
 Single = NDArray[np.float32]
 
-#: Runs that are held in memory at once.
+#: Number of runs held in memory at once.
 _AT_ONCE = 250
-#: Nodes of the Gauss–Hermite rule: good to five digits for the spreads of interest.
+#: Nodes of the Gauss–Hermite rule, accurate to five digits for the standard deviations used here.
 _NODES = 20
 _RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Parameters of the model of answers, in logits; ``_sd`` are standard deviations of effects."""
+    """Parameters of the answer model, in logits; ``_sd`` are standard deviations of effects."""
 
     b0: float = B0
     b_v: float = BV
@@ -71,7 +70,7 @@ class Truth:
     pole_wording_sd: float = 0.0
 
 
-#: Conditions of the study. Sizes are chosen, not estimated: effects large enough to matter.
+#: Conditions of the study. The sizes are not estimated, but chosen large enough to matter.
 EFFECTS = {
     "none": Truth(),
     "cell": Truth(cell_sd=1.0),
@@ -80,7 +79,7 @@ EFFECTS = {
     "value": Truth(value_sd=0.7),
 }
 
-#: The methods that figures show, and what they are called there.
+#: Methods that figures show, with their display names.
 METHOD_NAMES = {
     "wilson": "Wilson",
     "cell": "clustered by cell",
@@ -95,10 +94,10 @@ ESTIMANDS: dict[str, tuple[str, ...]] = {
     "by_value": ("v1",),
     "by_dimension": ("dimension", "direction"),
 }
-#: Effects that the study's own truth is given.
+#: Effects that are fixed when the scope is the study itself.
 _STUDY = ("value", "value_wording", "pole_wording")
 
-#: For each effect, the columns of the items that carry it: on the target's side, on the other's.
+#: For each effect, the item columns that identify it: on the target's side, on the other side.
 _COLUMNS = {
     "cell": ("cell",),
     "value": ("v1",),
@@ -107,17 +106,17 @@ _COLUMNS = {
 }
 
 Codes = NDArray[np.intp]
-#: Effects as drawn, shape (levels, runs) each; those without spread are left out.
+#: Drawn effects, shape (levels, runs) each; those with SD 0 are left out.
 Effects = Mapping[str, Single]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The tests of a simulation: what the examples say of each, and who shares an effect.
+    """The tests of a simulation: the evidence for each, and the levels of its effects.
 
-    ``sign`` is +1 where the target is option A and −1 where it is option B, shape (trials,); ``evidence``
-    holds x_v and x_s, shape (trials, 2); ``codes`` for each effect the level that each trial's target
-    shows, and for wordings that of its other option; ``levels`` the number of levels.
+    ``sign`` is +1 if the target is option A and −1 if it is option B, shape (trials,); ``evidence``
+    holds x_v and x_s, shape (trials, 2); ``codes`` holds, for each effect, the level of each trial's target
+    and, for wordings, of its other option; ``levels`` is the number of levels.
     """
 
     items: pd.DataFrame
@@ -127,12 +126,12 @@ class Layout:
     levels: dict[str, int]
 
     def take(self, rows: Codes) -> Layout:
-        """Some of the trials, with levels counted as in the whole."""
+        """Select trials, with levels numbered as in the full layout."""
         codes = {effect: tuple(side[rows] for side in sides) for effect, sides in self.codes.items()}
         return Layout(self.items.iloc[rows], self.sign[rows], self.evidence[rows], codes, self.levels)
 
     def logits(self, truth: Truth, effects: Effects) -> Single:
-        """The logit of the target given effects, shape (trials, runs); without effects, one run."""
+        """Logit of choosing the target given effects, shape (trials, runs); without effects, one run."""
         slopes = np.array([truth.b_v, truth.b_s], dtype=np.float32)
         fixed = self.sign * np.float32(truth.b0) + self.evidence @ slopes
         runs = next((drawn.shape[1] for drawn in effects.values()), 1)
@@ -143,7 +142,7 @@ class Layout:
         return logits
 
     def spread(self, truth: Truth, given: Collection[str]) -> Floats:
-        """Standard deviation of the logit over the effects that are not given, shape (trials,)."""
+        """SD of the logit over the effects that are not given, shape (trials,)."""
         variance = np.zeros(len(self.sign))
         for effect, (target, *other) in self.codes.items():
             if effect not in given:
@@ -153,16 +152,16 @@ class Layout:
 
 
 def layout_of(items: pd.DataFrame, used: pd.Series[bool]) -> Layout:
-    """Prepare some of the items for simulation.
+    """Prepare selected items for simulation.
 
     Raises
     ------
     UserError
-        When none is used.
+        When none is selected.
     """
     if not used.any():
         raise UserError("simulation: the items have none of the arms in use; pass a whole item set")
-    # A selection copies, and no simulation reads the prompts, by far the largest column.
+    # Selecting copies the frame, and no simulation reads the prompts, by far its largest column.
     tests = items.drop(columns="prompt", errors="ignore")[used].reset_index(drop=True)
     of_arm = {arm: arm_evidence(ARMS[arm]) for arm in tests["arm"].unique()}
     codes, levels = {}, {}
@@ -185,7 +184,7 @@ def deconfounded(items: pd.DataFrame) -> Layout:
 
 
 def draw_effects(layout: Layout, truth: Truth, runs: int, rng: np.random.Generator) -> dict[str, Single]:
-    """Effects of a condition, shape (levels, runs) each; effects without spread are left out."""
+    """Draw the effects of a condition, shape (levels, runs) each; those with SD 0 are left out."""
     return {
         effect: np.float32(size) * rng.standard_normal((levels, runs), dtype=np.float32)
         for effect, levels in layout.levels.items()
@@ -196,16 +195,16 @@ def draw_effects(layout: Layout, truth: Truth, runs: int, rng: np.random.Generat
 def draw_answers(
     layout: Layout, truth: Truth, effects: Effects, runs: int, rng: np.random.Generator
 ) -> Single:
-    """1 where the target is chosen and 0 elsewhere, shape (trials, runs)."""
+    """Draw answers, 1 for the target and 0 for the other option, shape (trials, runs)."""
     p = expit(layout.logits(truth, effects))
     chosen: Single = (rng.random((len(p), runs), dtype=np.float32) < p).astype(np.float32)
     return chosen
 
 
 class Expectation:
-    """The rate that each group has over the distribution of all effects that are not given.
+    """The expected rate of each group, averaged over the distribution of all effects that are not given.
 
-    Tests alike in all that counts are integrated once.
+    Tests with the same parameters are integrated only once.
     """
 
     def __init__(self, layout: Layout, by: Sequence[str], given: Collection[str]) -> None:
@@ -221,14 +220,14 @@ class Expectation:
         self.weights = sparse.csr_array((np.ones(len(kind)), (groups, kind)))
 
     def rates(self, truth: Truth, drawn: Effects) -> Floats:
-        """Shape (groups, runs); one run where no given effect was drawn."""
-        held = {effect: levels for effect, levels in drawn.items() if effect in self.given}
-        p = _integral(self.kinds.logits(truth, held), self.kinds.spread(truth, self.given))
+        """Expected rates, shape (groups, runs); one run if no given effect was drawn."""
+        given = {effect: levels for effect, levels in drawn.items() if effect in self.given}
+        p = _integral(self.kinds.logits(truth, given), self.kinds.spread(truth, self.given))
         return np.asarray(self.weights @ p / self.weights.sum(axis=1)[:, None])
 
 
 def _integral(logits: Single, spread: Floats) -> Floats:
-    """Mean of σ(logit + spread · z) over a standard normal z, shape as the logits."""
+    """Mean of σ(logit + spread · z) over a standard normal z, with the shape of the logits."""
     if not spread.any():
         return np.asarray(expit(logits), dtype=np.float64)
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
@@ -239,38 +238,38 @@ def _integral(logits: Single, spread: Floats) -> Floats:
 
 
 def _codes(items: pd.DataFrame, columns: Sequence[str]) -> Codes:
-    """The group of each row by some columns, in sorted order of groups."""
+    """Number the groups that the columns define, in sorted order."""
     if not columns:
         return np.zeros(len(items), dtype=np.intp)
     return np.asarray(items.groupby(list(columns), sort=True).ngroup(), dtype=np.intp)
 
 
 class _Clusters(NamedTuple):
-    """Who shares a cluster, as a matrix (clusters, trials), and the clusters' sizes."""
+    """Membership of trials in clusters, as a matrix (clusters, trials), and the clusters' sizes."""
 
     members: sparse.csr_array
     sizes: Floats
 
     def sums(self, answers: Single) -> Sums:
-        """Totals of all runs, shape (runs, clusters), and sizes."""
+        """Cluster totals of all runs, shape (runs, clusters), with the cluster sizes."""
         return Sums(np.ascontiguousarray((self.members @ answers).T, dtype=np.float64), self.sizes)
 
 
 def _clusters(codes: Codes, rows: Codes) -> _Clusters:
-    """Clusters of some rows from the codes of all."""
+    """The clusters of some rows, from the codes of all rows."""
     _, cluster, sizes = np.unique(codes[rows], return_inverse=True, return_counts=True)
     ones = np.ones(len(rows), dtype=np.float32)
     members = sparse.csr_array((ones, (cluster, rows)), shape=(len(sizes), len(codes)))
     return _Clusters(members, sizes.astype(np.float64))
 
 
-#: A group's clusterings, by name; ``crossed`` are the clusters that two others make together.
+#: A group's clusterings, by name; ``crossed`` has the intersections of two others.
 Clusterings = Mapping[str, _Clusters]
 _DIRECTED = ("dimension", "direction")
 
 
 def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
-    """The clusterings of each group that `bounds` needs, groups in sorted order."""
+    """The clusterings of each group that `bounds` needs; groups are sorted."""
     wording = wording_column(by)
     kinds: dict[str, tuple[str, ...]] = {"cell": ("cell",)}
     if wording is None:
@@ -291,12 +290,12 @@ def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Fl
     answers
         From `draw_answers`, shape (trials, runs).
     seed
-        Of the bootstrap; all runs are resampled alike, which leaves each run's own interval as it is.
+        For the bootstrap. All runs use the same resamples, which leaves each interval valid.
 
     Returns
     -------
     dict
-        Method to (low, high), each of shape (runs,).
+        (low, high) by method, each of shape (runs,).
     """
     sums = {name: clusters.sums(answers) for name, clusters in group.items()}
     found = {
@@ -318,7 +317,7 @@ def _wilson(sums: Sums) -> tuple[Floats, Floats]:
     low, high = proportion_confint(
         sums.totals.sum(axis=-1), sums.sizes.sum(), alpha=1 - CONFIDENCE, method="wilson"
     )
-    # As in `stats.rates.wilson`: at the ends the computation gives 0 and 1 all but.
+    # As in `stats.rates.wilson`: at rates of 0 and 1, the computed bound misses them by rounding.
     rate = sums.totals.sum(axis=-1) / sums.sizes.sum()
     return np.where(rate == 0, 0.0, low), np.where(rate == 1, 1.0, high)
 
@@ -334,7 +333,7 @@ def _percentile(sums: Sums, seed: int) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=16)
 def _resample_counts(clusters: int, seed: int) -> Floats:
-    """How often each cluster is in each resample, shape (clusters, resamples)."""
+    """Number of times that each cluster is in each resample, shape (clusters, resamples)."""
     return np.ascontiguousarray(resampled(np.eye(clusters), _RESAMPLES, seed).T)
 
 
@@ -350,13 +349,12 @@ def coverage(
     seed: int,
     estimands: Sequence[str] = ("pooled", "by_value"),
 ) -> pd.DataFrame:
-    """How often each interval of the DVGR holds the truth.
+    """How often each interval of the DVGR covers the truth.
 
-    Each estimand has two truths. Over the ``population`` it is the mean over the distribution of all
-    effects: what the design would give with other cells and other wordings of the same values (by value,
-    given that value's own effect; pooled, with other values as well). For the ``study`` only the cells'
-    effects are averaged: the values and wordings stay those that were shown. Where neither values nor
-    wordings have effects the two are the same.
+    Each estimand has two truths. For the scope ``population``, it is the mean over the distribution of all
+    effects: the rate with other cells and other wordings of the same values (by value, given that value's
+    effect; pooled, with other values as well). For the ``study``, only the cells' effects are averaged, and
+    values and wordings are those that were shown. Both are the same if values and wordings have no effects.
 
     Parameters
     ----------
@@ -367,13 +365,13 @@ def coverage(
     runs
         Simulated runs of each condition.
     estimands
-        Keys of `ESTIMANDS`. By value and by dimension, coverage, width and truth are means over groups.
+        Keys of `ESTIMANDS`. For those by value or by dimension, results are means over groups.
 
     Returns
     -------
     pandas.DataFrame
         item_set, estimand, scope, effects, method, true (a rate), coverage (a rate, nominally .95; a
-        missing interval holds nothing), mean_width (a rate), runs.
+        missing interval covers nothing), mean_width (a rate), runs.
 
     Raises
     ------
@@ -389,12 +387,12 @@ def coverage(
     for item_set, items in item_sets.items():
         layout = deconfounded(items)
         prepared = {name: _Estimand.of(layout, name) for name in estimands}
-        for place, (effect, truth) in enumerate(effects.items()):
-            tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), place])
-            # Population first; methods stay in their order.
+        for index, (effect, truth) in enumerate(effects.items()):
+            tallies = _tallies(layout, prepared, truth, runs, [seed, len(layout.sign), index])
+            # Population first; the methods keep their order.
             for (name, scope, method), counted in sorted(tallies.items(), key=lambda entry: entry[0][1]):
-                held, width, known, true, count = counted
-                shares = (true / count, held / count, width / known if known else np.nan)
+                covered, width, known, true, count = counted
+                shares = (true / count, covered / count, width / known if known else np.nan)
                 rows.append((item_set, name, scope, effect, method, *shares, runs))
     columns = ["item_set", "estimand", "scope", "effects", "method", "true", "coverage", "mean_width", "runs"]
     return pd.DataFrame(rows, columns=columns).sort_values(
@@ -405,13 +403,13 @@ def coverage(
 def _tallies(
     layout: Layout, estimands: Mapping[str, _Estimand], truth: Truth, runs: int, seeds: Sequence[int]
 ) -> dict[tuple[str, str, str], Floats]:
-    """Draw the runs of one condition and count; the answers are the same for all estimands.
+    """Draw the runs of one condition and tally them; all estimands use the same answers.
 
     Returns
     -------
     dict
-        By estimand, scope and method, over groups and runs: intervals that hold the truth, the sum of their
-        widths, their number, the sum of the truths, and the number of these.
+        By estimand, scope and method, over groups and runs: number of intervals that cover the truth, sum
+        of widths, number of intervals, sum of truths, number of truths.
     """
     rng = np.random.default_rng(seeds)
     tallies: dict[tuple[str, str, str], Floats] = defaultdict(lambda: np.zeros(5))
@@ -419,20 +417,20 @@ def _tallies(
         drawn = draw_effects(layout, truth, part, rng)
         answers = draw_answers(layout, truth, drawn, part, rng)
         for name, estimand in estimands.items():
-            # Shape (groups, runs), or (groups, 1) where runs do not differ.
+            # Shape (groups, runs), or (groups, 1) if the truth is the same in all runs.
             truths = {scope: each.rates(truth, drawn) for scope, each in estimand.expectations.items()}
-            for place, group in enumerate(estimand.groups):
+            for index, group in enumerate(estimand.groups):
                 found = bounds(group, answers, seeds[0])
                 for (method, (low, high)), (scope, rates) in product(found.items(), truths.items()):
-                    true, known = np.broadcast_to(rates[place], low.shape), ~np.isnan(low)
-                    held, width = (low <= true) & (true <= high), np.nansum(high - low)
-                    counts = (held.sum(), width, known.sum(), true.sum(), len(true))
+                    true, known = np.broadcast_to(rates[index], low.shape), ~np.isnan(low)
+                    covered, width = (low <= true) & (true <= high), np.nansum(high - low)
+                    counts = (covered.sum(), width, known.sum(), true.sum(), len(true))
                     tallies[name, scope, method] += np.array(counts, dtype=float)
     return tallies
 
 
 class _Estimand(NamedTuple):
-    """Groups with their clusterings, and their truth in either scope."""
+    """Groups with their clusterings, and their truth for either scope."""
 
     groups: list[Clusterings]
     expectations: dict[str, Expectation]
@@ -451,7 +449,7 @@ _STEPS = 30
 class _Regression:
     """The logistic regression of `statistics.sensitivities`, for many runs at once.
 
-    Its covariates take few distinct values, so counts of choices at each of them are all it needs.
+    Its covariates take few distinct values, so it needs only the counts of choices at each of them.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -459,18 +457,18 @@ class _Regression:
         rows = np.column_stack([np.ones(len(sign)), sign * layout.evidence])
         self.points, point = np.unique(rows, axis=0, return_inverse=True)
         self.n = np.bincount(point).astype(float)
-        self.turned = layout.sign < 0
+        self.target_is_b = layout.sign < 0
         cell = layout.codes["cell"][0]
         self.shape = (int(cell.max()) + 1, len(self.points))
-        place = cell * self.shape[1] + point
-        size = (self.shape[0] * self.shape[1], len(place))
-        ones = np.ones(len(place), dtype=np.float32)
-        self.members = sparse.csr_array((ones, (place, np.arange(len(place)))), shape=size)
-        self.sizes = np.bincount(place, minlength=size[0]).reshape(self.shape).astype(float)
+        index = cell * self.shape[1] + point
+        size = (self.shape[0] * self.shape[1], len(index))
+        ones = np.ones(len(index), dtype=np.float32)
+        self.members = sparse.csr_array((ones, (index, np.arange(len(index)))), shape=size)
+        self.sizes = np.bincount(index, minlength=size[0]).reshape(self.shape).astype(float)
 
     def counts(self, followed: Single) -> Floats:
-        """Choices of option A by run, cell and point, from rates of chosen targets (trials, runs)."""
-        chose_a = np.where(self.turned[:, None], 1 - followed, followed)
+        """Choices of option A, by run, cell and covariate point, from followed targets (trials, runs)."""
+        chose_a = np.where(self.target_is_b[:, None], 1 - followed, followed)
         return np.asarray((self.members @ chose_a).T.reshape(-1, *self.shape), dtype=np.float64)
 
     def estimates(self, counts: Floats) -> tuple[Floats, Floats]:
@@ -482,7 +480,7 @@ class _Regression:
             information = np.einsum("rp,pi,pj->rij", self.n * p * (1 - p), self.points, self.points)
             score = (chosen - self.n * p) @ self.points
             step = np.linalg.solve(information, score[..., None])[..., 0]
-            # A likelihood without a maximum would run away; such runs stop where they stand.
+            # Without a maximum of the likelihood, the steps diverge; such runs are stopped.
             step[np.abs(beta).max(axis=1) > SEPARATED] = 0
             beta = beta + np.clip(step, -2, 2)
             if np.abs(step).max() < 1e-10:
@@ -490,7 +488,7 @@ class _Regression:
         return beta, np.linalg.inv(information)
 
     def covariances(self, counts: Floats, beta: Floats, bread: Floats) -> Floats:
-        """Sandwich covariances clustered by cell, with statsmodels' correction for few clusters."""
+        """Sandwich covariances clustered by cell, with statsmodels' small-sample correction."""
         p = expit(beta @ self.points.T)
         scores = (counts - self.sizes * p[:, None, :]) @ self.points
         meat = np.swapaxes(scores, 1, 2) @ scores
@@ -501,17 +499,17 @@ class _Regression:
 def recovery(
     item_sets: Mapping[str, pd.DataFrame], effects: Mapping[str, Truth] = EFFECTS, *, runs: int, seed: int
 ) -> pd.DataFrame:
-    """Whether the regression of `statistics.sensitivities` finds the parameters, and its intervals hold them.
+    """Whether the regression of `statistics.sensitivities` recovers the parameters, with which coverage.
 
-    With effects a regression without them estimates slopes averaged over the population, which are
-    smaller than those of the model of answers. Its truth is where it would end with endless data: its
-    own maximum at the expected rates. Sets that lack an arm of the regression are left out.
+    The regression has no effects of values, cells or wordings. If there are any, it estimates slopes averaged
+    over the population, which are smaller than those of the answer model. Its truth is then its limit with
+    endless data: its maximum at the expected rates. Sets that lack an arm of the regression are left out.
 
     Returns
     -------
     pandas.DataFrame
-        item_set, effects, parameter, conditional (as set in the model of answers), true (averaged over
-        effects), mean_estimate, coverage (of ``true``), mean_width, runs; logits but for the coverage.
+        item_set, effects, parameter, conditional (as set in the answer model), true (averaged over
+        effects), mean_estimate, coverage (of ``true``), mean_width, runs; logits except for the coverage.
     """
     rows = []
     for item_set, items in item_sets.items():
@@ -519,8 +517,8 @@ def recovery(
         if layout is None:
             continue
         regression = _Regression(layout)
-        for place, (name, truth) in enumerate(effects.items()):
-            rng = np.random.default_rng([seed, len(layout.sign), place])
+        for index, (name, truth) in enumerate(effects.items()):
+            rng = np.random.default_rng([seed, len(layout.sign), index])
             parts = []
             for part in _chunks(runs):
                 drawn = draw_effects(layout, truth, part, rng)
@@ -537,13 +535,13 @@ def recovery(
 
 
 def _sensitivity_tests(items: pd.DataFrame) -> Layout | None:
-    """The tests of the regression of `statistics.sensitivities`; None where an arm is lacking."""
+    """The tests of the regression of `statistics.sensitivities`; None if an arm is missing."""
     used = items["arm"].isin(SENSITIVITY_ARMS) & (items["n_examples"] == SENSITIVITY_N)
     return layout_of(items, used) if set(items.loc[used, "arm"]) == set(SENSITIVITY_ARMS) else None
 
 
 def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Floats:
-    """Where the regression ends with endless data, shape (3,)."""
+    """The limit of the regression with endless data, shape (3,)."""
     expected = _integral(layout.logits(truth, {}), layout.spread(truth, ()))
     beta, _ = regression.estimates(regression.counts(expected.astype(np.float32)))
     return np.asarray(beta[0])
@@ -552,7 +550,7 @@ def _limit(layout: Layout, regression: _Regression, truth: Truth) -> Floats:
 def _recovered(
     model: Floats, limit: Floats, beta: Floats, covariances: Floats
 ) -> Iterator[tuple[str, float, float, float, float, float]]:
-    """(parameter, conditional, true, mean estimate, coverage, mean width); separated runs hold nothing."""
+    """(parameter, conditional, true, mean estimate, coverage, mean width); separated runs cover nothing."""
     z = stats.norm.ppf((1 + CONFIDENCE) / 2)
     known = np.abs(beta).max(axis=1) <= SEPARATED
     for parameter, weights in SENSITIVITY_TERMS.items():
@@ -560,21 +558,21 @@ def _recovered(
         estimates = np.where(known, beta @ w, np.nan)
         half = np.where(known, z * np.sqrt(np.einsum("i,rij,j->r", w, covariances, w)), np.nan)
         true = float(w @ limit)
-        held = np.abs(estimates - true) <= half
+        covered = np.abs(estimates - true) <= half
         means = (estimates[known].mean(), 2 * half[known].mean()) if known.any() else (np.nan, np.nan)
-        yield parameter, float(w @ model), true, float(means[0]), float(held.mean()), float(means[1])
+        yield parameter, float(w @ model), true, float(means[0]), float(covered.mean()), float(means[1])
 
 
 def agent_coverage(items: pd.DataFrame, truth: Truth, *, runs: int, seed: int) -> pd.DataFrame:
-    """How often the intervals of `statistics.sensitivities` hold an agent's parameters, over simulated runs.
+    """How often the intervals of `statistics.sensitivities` cover an agent's parameters, over simulated runs.
 
-    Each run draws an answer to every item of the arms in use, from a logit without effects. Seeds draw one
-    run after the other here and all at once in `recovery`, so that either keeps its own.
+    Each run draws an answer to every item of these arms, from a logit without effects. Draws are run by run
+    here but all at once in `recovery`, so each keeps its own code and results.
 
     Returns
     -------
     pandas.DataFrame
-        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95; NaN where no run
+        One row per parameter: parameter, true (logits), coverage (a rate; nominally .95; NaN if no run
         has an estimate, as without the probes).
     """
     known = np.array([truth.b0, truth.b_v, truth.b_s])
@@ -590,7 +588,7 @@ def agent_coverage(items: pd.DataFrame, truth: Truth, *, runs: int, seed: int) -
     counts = regression.counts((chose_a == at_a).T.astype(np.float32))
     beta, bread = regression.estimates(counts)
     found = _recovered(known, known, beta, regression.covariances(counts, beta, bread))
-    rows = [(name, true, held) for name, _, true, _, held, _ in found]
+    rows = [(name, true, covered) for name, _, true, _, covered, _ in found]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -603,21 +601,21 @@ def power(
     runs: int,
     seed: int,
 ) -> pd.DataFrame:
-    """How often a DVGR is told from .5 at alpha = .05, against the number of cells.
+    """How often a DVGR is found to differ from .5 at alpha = .05, by number of cells.
 
-    Smaller designs are the first cells of one shuffled order. b_v is set so that the expected DVGR of the
-    design is the wanted one. At a true DVGR of .5 the result is the rate of false alarms.
+    Smaller designs are the first cells of one shuffled order. b_v is set so that the design has the wanted
+    expected DVGR. At a true DVGR of .5, the result is the false positive rate.
 
     Parameters
     ----------
     truth
-        Position bias and spreads of effects; its b_v gives way.
+        Position bias and SDs of effects; its b_v is replaced.
 
     Returns
     -------
     pandas.DataFrame
         cells, trials, true_dvgr, method (exact: binomial test of independent trials; cell, value: whether
-        the clustered interval leaves .5 out; value_wild: wild bootstrap), power (a rate), runs.
+        the clustered interval excludes .5; value_wild: wild bootstrap), power (a rate), runs.
 
     Raises
     ------
@@ -641,13 +639,13 @@ def power(
 
 
 def cell_steps(items: pd.DataFrame) -> list[int]:
-    """Numbers of cells for `power`: doubled from 25 on, and at last all that the items have."""
+    """Numbers of cells for `power`: 25, doubled repeatedly, and finally all that the items have."""
     cells = items["cell"].nunique()
     return [*(number for number in (25, 50, 100, 200) if number < cells), cells]
 
 
 def _with_dvgr(expected: Expectation, truth: Truth, dvgr: float) -> Truth:
-    """The truth whose expected DVGR is the wanted one."""
+    """The parameters with b_v set so that the expected DVGR is the wanted one."""
 
     def distance(b_v: float) -> float:
         return float(expected.rates(replace(truth, b_v=b_v), {})[0, 0]) - dvgr

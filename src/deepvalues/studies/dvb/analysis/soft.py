@@ -1,9 +1,9 @@
 """The soft DVGR: the mean probability of the deep option, from the log probabilities of replies.
 
-Endpoints that are asked for them (``logprobs: true``, ``top_logprobs: 20`` among a model's parameters)
-return with each token of the reply its log probability and those of the likeliest alternatives, and
-the record keeps them as they came. Only the token that decides between the options is used. Where models
-are asked by letter probability (`deepvalues.ask.letters`) the record has the letters alone.
+With ``logprobs: true`` and ``top_logprobs: 20`` among a model's parameters, endpoints return for each token
+its log probability and those of the most probable alternatives, and the record keeps them unchanged. Only
+the token that decides between the options is used. For models that are asked by letter probability
+(`deepvalues.ask.letters`), the record holds only the letters.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ COLUMNS = ("item", "repeat", "turn", "letter", "p_a", "p_a_low", "p_a_high", "ma
 
 
 class Weighed(NamedTuple):
-    """What the deciding token says.
+    """The probabilities at the deciding token.
 
-    ``letter`` is the one that was sampled, or the likelier one where letters were asked for (None where both
-    are as likely), ``p_a`` the probability of A among A and B: NaN unless
-    both letters are listed (``covered``). ``p_a_low`` and ``p_a_high`` bound it: with one letter
-    listed, the other has at most what the list leaves over.
-    ``mass`` is the probability of the listed letters before they are normalized.
+    ``letter`` is the sampled letter or, if letters were asked for, the more probable one (None in a tie).
+    ``p_a`` is the probability of A among A and B, NaN unless both letters are listed (``covered``).
+    ``p_a_low`` and ``p_a_high`` are its bounds: a letter that is not listed has at most the probability that
+    the list leaves over. ``mass`` is the probability of the listed letters before normalization.
     """
 
     letter: str | None
@@ -45,25 +44,24 @@ class Weighed(NamedTuple):
     covered: bool
 
 
-#: A reply without log probabilities, or without a token that decides.
+#: For a reply without log probabilities or without a deciding token.
 UNKNOWN = Weighed(None, math.nan, 0.0, 1.0, math.nan, False)
 
 
 def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
-    """Read the probabilities of A and B off the first token of a reply that is one of the two letters.
+    """Read the probabilities of A and B from the first token of a reply that is one of the two letters.
 
     Parameters
     ----------
     logprobs
         As in a choice of the chat-completions protocol: ``content``, a list of {token, logprob,
-        top_logprobs}. Spellings of a letter (``A``, `` A``, ``(A``) are added up. Or in the short form of
+        top_logprobs}, where spellings of a letter (``A``, `` A``, ``(A``) are added up; or the short form of
         `deepvalues.ask.letters.kept`.
 
     Returns
     -------
     Weighed
-        `UNKNOWN` without log probabilities or such a token. What a model thinks before ``</think>`` is
-        passed over.
+        `UNKNOWN` without log probabilities or a deciding token. Anything up to ``</think>`` is skipped.
     """
     if logprobs and is_kept(logprobs):
         return _of_letters(logprobs)
@@ -89,10 +87,10 @@ def _weighed(token: Mapping[str, Any], letter: str, before: str) -> Weighed:
 
 
 def _of_letters(logprobs: Mapping[str, Any]) -> Weighed:
-    """Read the short form: without a letter nothing is known but that there was none."""
+    """Read the short form; a missing letter says only that it was not listed."""
     p = {letter: math.exp(logprob) for letter, logprob in logprobs["letters"].items()}
-    likeliest = [letter for letter in p if p[letter] == max(p.values())]
-    found = _between(p, likeliest[0] if len(likeliest) == 1 else None, logprobs.get("unlisted", 0.0))
+    most_probable = [letter for letter in p if p[letter] == max(p.values())]
+    found = _between(p, most_probable[0] if len(most_probable) == 1 else None, logprobs.get("unlisted", 0.0))
     return found._replace(mass=sum(p.values()))
 
 
@@ -110,18 +108,18 @@ def _between(p: Mapping[str, float], letter: str | None, unlisted: float) -> Wei
 
 
 def probabilities(answers: Iterable[Answer]) -> pd.DataFrame:
-    """Probabilities of option A in recorded answers.
+    """The probabilities of option A in recorded answers.
 
     Parameters
     ----------
     answers
-        Answers of one model to the items at hand: those that `deepvalues.ask.questions.Questions.recorded`
-        gives, rather than a whole record, which may hold answers to prompts of an earlier version.
+        Answers of one model to the items at hand, from `deepvalues.ask.questions.Questions.recorded`. A
+        whole record may also hold answers to earlier versions of the prompts.
 
     Returns
     -------
     pandas.DataFrame
-        item, repeat, turn and the fields of `Weighed`, a row per answer.
+        item, repeat, turn and the fields of `Weighed`, one row per answer.
     """
     rows = [(answer.item, answer.repeat, answer.turn, *weigh(answer.logprobs)) for answer in answers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -141,12 +139,12 @@ def soft_trials(frame: pd.DataFrame, weighed: pd.DataFrame, model: str) -> pd.Da
     -------
     pandas.DataFrame
         The answered trials of the model with ``soft`` (probability of the target, NaN where not covered),
-        ``soft_low``, ``soft_high``, ``mass`` and ``covered``. An answer whose deciding token names another
-        option than was read from the whole reply counts as not covered, with bounds 0 and 1.
+        ``soft_low``, ``soft_high``, ``mass`` and ``covered``. If the deciding token names another option than
+        the one read from the whole reply, the answer is not covered and its bounds are 0 and 1.
     """
     own = frame[(frame["model"] == model) & frame["followed"].notna()]
     joined = own.merge(weighed, on=["item", "repeat", "turn"], how="left", validate="one_to_one")
-    # Letters as likely as each other name none, and speak against no choice.
+    # Tied letters name no option, so they contradict no choice.
     tied = joined["letter"].isna() & joined["covered"].eq(True)
     sound = (tied | (joined["letter"] == joined["choice"])).to_numpy()
     at_a = (joined["right"] == "A").to_numpy()
@@ -159,14 +157,14 @@ def soft_trials(frame: pd.DataFrame, weighed: pd.DataFrame, model: str) -> pd.Da
 
 
 def all_soft_trials(frame: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataFrame:
-    """`soft_trials` of every model whose record holds log probabilities, under each other.
+    """`soft_trials` of every model whose record holds log probabilities, concatenated.
 
     Parameters
     ----------
     frame
         Trials of the models.
     asked
-        The items of the trials as they were put to each model.
+        The items of the trials as each model was asked them.
     """
     found = []
     for each in asked:
@@ -174,25 +172,25 @@ def all_soft_trials(frame: pd.DataFrame, asked: Iterable[Questions]) -> pd.DataF
         weighed = probabilities(answer for answer in answers if answer.logprobs)
         if len(weighed):
             found.append(soft_trials(frame, weighed, each.model.name))
-    # Without any: no rows, but the columns.
+    # With no such model, return the columns without rows.
     return pd.concat(found) if found else soft_trials(frame.iloc[:0], probabilities(()), "")
 
 
 def soft_dvgr(trials: pd.DataFrame) -> pd.DataFrame:
-    """Soft DVGR of each model beside the DVGR of the same trials.
+    """Soft DVGR of each model, compared with the DVGR of the same trials.
 
     Parameters
     ----------
     trials
-        From `soft_trials`, of one or more models; the deconfounded ones are used.
+        From `soft_trials`, of one or more models; only the deconfounded ones are used.
 
     Returns
     -------
     pandas.DataFrame
         model, answered, covered (number), coverage (share), mass (mean), soft with clustered_low and
-        clustered_high (by cell) over the covered trials, hard (DVGR of these), difference = soft − hard with
-        difference_low and difference_high (paired, clustered by cell), bound_low and bound_high (the soft
-        DVGR of all answered trials, were the uncovered ones at their lower or upper bounds).
+        clustered_high (by cell) over the covered trials, hard (DVGR of the same trials), difference = soft −
+        hard with difference_low and difference_high (paired, clustered by cell), bound_low and bound_high
+        (the soft DVGR of all answered trials with the uncovered ones at their lower or upper bounds).
     """
     rows = []
     for model, group in trials[trials["arm"] == "deconfounded"].groupby("model"):

@@ -1,4 +1,4 @@
-"""Statistics of the Deep Value Benchmark: from items and answers to rates and what they mean."""
+"""Statistics of the Deep Value Benchmark: from items and answers to rates, tests and sensitivities."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from deepvalues.studies.dvb.respondents.agents import ReferenceAgent, arm_eviden
 from deepvalues.studies.dvb.stimuli.design import ARMS
 from deepvalues.studies.missing import count_statuses, stop_if_stray
 
-#: The arms at N = 20 that share their examples and between them identify both sensitivities.
+#: The arms at N = 20 with the same examples, which together identify both sensitivities.
 SENSITIVITY_ARMS = ("deconfounded", "probe_value", "probe_surface")
 SENSITIVITY_N = 20
-#: What no statistic of trials asks about, and would fill the memory once for each model.
+#: Columns that no statistic of trials needs, and that would fill the memory once per model.
 _TEXTS = ["prompt", "prefix_chars", "hash", "scene", "example_activities"]
-#: Below this a test against chance, corrected over models, tells a DVGR from chance.
+#: Significance level; tests against chance are corrected over models.
 ALPHA = 0.05
-#: The columns that name a test. Its two orders are two trials, and of one mind or none.
+#: The columns that identify a test. Its two orders are two trials, which are not independent.
 TEST = ("cell", "arm", "n_examples", "test")
 
 
@@ -35,7 +35,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The items' columns without those in `_TEXTS`, with ``model``, ``repeat``, ``turn``, ``status``,
-        ``choice`` and ``followed``: 1 where the target option was chosen, 0 where the other was, NaN without
+        ``choice`` and ``followed``: 1 if the target option was chosen, 0 if the other was, NaN without
         an answer.
 
     Raises
@@ -53,14 +53,14 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_family(frame: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
-    """Say each model's family in a column after its name.
+    """Insert each model's family as a column after its name.
 
     Parameters
     ----------
     family
         Families by model.
     """
-    # Shared until somebody changes it: a million texts need not be there twice.
+    # A shallow copy, so that a million texts are not held twice.
     named = frame.copy(deep=False)
     named.insert(list(frame).index("model") + 1, "family", frame["model"].map(family))
     return named
@@ -71,18 +71,18 @@ def rates(
 ) -> pd.DataFrame:
     """Rate of followed targets per group, with Wilson's and the clustered interval.
 
-    Wilson's takes all trials as independent, the two orders of a test among them: too narrow for a model that
-    answers alike in both, too wide for one that always chooses the same place. Clusters of whole cells hold
-    both orders.
+    Wilson's interval treats all trials as independent, including the two orders of a test. It is too narrow
+    for a model that answers alike in both, too wide for one that always chooses the same position. A cell,
+    and so a cluster of whole cells, holds both orders.
 
     Parameters
     ----------
     by
-        Columns that make the groups; groups come in sorted order.
+        Columns that define the groups; groups are sorted.
     cluster
-        Column whose values are the clusters.
+        Column that defines the clusters.
     crossed
-        Column of further clusters that cross those: then intervals are two-way.
+        Column that defines further clusters, crossed with those; intervals are then two-way.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def rates(
         ``by``, items, answered, followed, rate, wilson_low, wilson_high, clustered_low, clustered_high.
     """
     rows = []
-    # Groups are copies of their rows: of all columns that would be hundreds of megabytes.
+    # Groups are copies of their rows; with all columns, that would take hundreds of megabytes.
     needed = list(dict.fromkeys([*by, "followed", cluster, *([crossed] if crossed else [])]))
     for key, group in frame[needed].groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
@@ -112,7 +112,7 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         As from `rates`, with ``dvgr`` for the rate, and p_value (of `sign_tests`), p_holm, cohens_h,
-        cohens_g, bound_low and bound_high (the DVGR were all missing replies shallow, or all deep).
+        cohens_g, bound_low and bound_high (the DVGR if all missing replies were shallow, or deep).
     """
     deep = frame[frame["arm"] == "deconfounded"]
     table = rates(deep, ["model"]).rename(columns={"rate": "dvgr"})
@@ -122,17 +122,17 @@ def dvgr_by_model(frame: pd.DataFrame) -> pd.DataFrame:
 def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TEST) -> list[float]:
     """Exact two-sided sign test of each group against chance, test by test.
 
-    A test counts for the target where more of its trials followed it than did not, against it where fewer
-    did, and not at all where as many did: where its two orders disagree. With one trial a test it is the
-    binomial test of trials. Tests of one cell at several N are taken as independent, as in print; intervals
-    clustered by cell take them together.
+    A test counts for the target if most of its trials followed it, against it if most did not, and not at all
+    in a tie, as when its two orders disagree. With one trial per test, this is the binomial test of trials.
+    Tests of one cell at several N are treated as independent, as published; only intervals clustered by cell
+    take their dependence into account.
 
     Parameters
     ----------
     by
-        Columns that make the groups, which come in sorted order, as from `rates`.
+        Columns that define the groups, which are sorted as in `rates`.
     unit
-        Columns that name a test.
+        Columns that identify a test.
 
     Returns
     -------
@@ -143,13 +143,13 @@ def sign_tests(frame: pd.DataFrame, by: Sequence[str], unit: Sequence[str] = TES
     for _, group in frame.groupby(list(by), observed=True, sort=True):
         answered = group.dropna(subset="followed")
         scores = (answered["followed"] - 0.5).groupby([answered[name] for name in unit], observed=True).sum()
-        told, undecided = int((scores != 0).sum()), len(scores) and not scores.any()
-        found.append(1.0 if undecided else exact_test(int((scores > 0).sum()), told))
+        counted, undecided = int((scores != 0).sum()), len(scores) and not scores.any()
+        found.append(1.0 if undecided else exact_test(int((scores > 0).sum()), counted))
     return found
 
 
 def _tested(table: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
-    """Add to a table of DVGRs the tests against chance, the effect size and the bounds."""
+    """Add tests against chance, the effect size and the bounds to a table of DVGRs."""
     table["p_value"] = p_values
     table["p_holm"] = holm(list(table["p_value"]))
     table["cohens_h"] = [cohens_h(rate) for rate in table["dvgr"]]
@@ -160,11 +160,11 @@ def _tested(table: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
 
 
 def rates_by_wording(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """DVGR per group, clustered by the test wording that the group is about and by cell, crossed.
+    """DVGR per group, with clusters by test wording crossed with cells.
 
-    Estimates by value or by dimension rest on few test wordings, which intervals clustered by cell
-    ignore; those clustered by wording ignore what a cell's trials share. By value the wording is that of
-    the preferred value, by dimension the target's pole wording.
+    Estimates by value or by dimension rest on few test wordings. Intervals clustered by cell ignore that,
+    and those clustered by wording ignore what a cell's trials share. By value, the wording is that of
+    the preferred value; by dimension, that of the target's pole.
     """
     deep = frame[frame["arm"] == "deconfounded"]
     wording = "target_value_wording" if "v1" in by else "target_pole_wording"
@@ -172,7 +172,7 @@ def rates_by_wording(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def missing_by_reason(frame: pd.DataFrame) -> pd.DataFrame:
-    """Number of items per model and status, with the share that has no answer."""
+    """Number of items per model and status, with the share of items without an answer."""
     counts = count_statuses(frame, ["model"])
     counts.insert(0, "items", counts.sum(axis=1))
     return counts.assign(missing_share=1 - counts["answered"] / counts["items"]).reset_index()
@@ -181,16 +181,16 @@ def missing_by_reason(frame: pd.DataFrame) -> pd.DataFrame:
 def sensitivities(frame: pd.DataFrame) -> pd.DataFrame:
     """Position bias b0 and the sensitivities b_v and b_s of each model at N = 20.
 
-    Logistic regression of choosing option A on x_v and x_s, which are +1 where option A, −1 where
-    option B shows the preferred value (pole) against the other, and 0 where both show the same:
+    Logistic regression of choosing option A on x_v and x_s, which are +1 if option A shows the preferred
+    value (pole) and B the other one, −1 if it is the reverse, and 0 if both show the same:
     logit P(A) = b0 + b_v x_v + b_s x_s, over the deconfounded and the two probe arms. Each test is asked in
-    both orders of its options, so that x_v and x_s go with no place and b0 is a liking for the first option
-    and nothing else. Standard errors are clustered by cell. d = b_v − b_s.
+    both orders, so x_v and x_s are balanced over positions, and b0 is pure bias towards the first option.
+    Standard errors are clustered by cell. d = b_v − b_s.
 
     Returns
     -------
     pandas.DataFrame
-        One row per model: b0, b_v, b_s, d, each with _low and _high, in logits; NaN where a model is so
+        One row per model: b0, b_v, b_s, d, each with _low and _high, in logits; NaN if the choices are so
         regular that the likelihood has no maximum.
     """
     chosen = frame["arm"].isin(SENSITIVITY_ARMS) & (frame["n_examples"] == SENSITIVITY_N)
@@ -208,7 +208,7 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
     sign = np.where(group["right"] == "A", 1.0, -1.0)
     design = np.column_stack([np.ones(len(group)), sign[:, None] * evidence])
     groups = np.asarray(group["cell"].astype("category").cat.codes, dtype=np.int64)
-    # Without the probes x_s = −x_v.
+    # Without the probes x_s = −x_v, which does not identify b_v and b_s.
     fit = clustered_logit(np.where(group["choice"] == "A", 1.0, 0.0), design, groups)
     row: dict[str, float] = {}
     for name, weights in SENSITIVITY_TERMS.items():
@@ -222,7 +222,7 @@ def _sensitivity(group: pd.DataFrame) -> dict[str, float]:
 
 
 def recovered(estimates: pd.DataFrame, simulated: pd.DataFrame, model: str) -> pd.DataFrame:
-    """The known parameters of an agent beside their estimates.
+    """An agent's known parameters, compared with their estimates.
 
     Parameters
     ----------
@@ -231,12 +231,12 @@ def recovered(estimates: pd.DataFrame, simulated: pd.DataFrame, model: str) -> p
     simulated
         From `analysis.simulation.agent_coverage`, of the same agent.
     model
-        The agent's name; without trials of it there are no estimates.
+        The agent's name; estimates are missing without trials of it.
 
     Returns
     -------
     pandas.DataFrame
-        parameter, true, estimate, low, high (logits), held (whether the interval holds the truth), coverage.
+        parameter, true, estimate, low, high (logits), held (whether the interval contains it), coverage.
     """
     found = estimates.set_index("model").reindex([model]).iloc[0]
     table = simulated[["parameter", "true"]].copy()
@@ -247,7 +247,7 @@ def recovered(estimates: pd.DataFrame, simulated: pd.DataFrame, model: str) -> p
 
 
 def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) -> pd.DataFrame:
-    """What each reference agent must score in each arm, beside what it scored.
+    """The expected rate of each reference agent in each arm, compared with the observed one.
 
     Parameters
     ----------
@@ -258,8 +258,8 @@ def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) 
     -------
     pandas.DataFrame
         model, arm, n_examples, expected, observed, within: whether Wilson's interval around the
-        observed rate holds the expected one. Agents answer every trial by itself, so that it is no narrower
-        than it should be.
+        observed rate contains the expected one. Agents answer each trial independently, so the interval is
+        not too narrow.
     """
     known = {agent.name: agent for agent in agents}
     rows = []
@@ -273,12 +273,12 @@ def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) 
 
 
 def met_exactly(check: pd.DataFrame) -> pd.Series[bool]:
-    """Which rates of `instrument_check` are the expected ones but for the rounding of binary fractions."""
+    """Which rates of `instrument_check` are as expected, up to the rounding of binary fractions."""
     return (check["observed"] - check["expected"]).abs() < 1e-12
 
 
 def instrument_by_agent(check: pd.DataFrame, agents: Sequence[ReferenceAgent]) -> pd.DataFrame:
-    """How many of its rates each reference agent meets.
+    """How many expected rates each reference agent meets.
 
     Parameters
     ----------
@@ -288,8 +288,8 @@ def instrument_by_agent(check: pd.DataFrame, agents: Sequence[ReferenceAgent]) -
     Returns
     -------
     pandas.DataFrame
-        model, rule (in words), and of its rates: compared (how many), exact (met exactly), within (in the
-        interval of the observed rate), largest (difference in size).
+        model, rule (in words), compared (number of rates), exact (met exactly), within (expected rate inside
+        the interval of the observed one), largest (absolute difference).
     """
     off = (check["observed"] - check["expected"]).abs()
     groups = check.assign(off=off, exact=met_exactly(check)).groupby("model")
@@ -301,12 +301,12 @@ def instrument_by_agent(check: pd.DataFrame, agents: Sequence[ReferenceAgent]) -
 
 
 def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
-    """The published nine models, recomputed from their printed counts.
+    """The nine published models, recomputed from their printed counts.
 
     Parameters
     ----------
     published
-        ``data/published/dvb_by_model.csv``: n_parsed replies, n_deep of them deep.
+        ``data/published/dvb_by_model.csv``: n_parsed (replies), n_deep (deep ones).
     """
     names = {"n_prompts": "items", "n_parsed": "answered", "n_deep": "followed"}
     table = published[["model", "developer", "size_tier", *names]].rename(columns=names)
@@ -316,8 +316,8 @@ def published_dvgr(published: pd.DataFrame) -> pd.DataFrame:
     return _tested(table, [exact_test(k, n) for k, n in counts])
 
 
-def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Models that were asked and the published ones in one table.
+def with_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Our models and the published ones in one table.
 
     Parameters
     ----------
@@ -338,12 +338,12 @@ def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
 
 # ---- models in focus, pooled and by side of chance ----
 
-#: The families that pooled results can be about, the first that answered.
+#: The families that pooled results can be about, in order of precedence.
 IN_FOCUS = ("language model", "text learner")
 
 
 def family_in_focus(families: Collection[str]) -> str:
-    """The family that pooled results are about: language models, or text learners without any.
+    """The family that pooled results are about: language models or, without any, text learners.
 
     Parameters
     ----------
@@ -353,7 +353,7 @@ def family_in_focus(families: Collection[str]) -> str:
     Raises
     ------
     UserError
-        When there are neither, so that nothing could be pooled.
+        When there are neither, so that nothing can be pooled.
     """
     found = next((family for family in IN_FOCUS if family in families), None)
     if found is None:
@@ -365,22 +365,22 @@ def family_in_focus(families: Collection[str]) -> str:
 
 
 def pooled(frame: pd.DataFrame) -> pd.DataFrame:
-    """DVGR over all models of the trials, in one row as from `rates`."""
+    """DVGR over all models together, in one row as from `rates`."""
     deep = frame[frame["arm"] == "deconfounded"].assign(pooled="pooled")
     return rates(deep, ["pooled"]).drop(columns="pooled")
 
 
 def leave_one_out(frame: pd.DataFrame) -> pd.DataFrame:
-    """The pooled DVGR without each model in turn: whether one model alone makes the result.
+    """The pooled DVGR without each model in turn, to see if a single model makes the result.
 
     Returns
     -------
     pandas.DataFrame
-        One row per model, in sorted order: left_out (the model), models (that stay), and as from `pooled`.
-        No rows with fewer than two models, as none would stay.
+        One row per model, sorted: left_out (the model), models (number that remain), and the columns of
+        `pooled`. No rows with fewer than two models, as none would remain.
     """
     names = sorted(frame["model"].unique())
-    # Without the columns of texts, of which each copy would take much memory.
+    # Without text columns, whose copies would take much memory.
     slim = frame[["model", "arm", "cell", "followed"]]
     without = {name: pooled(slim[slim["model"] != name]) for name in names} or {"": pooled(slim)}
     table: pd.DataFrame = pd.concat(without, names=["left_out"]).reset_index("left_out")
@@ -404,18 +404,18 @@ def sides_by_test(table: pd.DataFrame) -> Sides:
     table
         From `dvgr_by_model`.
     """
-    told = table["p_holm"] < ALPHA
-    return _sides(told & (table["dvgr"] < 0.5), told & (table["dvgr"] > 0.5))
+    differs = table["p_holm"] < ALPHA
+    return _sides(differs & (table["dvgr"] < 0.5), differs & (table["dvgr"] > 0.5))
 
 
 def sides_by_interval(table: pd.DataFrame) -> Sides:
-    """Sides of chance by the interval clustered by cell, uncorrected.
+    """Sides of chance by the interval clustered by cell, without correction.
 
     Parameters
     ----------
     table
-        From `dvgr_by_model`. A rate that is the same in every cell has no such
-        interval; Wilson's stands in for it.
+        From `dvgr_by_model`. If a rate is the same in every cell, it has no clustered interval, and
+        Wilson's replaces it.
     """
     below = table["clustered_high"].fillna(table["wilson_high"]) < 0.5
     return _sides(below, table["clustered_low"].fillna(table["wilson_low"]) > 0.5)

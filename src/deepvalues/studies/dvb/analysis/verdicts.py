@@ -1,25 +1,25 @@
-"""What a model does with a test, row by row, and the verdict on it by rules fixed before the answers came.
+"""What a model does with a test, measure by measure, and its verdict, by rules fixed before the answers came.
 
-All of it rests on pairs of orders (`analysis.orders`), in which a liking for a place cancels. The
-rules are data, `VERDICTS`: the text, the tables and the tests read them there.
+Everything rests on pairs of orders (`analysis.orders`), in which position bias cancels. The rules are
+data, `VERDICTS`: text, tables and tests read them from there.
 
-How the rules are read where their wording leaves something open:
+Where the wording of the rules leaves something open, they are read as follows:
 
-- *Above* is judged by log odds where a respondent has any in the arms concerned, else by the share of right
-  choices less .5. Where all cells have one mean there is no standard error; then the sign of the
-  mean decides, if there are cells enough that Wilson's interval of so many equal signs lies above .5 (four).
-- *Equal* counts a sign of zero, as of a test on which the orders disagree, as half a positive one. Where all
-  cells have one share, that share decides.
-- Order consistency, first options and letter mass are those of the four tests that every set by N
-  asks (`TESTS`), taken together; prior, shuffled and repeat have rows of their own.
-- Without letter probabilities the share of replies that name an option stands in for the letter mass.
-- Order consistency is of choices. Where these are made without chance, as of the likelier letter, any
-  liking for options lifts it above 2p(1 − p), if little; see `analysis.orders.excess_over_place`.
-- Rule 5 speaks of the DVGR, which is a share of choices, and so does its comparison with shuffled.
-- "Not different" and "not above" need an estimate: what was not asked meets no rule.
-- *Repeat* in rule 7 is the mean of both orders like the rest, and the order that is a copy may not be
-  above by itself: who finds the copy but answers by its letter has a capability.
-- A layer that a respondent can't tell when asked outright is never said to have been learned.
+- *Above* is judged by log odds where a respondent has any in the arms concerned, otherwise by the share of
+  right choices minus .5. If all cells have the same mean, there is no standard error. The sign of the mean
+  then decides, provided that Wilson's interval for that many equal signs lies above .5 (four cells or more).
+- *Equal* counts a sign of zero, as when the two orders disagree, as half a positive one. If all cells have
+  the same share, that share decides.
+- Order consistency, the rate of first options and letter mass pool the four tests that every set by N asks
+  (`TESTS`); prior, shuffled and repeat are measured on their own.
+- Without letter probabilities, the share of replies that name an option replaces the letter mass.
+- Order consistency is computed from choices. If choices are deterministic (the more probable letter), any
+  preference for options raises it above 2p(1 − p), if only a little; see `analysis.orders.excess_over_place`.
+- Rule 5 is about the DVGR, a share of choices, and so is its comparison with shuffled examples.
+- "Not different" and "not above" need an estimate: an arm that was not asked meets no rule.
+- *Repeat* in rule 7 is the mean of both orders, like the rest. In addition, the order that is an exact copy
+  may not be above on its own: a model that finds the copy but answers with its letter has a capability.
+- A layer that a respondent does not recognize when asked outright never counts as learned.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from deepvalues.stats.clusters import Estimate
 from deepvalues.stats.rates import NO_INTERVAL, Interval, wilson
 from deepvalues.studies.dvb.analysis.orders import by_cell, excess_over_place
 
-#: The arms with intact evidence that are asked at every N.
+#: The arms with intact examples that are asked at every N.
 TESTS = ("deconfounded", "control", "probe_value", "probe_surface")
-#: The learners of words and characters, whose mean stands for what needs no understanding.
+#: The learners that know only words and characters. Their mean shows how far one gets without understanding.
 LEXICAL = ("learner-words", "learner-characters", "learner-nearest")
-#: The number of examples at which verdicts are given, and the other one that the table knows.
+#: The number of examples at which verdicts are given, and the larger one that is also tabulated.
 N, MORE = 4, 20
-#: Shares of positive signs nearer to one half than this are equal to it.
+#: A share of positive signs within this distance of one half counts as equal to it.
 BOUND = 0.07
-#: Letters with less of the probability are no answer.
-LEAST_MASS = 0.5
+#: Below this letter mass, the letters do not count as answers.
+MIN_LETTER_MASS = 0.5
 #: Differences smaller than this are rounding.
 _ROUNDING = 1e-9
 _TOST_ALPHA = 0.05
 
 
 class Findings(NamedTuple):
-    """What the rules ask of a respondent at N = 4."""
+    """The findings at N = 4 that the rules use."""
 
     answers: bool
     control_above: bool
@@ -73,7 +73,7 @@ class Findings(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A verdict: its rule's number in the order of the rules, its names, what it means, and its rule."""
+    """A verdict: its rule's number, its id, its name, what it means, and its rule in words and as code."""
 
     number: int
     id: str
@@ -83,7 +83,7 @@ class Verdict(NamedTuple):
     holds: Callable[[Findings], bool]
 
 
-#: In order: the first that holds is given. The last one always holds.
+#: In the order of the rules. The first one that holds is given; the last one always holds.
 VERDICTS = (
     Verdict(
         1, "no_answer", "does not answer", "letter mass below .5",
@@ -141,7 +141,7 @@ NAMES = {verdict.id: verdict.name for verdict in VERDICTS}
 
 
 def rules() -> pd.DataFrame:
-    """The verdicts as a table, in the order of their rules: number, verdict, rule, meaning."""
+    """The verdicts as a table, in order: number, verdict, rule, meaning."""
     rows = [(each.number, each.name, each.rule, each.meaning) for each in VERDICTS]
     return pd.DataFrame(rows, columns=["number", "verdict", "rule", "meaning"])
 
@@ -155,19 +155,19 @@ def verdict_of(findings: Findings) -> Verdict:
 
 
 def above(found: Estimate, null: float = 0.0) -> bool:
-    """Whether the 95% interval lies above a null; of an estimate that does not vary see the module."""
+    """Whether the 95% interval lies above a null; without a standard error, see the module's docstring."""
     if found.error > 0:
         return found.interval.low > null
     return found.value - null > _ROUNDING and wilson(found.df + 1, found.df + 1).low > 0.5
 
 
 def differs(found: Estimate, null: float = 0.0) -> bool:
-    """Whether the 95% interval leaves a null out."""
+    """Whether the 95% interval excludes a null."""
     return above(found, null) or above(found._replace(value=-found.value), -null)
 
 
 def alike(found: Estimate) -> bool:
-    """Whether there is an estimate and its 95% interval holds 0."""
+    """Whether there is an estimate and its 95% interval contains 0."""
     return not math.isnan(found.value) and found.df > 0 and not differs(found)
 
 
@@ -180,7 +180,7 @@ def equal(share: Estimate) -> bool:
 
 
 def tost_interval(share: Estimate) -> Interval:
-    """The 90% interval that `equal` holds against its bounds."""
+    """The 90% interval that `equal` compares with its bounds."""
     if not share.error > 0:
         return NO_INTERVAL
     half = float(stats.t.ppf(1 - _TOST_ALPHA, share.df)) * share.error
@@ -191,7 +191,7 @@ def tost_interval(share: Estimate) -> Interval:
 
 
 class _Respondent:
-    """The pairs of one model, and what is asked of them."""
+    """The pairs of one model, with the measures computed from them."""
 
     def __init__(self, pairs: pd.DataFrame, lexical: pd.DataFrame) -> None:
         self.pairs, self.lexical = pairs, lexical
@@ -208,12 +208,12 @@ class _Respondent:
         return by_cell(self.arm(arm, n), column)
 
     def lean(self, arm: str) -> pd.DataFrame:
-        """How far the right options of an arm are preferred: log odds, or shares less one half."""
+        """Preference for an arm's right options, pair by pair: log odds or, without any, shares minus .5."""
         own = self.arm(arm, N)
         return own.assign(lean=own["log_odds"] if self.has_odds else own["followed"] - 0.5)
 
     def paired(self, one: pd.DataFrame, other: pd.DataFrame, column: str) -> Estimate:
-        """Mean difference of a column between pairs of the same cell and test."""
+        """Mean paired difference of a column between tests with the same cell and test number."""
         keys = ["cell", "test"]
         both = one[[*keys, column]].merge(other[[*keys, column]], on=keys, suffixes=("", "_other"))
         return by_cell(both.assign(difference=both[column] - both[f"{column}_other"]), "difference")
@@ -226,12 +226,12 @@ class _Respondent:
         return self.paired(self.arm(arm, n), lexical, "followed")
 
     def positive(self, arm: str) -> Estimate:
-        """The share of positive signs; a zero is half of one."""
+        """The share of positive signs; zero counts as half."""
         leans = self.lean(arm)
         return by_cell(leans.assign(positive=(np.sign(leans["lean"]) + 1) / 2), "positive")
 
     def answered(self) -> float:
-        """The letter mass, or without it the share of replies that name an option; NaN if none was asked."""
+        """The letter mass or, without it, the share of replies naming an option; NaN if not asked."""
         tests = self.tests(N)
         mass = float(tests["mass"].mean())
         if not math.isnan(mass) or tests.empty:
@@ -239,7 +239,7 @@ class _Respondent:
         return float(tests["answered"].sum() / tests["asked"].sum())
 
 
-#: How a measure at N is had.
+#: Computes a measure at N.
 _Measure = Callable[[_Respondent, int], Estimate]
 _AT_EVERY_N: dict[str, _Measure] = {
     "letter_mass": lambda one, n: by_cell(one.tests(n), "mass"),
@@ -255,7 +255,7 @@ _AT_EVERY_N: dict[str, _Measure] = {
     "probe_value_minus_lexical": lambda one, n: one.against_lexical("probe_value", n),
     "probe_surface_minus_lexical": lambda one, n: one.against_lexical("probe_surface", n),
 }
-#: Measures without examples, or whose arms are asked at N = 4 only.
+#: Measures without examples, or of arms that are asked only at N = 4.
 _ONCE: dict[str, _Measure] = {
     "prior": lambda one, _: one.mean("prior", 0),
     "prior_consistency": lambda one, _: one.mean("prior", 0, "agree"),
@@ -265,7 +265,7 @@ _ONCE: dict[str, _Measure] = {
     "repeat_copy": lambda one, n: one.mean("repeat", n, "followed_first"),
     "repeat_swapped": lambda one, n: one.mean("repeat", n, "followed_second"),
 }
-#: What the rules rest on, at N = 4: leans in the unit that ``scale`` names.
+#: What the rules use, at N = 4: preferences for right options, in the unit that ``scale`` names.
 _LEANS = ("control_lean", "probe_value_lean", "probe_surface_lean", "probes_lean", "repeat_copy_lean")
 _POSITIVE = ("control_positive", "repeat_positive")
 MEASURES = (*_ONCE, *_AT_EVERY_N)
@@ -304,40 +304,42 @@ CONTRACT = _contract()
 
 
 def verdicts(
-    pairs: pd.DataFrame, free: pd.DataFrame | None = None, untold: Mapping[str, Collection[str]] | None = None
+    pairs: pd.DataFrame,
+    free: pd.DataFrame | None = None,
+    unrecognized: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
-    """What each respondent does with a test, and the verdict on it, one row a respondent.
+    """What each respondent does with a test, and its verdict, one row per respondent.
 
     Parameters
     ----------
     pairs
-        From `analysis.orders.pairs`. The lexical learners among its models (`LEXICAL`) are what all
-        are held against.
+        From `analysis.orders.pairs`. All respondents are compared with the lexical learners (`LEXICAL`)
+        among them.
     free
-        Trials with free replies, of a study of their own: model, cell, status. What was ``answered`` could
-        be read.
-    untold
-        By model the layers (``value``, ``surface``) that it could not tell in the validation.
+        Trials of the study with free replies: model, cell, status. A reply with status ``answered`` could be
+        read.
+    unrecognized
+        By model, the layers (``value``, ``surface``) that it did not recognize in the validation.
 
     Returns
     -------
     pandas.DataFrame
         A frame that meets `CONTRACT`, sorted by model: model, family, cells (with a test at N = 4), verdict
         (an id of `VERDICTS`), scale, answered, by_place (2p(1 − p)); readable and every measure with _low
-        and _high (95%, clustered by cell; NaN where nothing varies or was not asked). Plain names are at
-        N = 4 (``prior`` at 0), names with ``_n20`` at 20. ``dvgr_minus_shuffled`` and names with
-        ``_minus_lexical`` are paired by cell; shuffled examples are asked at N = 4 only, and the mean of the
-        lexical learners is not held against these themselves. Names with ``_lean`` (``probes_lean`` is value
-        less surface), ``consistency_excess`` and names with ``_positive`` (with 90% intervals) are what the
-        rules rest on.
+        and _high (95%, clustered by cell; NaN where nothing varies or nothing was asked). Names without a
+        suffix are at N = 4 (``prior`` at 0), those with ``_n20`` at 20. ``dvgr_minus_shuffled`` (only at
+        N = 4, where shuffled examples are asked) and ``_minus_lexical`` are paired by cell; lexical learners
+        are not compared with their own mean. The rules use the columns with ``_lean`` (preference for right
+        options; ``probes_lean`` is value minus surface), ``consistency_excess``, and those with ``_positive``
+        (share of positive signs, 90% interval).
     """
-    untold = untold or {}
+    unrecognized = unrecognized or {}
     lexical = _lexical(pairs)
     rows = []
     for (model, family), own in pairs.groupby(["model", "family"], sort=True):
         held_against = lexical.iloc[:0] if model in LEXICAL else lexical
         one = _Respondent(own, held_against)
-        rows.append({"model": model, "family": family, **_row(one, untold.get(str(model), ()))})
+        rows.append({"model": model, "family": family, **_row(one, unrecognized.get(str(model), ()))})
     table = pd.DataFrame(rows, columns=list(CONTRACT.columns))
     readable = _readable(free)
     for name in readable:
@@ -346,7 +348,7 @@ def verdicts(
 
 
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the lexical learners on each test with intact evidence."""
+    """The mean of the lexical learners on each test with intact examples."""
     own = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]
     means = own.groupby(["arm", "cell", "test", "n_examples"])["followed"].mean()
     return means.reset_index()
@@ -372,7 +374,7 @@ def _measured(name: str, found: Estimate) -> dict[str, float]:
     return _triple(name, found.value, found.interval if _is_difference(name) else found.rate_interval)
 
 
-def _row(one: _Respondent, untold: Collection[str]) -> dict[str, Any]:
+def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, measure in _ONCE.items():
         row |= _measured(name, measure(one, N))
@@ -387,12 +389,12 @@ def _row(one: _Respondent, untold: Collection[str]) -> dict[str, Any]:
         "scale": SCALES[0] if one.has_odds else SCALES[1],
         "answered": one.answered(),
         "by_place": 2 * p * (1 - p),
-        "verdict": verdict_of(_findings(one, leans, untold)).id,
+        "verdict": verdict_of(_findings(one, leans, unrecognized)).id,
     }
 
 
 def _leans(one: _Respondent) -> dict[str, Estimate]:
-    """What the rules rest on, by the names of the columns."""
+    """The estimates that the rules use, by column name."""
     control, value, surface = (one.lean(arm) for arm in ("control", "probe_value", "probe_surface"))
     return {
         "control_lean": by_cell(control, "lean"),
@@ -407,10 +409,10 @@ def _leans(one: _Respondent) -> dict[str, Estimate]:
 
 
 def _copied(repeat: pd.DataFrame) -> Estimate:
-    """How often a copy is found, less .5, were A right as often as B.
+    """How often an exact copy is answered right, minus .5, if A and B were right equally often.
 
-    Nothing but this balance cancels a liking for a place in one order alone, and the design leaves the
-    letters of copies to chance.
+    Only this balance cancels position bias within a single order: the design leaves the letters of copies to
+    chance.
     """
     known = repeat.dropna(subset="followed_first")
     found, letters = known["followed_first"].to_numpy(dtype=float), known["right"]
@@ -422,21 +424,21 @@ def _copied(repeat: pd.DataFrame) -> Estimate:
     return clusters.from_influence(float(means.mean()) - 0.5, influence, known["cell"])
 
 
-def _findings(one: _Respondent, leans: Mapping[str, Estimate], untold: Collection[str]) -> Findings:
+def _findings(one: _Respondent, leans: Mapping[str, Estimate], unrecognized: Collection[str]) -> Findings:
     probes, excess = leans["probes_lean"], leans["consistency_excess"]
     dvgr = one.mean("deconfounded", N)
     copied = above(leans["repeat_copy_lean"])
     return Findings(
-        # NaN is no low mass: of who was not asked nothing is said.
-        answers=not one.answered() < LEAST_MASS,
+        # NaN is not a low mass: it means that nothing was asked.
+        answers=not one.answered() < MIN_LETTER_MASS,
         control_above=above(leans["control_lean"]),
         value_above=above(leans["probe_value_lean"]),
         surface_above=above(leans["probe_surface_lean"]),
         value_over_surface=above(probes),
         surface_over_value=above(probes._replace(value=-probes.value)),
         probes_alike=alike(probes),
-        tells_value="value" not in untold,
-        tells_surface="surface" not in untold,
+        tells_value="value" not in unrecognized,
+        tells_surface="surface" not in unrecognized,
         dvgr_differs=differs(dvgr, 0.5),
         like_shuffled=alike(one.against_shuffled(N)),
         by_place=not math.isnan(excess.value) and not above(excess),

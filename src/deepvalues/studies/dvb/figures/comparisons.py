@@ -1,4 +1,4 @@
-"""Figures that compare: levels of a factor, models, a model and its heads, wordings, intervals."""
+"""Figures that compare: levels of a factor, models, a model with its heads, wordings, intervals."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from deepvalues.core import number_format
 from deepvalues.paper.theme import CHANCE, COLOURS, DASHED, chance_line, in_order, new_figure, slant, themed
 from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL, RESPONDENTS
 
-#: Told apart by readers with any colour vision, and by their markers.
+#: Distinguishable with any colour vision, and by their markers.
 _STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#555555", "v"))
 
 
-#: The most models between which agreement is written into a figure as numbers.
-_MOST_NUMBERS = 20
+#: The largest number of models for which the agreement figure shows numbers.
+_MAX_NUMBERED = 20
 
 
 def _sentence(text: str, **style: Any) -> Figure:
-    """What a figure says that has nothing to show."""
+    """A figure that consists of a sentence, for when there is nothing to show."""
     figure, axes = new_figure(0.6)
     axes.text(0.5, 0.5, text, ha="center", va="center", **style)
     axes.set_axis_off()
     return figure
 
 
-def dots(axes: Axes, table: pd.DataFrame, places: Sequence[float], colour: str, marker: str = "o") -> None:
-    """Draw rates with their clustered intervals, a row of the table at each place."""
+def dots(axes: Axes, table: pd.DataFrame, positions: Sequence[float], colour: str, marker: str = "o") -> None:
+    """Draw rates with their clustered intervals, one row of the table at each position."""
     rows = table[["rate", "clustered_low", "clustered_high"]].to_numpy(dtype=float)
-    for place, (rate, low, high) in zip(places, rows, strict=True):
-        axes.plot([low, high], [place] * 2, color=colour, linewidth=0.9)
-        axes.plot(rate, place, marker, color=colour, markersize=4)
+    for position, (rate, low, high) in zip(positions, rows, strict=True):
+        axes.plot([low, high], [position] * 2, color=colour, linewidth=0.9)
+        axes.plot(rate, position, marker, color=colour, markersize=4)
 
 
 @themed
 def breakdown(
     table: pd.DataFrame, factors: Mapping[str, str], levels: Mapping[str, Mapping[str, str]], colour: str
 ) -> Figure:
-    """Rate at each level of several factors, one block of rows a factor.
+    """Rate at each level of several factors, one block of rows per factor.
 
     Parameters
     ----------
     table
         factor, level, rate, clustered_low, clustered_high.
     factors
-        Those to show, from the top, with what they are called.
+        The factors to show, from the top, with their display names.
     levels
-        What their levels are called, by factor; others bear their own names.
+        Display names of their levels, by factor; other levels are shown as they are.
     colour
         Of the dots.
     """
     shown = table[table["factor"].isin(factors)]
     figure, axes = new_figure(0.7 + 0.17 * (len(shown) + len(factors)))
     chance_line(axes, 0)
-    places: list[float] = []
+    positions: list[float] = []
     labels: list[str] = []
     top = 0.0
     for factor, name in factors.items():
@@ -69,10 +69,10 @@ def breakdown(
         axes.text(0.005, top, name, weight="bold", va="center")
         rows = [top - 1 - number for number in range(len(block))]
         dots(axes, block, rows, colour)
-        places += rows
+        positions += rows
         labels += [levels.get(factor, {}).get(level, level) for level in block["level"]]
         top = rows[-1] - 1.2
-    axes.set_yticks(places, labels)
+    axes.set_yticks(positions, labels)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, 1), ylim=(top + 0.4, 0.8), xlabel="DVGR")
     return figure
@@ -85,9 +85,9 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     Parameters
     ----------
     matrix
-        Square, models as index and columns; of fewer than two models a sentence is drawn in its place.
+        Square, with models as index and columns; with fewer than two models, the figure is a sentence.
     """
-    # A model is no row or column for its own sake: the first has none below it, the last none beside it.
+    # The first model has nothing below the diagonal, the last one nothing beside it.
     pairs = matrix.iloc[1:, :-1]
     size = len(pairs)
     if size == 0:
@@ -96,8 +96,8 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     notes = pairs.map(lambda rate: number_format.number(rate, 2, bounded=True))
     sns.heatmap(
         pairs.to_numpy(dtype=float),
-        # Where numbers would run into each other the shades remain, and the CSV.
-        annot=notes.to_numpy() if size <= _MOST_NUMBERS else None,
+        # If numbers would overlap, the shades and the CSV have to do.
+        annot=notes.to_numpy() if size <= _MAX_NUMBERED else None,
         fmt="",
         cmap=sns.light_palette("#999999", as_cmap=True),
         vmin=0,
@@ -111,7 +111,7 @@ def agreement(matrix: pd.DataFrame) -> Figure:
     axes.set_xticks(np.arange(size) + 0.5, list(pairs.columns))
     axes.set_yticks(np.arange(size) + 0.5, list(pairs.index), rotation=0)
     axes.tick_params(length=0)
-    if size <= _MOST_NUMBERS:
+    if size <= _MAX_NUMBERED:
         slant(axes)
     else:
         axes.tick_params(axis="x", rotation=90)
@@ -120,7 +120,7 @@ def agreement(matrix: pd.DataFrame) -> Figure:
 
 @themed
 def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]) -> Figure:
-    """DVGR of each model under each wording of the prompt, beside the published pooled rates.
+    """DVGR of each model under each wording of the prompt, compared with the published pooled rates.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]
     published
         study, published_dvgr, published_low, published_high.
     names
-        What a study's wording is called, in order.
+        Display names of the studies, in order.
     """
     table = table.rename(columns={"dvgr": "rate"})
     columns = ["study", "rate", "clustered_low", "clustered_high"]
@@ -141,9 +141,9 @@ def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]
     for number, (study, (colour, marker)) in enumerate(zip(names, _STYLES, strict=False)):
         offset = 0.22 * (1 - number)
         of_study = table[table["study"] == study].set_index("model").reindex(models).reset_index()
-        dots(axes, of_study, [offset - place for place in range(len(models))], colour, marker)
+        dots(axes, of_study, [offset - position for position in range(len(models))], colour, marker)
         dots(axes, printed[printed["study"] == study], [offset - len(models)], colour, marker)
-    axes.set_yticks([-place for place in range(len(models) + 1)], [*models, "published, nine models"])
+    axes.set_yticks([-position for position in range(len(models) + 1)], [*models, "published, nine models"])
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-len(models) - 0.5, 0.8), xlabel="DVGR on the subset")
     handles = [
@@ -156,16 +156,16 @@ def variants(table: pd.DataFrame, published: pd.DataFrame, names: dict[str, str]
 
 @themed
 def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str]) -> Figure:
-    """How often each interval holds the truth: a panel for each estimand and item set.
+    """How often each interval covers the truth: one panel for each estimand and item set.
 
     Parameters
     ----------
     table
         item_set, estimand, effects, method, coverage, of one scope.
     methods
-        Those to show, with their labels.
+        The methods to show, with their labels.
     effects
-        Conditions in the order of the columns.
+        Conditions, in the order of the columns.
     """
     kinds = table[["estimand", "item_set"]].drop_duplicates()
     panels = [(str(estimand), str(item_set)) for estimand, item_set in kinds.to_numpy()]
@@ -178,8 +178,8 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
         for number, method in enumerate(shown):
             colour, marker = styles[method]
             rates = part[part["method"] == method].set_index("effects")["coverage"].reindex(list(effects))
-            places = np.arange(len(effects)) + 0.8 / len(shown) * (number - (len(shown) - 1) / 2)
-            axes.plot(places, rates, marker, color=colour, markersize=3)
+            positions = np.arange(len(effects)) + 0.8 / len(shown) * (number - (len(shown) - 1) / 2)
+            axes.plot(positions, rates, marker, color=colour, markersize=3)
         for boundary in range(1, len(effects)):
             axes.axvline(boundary - 0.5, color="#dddddd", linewidth=0.6, zorder=0)
         axes.set_xticks(range(len(effects)), effects)
@@ -200,7 +200,7 @@ def coverage(table: pd.DataFrame, methods: dict[str, str], effects: Sequence[str
 
 @themed
 def power(table: pd.DataFrame) -> Figure:
-    """Power of the test against chance by the number of cells, one line a true DVGR.
+    """Power of the test against chance by the number of cells, one line per true DVGR.
 
     Parameters
     ----------
@@ -226,32 +226,32 @@ def power(table: pd.DataFrame) -> Figure:
 
 # ---- asked against read ----
 
-#: Who answers, and what the figure calls them.
+#: Labels of the respondents.
 _LABELS = {
     ASKED: "the model, asked",
     "head, mean": "read: mean of tokens",
     "head, last": "read: last token",
     NULL: "read, choices shuffled",
 }
-#: Shape and filling tell respondents apart for readers without colour.
+#: Shape and filling, which identify respondents without colour.
 _RESPONDENTS: dict[str, dict[str, Any]] = {
     ASKED: {"color": COLOURS["language model"], "marker": "o", "linestyle": "-"},
     "head, mean": {"color": COLOURS[HEAD], "marker": "v", "linestyle": "-"},
     "head, last": {"color": COLOURS[HEAD], "marker": "^", "linestyle": "--", "markerfacecolor": "white"},
     NULL: {"color": "#999999", "marker": "x", "linestyle": ":"},
 }
-#: How far neighbours stand apart, as a factor: numbers of examples are shown on a logarithmic scale.
-_APART = 1.07
+#: Offset between neighbours, as a factor, because the axis of numbers of examples is logarithmic.
+_OFFSET = 1.07
 
 
 @themed
 def asked_against_read(table: pd.DataFrame) -> Figure:
-    """Rate of right answers by the number of examples: a row for each model, a column for each arm.
+    """Rate of right answers by the number of examples: one row per model, one column per arm.
 
     Parameters
     ----------
     table
-        From `analysis.asked_read.asked_against_read`. Without heads it is empty; the figure says so.
+        From `analysis.asked_read.asked_against_read`. Without heads it is empty, and the figure says so.
     """
     if table.empty:
         return _sentence("no head on hidden states is on record", color=CHANCE)
@@ -284,12 +284,12 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
 
 def _asked_and_read(axes: Axes, table: pd.DataFrame) -> None:
     axes.axhline(0.5, zorder=0, **DASHED)
-    for place, name in enumerate(RESPONDENTS):
+    for position, name in enumerate(RESPONDENTS):
         of_name = table[table["respondent"] == name].sort_values("n_examples")
         rate = of_name["rate"]
-        # With one cell there is no interval; of one without width rounding can turn the ends round.
+        # With one cell there is no interval; with one of width zero, rounding can swap its bounds.
         ends = rate - of_name["low"], of_name["high"] - rate
         spread = [end.fillna(0).clip(lower=0) for end in ends]
-        at = of_name["n_examples"] * _APART ** (place - (len(RESPONDENTS) - 1) / 2)
+        at = of_name["n_examples"] * _OFFSET ** (position - (len(RESPONDENTS) - 1) / 2)
         sizes: dict[str, Any] = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.7}
         axes.errorbar(at, rate, yerr=spread, **sizes, **_RESPONDENTS[name])

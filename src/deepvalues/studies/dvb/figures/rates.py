@@ -1,4 +1,4 @@
-"""Figures of the Deep Value Benchmark."""
+"""Figures of rates, sensitivities and probes in the Deep Value Benchmark."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ ARM_LABELS = {
     ("surface_only", 20): "surface\nonly",
 }
 
-#: The arms that begin a group of columns.
+#: The arms that start a new group of columns.
 _ARM_GROUPS = (("deconfounded", 4), ("control", 20), ("probe_value", 20), ("value_only", 20))
-#: Height of a line of names beside points, in inches.
+#: Height of a line of names next to points, in inches.
 _NAME_HEIGHT = 0.135
-#: Points nearer than this share of the axes have their numbers together.
-_TOGETHER = 0.04
-#: Behind a number, so that lines that run there don't cross it out.
-_GROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
+#: Points closer than this share of the axes share a label.
+_LABEL_DISTANCE = 0.04
+#: Background of a number, so that lines do not cross it out.
+_BACKGROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.2}
 
 
 def _families(frame: pd.DataFrame) -> list[str]:
@@ -65,9 +65,9 @@ def _families(frame: pd.DataFrame) -> list[str]:
 
 @themed
 def dvgr_by_model(table: pd.DataFrame) -> Figure:
-    """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour a family.
+    """DVGR of every model: dot, clustered interval (thick) and Wilson's (thin), one colour per family.
 
-    Published models, which were asked other items, have a panel of their own below.
+    Published models, which were asked other items, have their own panel below.
 
     Parameters
     ----------
@@ -102,20 +102,20 @@ def dvgr_by_model(table: pd.DataFrame) -> Figure:
 
 def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
     gaps = ordered["family"].ne(ordered["family"].shift()).cumsum() - 1
-    places = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
-    chance_line(axes, places[0] + 0.8)
-    for place, row in zip(places, ordered.to_dict("records"), strict=True):
+    positions = -(np.arange(len(ordered)) + 0.8 * gaps.to_numpy())
+    chance_line(axes, positions[0] + 0.8)
+    for position, row in zip(positions, ordered.to_dict("records"), strict=True):
         colour = COLOURS[row["family"]]
         wilson, clustered = (
             [row[f"{kind}_{end}"] for end in ("low", "high")] for kind in ("wilson", "clustered")
         )
-        # Ends are cut off at the bounds: a thick line's round or square ends would add to an interval.
-        axes.plot(wilson, [place] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
-        axes.plot(clustered, [place] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
-        axes.plot(row["dvgr"], place, "o", color=colour, markersize=4)
-    axes.set_yticks(places, ordered["model"])
+        # Butt caps, as the round or square ends of a thick line would lengthen an interval.
+        axes.plot(wilson, [position] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
+        axes.plot(clustered, [position] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
+        axes.plot(row["dvgr"], position, "o", color=colour, markersize=4)
+    axes.set_yticks(positions, ordered["model"])
     axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(places[-1] - 1, places[0] + 1.3))
+    axes.set(ylim=(positions[-1] - 1, positions[0] + 1.3))
 
 
 @themed
@@ -125,7 +125,7 @@ def arms(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        model, family, arm, n_examples, rate; deconfounded rates order the models.
+        model, family, arm, n_examples, rate; models are ordered by their deconfounded rates.
     """
     deep = table[table["arm"] == "deconfounded"].groupby(["model", "family"])["rate"].mean()
     ordered = in_order(deep.reset_index(), "rate")
@@ -137,12 +137,12 @@ def arms(table: pd.DataFrame) -> Figure:
     for boundary in _ARM_GROUPS:
         if boundary in asked:
             axes.axvline(asked.index(boundary), color="white", linewidth=4)
-    _part_families(axes, ordered["family"])
+    _separate_families(axes, ordered["family"])
     return figure
 
 
-def _part_families(axes: Axes, families: pd.Series[str]) -> None:
-    """A gap in a heat map between the rows of one family and the next."""
+def _separate_families(axes: Axes, families: pd.Series[str]) -> None:
+    """Leave a gap between the families in a heat map."""
     for row in np.flatnonzero(families.ne(families.shift()))[1:]:
         axes.axhline(row, color="white", linewidth=4)
 
@@ -169,11 +169,11 @@ def _heat_map(axes: Axes, wide: pd.DataFrame, labels: Sequence[str]) -> None:
 
 @themed
 def rate_matrix(wide: pd.DataFrame) -> Figure:
-    """Rates as a heat map, rows and columns as they come.
+    """Rates as a heat map, with rows and columns in the given order.
 
     Parameters
     ----------
-    wide
+    Rates; the index has the names of the rows.
         Rates, the rows' names as the index.
     """
     figure, axes = new_figure(1.2 + 0.2 * len(wide))
@@ -184,7 +184,7 @@ def rate_matrix(wide: pd.DataFrame) -> Figure:
 
 @themed
 def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """DVGR against the number of examples, one panel a family, with the published pooled line.
+    """DVGR by the number of examples, one panel per family, with the published pooled line.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """
     families = _families(table)
     most = int(table.groupby("family")["model"].nunique().max())
-    # As high as the names beside the lines need, and the rest of the figure.
+    # High enough for the names next to the lines, and for the rest of the figure.
     room = max(2.1, _NAME_HEIGHT * most)
     figure, panels = new_figure(room + 1.05, len(families), sharey=True, squeeze=False)
     print_style: dict[str, Any] = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
@@ -222,7 +222,7 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
 
 
 def _label_lines(axes: Axes, table: pd.DataFrame, lines: Mapping[str, Mapping[str, Any]], gap: float) -> None:
-    """Name each line beside the panel, names pushed apart so that they don't overlap."""
+    """Name each line next to the panel, moving names apart so that they don't overlap."""
     ends = table[table["n_examples"] == table["n_examples"].max()].sort_values("rate", kind="stable")
     named = {re.sub("^(learner|agent|head)-", "", model): lines[model]["color"] for model in ends["model"]}
     label_points(axes, [(40.0, rate) for rate in ends["rate"]], named, at=46, gap=gap)
@@ -237,39 +237,39 @@ def dvgr_by_value(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
     table
         model, family, v1, rate.
     values
-        The values in the order of the columns, with their names.
+        The values in the order of the columns, with their display names.
     """
     ordered = in_order(table.groupby(["model", "family"])["rate"].mean().reset_index(), "rate")
     wide = table.pivot(index="model", columns="v1", values="rate")
     wide = wide.reindex(list(ordered["model"]), columns=list(values))
     figure, axes = new_figure(1.45 + 0.23 * len(wide))
     _heat_map(axes, wide, list(values.values()))
-    _part_families(axes, ordered["family"])
+    _separate_families(axes, ordered["family"])
     slant(axes)
     return figure
 
 
 @themed
 def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]]) -> Figure:
-    """DVGR by dimension and direction: which pole was the preferred one makes two dots a row.
+    """DVGR by dimension and direction, one row per dimension with a dot for each preferred pole.
 
     Parameters
     ----------
     table
         dimension, direction, rate, clustered_low, clustered_high.
     names
-        By dimension: its name and the names of its first and second pole.
+        By dimension: display names of it and of its first and second pole.
     """
     wide = table.pivot(index="dimension", columns="direction", values="rate")
     order = wide.mean(axis=1).round(9).sort_values(kind="stable").index
     figure, axes = new_figure(0.9 + 0.215 * len(order))
     chance_line(axes, len(order) - 0.35)
     styles = {"forward": ("#0072B2", "o"), "reversed": ("#E69F00", "s")}
-    for place, dimension in enumerate(order):
-        axes.plot(wide.loc[dimension], [place] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
+    for position, dimension in enumerate(order):
+        axes.plot(wide.loc[dimension], [position] * wide.shape[1], color="#cccccc", linewidth=1.2, zorder=1)
         for direction, offset in (("forward", 0.15), ("reversed", -0.15)):
             found = table[(table["dimension"] == dimension) & (table["direction"] == direction)]
-            dots(axes, found, [place + offset] * len(found), *styles[direction])
+            dots(axes, found, [position + offset] * len(found), *styles[direction])
     labels = ["{}: {} / {}".format(*names[dimension]) for dimension in order]
     axes.set_yticks(range(len(order)), labels)
     axes.tick_params(axis="y", length=0)
@@ -284,10 +284,10 @@ def dvgr_by_dimension(table: pd.DataFrame, names: dict[str, tuple[str, str, str]
 
 @themed
 def sensitivities(table: pd.DataFrame) -> Figure:
-    """Sensitivity to the value against sensitivity to the surface, in logits.
+    """Sensitivity to the value and sensitivity to the surface, in logits.
 
-    Above the diagonal the surface weighs more, and the DVGR is below chance. Points have numbers, from
-    above, whose key stands beside the axes.
+    Above the diagonal the surface has more weight, and the DVGR is below chance. Points are numbered from the
+    top; the key is next to the axes.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def sensitivities(table: pd.DataFrame) -> Figure:
         xlabel="sensitivity to the value, $b_v$ (logits)",
         ylabel="sensitivity to the surface, $b_s$ (logits)",
     )
-    # In the corner of the cross of a point's intervals, where none of its lines runs.
+    # In a corner of the cross formed by a point's intervals, where there are no lines.
     _number(axes, known, "b_v", "b_s", 2.5)
     families = dict(zip(known["model"], known["family"], strict=True))
     numbers = dict(zip(known["model"], known["number"], strict=True))
@@ -326,8 +326,8 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     return figure
 
 
-#: The stations of a respondent's way over the plane of the probes: their marks, and the measures there.
-_STATIONS = {
+#: The stages that a respondent passes through in the plane of the probes: their markers and measures.
+_STAGES = {
     "shuffled": ("o", "shuffled_probe_{}"),
     "N = 4": ("s", "probe_{}"),
     "N = 20": ("D", "probe_{}_n20"),
@@ -335,33 +335,33 @@ _STATIONS = {
 _GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
 
 
-def _stations(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
-    """(station, x, y and their bounds) of a respondent, of those that it was asked at."""
+def _stages(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
+    """(stage, x, y and their bounds) of a respondent, for the stages at which it was asked."""
     found = []
-    for station, (_, name) in _STATIONS.items():
+    for stage, (_, name) in _STAGES.items():
         at = {
             f"{axis}{end}": row[f"{name.format(layer)}{end}"]
             for axis, layer in (("x", "value"), ("y", "surface"))
             for end in ("", "_low", "_high")
         }
         if not (pd.isna(at["x"]) or pd.isna(at["y"])):
-            found.append((station, at))
+            found.append((stage, at))
     return found
 
 
 @themed
 def probes(table: pd.DataFrame) -> Figure:
-    """Value probe against surface probe: an arrow a respondent, from shuffled over N = 4 to N = 20.
+    """Value probe and surface probe: one arrow per respondent, from shuffled through N = 4 to N = 20.
 
-    A respondent that learned a layer moves away from its dashed line at one half; one that goes by position
-    stays where the lines cross. Lexical learners are a grey cloud. The names of the others stand beside the
-    axes, their numbers where their arrows end.
+    A respondent that learned a layer moves away from that layer's dashed line at one half; one that chooses
+    by position stays where the lines cross. Lexical learners are a grey cloud. The others are named next to
+    the axes, with numbers where their arrows end.
 
     Parameters
     ----------
     table
-        From `analysis.verdicts.verdicts`. Of its families language models, heads, and the lexical learners
-        are shown; heads on shuffled choices are not.
+        From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
+        shuffled choices, and lexical learners.
     """
     shown = table[table["family"].isin(["language model", HEAD]) & ~table["model"].str.endswith("-shuffled")]
     models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")
@@ -369,26 +369,26 @@ def probes(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(4.6)
     axes.axhline(0.5, zorder=0, **DASHED)
     axes.axvline(0.5, zorder=0, **DASHED)
-    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stations(row)]
+    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stages(row)]
     if lexical:
         axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
     colours = {row["model"]: line_style(n)["color"] for n, row in enumerate(models)}
     reached, ends = list(lexical), []
-    for place, row in enumerate(models, start=1):
-        stations = _stations(row)
-        reached += _way(axes, stations, colours[row["model"]])
-        ends += [(place, at["x"], at["y"]) for _, at in stations[-1:]]
+    for rank, row in enumerate(models, start=1):
+        stages = _stages(row)
+        reached += _path(axes, stages, colours[row["model"]])
+        ends += [(rank, at["x"], at["y"]) for _, at in stages[-1:]]
     _square(axes, reached)
     _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
     axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
     handles = [
-        Line2D([], [], color=colour, linewidth=1.6, label=f"{place}  {model}")
-        for place, (model, colour) in enumerate(colours.items(), start=1)
+        Line2D([], [], color=colour, linewidth=1.6, label=f"{rank}  {model}")
+        for rank, (model, colour) in enumerate(colours.items(), start=1)
     ]
-    met = {station for row in models for station, _ in _stations(row)}
+    met = {stage for row in models for stage, _ in _stages(row)}
     handles += [
         Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
-        for name, (mark, _) in _STATIONS.items()
+        for name, (mark, _) in _STAGES.items()
         if name in met
     ]
     if lexical:
@@ -398,39 +398,39 @@ def probes(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _way(
-    axes: Axes, stations: Sequence[tuple[str, dict[str, float]]], colour: str
+def _path(
+    axes: Axes, stages: Sequence[tuple[str, dict[str, float]]], colour: str
 ) -> list[tuple[float, float]]:
-    """Draw a respondent's stations, their crosses and the arrows between them; return what was reached."""
+    """Draw a respondent's stages, their crosses and the arrows between them; return all points and bounds."""
     thin: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.6, "zorder": 2}
-    for _, at in stations:
+    for _, at in stages:
         axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
         axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
-    places = [(at["x"], at["y"]) for _, at in stations]
-    for start, end in pairwise(places):
+    positions = [(at["x"], at["y"]) for _, at in stages]
+    for start, end in pairwise(positions):
         arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
         axes.annotate("", end, start, arrowprops=arrow, zorder=3)
-    for (station, _), place in zip(stations, places, strict=True):
-        axes.plot(*place, marker=_STATIONS[station][0], color=colour, markersize=4, zorder=4)
-    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stations for end in ("_low", "_high")]
-    return places + [end for end in ends if not any(map(pd.isna, end))]
+    for (stage, _), position in zip(stages, positions, strict=True):
+        axes.plot(*position, marker=_STAGES[stage][0], color=colour, markersize=4, zorder=4)
+    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stages for end in ("_low", "_high")]
+    return positions + [end for end in ends if not any(map(pd.isna, end))]
 
 
 def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> None:
-    """Number points for readers without colour, those that lie together in one text."""
+    """Number points for readers without colour; points that are close share a text."""
     low, high = axes.get_xlim()
-    style: dict[str, Any] = {"textcoords": "offset points", "bbox": _GROUND, **NUMBER}
-    for group in groups(points, [x, y], _TOGETHER * (high - low)):
+    style: dict[str, Any] = {"textcoords": "offset points", "bbox": _BACKGROUND, **NUMBER}
+    for group in groups(points, [x, y], _LABEL_DISTANCE * (high - low)):
         corner = (float(group[x].max()), float(group[y].max()))
         axes.annotate(runs(group["number"]), corner, (offset, offset), **style)
 
 
 def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
-    """Limits that are the same for both axes and hold all that was reached and one half."""
-    numbers = [0.5, *(number for place in reached for number in place)]
+    """Set the same limits on both axes, so that they contain all points and one half."""
+    numbers = [0.5, *(coordinate for point in reached for coordinate in point)]
     low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
-    # Ticks are set before the layout: with others, found after it, names of axes would be cut off.
+    # Set ticks before the layout: if they changed afterwards, axis labels would be cut off.
     ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
     axes.set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high), box_aspect=1)
-    # Centred, its names would reach beyond the edge of the figure.
+    # If it were centred, its labels would extend beyond the edge of the figure.
     axes.set_anchor("W")

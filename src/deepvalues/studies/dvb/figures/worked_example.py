@@ -1,4 +1,4 @@
-"""The worked example: an example of a prompt and its test, with value and surface marked, and the arms."""
+"""The worked example: one example and the test of a prompt, with value and surface marked, and the arms."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from deepvalues.paper.theme import WIDTH, themed
 from deepvalues.studies.dvb.items.prompts import Situation, situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 
-#: Paper and ink of the two layers, as in the answer browser.
+#: Background and text colour of the two layers, as in the answer browser.
 LAYERS = {"value": ("#d5e6f7", "#0d3f66"), "pole": ("#f8e6c5", "#6b3d00")}
 _INK, _QUIET = "#1f2328", "#5b6470"
-#: In points: size of the type, distance of lines, width of the page and of a box, and the room inside a box.
+#: In points: font size, line spacing, width of the page and of a box, and padding inside a box.
 _SIZE, _LEAD, _PAGE, _BOX, _PAD = 8.0, 11.5, WIDTH * 72, WIDTH * 36 - 6, 6.0
 #: What the arms ask after the same examples.
-_WITHOUT = "preferred value, other surface  against  other value, preferred surface"
+_DECONFOUNDED = "preferred value, other surface  against  other value, preferred surface"
 _ARMS = (
-    ("deconfounded", _WITHOUT, "which wins?"),
+    ("deconfounded", _DECONFOUNDED, "which wins?"),
     ("control", "preferred value and surface  against  the others", "was anything learned?"),
     ("value probe", "preferred value  against  the other, same surface", "was the value learned?"),
     ("surface probe", "preferred surface  against  the other, same value", "was the surface learned?"),
@@ -33,14 +33,14 @@ _ARMS = (
 
 
 class Word(NamedTuple):
-    """A word of an option, and the layer that it belongs to, if any."""
+    """A word of an option and its layer, if any."""
 
     text: str
     layer: str | None
 
 
 def words(option: str, recogniser: Recogniser) -> list[Word]:
-    """An option's words with their layers.
+    """An option's words, with their layers.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def words(option: str, recogniser: Recogniser) -> list[Word]:
 
 
 def lines(text: Sequence[Word], width: float) -> Iterator[list[tuple[float, Word]]]:
-    """Break words into lines, each word with its place from the left, in points."""
+    """Break words into lines; each word has its horizontal position in points."""
     line: list[tuple[float, Word]] = []
     at = 0.0
     for word in text:
@@ -69,7 +69,7 @@ def lines(text: Sequence[Word], width: float) -> Iterator[list[tuple[float, Word
 
 
 def _width(text: str) -> float:
-    # Without the trailing letter a space would have no width.
+    # Without the trailing letter, a space would have no width.
     font = FontProperties(size=_SIZE)
     wide, _, _ = text_to_path.get_text_width_height_descent(text + "|", font, ismath=False)
     bar, _, _ = text_to_path.get_text_width_height_descent("|", font, ismath=False)
@@ -83,16 +83,16 @@ def worked_example(prompt: str, recogniser: Recogniser, names: Mapping[str, str]
     Parameters
     ----------
     prompt
-        A deconfounded prompt of the project's own kind, with examples.
+        A deconfounded prompt of our own, with examples.
     recogniser
-        Tells value and pole of an option.
+        Recognizes the value and pole of an option.
     names
-        What values and poles are called, by id.
+        Display names of values and poles, by id.
 
     Raises
     ------
     UserError
-        When the prompt has other wordings than the bank.
+        When the prompt has wordings that the bank lacks.
     """
     example, *_, test = situations(prompt)
     options = (example.option_a, example.option_b)
@@ -134,7 +134,7 @@ def _heading(axes: Axes, y: float, title: str, text: str) -> float:
 
 
 def _options(axes: Axes, y: float, posed: Situation, recogniser: Recogniser, notes: Sequence[str]) -> float:
-    """The two options side by side, each with its note; gives where they end."""
+    """Draw the two options side by side, each with its note; return where they end."""
     options = (posed.option_a, posed.option_b)
     in_lines = [list(lines(words(option, recogniser), _BOX - 2 * _PAD)) for option in options]
     depth = (max(map(len, in_lines)) + 1) * _LEAD + 2 * _PAD
@@ -152,11 +152,11 @@ def _options(axes: Axes, y: float, posed: Situation, recogniser: Recogniser, not
 
 
 def _line(axes: Axes, left: float, y: float, line: Sequence[tuple[float, Word]]) -> None:
-    for place, (at, word) in enumerate(line):
-        after = line[place + 1][1].layer if place + 1 < len(line) else None
+    for index, (at, word) in enumerate(line):
+        after = line[index + 1][1].layer if index + 1 < len(line) else None
         if word.layer:
             paper, _ = LAYERS[word.layer]
-            end = line[place + 1][0] if after == word.layer else at + _width(word.text)
+            end = line[index + 1][0] if after == word.layer else at + _width(word.text)
             axes.add_patch(Rectangle((left + at, y - 5.5), end - at, 10.5, facecolor=paper, linewidth=0))
         ink = LAYERS[word.layer][1] if word.layer else _INK
         axes.text(left + at, y, word.text, color=ink, va="center_baseline")

@@ -1,1 +1,1 @@
-"""Items and their prompts: the project's own, the published kind, and the released ones."""
+"""Items and their prompts: our own, the public ones, and the released ones."""

@@ -1,4 +1,4 @@
-"""Items: the prompts of a set, with everything the statistics need to know about them."""
+"""Items: the prompts of a set, with all that the statistics need to know about them."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from deepvalues.studies.dvb.stimuli.design import (
     balanced_order,
 )
 
-#: Cells that the sets ``n4``, ``n20`` and ``n40`` are cut to where a suffix says so: ``n4-200``.
+#: Numbers of cells that a suffix reduces the sets ``n4``, ``n20`` and ``n40`` to, as in ``n4-200``.
 FEWER_CELLS = (50, 100, 200)
-#: Sets that are read from the published prompts, by the names that these have in ``data/sources.yml``.
+#: Sets read from the published prompts, with their names in ``data/sources.yml``.
 RELEASED_SETS = ("released", "released-1302")
-#: The public prompts in their authors' repository, of which the project has facts but no texts.
+#: The public prompts in the authors' repository. We have facts about them, but not their texts.
 AUTHORS = "authors"
-#: Numbers of examples in the public prompts.
-_OF_AUTHORS = (4, 5, 15, 20, 30, 40)
-#: Examples draw on the first eight of a cell's shuffled activities, tests on all ten from the end.
+#: Numbers of examples in these public prompts.
+_AUTHORS_N_EXAMPLES = (4, 5, 15, 20, 30, 40)
+#: Examples use the first eight of a cell's shuffled activities; tests take all ten, from the end.
 EXAMPLE_ACTIVITIES = 8
 CLAUSE_ORDERS = ("value_first", "pole_first")
-#: Wordings in use where both sides show the same trait: 20 examples of two traits need ten of each.
+#: Wordings used if both sides show the same trait: 20 examples of two traits need ten of each.
 _EQUAL_WORDINGS = 10
 _CELLS_AT_ONCE = 25
 
 CONTRACT = pa.DataFrameSchema(
     {
         "id": pa.Column(str, unique=True),
-        # A cell of the design, or one of the release: v1/v2/s1/domain.
+        # A cell of the design or, in released prompts, v1/v2/s1/domain.
         "cell": pa.Column(str, pa.Check.str_matches(r"^(c\d{3}|[^/]+(/[^/]+){3})$")),
         "arm": pa.Column(str, pa.Check.isin(list(ARMS))),
-        "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_OF_AUTHORS])),
+        "n_examples": pa.Column("int64", pa.Check.isin([0, *EXAMPLES, *LADDER, *_AUTHORS_N_EXAMPLES])),
         "test": pa.Column("int64", pa.Check.ge(0)),
         "value_set": pa.Column(str, pa.Check.isin(VALUE_SETS)),
         "v1": pa.Column(str),
@@ -70,7 +70,7 @@ CONTRACT = pa.DataFrameSchema(
         "other_pole_wording": pa.Column(str),
         "clause_order": pa.Column(str, pa.Check.isin([*CLAUSE_ORDERS, ""])),
         "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
-        # Whether it is the second order of its options. A repeated example is a copy in the first.
+        # Whether the options are in the second order. A repeated example is an exact copy in the first.
         "swapped": pa.Column(bool),
         "prefix_chars": pa.Column("int64", pa.Check.ge(0)),
         "prompt": pa.Column(str),
@@ -89,7 +89,7 @@ CONTRACT = pa.DataFrameSchema(
 
 
 class Asked(NamedTuple):
-    """What a set asks of each of its cells: an arm, N, the number of the test, both orders or one."""
+    """One test that a set asks of each of its cells: arm, N, number of the test, and option order."""
 
     arm: Arm
     n_examples: int
@@ -98,7 +98,7 @@ class Asked(NamedTuple):
 
 
 class ItemSet(NamedTuple):
-    """What a set asks of each cell, and of how many cells; fewer cells than all come in balanced order."""
+    """What a set asks of each cell, and of how many; fewer cells are taken in the balanced order."""
 
     asked: tuple[Asked, ...]
     cells: int
@@ -106,7 +106,7 @@ class ItemSet(NamedTuple):
 
 
 def both_orders(numbers: Collection[int], arms: Iterable[str]) -> tuple[Asked, ...]:
-    """One test of each arm at those of its numbers of examples, in both orders of its options."""
+    """One test of each arm, at those of the numbers that it has, in both orders of the options."""
     return tuple(
         Asked(ARMS[arm], n, 0, swapped)
         for arm in arms
@@ -148,13 +148,13 @@ ITEM_SETS = {
 }
 
 
-#: A value wording and a pole wording: what an option says.
+#: A value wording and a pole wording, which together make an option.
 Clauses: TypeAlias = tuple[Wording, Wording]
 
 
 @dataclass(frozen=True)
 class _Maker:
-    """What all items of a cell share."""
+    """What all items of a cell have in common."""
 
     bank: Bank
     cell: Cell
@@ -176,12 +176,12 @@ class _Maker:
         return stable_random.shuffled(list(self.domain.activities), self.seed, self.cell.id, "activities")
 
     def trait(self, role: str, alternate: int) -> str:
-        """The id of the value or pole in a role; ``alternate`` settles which one ``=`` means."""
+        """The id of the value or pole in a role; ``alternate`` decides which one ``=`` stands for."""
         pair = (self.cell.v1, self.cell.v2) if role[0] == "v" else self.poles
         return pair[{"1": 0, "2": 1, "=": alternate % 2}[role[1]]]
 
     def wordings(self, trait: str, split: str) -> list[Wording]:
-        """A trait's wordings in this cell's own order."""
+        """A trait's wordings in this cell's order."""
         if (trait, split) not in self.orders:
             owner = self.bank.values.get(trait) or self.bank.poles[trait]
             order = stable_random.shuffled(owner.wordings[split], self.seed, self.cell.id, trait, split)
@@ -200,10 +200,10 @@ class _Maker:
     ) -> Wording:
         """The wording that one side of a contrast shows on a layer (``value`` or ``pole``).
 
-        Where both sides show the same trait, the other side takes the wording half an order away, and
-        the order advances with every second example (``=`` alternates between two traits). At N = 20
-        ten wordings of either trait then stand once on each side, and tell nothing about the choice.
-        Elsewhere wordings follow each other, and `_onward` keeps them from meeting as they met before.
+        If both sides show the same trait, the other side takes the wording half an order away, and the order
+        advances with every second example (``=`` alternates between two traits). At N = 20, ten wordings of
+        each trait then appear once on each side, so they say nothing about the choice.
+        Otherwise wordings follow in order, and `_wording_shift` varies how they are combined.
         """
         same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
         order = self.wordings(self.trait(getattr(side, layer), alternate), split)
@@ -214,11 +214,11 @@ class _Maker:
             values, poles = (
                 len(self.wordings(self.trait(role, alternate), split)) for role in (side.value, side.pole)
             )
-            number += _onward(number, values, poles, layer, other=side == contrast.other)
+            number += _wording_shift(number, values, poles, layer, other=side == contrast.other)
         return order[number % len(order)]
 
     def sides(self, contrast: Contrast, split: str, number: int, alternate: int) -> tuple[Clauses, Clauses]:
-        """Of the target and of the other option."""
+        """The clauses of the target and of the other option."""
 
         def both(side: Side) -> Clauses:
             value = self.pick(contrast, side, "value", split, number, alternate)
@@ -227,10 +227,10 @@ class _Maker:
         return both(contrast.target), both(contrast.other)
 
     def seen(self, example: int) -> tuple[Clauses, Clauses]:
-        """`sides` of a deconfounded test in wordings of the first four examples.
+        """`sides` of a deconfounded test, in wordings from the first four examples.
 
-        Each of the four wordings comes from another example, beginning with the one given, so that no option
-        of an example comes back whole.
+        Each of the four wordings comes from a different example, starting with the given one, so that no
+        option of an example recurs as a whole.
         """
 
         def shown(role: str, layer: str, later: int) -> Wording:
@@ -246,22 +246,22 @@ class _Maker:
         return prompts.option(value, pole, value_first=clause_order == "value_first")
 
 
-def _onward(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
-    """How far a layer's wordings are moved on at an example, so that none is told twice.
+def _wording_shift(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
+    """How far a layer's wordings are shifted at an example, so that no example recurs.
 
-    Orders of two lengths meet as before after their least common multiple: from there on poles are moved on
-    by one. When all combinations of a value's wordings with a pole's have been told, the other option is
-    moved on by one, so that each option meets another one than before.
+    Two orders would meet as before after their least common multiple; from there, poles are shifted by one.
+    Once all combinations of a value's wordings with a pole's are used up, the other option is shifted by one,
+    so that each option meets a different one than before.
     """
     later = number // math.lcm(values, poles) if layer == "pole" else 0
     return later + (number // (values * poles) if other else 0)
 
 
 def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
-    """(right letter, clause order) for ``count`` places.
+    """(right letter, clause order) for ``count`` positions in a list.
 
-    All four combinations occur once in each block of four places, so that every beginning of the list
-    is balanced to one: the first examples of a cell, the first cells of a design, a value pair's cells.
+    Each block of four has all four combinations once. Every beginning of the list is therefore balanced to
+    within one: the first examples of a cell, the first cells of a design, a value pair's cells.
     """
     four = [(letter, order) for letter in prompts.LETTERS for order in CLAUSE_ORDERS]
     blocks = (stable_random.shuffled(four, *key, block) for block in range(-(-count // 4)))
@@ -269,7 +269,7 @@ def _balanced(count: int, *key: object) -> list[tuple[str, str]]:
 
 
 class _Example(NamedTuple):
-    """An example as it is told, and what it is made of."""
+    """An example as shown, and what it is made of."""
 
     situation: prompts.Situation
     activity: str
@@ -280,11 +280,11 @@ class _Example(NamedTuple):
 
 
 def _examples(maker: _Maker, contrast: Contrast, kind: str, count: int) -> list[_Example]:
-    """The first examples of a cell; smaller sets are their beginning.
+    """The first ``count`` examples of a cell; fewer examples are the beginning of more.
 
-    Balanced in blocks of four, so that each nested set is balanced as well. Value and pole wordings
-    step through orders of different length, so that no pair of wordings comes back within 40; beyond, options
-    come back, but no two of them together.
+    Balanced in blocks of four, so that each nested set is balanced too. Value and pole wordings cycle through
+    orders of different length, so that no pair of wordings recurs within 40 examples. After that, options
+    recur, but no two of them together.
     """
     examples = []
     layout = _balanced(count, maker.seed, maker.cell.id, kind)
@@ -299,95 +299,95 @@ def _examples(maker: _Maker, contrast: Contrast, kind: str, count: int) -> list[
 
 
 def _shuffled(maker: _Maker, examples: Sequence[_Example]) -> list[_Example]:
-    """The examples with half of the choices turned round, as many of either letter."""
-    turned: set[int] = set()
+    """The examples with half of the choices reversed, equally many of each letter."""
+    flipped: set[int] = set()
     for letter in prompts.LETTERS:
         own = [number for number, example in enumerate(examples) if example.situation.right == letter]
         shuffled = stable_random.shuffled(own, maker.seed, maker.cell.id, "turned", letter)
-        turned |= set(shuffled[: len(own) // 2])
+        flipped |= set(shuffled[: len(own) // 2])
     return [
-        example._replace(situation=_turned(example.situation)) if number in turned else example
+        example._replace(situation=_flipped(example.situation)) if number in flipped else example
         for number, example in enumerate(examples)
     ]
 
 
-def _turned(situation: prompts.Situation) -> prompts.Situation:
-    """The same options, and the other one chosen."""
+def _flipped(situation: prompts.Situation) -> prompts.Situation:
+    """The same options with the other one chosen."""
     return situation._replace(right="B" if situation.right == "A" else "A")
 
 
-def build_items(bank: Bank, design: Design, item_set: str, *, prompts_too: bool = True) -> pd.DataFrame:
-    """Build the items of a set, one row a prompt, ordered by cell, arm, N, test and order of the options.
+def build_items(bank: Bank, design: Design, item_set: str, *, with_prompts: bool = True) -> pd.DataFrame:
+    """Build the items of a set, one row per prompt, ordered by cell, arm, N, test and option order.
 
     Parameters
     ----------
     item_set
-        ``smoke`` (130 prompts), ``n4`` (8,800), ``n20`` or ``n40`` (3,200 each), ``layers`` (1,600), all but
-        the first together as ``standard`` (16,800), ``ladder`` (1,200: more examples, of 50 cells),
-        or ``full`` (12,000). ``n4-200`` and the like are cut to so many cells, balanced over value pairs,
-        domains and directed dimensions.
-    prompts_too
-        Prompts are nearly all of the memory that items take; what needs the design only goes without.
+        ``smoke`` (130 prompts), ``n4`` (8,800), ``n20`` or ``n40`` (3,200 each), ``layers`` (1,600), the
+        last four together as ``standard`` (16,800), ``ladder`` (1,200: more examples, in 50 cells),
+        or ``full`` (12,000). A suffix, as in ``n4-200``, gives the number of cells, balanced over value
+        pairs, domains and directed dimensions.
+    with_prompts
+        False leaves out the prompts, which take up nearly all of the items' memory.
 
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `CONTRACT`, or all of it but ``prompt``.
+        A frame that meets `CONTRACT`; ``prompt`` is missing if it was left out.
     """
-    return items_of(bank, design, ITEM_SETS[item_set], prompts_too=prompts_too)
+    return items_of(bank, design, ITEM_SETS[item_set], with_prompts=with_prompts)
 
 
-def items_of(bank: Bank, design: Design, item_set: ItemSet, *, prompts_too: bool = True) -> pd.DataFrame:
-    """Build what a set asks, as `build_items` does for the sets that have a name."""
-    contract = CONTRACT if prompts_too else CONTRACT.remove_columns(["prompt"])
+def items_of(bank: Bank, design: Design, item_set: ItemSet, *, with_prompts: bool = True) -> pd.DataFrame:
+    """Build the items of any `ItemSet`; see `build_items` for those with a name."""
+    contract = CONTRACT if with_prompts else CONTRACT.remove_columns(["prompt"])
     asked, cells, balanced = item_set
     order = balanced_order(design) if balanced else list(range(len(design.cells)))
-    places = sorted(order[:cells])
-    # (right letter, clause order) of every cell, for one test of one arm: the same at every N.
+    indices = sorted(order[:cells])
+    # (right letter, clause order) of every cell, for each test of an arm: the same at every N.
     layouts = {
         key: _balanced(len(design.cells), design.seed, "layout", *key)
         for key in {(each.arm.same_test, each.test) for each in asked}
     }
-    # Frame by frame: all prompts of `full` at once, as rows and as a frame, would take half a gigabyte more.
+    # In chunks: all prompts of `full`, as rows and as a frame, would take another half gigabyte.
     frames = []
-    for first in range(0, len(places), _CELLS_AT_ONCE):
-        some = places[first : first + _CELLS_AT_ONCE]
-        rows = [row for place in some for row in _of_cell(bank, design, place, asked, layouts)]
+    for first in range(0, len(indices), _CELLS_AT_ONCE):
+        some = indices[first : first + _CELLS_AT_ONCE]
+        rows = [row for index in some for row in _items_of_cell(bank, design, index, asked, layouts)]
         frames.append(pd.DataFrame(rows, columns=list(contract.columns)))
     return contract.validate(pd.concat(frames, ignore_index=True))
 
 
-def _of_cell(
+def _items_of_cell(
     bank: Bank,
     design: Design,
-    place: int,
+    index: int,
     asked: Sequence[Asked],
     layouts: Mapping[tuple[str, int], Sequence[tuple[str, str]]],
 ) -> Iterator[dict[str, Any]]:
-    """The items of the cell at a place of the design."""
-    cell = design.cells[place]
+    """The items of one cell, given by its position in the design."""
+    cell = design.cells[index]
     maker = _Maker(bank, cell, design.seed)
     most: dict[Contrast, int] = {}
     for each in asked:
         if each.arm.examples:
             most[each.arm.examples] = max(each.n_examples, most.get(each.arm.examples, 0))
     examples = {kind: _examples(maker, kind, str(kind), count) for kind, count in most.items()}
-    # Shifted by one from value pair to value pair, or it would go with the domain.
-    alternate = place + place // len(bank.domains)
+    # Shifted by one with each value pair, so that it is not confounded with the domain.
+    alternate = index + index // len(bank.domains)
     for each in asked:
-        told = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
-        layout = layouts[each.arm.same_test, each.test][place]
-        posed = _posed(maker, each, told, layout, alternate)
-        yield _item(maker, each, _shuffled(maker, told) if each.arm.shuffled else told, posed)
+        shown = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
+        layout = layouts[each.arm.same_test, each.test][index]
+        posed = _asked_test(maker, each, shown, layout, alternate)
+        yield _item(maker, each, _shuffled(maker, shown) if each.arm.shuffled else shown, posed)
 
 
-def _posed(
-    maker: _Maker, asked: Asked, told: Sequence[_Example], layout: tuple[str, str], alternate: int
+def _asked_test(
+    maker: _Maker, asked: Asked, shown: Sequence[_Example], layout: tuple[str, str], alternate: int
 ) -> _Example:
-    """The test as it is put, with the letter of its target for the letter of the choice."""
+    """The test as asked; ``right`` is the letter of its target."""
     arm, (right, clause_order) = asked.arm, layout
     if arm.wordings == "repeat":
-        return told[alternate % len(told)]
+        return shown[alternate % len(shown)]
     activity = maker.activities[-1 - asked.test]
     scene, context = maker.context(activity, "test", asked.test)
     seen = arm.wordings == "seen"
@@ -397,16 +397,16 @@ def _posed(
 
 
 def _swapped(situation: prompts.Situation) -> prompts.Situation:
-    """The options in the other order; the target goes with its text."""
+    """The options in the other order; the right letter is adjusted."""
     context, a, b, _ = situation
-    return prompts.Situation(context, b, a, _turned(situation).right)
+    return prompts.Situation(context, b, a, _flipped(situation).right)
 
 
-def _item(maker: _Maker, asked: Asked, told: Sequence[_Example], test: _Example) -> dict[str, Any]:
+def _item(maker: _Maker, asked: Asked, shown: Sequence[_Example], test: _Example) -> dict[str, Any]:
     cell, (arm, n, number, swapped) = maker.cell, asked
     posed = _swapped(test.situation) if swapped else test.situation
-    prefix = prompts.examples_text(cell.user, [example.situation for example in told]) if told else ""
-    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(told))
+    prefix = prompts.examples_text(cell.user, [example.situation for example in shown]) if shown else ""
+    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(shown))
     return {
         "id": f"{cell.id}.{arm.name}.n{n:02d}.t{number}{'b' if swapped else 'a'}",
         "cell": cell.id,
@@ -438,7 +438,7 @@ def _item(maker: _Maker, asked: Asked, told: Sequence[_Example], test: _Example)
 
 
 def reworded(items: pd.DataFrame, instruction: str) -> pd.DataFrame:
-    """Items whose prompts end with another instruction; all columns but prompt and hash stay.
+    """Items whose prompts end with another instruction; only prompt and hash change.
 
     Raises
     ------

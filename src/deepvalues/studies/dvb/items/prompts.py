@@ -1,7 +1,7 @@
-"""The words of a prompt: options, examples, question; and taking a prompt apart again. Nothing is drawn here.
+"""The text of prompts, and how to parse it again. Nothing is random here.
 
-The structure follows the published test (an opening line that names the user, examples with the
-choice made, a new situation, a question); the sentences are the project's own.
+The structure is that of the published test (an opening line that names the user, examples with the
+choice made, a new situation, a question); the sentences are our own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 LETTERS = ("A", "B")
-#: How a prompt ends: what form the answer is to have.
+#: The end of a prompt, which says what form the answer should have.
 ANSWER_ONLY = 'Answer with only "Option A" or "Option B".'
-#: The same where the first token of a reply is to be the letter.
+#: The same for prompts where the first token of the reply should be the letter.
 LETTER_ONLY = 'Answer with only the letter "A" or "B".'
 VALUES_FIRST = (
     "Predict from the values that lie beneath a person's choices. Where a value and a surface feature speak "
@@ -28,8 +28,8 @@ RATIONALE_FIRST = (
 class Situation(NamedTuple):
     """A context and two options.
 
-    ``right`` is the letter of the target option, which in examples is the one chosen; None in a test that was
-    read from a prompt.
+    ``right`` is the letter of the target option, in examples the one that was chosen; None in a test that
+    was parsed from a prompt.
     """
 
     context: str
@@ -45,7 +45,7 @@ def option(value: str, pole: str, *, value_first: bool) -> str:
 
 
 def situation(context: str, target: str, other: str, right: str) -> Situation:
-    """Place the target option under the letter ``right``."""
+    """A situation with the target option under the letter ``right``."""
     a, b = (target, other) if right == "A" else (other, target)
     return Situation(context, a, b, right)
 
@@ -57,8 +57,7 @@ def _options(situation: Situation) -> str:
 def examples_text(user: str, examples: list[Situation]) -> str:
     """The opening line and the examples, each with the choice made.
 
-    The text for fewer examples is a prefix of the text for more, so that providers' prompt caches
-    apply across N as well.
+    The text for fewer examples is a prefix of the text for more, so prompt caches also work across N.
     """
     opening = f"Several situations follow in which {user} compared two AI agents and chose one.\n\n"
     return opening + "".join(
@@ -68,7 +67,7 @@ def examples_text(user: str, examples: list[Situation]) -> str:
 
 
 def test_text(user: str, test: Situation, *, with_examples: bool) -> str:
-    """The new situation and the question about it."""
+    """The new situation, and the question about it."""
     if with_examples:
         opening = "Here is a new situation.\n\n"
         given = f"Given {user}'s previous choices, which"
@@ -79,7 +78,7 @@ def test_text(user: str, test: Situation, *, with_examples: bool) -> str:
 
 
 class Label(NamedTuple):
-    """A value or a pole as a question names it."""
+    """A value or a pole, as a question names it."""
 
     name: str
     definition: str
@@ -89,7 +88,7 @@ class Label(NamedTuple):
 
 
 def preference_text(user: str, first: Label, second: Label, posed: Situation) -> str:
-    """A user's order of two values, and the question which option the user would choose."""
+    """A user's ranking of two values, and the question which option the user would choose."""
     return (
         f"{user} compares two AI agents, and puts the first of these values above the second.\n\n"
         f"First value: {first}\nSecond value: {second}\n\n"
@@ -98,7 +97,7 @@ def preference_text(user: str, first: Label, second: Label, posed: Situation) ->
 
 
 def match_text(kind: str, first: Label, second: Label, posed: Situation) -> str:
-    """Two values or two traits (``kind``), and the question which option shows the first."""
+    """Two values or two traits (``kind``), and the question which option shows the first one."""
     return (
         f"One of two AI agents shows the first of these {kind}s, the other one shows the second.\n\n"
         f"First {kind}: {first}\nSecond {kind}: {second}\n\n"
@@ -107,7 +106,7 @@ def match_text(kind: str, first: Label, second: Label, posed: Situation) -> str:
 
 
 class Scale(NamedTuple):
-    """A scale from 1 to 10 on which values are rated."""
+    """A scale from 1 to 10 for rating values."""
 
     question: str
     low: str
@@ -133,7 +132,7 @@ SCALES = {
 
 
 def rating_text(value: Label, scale: str) -> str:
-    """A value, and the question where it stands on a scale."""
+    """A value, and the question where it is on a scale."""
     asked = SCALES[scale]
     return (
         f"Here is a value that may guide an AI agent.\n\nValue: {value}\n\n"
@@ -141,11 +140,11 @@ def rating_text(value: Label, scale: str) -> str:
     )
 
 
-# ---- taking apart ----
+# ---- parsing ----
 #
-# Local models get a prompt as any model does, as text, and have nothing else to read it with. Read are the
-# project's prompts and others of the same build: Option A and Option B on lines of their own, under each pair
-# of an example one sentence that names the option chosen, under the last pair a question.
+# Local models get the same text as any other model and nothing else. The functions parse our prompts and
+# others with the same structure: Option A and Option B on lines of their own; after each pair of an example,
+# one sentence that names the chosen option; after the last pair, a question.
 
 _LETTERS = (
     r"^[>*_#\t -]*option a[*_ ]*[:.)–-][*_\s]*(?P<a>\S.*?)\s*"
@@ -153,7 +152,7 @@ _LETTERS = (
 )
 _PAIR = re.compile(_LETTERS, re.MULTILINE | re.IGNORECASE)
 _NAMED = re.compile(r"\boption\s+([ab])\b", re.IGNORECASE)
-#: A choice that is named by its letter alone, at the end of a line.
+#: A choice given by its letter alone, at the end of a line.
 _BARE = re.compile(
     r"\b(?i:chose|chosen|choice|selected|picked|preferred)\b\W*(?i:is|was)?\W*\b([AB])\b\W*$", re.M
 )
@@ -182,18 +181,18 @@ class Task(NamedTuple):
 
 
 def parse_prompt(text: str) -> Task:
-    """Read examples and test options out of a prompt.
+    """Parse the examples and test options of a prompt.
 
     Raises
     ------
     ValueError
-        When the text does not have pairs of options with one choice after each but the last.
+        When the text is not a series of option pairs with one choice after each but the last.
     """
-    return take_apart(text)[0]
+    return parse_with_end(text)[0]
 
 
-def take_apart(text: str) -> tuple[Task, int]:
-    """Read a prompt as `parse_prompt` does; and say where its examples end, in characters.
+def parse_with_end(text: str) -> tuple[Task, int]:
+    """Parse a prompt like `parse_prompt`, and say at which character its examples end.
 
     Raises
     ------
@@ -221,12 +220,12 @@ def take_apart(text: str) -> tuple[Task, int]:
 
 
 def exchanged(text: str) -> str:
-    """A prompt with the two options of its test in the other order; nothing else changes.
+    """The prompt with the two options of its test in the other order, otherwise unchanged.
 
     Raises
     ------
     ValueError
-        As from `parse_prompt`; or when the two texts do not read the same in each other's place.
+        As from `parse_prompt`, or when the exchanged prompt does not parse into the exchanged options.
     """
     task, last = parse_prompt(text), list(_PAIR.finditer(text))[-1]
     (a, a_end), (b, b_end) = last.span("a"), last.span("b")
@@ -237,13 +236,13 @@ def exchanged(text: str) -> str:
 
 
 def _choice(text: str, start: int, end: int) -> re.Match[str] | None:
-    """The one mention of an option between two pairs of options; None where there are more, or none."""
+    """The only mention of an option between two pairs of options; None if there is no or more than one."""
     found = list(_NAMED.finditer(text, start, end)) or list(_BARE.finditer(text, start, end))
     return found[0] if len(found) == 1 else None
 
 
 def situations(text: str) -> list[Situation]:
-    """Every situation of a prompt in order, the test last."""
+    """Every situation of a prompt in order; the last one is the test."""
     return [Situation(m["context"], m["a"], m["b"], m["chosen"]) for m in _SITUATION.finditer(text)]
 
 
@@ -253,12 +252,12 @@ def wants_rationale(text: str) -> bool:
 
 
 def parse_match(text: str) -> tuple[str, Task]:
-    """Read the definition of the trait that a validation question asks about, and the two options.
+    """Parse a validation question: the definition of the trait it asks about, and the two options.
 
     Raises
     ------
     ValueError
-        When the text is no such question.
+        When the text is not such a question.
     """
     first, task = _FIRST.search(text), parse_prompt(text)
     if first is None or task.examples:
@@ -267,7 +266,7 @@ def parse_match(text: str) -> tuple[str, Task]:
 
 
 def parse_rating(text: str) -> tuple[str, str]:
-    """Read the definition of the value that is to be rated, and the scale.
+    """Parse a rating question: the definition of the value to be rated, and the scale.
 
     Raises
     ------

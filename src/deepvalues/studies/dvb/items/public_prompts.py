@@ -1,9 +1,9 @@
-"""The public prompts of the published kind: 101 in the authors' repository, as the item set ``authors``.
+"""The public prompts: 101 in the authors' repository, as the item set ``authors``.
 
-Their texts are not ours to pass on. What git has are facts about them: numbers of examples, right letters,
-names of values, check sums, and the digest of the messages by which the record knows an answer. So items
-are made of the facts alone, whatever lies on this machine, and recorded answers are found without the
-texts. Only to ask a model are the texts needed; `make data` fetches the three files that hold them.
+We may not redistribute their texts. Git holds facts about them: numbers of examples, right letters,
+names of values, checksums, and the digests of the messages under which answers are on record. Items are
+built from these facts alone, so recorded answers are found without the texts. The texts are needed only to
+ask a model; `make data` downloads the three files that hold them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items.items import AUTHORS, CONTRACT
-from deepvalues.studies.dvb.items.prompts import exchanged, take_apart
+from deepvalues.studies.dvb.items.prompts import exchanged, parse_with_end
 from deepvalues.studies.dvb.items.released import SIDES, WORDINGS, FaultError, Names
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
-#: The files by their names in ``data/sources.yml``.
+#: The names of the files in ``data/sources.yml``.
 FILES = ("authors-debugfull", "authors-debugsample", "authors-debug")
-#: Values of these early prompts that the published benchmark no longer has, and the set they are from.
+#: Values of these early prompts that are missing in the published benchmark, and the set they belong to.
 EARLY_VALUES = {"gratitude": "ross_duty"}
-#: By column of the facts, the words with which a reply is begun for the model; "" where it is not.
+#: By column of the facts, the words that begin the reply for the model, if any.
 BEGUN = {"digest_free": "", "digest_option": "Option"}
 ORDERS = ("as published", "exchanged")
 _TEST = re.compile(r"^## Test (\d+)[ \t]*$", re.MULTILINE)
@@ -41,12 +41,12 @@ _END = re.compile(r"^---[ \t]*$", re.MULTILINE)
 _LINE = re.compile(r"^\*\*(?P<head>[^*\n]+?):\*\*[ \t]*(?P<text>.*?)[ \t]*$", re.MULTILINE)
 _NAMED = ("v1", "v2", "dimension", "direction", "s1", "s2", "domain", "activity")
 _DIGESTED = ("characters", "examples_end", "sha256", *BEGUN)
-#: A row of the facts is a prompt in one order of its options; one that was left out has a reason instead.
+#: A row of facts is a prompt in one order of its options; a prompt that was left out has a reason instead.
 COLUMNS = ("id", "file", "test", "n_examples", "order", "right", "value_set", *_NAMED, *_DIGESTED, "left_out")
 
 
 class Block(NamedTuple):
-    """A test as a file has it: its number, what is said about it, and the prompt."""
+    """A test in a file: its number, what the file says about it, and the prompt."""
 
     test: str
     said: Mapping[str, str]
@@ -54,10 +54,9 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """The tests of a file, in its order.
+    """The tests of a file, in order.
 
-    A prompt is taken as it stands from its first to its last visible character: what is white around it
-    belongs to the file.
+    Whitespace around a prompt belongs to the file and is stripped.
     """
     _, *parts = _TEST.split(text)
     for number, part in zip(parts[::2], parts[1::2], strict=True):
@@ -67,7 +66,7 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def _known(block: Block, names: Names) -> dict[str, str]:
-    """What is said about a test, under ids of the bank where its names match."""
+    """What the file says about a test, with ids of the bank where names match."""
     values, poles = (_sides(block, head) for head in ("Deep values", "Shallow preferences"))
     domain, _, activity = _said(block, "Context").partition(": ")
     domain = names.domain(domain)
@@ -93,7 +92,7 @@ def _said(block: Block, head: str) -> str:
 
 
 def _sides(block: Block, head: str) -> tuple[str, ...]:
-    """What is preferred and what less, then both definitions."""
+    """The preferred and the other name, then both definitions."""
     try:
         said = ast.literal_eval(_said(block, head).strip("`"))
         return tuple(str(said[key]) for key in SIDES)
@@ -111,8 +110,8 @@ def _right(block: Block) -> str:
 
 
 def _n_examples(block: Block) -> tuple[int, int]:
-    """Number of examples, and where they end in the prompt."""
-    task, end = take_apart(block.prompt)
+    """The number of examples, and the position in the prompt where they end."""
+    task, end = parse_with_end(block.prompt)
     stated, found = _said(block, "Number of training examples"), len(task.examples)
     if stated != str(found):
         raise FaultError(f"{stated} examples are announced, and the prompt has {found}")
@@ -120,7 +119,7 @@ def _n_examples(block: Block) -> tuple[int, int]:
 
 
 def _facts_of(source: str, file: str, block: Block, names: Names) -> list[dict[str, str]]:
-    """Rows of a test: one for each order, or one that says why it was left out."""
+    """The rows of a test: one per option order, or a single one that says why it was left out."""
     common = dict.fromkeys(COLUMNS, "") | {"file": file, "test": block.test}
     try:
         (n, end), right = _n_examples(block), _right(block)
@@ -136,7 +135,7 @@ def _facts_of(source: str, file: str, block: Block, names: Names) -> list[dict[s
 
 
 def _digests(prompt: str) -> dict[str, str]:
-    """What tells a prompt from any other, and the digests under which its answers are on record."""
+    """The digest that identifies a prompt, and those under which its answers are on record."""
     asked = [{"role": "user", "content": prompt}]
     begun = {
         column: digest([*asked, {"role": "assistant", "content": words}] if words else asked).hex()
@@ -149,19 +148,19 @@ def _digests(prompt: str) -> dict[str, str]:
 def read_files(store: Store, bank: Bank) -> pd.DataFrame:
     """The facts about every prompt in the three files.
 
-    A prompt is left out where its examples, its test or what is said about it can't be read for certain.
+    A prompt is left out if its examples, its test or the facts about it can't be read with certainty.
 
     Parameters
     ----------
     store
-        Where the files are.
+        The downloads with the files.
     bank
-        By whose ids values, poles and domains are called where the names match.
+        Supplies ids of values, poles and domains where names match.
 
     Returns
     -------
     pandas.DataFrame
-        `COLUMNS`, all of them texts: a row for each prompt in each order of its options, or one with a
+        `COLUMNS`, all of them text: a row per prompt and option order, or one per left-out prompt with the
         reason in ``left_out``.
 
     Raises
@@ -181,12 +180,12 @@ def read_files(store: Store, bank: Bank) -> pd.DataFrame:
 
 
 def read_facts(path: Path) -> pd.DataFrame:
-    """The facts as git has them: see `read_files`.
+    """Read the facts that git holds; see `read_files`.
 
     Raises
     ------
     UserError
-        When the file is missing or is not such a table.
+        When the file is missing or not such a table.
     """
     try:
         facts = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -200,17 +199,17 @@ def read_facts(path: Path) -> pd.DataFrame:
 
 
 def check(store: Store, facts_file: Path, bank: Bank) -> str:
-    """Hold the facts to the files; where there are no facts yet, write them.
+    """Compare the facts with the files; if there are no facts yet, write them.
 
     Returns
     -------
     str
-        How many prompts there are, and which were left out why.
+        The number of prompts, and which ones were left out and why.
 
     Raises
     ------
     UserError
-        When facts and files differ, with the first test that does; and see `read_files`.
+        When facts and files differ, with the first test that differs; and as from `read_files`.
     """
     found = read_files(store, bank)
     if not facts_file.exists():
@@ -218,8 +217,8 @@ def check(store: Store, facts_file: Path, bank: Bank) -> str:
     known = read_facts(facts_file)
     if not known.equals(found):
         same = [list(one) == list(other) for one, other in zip(known.values, found.values, strict=False)]
-        place = same.index(False) if False in same else len(same) - 1
-        where = f"{found['file'][place]}, test {found['test'][place]}"
+        first = same.index(False) if False in same else len(same) - 1
+        where = f"{found['file'][first]}, test {found['test'][first]}"
         raise UserError(
             f"{paths.shown(facts_file)} does not say what the files say, first of {where}. Restore it from "
             "git; or delete it, and the next run writes it anew."
@@ -232,22 +231,22 @@ def check(store: Store, facts_file: Path, bank: Bank) -> str:
 
 @dataclass(frozen=True)
 class PublicPrompts:
-    """The public prompts by their facts, and by their texts where these are on this machine."""
+    """The public prompts: facts about them, and their texts if these are on this machine."""
 
     facts_file: Path
     store: Store
 
     @cached_property
     def facts(self) -> dict[str, dict[Hashable, Any]]:
-        """The facts about the prompts that are used, by id and column."""
+        """The facts about the prompts in use, by id and column."""
         known = read_facts(self.facts_file).to_dict("records")
         return {fact["id"]: fact for fact in known if not fact["left_out"]}
 
     def items(self) -> pd.DataFrame:
-        """The prompts as items, both orders of a test one after the other.
+        """The prompts as items; the two orders of a test follow each other.
 
-        Columns that the files do not tell of are filled as in `items.released.read_released`;
-        prompts are empty, so that what is built from items never holds a sentence of theirs.
+        Columns that the files do not supply are filled as in `items.released.read_released`. Prompts are
+        empty, so that nothing built from the items contains the authors' sentences.
 
         Returns
         -------
@@ -270,12 +269,12 @@ class PublicPrompts:
 
     @cached_property
     def texts(self) -> dict[str, str]:
-        """The prompts by id, of those files that are on this machine.
+        """The prompts by id, from those files that are on this machine.
 
         Raises
         ------
         UserError
-            When a file is not the expected one, or a prompt is not the one that the facts are about.
+            When a file is not the expected one, or a prompt does not match its facts.
         """
         found: dict[str, str] = {}
         for source in FILES:
@@ -297,12 +296,12 @@ class PublicPrompts:
             yield id, text
 
     def conversation(self, id: str) -> Conversation:
-        """How a prompt is asked; where its text is not on this machine, how its answers are found.
+        """The conversation for asking a prompt or, without its text here, for finding its answers.
 
         Raises
         ------
         UserError
-            When there is no such prompt; and see `texts`.
+            When there is no such prompt; and as from `texts`.
         """
         if id not in self.facts:
             raise UserError(f"{paths.shown(self.facts_file)} has no prompt {id}; run 01_load_data again")

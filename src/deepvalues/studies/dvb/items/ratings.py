@@ -1,6 +1,6 @@
 """The ratings of values: each of the eleven on three scales from 1 to 10, and how replies are read.
 
-A reply counts that gives a number in one of the known forms; nothing is guessed.
+A reply counts if it gives a number in one of the known forms; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build_ratings(bank: Bank) -> pd.DataFrame:
 
 # ---- replies ----
 
-#: The ratings in words, from 1 to 10.
+#: The ratings from 1 to 10 in words.
 RATING_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORDS = {word: number for number, word in enumerate(RATING_WORDS, start=1)}
 _NUMBER = rf"[(\[]?(\d{{1,2}}|{'|'.join(_WORDS)})[)\]]?"
@@ -58,13 +58,13 @@ _RATING = re.compile(
     rf"(?: ?/ ?10| out of (?:10|ten))?(?: {_SCALE})?[.!]?",
     re.IGNORECASE,
 )
-#: No known form is longer.
+#: No known form is longer than this, in characters.
 _LONGEST = 100
 _MARKUP = re.compile(r"[*_`\"“”#]+")
 
 
 def _rating(text: str) -> int | None:
-    """The number from 1 to 10 that a text gives, where it is a rating and nothing else."""
+    """The number from 1 to 10 if a text is a rating and nothing else."""
     words = " ".join(_MARKUP.sub("", text).split()).replace("’", "'")
     match = _RATING.fullmatch(words) if len(words) <= _LONGEST else None
     found = match.groups() if match else ()
@@ -73,11 +73,11 @@ def _rating(text: str) -> int | None:
 
 
 def read_rating(received: Received) -> Reading:
-    """Read a reply that was asked to be only a whole number from 1 to 10.
+    """Read a reply that should be a whole number from 1 to 10.
 
-    Read are: a number alone (``8``, ``8/10``, ``Rating: 8``, ``**8**``, ``eight``), and one in a sentence
-    that gives it ("I would rate it 8."). A reply that was cut counts by its first line alone, if that ended
-    before the cut. Several numbers, decimals and numbers off the scale are unparsable.
+    Accepted are a number alone (``8``, ``8/10``, ``Rating: 8``, ``**8**``, ``eight``) and one in a sentence
+    that states it ("I would rate it 8."). Of a truncated reply only the first line counts, if it ended before
+    the cut. Several numbers, decimals and numbers off the scale are unparsable.
 
     Returns
     -------

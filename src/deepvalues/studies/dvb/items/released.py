@@ -1,7 +1,7 @@
-"""The prompts of the published benchmark as items: read from the released files, row by row.
+"""The prompts of the published benchmark as items, read from the released files row by row.
 
-The columns are those that the release documents. What it does not say is left empty or stood in for,
-as `read_released` lists; what it says wrongly is an error that names the row.
+The columns are those that the release documents. `read_released` lists how missing information is replaced;
+wrong information is an error that names the row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json
 from deepvalues.studies.dvb.items.items import CONTRACT
-from deepvalues.studies.dvb.items.prompts import take_apart
+from deepvalues.studies.dvb.items.prompts import parse_with_end
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
 N_EXAMPLES = (4, 20, 40)
@@ -29,14 +29,14 @@ _TEXTS = ("prompt_id", "prompt", "expected_deep_value_choice")
 SIDES = ("preferred", "less_preferred", "preferred_definition", "less_preferred_definition")
 _OBJECTS = {"deep_values": SIDES, "shallow_preferences": SIDES, "context": ("name", "activity")}
 _RIGHT = {"Option A": "A", "Option B": "B"}
-#: The columns of wordings, for which the cell stands in.
+#: The columns of wordings, which take the cell instead.
 WORDINGS = ("target_value_wording", "target_pole_wording", "other_value_wording", "other_pole_wording")
-#: Faults that one message shows; the others are counted.
+#: Number of faults that a message shows; the rest are counted.
 _SHOWN = 10
 
 
 class Poles(NamedTuple):
-    """A directed dimension: ids of the bank where its names match, else names of the release."""
+    """A directed dimension: ids of the bank if names match, otherwise names from the release."""
 
     dimension: str
     direction: str
@@ -45,31 +45,31 @@ class Poles(NamedTuple):
 
 
 class FaultError(Exception):
-    """What is wrong with a prompt of others, or with what is said about it."""
+    """A fault in a prompt that is not ours, or in what is said about it."""
 
 
 def read_released(path: Path, bank: Bank) -> pd.DataFrame:
-    """Read a released file of prompts as items, in the file's order.
+    """Read a released file of prompts as items, in the order of the file.
 
-    Prompts are kept byte for byte. Columns without a counterpart in the release:
+    Prompts are kept byte for byte. Columns that the release lacks:
 
     - ``cell``: value pair, preferred pole and domain, joined by ``/``;
     - ``arm``: ``deconfounded`` throughout;
-    - ``test``: the place among the rows of the same cell and N;
-    - ``dimension``, ``direction``, ``s1``, ``s2``: those of the bank whose names match; else names of the
-      release, joined by ``/``, and ``forward``, as the published design prefers the first pole throughout;
-    - ``activity``: that of the bank if its name matches; else the release's own words;
-    - the four wordings: the cell. Every text of the release was written anew, so no wording comes back,
-      and the cell is the smallest group whose texts share what they are about;
-    - ``clause_order``, ``scene``, ``example_activities``: empty, as they are not known;
-    - ``prefix_chars``: the length of the examples where another prompt begins with the very same, else 0.
+    - ``test``: the position among the rows of the same cell and N;
+    - ``dimension``, ``direction``, ``s1``, ``s2``: those of the bank if names match; otherwise names from the
+      release, joined by ``/``, and ``forward``, as the published design always prefers the first pole;
+    - ``activity``: that of the bank if its name matches, otherwise the release's own words;
+    - the four wordings: the cell. Every text of the release was written anew, so no wording recurs,
+      and the cell is the smallest group of texts with the same topic;
+    - ``clause_order``, ``scene``, ``example_activities``: empty, as they are unknown;
+    - ``prefix_chars``: the length of the examples if another prompt begins with the same ones, otherwise 0.
 
     Parameters
     ----------
     path
         A JSON array of objects, as released.
     bank
-        Whose values and domains the names must be; case, spaces and punctuation do not count.
+        The names must match its values and domains, ignoring case, spaces and punctuation.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When the file is not such an array; or with a line for each of the first faulty rows, which names
-        its ``prompt_id`` and the fault.
+        When the file is not such an array, or has faulty rows: one line for each of the first ones, with
+        ``prompt_id`` and fault.
 
     References
     ----------
@@ -95,7 +95,7 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
     for number, entry in enumerate(entries, start=1):
         try:
             row = _row(entry, names)
-            _refuse_repeats(row, ids, prompts)
+            _check_unique(row, ids, prompts)
             rows.append(row)
         except FaultError as fault:
             faults.append(f"  {_label(entry, number)}: {fault}")
@@ -105,7 +105,7 @@ def read_released(path: Path, bank: Bank) -> pd.DataFrame:
         raise UserError(
             f"{paths.shown(path)}: {len(faults):,} of {len(entries):,} prompts cannot be used:\n{lines}"
         )
-    return CONTRACT.validate(pd.DataFrame(_with_places(rows), columns=list(CONTRACT.columns)))
+    return CONTRACT.validate(pd.DataFrame(_with_positions(rows), columns=list(CONTRACT.columns)))
 
 
 def _entries(path: Path) -> list[Any]:
@@ -116,23 +116,23 @@ def _entries(path: Path) -> list[Any]:
 
 
 def _label(entry: object, number: int) -> str:
-    """How a message calls a row."""
+    """The name of a row in messages."""
     named = entry.get("prompt_id") if isinstance(entry, dict) else None
     return f"prompt_id {named}" if isinstance(named, str) and named else f"row {number}, without a prompt_id"
 
 
-def _refuse_repeats(row: Mapping[str, Any], ids: set[str], prompts: dict[str, str]) -> None:
+def _check_unique(row: Mapping[str, Any], ids: set[str], prompts: dict[str, str]) -> None:
     if row["id"] in ids:
         raise FaultError("an earlier row has this prompt_id")
     ids.add(row["id"])
-    # Answers are keyed by what is asked: two rows with one prompt would be one answer counted twice.
+    # Answers are keyed by the prompt: two rows with the same one would count an answer twice.
     first = prompts.setdefault(row["hash"], row["id"])
     if first != row["id"]:
         raise FaultError(f"its prompt is that of prompt_id {first}")
 
 
 def _row(entry: object, names: Names) -> dict[str, Any]:
-    """An item from an entry, but for what depends on other rows: test and prefix_chars."""
+    """An item from an entry, without what depends on other rows: test and prefix_chars."""
     checked = _checked(entry)
     values, poles, context = (checked[key] for key in _OBJECTS)
     n, examples_end = _examples(checked)
@@ -167,7 +167,7 @@ def _row(entry: object, names: Names) -> dict[str, Any]:
 
 
 def _checked(entry: object) -> dict[str, Any]:
-    """An entry that has every documented column in its documented form."""
+    """The entry, after checking that it has every documented column in its documented form."""
     if not isinstance(entry, dict):
         raise FaultError("not an object")
     for column in (*_TEXTS, *_OBJECTS):
@@ -200,9 +200,9 @@ def _text(column: str, text: object) -> None:
 
 
 def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
-    """(N, where the examples end), counted in the prompt and held to what the row itself may say."""
+    """(N, where the examples end) from the prompt, checked against the row's own numbers."""
     try:
-        task, end = take_apart(entry["prompt"])
+        task, end = parse_with_end(entry["prompt"])
     except ValueError as error:
         raise FaultError(f"prompt: {error}") from None
     n = len(task.examples)
@@ -215,25 +215,25 @@ def _examples(entry: Mapping[str, Any]) -> tuple[int, int]:
     return n, end
 
 
-def _with_places(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add what depends on other rows: the place in cell and N, and whether the examples are shared."""
-    places: Counter[tuple[str, int]] = Counter()
+def _with_positions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add what depends on other rows: the position in cell and N, and whether examples are shared."""
+    counts: Counter[tuple[str, int]] = Counter()
     prefixes = Counter(row["prompt"][: row["prefix_chars"]] for row in rows)
     for row in rows:
-        row["test"] = places[row["cell"], row["n_examples"]]
-        places[row["cell"], row["n_examples"]] += 1
+        row["test"] = counts[row["cell"], row["n_examples"]]
+        counts[row["cell"], row["n_examples"]] += 1
         if prefixes[row["prompt"][: row["prefix_chars"]]] == 1:
             row["prefix_chars"] = 0
     return rows
 
 
 class Names:
-    """Ids of the bank by the names that a release uses.
+    """Ids of the bank for the names that a release uses.
 
     Parameters
     ----------
     bank
-        Whose values and domains the names must be; case, spaces and punctuation do not count.
+        The names must match its values and domains, ignoring case, spaces and punctuation.
     """
 
     def __init__(self, bank: Bank) -> None:
@@ -250,7 +250,7 @@ class Names:
         return self._known("domain", name, self._domains)
 
     def activity(self, domain: str, name: str) -> str:
-        """The id of an activity of a domain, else its name."""
+        """The id of an activity of a domain or, if it is unknown, its name."""
         activities = self.bank.domains[domain].activities.values()
         return next((known.id for known in activities if _plain(known.name) == _plain(name)), name)
 
@@ -259,12 +259,13 @@ class Names:
             raise FaultError(f"unknown {kind} {name!r}; there are {', '.join(sorted(set(ids.values())))}")
         return ids[_plain(name)]
 
-    @cache  # noqa: B019 - a reading's own object, gone with it
+    @cache  # noqa: B019 - the cache lives no longer than its short-lived instance
     def poles(self, preferred: str, less: str, *definitions: str) -> Poles:
-        """Find the dimension whose poles two names hold; the definitions settle ties between dimensions.
+        """Find the dimension of two poles by their names; definitions settle ties between dimensions.
 
-        Names may say more than the pole ("Formal Language"). Two dimensions have poles of the same names:
-        the one with more words of its own name in the names is meant, else in the definitions.
+        Names may be longer than the pole ("Formal Language"). If two dimensions have poles of the same names,
+        the one that shares more words of its own name with these names is meant or, in a tie, with the
+        definitions.
         """
         sides = _words(preferred), _words(less)
         if not all(sides) or sides[0] == sides[1]:
@@ -300,5 +301,5 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _shared(own: frozenset[str], words: frozenset[str]) -> int:
-    """How many words of a name occur, whatever their endings (update, updates)."""
+    """How many words of a name occur, regardless of endings (update, updates)."""
     return sum(any(word.startswith(mine[:5]) for word in words) for mine in own)

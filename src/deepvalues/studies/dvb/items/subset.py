@@ -1,16 +1,16 @@
 """The subset: 1,302 deconfounded tests on which the prompt variants are compared.
 
-The published follow-up used 1,302 prompts, the fewest with a power of 95% to tell a rate that is .05
-off chance from chance. This subset has as many, drawn from the 12,000 deconfounded prompts of ``full``
-by this rule, in which "drawn" means by the seed of the design:
+The published follow-up used 1,302 prompts, the fewest that give a power of 95% to detect a rate that is .05
+off chance. This subset has the same number, drawn from the 12,000 deconfounded prompts of ``full``
+by this rule, where "drawn" means with the seed of the design:
 
 1. Every cell gives one test at each N. 102 cells give a fourth one, at N = 4, 20, 40 in turn.
-2. Two cells of each value pair give a fourth test, in domains that are drawn eight by eight without
-   replacement; the two that are left over go to two drawn pairs with different preferred values.
-3. Of the tests of a cell that are not in use, one is drawn among those with the right letter that is
-   rarer so far at this N; where both are as frequent, the letter alternates between value pairs, so that it
-   goes with no domain. Where several tests are left, those have precedence whose right letter and order
-   of clauses together are rarer so far at this N.
+2. Two cells of each value pair give a fourth test, in domains drawn eight at a time without replacement.
+   The two that remain go to two drawn pairs with different preferred values.
+3. From a cell's unused tests, one is drawn among those with the right letter that is rarer so far at this
+   N. In a tie, the letter alternates between value pairs, so that it is not confounded with the domain. If
+   several tests remain, those whose right letter and clause order together are rarer so far at this N have
+   precedence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIZE = 1302
 
 
 class Layout(NamedTuple):
-    """How a test is laid out."""
+    """The layout of a test: its right letter and clause order."""
 
     right: str
     clause_order: str
@@ -46,7 +46,7 @@ def fourths(design: Design) -> list[Cell]:
     for cell in design.cells:
         pairs[cell.v1, cell.v2][cell.domain] = cell
     each = sorted({cell.domain for cell in design.cells})
-    # Without end, each once in every block.
+    # An endless sequence of blocks, each of which has every domain once.
     blocks = (stable_random.shuffled(each, design.seed, "subset", "domains", block) for block in count())
     domains = chain.from_iterable(blocks)
     share, rest = divmod(SIZE - len(_N) * len(design.cells), len(pairs))
@@ -61,7 +61,7 @@ def fourths(design: Design) -> list[Cell]:
     return taken
 
 
-def _places(design: Design) -> Iterator[tuple[int, Cell, int]]:
+def _slots(design: Design) -> Iterator[tuple[int, Cell, int]]:
     """(number of the value pair, cell, N) of every test, by rules 1 and 2."""
     pairs: dict[tuple[str, str], int] = {}
     for cell in design.cells:
@@ -73,13 +73,13 @@ def _places(design: Design) -> Iterator[tuple[int, Cell, int]]:
 
 
 def choose(design: Design, layouts: Mapping[tuple[str, int], Layout]) -> list[tuple[str, int, int]]:
-    """(cell, N, test) of every item of the subset, by rule 3.
+    """Choose (cell, N, test) for every item of the subset, by rule 3.
 
     Parameters
     ----------
     layouts
-        Right letter and order of clauses of each test, by cell and number of the test; they are the same
-        at every N.
+        Right letter and clause order of each test, by cell and test number; they are the same at
+        every N.
     """
     tests: dict[str, list[int]] = defaultdict(list)
     for id, test in layouts:
@@ -87,14 +87,14 @@ def choose(design: Design, layouts: Mapping[tuple[str, int], Layout]) -> list[tu
     orders = {id: stable_random.shuffled(own, design.seed, "subset", id) for id, own in tests.items()}
     counts: Counter[tuple[int, str | Layout]] = Counter()
     chosen = []
-    for pair, cell, n in _places(design):
+    for pair, cell, n in _slots(design):
         first = LETTERS[(pair + _N.index(n)) % 2]
 
         def rank(test: int, n: int = n, id: str = cell.id, first: str = first) -> tuple[int, bool, int]:
             layout = layouts[id, test]
             return counts[n, layout[0]], layout[0] != first, counts[n, layout]
 
-        # Of equals the first in the drawn order.
+        # In a tie, the first one in the drawn order.
         test = min(orders[cell.id], key=rank)
         orders[cell.id].remove(test)
         layout = layouts[cell.id, test]
@@ -118,11 +118,11 @@ def subset(items: pd.DataFrame, design: Design) -> pd.DataFrame:
     pandas.DataFrame
         1,302 rows of ``items`` in their order, with a new index.
     """
-    # Without the prompts, of which a selection would copy more than a hundred megabytes.
-    place = np.flatnonzero(items["arm"] == "deconfounded")
-    deep = items[["cell", "n_examples", "test", "right", "clause_order"]].iloc[place]
+    # Without the prompts: selecting would copy more than a hundred megabytes of them.
+    rows = np.flatnonzero(items["arm"] == "deconfounded")
+    deep = items[["cell", "n_examples", "test", "right", "clause_order"]].iloc[rows]
     tests = deep.drop_duplicates(["cell", "test"])[["cell", "test", "right", "clause_order"]]
     layouts = {(cell, test): Layout(*layout) for cell, test, *layout in tests.itertuples(index=False)}
     keys = pd.MultiIndex.from_tuples(choose(design, layouts))
     inside = pd.MultiIndex.from_frame(deep[["cell", "n_examples", "test"]]).isin(keys)
-    return items.iloc[place[inside]].reset_index(drop=True)
+    return items.iloc[rows[inside]].reset_index(drop=True)

@@ -1,13 +1,13 @@
-"""Validation of the stimuli: is what an option is meant to show to be seen in it?
+"""Validation of the stimuli: do options visibly show what they should?
 
-Three questions about two options of the benchmark, each a choice between A and B and each put in both orders
-of its options, so that a liking for a place does not pass for recognition: which option somebody
-would choose who puts one value above another (``predicts_choice``), which option shows a value
-(``embodies_value``), and which one shows a pole (``embodies_pole``). Each is asked about pairs as in the
-examples, (v1,s1) against (v2,s2), and as in the tests, (v1,s2) against (v2,s1). The values are named and
-defined in the question, as a judge must know what to look for.
+Three questions about two options of the benchmark, each asked in both orders of the options so that position
+bias cannot pass for recognition: which option would somebody choose who ranks one value above another
+(``predicts_choice``), which option shows a value (``embodies_value``), and which one shows a pole
+(``embodies_pole``). Each is asked about pairs as in the examples, (v1,s1) against (v2,s2), and as in the
+tests, (v1,s2) against (v2,s1). The question names and defines the values, as a judge must know what to
+look for.
 
-The published study put the first two to people and to its nine models.
+The published study asked people and its nine models the first two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from deepvalues.studies.dvb.respondents.agents import Recogniser
 
 TASKS = ("predicts_choice", "embodies_value", "embodies_pole")
-#: The kinds of stimuli: pairs of the examples and pairs of the tests.
+#: The kinds of stimuli: pairs from the examples and pairs from the tests.
 STIMULI = ("training", "test")
 CONTRACT = pa.DataFrameSchema(
     {
@@ -50,7 +50,7 @@ CONTRACT = pa.DataFrameSchema(
         "other": pa.Column(str),
         "clause_order": pa.Column(str, pa.Check.isin(CLAUSE_ORDERS)),
         "right": pa.Column(str, pa.Check.isin(prompts.LETTERS)),
-        # Whether it is the second order of its options.
+        # Whether the options are in the second order.
         "swapped": pa.Column(bool),
         "prefix_chars": pa.Column("int64", pa.Check.eq(0)),
         "prompt": pa.Column(str),
@@ -62,13 +62,13 @@ CONTRACT = pa.DataFrameSchema(
 )
 
 
-#: Columns that a question has of the benchmark's test.
-_OF_TEST = ("cell", "v1", "v2", "s1", "s2", "dimension", "domain", "clause_order")
+#: Columns that a question takes over from the benchmark's test.
+_TEST_COLUMNS = ("cell", "v1", "v2", "s1", "s2", "dimension", "domain", "clause_order")
 
 
 @dataclass(frozen=True)
-class _Asker:
-    """Makes questions about the pairs of a bank's wordings."""
+class _Builder:
+    """Builds questions about pairs of the bank's wordings."""
 
     bank: Bank
     recogniser: Recogniser
@@ -82,7 +82,7 @@ class _Asker:
         return prompts.Label(f"{self.bank.dimensions[pole.group].name}, {pole.name}", pole.definition)
 
     def clause_order(self, posed: Situation) -> str:
-        """Read off an option, as the layout of the examples is not in the items."""
+        """Read the clause order from an option, as the items lack that of the examples."""
         first, _ = self.recogniser.option(posed.option_a)
         return f"{first}_first"
 
@@ -94,69 +94,69 @@ class _Asker:
 
 
 def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tuple[Any, bool]]:
-    """(test, whether v1 or s1 is asked about): of each value pair one cell for each layout.
+    """(test, whether v1 or s1 is asked about): one cell of each value pair for each layout.
 
-    A layout is a right letter with an order of clauses; a value pair's eight cells have each twice. Which
-    trait is asked about alternates, so that each of a pair's four layouts has its turn with either.
+    A layout is a right letter with a clause order; among a value pair's eight cells each occurs twice. The
+    trait asked about alternates, so that each of a pair's four layouts takes turns with both.
     """
     chosen = []
     for number, (_, pair) in enumerate(tests.groupby(["v1", "v2"], sort=False)):
         if number >= pairs:
             break
-        for place, (layout, cells) in enumerate(pair.groupby(["right", "clause_order"])):
+        for index, (layout, cells) in enumerate(pair.groupby(["right", "clause_order"])):
             rows = list(cells.itertuples(index=False))
             row = rows[stable_random.integer(seed, "validation", task, number, *layout) % len(rows)]
-            chosen.append((row, (number + place) % 2 == 0))
+            chosen.append((row, (number + index) % 2 == 0))
     return chosen
 
 
 def build_validation(
     bank: Bank, stimuli: pd.DataFrame, users: Mapping[str, str], seed: int, pairs: int
 ) -> pd.DataFrame:
-    """Build the questions: for each task and kind of stimuli four a value pair, each in both orders.
+    """Build the questions: for each task and kind of stimuli, four per value pair, each in both orders.
 
-    The four take one cell for each combination of right letter and order of clauses. The test pair is the
-    cell's test in the benchmark, the training pair an example of the same cell with the same combination,
-    drawn among the ten that a prompt with 40 examples has. So either kind has the same cells and
-    positions, and a judge sees the very texts that the models see.
+    The four use one cell for each combination of right letter and clause order. The test pair is the
+    cell's test in the benchmark. The training pair is an example of the same cell with the same combination,
+    drawn from the ten that a prompt with 40 examples has. Both kinds therefore have the same cells and
+    positions, and a judge sees the same texts as the models.
 
     Parameters
     ----------
     stimuli
-        The benchmark's items; the deconfounded ones with 40 examples, in their first order, are in use.
+        The benchmark's items; only deconfounded ones with 40 examples in their first order are used.
     users
         User names by cell.
     pairs
-        How many of the 50 value pairs are asked about.
+        Number of value pairs to ask about, at most 50.
 
     Returns
     -------
     pandas.DataFrame
-        48 rows a value pair, in a frame that meets `CONTRACT`. ``example`` is the number of the example, 0
-        for a test; ``asked`` is the value or pole whose option is right.
+        48 rows per value pair, in a frame that meets `CONTRACT`. ``example`` is the number of the example, 0
+        for a test; ``asked`` is the value or pole that the right option shows.
     """
-    # Imported here: agents bring scipy along, which the study itself can do without.
+    # Imported here, because agents import scipy, which the study itself does not need.
     from deepvalues.studies.dvb.respondents.agents import Recogniser
 
-    asker = _Asker(bank, Recogniser(bank), users)
+    builder = _Builder(bank, Recogniser(bank), users)
     first = (stimuli["test"] == 0) & ~stimuli["swapped"]
     tests = stimuli[(stimuli["arm"] == "deconfounded") & (stimuli["n_examples"] == 40) & first]
     rows = [
         row
         for task in TASKS
         for test, first in _sampled(tests, task, pairs, seed)
-        for row in _questions(asker, task, test, first, seed)
+        for row in _questions(builder, task, test, first, seed)
     ]
     return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
-def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
+def _questions(builder: _Builder, task: str, test: Any, first: bool, seed: int) -> list[dict[str, Any]]:
     """The questions about a training pair and about the test pair of a cell, each in both orders."""
     *examples, posed = situations(test.prompt)
     alike = [
         (number, example)
         for number, example in enumerate(examples, start=1)
-        if example.right == test.right and asker.clause_order(example) == test.clause_order
+        if example.right == test.right and builder.clause_order(example) == test.clause_order
     ]
     training = alike[stable_random.integer(seed, "validation", task, test.cell) % len(alike)]
     traits = (test.s1, test.s2) if task == "embodies_pole" else (test.v1, test.v2)
@@ -165,11 +165,11 @@ def _questions(asker: _Asker, task: str, test: Any, first: bool, seed: int) -> l
     pairs = zip(STIMULI, (training, (0, posed)), strict=True)
     for (stimulus, (number, pair)), swapped in product(pairs, (False, True)):
         shown = pair._replace(option_a=pair.option_b, option_b=pair.option_a) if swapped else pair
-        prompt = asker.text(task, asker.users[test.cell], asked, other, shown)
-        right = "A" if asked in asker.recogniser.option(shown.option_a).values() else "B"
+        prompt = builder.text(task, builder.users[test.cell], asked, other, shown)
+        right = "A" if asked in builder.recogniser.option(shown.option_a).values() else "B"
         rows.append(
             {
-                **{name: getattr(test, name) for name in _OF_TEST},
+                **{name: getattr(test, name) for name in _TEST_COLUMNS},
                 "id": f"{test.cell}.{task}.{stimulus}.{'b' if swapped else 'a'}",
                 "task": task,
                 "stimulus": stimulus,

@@ -1,1 +1,1 @@
-"""Local models that answer: reference agents, learners of text, heads on hidden states."""
+"""Local models that answer: reference agents, text learners, heads on hidden states."""

@@ -1,7 +1,7 @@
-"""Reference agents: local models whose results are known before the run.
+"""Reference agents: local models whose results are known in advance.
 
-They prove the instrument. Unlike text learners they recognize the bank's wordings, by definition:
-they read off which value and pole each option shows, and so know what the examples have in common.
+They validate the instrument. Unlike text learners, they know the bank's wordings by construction: they look
+up which value and pole each option shows, and so know what the examples have in common.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from deepvalues.studies.dvb.stimuli.design import Arm
 MIXTURE_SHARE = 0.3
 #: Position bias and the two sensitivities of the sensitive agent, in logits.
 B0, BV, BS = 0.4, 0.8, 1.6
-#: The declining agent declines one item in so many.
+#: The declining agent declines one item in this many, on average.
 DECLINES_ONE_IN = 12
 
 PROSE = (
@@ -45,19 +45,19 @@ PROSE = (
     "option {}",
 )
 REFUSAL = "I can't predict what this person wants."
-#: Names both options, so that only the line after it can tell which one is the answer.
+#: Names both options, so that only the next line can say which one is the answer.
 RATIONALE = (
     "Rationale: the earlier choices had a value and a surface feature in common, and of these Option A and "
     "Option B show what the two test texts say."
 )
-#: The highest rating of the raters' profile; the lowest is 2, so that noise of one stays on the scale.
+#: The highest rating in the raters' profile. The lowest is 2, so that ±1 of noise stays on the scale.
 HIGHEST_RATING = 9
-#: What the stray rater says, each as often as any other: five ratings, a refusal, and two off the scale.
+#: Replies of the stray rater, all equally frequent: five ratings, a refusal, two invalid numbers.
 RATING_FORMS = ("{0}", "{0}/10", "Rating: {0}", "**{0}**", "{1}", "I can't rate values.", "11", "7.5")
 
 
 class Evidence(NamedTuple):
-    """Which way the examples point at the test: +1 to option A, −1 to option B, 0 to neither."""
+    """The option that the examples favour on each layer: +1 for A, −1 for B, 0 for neither."""
 
     value: int
     surface: int
@@ -65,13 +65,13 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class Recogniser:
-    """Tells value and pole of an option by looking its two clauses up in the bank."""
+    """Recognizes the value and pole of an option by looking up its two clauses in the bank."""
 
     bank: Bank
 
     @cached_property
     def traits(self) -> dict[str, tuple[str, str]]:
-        """(kind, trait id) of every filled wording."""
+        """(kind, trait id) of every wording with its slots filled."""
         return {
             wording.fill(domain.nouns): (trait.kind, trait.id)
             for domain in self.bank.domains.values()
@@ -96,7 +96,7 @@ class Recogniser:
         return found
 
     def evidence(self, task: Task) -> Evidence:
-        """Compare how often each trait of the test options was chosen and rejected before."""
+        """Compare how often the examples chose and rejected the traits of the two test options."""
         seen: Counter[str] = Counter()
         for example in task.examples:
             seen.update(self.option(example.chosen).values())
@@ -110,14 +110,14 @@ class Recogniser:
         return Evidence(lean("value"), lean("pole"))
 
 
-#: Probability of option A, given the evidence.
+#: Probability of option A given the evidence.
 Rule = Callable[[Evidence], float]
-#: The words around a letter, given the seed.
+#: Text around the letter, given a seed.
 Wrapper = Callable[[str, int], str]
 
 
 def _follow(lean: int) -> float:
-    """Option A or B for certain; the first option without evidence."""
+    """Always the favoured option; without evidence, the first one."""
     return 1.0 if lean >= 0 else 0.0
 
 
@@ -130,7 +130,7 @@ def _mixture(evidence: Evidence) -> float:
 
 
 def _both(evidence: Evidence) -> float:
-    """What the layers say where they agree or one says nothing; a fair coin where they contradict."""
+    """The favoured option if the layers agree or one has no evidence; a fair coin if they conflict."""
     return (1 + max(-1, min(1, evidence.value + evidence.surface))) / 2
 
 
@@ -152,7 +152,7 @@ def _declining(letter: str, seed: int) -> str:
 
 @dataclass(frozen=True)
 class ReferenceAgent:
-    """A rule that turns evidence into a probability of option A, and words around the letter."""
+    """A rule from evidence to the probability of option A, and the text around the letter."""
 
     name: str
     description: str
@@ -162,17 +162,17 @@ class ReferenceAgent:
     family: str = "reference agent"
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Answer the last question: after a rationale where it asks for one, or with the letter alone."""
+        """Answer the last question: after a rationale if it asks for one, or with the letter alone."""
         begun = len(messages) > 1 and messages[-1]["role"] == "assistant"
         text = messages[-2 if begun else -1]["content"]
         p = self.rule(self.recogniser.evidence(parse_prompt(text)))
         letter = "A" if stable_random.uniform(seed, "letter") < p else "B"
         if begun or text.endswith(LETTER_ONLY):
-            # After a reply that is begun for it, a token has the space before it.
+            # If the reply was begun for it, the token includes the preceding space.
             return Reply(" " * begun + letter, {"A": p, "B": 1 - p})
         answer = self.wrapper(letter, seed)
         if wants_rationale(text):
-            # The server looks for the deciding token from the front, where the rationale is.
+            # Without probabilities: the server would look for the deciding token in the rationale.
             return Reply(f"{RATIONALE}\n{answer}")
         return Reply(answer, {"A": p, "B": 1 - p})
 
@@ -198,20 +198,20 @@ def reference_agents(bank: Bank) -> dict[str, ReferenceAgent]:
 
 
 def arm_evidence(arm: Arm) -> Evidence:
-    """What an arm's examples say of its target option, were it option A."""
+    """The evidence of an arm's examples when its target is option A."""
     if arm.examples is None or arm.shuffled:
         return Evidence(0, 0)
     lean = {("1", "2"): 1, ("2", "1"): -1, ("=", "="): 0}
-    # By layer: whether the examples tell its two traits apart, and on which side the test has them.
+    # By layer: whether the examples differ in it, and which way the test does.
     learned = [chosen != rejected for chosen, rejected in zip(*arm.examples, strict=True)]
     shown = [lean[target[1], other[1]] for target, other in zip(*arm.test, strict=True)]
     return Evidence(*(way * told for way, told in zip(shown, learned, strict=True)))
 
 
 def expected_rate(agent: ReferenceAgent, arm: Arm) -> float:
-    """The rate of right answers that an agent must reach in an arm with balanced positions.
+    """The expected rate of right answers of an agent in an arm with balanced positions.
 
-    The mean of P(A) where the target is option A and 1 − P(A) where it is option B.
+    This is the mean of P(A) with the target as option A and 1 − P(A) with the target as option B.
     """
     evidence = arm_evidence(arm)
     mirrored = Evidence(-evidence.value, -evidence.surface)
@@ -220,7 +220,7 @@ def expected_rate(agent: ReferenceAgent, arm: Arm) -> float:
 
 @dataclass(frozen=True)
 class Matcher:
-    """Answers which option goes with a value or pole by looking both up in the bank: always right."""
+    """Answers which option shows a value or pole by looking it up in the bank; always right."""
 
     recogniser: Recogniser
     name: str = "agent-recogniser"
@@ -232,7 +232,7 @@ class Matcher:
         return {trait.definition: trait.id for trait in self.recogniser.bank.traits}
 
     def reply(self, messages: Sequence[Message], _: int) -> Reply:
-        """Answer a validation question; `ValueError` when it is none, or the traits are not the bank's."""
+        """Answer a validation question; `ValueError` if it is not one, or its traits are not in the bank."""
         definition, task = parse_match(messages[-1]["content"])
         asked = self._defined.get(definition)
         a, b = (asked in self.recogniser.option(text).values() for text in (task.option_a, task.option_b))
@@ -242,13 +242,13 @@ class Matcher:
 
 
 def rating_profile(bank: Bank) -> dict[tuple[str, str], int]:
-    """The ratings from 2 to 9 that the raters hold, by value and scale.
+    """The ratings from 2 to 9 in the raters' profile, by value and scale.
 
-    They step through the eight numbers from value to value, from a start of its own for each scale.
+    They cycle through the eight numbers from value to value, with a different start for each scale.
     """
     return {
-        (value, scale): 2 + (place + 3 * number) % (HIGHEST_RATING - 1)
-        for place, value in enumerate(bank.values)
+        (value, scale): 2 + (index + 3 * number) % (HIGHEST_RATING - 1)
+        for index, value in enumerate(bank.values)
         for number, scale in enumerate(SCALES)
     }
 
@@ -264,7 +264,7 @@ def _stray_rating(rating: int, seed: int) -> str:
 
 @dataclass(frozen=True)
 class Rater:
-    """Rates values by `rating_profile`, and says so in its own way."""
+    """Rates values by `rating_profile`, in its own form of words."""
 
     name: str
     description: str
@@ -280,7 +280,7 @@ class Rater:
         }
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Answer a rating question; `ValueError` when it is none, or the value is not the bank's."""
+        """Answer a rating question; `ValueError` if it is not one, or its value is not in the bank."""
         asked = parse_rating(messages[-1]["content"])
         if asked not in self._profile:
             raise ValueError(f"not a value of the bank: {asked[0]!r}")

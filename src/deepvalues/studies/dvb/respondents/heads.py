@@ -1,9 +1,9 @@
 """Heads on hidden states: what can be read from a language model that is not asked.
 
 A head is the Bradley-Terry model of `respondents.learners` on a language model's hidden states of the
-options, each read alone. It is what a small reward model would be that is trained on the choices of one
-prompt. Where it follows the value, the value can be read from the hidden states by a line; whether the model
-itself goes by it when it is asked is another question.
+options, each read alone; in effect, a small reward model trained on the choices of one prompt. If it follows
+the value, the value can be read from the hidden states linearly. Whether the model itself uses it when asked
+is another question.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from deepvalues.studies.dvb.respondents.learners import (
     no_preference,
 )
 
-#: Inverse strengths of the ridge penalty among which the examples choose, the strongest penalty first.
+#: Inverse strengths of the ridge penalty, from which the examples select one; strongest penalty first.
 GRID = tuple(10.0**power for power in range(-2, 5))
-#: Folds of the cross-validation, where there are as many examples.
+#: Folds of the cross-validation, if there are that many examples.
 FOLDS = 5
-#: Ends the name of a head that learns from shuffled choices.
+#: Suffix of the name of a head that learns from shuffled choices.
 SHUFFLED = "-shuffled"
 
 
 def _fit(won: Any, c: float) -> Any:
-    """Weights that minimize half their squared length plus ``c`` times the log loss, both signs entered."""
+    """Weights that minimize half their squared length plus ``c`` times the log loss, with both signs."""
     rows = np.sqrt(2 * c) * won
 
     def loss(w: Any) -> float:
@@ -52,16 +52,16 @@ def _fit(won: Any, c: float) -> Any:
         p = expit(won @ w)
         return np.eye(len(w)) + (rows.T * (p * (1 - p))) @ rows
 
-    # By second derivatives: the loss is convex, and there are no more weights than examples.
+    # A second-order method, as the loss is convex and there are no more weights than examples.
     start, near = np.zeros(won.shape[1]), {"gtol": 1e-8 * max(1.0, c)}
     return optimize.minimize(loss, start, method="trust-exact", jac=gradient, hess=curvature, options=near).x
 
 
 def held_out_loss(won: Any, c: float) -> float:
-    """Mean log loss of examples under heads that were fitted without them, over `FOLDS` folds at most.
+    """Mean log loss of examples under heads fitted without them, over at most `FOLDS` folds.
 
-    Example i is in fold i modulo the number of folds, so that no chance is in it. With `FOLDS` examples or
-    fewer each is left out alone.
+    Example i is in fold i modulo the number of folds, so nothing is random. With `FOLDS` examples or
+    fewer, this leaves out one at a time.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def held_out_loss(won: Any, c: float) -> float:
 
 
 def chosen_c(won: Any) -> float:
-    """The inverse strength of the penalty: that of `GRID` with the least `held_out_loss` on the examples.
+    """The inverse strength of the penalty from `GRID` with the smallest `held_out_loss` on the examples.
 
-    The strongest penalty has precedence where losses are equal. A single example can't be left out: it has 1.
+    In a tie, the strongest penalty is taken. A single example can't be left out, so it gets 1.
     """
     if len(won) < 2:
         return 1.0
@@ -91,8 +91,8 @@ def head(embed: Embed, examples: Examples) -> Score:
     """Fit the Bradley-Terry model on options' vectors; scores are log odds.
 
     It minimizes half the squared length of w plus C times the log loss of the differences f(chosen) -
-    f(rejected), each entered with both signs. C is chosen within the examples: see `chosen_c`. The test's
-    options take no part in either.
+    f(rejected), each entered with both signs. C is chosen within the examples, see `chosen_c`. The test's
+    options affect neither w nor C.
 
     References
     ----------
@@ -103,7 +103,7 @@ def head(embed: Embed, examples: Examples) -> Score:
         return no_preference
     vectors = embed([text for example in examples for text in example])
     won = vectors[::2] - vectors[1::2]
-    # A ridge's weights lie in the span of the examples: in its coordinates there are no more features than
+    # Ridge weights lie in the span of the examples. In its coordinates there are no more features than
     # examples, and the fit is the same.
     directions, coordinates = linalg.qr(won.T, mode="economic")
     weights = directions @ _fit(coordinates.T, chosen_c(coordinates.T))
@@ -115,8 +115,8 @@ def head(embed: Embed, examples: Examples) -> Score:
     return score
 
 
-def turned(examples: Examples, seed: int) -> Examples:
-    """The examples with each choice settled anew by a fair coin that depends on seed and examples alone."""
+def coin_choices(examples: Examples, seed: int) -> Examples:
+    """The examples with each choice set by a fair coin that depends only on seed and examples."""
     key = stable_random.integer(seed, "turned", *(text for example in examples for text in example))
     return tuple(
         Example(example.rejected, example.chosen) if stable_random.uniform(key, number) < 0.5 else example
@@ -130,16 +130,16 @@ class HeadLearner(TextLearner):
     Parameters
     ----------
     name
-        As the list of models shows it.
+        As in the list of models.
     described
-        Whose hidden states these are, and which.
+        Which hidden states these are, and of which model.
     embed
-        Gives the vectors of options.
+        Returns the vectors of options.
     shuffled
-        Whether it is a null: it learns from choices that fair coins make (`turned`), the same coins for every
-        head. Each cell has coins of its own, so that a set of items holds as many permutations as cells. As
-        coins that all fall the other way give the opposite reply, its rate has the expectation one half in
-        every arm: it shows how far chance alone takes such a head, and that nothing of the test leaks.
+        Whether it is a null: it learns from choices set by fair coins (`coin_choices`), the same for every
+        head. Each cell has its own coins, so a set of items has as many permutations as cells. Since opposite
+        coins give opposite replies, the expected rate is one half in every arm. It shows how far chance takes
+        such a head, and that nothing leaks from the test.
     """
 
     family = HEAD
@@ -149,25 +149,25 @@ class HeadLearner(TextLearner):
         super().__init__(name, f"Bradley-Terry head on {described}, {fitted}", partial(head, embed))
         self._shuffled = shuffled
 
-    def examples(self, told: Examples, seed: int) -> Examples:
-        """The prompt's examples, or what coins make of them."""
-        return turned(told, seed) if self._shuffled else told
+    def examples(self, shown: Examples, seed: int) -> Examples:
+        """The prompt's examples or, for a null, those with choices set by coins."""
+        return coin_choices(shown, seed) if self._shuffled else shown
 
 
-_OF_TOKENS = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
+_STATES = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
 
 
 def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
-    """The heads on models with weights, by name: for each model and pooling one, and its null.
+    """The heads on models with weights, by name: for each model and pooling, one head and its null.
 
-    Weights and their server are looked for when a text is met that was never read before.
+    Weights and their server are needed only for a text that was never read before.
     """
     found = {}
     for model in models:
         states = HiddenStates(model)
         for pooling, shuffled in product(POOLINGS, (False, True)):
             name = f"head-{model.name}-{pooling}{SHUFFLED * shuffled}"
-            described = f"{_OF_TOKENS[pooling]} in {model.name}"
+            described = f"{_STATES[pooling]} in {model.name}"
             embed = partial(states.vectors, pooling=pooling)
             found[name] = HeadLearner(name, described, embed, shuffled=shuffled)
     return found

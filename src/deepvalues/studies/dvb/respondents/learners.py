@@ -1,11 +1,11 @@
 """Text learners: local models that learn a prompt's choices from its text and nothing else.
 
-Each reads the examples out of the prompt, learns from their options (contexts are left aside) and
-predicts the choice in the test. What the learner of one kind of feature gets right can be had from
-that kind of feature; together they say how much of a language model's result needs none.
+Each parses the prompt's examples, learns from their options (contexts are ignored) and predicts the choice in
+the test. A learner that knows one kind of feature shows what can be achieved with it. Together, they show how
+much of a language model's result simple features could explain.
 
 All but one fit the model of Bradley and Terry (1952), in which option a is chosen over b with
-probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ in the features f alone.
+probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ only in the features f.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
 from deepvalues.studies.dvb.items.prompts import Example, Task, parse_prompt
 
-#: Inverse strength of the ridge penalty of every Bradley-Terry fit; nothing tunes it.
+#: Inverse strength of the ridge penalty in every Bradley-Terry fit; it is not tuned.
 C = 1.0
-#: Scores are rounded to this before the choice, so that rounding errors settle no ties.
+#: Scores are rounded to this many digits before the choice, so that rounding errors break no ties.
 DIGITS = 9
-#: Fitted models that each learner keeps: several cells' worth, as a server answers cells together.
+#: Fitted models kept per learner: enough for several cells, as a server answers cells concurrently.
 FITS_KEPT = 32
-#: Sizes of the ladder of latent learners.
+#: Numbers of dimensions of the latent learners.
 LATENT_SIZES = (2, 8, 32)
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -57,7 +57,7 @@ Embed: TypeAlias = Callable[[Sequence[str]], Matrix]
 Features: TypeAlias = Callable[[Sequence[str]], Embed]
 #: A chosen and a rejected option, or options A and B.
 Pair: TypeAlias = tuple[str, str]
-#: How far option A is preferred to option B; swapping the two flips the sign.
+#: Preference for option A over option B; exchanging the options changes the sign.
 Score: TypeAlias = Callable[[str, str], float]
 Learn: TypeAlias = Callable[[Examples], Score]
 
@@ -80,8 +80,8 @@ def character_features(texts: Sequence[str]) -> Embed:
 def latent_features(size: int, texts: Sequence[str]) -> Embed:
     """The first ``size`` latent semantic dimensions: a truncated SVD of the words' TF-IDF matrix.
 
-    The matrix is that of the prompt's own options, so few examples have fewer dimensions. Where all
-    dimensions fit, the learner is that of the words: ridge weights lie in the span of the options.
+    The matrix is that of the prompt's own options, so few examples have fewer dimensions. If all
+    dimensions fit, the learner equals the one on words, as ridge weights lie in the span of the options.
 
     References
     ----------
@@ -89,14 +89,14 @@ def latent_features(size: int, texts: Sequence[str]) -> Embed:
     Society for Information Science, 41(6), 391-407.
     """
     words = word_features(texts)
-    # So few options can have an exact decomposition; scikit-learn's truncated one is approximate.
-    # SciPy's, as numpy's has a thread pool of its own that gets in the way of the solver's.
+    # With so few options an exact decomposition is feasible; scikit-learn's truncated one is approximate.
+    # SciPy's, because numpy's has its own thread pool, which interferes with the solver's.
     _, _, directions = linalg.svd(words(texts).toarray(), full_matrices=False)
     return lambda texts: words(texts) @ directions[:size].T
 
 
 class Style(NamedTuple):
-    """How a text is written, whatever it says."""
+    """How a text is written, regardless of its content."""
 
     words: int
     characters_per_word: float
@@ -107,7 +107,7 @@ class Style(NamedTuple):
 
 
 def style(text: str) -> Style:
-    """Count the style of a text.
+    """Measure the style of a text.
 
     Long words have seven letters or more. Reading ease is 206.835 - 1.015 words per sentence - 84.6
     syllables per word (Flesch, 1948), where a run of vowels counts as a syllable.
@@ -130,13 +130,13 @@ def style(text: str) -> Style:
 
 
 def style_features(texts: Sequence[str]) -> Embed:
-    """`Style`, each count standardized on the options of the prompt's examples."""
+    """`Style`, each measure standardized on the options of the prompt's examples."""
     scaler = StandardScaler().fit([style(text) for text in texts])
     return lambda texts: scaler.transform([style(text) for text in texts])
 
 
 def sentence_features(embed: Embed, _texts: Sequence[str]) -> Embed:
-    """Frozen embeddings, which a prompt's examples leave as they are."""
+    """Frozen embeddings, which do not depend on the prompt's examples."""
     return embed
 
 
@@ -154,14 +154,14 @@ def _optional(module: str) -> ModuleType:
 
 
 def encoder_folder() -> Path:
-    """The folder of the encoder's files: that of the installed package, else of the model hub.
+    """The folder of the encoder's files, from the installed package or else from the model hub.
 
     Raises
     ------
     UserError
         When there is neither the package nor a copy from the hub.
     """
-    # The package is located, not imported: nothing but its files is needed.
+    # The package is located, not imported: only its files are needed.
     package = find_spec(ENCODER_PACKAGE)
     if package is not None and package.origin is not None:
         return Path(package.origin).parent / "model"
@@ -177,7 +177,7 @@ def encoder_folder() -> Path:
 
 
 def check_weights(folder: Path) -> None:
-    """Make sure that a folder holds the weights with which the recorded answers were made.
+    """Check that a folder holds the weights that the recorded answers were made with.
 
     Raises
     ------
@@ -204,8 +204,8 @@ def _encoder() -> Any:
 
 @lru_cache(maxsize=EMBEDDINGS_KEPT)
 def _sentence_embedding(text: str) -> Matrix:
-    # One text at a time: an embedding's last digits depend on the batch that it was computed in, so
-    # that batches would make replies depend on what was asked before.
+    # One text at a time: the last digits of an embedding depend on its batch, so with batches, replies
+    # would depend on what was asked before.
     return _encoder().encode(text, show_progress_bar=False).astype(np.float64)
 
 
@@ -215,7 +215,7 @@ _ENCODING = threading.Lock()
 def sentence_embeddings(texts: Sequence[str]) -> Matrix:
     """Embeddings of all-MiniLM-L6-v2, shape (texts, 384), of length 1; computed on one thread.
 
-    A processor of another kind may change the seventh digit of a probability based on them.
+    Another kind of processor may change the seventh digit of a probability based on them.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
 
     def differences(pairs: Sequence[Pair]) -> Matrix:
         rows = embed(_texts(pairs))
-        # Sparse even where dense: products are then plain sums, whatever the machine's BLAS.
+        # Sparse even if the features are dense: products are then plain sums on any machine's BLAS.
         return sparse.csr_array(rows[::2] - rows[1::2])
 
     won = differences(examples)
@@ -279,9 +279,9 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
 def nearest_example(examples: Examples) -> Score:
     """Compare the test options with the nearest options of the examples.
 
-    An option's merit is its cosine (on TF-IDF of words) to the nearest chosen option less its
-    cosine to the nearest rejected one; the score is the merit of A less that of B. It is the rule
-    of the nearest neighbour (Cover & Hart, 1967) for pairs.
+    An option's merit is its cosine (on TF-IDF of words) to the nearest chosen option minus its
+    cosine to the nearest rejected one; the score is the merit of A minus that of B. This is the
+    nearest-neighbour rule (Cover & Hart, 1967) for pairs.
 
     References
     ----------
@@ -307,9 +307,9 @@ class TextLearner:
     Parameters
     ----------
     name, description
-        As the list of models shows them.
+        As in the list of models.
     learn
-        Fits on examples; returns the score of a pair of options.
+        Fits to examples; returns the score of a pair of options.
     log_odds
         Whether scores are log odds, so that replies carry a probability.
     """
@@ -323,16 +323,16 @@ class TextLearner:
         self._log_odds = log_odds
 
     def score(self, task: Task, seed: int = 0) -> float:
-        """How far the learner prefers option A of a task to option B; 0 is a tie."""
+        """Preference for option A of a task over option B; 0 is a tie."""
         learned = self._learn(self.examples(task.examples, seed))
         return round(learned(task.option_a, task.option_b), DIGITS)
 
-    def examples(self, told: Examples, _seed: int) -> Examples:
-        """The examples that are learned from: those of the prompt."""
-        return told
+    def examples(self, shown: Examples, _seed: int) -> Examples:
+        """The examples to learn from: those of the prompt."""
+        return shown
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Predict the choice; a tie (as without examples) falls by a coin seeded with ``seed``.
+        """Predict the choice; a coin seeded with ``seed`` breaks ties (as without examples).
 
         Raises
         ------
@@ -344,9 +344,9 @@ class TextLearner:
         text = "\n".join(message["content"] for message in messages)
         task = parse_prompt(text)
         score = self.score(task, seed)
-        # The coin's key has the text too, so that a run with one seed flips one coin a prompt.
-        lean = score or stable_random.uniform(seed, self.name, text) - 0.5
-        letter = "A" if lean > 0 else "B"
+        # The key includes the text, so that a run with a single seed flips one coin per prompt.
+        preference = score or stable_random.uniform(seed, self.name, text) - 0.5
+        letter = "A" if preference > 0 else "B"
         if not self._log_odds:
             return Reply(f"Option {letter}")
         p = round(float(expit(score)), DIGITS)

@@ -1,1 +1,1 @@
-"""What is shown: the bank of wordings, the arms, the design, and how the wordings were chosen."""
+"""Stimuli: the bank of wordings, the arms, the design, and how the wordings were chosen."""

@@ -1,8 +1,8 @@
-"""The wording bank: values, poles and domains, read from YAML and held to its rules.
+"""The wording bank: values, poles and domains, read from YAML and checked against its rules.
 
 One file describes one value, one dimension (two poles) or one domain. A *wording* is a verb phrase
 that continues "An agent that …"; a *scene* is a sentence that sets the stage for a choice. Wordings
-and scenes may hold slots such as ``{person}``, filled with the nouns of the domain.
+and scenes may contain slots such as ``{person}``, filled with the nouns of the domain.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 @dataclass(frozen=True)
 class Wording:
-    """One verb phrase (or scene) of the bank, with its slots still open."""
+    """A verb phrase or scene of the bank, with unfilled slots."""
 
     id: str
     template: str
@@ -48,9 +48,9 @@ class Wording:
 
 @dataclass(frozen=True)
 class Trait:
-    """What a wording shows: a value or a shallow pole, with its wordings by split.
+    """What a wording shows, a value or a shallow pole, with its wordings by split.
 
-    ``group`` is the set a value belongs to, or the dimension a pole belongs to.
+    ``group`` is the value's set or the pole's dimension.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Trait:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A shallow dimension and its two poles, in the order of the published list."""
+    """A shallow dimension and its two poles, in the published order."""
 
     id: str
     name: str
@@ -83,7 +83,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Domain:
-    """A field of work, the nouns that fill the slots there, and its ten activities."""
+    """A field of work, the nouns that fill its slots, and its ten activities."""
 
     id: str
     name: str
@@ -95,7 +95,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class Bank:
-    """A version of the wording bank."""
+    """One version of the wording bank."""
 
     version: str
     values: Mapping[str, Trait]
@@ -110,7 +110,7 @@ class Bank:
 
     @property
     def value_names(self) -> dict[str, str]:
-        """What the values are called in running text, by id, one set after the other."""
+        """Names of the values in running text, by id, one set after the other."""
         in_sets = (trait for group in VALUE_SETS for trait in self.values.values() if trait.group == group)
         return {trait.id: trait.name.lower() for trait in in_sets}
 
@@ -120,8 +120,8 @@ class Bank:
         Parameters
         ----------
         present
-            Dimensions of the trials. The released data have some beyond those of the bank, which bear the
-            names of their poles: ``first/second``.
+            Dimensions of the trials. The released data have some that the bank lacks; these are named
+            after their poles: ``first/second``.
         """
         found = {}
         for dimension in self.dimensions.values():
@@ -134,7 +134,7 @@ class Bank:
 
 
 class Problem(NamedTuple):
-    """A rule of the bank that an entry breaks."""
+    """An entry that breaks a rule of the bank."""
 
     file: str
     entry: str
@@ -146,19 +146,19 @@ class Problem(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Split a text into lower-case words; an apostrophe or a hyphen does not end a word."""
+    """Split a text into lower-case words; apostrophes and hyphens are part of a word."""
     return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
 
 
 def word_count(wording: Wording) -> int:
-    """Number of words of a wording; every noun that fills a slot is one word."""
+    """Number of words in a wording; a slot's noun counts as one word."""
     return len(words(_SLOT.sub("noun", wording.template)))
 
 
 def in_family(word: str, families: Sequence[str]) -> str | None:
-    """Name the family that a word belongs to: a whole word, or a beginning marked by ``*``.
+    """The family that a word belongs to, as a whole word or by a beginning marked with ``*``, or None.
 
-    The parts of a hyphenated word and the word before an apostrophe are looked at as well.
+    The parts of a hyphenated word and the part before an apostrophe are checked as well.
     """
     forms = _forms(word)
     for family in families:
@@ -176,14 +176,14 @@ def _forms(word: str) -> set[str]:
 
 
 def _listed(entry: Mapping[str, Any], key: str) -> list[str]:
-    """A list of texts; a lone text, which would be taken apart into letters, is a mistake."""
+    """A list of texts; a single text is an error, as it would be split into letters."""
     if not isinstance(entry[key], list):
         raise TypeError(f"{key} must be a list")
     return [str(text) for text in entry[key]]
 
 
 def numbered(owner: str, entry: Mapping[str, Any]) -> dict[str, tuple[Wording, ...]]:
-    """The texts of an entry by split, with the owner's id and a number for ids."""
+    """The texts of an entry by split, each with an id from the owner's id and a number."""
     return {
         split: tuple(
             Wording(f"{owner}.{split}.{number:02d}", text)
@@ -224,7 +224,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, Any, str]]:
 
 
 def read_bank(folder: Path) -> Bank:
-    """Read a bank without holding it to the rules.
+    """Read a bank without checking its rules.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def read_bank(folder: Path) -> Bank:
 
 
 def load_bank(folder: Path) -> Bank:
-    """Read a bank and hold it to every rule.
+    """Read a bank and check every rule.
 
     Raises
     ------
@@ -267,17 +267,17 @@ def load_bank(folder: Path) -> Bank:
         With one line for each broken rule: file, entry, rule, and what breaks it.
     """
     bank = read_bank(folder)
-    hold_to_rules(bank, folder)
+    check_rules(bank, folder)
     return bank
 
 
-def hold_to_rules(bank: Bank, place: Path) -> None:
-    """Stop at a bank that breaks a rule.
+def check_rules(bank: Bank, source: Path) -> None:
+    """Raise an error if a bank breaks a rule.
 
     Parameters
     ----------
-    place
-        Where it comes from, for the message.
+    source
+        Where the bank comes from, for the message.
 
     Raises
     ------
@@ -289,7 +289,7 @@ def hold_to_rules(bank: Bank, place: Path) -> None:
         lines = "\n".join(f"  {problem}" for problem in found[:20])
         more = f"\n  … and {len(found) - 20} more" if len(found) > 20 else ""
         broken = plural("rule", len(found))
-        raise UserError(f"{shown(place)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
+        raise UserError(f"{shown(source)}: the wording bank breaks {len(found)} {broken}:\n{lines}{more}")
 
 
 def checksum(folder: Path) -> str:
@@ -302,7 +302,7 @@ def checksum(folder: Path) -> str:
 
 
 def problems(bank: Bank) -> Iterator[Problem]:
-    """Yield every broken rule of the bank (the rules are listed in the README of the bank)."""
+    """Yield every broken rule of the bank (the bank's README lists the rules)."""
     yield from _shape_problems(bank)
     for trait in bank.traits:
         yield from _count_problems(trait)
@@ -365,8 +365,8 @@ def _wording_problems(trait: Trait, wording: Wording) -> Iterator[Problem]:
 def _forbidden(bank: Bank, trait: Trait) -> dict[str, tuple[str, ...]]:
     """Families that a trait's wordings may not use, by the trait that lists them.
 
-    Every wording stays clear of all values' families. A value's wording also stays clear of all
-    poles' families, a pole's wording of those of both poles of its own dimension.
+    No wording may use a family of any value, its own included. In addition, a value's wording may not use
+    those of any pole, and a pole's wording those of either pole of its dimension.
     """
     poles = [pole for pole in bank.poles.values() if trait.kind == "value" or pole.group == trait.group]
     return {other.id: other.families for other in (*bank.values.values(), *poles)}
@@ -375,7 +375,7 @@ def _forbidden(bank: Bank, trait: Trait) -> dict[str, tuple[str, ...]]:
 def _family_problems(
     file: str, wording: Wording, forbidden: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Problem]:
-    # One look for all families at once: hardly a word begins like any of them.
+    # Check all beginnings at once, as hardly any word begins like any of them.
     beginnings = tuple({family.rstrip("*") for families in forbidden.values() for family in families})
     for word in words(_SLOT.sub(" ", wording.template)):
         if not any(form.startswith(beginnings) for form in _forms(word)):
@@ -421,11 +421,11 @@ def _scene_problems(
 
 
 def _phrases(bank: Bank) -> dict[tuple[str, ...], set[tuple[str, str]]]:
-    """Every run of five words in every filled wording and scene, with the places it occurs in."""
+    """Every sequence of five words in all filled wordings and scenes, with where it occurs."""
     found: dict[tuple[str, ...], set[tuple[str, str]]] = defaultdict(set)
 
     def add(file: str, wording: Wording, nouns: Mapping[str, str]) -> None:
-        # A slot without a noun breaks another rule; here it must not stop the search.
+        # A slot without a noun breaks another rule, and must not stop the search here.
         text = words(_SLOT.sub(lambda slot: nouns.get(slot[1], slot[1]), wording.template))
         for start in range(len(text) - PHRASE_WORDS + 1):
             found[tuple(text[start : start + PHRASE_WORDS])].add((file, wording.id))

@@ -1,8 +1,8 @@
-"""Can the test wordings of the bank be told from its training wordings, and by what?
+"""Can the bank's test wordings be classified from its training wordings, and by which features?
 
-A reader who learns value or pole from training wordings must be able to know it again in test
-wordings, or no model could generalize at all; how far plain word statistics get says how much of a
-model's result needs nothing more. All measures compare training with test wordings of one bank.
+Whoever learns a value or pole from training wordings must be able to recognize it in test wordings, or no
+model could generalize at all. How far plain word statistics get shows how much of a model's result they
+could explain. All measures compare training with test wordings of one bank.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import CONFIDENCE, wilson
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, Trait, words
 
-#: What is told apart: all values at once; two values of one set; the two poles of a dimension.
+#: What is classified: all values; two values of one set; the two poles of a dimension.
 LAYERS = ("value", "value pair", "pole")
-#: Inverse strength of the ridge penalty, that of the text learners.
+#: Inverse strength of the ridge penalty, the same as for the text learners.
 C = 1.0
 PERMUTATIONS = 10_000
 
@@ -51,7 +51,7 @@ WORDINGS = pa.DataFrameSchema(
 
 
 def wordings(bank: Bank) -> pd.DataFrame:
-    """Every wording of values and poles, one row each; slots are read as their names.
+    """All wordings of values and poles, one per row, with slots replaced by their names.
 
     Returns
     -------
@@ -92,10 +92,10 @@ def _words() -> TfidfVectorizer:
 
 
 def tasks(bank: Bank, layer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield (name, traits) of what is to be told apart on a layer of `LAYERS`.
+    """Yield (name, traits) of the classification tasks on a layer of `LAYERS`.
 
-    One task of eleven classes for ``value``; 25 of two classes for ``value pair`` (the pairs inside the two
-    sets, as in the items); 20 of two classes for ``pole``.
+    One task with eleven classes for ``value``; 25 with two classes for ``value pair`` (the pairs within the
+    two sets, as in the items); 20 with two classes for ``pole``.
 
     Raises
     ------
@@ -121,8 +121,8 @@ def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per task and test wording: layer, task, wording, trait, predicted, right, classes (the
-        number of traits told apart; classes have as many wordings, so chance is 1 / classes).
+        One row per task and test wording: layer, task, wording, trait, predicted, right, classes (number
+        of traits; all have equally many wordings, so chance is 1 / classes).
 
     Raises
     ------
@@ -137,21 +137,21 @@ def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
         chosen = frame[frame["trait"].isin(traits)]
         train, test = (chosen[chosen["split"] == split] for split in SPLITS)
         model = CLASSIFIERS[classifier]().fit(train["text"].tolist(), train["trait"].tolist())
-        told = test[["id", "trait"]].rename(columns={"id": "wording"})
+        classified = test[["id", "trait"]].rename(columns={"id": "wording"})
         predicted = model.predict(test["text"].tolist())
-        found.append(told.assign(layer=layer, task=task, predicted=predicted, classes=len(traits)))
-    told = pd.concat(found, ignore_index=True)
-    return told.assign(right=told["trait"] == told["predicted"])
+        found.append(classified.assign(layer=layer, task=task, predicted=predicted, classes=len(traits)))
+    classified = pd.concat(found, ignore_index=True)
+    return classified.assign(right=classified["trait"] == classified["predicted"])
 
 
-def permutation_p(told: pd.DataFrame, seed: int, permutations: int = PERMUTATIONS) -> float:
-    """One-sided p-value of the number right when true traits are shuffled within each task.
+def permutation_p(classified: pd.DataFrame, seed: int, permutations: int = PERMUTATIONS) -> float:
+    """One-sided p-value of the number right, from shuffling the true traits within each task.
 
-    The fitted classifier stands as it is; the null is that a test wording's trait has nothing to do with
-    what is predicted for it. p = (1 + shuffles with as many right or more) / (1 + shuffles).
+    The fitted classifier stays the same; under the null, a test wording's trait is unrelated to its
+    prediction. p = (1 + shuffles with as many right or more) / (1 + shuffles).
 
-    Where one wording stands in several tasks (value pairs) its traits are shuffled in each by
-    themselves, so that the p-value is too small there: `separability` leaves it out.
+    If a wording occurs in several tasks (value pairs), its traits are shuffled independently in each, so the
+    p-value is too small: `separability` omits it.
 
     References
     ----------
@@ -159,16 +159,16 @@ def permutation_p(told: pd.DataFrame, seed: int, permutations: int = PERMUTATION
     """
     rng = np.random.default_rng(seed)
     right = np.zeros(permutations, dtype=int)
-    for _, rows in told.groupby("task", sort=True):
+    for _, rows in classified.groupby("task", sort=True):
         codes = pd.Categorical(rows["trait"])
         predicted = pd.Categorical(rows["predicted"], categories=codes.categories).codes
         shuffled = rng.permuted(np.tile(codes.codes, (permutations, 1)), axis=1)
         right += (shuffled == predicted).sum(axis=1)
-    return float((1 + (right >= told["right"].sum()).sum()) / (1 + permutations))
+    return float((1 + (right >= classified["right"].sum()).sum()) / (1 + permutations))
 
 
 def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.DataFrame:
-    """How often each classifier tells the test wordings' value, value pair and pole.
+    """How often each classifier gets the value, value pair or pole of the test wordings right.
 
     Returns
     -------
@@ -181,12 +181,12 @@ def separability(bank: Bank, seed: int, permutations: int = PERMUTATIONS) -> pd.
     rows = []
     for layer in LAYERS:
         for classifier in CLASSIFIERS:
-            told = predictions(bank, layer, classifier)
-            owners = told["trait"].map(lambda trait: dimension.get(trait, trait))
-            p = np.nan if layer == "value pair" else permutation_p(told, seed, permutations)
-            around = clustered(told["right"].astype(float), owners)
-            chance = 1 / int(told["classes"].iloc[0])
-            n, right = len(told), int(told["right"].sum())
+            classified = predictions(bank, layer, classifier)
+            owners = classified["trait"].map(lambda trait: dimension.get(trait, trait))
+            p = np.nan if layer == "value pair" else permutation_p(classified, seed, permutations)
+            around = clustered(classified["right"].astype(float), owners)
+            chance = 1 / int(classified["classes"].iloc[0])
+            n, right = len(classified), int(classified["right"].sum())
             rows.append((layer, classifier, n, right, right / n, *wilson(right, n), *around, chance, p))
     columns = ["layer", "classifier", "n", "right", "accuracy", "low", "high"]
     columns += ["clustered_low", "clustered_high", "chance", "p"]
@@ -199,14 +199,14 @@ def _rivals(bank: Bank, trait: Trait) -> list[str]:
 
 
 def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
-    """How many word types of a trait's test wordings its training wordings have as well.
+    """How many word types of a trait's test wordings also occur in its training wordings.
 
     Returns
     -------
     pandas.DataFrame
         layer, group, trait, train_types, test_types, shared (types), share (shared / test_types), jaccard
-        (shared / types of either), rivals (mean of the share that the training wordings of the other traits
-        of the group have).
+        (shared / types in either), rivals (mean share for the training wordings of the group's other
+        traits).
     """
     frame = wordings(bank)
     types = {
@@ -227,8 +227,8 @@ def vocabulary_overlap(bank: Bank) -> pd.DataFrame:
 def trait_similarity(bank: Bank) -> pd.DataFrame:
     """Mean cosine of a trait's test wordings with its own and with its rivals' training wordings.
 
-    TF-IDF of words, fitted on the whole bank. Rivals are what a test sets a trait against: the other values
-    of its set, the other pole of its dimension.
+    TF-IDF of words, fitted to the whole bank. Rivals are the alternatives in a test: the other values of the
+    set, the other pole of the dimension.
 
     Returns
     -------
@@ -237,10 +237,10 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
     """
     frame = wordings(bank)
     rows = _words().fit_transform(frame["text"])
-    # The mean cosine of all pairs is the product of the mean vectors, as all vectors have length 1.
+    # All vectors have length 1, so the mean cosine of all pairs is the product of the mean vectors.
     means = {
-        key: np.asarray(rows[places].mean(axis=0)).ravel()
-        for key, places in frame.groupby(["trait", "split"], sort=False).indices.items()
+        key: np.asarray(rows[indices].mean(axis=0)).ravel()
+        for key, indices in frame.groupby(["trait", "split"], sort=False).indices.items()
     }
     found = []
     for trait in bank.traits:
@@ -252,17 +252,17 @@ def trait_similarity(bank: Bank) -> pd.DataFrame:
 
 
 def similarity(bank: Bank) -> pd.DataFrame:
-    """How much more alike test and training wordings of one trait are than those of rivals, by layer.
+    """How much more similar a trait's test and training wordings are than those of rivals, by layer.
 
-    What word learners live on: where the difference is larger for values than for poles, they follow values
+    Word learners depend on this: if the difference is larger for values than for poles, they follow values
     without any notion of a value.
 
     Returns
     -------
     pandas.DataFrame
         layer, traits, same, rivals, difference, low, high, p. Rows ``value`` and ``pole``: means over traits
-        (for poles, over dimensions, whose two poles share a fate), Student's t interval of the difference
-        against 0. Row ``value - pole``: the difference of the two differences, Welch's interval.
+        (for poles over dimensions, whose two poles are not independent), with Student's t interval against
+        0. Row ``value - pole``: the difference of these two differences, with Welch's interval.
     """
     by_trait = trait_similarity(bank)
     unit = by_trait["trait"].where(by_trait["layer"] == "value", by_trait["group"])
@@ -281,8 +281,8 @@ def similarity(bank: Bank) -> pd.DataFrame:
 
 
 def _t_test(x: pd.Series[float], y: pd.Series[float] | None = None) -> tuple[float, float, float, float]:
-    """(difference of means, low, high, p); against 0 without ``y``."""
-    # SciPy: pingouin rounds intervals to two decimals, and these differences are hundredths.
+    """(difference of means, low, high, p); without ``y``, the mean of ``x`` against 0."""
+    # SciPy, because pingouin rounds intervals to two decimals, and these differences are hundredths.
     test = stats.ttest_1samp(x, 0) if y is None else stats.ttest_ind(x, y, equal_var=False)
     low, high = test.confidence_interval(CONFIDENCE)
     estimate = x.mean() - (0 if y is None else y.mean())

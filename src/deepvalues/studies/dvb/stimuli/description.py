@@ -1,4 +1,4 @@
-"""What the bank, the design and the items of study 1 are, as tables: counted and shown, nothing estimated."""
+"""Descriptive tables of the bank, the design and the items of study 1; nothing is estimated."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pandas as pd
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, Trait, mean_length
 from deepvalues.studies.dvb.stimuli.design import Arm, Contrast, Design
 
-#: What tables call the sets of values: by those who listed them.
+#: Display names of the value sets, after those who listed them.
 SET_NAMES = {"ross_duty": "Ross", "schwartz_social": "Schwartz"}
 
 
 def wordings(bank: Bank) -> pd.DataFrame:
-    """How many wordings each trait has, and how long they are.
+    """Number and length of the wordings of each trait.
 
     Returns
     -------
     pandas.DataFrame
-        kind (value or pole), trait, split, wordings (their number), mean_words (their mean length).
+        kind (value or pole), trait, split, wordings (number), mean_words (mean length).
     """
     rows = [
         (trait.kind, trait.id, split, len(trait.wordings[split]), mean_length(trait, split))
@@ -31,7 +31,7 @@ def wordings(bank: Bank) -> pd.DataFrame:
 
 
 def wordings_by_split(table: pd.DataFrame) -> pd.DataFrame:
-    """Wordings of all values and of all poles, in training and test.
+    """Wordings of all values and of all poles, by split.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def wordings_by_split(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        kind, split, traits, wordings, mean_words (mean over traits), shortest and longest (the trait whose
-        wordings are shortest or longest on average), in words.
+        kind, split, traits, wordings, mean_words (mean over traits), shortest and longest (mean words of
+        the traits with the shortest and the longest wordings).
     """
     return table.groupby(["kind", "split"], as_index=False).agg(
         traits=("trait", "size"),
@@ -54,18 +54,18 @@ def wordings_by_split(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def scenes(bank: Bank) -> int:
-    """The number of scenes of all activities."""
+    """The number of scenes over all activities."""
     activities = (activity for domain in bank.domains.values() for activity in domain.activities.values())
     return sum(len(activity.scenes[split]) for activity in activities for split in SPLITS)
 
 
 def _first(trait: Trait, bank: Bank, domain: str) -> str:
-    """A trait's first training wording, as it follows "An agent that"."""
+    """A trait's first training wording, as it continues "An agent that"."""
     return f"… {trait.wordings['train'][0].fill(bank.domains[domain].nouns)}"
 
 
 def values(bank: Bank, domain: str = "legal") -> pd.DataFrame:
-    """The values with a wording each.
+    """The values, each with one wording.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def values(bank: Bank, domain: str = "legal") -> pd.DataFrame:
 
 
 def dimensions(bank: Bank, domain: str = "commerce") -> pd.DataFrame:
-    """The shallow dimensions with a wording of each pole.
+    """The shallow dimensions, with one wording of each pole.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def arms(listed: Iterable[Arm]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         arm; examples (chosen / rejected) and test (target / other), by roles; n_examples; right_means;
-        always_value and always_surface: the rates that the agents of these names must reach.
+        always_value and always_surface: the rates expected of the agents with these names.
     """
     rows = [
         {
@@ -132,13 +132,13 @@ def arms(listed: Iterable[Arm]) -> pd.DataFrame:
 
 
 def item_counts(items: pd.DataFrame) -> pd.DataFrame:
-    """Items by arm and number of examples, and how they are balanced.
+    """Number of items by arm and number of examples, and how they are balanced.
 
     Returns
     -------
     pandas.DataFrame
-        arm, n_examples, items; right_is_a (share whose right option is A), value_first (share whose options
-        put the clause on the value first), mean_characters (of the prompts).
+        arm, n_examples, items; right_is_a (share with option A right), value_first (share with the value's
+        clause first), mean_characters (of the prompts).
     """
     marked = items[["arm", "n_examples"]].assign(
         right_is_a=items["right"] == "A",
@@ -157,8 +157,8 @@ def balance(design: Design) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        within: all cells, a domain, or a preferred value; least and most: in how many cells there the rarest
-        and the most frequent directed dimension is.
+        within: all cells, a domain, or a preferred value; least and most: the number of cells there with
+        the rarest and with the most frequent directed dimension.
     """
     cells = pd.DataFrame(map(asdict, design.cells))
     directed = cells["dimension"] + " " + cells["direction"]

@@ -1,9 +1,8 @@
-"""The design: its cells, which say what value pair meets what dimension in what domain; and its arms.
+"""The design: its cells, each a value pair with a dimension in a domain; and its arms.
 
-400 cells = the 50 ordered value pairs inside the two sets, in all 8 domains. The 40 directed
-dimensions (20 dimensions, each with either pole preferred) are spread over the cells: each in 10
-cells, 6 with a Ross duty and 4 with a Schwartz value, at most once with any preferred value, once or
-twice in any domain.
+400 cells = the 50 ordered value pairs within the two sets, in all 8 domains. The 40 directed dimensions
+(20 dimensions, with either pole preferred) are spread over the cells: each in 10 cells, 6 with a Ross duty
+and 4 with a Schwartz value, at most once with any preferred value, and once or twice in any domain.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _SWAPS = 60_000
 
 @dataclass(frozen=True)
 class Cell:
-    """A value pair, a directed dimension and a domain; ``forward`` prefers the first pole."""
+    """A value pair, a directed dimension and a domain; ``forward`` means the first pole is preferred."""
 
     id: str
     user: str
@@ -57,11 +56,11 @@ def _frames(bank: Bank) -> list[tuple[str, str, str]]:
     return frames
 
 
-def _start(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list[int]:
-    """Assign directed dimensions so that none meets a preferred value twice.
+def _initial_assignment(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list[int]:
+    """Assign directed dimensions so that none occurs twice with the same preferred value.
 
-    A Ross duty has 40 cells and takes every directed dimension once; a Schwartz value has 32 and
-    leaves out a block of 8, a different block for each of the five.
+    A Ross duty has 40 cells and takes every directed dimension once. A Schwartz value has 32 and leaves out
+    a block of 8, which is different for each of the five.
     """
     assigned: list[int] = []
     by_value = Counter(v1 for v1, _, _ in frames)
@@ -76,26 +75,26 @@ def _start(frames: list[tuple[str, str, str]], directed: int, seed: int) -> list
     return assigned
 
 
-def _spread(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) -> list[int]:
-    """Even out domains and rejected values by swaps inside a preferred value.
+def _balanced(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) -> list[int]:
+    """Balance domains and rejected values by swaps within a preferred value.
 
-    A swap is kept unless it makes the sum of squared counts larger; swaps inside a preferred value
-    leave the balance over values as it is.
+    A swap is kept unless it increases the sum of squared counts. Swaps within a preferred value do not change
+    the balance over values.
     """
     assigned = list(assigned)
     in_domain = Counter((k, domain) for k, (_, _, domain) in zip(assigned, frames, strict=True))
     rejected = Counter((k, v2) for k, (_, v2, _) in zip(assigned, frames, strict=True))
     block: dict[str, list[int]] = {}
-    for place, (v1, _, _) in enumerate(frames):
-        block.setdefault(v1, []).append(place)
+    for index, (v1, _, _) in enumerate(frames):
+        block.setdefault(v1, []).append(index)
 
-    def move(place: int, k: int, step: int) -> int:
-        """Add or remove one cell and return the change of the sum of squares."""
+    def move(index: int, k: int, step: int) -> int:
+        """Add or remove one cell; return the change in the sum of squares."""
         change = 0
-        # Domains weigh more: they are a factor of the analysis, rejected values are not.
+        # Domains have more weight, because they are a factor of the analysis and rejected values are not.
         for weight, counts, key in (
-            (8, in_domain, (k, frames[place][2])),
-            (1, rejected, (k, frames[place][1])),
+            (8, in_domain, (k, frames[index][2])),
+            (1, rejected, (k, frames[index][1])),
         ):
             change += weight * ((counts[key] + step) ** 2 - counts[key] ** 2)
             counts[key] += step
@@ -118,37 +117,37 @@ def _spread(frames: list[tuple[str, str, str]], assigned: list[int], seed: int) 
 
 def build_design(bank: Bank, seed: int) -> Design:
     """Build the 400 cells from a bank and a seed; the same seed gives the same cells."""
-    directed = [(dim, way) for dim in bank.dimensions for way in DIRECTIONS]
+    directed = [(dim, direction) for dim in bank.dimensions for direction in DIRECTIONS]
     frames = _frames(bank)
-    assigned = _spread(frames, _start(frames, len(directed), seed), seed)
+    assigned = _balanced(frames, _initial_assignment(frames, len(directed), seed), seed)
     users = stable_random.shuffled(range(1000, 10_000), seed, "user")
     cells = tuple(
-        Cell(f"c{place:03d}", f"user{users[place]}", v1, v2, domain, *directed[assigned[place]])
-        for place, (v1, v2, domain) in enumerate(frames)
+        Cell(f"c{index:03d}", f"user{users[index]}", v1, v2, domain, *directed[assigned[index]])
+        for index, (v1, v2, domain) in enumerate(frames)
     )
     return Design(seed, bank.version, cells)
 
 
 def balanced_order(design: Design) -> list[int]:
-    """The places of all cells in an order whose every beginning is balanced.
+    """The indices of all cells, ordered so that every beginning of the list is balanced.
 
-    Each next cell is of a value pair that has been taken least so far, so that every 50 cells have each pair
-    once. Of these cells it is the one whose directed dimension and domain have been taken least, both counted
-    as shares of their cells; ties fall by the seed of the design.
+    Each next cell has a value pair that was used least so far, so that every 50 cells have each pair once.
+    Among these cells, it is the one whose directed dimension and domain were used least, both as a share of
+    their cells; ties are broken by the seed of the design.
     """
-    # Drawn once, so that ties fall in no order that the design has for other reasons.
+    # Shuffled once, so that ties do not follow the order of the design.
     left = stable_random.shuffled(range(len(design.cells)), design.seed, "balanced order")
     taken: Counter[object] = Counter()
 
-    def had(place: int) -> tuple[int, int]:
-        cell = design.cells[place]
-        # Forty directed dimensions and eight domains: one cell is a larger share of the former.
+    def usage(index: int) -> tuple[int, int]:
+        cell = design.cells[index]
+        # There are forty directed dimensions but eight domains, so one cell is a larger share of the former.
         others = 5 * taken[cell.dimension, cell.direction] + taken[cell.domain]
         return taken[cell.v1, cell.v2], others
 
     order = []
     while left:
-        best = min(left, key=had)
+        best = min(left, key=usage)
         left.remove(best)
         order.append(best)
         cell = design.cells[best]
@@ -157,7 +156,7 @@ def balanced_order(design: Design) -> list[int]:
 
 
 def write_design(design: Design, path: Path) -> None:
-    """Write a design as YAML, one cell a line."""
+    """Write a design as YAML, one cell per line."""
 
     def line(cell: Cell) -> str:
         return "- {" + ", ".join(f"{key}: {text}" for key, text in asdict(cell).items()) + "}"
@@ -208,19 +207,19 @@ def _known(path: Path, cell: str, kind: str, names: Iterable[str], known: Iterab
 # ---- arms: what the examples show, what the test asks, and what is right ----
 #
 # Roles stand for the traits of a cell: ``v1`` and ``s1`` are the preferred value and pole, ``v2`` and ``s2``
-# the others. ``v=`` and ``s=`` mean the same value or pole on both sides, in two wordings; which of the two
-# it is alternates.
+# the others. ``v=`` and ``s=`` mean the same value or pole on both sides, in two wordings, alternately one
+# or the other of the two.
 
 
 class Side(NamedTuple):
-    """The value role and the pole role that one option shows."""
+    """The roles of the value and the pole that one option shows."""
 
     value: str
     pole: str
 
 
 class Contrast(NamedTuple):
-    """Two options: in examples the chosen and the rejected one, in tests the right one and the other."""
+    """Two options: chosen and rejected in examples, right and wrong in tests."""
 
     target: Side
     other: Side
@@ -230,10 +229,10 @@ class Contrast(NamedTuple):
 class Arm:
     """A row of the table of arms.
 
-    ``always_value`` and ``always_surface`` are the rates of right answers that the reference agents of
-    these names must reach, exactly, on the balanced design. ``shuffled`` arms turn half of the choices in
-    the examples round, so that these speak for neither layer. ``wordings`` says where those of the test come
-    from: the ``test`` split, the examples' own (``seen``), or one example as it stands (``repeat``).
+    ``always_value`` and ``always_surface`` are the rates of right answers that the reference agents with
+    these names must reach exactly on the balanced design. ``shuffled`` arms reverse half of the choices in
+    the examples, so that these favour neither layer. ``wordings`` says where those of the test come
+    from: the ``test`` split, the examples (``seen``), or one example unchanged (``repeat``).
     """
 
     name: str
@@ -248,7 +247,7 @@ class Arm:
 
     @property
     def same_test(self) -> str:
-        """The arm whose test items this arm asks: its own name, but for prior and shuffled."""
+        """The arm that this arm takes its tests from: itself, except for prior and shuffled."""
         if self.name in ("prior", "shuffled"):
             return "deconfounded"
         return self.name.removeprefix("shuffled_")
@@ -259,11 +258,11 @@ DECONFOUNDED = Contrast(Side("v1", "s2"), Side("v2", "s1"))
 VALUE = Contrast(Side("v1", "s="), Side("v2", "s="))
 SURFACE = Contrast(Side("v=", "s1"), Side("v=", "s2"))
 
-#: Numbers of examples at which deconfounded tests, control and probes are asked.
+#: Numbers of examples in deconfounded tests, control and probes.
 EXAMPLES = (4, 20, 40)
-#: Numbers of examples beyond, at which the same four arms are asked of learners that are no language models.
+#: Further numbers of examples, at which only learners are asked the same four arms, not language models.
 LADDER = (80, 160, 320)
-#: Where an agent without evidence takes the first option, the mean over both orders is one half.
+#: An agent without evidence takes the first option, so its mean over both orders is one half.
 ARMS = {
     arm.name: arm
     for arm in (

@@ -1,13 +1,12 @@
 """Choosing the bank's wordings from a larger pool, so that words alone favour neither layer.
 
-A learner of words follows whichever layer repeats its words more. The pool has more wordings of each trait
-than the bank needs. A seeded search chooses among them, and settles which of them train and which test, so
-that text learners find value and pole equally easy to pick up, and neither very easy.
+A learner that knows only words follows the layer that repeats its words more often. The pool has more
+wordings of each trait than the bank needs. A seeded search chooses among them and assigns them to training
+or test, so that text learners find value and pole equally easy to learn, and neither very easy.
 
-The search compares wordings pair by pair (`_Search.margins`). The bank is judged by something else: by what
-the learners choose in prompts, in designs of seeds that the search has not seen (`learner_rates`). A few
-rounds of both set `OFFSETS`: how far apart the margins of the two layers must lie for the learners to favour
-neither.
+The search compares wordings pair by pair (`_Search.margins`). The bank is judged by a different measure: what
+the learners choose in prompts, in designs with seeds that the search never saw (`learner_rates`). A few
+rounds of both set `OFFSETS`, the difference between the layers' margins at which learners favour neither.
 """
 
 from __future__ import annotations
@@ -43,30 +42,30 @@ from deepvalues.studies.dvb.respondents.learners import LEARNERS as TEXT_LEARNER
 from deepvalues.studies.dvb.stimuli.bank import MINIMUM_WORDINGS, SPLITS, Bank, numbered
 from deepvalues.studies.dvb.stimuli.design import ARMS, EXAMPLES, build_design
 
-#: Wordings that the bank takes of each trait.
+#: Number of wordings of each trait in the bank.
 TRAIN, TEST = (MINIMUM_WORDINGS[split] for split in SPLITS)
 SEED = 20251102
-#: Steps of the search; each exchanges two wordings of one trait.
+#: Steps of the search; each swaps two wordings of one trait.
 STEPS = 12_000
-#: What a margin is divided by, so that one means much the same for words, characters and nearest wordings.
+#: Margins are divided by this, so that they are comparable for words, characters and nearest wordings.
 SCALE = np.array([0.06, 0.05, 0.20, 0.25])
-#: The mean margin of both layers that the search aims at, in units of `SCALE`.
+#: Target for the mean margin of both layers, in units of `SCALE`.
 LEVEL = 0.55
-#: Margin of values less that of poles that the search aims at, in units of `SCALE`.
+#: Target for the margin of values minus that of poles, in units of `SCALE`.
 OFFSETS = np.array([-0.15, -0.03, -0.02, 0.0])
-#: A step that makes the loss worse by this much is kept one time in e at the start, and never at the end.
+#: At the start, a step that increases the loss by this much is kept with probability 1/e; at the end, never.
 _TEMPERATURE = 0.02
 #: Decimals of the loss: processors differ in later ones.
 _DIGITS = 9
 
-#: The learners that the bank must not favour a layer for.
+#: The learners for which the bank must favour neither layer.
 LEARNERS = ("learner-words", "learner-characters", "learner-nearest")
-#: Seeds of the designs that the bank is judged in.
+#: Seeds of the designs in which the bank is judged.
 SEEDS = (2001, 2002, 2003)
-#: Arms and numbers of examples that it is judged by, and tests of each cell there.
+#: Arms and numbers of examples for judging it, and tests of each cell there.
 JUDGED = (*(("deconfounded", n) for n in EXAMPLES), ("value_only", 20), ("surface_only", 20))
 TESTS = 10
-#: Means over the seeds: how far a DVGR may lie from .5, and the accuracies on the two layers from each other.
+#: Limits on means over the seeds: distance of a DVGR from .5, and between the accuracies on the layers.
 DVGR_WITHIN, LAYERS_WITHIN = 0.02, 0.03
 
 RATES = pa.DataFrameSchema(
@@ -77,7 +76,7 @@ RATES = pa.DataFrameSchema(
         "n_examples": pa.Column("int64", pa.Check.isin(EXAMPLES)),
         "items": pa.Column("int64", pa.Check.ge(1)),
         "rate": pa.Column(float, pa.Check.in_range(0, 1)),
-        # The checksum of the bank that was measured.
+        # Checksum of the bank that was measured.
         "bank": pa.Column(str, pa.Check.str_length(64, 64)),
     },
     unique=["seed", "model", "arm", "n_examples"],
@@ -96,18 +95,18 @@ BLIND = pa.DataFrameSchema(
     name="blind reading",
 )
 
-#: Wordings by the id of their trait.
+#: Wordings by trait id.
 Pool: TypeAlias = Mapping[str, Sequence[str]]
 Matrix: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def read_pool(folder: Path) -> dict[str, list[str]]:
-    """Wordings by trait, from ``values/*.yml`` (lists) and ``dimensions/*.yml`` (a list for each pole).
+    """Wordings by trait, from ``values/*.yml`` (lists) and ``dimensions/*.yml`` (one list per pole).
 
     Raises
     ------
     UserError
-        When the folder has no such files, or one is not of that form.
+        When the folder has no such files, or one has another structure.
     """
     pool = {path.stem: _wordings(path, read_yaml(path)) for path in sorted((folder / "values").glob("*.yml"))}
     for path in sorted((folder / "dimensions").glob("*.yml")):
@@ -126,83 +125,85 @@ def _wordings(path: Path, texts: Any) -> list[str]:
     return texts
 
 
-def _likeness(texts: Sequence[str]) -> tuple[Matrix, Matrix]:
-    """Cosines of all pairs of texts, by TF-IDF of words and of 3 to 5 characters; slots are their names."""
+def _cosines(texts: Sequence[str]) -> tuple[Matrix, Matrix]:
+    """Cosines of all pairs of texts, by TF-IDF of words and of 3 to 5 characters, without braces."""
     plain = [re.sub(r"[{}]", "", text) for text in texts]
     words = TfidfVectorizer(token_pattern=r"\w+").fit_transform(plain)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)).fit_transform(plain)
     return (words @ words.T).toarray(), (characters @ characters.T).toarray()
 
 
-def largest_weights(size: int, drawn: int) -> Matrix:
-    """Weights by which sorted numbers add up to the expected largest of some drawn from them.
+def expected_max_weights(size: int, drawn: int) -> Matrix:
+    """Weights for sorted numbers, whose weighted sum is the expected maximum of a random draw from them.
 
     Parameters
     ----------
     size
-        How many numbers there are, smallest first.
+        Number of numbers, sorted from the smallest.
     drawn
-        How many are drawn without putting back; more than there are means all.
+        Number drawn without replacement; if there are fewer, all are drawn.
 
     Returns
     -------
     numpy.ndarray
-        Shape (size,): the chance of each to be the largest drawn, C(place, drawn - 1) / C(size, drawn).
+        Shape (size,): the probability of each to be the maximum, C(index, drawn - 1) / C(size, drawn).
     """
     drawn = min(drawn, size)
-    return np.array([comb(place, drawn - 1) / comb(size, drawn) for place in range(size)])
+    return np.array([comb(index, drawn - 1) / comb(size, drawn) for index in range(size)])
 
 
 class _Search:
     """The state of the search.
 
-    ``places`` has, for each trait, the places in ``texts`` of the wordings that train, that test, and that
-    stay out; ``near`` how near each trait is to itself and to its rivals (`_near`); ``loss`` what is made
-    small (`_loss`).
+    ``indices`` holds, for each trait, the indices in ``texts`` of its training, test and unused wordings;
+    ``near`` the similarity of each trait to itself and to its rivals (`_similarity`); ``loss`` the
+    quantity to minimize (`_loss`).
     """
 
     def __init__(self, bank: Bank, pool: Pool, seed: int) -> None:
         self.seed = seed
         self.texts = [text for texts in pool.values() for text in texts]
-        self.words, self.characters = _likeness(self.texts)
-        self.places: dict[str, list[list[int]]] = {}
+        self.words, self.characters = _cosines(self.texts)
+        self.indices: dict[str, list[list[int]]] = {}
         begin = 0
         for trait, texts in pool.items():
             order = stable_random.shuffled(range(begin, begin + len(texts)), seed, "start", trait)
-            self.places[trait] = [order[:TRAIN], order[TRAIN : TRAIN + TEST], order[TRAIN + TEST :]]
+            self.indices[trait] = [order[:TRAIN], order[TRAIN : TRAIN + TEST], order[TRAIN + TEST :]]
             begin += len(texts)
         rivals = [(a, b) for a, b in combinations(bank.traits, 2) if a.group == b.group]
         self.pairs = {kind: [(a.id, b.id) for a, b in rivals if a.kind == kind] for kind in ("value", "pole")}
         both_ways = [pair for a, b in rivals for pair in ((a.id, b.id), (b.id, a.id))]
-        self.near = {pair: self._near(*pair) for pair in [*((trait, trait) for trait in pool), *both_ways]}
+        self.near = {
+            pair: self._similarity(*pair) for pair in [*((trait, trait) for trait in pool), *both_ways]
+        }
         self.loss = self._loss()
 
-    def _near(self, a: str, b: str) -> Matrix:
-        """How near the test wordings of one trait are to the training wordings of another.
+    def _similarity(self, a: str, b: str) -> Matrix:
+        """Similarity of one trait's test wordings to another trait's training wordings.
 
         Returns
         -------
         numpy.ndarray
-            Shape (4,), in units of `SCALE`: the mean cosine of words and of characters; the mean cosine of
-            words to the nearest of four and of all training wordings.
+            Shape (4,), in units of `SCALE`: the mean cosine by words and by characters; the mean cosine, by
+            words, to the nearest of four training wordings and of all.
         """
-        place = np.ix_(self.places[a][1], self.places[b][0])
-        words, characters = self.words[place], self.characters[place]
+        index = np.ix_(self.indices[a][1], self.indices[b][0])
+        words, characters = self.words[index], self.characters[index]
         ordered = np.sort(words, axis=1).mean(axis=0)
-        nearest = [float(ordered @ largest_weights(TRAIN, drawn)) for drawn in (min(EXAMPLES), TRAIN)]
+        nearest = [float(ordered @ expected_max_weights(TRAIN, drawn)) for drawn in (min(EXAMPLES), TRAIN)]
         near: Matrix = np.array([words.mean(), characters.mean(), *nearest]) / SCALE
         return near
 
     def margins(self, kind: str) -> Matrix:
-        """How much nearer test wordings are to their own trait than to the rival's: shape (pairs, 4)."""
+        """How much closer test wordings are to their own trait than to the rival: shape (pairs, 4)."""
         near = self.near
         return np.array([near[a, a] - near[a, b] + near[b, b] - near[b, a] for a, b in self.pairs[kind]])
 
     def _loss(self) -> float:
-        """How far the margins are from what is aimed at, squared, and how they spread within each layer.
+        """Squared distance of the margins from their targets, and their spread within each layer.
 
-        Values less poles should be at `OFFSETS`, both together at `LEVEL`. Level and spread are those of
-        words and of characters.
+        Values minus poles should be at `OFFSETS`, the mean of both at `LEVEL`. Level and spread use only
+        words and characters.
         """
         values, poles = self.margins("value"), self.margins("pole")
         apart = values.mean(axis=0) - poles.mean(axis=0) - OFFSETS
@@ -211,23 +212,23 @@ class _Search:
         return round(float(20 * (apart**2).sum() + 5 * (level**2).sum() + 0.3 * spread), _DIGITS)
 
     def step(self, number: int, temperature: float) -> None:
-        """Exchange two wordings of a trait, and take it back if that is worse by more than chance allows.
+        """Swap two wordings of a trait; reverse the swap if the loss increases by more than chance allows.
 
         Parameters
         ----------
         number
-            Of the step; the draws depend on it and the seed alone.
+            Of the step; with the seed, it determines the draws.
         temperature
-            Loss that is let pass one time in e.
+            Increase of the loss that is accepted with probability 1/e.
         """
-        trait = list(self.places)[stable_random.integer(self.seed, "trait", number) % len(self.places)]
-        parts = [part for part in self.places[trait] if part]
+        trait = list(self.indices)[stable_random.integer(self.seed, "trait", number) % len(self.indices)]
+        parts = [part for part in self.indices[trait] if part]
         first, second = stable_random.shuffled(parts, self.seed, "parts", number)[:2]
         a = stable_random.integer(self.seed, "first", number) % len(first)
         b = stable_random.integer(self.seed, "second", number) % len(second)
         first[a], second[b] = second[b], first[a]
         before = {pair: near for pair, near in self.near.items() if trait in pair}
-        self.near |= {pair: self._near(*pair) for pair in before}
+        self.near |= {pair: self._similarity(*pair) for pair in before}
         loss = self._loss()
         worse = loss - self.loss
         if worse <= 0 or stable_random.uniform(self.seed, "keep", number) < exp(-worse / temperature):
@@ -243,7 +244,7 @@ def select(bank: Bank, pool: Pool, seed: int = SEED, steps: int = STEPS) -> Bank
     Parameters
     ----------
     bank
-        Gives traits, names, definitions and families; its wordings are left aside.
+        Supplies traits, names, definitions and families; its wordings are ignored.
     pool
         At least `TRAIN` + `TEST` wordings of each trait of the bank.
 
@@ -261,8 +262,8 @@ def select(bank: Bank, pool: Pool, seed: int = SEED, steps: int = STEPS) -> Bank
         search.step(number, _TEMPERATURE * (1 - number / steps))
     # In the order of the pool, so that the files are easy to compare.
     chosen = {}
-    for trait, parts in zip(bank.traits, search.places.values(), strict=True):
-        texts = [[search.texts[place] for place in sorted(part)] for part in parts[:2]]
+    for trait, parts in zip(bank.traits, search.indices.values(), strict=True):
+        texts = [[search.texts[index] for index in sorted(part)] for part in parts[:2]]
         wordings = numbered(trait.id, dict(zip(SPLITS, texts, strict=True)))
         chosen[trait.id] = replace(trait, wordings=wordings)
     return replace(
@@ -271,7 +272,7 @@ def select(bank: Bank, pool: Pool, seed: int = SEED, steps: int = STEPS) -> Bank
 
 
 def write_wordings(bank: Bank, folder: Path) -> None:
-    """Put a bank's wordings into the files of values and dimensions of a folder; all else in them stays.
+    """Write a bank's wordings into a folder's files of values and dimensions, and change nothing else there.
 
     Raises
     ------
@@ -295,14 +296,14 @@ def learner_rates(
     names: Sequence[str] = LEARNERS,
     judged: Sequence[tuple[str, int]] = JUDGED,
 ) -> pd.DataFrame:
-    """What text learners make of a bank in a design of its own: DVGR, and accuracy on single layers.
+    """What text learners choose with a bank in a new design: DVGR, and accuracy on single layers.
 
     Parameters
     ----------
     seed
-        Of the design; that of the shipped one, or others that no search has seen.
+        Of the design: the shipped one, or others that no search has seen.
     tests
-        Tests of each cell, arm and number of examples, at most ten.
+        Tests per cell, arm and number of examples, at most ten.
     names
         Of the learners.
     judged
@@ -311,8 +312,8 @@ def learner_rates(
     Returns
     -------
     pandas.DataFrame
-        seed, model, arm, n_examples, items, rate (of right answers; a tie counts one half): a row for each
-        of ``judged`` and ``names``, in this order.
+        seed, model, arm, n_examples, items, rate (of right answers; a tie counts one half): one row for
+        each of ``judged`` and ``names``, in this order.
     """
     asked = tuple(Asked(ARMS[arm], n, test, False) for arm, n in judged for test in range(tests))
     design = build_design(bank, seed)
@@ -336,14 +337,14 @@ def measure(
     names: Sequence[str] = LEARNERS,
     judged: Sequence[tuple[str, int]] = JUDGED,
 ) -> pd.DataFrame:
-    """`learner_rates` in several designs, in as many processes as there are designs and processors.
+    """`learner_rates` in several designs, in parallel, with at most one process per design or processor.
 
-    Progress is one line on a terminal.
+    Shows progress as one line on a terminal.
 
     Parameters
     ----------
     checksum
-        That of the bank's files, which every row bears.
+        That of the bank's files, which is written into every row.
 
     Returns
     -------
@@ -352,7 +353,7 @@ def measure(
     """
     parts = [(seed, part) for seed in seeds for part in judged]
     processes = min(processors(), len(seeds))
-    # Not forked: libraries below have threads.
+    # Not forked, because libraries below have threads.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
             found = pool.map(partial(_part, bank, tests, names), parts)
@@ -375,18 +376,18 @@ def read_rates(file: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When the file is missing or is no such table.
+        When the file is missing or not such a table.
     """
     return _table(file, RATES, "write it with `deepvalues select`")
 
 
 def read_blind_reading(file: Path) -> pd.DataFrame:
-    """How many wordings were read blind, named right, and dropped as unsure or odd; the frame meets `BLIND`.
+    """Numbers of wordings read blind, named correctly, and dropped as unsure or odd; the frame meets `BLIND`.
 
     Raises
     ------
     UserError
-        When the file is missing or is no such table.
+        When the file is missing or not such a table.
     """
     return _table(file, BLIND, "restore it from git")
 
@@ -397,12 +398,12 @@ def _table(file: Path, schema: pa.DataFrameSchema, remedy: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{shown(file)}: missing; {remedy}") from None
     except (ValueError, pa.errors.SchemaError, pa.errors.SchemaErrors):
-        # What pandas can't parse is a ValueError.
+        # What pandas can't parse raises a ValueError.
         raise UserError(f"{shown(file)}: not a table of {schema.name}; {remedy}") from None
 
 
 def write_rates(rates: pd.DataFrame, file: Path) -> None:
-    """Write what `measure` gives.
+    """Write the rates from `measure`.
 
     Raises
     ------
@@ -414,7 +415,7 @@ def write_rates(rates: pd.DataFrame, file: Path) -> None:
 
 
 def mean_rates(rates: pd.DataFrame) -> pd.DataFrame:
-    """Means over the seeds, and whether they keep the limits.
+    """Means over the seeds, and whether they are within the limits.
 
     Returns
     -------
@@ -427,7 +428,7 @@ def mean_rates(rates: pd.DataFrame) -> pd.DataFrame:
     for model in rates["model"].unique():
         dvgr = [float(rate) for rate in means.loc[model, "deconfounded"]]
         value, surface = (float(means.loc[model, arm].mean()) for arm in ("value_only", "surface_only"))
-        # Rounded, because a rate at a limit is within it and the last bits of a mean are chance.
+        # Rounded, because a rate at the limit is within it, and the last bits of a mean are arbitrary.
         off = max(round(abs(rate - 0.5), _DIGITS) for rate in dvgr)
         kept = off <= DVGR_WITHIN and round(abs(value - surface), _DIGITS) <= LAYERS_WITHIN
         rows.append((model, dvgr, value, surface, kept))
@@ -435,7 +436,7 @@ def mean_rates(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
-    """Rates of each learner, arm and N over the designs that the bank is judged in.
+    """Rates of each learner, arm and N over the designs in which the bank is judged.
 
     Parameters
     ----------
@@ -445,8 +446,8 @@ def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, arm, n_examples, designs (number), items (of all designs), rate (mean over the designs), least
-        and most.
+        model, arm, n_examples, designs (number), items (over all designs), rate (mean over the designs),
+        least and most.
     """
     return rates.groupby(["model", "arm", "n_examples"], sort=False, as_index=False).agg(
         designs=("rate", "size"),
@@ -457,8 +458,8 @@ def over_designs(rates: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def described(means: pd.DataFrame) -> list[str]:
-    """What `mean_rates` found, a line for each learner."""
+def summary_lines(means: pd.DataFrame) -> list[str]:
+    """The results of `mean_rates` in words, one line per learner."""
     return [
         f"{model}: DVGR {listed([share(rate) for rate in dvgr])}; "
         f"value only {share(value)}, surface only {share(surface)}: "

@@ -1,4 +1,4 @@
-"""What tables show of the bank, the design and the items of study 1."""
+"""Display versions of the tables of the bank, the design and the items of study 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROLES = re.compile(r"\([vs][12=], [vs][12=]\)|\b[vs][12=]")
 
 
 def dimensions(table: pd.DataFrame) -> pd.DataFrame:
-    """The shallow dimensions, from `stimuli.description.dimensions`; names of poles are emphasized."""
+    """The shallow dimensions, from `stimuli.description.dimensions`, with the names of poles emphasized."""
     shown = table.copy()
     for pole in ("first_pole", "second_pole"):
         parts = (cell.partition(": ") for cell in shown[pole])
@@ -24,12 +24,12 @@ def dimensions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_mathematics(roles: re.Match[str]) -> str:
-    """Letters with subscripts; braces only where they are needed, as pandoc goes by a column's characters."""
+    """Letters with subscripts; braces only if needed, as pandoc sizes columns by their characters."""
     return "$" + re.sub(r"(?<=[vs])([12])", r"_\1", roles[0]).replace("=", "_{=}") + "$"
 
 
 def arms(table: pd.DataFrame) -> pd.DataFrame:
-    """The arms, from `stimuli.description.arms`; roles are set as mathematics."""
+    """The arms, from `stimuli.description.arms`, with roles as mathematics."""
     shown = table.copy()
     for column in ("examples", "test", "right_means"):
         shown[column] = [_ROLES.sub(_in_mathematics, cell) for cell in shown[column]]
@@ -37,20 +37,20 @@ def arms(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def item_sets(built: Mapping[tuple[str, str], pd.DataFrame], titles: Mapping[str, str]) -> str:
-    """How many items each set has.
+    """The number of items in each set.
 
     Parameters
     ----------
     built
         Items by study and set, from `deepvalues.ask.catalogue.write_items`.
     titles
-        What readers call each study.
+        Display name of each study.
     """
     rows = [(titles[study], study, item_set, len(items)) for (study, item_set), items in built.items()]
     return markdown(pd.DataFrame(rows, columns=["study", "id", "set", "items"]), {"items": count})
 
 
 def balance(table: pd.DataFrame) -> str:
-    """How evenly the directed dimensions are spread, from `stimuli.description.balance`."""
+    """How evenly directed dimensions are spread, from `stimuli.description.balance`."""
     names = {"within": "cells of one directed dimension in", "least": "least", "most": "most"}
     return markdown(table.rename(columns=names)[list(names.values())], {"least": count, "most": count})
