@@ -427,12 +427,17 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _over_lexical(table: pd.DataFrame) -> dict[str, Any]:
-    """How much better heads are than the lexical learners, and for how many the interval is above 0."""
-    heads = _fitted(table)
-    names = {probe: f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface")}
+    """How much better heads are than the lexical learners, on the value probe by the state that they read.
+
+    ``above`` is how many intervals on the surface probe lie above 0, and ``learned`` how many of the lexical
+    learners have themselves a verdict of having learned a layer.
+    """
+    heads, words = _fitted(table), table[table["model"].isin(rules.LEXICAL)]
+    value, surface = (f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface"))
     return {
-        probe: spread(heads, name) | {"above": int((heads[f"{name}_low"] > 0).sum())}
-        for probe, name in names.items()
+        **{state: spread(heads[heads["model"].str.endswith(f"-{state}")], value) for state in POOLINGS},
+        "surface": spread(heads, surface) | {"above": int((heads[f"{surface}_low"] > 0).sum())},
+        "learners": {"size": len(words), "learned": int(words["verdict"].isin(_LEARNED).sum())},
     }
 
 
