@@ -262,10 +262,7 @@ def test_a_model_with_no_study_in_full_has_no_card(record, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (
-            ["agent-value"],
-            "holds no answers that a card needs; this command asks for them:\n  deepvalues query",
-        ),
+        (["agent-value"], "holds no answers for a card; this command asks for them:\n  deepvalues query"),
         (["gpt-17"], "unknown model 'gpt-17'"),
         (["agent-value", "agent-first", "agent-random"], "shows one model or two, not 3"),
     ],
@@ -422,10 +419,7 @@ def test_a_difference_that_is_unknown_has_no_interval(asked):
     ("pair", "message"),
     [
         ((MODELS[0], MODELS[0]), "can't be compared with itself"),
-        (
-            ("agent-first", "agent-pairs-worths"),
-            "share no study answered in full by both",
-        ),
+        (("agent-first", "agent-pairs-worths"), "share no study answered in full by both"),
     ],
 )
 def test_two_that_can_not_be_compared_get_one_message(asked, pair, message):

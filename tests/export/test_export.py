@@ -142,7 +142,7 @@ def test_an_item_without_a_text_stops_an_export(study):
     [
         (["--set", "n5"], "unknown item set 'n5'; dvb has smoke"),
         (["--study", "dbv"], "unknown study 'dbv'"),
-        (["--to", "{full}"], "is not empty, and export overwrites nothing: name a new folder with --to"),
+        (["--to", "{full}"], "is not empty; export overwrites nothing: name a new folder with --to"),
         (["--to", "{file}"], "it is a file"),
         (["--to", "{file}/new"], "/mine.txt/new: can't be written: "),
     ],

@@ -287,7 +287,7 @@ def test_the_name_of_a_listed_model(log, tmp_path):
     ("text", "expected"),
     [
         ("{}", "neither a results file of lm_eval (results_….json) nor a log of Inspect"),
-        ("[1]", "neither a file of results"),
+        ("[1]", "neither a results file"),
         ("no JSON", "not JSON"),
         ('{"lm_eval_version": "0.4.13", "configs": 3}', "not a log that this version can read"),
         ('{"eval": {}}', "written by inspect_ai of an unknown version"),

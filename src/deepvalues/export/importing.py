@@ -38,7 +38,7 @@ _LM_EVAL_LACKS = {
 #: The harness's names for parameters of the protocol; None for those it does not send.
 _LM_EVAL_NAMES = {"max_gen_toks": "max_tokens", "until": "stop", "do_sample": None}
 _INSPECT_LACKS = (
-    "the server's fingerprint, separately reported refusals, and what a reply held besides its text"
+    "the server's fingerprint, separately reported refusals, and reply fields other than the text"
 )
 #: The protocol's names for Inspect's stop reasons; Inspect has others that the protocol lacks.
 _REASONS = {"stop": "stop", "max_tokens": "length", "content_filter": FILTERED}
@@ -55,9 +55,9 @@ class Sample(NamedTuple):
 class Log(NamedTuple):
     """The answers of one model to one set, asked in one way.
 
-    ``harness`` is the endpoint in ``data/models.yml``, ``way`` how letters were asked for. ``parameters`` are
-    those of every request, in the protocol's names. ``unusable`` counts samples without a reply; ``lacks``
-    says what the log does not record.
+    ``harness`` is the endpoint in ``data/models.yml``, ``way`` how letters were asked for, ``parameters``
+    those of all requests in the protocol's names. ``unusable`` counts samples without a reply; ``lacks`` says
+    what the log omits.
     """
 
     harness: str

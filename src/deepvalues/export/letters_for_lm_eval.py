@@ -54,7 +54,7 @@ class Letters(LocalChatCompletion):
         first = ((logprobs or {}).get("content") or [{}])[0]
         if not first.get("top_logprobs"):
             raise RuntimeError(
-                f"{self.base_url} returns no log probabilities for the alternatives to the first token"
+                f"{self.base_url} gives no log probabilities of alternatives to the first token"
             )
         listed = {each["token"]: each["logprob"] for each in (first, *first["top_logprobs"])}
         bounded = {token: max(IMPOSSIBLE, logprob) for token, logprob in listed.items()}

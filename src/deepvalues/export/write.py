@@ -170,7 +170,9 @@ _ADDED = (
     ),
     Column("if_tied", "text", "name", "the option that counts if both letters are equally probable"),
 )
-_NOT_HERE = "The published prompts and the prompts of their authors' repository may not be redistributed."
+_NOT_HERE = (
+    "The published prompts and those in their authors' repository are left out: we may not redistribute them."
+)
 
 
 def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
@@ -213,9 +215,7 @@ def _stop_unless_empty(folder: Path) -> None:
     """Stop unless the folder is new or empty; create it, so that a failure shows at once."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         what = "it is a file" if folder.is_file() else "it is not empty"
-        raise UserError(
-            f"{shown(folder)}: {what}, and export overwrites nothing: name a new folder with --to"
-        )
+        raise UserError(f"{shown(folder)}: {what}; export overwrites nothing: name a new folder with --to")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -99,7 +99,7 @@ ENDS = {
 _INTERVAL = "interval"
 
 
-class ColumnEntry(NamedTuple):
+class Entry(NamedTuple):
     """The entry of a column; ``head`` and ``written`` (the number format) may be empty."""
 
     unit: str
@@ -120,23 +120,23 @@ class Registry(NamedTuple):
         """The first pattern that matches a path below ``data/``, and its entry; None without a match."""
         return next(((p, entry) for p, entry in self.files.items() if fnmatch(path, p)), None)
 
-    def column(self, column: str, own: Mapping[str, str]) -> ColumnEntry | None:
+    def column(self, column: str, own: Mapping[str, str]) -> Entry | None:
         """The entry of a column, from the file, from all files, or derived from its name; None if missing."""
         text = own.get(column) or self.columns.get(column) or own.get("*")
         if text is not None:
             about, head, written = _parts(text)
             unit, _, meaning = about.partition("; ")
-            return ColumnEntry(unit, meaning, head, written)
+            return Entry(unit, meaning, head, written)
         for ending, end in ENDS.items():
             of = column.removesuffix(ending)
             if of != column and (found := self.column(of, own)):
-                return ColumnEntry(found.unit, f"{end} {of}", "", found.written)
+                return Entry(found.unit, f"{end} {of}", "", found.written)
         of = column.removesuffix("_holm")
         if of != column and (found := self.column(of, own)):
-            return ColumnEntry("probability", f"{of} after Holm's correction", f"{found.head or of} (Holm)")
+            return Entry("probability", f"{of} after Holm's correction", f"{found.head or of} (Holm)")
         return None
 
-    def written(self, column: ColumnEntry) -> str:
+    def written(self, column: Entry) -> str:
         """The number format of a column, by example; empty for text."""
         return column.written or self.formats.get(column.unit, "")
 
@@ -199,13 +199,12 @@ def table(frame: pd.DataFrame, path: str) -> str:
     formats: dict[str, Callable[[Any], str]] = {}
     for name, of_table, own_format in _listed(entry.get("table", ["*"]), frame):
         is_interval = name not in frame and name.endswith(_INTERVAL)
-        found = known.column(
-            _ends(name)[0] if is_interval else name, entry.get("columns", {})
-        ) or ColumnEntry("", "")
-        written = own_format or known.written(found)
-        head = (
-            _filled(of_table, frame) or found.head or (_INTERVAL if is_interval else name.replace("_", " "))
+        found = known.column(_ends(name)[0] if is_interval else name, entry.get("columns", {})) or Entry(
+            "", ""
         )
+        written = own_format or known.written(found)
+        default = _INTERVAL if is_interval else name.replace("_", " ")
+        head = _filled(of_table, frame) or found.head or default
         if head in shown:
             raise ValueError(f"{path}: two columns of the table are headed {head!r}")
         shown[head] = _intervals(frame, name, written) if is_interval else frame[name]
