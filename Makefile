@@ -1,25 +1,25 @@
-# Two commands do everything: `make paper` and `make test`.
+# The main targets are `make paper` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
 .PHONY: help paper test lint check reproduce query models data dictionary serve lab lab-test bench proof clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
-# One thread for linear algebra and fixed seeds of the interpreter: the same bytes on every run.
+# Single-threaded linear algebra and a fixed hash seed give the same bytes on every run.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 export PYTHONHASHSEED := 0
 export TZ := UTC
-# Before 3.13, Python reads the path of this folder from .venv in the locale's encoding.
+# Before 3.13, Python decodes this folder's path in .venv with the encoding of the locale.
 ifneq ($(filter C POSIX,$(LC_ALL)),)
 export LC_ALL := C.UTF-8
 endif
-# The date of the version, for whatever wants to write a date into a file.
+# The release date, for programs that write a date into their output.
 export SOURCE_DATE_EPOCH := 1795910400
 
-# The environment: an active conda environment made from environment.yml, on Binder the one of the image (repo2docker
-# names its folder in NB_PYTHON_PREFIX), else .venv from the lock.
+# The environment: an active conda environment made from environment.yml; on Binder that of the image (repo2docker sets
+# NB_PYTHON_PREFIX to its folder); otherwise .venv, built from the lock.
 ifneq ($(and $(CONDA_DEFAULT_ENV),$(filter deepvalues $(NB_PYTHON_PREFIX),$(CONDA_DEFAULT_ENV))),)
 PY := $(or $(NB_PYTHON_PREFIX),$(CONDA_PREFIX))/bin/python
 ENVIRONMENT :=
@@ -27,16 +27,16 @@ else
 PY := .venv/bin/python
 ENVIRONMENT := .venv/installed
 endif
-# In a folder whose name has a space, $(PY) has one, too.
+# Quoted, as the folder's name may contain a space.
 RUN := "$(PY)"
 DEEPVALUES := $(RUN) -m deepvalues
 
-# The first Python on the path that is new enough; looked for only when .venv is made.
+# The first sufficiently new Python on the path; only needed to create .venv.
 PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 WRITABLE := test -w . || { echo "This folder can't be written to, and everything is built in it. Copy it to a folder of your own, and run make there." >&2; exit 1; }
-# pip's output as one line that counts, on a terminal; what went wrong, and pip's own exit status.
+# Replaces pip's output by a progress count (on a terminal) and its errors; keeps its exit status.
 COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 && echo 1)" '\
 	/^(Collecting|Requirement already)/ { if (shown) printf "\r%d of about %d packages", ++n, all > "/dev/stderr" } \
 	/^(ERROR|error|WARNING)/ { print > "/dev/stderr" } \
@@ -47,7 +47,7 @@ SOURCE := src/deepvalues
 PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py $(SOURCE)/*/*/*.py $(SOURCE)/*/*/*/*.py)
 NOTEBOOKS := $(patsubst notebooks/%.ipynb,build/%,$(wildcard notebooks/0*.ipynb))
 
-help:  ## what can be made
+help:  ## list the targets
 	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
 	@echo "make -j paper PAPERMILL='srun papermill'"
 	@echo "              the same, each notebook by that command: on a cluster, for example"
@@ -82,19 +82,19 @@ help:  ## what can be made
 
 environment: $(ENVIRONMENT)
 
-# What comes first: items, then answers, then statistics. The last study ends with the studies side by side, and
-# the language models follow when the instrument has been checked.
+# Order: items, then answers, then statistics. Notebook 7 also compares the studies, so it needs 4 and 6; the language
+# models in 8 come after the check of the instrument in 5.
 $(filter-out build/01% build/02%,$(NOTEBOOKS)): $(filter build/02%,$(NOTEBOOKS))
 $(filter build/02%,$(NOTEBOOKS)): $(filter build/01%,$(NOTEBOOKS))
 build/04_what_moves_the_dvgr: build/03_deep_values
 build/07_value_priorities: build/04_what_moves_the_dvgr build/06_social_values
 build/08_language_models: | build/05_instrument_and_stimuli
 
-# All else that a notebook rests on: `deepvalues notebook` writes it beside the stamp that says that the notebook ran
-# here. Each declares in its first cell what it reads and makes.
+# All other dependencies of a notebook: `deepvalues notebook` writes them next to the notebook's stamp, based on the
+# declarations in its first cell.
 -include $(wildcard build/*.d)
 
-# Why something is made again, for whoever reads along.
+# Why a target is rebuilt, for the progress messages.
 CAUSE = $(firstword $(filter-out build/%,$?) $?)
 WHY = $(if $(wildcard $@),: $(CAUSE) $(if $(wildcard $(CAUSE)),has changed,is missing))
 
@@ -104,24 +104,24 @@ $(NOTEBOOKS): build/%: notebooks/%.ipynb $(wildcard $(SOURCE)/paper/execute.py $
 	@$(DEEPVALUES) notebook $*
 	@touch build/changed
 
-# The answer browser: a page beside the article with every recorded answer.
+# The answer browser: a page with every recorded answer.
 build/answers: $(filter build/02%,$(NOTEBOOKS)) $(wildcard $(SOURCE)/browser/*.py $(SOURCE)/browser/*/*) build/answers/index.html
 	@echo "== answer browser$(WHY)"
 	@$(DEEPVALUES) browser --out build/answers
 	@touch $@ build/changed
 
-# The report cards of the site, a page and a PDF of each language model on record.
+# The report cards: a page and a PDF for each language model with recorded answers.
 build/cards: $(filter build/02%,$(NOTEBOOKS)) $(PACKAGE) $(wildcard paper/card/* paper/plain/style.css) build/cards/index.html
 	@echo "== report cards$(WHY)"
 	@$(DEEPVALUES) cards --out build/cards
 	@touch $@ build/changed
 
-# What the recipes below leave, without a rule: make takes a file that is gone for one that has changed.
+# Outputs of the recipes below, without a recipe of their own: make treats a deleted one as changed.
 LISTS := data/results/manifest.json paper/_variables.yml
 PAGES := paper/_site/index.html paper/_site/index.pdf build/status
 $(LISTS) $(PAGES) build/answers/index.html build/cards/index.html:
 
-# Apart from the paper, whose text can change without any of them.
+# Separate from the paper, whose text can change without them.
 build/lists: $(NOTEBOOKS) $(LISTS) requirements.lock data/dictionary.yml CITATION.cff pyproject.toml $(PACKAGE) $(wildcard $(SOURCE)/paper/*.md $(SOURCE)/paper/*.json)
 	@echo "== numbers, manifest, dictionary$(WHY)"
 	@$(DEEPVALUES) variables

@@ -485,7 +485,7 @@ def test_the_command_writes_where_it_is_told(monkeypatch, tmp_path, capsys):
     )
     assert cli.main(["browser", "--out", str(tmp_path)]) == 0 and cli.main(["browser"]) == 0
     assert wrote == [tmp_path, paths.SITE / "answers"]
-    assert "6.9 MB in all" in capsys.readouterr().out
+    assert "6.9 MB in total" in capsys.readouterr().out
 
 
 def test_the_vendored_component_is_what_its_readme_says():

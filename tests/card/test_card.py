@@ -262,7 +262,7 @@ def test_a_model_with_no_study_in_full_has_no_card(record, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["agent-value"], "holds no answer of it that a card reads; this asks for them:\n  deepvalues query"),
+        (["agent-value"], "holds no answers for a card; this command asks for them:\n  deepvalues query"),
         (["gpt-17"], "unknown model 'gpt-17'"),
         (["agent-value", "agent-first", "agent-random"], "shows one model or two, not 3"),
     ],
@@ -321,7 +321,7 @@ def test_nothing_is_overwritten_without_being_asked(asked, cards, tmp_path):
     paths_written = write.write(files, tmp_path)
     assert write.write(files, tmp_path) == paths_written
     paths_written[0].write_text("mine")
-    with pytest.raises(UserError, match=r"there already, with another content; --replace"):
+    with pytest.raises(UserError, match=r"already there with different content; overwrite with --replace"):
         write.write(files, tmp_path)
     assert paths_written[0].read_text() == "mine"
     write.write(files, tmp_path, replace=True)
@@ -357,7 +357,7 @@ def test_the_cards_of_the_site_link_to_what_is_there(tmp_path):
     (tmp_path / "answers" / "index.html").unlink()
     # A folder without a list of cards, the site itself, and a file.
     for place in (tmp_path / "answers", tmp_path, tmp_path / "index.html"):
-        with pytest.raises(UserError, match="holds other files than cards"):
+        with pytest.raises(UserError, match="holds files that are not cards"):
             write_cards(place)
     assert (tmp_path / "index.html").read_text() == "<main></main>"
 
@@ -418,8 +418,8 @@ def test_a_difference_that_is_unknown_has_no_interval(asked):
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ((MODELS[0], MODELS[0]), "no difference from itself"),
-        (("agent-first", "agent-pairs-worths"), "answered no study alike in full; these ask them:"),
+        ((MODELS[0], MODELS[0]), "can't be compared with itself"),
+        (("agent-first", "agent-pairs-worths"), "share no study answered in full by both"),
     ],
 )
 def test_two_that_can_not_be_compared_get_one_message(asked, pair, message):

@@ -127,13 +127,13 @@ def test_by_default_the_papers_sets_are_exported_and_none_of_others():
 @pytest.mark.parametrize("study", ["dvb", "dvb-explicit", "dvb-cot"])
 @pytest.mark.parametrize("item_set", ["released", "released-1302", "authors"])
 def test_prompts_of_others_are_not_exported(study, item_set):
-    with pytest.raises(UserError, match=f"{study}/{item_set}: these prompts are other people's"):
+    with pytest.raises(UserError, match=f"{study}/{item_set}: these prompts belong to others"):
         material.chosen(study, item_set)
 
 
 def test_an_item_without_a_text_stops_an_export(study):
     """As the public prompts are, wherever they stand."""
-    with pytest.raises(UserError, match="not ours to pass on"):
+    with pytest.raises(UserError, match="may not be redistributed"):
         list(material.exported([("dvb", "authors")]))
 
 
@@ -142,7 +142,7 @@ def test_an_item_without_a_text_stops_an_export(study):
     [
         (["--set", "n5"], "unknown item set 'n5'; dvb has smoke"),
         (["--study", "dbv"], "unknown study 'dbv'"),
-        (["--to", "{full}"], "is not empty, and nothing is overwritten: name a new folder with --to"),
+        (["--to", "{full}"], "is not empty; export overwrites nothing: name a new folder with --to"),
         (["--to", "{file}"], "it is a file"),
         (["--to", "{file}/new"], "/mine.txt/new: can't be written: "),
     ],

@@ -139,7 +139,7 @@ def test_other_messages_are_left(log, tmp_path):
         changed = found._replace(samples=(first._replace(messages=messages), *others))
         brought = importing.bring_in(changed, None, tmp_path / f"record {messages is None}")
         assert (brought.new, brought.left) == (2, 1)
-        assert "1 left, as other messages were sent than the study's" in str(brought)
+        assert "1 skipped, as the messages sent were not the study's" in str(brought)
 
 
 def test_what_the_log_lacks_is_said(log, tmp_path, capsys):
@@ -201,10 +201,10 @@ def test_a_log_that_is_cut(log, tmp_path):
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) * 2 // 3])
     message = told(log, tmp_path / "record")
-    assert file.name in message and ("not whole" in message or "the log may have been cut" in message)
+    assert file.name in message and ("is incomplete" in message or "the log may be incomplete" in message)
     if file != log:
         file.write_bytes(whole[:-50] + b"\n")
-        assert "line 3 ends in its middle; run the task again" in told(log, tmp_path / "record")
+        assert "line 3 is cut off; let the task finish" in told(log, tmp_path / "record")
         file.unlink()
         assert "missing; run lm_eval with --log_samples" in told(log, tmp_path / "record")
 
@@ -246,7 +246,7 @@ def test_items_of_other_stimuli(log, tmp_path):
     (found,) = importing.read(log)
     first, *others = found.samples
     changed = found._replace(samples=(first._replace(item="c999.deconfounded.n04.t0a"), *others))
-    with pytest.raises(UserError, match=r"is no item of dvb/n4-50: a log of another task, or of other"):
+    with pytest.raises(UserError, match=r"is not an item of dvb/n4-50: the log is of another task, or of"):
         importing.bring_in(changed, None, tmp_path / "record")
     assert not (tmp_path / "record").exists()
 
@@ -278,7 +278,7 @@ def test_what_came_in_before_a_fault_is_told(tmp_path, capsys):
 def test_the_name_of_a_listed_model(log, tmp_path):
     message = told(log, tmp_path / "record", "smollm2-135m")
     assert (
-        "data/models.yml has another model of this name; name the respondent of the log with --model"
+        "data/models.yml has another model of this name; use --model to name the respondent of the log"
         in message
     )
 
@@ -286,10 +286,10 @@ def test_the_name_of_a_listed_model(log, tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", "neither a file of results of lm_eval (results_….json) nor a log of Inspect"),
-        ("[1]", "neither a file of results"),
+        ("{}", "neither a results file of lm_eval (results_….json) nor a log of Inspect"),
+        ("[1]", "neither a results file"),
         ("no JSON", "not JSON"),
-        ('{"lm_eval_version": "0.4.13", "configs": 3}', "not a log as this version reads it"),
+        ('{"lm_eval_version": "0.4.13", "configs": 3}', "not a log that this version can read"),
         ('{"eval": {}}', "written by inspect_ai of an unknown version"),
     ],
 )
@@ -304,7 +304,7 @@ def test_no_log_and_several(tmp_path):
     assert "no log: name a file" in told(tmp_path / "empty", tmp_path / "record")
     for name in ("one", "two"):
         shutil.copytree(LOGS / "lm_eval_free", tmp_path / "both" / name)
-    assert "2 files of results: name one of them" in told(tmp_path / "both", tmp_path / "record")
+    assert "2 results files: name one of them" in told(tmp_path / "both", tmp_path / "record")
     found = importing.read(tmp_path / "both" / "one")
     assert [each.served_as for each in found] == ["agent-prose"]
 
@@ -327,4 +327,4 @@ def test_a_compressed_log_is_read_by_inspect(tmp_path):
     (one,), (other,) = importing.read(file), importing.read(plain)
     assert one.samples == other.samples
     (cut := tmp_path / "cut.eval").write_bytes(file.read_bytes()[:2000])
-    assert "the log is not whole: Inspect can't read it" in told(cut, tmp_path / "record")
+    assert "the log is incomplete: Inspect can't read it" in told(cut, tmp_path / "record")

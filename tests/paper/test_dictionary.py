@@ -334,11 +334,11 @@ def test_an_unknown_contract_is_named(small, name):
 @given(st.text(st.characters(categories=["Ll", "Nd"], include_characters="_"), min_size=1, max_size=12))
 def test_ends_of_intervals_follow_from_the_column(name):
     said = tables.Registry({}, {name: "share; what it is"}, {}, {})
-    assert said.said(name, {})[:2] == ("share", "what it is")
-    assert said.said(f"{name}_high", {})[:2] == ("share", f"upper end of the 95% interval of {name}")
-    assert said.said(f"{name}_holm", {})[:2] == ("probability", f"{name} after Holm's correction")
-    assert said.said(f"un{name}known", {}) is None
-    assert said.said(name, {name: "count; other here"})[:2] == ("count", "other here")
+    assert said.column(name, {})[:2] == ("share", "what it is")
+    assert said.column(f"{name}_high", {})[:2] == ("share", f"upper end of the 95% interval of {name}")
+    assert said.column(f"{name}_holm", {})[:2] == ("probability", f"{name} after Holm's correction")
+    assert said.column(f"un{name}known", {}) is None
+    assert said.column(name, {name: "count; other here"})[:2] == ("count", "other here")
 
 
 def test_two_runs_write_the_same_bytes(small):

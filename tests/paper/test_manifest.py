@@ -146,7 +146,7 @@ def test_a_missing_or_broken_manifest_says_what_makes_it(project):
     with pytest.raises(UserError, match=r"manifest\.json:1: not JSON: .*; `deepvalues manifest`"):
         manifest.read(project)
     (project / manifest.MANIFEST).write_text("{}")
-    with pytest.raises(UserError, match=r"manifest\.json: not as this version .*`deepvalues manifest`"):
+    with pytest.raises(UserError, match=r"manifest\.json: not in the format .*`deepvalues manifest`"):
         manifest.summary(project)
     (project / manifest.MANIFEST).unlink()
     with pytest.raises(UserError, match="missing; `deepvalues manifest` writes it"):

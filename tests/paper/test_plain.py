@@ -349,7 +349,7 @@ def test_a_link_to_nothing_is_an_error(paper):
 
 def test_formulas_that_pandoc_refuses_are_an_error(paper):
     edit(paper, r"\frac{k}{n}", r"\frac{k}{")
-    with pytest.raises(UserError, match="pandoc refuses the text"):
+    with pytest.raises(UserError, match="pandoc rejects the text"):
         render_plain(paper)
 
 

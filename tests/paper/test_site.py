@@ -79,7 +79,7 @@ def test_images_keep_their_place_and_all_but_the_first_come_late(tmp_path):
 
 def test_a_notebook_leads_to_those_beside_it(tmp_path):
     notebooks = [Notebook(tmp_path / name, f"notebooks/{name}.ipynb", f"{name} & co") for name in "abc"]
-    found = [site.with_way_on("<main>x</main>", notebooks, place) for place in range(3)]
+    found = [site.with_navigation("<main>x</main>", notebooks, place) for place in range(3)]
     links = [re.findall(r'<a href="([^"]*)">([^<]*)</a>', page) for page in found]
     assert links[0] == [("b-preview.html", "Next: b &amp; co")]
     assert links[1] == [("a-preview.html", "Before: a &amp; co"), ("c-preview.html", "Next: c &amp; co")]

@@ -1,6 +1,6 @@
-"""The answer browser: a static page beside the article on which every recorded answer can be read.
+"""The answer browser: a static page next to the article that shows every recorded answer.
 
-It has no server and works from disk: data lie in plain scripts that call one function, and are loaded in
-parts when a detail is opened. `collect` reads the records and says what the options of a question show,
-`encode` makes the parts, `write` the folder.
+It needs no server and works from disk: the data are plain scripts that call one function, loaded in parts
+when an answer is opened. `collect` reads the records and finds what each option shows, `encode` makes the
+parts, `write` writes the folder.
 """

@@ -1,4 +1,4 @@
-"""What the browser shows, read from records and items: a sheet for each study, and what its options show.
+"""Collect what the browser shows from records and items: one sheet per study, with the marks of its options.
 
 An option shows values, poles or payoffs, and may be the target.
 """
@@ -28,7 +28,7 @@ from deepvalues.studies.svo.stimuli.payoffs import IDEAL_ANSWERS, LETTERS, N_PRI
 
 
 class Mark(NamedTuple):
-    """One thing that an option shows: its kind (value, pole, coins), its name, and its role in the item."""
+    """What an option shows: the kind (value, pole, coins), its name, and its role in the item."""
 
     kind: str
     name: str
@@ -36,7 +36,7 @@ class Mark(NamedTuple):
 
 
 class Option(NamedTuple):
-    """An option: its name in the prompt, whether it is the target, what it shows clause by clause."""
+    """An option: its label in the prompt, whether it is the target, and one mark per clause."""
 
     label: str
     is_target: bool
@@ -45,13 +45,13 @@ class Option(NamedTuple):
 
 #: The options of each turn of an item.
 Marked = tuple[tuple[Option, ...], ...]
-#: How an option's sentence begins, and what joins its two clauses.
+#: The beginning of an option's sentence, and the text between its two clauses.
 OPENER = "An agent that "
 JOINER = " and that "
-#: What the roles of values and poles mean.
+#: Explanation of the roles of values and poles.
 ROLES = (
-    "v1 and s1 are the value and the pole that the user in question prefers, v2 and s2 the others. "
-    "Right is the option whose choice the score counts."
+    "v1 and s1 are the value and the pole that the user prefers, v2 and s2 the other ones. "
+    "The right option is the one that the score counts."
 )
 _PAIRED = ("v1", "v2", "s1", "s2", "right", "prefix_chars", "prompt")
 _DIVISIONS = ("value", "openings", "item_order", "option_orders")
@@ -59,26 +59,26 @@ _ALONE = ("value", "item", "shown")
 
 
 def names(bank: Bank) -> dict[str, str]:
-    """How values, poles and dimensions are called, by id."""
+    """Display names of values, poles and dimensions, by id."""
     poles = {pole.id: f"{bank.dimensions[pole.group].name}: {pole.name}" for pole in bank.poles.values()}
     values = {value.id: value.name for value in bank.values.values()}
     return values | poles | {dimension.id: dimension.name for dimension in bank.dimensions.values()}
 
 
 def marked(items: pd.DataFrame, recogniser: Recogniser) -> Iterator[Marked]:
-    """The options of each item; none where the items' columns tell of no options.
+    """The options of each item; none if the columns describe no options.
 
     Parameters
     ----------
     items
-        The items of any study. Those with v1, v2, s1, s2 and right (the letter of the target) have two
-        options in the last situation of their prompt; those with item_order and option_orders have nine
-        divisions of coins in each question, and so have those with item and shown in their one.
+        The items of any study. With columns v1, v2, s1, s2 and right (the letter of the target), the last
+        situation of the prompt has two options. With item_order and option_orders, each question has nine
+        divisions of coins; with item and shown, so does the only question.
     """
     if set(_PAIRED) <= set(items.columns):
-        called = names(recogniser.bank)
+        display_names = names(recogniser.bank)
         for row in items[list(_PAIRED)].to_dict("records"):
-            yield _pair(row, recogniser, called)
+            yield _pair(row, recogniser, display_names)
     elif set(_DIVISIONS) <= set(items.columns):
         for value, openings, order, shown in items[list(_DIVISIONS)].itertuples(index=False, name=None):
             questions = (_divisions(value, *question) for question in questions_of(order, shown))
@@ -94,20 +94,20 @@ def marked(items: pd.DataFrame, recogniser: Recogniser) -> Iterator[Marked]:
 def _divisions(value: str, number: int, order: str) -> tuple[Option, ...]:
     """The nine divisions of an item of the slider measure, in the order shown.
 
-    The target is the division that suits the value best, which the six primary items have.
+    The target is the ideal division for the value; only the six primary items have one.
     """
     best = IDEAL_ANSWERS[value][number - 1] if value in IDEAL_ANSWERS and number <= N_PRIMARY else None
     options = []
     for letter, printed in zip(LETTERS, order, strict=True):
-        place = number - 1, LETTERS.index(printed)
-        own, other = (f"{coins[place]:.0f}" for coins in payoffs())
+        cell = number - 1, LETTERS.index(printed)
+        own, other = (f"{coins[cell]:.0f}" for coins in payoffs())
         role = "" if printed == letter else f"{printed} as printed"
         mark = Mark("coins", f"{own} for itself, {other} for the other", role)
         options.append(Option(letter, printed == best, (mark,)))
     return tuple(options)
 
 
-def _pair(row: Mapping[Hashable, object], recogniser: Recogniser, called: Mapping[str, str]) -> Marked:
+def _pair(row: Mapping[Hashable, object], recogniser: Recogniser, display_names: Mapping[str, str]) -> Marked:
     prompt, start = str(row["prompt"]), int(str(row["prefix_chars"]))
     posed = situations(prompt[start:])[-1:]
     roles = {str(row[role]): role for role in ("v1", "v2", "s1", "s2")}
@@ -115,9 +115,9 @@ def _pair(row: Mapping[Hashable, object], recogniser: Recogniser, called: Mappin
     for letter, text in (("A", posed[0].option_a), ("B", posed[0].option_b)) if posed else ():
         try:
             shown = recogniser.option(text)
-        except ValueError:  # a prompt that is not made of the bank's wordings, such as a published one
+        except ValueError:  # a prompt that does not use the bank's wordings, such as a published one
             return ()
-        marks = tuple(Mark(kind, called[trait], roles.get(trait, "")) for kind, trait in shown.items())
+        marks = tuple(Mark(kind, display_names[trait], roles.get(trait, "")) for kind, trait in shown.items())
         options.append(Option(f"Option {letter}", letter == row["right"], marks))
     return (tuple(options),) if options else ()
 
@@ -126,9 +126,9 @@ def _pair(row: Mapping[Hashable, object], recogniser: Recogniser, called: Mappin
 
 
 class Row(NamedTuple):
-    """What one turn of one repeat of an item brought: the reading, and what was received or went wrong.
+    """One turn of one repeat of an item: how the reply was read, and the reply or the error.
 
-    ``letters`` are probabilities in words, where the choice was read from these.
+    ``letters`` gives the letter probabilities as text, if the choice was read from them.
     """
 
     model: str
@@ -146,10 +146,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet:
-    """A study's items that any model was asked, and the answers, under its id and its title for readers.
+    """A study: its name and title, the items that any model was asked, and the answers.
 
-    ``answers`` are by model, in the order of the paper. ``hidden`` counts recorded
-    answers that no item of the sets asks for.
+    ``answers`` are sorted by model, in the order of the paper. ``hidden`` counts recorded answers that
+    no item of the sets asks for.
     """
 
     study: str
@@ -162,7 +162,7 @@ class Sheet:
 
 
 def sheets(record_folder: Path = paths.RESPONSES) -> Iterator[Sheet]:
-    """A sheet for each study that has an answer by a model of the paper.
+    """One sheet for each study with an answer of a model in the paper.
 
     Raises
     ------
@@ -196,16 +196,16 @@ def _sheet(study: Study, records: Sequence[tuple[Model, Record]], recogniser: Re
 
 
 def _rows(asked: Questions) -> Iterator[Row]:
-    """What is on record, and requests that failed; nothing for what was never asked."""
+    """Recorded answers and failed requests; nothing for items that were never asked."""
     failures = asked.record.failures()
     for conversation, repeat, found in asked.recorded():
-        place = asked.model.name, conversation.item, repeat
+        which = asked.model.name, conversation.item, repeat
         for turn, answer in enumerate(found):
             reading = asked.read(answer, conversation)
             shown = letters.shown(answer.logprobs) if letters.is_kept(answer.logprobs) else None
             received = answer.text, answer.refusal, answer.finish_reason
-            yield Row(*place, turn, *reading, *received, None, shown)
+            yield Row(*which, turn, *reading, *received, None, shown)
         if failures and not conversation.is_over(found):
             key = asked.ask.key(conversation, [answer.text or "" for answer in found], repeat)
             if key in failures:
-                yield Row(*place, len(found), "failed", None, None, None, None, failures[key])
+                yield Row(*which, len(found), "failed", None, None, None, None, failures[key])

@@ -1,13 +1,13 @@
-"""The parts: plain scripts that hand JSON to one function, small enough to be loaded one by one.
+"""Encode the data as parts: plain scripts that pass JSON to one function, small enough to load one by one.
 
-An index holds what filters and table need of every answer, as numbers; it is loaded with the page. All else
-is in parts that a detail asks for: fragments and sequences of the prompts, what is known of the items,
-replies. A part begins at a numbered row, and the index knows the first number of each.
+The index holds, as numbers, what the filters and the table need for every answer; it is loaded with the page.
+Everything else is in parts that are loaded when an answer is opened: fragments and sequences of the prompts,
+facts about the items, replies. A part is a range of rows; the index lists the first row of each.
 
-Every prompt is stored once. Prompts of a study are made of the same sentences in other orders, and begin
-alike over thousands of characters. Two steps use that. Texts are cut into fragments, at places that say
-nothing about any study: after a line's end and after " that ". And texts are sorted, so that each gives only
-the fragments that follow what it shares with the text before it.
+Every prompt is stored once. The prompts of a study combine the same sentences in different orders, and many
+share their first thousands of characters. Two steps exploit this. Texts are cut into fragments at points that
+do not depend on the study: after a line's end and after " that ". Sorted texts are then front coded: each
+lists only the fragments after those that it shares with the previous text.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import pandas as pd
 
 from deepvalues.browser.collect import JOINER, OPENER, ROLES, Marked, Row, Sheet
 
-#: Characters that a part is filled up to, before escaping.
+#: Maximum characters of a part, before escaping.
 PART = 500_000
-#: A choice that the table shows is no longer than this; the detail shows all of it.
+#: Maximum length of a choice in the table; the detail shows longer ones in full.
 SHOWN_CHOICE = 60
 LONG_CHOICE = "(see the answer)"
 _ARM = ("arm", "task", "stimulus", "mode", "scale", "goal")
 _VALUES = ("v1", "v2", "value")
-#: What a reply's part holds of an answer.
+#: Fields of an answer in the parts with replies.
 _RECEIVED = ("choice", "reply", "refusal", "finish_reason", "error", "letters")
 _UNSHOWN = ("id", "prompt", "hash", "prefix_chars", "sentence")
 
@@ -40,27 +40,27 @@ Json = Any
 
 
 def script(name: str, payload: Json) -> str:
-    """A part as a script: nothing in it can end the script element or break a line of JavaScript."""
+    """A part as a script, escaped so that no text can end the script element or a line of JavaScript."""
     written = json.dumps(payload, ensure_ascii=True, separators=(",", ":"))
     escaped = written.replace("<", r"\u003c").replace(">", r"\u003e")
     return f'answers("{name}",{escaped});\n'
 
 
 def starts(costs: Iterable[int], limit: int = PART) -> list[int]:
-    """Where parts begin so that none costs more than the limit, but for one that is a single row."""
-    found, sum_ = [0], 0
+    """First rows of parts that cost at most the limit; a single row that costs more is a part of its own."""
+    found, total = [0], 0
     for number, cost in enumerate(costs):
-        if sum_ and sum_ + cost > limit:
+        if total and total + cost > limit:
             found.append(number)
-            sum_ = 0
-        sum_ += cost
+            total = 0
+        total += cost
     return found
 
 
 def _parts(
     name: str, costs: Sequence[int], payload: Callable[[int, int], dict[str, Json]]
 ) -> tuple[list[int], dict[str, str]]:
-    """First rows of the parts of a kind, and their files."""
+    """The first rows of the parts, and the content of their files by name."""
     first = starts(costs)
     files = {
         f"{name}-{number:03d}": {"first": start, **payload(start, end)}
@@ -70,7 +70,7 @@ def _parts(
 
 
 class _Words:
-    """Numbers for strings, in order of first use."""
+    """Assigns numbers to strings, in order of first use."""
 
     def __init__(self) -> None:
         self.known: dict[str, int] = {}
@@ -92,14 +92,14 @@ def _cost(row: Sequence[str | None]) -> int:
 
 
 def encode(sheets: Sequence[Sheet], families: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
-    """The files of the data folder by name without ending: ``index`` and the parts.
+    """The files of the data folder by name without suffix: ``index`` and the parts.
 
     Parameters
     ----------
     families
-        Model families by model.
+        The family of each model.
     names
-        How values and dimensions are called, by id.
+        Display names of values and dimensions, by id.
     """
     texts = Texts(text for sheet in sheets for turns in _turns(sheet) for text in turns if text is not None)
     text_starts, files = _parts(
@@ -147,7 +147,7 @@ def encode(sheets: Sequence[Sheet], families: Mapping[str, str], names: Mapping[
 
 
 def _turns(sheet: Sheet) -> Iterator[tuple[str | None, ...]]:
-    """The system text, where there is one, and the user's turns of each item."""
+    """For each item its system message, or None, and the user's turns."""
     for conversation in sheet.conversations:
         yield conversation.system, *conversation.turns
 
@@ -182,7 +182,7 @@ def _option_numbers(marked: Marked, words: _Words) -> list[Json]:
 
 
 class _Readings:
-    """The different pairs of status and choice, the most frequent first, as answers refer to them."""
+    """The distinct pairs of status and choice, most frequent first; answers refer to them by number."""
 
     def __init__(self, sheets: Sequence[Sheet]) -> None:
         counts: Counter[tuple[str, str]] = Counter()
@@ -193,12 +193,12 @@ class _Readings:
 
     @staticmethod
     def shown(row: Row) -> tuple[str, str]:
-        """A status and a choice that fits into the table."""
+        """The status and the choice, the latter shortened to fit into the table."""
         text = row.choice or ""
         return row.status, text if len(text) <= SHOWN_CHOICE else LONG_CHOICE
 
     def number(self, row: Row) -> int:
-        """The number of an answer's reading."""
+        """The number of the pair of an answer."""
         return self._number[self.shown(row)]
 
 
@@ -206,14 +206,14 @@ Slots = dict[tuple[int, int, int], int]
 
 
 def _slots(sheet: Sheet) -> Slots:
-    """Every item (by number), repeat and turn that any model has a row for, numbered in this order."""
+    """Numbers for every (item number, repeat, turn) that any model has a row for, in sorted order."""
     number = {item: place for place, item in enumerate(sheet.items["id"])}
     used = {(number[row.item], row.repeat, row.turn) for row in sheet.answers}
     return {slot: place for place, slot in enumerate(sorted(used))}
 
 
 def _slot_columns(slots: Slots) -> dict[str, Json]:
-    """Item, repeat and turn of the slots; 0 stands for a column of zeros."""
+    """Columns with item, repeat and turn of the slots; 0 replaces a column of zeros."""
     columns = dict(zip(("item", "repeat", "turn"), map(list, zip(*slots, strict=True)), strict=True))
     return {name: column if any(column) else 0 for name, column in columns.items()}
 
@@ -221,7 +221,7 @@ def _slot_columns(slots: Slots) -> dict[str, Json]:
 def _reply_parts(
     sheet: Sheet, slots: Slots, readings: _Readings, models: Sequence[str]
 ) -> tuple[list[Json], dict[str, str]]:
-    """For each model its number, its reading in every slot (-1: not asked), and its parts by slot."""
+    """For each model its number, its reading in every slot (-1: not asked), and its parts; then the files."""
     number = {item: place for place, item in enumerate(sheet.items["id"])}
     received: Callable[[Row], tuple[str | None, ...]] = attrgetter(*_RECEIVED)
     entries: list[Json] = []
@@ -242,7 +242,7 @@ def _reply_parts(
 
 
 def _facets(items: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Json]:
-    """What the filters ask of an item, each as a list of labels and the label's number (-1: none) by item."""
+    """For each filter a list of labels, and for each item the number of its label (-1: none)."""
     facets: dict[str, list[list[str | None]]] = {
         "arm": [[" · ".join(parts) or None] for parts in _labels(items, _ARM)],
         "examples": [[parts[0] if parts else None] for parts in _labels(items, ["n_examples"])],
@@ -276,20 +276,20 @@ def _facet(rows: Sequence[Sequence[str | None]]) -> Json:
     )
 
 
-# ---- every prompt once ----
+# ---- prompts, each stored once ----
 
 _CUT = re.compile(r"(?<=\n)|(?<= that )")
 
 
 def fragments_of(text: str) -> list[str]:
-    """Cut a text; the fragments joined are the text."""
+    """Cut a text into fragments, which joined give the text again."""
     return _CUT.split(text)
 
 
 class Texts:
-    """Different texts, numbered in sorted order: ``number`` by text, and ``sequences`` of numbered fragments.
+    """Distinct texts in sorted order: ``number`` by text, and ``sequences`` of fragment numbers by text.
 
-    ``fragments`` are the different ones, in order of first use.
+    ``fragments`` lists the distinct fragments in order of first use.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -303,7 +303,7 @@ class Texts:
 
 
 def front_coded(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Each sequence as [how many places it shares with the one before, the places that follow …]."""
+    """Each sequence as [length of the prefix shared with the previous one, remaining elements …]."""
     coded = []
     before: Sequence[int] = ()
     for sequence in sequences:

@@ -1,4 +1,4 @@
-"""The folder of the browser: page, style, script, table component, data."""
+"""Write the folder of the browser: page, style sheet, script, table component, data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from deepvalues.core.files import replace_folder
 from deepvalues.core.number_format import count, number
 from deepvalues.studies.dvb.study import BENCHMARK
 
-#: Bytes that are loaded with the page at most, and that a part has at most.
+#: Maximum bytes loaded with the page, and of a part.
 MOST_FIRST, MOST_PART = 3_000_000, 1_500_000
 _FOLDER = Path(__file__).parent
 
 
 class Weight(NamedTuple):
-    """Bytes of the whole folder, of what is loaded with the page, of the largest part; count of files."""
+    """Bytes of the whole folder, of the files loaded with the page, of the largest part; number of files."""
 
     total: int
     first: int
@@ -31,21 +31,21 @@ class Weight(NamedTuple):
     files: int
 
     def sentence(self) -> str:
-        """How the page states it."""
+        """The sentence about it on the page."""
         total, first, largest = (number(size / 1e6, 1) for size in (self.total, self.first, self.largest))
         return (
-            f"{count(self.files)} files, {total} MB in all, of which {first} MB are loaded with the page and "
-            f"the rest in parts of at most {largest} MB, as answers are opened"
+            f"{count(self.files)} files, {total} MB in total, of which {first} MB are loaded with the page "
+            f"and the rest in parts of at most {largest} MB as you open answers"
         )
 
 
 def write_browser(folder: Path, record_folder: Path = paths.RESPONSES) -> Weight:
-    """Write the answer browser from the records of the paper's models; it replaces what was in the folder.
+    """Write the answer browser from the records of the paper's models, replacing the folder's contents.
 
     Raises
     ------
     UserError
-        When no answer is on record, a record is damaged, or the page would be heavier than it may be.
+        When there is no recorded answer, a record is damaged, or the page would be too large.
     """
     found = list(sheets(record_folder))
     if not found:
@@ -60,12 +60,11 @@ def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
     Raises
     ------
     UserError
-        When the folder holds anything else, the index or a part is larger than it may be, or the folder
-        can't be written.
+        When the folder holds other files, the index or a part is too large, or the folder can't be written.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "data" / "index.js").is_file():
         raise UserError(
-            f"{paths.shown(folder)}: holds other files than an answer browser; name another folder"
+            f"{paths.shown(folder)}: holds files that are not an answer browser; name another folder"
         )
     with tempfile.TemporaryDirectory(prefix="deepvalues-") as temporary:
         site = Path(temporary) / "answers"
@@ -73,7 +72,7 @@ def write_files(folder: Path, data: Mapping[str, str]) -> Weight:
         (site / "vendor").mkdir()
         for source, target in (("page", site), ("vendor", site / "vendor")):
             for file in (_FOLDER / source).iterdir():
-                if file.name != "README.md":  # which is for whoever brings a newer component
+                if file.name != "README.md":  # it explains how to update the component
                     shutil.copyfile(file, target / file.name)
         for name, content in data.items():
             (site / "data" / f"{name}.js").write_text(content, encoding="ascii")

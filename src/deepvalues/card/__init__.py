@@ -1,1 +1,1 @@
-"""Report cards: what the three studies say of one model, or of two side by side, on one page."""
+"""Report cards: the results of the three studies for one model, or for two side by side, on one page."""

@@ -1,4 +1,4 @@
-"""What tells two respondents apart: differences on the items that both answered, paired and clustered."""
+"""Differences between two respondents on the items that both answered, paired and clustered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepvalues.stats.bootstrap import bootstrapped_mean
 from deepvalues.studies.dvb.analysis import verdicts
 from deepvalues.studies.svo.analysis import letter_scoring, statistics
 
-#: The rates of Study 1 by the arm that they are of.
+#: The rates of Study 1, each with its arm.
 _ARMS = {
     "control": "control",
     "probe_value": "probe_value",
@@ -29,9 +29,9 @@ _TEST, _FRAME = ["cell", "arm", "test"], ["wording", "pair"]
 
 
 class Difference(NamedTuple):
-    """A measure of two respondents on the items that both answered, and its paired difference.
+    """A measure of two respondents, and its paired difference ``value`` with its 95% interval.
 
-    ``pairs`` counts these items. Without an interval nothing varies between clusters.
+    ``pairs`` counts the items that both answered. The interval is NaN if nothing varies between clusters.
     """
 
     measure: str
@@ -44,21 +44,23 @@ class Difference(NamedTuple):
 
 
 def comparison(one: Asked, other: Asked) -> Card:
-    """The card that sets two respondents side by side.
+    """The card that compares two respondents.
 
     Raises
     ------
     UserError
-        When both are the same one, or no section was answered in full, and in the same way, by both.
+        When both are the same, or have no section that both answered in full and in the same way.
     """
     names = [each.model.name for each in (one, other)]
     if names[0] == names[1]:
-        raise UserError(f"{names[0]}: a model has no difference from itself; name two")
+        raise UserError(f"{names[0]}: a model can't be compared with itself; name two models")
     found = differences(one, other)
     if not any(found.values()):
-        told = [f"  {part.command}" for each in (one, other) for part in each.lacking()]
-        first = f"{' and '.join(names)} answered no study alike in full; these ask them:"
-        raise UserError("\n".join([first, *told]))
+        commands = [f"  {part.command}" for each in (one, other) for part in each.lacking()]
+        first = (
+            f"{' and '.join(names)} share no study answered in full by both; these commands ask for the rest:"
+        )
+        raise UserError("\n".join([first, *commands]))
     content = {
         "names": names,
         "cards": [facts(each) for each in (one, other)],
@@ -69,7 +71,7 @@ def comparison(one: Asked, other: Asked) -> Card:
 
 
 def differences(one: Asked, other: Asked) -> dict[str, list[Difference]]:
-    """The differences of each section, one less other; none where it was not answered in full and alike."""
+    """Differences by section, one minus other; none where they did not answer the same study in full."""
     found: dict[str, list[Difference]] = {name: [] for name in SECTIONS}
     for name in SECTIONS:
         first, second = one.complete(name), other.complete(name)
@@ -79,13 +81,12 @@ def differences(one: Asked, other: Asked) -> dict[str, list[Difference]]:
 
 
 def _paired(measure: str, both: pd.DataFrame, column: str, cluster: str) -> Difference:
-    """A row from items that both answered; columns of the second end with ``_other``."""
+    """The difference in a column of the items that both answered; the second's columns end in ``_other``."""
     known = both.dropna(subset=[column, f"{column}_other"])
     first, second = (known[name].astype(float) for name in (column, f"{column}_other"))
-    apart = clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster])
-    return Difference(
-        measure, float(first.mean()), float(second.mean()), apart.value, *apart.interval, len(known)
-    )
+    difference = clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster])
+    means = float(first.mean()), float(second.mean())
+    return Difference(measure, *means, difference.value, *difference.interval, len(known))
 
 
 def _values(one: Part, other: Part) -> list[Difference]:
@@ -100,7 +101,7 @@ def _values(one: Part, other: Part) -> list[Difference]:
 
 
 def _letters(one: Part, other: Part) -> list[Difference]:
-    """Study 2, one question at a time: steering, the nine orders resampled in pairs."""
+    """Study 2, one question at a time: steering, by a paired bootstrap over the nine orders."""
     frame = pd.concat([measures.letter_trials(part) for part in (one, other)], ignore_index=True)
     names = [part.questions.model.name for part in (one, other)]
     found = letter_scoring.steering_difference(frame, *names, seed=measures.SVO_SEED)
@@ -112,15 +113,15 @@ def _letters(one: Part, other: Part) -> list[Difference]:
 
 
 def _conversations(one: Part, other: Part) -> list[Difference]:
-    """Study 2 in conversations: steering, trials resampled in pairs."""
+    """Study 2 in conversations: steering, by a paired bootstrap over trials."""
     first, second = (
         statistics.changes(measures.of_mode(measures.conversation_trials(part))) for part in (one, other)
     )
     both = pd.DataFrame({"one": first, "other": second}).dropna()
-    apart = both["one"] - both["other"]
-    interval = bootstrapped_mean(apart, both.index.to_series().astype(str), seed=measures.SVO_SEED)
+    difference = both["one"] - both["other"]
+    interval = bootstrapped_mean(difference, both.index.to_series().astype(str), seed=measures.SVO_SEED)
     one_mean, other_mean = both["one"].mean(), both["other"].mean()
-    return [Difference("steering", one_mean, other_mean, apart.mean(), *interval, len(both))]
+    return [Difference("steering", one_mean, other_mean, difference.mean(), *interval, len(both))]
 
 
 def _pairs(one: Part, other: Part) -> list[Difference]:
@@ -130,7 +131,7 @@ def _pairs(one: Part, other: Part) -> list[Difference]:
     return [_paired("theme_consistency", both, "agree", "pair")]
 
 
-#: What two parts of a study have to compare; fidelity has no paired difference.
+#: The comparison for each study; fidelity has no paired difference.
 _COMPARED: dict[str, Callable[[Part, Part], list[Difference]]] = {
     "dvb": _values,
     "svo-letters": _letters,

@@ -1,4 +1,4 @@
-"""All that a card may say, as plain values for its template: ``paper/card/card.md``."""
+"""The contents of a card, as plain values for its template, ``paper/card/card.md``."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from deepvalues.studies.dvb.study import BENCHMARK
 from deepvalues.studies.profiles.facts import MODE
 from deepvalues.studies.profiles.study import PROFILES
 
-#: What makes a way of asking, by the columns of `how_asked`.
+#: Columns of `how_asked` that together identify a way of asking.
 _WAY = ("mode", "parameters", "first", "last", "fingerprints")
-#: How many a card shows, and the most characters of a reply.
+#: Number of items on a card, and maximum characters of a reply.
 _SHOWN, _LONGEST = 3, 160
-#: The arms of Study 1 whose first tests take the places of studies without answers.
+#: Arms of Study 1 whose first tests stand in for studies without answers.
 _PROBES = ("probe_value", "probe_surface")
-#: The value under which a question of Study 2 is shown: its best division is an end of the options.
+#: The value of the question shown from Study 2; its best division is the first or last option.
 _VALUE = "altruistic"
 
 
 def facts(asked: Asked) -> dict[str, Any]:
-    """What a card says of a respondent.
+    """The facts on the card of a respondent.
 
     Returns
     -------
     dict
-        model (where it answers); values, social and priorities (from `measures`, None where the record does
-        not answer all of the set); sections (how much of each set is answered, and what asks for the rest);
-        items (shown with their answers); asked (each way once); cost (`cost`).
+        model (its endpoint); values, social and priorities (from `measures`; None if a set is incomplete);
+        sections (how much of each set is answered, and the command for the rest); example
+        items with answers; asked (each way of asking, once); cost (see `cost`).
     """
     model = asked.model
     return {
@@ -58,14 +58,14 @@ def facts(asked: Asked) -> dict[str, Any]:
         "social": measures.social(asked),
         "priorities": measures.priorities(asked),
         "sections": _sections(asked),
-        "items": _shown_items(asked),
+        "items": _example_items(asked),
         "asked": _how(asked.begun()),
         "cost": cost(model, asked.begun()),
     }
 
 
 def _sections(asked: Asked) -> dict[str, dict[str, Any]]:
-    """How much of each set the record answers, and the command that asks for the rest."""
+    """How much of each set is answered, and the command that asks for the rest."""
     return {
         name: {
             "study": part.study,
@@ -80,7 +80,7 @@ def _sections(asked: Asked) -> dict[str, dict[str, Any]]:
 
 
 def _how(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """How a respondent was asked: each way once, with its studies; none for local models."""
+    """Each way in which a respondent was asked, with its studies; none for local models."""
     table = how_asked(part.questions for part in parts)
     titles = {part.study: part.questions.study.title for part in parts}
     ways: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
@@ -95,7 +95,7 @@ def _how(parts: Sequence[Part]) -> list[dict[str, Any]]:
 
 
 def cost(model: Model, parts: Sequence[Part]) -> dict[str, Any]:
-    """Tokens of all replies on record that a card rests on, and what they cost at list price, if known."""
+    """Tokens of the recorded replies behind a card, and their cost at list price, if known."""
     used, price = total(part.questions.replayed() for part in parts), model.price
     return {
         "replies": sum(len(part.questions.recorded_keys()) for part in parts),
@@ -110,11 +110,10 @@ def cost(model: Model, parts: Sequence[Part]) -> dict[str, Any]:
 # ---- items ----
 
 
-def _shown_items(asked: Asked) -> list[dict[str, Any]]:
-    """The first test of Study 1, the first question of Study 2 and the first of Study 3, with their answers.
+def _example_items(asked: Asked) -> list[dict[str, Any]]:
+    """The first test of Study 1 and the first questions of Studies 2 and 3, with their answers.
 
-    Where a study is not answered in full, the first tests of the probes of Study 1 take its place, if there
-    are any.
+    The first tests of the probes of Study 1, if any, replace a study that is not answered in full.
     """
     values, social, priorities = (asked.complete(name) for name in SECTIONS)
     found = [_test(values, "deconfounded")] if values else []
@@ -172,7 +171,7 @@ def _form(part: Part) -> dict[str, Any]:
 
 
 def _answered(part: Part, ids: pd.Series[str], turn: int = 0) -> dict[str, Any]:
-    """What was sent first, and what came back, item by item."""
+    """The messages of the first item, and the first answer to each item."""
     wanted = list(ids)
     answers: dict[str, dict[str, Any]] = {}
     sent: dict[str, list[dict[str, str]]] = {}
@@ -190,7 +189,7 @@ def _answered(part: Part, ids: pd.Series[str], turn: int = 0) -> dict[str, Any]:
 
 
 def _answer(part: Part, conversation: Conversation, answer: Answer) -> dict[str, Any]:
-    """How an answer was read: status and choice, the choice's share of the letters, and the reply."""
+    """An answer: its status and choice, the choice's share of the letter mass, and the reply."""
     status, choice = part.questions.read(answer, conversation)
     by_letters = letters.is_kept(answer.logprobs)
     share = letters.shares(answer.logprobs).get(choice or "") if by_letters else None

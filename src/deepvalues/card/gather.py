@@ -1,4 +1,4 @@
-"""What the record holds of the sets that a card reads, for any respondent, listed or not."""
+"""Collect the recorded answers behind a card, for any respondent, whether or not models.yml lists it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from deepvalues.ask.registry import Model
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
-#: What each section reads. Of several sets the first that is answered is read; a respondent that is asked by
-#: letters is asked the first, another one the last.
+#: The sets for each section. The first set answered is used. Respondents asked by letters are asked the first
+#: set, others the last.
 SECTIONS = {
     "values": (("dvb", "n4-50"),),
     "social": (("svo-letters", "standard"), ("svo", "standard")),
     "priorities": (("profiles-pairs", "standard"), ("profiles", "standard")),
 }
-#: What says more about the answers of Study 1, and is no section of its own.
+#: Sets that supplement Study 1 but are not sections of their own.
 BESIDE = {"validation": ("dvb-validation", "standard"), "free": ("dvb-free", "standard")}
-#: The sets of a study that hold all that a card reads of it.
+#: The sets of each study that contain everything a card needs.
 ENOUGH = {
     "dvb": ("n4-50", "n4-100", "n4-200", "n4", "standard"),
     **{study: (name,) for found in SECTIONS.values() for study, name in found if study != "dvb"},
@@ -33,10 +33,10 @@ ENOUGH = {
 
 
 class Part(NamedTuple):
-    """A set as it was put to a respondent.
+    """The answers of a respondent to one set.
 
-    ``recorded`` counts the items that the record answers to the last turn, ``begun`` is whether it has any
-    answer to them, and ``command`` asks for the rest.
+    ``recorded`` counts the items answered to the last turn, ``begun`` says whether there is any answer, and
+    ``command`` asks for the rest.
     """
 
     questions: Questions
@@ -53,18 +53,18 @@ class Part(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the record answers all of the set; figures rest on nothing less."""
+        """Whether the whole set is answered; figures use only complete sets."""
         return self.begun and self.recorded == self.questions.items
 
 
 class Asked(NamedTuple):
-    """A respondent, and the sets that a card reads by the names of `SECTIONS` and `BESIDE`."""
+    """A respondent, and its parts by the names in `SECTIONS` and `BESIDE`."""
 
     model: Model
     parts: dict[str, Part]
 
     def complete(self, name: str) -> Part | None:
-        """A part that is answered in full, else None."""
+        """The part, if it is answered in full, else None."""
         part = self.parts[name]
         return part if part.is_complete else None
 
@@ -74,49 +74,49 @@ class Asked(NamedTuple):
         return len(self.lacking()) < len(SECTIONS)
 
     def begun(self) -> list[Part]:
-        """The parts of which the record holds anything."""
+        """The parts with any recorded answer."""
         return [part for part in self.parts.values() if part.begun]
 
     def lacking(self) -> list[Part]:
-        """The sections that the record does not answer in full."""
+        """The sections that are not answered in full."""
         return [self.parts[name] for name in SECTIONS if not self.parts[name].is_complete]
 
 
 def card_command(model: Model, record_folder: Path) -> str:
-    """The command that writes a respondent's card, with all that the user gave."""
+    """The command that writes a respondent's card, with the options that the user gave."""
     return shlex.join(["deepvalues", "card", model.name, *on_record.given_options(model, record_folder)])
 
 
 def gather(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
-    """Find what the record holds of a respondent.
+    """Collect the recorded answers of a respondent.
 
     Raises
     ------
     UserError
-        When the record answers no section in full: with what is missing, and the commands that ask for it.
+        When no section is answered in full; lists what is missing and the commands that ask for it.
     """
     asked = gathered(model, record_folder)
     if asked.has_section:
         return asked
     begun = [part for part in asked.lacking() if part.begun]
     where = paths.shown(record_folder)
-    first = f"{model.name}: {where} holds no answer of it that a card reads; this asks for them:"
+    first = f"{model.name}: {where} holds no answers for a card; this command asks for them:"
     if begun:
         first = f"{model.name}: no study is answered in full in {where}; these commands ask for the rest:"
-    raise UserError("\n".join([first, *(f"  {_told(part)}" for part in begun or asked.lacking()[:1])]))
+    raise UserError("\n".join([first, *(f"  {_missing(part)}" for part in begun or asked.lacking()[:1])]))
 
 
-def _told(part: Part) -> str:
+def _missing(part: Part) -> str:
     if not part.begun:
         return part.command
     return f"{part.study}: {part.recorded:,} of {part.questions.items:,} items are answered; {part.command}"
 
 
 def gathered(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
-    """The same of a respondent that may have answered nothing."""
+    """Collect the recorded answers of a respondent, even if there are none."""
     parts = {}
     for name, sets in SECTIONS.items():
-        # Whoever is asked in words is asked the last set.
+        # Respondents asked in words are asked the last set.
         found = [_part(model, *each, record_folder) for each in (sets if model.letters else sets[::-1])]
         parts[name] = next((part for part in found if part.is_complete), None) or next(
             (part for part in found if part.begun), found[0]
@@ -127,7 +127,7 @@ def gathered(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
 
 def _part(model: Model, name: str, item_set: str, record_folder: Path) -> Part:
     study, record = catalogue.study(name), Record(record_path(record_folder, name, model.name))
-    # Without an answer nothing need be built.
+    # Items are not needed without answers.
     items = _items(name, item_set) if record.answers else pd.DataFrame(columns=["id"])
     conversations = study.conversations(items) if record.answers else ()
     questions = Questions(study, conversations, model, record)
@@ -142,7 +142,7 @@ def _part(model: Model, name: str, item_set: str, record_folder: Path) -> Part:
 
 
 def _items(study: str, item_set: str) -> pd.DataFrame:
-    """The items as notebook 1 wrote them, which is quicker; built where it has not, or not since a change."""
+    """The items as written by notebook 1, which is faster; rebuilt if they are missing or out of date."""
     if paths.items_file(study, item_set).is_file():
         with suppress(UserError):
             return catalogue.read_items(study, item_set)

@@ -1,4 +1,4 @@
-"""What a card says of each study, by the functions and seeds of the notebooks that analyse it."""
+"""The measures on a card, computed with the functions and seeds of the notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepvalues.studies.profiles.study import PROFILES
 from deepvalues.studies.svo.analysis import letter_scoring, statistics, value_blind
 from deepvalues.studies.svo.facts import LITTLE, MOST
 
-#: The seeds and draws of notebooks 6 and 7, so that a card's intervals are those of the paper.
+#: The seeds and numbers of draws of notebooks 6 and 7, so that a card's intervals match the paper.
 SVO_SEED, PROFILES_SEED, PROFILES_DRAWS = 20230524, 12617, 2000
 
 
@@ -31,12 +31,12 @@ def triple(row: dict[Any, Any], name: str, null: float = math.nan) -> dict[str, 
 
 
 def pairs(part: Part) -> pd.DataFrame:
-    """The pairs of orders of a respondent: see `orders.pairs`."""
+    """Both orders of each test, paired; see `orders.pairs`."""
     return orders.pairs(several_sets.trials(part.items, [part.questions]))
 
 
 def values(asked: Asked) -> dict[str, Any] | None:
-    """What Study 1 says: a row of `verdicts.verdicts`, and measures; None where it lacks answers."""
+    """Results of Study 1: a row of `verdicts.verdicts`, and measures; None if it is not answered in full."""
     part, judged, free = asked.complete("values"), asked.complete("validation"), asked.complete("free")
     if part is None:
         return None
@@ -68,7 +68,7 @@ def values(asked: Asked) -> dict[str, Any] | None:
 
 
 def social(asked: Asked) -> dict[str, Any] | None:
-    """What Study 2 says: how far the angle moves with the assigned value; None where it lacks answers."""
+    """Results of Study 2: how far the assigned value moves the angle; None if it is not answered in full."""
     part = asked.complete("social")
     if part is None:
         return None
@@ -77,7 +77,7 @@ def social(asked: Asked) -> dict[str, Any] | None:
 
 
 def letter_trials(part: Part) -> pd.DataFrame:
-    """The trials of a respondent that was asked one question at a time: see `letter_scoring.trials`."""
+    """Trials of a respondent asked one question at a time; see `letter_scoring.trials`."""
     answers = letter_probabilities([part.questions], _letters(part))
     return letter_scoring.trials(part.items, answers)
 
@@ -101,17 +101,17 @@ def _by_letters(part: Part) -> dict[str, Any]:
     }
 
 
-#: Where the text of a card takes steering from, if there are several modes: as with the published means.
+#: The mode from which a card reports steering, as for the published means.
 CONVERSATION = {"mode": "controlled", "goal": False}
 
 
 def conversation_trials(part: Part) -> pd.DataFrame:
-    """The scored trials of a respondent that was asked in conversations: see `statistics.trials`."""
+    """Scored trials of a respondent asked in conversations; see `statistics.trials`."""
     return statistics.trials(statistics.choices(part.items, part.questions.answers()))
 
 
 def of_mode(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `CONVERSATION`."""
+    """The rows in the mode `CONVERSATION`."""
     return frame[
         (frame["mode"] == CONVERSATION["mode"]) & (frame["goal"].astype(bool) == CONVERSATION["goal"])
     ]
@@ -130,9 +130,9 @@ def _in_conversations(part: Part) -> dict[str, Any]:
 
 
 def moves(value: float, low: float, high: float, null: float, full: float) -> str:
-    """How a respondent moves with the value, in a word that a template knows.
+    """One word for how a respondent follows the assigned value, as the templates expect it.
 
-    Where nothing varies there is no interval, and the range is what it is.
+    Without an interval (nothing varies), the value itself is compared with the null.
     """
     if math.isnan(value):
         return "unknown"
@@ -148,7 +148,7 @@ def moves(value: float, low: float, high: float, null: float, full: float) -> st
 
 
 def priorities(asked: Asked) -> dict[str, Any] | None:
-    """What Study 3 says: whether there is a profile, and which; None where it lacks answers."""
+    """Results of Study 3: the profile, if there is one; None if the study is not answered in full."""
     part = asked.complete("priorities")
     if part is None:
         return None
@@ -156,7 +156,7 @@ def priorities(asked: Asked) -> dict[str, Any] | None:
 
 
 def theme_pairs(part: Part) -> pd.DataFrame:
-    """The pairs of orders of a respondent that compared themes: see `pair_profiles.pairs`."""
+    """Both orders of each pair of themes; see `pair_profiles.pairs`."""
     return pair_profiles.pairs(part.items, letter_probabilities([part.questions], _letters(part)))
 
 

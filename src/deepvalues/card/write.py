@@ -1,6 +1,6 @@
-"""Cards as files: a page and a PDF each, by pandoc and typst, from the templates in ``paper/card/``.
+"""Write cards as HTML and PDF with pandoc and typst, from the templates in ``paper/card/``.
 
-The site has one of each language model of the paper that is on record, and a list of them.
+The site has a card for each language model of the paper with recorded answers, and an index page.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from deepvalues.paper.sentences import Sentences
 
 TEMPLATES = paths.PAPER / "card"
 _STYLES = (paths.PAPER / "plain" / "style.css", TEMPLATES / "card.css")
-#: Sizes of the text on paper, in points: the first with which a card is one page.
+#: Font sizes of the PDF in points; the first at which the card fits on one page is used.
 _SIZES = (9.6, 9.2, 8.8, 8.4, 8.0, 7.6)
 _PAGE = re.compile(rb"/Type\s*/Page\b")
 
 
 class Card(NamedTuple):
-    """A card as it is written: the name of its files, title and line below, template and facts."""
+    """A card: file name without suffix, title and subtitle, template name, and facts for the template."""
 
     file: str
     title: str
@@ -43,7 +43,7 @@ class Card(NamedTuple):
 
 
 def file_name(*models: str) -> str:
-    """The name of a card's files, without an ending; a slash in a model's name becomes two underscores."""
+    """The file name of a card without suffix; a slash in a model's name becomes two underscores."""
     return "-against-".join(model.replace("/", "__") for model in models)
 
 
@@ -57,17 +57,17 @@ def card(asked: Asked) -> Card:
 
 
 def rendered(card: Card, links: Sequence[Link] = ()) -> dict[str, bytes]:
-    """The files of a card by name: the page, and the PDF, which it links to.
+    """The files of a card by name: the page and the PDF, linked from it.
 
     Parameters
     ----------
     links
-        Beside the one to the PDF.
+        Further links for the page.
 
     Raises
     ------
     UserError
-        When template and facts do not fit, or pandoc or typst refuse the text.
+        When template and facts do not match, or pandoc or typst reject the text.
     """
     pdf = f"{card.file}.pdf"
     page = html(card, [Link("PDF", pdf), *links])
@@ -75,14 +75,14 @@ def rendered(card: Card, links: Sequence[Link] = ()) -> dict[str, bytes]:
 
 
 def html(card: Card, links: Sequence[Link]) -> str:
-    """The page of a card, or of any template of this folder."""
+    """The HTML page of a card, or of another template in the same folder."""
     style = "\n".join(file.read_text(encoding="utf-8") for file in _STYLES)
     variables = [f"--variable=style={style}", f"--variable=head={link_list('', links)}"]
     return _pandoc(card, "page.html", ["--to=html5", "--shift-heading-level-by=1", *variables])
 
 
 def _pdf(card: Card) -> bytes:
-    """The card on as few pages as its text allows, which is one."""
+    """The PDF of the card, at the largest font size at which it fits on one page."""
     found, source = b"", _pandoc(card, "card.typ", ["--to=typst"]).encode()
     for size in _SIZES:
         found = typeset(source, TEMPLATES / "card.typ", sys_inputs={"size": str(size)})
@@ -99,29 +99,28 @@ def _pandoc(card: Card, frame: str, options: Sequence[str]) -> str:
 
 
 def write(files: Mapping[str, bytes], folder: Path, replace: bool = False) -> list[Path]:
-    """Write files into a folder; give their paths.
+    """Write files into a folder and return their paths.
 
     Parameters
     ----------
     replace
-        Whether files that are there with another content are overwritten.
+        Whether existing files with different content are overwritten.
 
     Raises
     ------
     UserError
-        When one is there and may not be overwritten, so that none is written; or the folder can't be written.
+        When a file exists and may not be overwritten (then none is written), or the folder can't be written.
     """
     targets = {folder / name: content for name, content in files.items()}
-    others = [
+    conflicts = [
         path
         for path, content in targets.items()
         if path.exists() and not (path.is_file() and path.read_bytes() == content)
     ]
-    if others and not replace:
-        names = ", ".join(shown(path) for path in others)
+    if conflicts and not replace:
+        names = ", ".join(shown(path) for path in conflicts)
         raise UserError(
-            f"{names}: there already, with another content; --replace overwrites it, --out DIR names another "
-            "folder"
+            f"{names}: already there with different content; overwrite with --replace, or use --out DIR"
         )
     for path, content in targets.items():
         with writing(path):
@@ -136,22 +135,22 @@ _ARTICLE = Link("Article", "../index.html")
 
 
 def write_cards(folder: Path, record_folder: Path = paths.RESPONSES) -> list[str]:
-    """Write a folder with the cards of the paper's language models; it replaces what was in the folder.
+    """Write the cards of the paper's language models into a folder, replacing its contents.
 
     Returns
     -------
     list of str
-        The models that have a card: those that answered all of a section.
+        The models with a card: those that answered at least one section in full.
 
     Raises
     ------
     UserError
-        When the folder holds anything else than cards, or can't be written.
+        When the folder holds other files, or can't be written.
     """
-    there = list(folder.glob("[!.]*"))
-    own = (folder / "index.html").is_file() and {path.suffix for path in there} <= {".html", ".pdf"}
-    if folder.is_file() or (there and not own):
-        raise UserError(f"{shown(folder)}: holds other files than cards; name another folder")
+    present = list(folder.glob("[!.]*"))
+    own = (folder / "index.html").is_file() and {path.suffix for path in present} <= {".html", ".pdf"}
+    if folder.is_file() or (present and not own):
+        raise UserError(f"{shown(folder)}: holds files that are not cards; name another folder")
     found = [gathered(model, record_folder) for model in _listed()]
     cards = {asked.model.name: card(asked) for asked in found if asked.has_section}
     with tempfile.TemporaryDirectory(prefix="deepvalues-") as temporary:
@@ -170,7 +169,7 @@ def write_cards(folder: Path, record_folder: Path = paths.RESPONSES) -> list[str
 
 
 def _listed() -> list[Model]:
-    """The language models of the paper, each once, in its order."""
+    """The language models of the paper, without duplicates, in the order of the paper."""
     registry = catalogue.registry()
     names = dict.fromkeys(name for listed in registry.paper.values() for name in listed)
     return [model for name, model in registry.models.items() if name in names and model.family == FAMILIES[0]]

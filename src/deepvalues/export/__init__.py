@@ -1,1 +1,1 @@
-"""The benchmark where others work: a data set for the model hub, tasks for two harnesses, and their logs."""
+"""Export of the items as a hub data set and as tasks for two evaluation harnesses; import of their logs."""

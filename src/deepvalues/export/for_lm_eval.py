@@ -1,7 +1,7 @@
-"""What lm-evaluation-harness calls for these tasks: items, scores, and rates with errors clustered by cell.
+"""Functions that lm-evaluation-harness calls: load items, score replies, and rates with clustered errors.
 
-This file goes into every export, beside copies of the two modules of this package that it imports. The
-copies need nothing else of it.
+Every export contains this file and copies of the two modules of this package that it imports; the copies
+need nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deepvalues.ask.reading import Received, read_choice
 from deepvalues.ask.spelling import IMPOSSIBLE
 
 LETTERS = ("A", "B")
-#: 1 where the target option was chosen, 0 where the other was, None without an answer; and the cell.
+#: Score (1 for the target option, 0 for the other, None without an answer) and cell.
 Trial = tuple[float | None, str]
 
 
@@ -33,7 +33,7 @@ def load(study: str, item_set: str, arm: str, **_: Any) -> Any:
 
 
 def free(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
-    """Score a reply in words."""
+    """Score a free-text reply."""
     question = doc["prompt"][doc["prefix_chars"] :]
     return _scored(doc, read_choice(Received(results[0], question=question), LETTERS).choice)
 
@@ -41,10 +41,10 @@ def free(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
 def letters(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
     """Score the log probabilities of the letters."""
     logprobs = [logprob for logprob, _ in results]
-    likeliest = [letter for letter, each in zip(LETTERS, logprobs, strict=True) if each == max(logprobs)]
-    if max(logprobs) == IMPOSSIBLE and len(likeliest) > 1:
+    best = [letter for letter, each in zip(LETTERS, logprobs, strict=True) if each == max(logprobs)]
+    if max(logprobs) == IMPOSSIBLE and len(best) > 1:
         return _scored(doc, None)
-    return _scored(doc, likeliest[0] if len(likeliest) == 1 else doc["if_tied"])
+    return _scored(doc, best[0] if len(best) == 1 else doc["if_tied"])
 
 
 def _scored(doc: Mapping[str, Any], choice: str | None) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def rate(trials: Sequence[Trial]) -> float:
 def error_by_cell(trials: Sequence[Trial]) -> float:
     """The standard error of `rate`, clustered by cell: √(G/(G − 1) Σ_g (Σ_i (y_i − ȳ))²) / n.
 
-    NaN with fewer than two cells. ``deepvalues.stats.clusters.mean`` gives the same (tested).
+    NaN with fewer than two cells. A test compares it with ``deepvalues.stats.clusters.mean``.
     """
     mean = rate(trials)
     sums: defaultdict[str, float] = defaultdict(float)

@@ -1,7 +1,6 @@
-"""`deepvalues import`: a log of another harness, read back as a respondent of its own.
+"""`deepvalues import`: read the log of an evaluation harness into the record, as a separate respondent.
 
-A log of Inspect is one file; lm-evaluation-harness writes a file of results, and one of samples for each task
-beside it.
+A log of Inspect is one file; lm-evaluation-harness writes a results file, and a samples file for each task.
 """
 
 from __future__ import annotations
@@ -31,20 +30,22 @@ from deepvalues.core.paths import install, shown
 
 _LM_EVAL = "lm-eval"
 _LM_EVAL_LACKS = {
-    FREE: "why a reply ended (one that was cut is read as a whole one), the tokens used, refusals reported "
-    "apart, and the seed unless it was given",
-    "letters": "the token received, the likeliest tokens beside the letters, the tokens used, and the seed "
-    "unless it was given",
+    FREE: "why a reply ended (a truncated one is read as complete), the tokens used, separately reported "
+    "refusals, and the seed unless it was given",
+    "letters": "the token received, the most probable tokens other than the letters, the tokens used, and "
+    "the seed unless it was given",
 }
-#: The harness's words for parameters of the protocol; None for what it does not send.
+#: The harness's names for parameters of the protocol; None for those it does not send.
 _LM_EVAL_NAMES = {"max_gen_toks": "max_tokens", "until": "stop", "do_sample": None}
-_INSPECT_LACKS = "the server's fingerprint, refusals reported apart, and what a reply held beside its text"
-#: The protocol's words for Inspect's reasons; it has others that the protocol has not.
+_INSPECT_LACKS = (
+    "the server's fingerprint, separately reported refusals, and reply fields other than the text"
+)
+#: The protocol's names for Inspect's stop reasons; Inspect has others that the protocol lacks.
 _REASONS = {"stop": "stop", "max_tokens": "length", "content_filter": FILTERED}
 
 
 class Sample(NamedTuple):
-    """An item's answer, without a key, and the messages that were sent; None where the log has others."""
+    """The answer to an item, without a key, and the messages sent; None if the log lacks chat messages."""
 
     item: str
     messages: list[Message] | None
@@ -52,10 +53,11 @@ class Sample(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What one model answered to one set in one way, and what the log does not say.
+    """The answers of one model to one set, asked in one way.
 
-    ``harness`` is its endpoint in ``data/models.yml``, ``way`` how letters were asked for. ``parameters``
-    are those of every request in the protocol's words. ``unusable`` counts samples without a reply.
+    ``harness`` is the endpoint in ``data/models.yml``, ``way`` how letters were asked for, ``parameters``
+    those of all requests in the protocol's names. ``unusable`` counts samples without a reply; ``lacks`` says
+    what the log omits.
     """
 
     harness: str
@@ -72,8 +74,8 @@ class Log(NamedTuple):
     lacks: str
 
 
-class Place(NamedTuple):
-    """What a task of an export says of itself in a log."""
+class TaskId(NamedTuple):
+    """The study, set and way of asking of an exported task, as its log states them."""
 
     study: str
     item_set: str
@@ -81,10 +83,10 @@ class Place(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """What was brought into one study's record.
+    """The answers imported into one study's record.
 
-    ``known`` were there before, ``differ`` are there with another reply and stay as they are, ``left`` were
-    asked in other messages than the study's.
+    ``new`` were added; ``known`` were already recorded; ``differ`` are recorded with another reply, which is
+    kept; ``left`` were asked with messages other than the study's.
     """
 
     log: Log
@@ -98,17 +100,17 @@ class Imported(NamedTuple):
         log = self.log
         counts = {
             "read": self.new,
-            "on record before": self.known,
-            "left, as the record has another reply to the same request (--model names another respondent)": (
+            "already recorded": self.known,
+            "skipped, as another reply to the same request is recorded (--model names another respondent)": (
                 self.differ
             ),
-            "left, as other messages were sent than the study's": self.left,
+            "skipped, as the messages sent were not the study's": self.left,
             "samples without a reply": log.unusable,
         }
-        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count or what == "read")
+        counted = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count or what == "read")
         return (
-            f"{log.study}/{log.item_set}: {self.model.name}, by {log.harness} {log.version}: {told}. The log "
-            f"lacks {log.lacks}."
+            f"{log.study}/{log.item_set}: {self.model.name}, by {log.harness} {log.version}: {counted}. The "
+            f"log lacks {log.lacks}."
         )
 
     def entry(self) -> str:
@@ -131,7 +133,7 @@ def read(path: Path) -> list[Log]:
     Raises
     ------
     UserError
-        When it is no log of a known harness and of this project's tasks, or the log is cut.
+        When it is not a log of a known harness and of this project's tasks, or is incomplete.
     """
     file = _results_file(path) if path.is_dir() else path
     content = _load(file)
@@ -139,16 +141,16 @@ def read(path: Path) -> list[Log]:
     read = next((reader for mark, reader in readers.items() if mark in content), None)
     if read is None:
         raise UserError(
-            f"{shown(file)}: neither a file of results of lm_eval (results_….json) nor a log of Inspect"
+            f"{shown(file)}: neither a results file of lm_eval (results_….json) nor a log of Inspect"
         )
     try:
         logs = read(file, content)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, letters.NoLogprobsError) as error:
-        raise UserError(f"{shown(file)}: not a log as this version reads it: {error!r}") from None
+        raise UserError(f"{shown(file)}: not a log that this version can read: {error!r}") from None
     if not logs:
         raise UserError(
-            f"{shown(file)}: a log of another task: only logs of this project's tasks can be read, which "
-            "`deepvalues export` writes"
+            f"{shown(file)}: a log of another task: only logs of this project's tasks can be read; "
+            "`deepvalues export` writes these tasks"
         )
     return logs
 
@@ -156,7 +158,7 @@ def read(path: Path) -> list[Log]:
 def _load(file: Path) -> Mapping[str, Any]:
     """The content of a log of either harness, in JSON or compressed by Inspect."""
     if file.suffix != ".eval":
-        content = read_json(file, "the log may have been cut")
+        content = read_json(file, "the log may be incomplete")
         return content if isinstance(content, dict) else {}
     try:
         from inspect_ai.log import read_eval_log
@@ -168,43 +170,43 @@ def _load(file: Path) -> Mapping[str, Any]:
     try:
         return dict(read_eval_log(str(file), resolve_attachments=True).model_dump(mode="json"))
     except Exception as error:  # a broken archive can fail in many ways
-        raise _cut(file, f"Inspect can't read it ({error})") from None
+        raise _incomplete(file, f"Inspect can't read it ({error})") from None
 
 
-def _place(metadata: Any) -> Place | None:
-    """The study and set of a task, from its metadata; None where it is none of this project's tasks."""
+def _task_id(metadata: Any) -> TaskId | None:
+    """The identity of a task from its metadata; None if it is not one of this project's tasks."""
     match metadata:
         case {"study": study, "item_set": item_set, "letters": way} if way in get_args(Way):
-            return Place(study, item_set, way)
+            return TaskId(study, item_set, way)
     return None
 
 
-def _cut(file: Path, how: str) -> UserError:
-    """The error about a log that is not whole."""
-    return UserError(f"{shown(file)}: the log is not whole: {how}; run the task again, or to its end")
+def _incomplete(file: Path, how: str) -> UserError:
+    """The error for an incomplete log."""
+    return UserError(f"{shown(file)}: the log is incomplete: {how}; let the task finish, or run it again")
 
 
-def _stop_unless_known(file: Path, package: str, version: Any, known: str) -> None:
-    """Stop at a log of a harness whose logs are perhaps other ones; ``known`` begins the versions read."""
+def _stop_unless_supported(file: Path, package: str, version: Any, known: str) -> None:
+    """Stop if the harness has an unsupported version; ``known`` is the prefix of the supported ones."""
     if not str(version or "").startswith(known):
         raise UserError(
-            f"{shown(file)}: written by {package} {version or 'of an unknown version'}; logs of {known}x are "
-            f'read: run the task with `pip install "{package}=={known}*"`'
+            f"{shown(file)}: written by {package} {version or 'of an unknown version'}; only logs of "
+            f'{known}x can be read: run the task with `pip install "{package}=={known}*"`'
         )
 
 
 def bring_in(log: Log, name: str | None = None, record_folder: Path = paths.RESPONSES) -> Imported:
-    """Bring the answers of a log into the record of a respondent of its own.
+    """Import the answers of a log into the record, as a separate respondent.
 
     Parameters
     ----------
     name
-        The respondent's; by default the model's with the harness's behind it, and how it was asked.
+        Name of the respondent; by default model, harness and, if so asked, "letters", joined by hyphens.
 
     Raises
     ------
     UserError
-        When the name is that of another model, or an item is none of the study's set.
+        When the name belongs to another model, or an item is not in the study's set.
     """
     study = catalogue.study(log.study)
     model = _model(log, study, name)
@@ -225,15 +227,15 @@ def bring_in(log: Log, name: str | None = None, record_folder: Path = paths.RESP
 
 
 def _answers(log: Log, questions: Questions) -> tuple[dict[str, Answer], int]:
-    """The answers to the study's own requests by key, and the number of others."""
+    """The answers to the study's own requests, by key, and the number of answers to other requests."""
     asked = {each.item: each for each in questions.own_conversations}
     found, left = {}, 0
     for sample in log.samples:
         conversation = asked.get(sample.item)
         if conversation is None:
             raise UserError(
-                f"{sample.item} is no item of {log.study}/{log.item_set}: a log of another task, or of other "
-                "stimuli than those in data/stimuli"
+                f"{sample.item} is not an item of {log.study}/{log.item_set}: the log is of another task, or "
+                "of stimuli other than those in data/stimuli"
             )
         if sample.messages == conversation.messages(()):
             key = questions.ask.key(conversation, (), 0)
@@ -251,15 +253,15 @@ def _model(log: Log, study: Study, name: str | None) -> Model:
         own,
         Endpoint(log.harness, None, None),
         log.served_as,
-        parameters=_over(base, log.parameters, as_sent=not (way and log.harness == _LM_EVAL)),
+        parameters=_overrides(base, log.parameters, as_sent=not (way and log.harness == _LM_EVAL)),
         letters=way,
     )
 
 
-def _over(base: Mapping[str, Any], sent: Mapping[str, Any], *, as_sent: bool) -> dict[str, Any]:
-    """What makes a study's parameters those that were sent; null takes out what was not.
+def _overrides(base: Mapping[str, Any], sent: Mapping[str, Any], *, as_sent: bool) -> dict[str, Any]:
+    """The overrides that turn a study's parameters into those sent; null removes one that was not sent.
 
-    ``as_sent`` is False where a log names only what it sent besides.
+    ``as_sent`` is False if the log lists only the parameters sent in addition to the study's.
     """
     others = {name: setting for name, setting in sent.items() if base.get(name) != setting}
     missing: Sequence[str] = [name for name in base if name not in sent and (as_sent or name == "seed")]
@@ -270,8 +272,8 @@ def _stop_if_taken(model: Model) -> None:
     listed = catalogue.registry().models.get(model.name)
     if listed and (listed.endpoint.kind, listed.served_as) != (model.endpoint.kind, model.served_as):
         raise UserError(
-            f"{model.name}: data/models.yml has another model of this name; name the respondent of the log "
-            "with --model"
+            f"{model.name}: data/models.yml has another model of this name; use --model to name the "
+            "respondent of the log"
         )
 
 
@@ -279,12 +281,12 @@ def _stop_if_taken(model: Model) -> None:
 
 
 def answer_of(item: str, output: Mapping[str, Any], choice: letters.LetterChoice | None) -> Answer:
-    """The answer that a sample's output holds, without a key.
+    """The answer in a sample's output, without a key.
 
     Raises
     ------
     deepvalues.ask.letters.NoLogprobsError
-        When it was asked by letters and has no log probabilities.
+        When letters were asked for and the output has no log probabilities.
     """
     (first, *_), usage = output["choices"], output.get("usage") or {}
     reply = Reply(
@@ -310,17 +312,17 @@ def _text(content: Any) -> str:
 
 
 def _of_inspect(file: Path, content: Mapping[str, Any]) -> list[Log]:
-    """The one log of a task of this project that came to its end; none of another task."""
+    """The log, if it is of a task of this project; an incomplete one is an error."""
     about = content["eval"]
-    _stop_unless_known(file, "inspect_ai", about.get("packages", {}).get("inspect_ai"), "0.3.")
-    found = _place(about.get("metadata"))
+    _stop_unless_supported(file, "inspect_ai", about.get("packages", {}).get("inspect_ai"), "0.3.")
+    found = _task_id(about.get("metadata"))
     if not found:
         return []
     samples, status = content.get("samples") or [], content.get("status")
     if status != "success" or len(samples) != content["results"]["total_samples"]:
         expected = (content.get("results") or {}).get("total_samples", "more")
-        raise _cut(file, f"its status is {status}, and it has {len(samples):,} of {expected} samples")
-    # An item has one answer: of several epochs, the first.
+        raise _incomplete(file, f"its status is {status}, and it has {len(samples):,} of {expected} samples")
+    # An item has one answer: the first epoch counts.
     first = [each for each in samples if each["epoch"] == 1]
     usable = [each for each in first if each["output"]["choices"]]
     choice = None if found.way == FREE else catalogue.study(found.study).letter_choice
@@ -341,7 +343,7 @@ def _of_inspect(file: Path, content: Mapping[str, Any]) -> list[Log]:
 
 def _inspect_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     named = {("stop" if name == "stop_seqs" else name): setting for name, setting in config.items()}
-    # How many alternatives are listed enters no key.
+    # The number of alternatives listed is not part of the key.
     kept = set(PARAMETERS) - {"top_logprobs"}
     return {name: setting for name, setting in named.items() if name in kept and setting is not None}
 
@@ -356,28 +358,28 @@ def _inspect_sample(each: Mapping[str, Any], choice: letters.LetterChoice | None
 
 
 def _results_file(folder: Path) -> Path:
-    """The one file of results of lm_eval in a folder."""
+    """The only results file of lm_eval in a folder."""
     found = sorted(folder.rglob("results_*.json"))
     if len(found) != 1:
-        what = f"{len(found)} files of results: name one of them" if found else "no log: name a file"
+        what = f"{len(found)} results files: name one of them" if found else "no log: name a file"
         raise UserError(f"{shown(folder)}: {what} (results_….json of lm_eval, or a log of Inspect)")
     return found[0]
 
 
 def _of_lm_eval(file: Path, content: Mapping[str, Any]) -> list[Log]:
-    """The logs of this project's tasks in a file of results, one a study, set and way of asking."""
-    _stop_unless_known(file, "lm_eval", content.get("lm_eval_version"), "0.4.")
-    tasks: dict[Place, list[str]] = {}
+    """The logs of this project's tasks in a results file, one per study, set and way of asking."""
+    _stop_unless_supported(file, "lm_eval", content.get("lm_eval_version"), "0.4.")
+    tasks: dict[TaskId, list[str]] = {}
     for task, config in content.get("configs", {}).items():
-        if found := _place(config.get("metadata")):
+        if found := _task_id(config.get("metadata")):
             tasks.setdefault(found, []).append(task)
     return [_lm_eval_log(file, content, found, names) for found, names in tasks.items()]
 
 
-def _lm_eval_log(file: Path, content: Mapping[str, Any], found: Place, tasks: Sequence[str]) -> Log:
+def _lm_eval_log(file: Path, content: Mapping[str, Any], found: TaskId, tasks: Sequence[str]) -> Log:
     lines = [line for task in tasks for line in _lines(file, content, task)]
     arguments = content.get("config", {}).get("model_args") or {}
-    # Of letters the protocol's own parameters are sent, whatever the task says.
+    # When asking for letters, the client sends its own parameters, whatever the task says.
     sent = {} if found.way != FREE else _lm_eval_parameters(file, lines)
     seed = {"seed": int(arguments["seed"])} if "seed" in arguments else {}
     return Log(
@@ -395,34 +397,34 @@ def _lm_eval_log(file: Path, content: Mapping[str, Any], found: Place, tasks: Se
 
 
 def _lines(file: Path, content: Mapping[str, Any], task: str) -> Iterator[dict[str, Any]]:
-    """The samples of a task; it must have as many as the results count."""
-    beside = file.with_name(f"samples_{task}_{file.stem.removeprefix('results_')}.jsonl")
-    if not beside.is_file():
+    """The samples of a task; their number must match the results."""
+    samples = file.with_name(f"samples_{task}_{file.stem.removeprefix('results_')}.jsonl")
+    if not samples.is_file():
         raise UserError(
-            f"{shown(beside)}: missing; run lm_eval with --log_samples, and keep its files together"
+            f"{shown(samples)}: missing; run lm_eval with --log_samples, and keep its files together"
         )
-    lines = beside.read_bytes().splitlines()
+    lines = samples.read_bytes().splitlines()
     if len(lines) != (counted := content["n-samples"][task]["effective"]):
-        raise _cut(beside, f"it has {len(lines):,} samples, and {file.name} counts {counted:,}")
+        raise _incomplete(samples, f"it has {len(lines):,} samples, but {file.name} counts {counted:,}")
     for number, line in enumerate(lines, start=1):
         try:
             yield json.loads(line)
         except ValueError:
-            raise _cut(beside, f"line {number} ends in its middle") from None
+            raise _incomplete(samples, f"line {number} is cut off") from None
 
 
 def _lm_eval_parameters(file: Path, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The parameters of all requests of free replies."""
+    """The parameters shared by all requests for free replies."""
     every = [line["arguments"]["gen_args_0"]["arg_1"] for line in lines]
     if any(each != every[0] for each in every):
         raise UserError(
-            f"{shown(file)}: its samples were asked with several settings: import each run by itself"
+            f"{shown(file)}: its samples were asked with different settings: import each run separately"
         )
     named = {_LM_EVAL_NAMES.get(name, name): setting for name, setting in every[0].items()}
     return {name: setting for name, setting in named.items() if name is not None}
 
 
-def _lm_eval_sample(line: Mapping[str, Any], found: Place) -> Sample:
+def _lm_eval_sample(line: Mapping[str, Any], found: TaskId) -> Sample:
     asked, replies = line["arguments"], line["filtered_resps"]
     item = str(line["doc"]["id"])
     text = str(replies[0]) if found.way == FREE else None
@@ -432,7 +434,7 @@ def _lm_eval_sample(line: Mapping[str, Any], found: Place) -> Sample:
 
 
 def _messages(argument: Any) -> list[Message] | None:
-    """The messages of a request; None where no chat template was applied."""
+    """The messages of a request; None if no chat template was applied."""
     try:
         (text,) = argument if isinstance(argument, list) else ("",)
         return [{"role": each["role"], "content": each["content"]} for each in json.loads(text)]
@@ -440,8 +442,8 @@ def _messages(argument: Any) -> list[Message] | None:
         return None
 
 
-def _logprobs(found: Place, asked: Mapping[str, Any], replies: Sequence[Any]) -> dict[str, Any]:
-    """The letters' log probabilities as the record keeps them; what they leave over bounds any other."""
+def _logprobs(found: TaskId, asked: Mapping[str, Any], replies: Sequence[Any]) -> dict[str, Any]:
+    """Log probabilities of the letters in the record's format; the rest bounds any unlisted letter."""
     choice = catalogue.study(found.study).letter_choice
     assert choice is not None
     listed = {

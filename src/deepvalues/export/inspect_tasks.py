@@ -1,7 +1,7 @@
-"""Tasks of Inspect: ``inspect eval deepvalues/dvb``, with the scorer and metrics clustered by cell.
+"""Tasks for Inspect (``inspect eval deepvalues/dvb``), with scorer and metrics clustered by cell.
 
-Inspect finds them by the entry point in ``pyproject.toml``; nothing else imports this module. By letter
-probability the bare letter is asked for: Inspect has only some servers continue a reply.
+Inspect finds them through the entry point in ``pyproject.toml``; nothing else imports this module. Letter
+probabilities are those of the bare letter, since Inspect can start the reply only on some servers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.export.importing import answer_of
 from deepvalues.export.material import Exported, chosen, exported
 
-#: What a log keeps of an item; its id leads to all else.
+#: Columns of an item that a log keeps; the id identifies the rest.
 _KEPT = ("cell", "arm", "n_examples", "hash")
 _PREFERRED = "deconfounded"
 
@@ -50,16 +50,16 @@ def dvb(item_set: str = "n4-50", by_letters: bool = False, arms: str = "") -> Ta
     item_set
         A set of the study; see ``deepvalues query --help``.
     by_letters
-        Whether to ask for the bare letter and go by the probabilities of A and B.
+        Whether to ask for the bare letter and compare the probabilities of A and B.
     arms
-        Arms with commas between them; all of the set by default.
+        Arms, separated by commas; by default all arms of the set.
     """
     return _task("dvb", item_set, by_letters, arms)
 
 
 @task
 def dvb_explicit(item_set: str = "subset", by_letters: bool = False, arms: str = "") -> Task:
-    """The same tests with an instruction to go by the values; parameters as for `dvb`."""
+    """The same tests with an instruction to follow the values; parameters as for `dvb`."""
     return _task("dvb-explicit", item_set, by_letters, arms)
 
 
@@ -71,14 +71,14 @@ def dvb_cot(item_set: str = "subset", arms: str = "") -> Task:
 
 @cache
 def _set(study: str, item_set: str) -> Exported:
-    """A set, which both a task and its scorer need."""
+    """A set; cached, as both the task and its scorer need it."""
     (each,) = exported(chosen(study, item_set))
     return each
 
 
 def _task(study: str, item_set: str, by_letters: bool, arms: str) -> Task:
     each = _set(study, item_set)
-    # Inspect reads a list of words, as in -T arms=control,seen, as a list.
+    # Inspect parses -T arms=control,seen as a list.
     names = arms.split(",") if isinstance(arms, str) else list(arms)
     known = list(each.items["arm"].unique())
     wanted = [name for name in names if name] or known
@@ -122,18 +122,18 @@ def _samples(each: Exported, way: str) -> list[Sample]:
 
 @metric
 def dvgr() -> Metric:
-    """The deep value generalization rate: the share of deconfounded tests whose target was chosen."""
+    """The deep value generalization rate: the share of deconfounded tests in which the target was chosen."""
     return _of_preferred(mean())
 
 
 @metric
 def dvgr_stderr() -> Metric:
-    """Its standard error, clustered by cell."""
+    """The standard error of `dvgr`, clustered by cell."""
     return _of_preferred(stderr(cluster="cell"))
 
 
 def _of_preferred(of_all: Any) -> Metric:
-    # Inspect goes by the type of the argument, which a lambda has not.
+    # Inspect reads the argument's annotation, which a lambda lacks.
     def of_preferred(scores: list[SampleScore]) -> Value:
         return of_all([each for each in scores if (each.sample_metadata or {}).get("arm") == _PREFERRED])
 
@@ -149,7 +149,7 @@ def _of_preferred(of_all: Any) -> Metric:
     ]
 )
 def chosen_target(study: str, item_set: str, way: str) -> Scorer:
-    """1 where the target option was chosen, 0 where the other was; a reply without a choice has no score."""
+    """Score 1 for the target option and 0 for the other; a reply without a choice has no score."""
     each = _set(study, item_set)
     asked = {one.item: one.parts[0] for one in _conversations(each, way)}
     choice = None if way == FREE else each.study.letter_choice

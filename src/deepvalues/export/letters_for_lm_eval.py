@@ -1,9 +1,9 @@
-"""lm-evaluation-harness with a model that chooses by letter probability over chat completions.
+"""A model type for lm-evaluation-harness that chooses by letter probability over chat completions.
 
-Its own chat clients refuse likelihoods, and servers of chat completions echo no prompt. This one puts the
-words of ``gen_prefix`` into the model's mouth, asks for one token, and reads the letters off the alternatives
-to it. Run this file as you would run ``lm_eval``, with ``--model deepvalues-letters`` and the arguments of
-``local-chat-completions``. This file goes into every export, beside what it imports.
+The harness's own chat clients do not support likelihoods, and chat servers do not echo the prompt. This
+client starts the reply with ``gen_prefix``, asks for one token, and reads the letters from its alternatives.
+Run this file like ``lm_eval``, with ``--model deepvalues-letters`` and the arguments of
+``local-chat-completions``. Every export contains it and the modules that it imports.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from deepvalues.export.for_lm_eval import LETTERS
 
 
 class Letters(LocalChatCompletion):
-    """A chat endpoint asked for one token.
+    """A chat endpoint that is asked for one token.
 
     Parameters
     ----------
     vllm
-        Whether to send the two flags without which vLLM and SGLang begin a new reply.
+        Whether to send the two flags that vLLM and SGLang need to continue a reply.
     top_logprobs
-        How many of the likeliest tokens to ask for.
+        How many of the most probable tokens to ask for.
     """
 
     def __init__(self, vllm: bool = False, top_logprobs: int = 20, **settings: Any) -> None:
@@ -46,25 +46,27 @@ class Letters(LocalChatCompletion):
         return {**body, "logprobs": True, "top_logprobs": self._top_logprobs, **self._flags}
 
     def parse_generations(self, outputs: Any, **_: Any) -> list[dict[str, float]]:
-        """The log probability of each letter, reply by reply."""
+        """The log probabilities of the letters, for each reply."""
         replies = outputs if isinstance(outputs, list) else [outputs]
         return [self._letters(reply["choices"][0].get("logprobs")) for reply in replies]
 
     def _letters(self, logprobs: Any) -> dict[str, float]:
         first = ((logprobs or {}).get("content") or [{}])[0]
         if not first.get("top_logprobs"):
-            raise RuntimeError(f"{self.base_url} gives no log probabilities of a first token's alternatives")
+            raise RuntimeError(
+                f"{self.base_url} gives no log probabilities of alternatives to the first token"
+            )
         listed = {each["token"]: each["logprob"] for each in (first, *first["top_logprobs"])}
         bounded = {token: max(IMPOSSIBLE, logprob) for token, logprob in listed.items()}
         found = by_letter(bounded, "Option", LETTERS)
         return {letter: round(logprob, DIGITS) for letter, logprob in found.items()}
 
     def loglikelihood(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
-        """One request for all letters of a question; `IMPOSSIBLE` for a letter that is not listed."""
+        """Log probabilities with one request per question; `IMPOSSIBLE` for an unlisted letter."""
         asked = {request.args[0]: request for request in requests}
         for context in asked:
             if json.loads(context.prompt)[-1]["role"] != "assistant":
-                raise ValueError("deepvalues-letters answers the tasks whose names end with _letters")
+                raise ValueError("deepvalues-letters works only with tasks whose names end in _letters")
         single = [
             Instance("generate_until", each.doc, (context, {}), place)
             for place, (context, each) in enumerate(asked.items())

@@ -1,4 +1,4 @@
-"""What is exported: the item sets that are ours to pass on, as every harness and the hub get them."""
+"""The item sets to export: those that we may redistribute, in the form for the hub and the harnesses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from deepvalues.core.errors import UserError
 class Exported(NamedTuple):
     """One item set of a study.
 
-    ``items`` may have two columns more than the study's own: ``user_turns`` where an item has several, and
-    ``if_tied``, the letter that counts where two are equally likely.
+    ``items`` may have two columns besides the study's: ``user_turns``, if an item has several turns, and
+    ``if_tied``, the letter that counts if both are equally probable.
     """
 
     study: Study
@@ -27,34 +27,34 @@ class Exported(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the hub calls it: ``dvb-n4-50``."""
+        """The name on the hub, such as ``dvb-n4-50``."""
         return f"{self.study.name}-{self.item_set}"
 
     @property
     def path(self) -> str:
-        """Its Parquet file in an export."""
+        """The path of its Parquet file in an export."""
         return f"data/{self.study.name}/{self.item_set}.parquet"
 
     @property
     def has_arms(self) -> bool:
-        """Whether its items have arms and cells, so that harnesses can tell a rate from it."""
+        """Whether its items have arms and cells, so that a harness can compute rates."""
         return {"arm", "cell", "right", "prompt"} <= set(self.items)
 
 
 def chosen(study: str | None = None, item_set: str | None = None) -> list[tuple[str, str]]:
-    """The sets to export, as (study, set): those that the paper reads, of all studies or one; or a named one.
+    """The sets to export, as (study, set): those of the paper, for all studies or one, or a named set.
 
     Raises
     ------
     UserError
-        When the study or set is unknown, or its texts are not ours to pass on.
+        When the study or set is unknown, or its texts may not be redistributed.
     """
     if item_set is not None:
         known = catalogue.study(study or "dvb")
         if item_set in known.sets_of_others:
             raise UserError(
-                f"{known.name}/{item_set}: these prompts are other people's, and we may not pass them on; "
-                "export another set. To ask a model about them, use `deepvalues query`"
+                f"{known.name}/{item_set}: these prompts belong to others and may not be redistributed; "
+                "export another set. To put them to a model, use `deepvalues query`"
             )
         if item_set not in known.item_sets:
             raise UserError(f"unknown item set {item_set!r}; {known.name} has {', '.join(known.item_sets)}")
@@ -69,13 +69,13 @@ def chosen(study: str | None = None, item_set: str | None = None) -> list[tuple[
 
 
 def exported(sets: list[tuple[str, str]]) -> Iterator[Exported]:
-    """The items of sets, one set after the other, as they take much memory."""
+    """The items of the sets, one set at a time to save memory."""
     for name, item_set in sets:
         study = catalogue.study(name)
         items = study.items(item_set)
         conversations = study.conversations(items)
         if withheld := next((each for each in conversations if isinstance(each, Withheld)), None):
-            raise UserError(f"{withheld.item}: its text is not ours to pass on")
+            raise UserError(f"{withheld.item}: its text may not be redistributed")
         if any(conversation.n_turns > 1 for conversation in conversations):
             turns = [list(conversation.turns) for conversation in conversations]
             items = items.assign(user_turns=pd.Series(turns, index=items.index))

@@ -1,6 +1,6 @@
-"""`deepvalues export`: everything into one new folder, or nothing.
+"""`deepvalues export`: write an export into a new folder, completely or not at all.
 
-The data set is as the model hub expects it: Parquet, a card with YAML, Croissant. Beside it are tasks of
+The data set has the format of the model hub: Parquet, a card with YAML, Croissant. With it come tasks for
 lm-evaluation-harness: YAML for each arm and way of asking, and the code that they call.
 """
 
@@ -30,17 +30,17 @@ from deepvalues.paper.sentences import Sentences
 # ---- tasks of lm-evaluation-harness ----
 
 FOLDER = "lm_eval"
-#: What the names of tasks that are asked by letter probability end with.
+#: Suffix of tasks that ask by letter probability.
 _BY_LETTERS = "_letters"
-#: Modules that go into the export, by the names that they have there.
+#: Modules copied into the export, with their names there.
 _COPIES = {
     "deepvalues.ask.reading": "deepvalues_reading",
     "deepvalues.ask.spelling": "deepvalues_spelling",
     "deepvalues.export.for_lm_eval": "deepvalues_tasks",
     "deepvalues.export.letters_for_lm_eval": "letters",
 }
-#: The harness ends a reply at its own default, and endpoints refuse an empty list.
-_NO_END = ["<|no reply ends with this|>"]
+#: Stop sequence that never occurs: the harness has a default of its own, and endpoints reject an empty list.
+_NO_STOP = ["<|no reply ends with this|>"]
 
 
 class _Function(str):
@@ -49,7 +49,7 @@ class _Function(str):
     __slots__ = ()
 
 
-#: What all tasks have.
+#: Settings of all tasks.
 _SHARED = {
     "custom_dataset": _Function("deepvalues_tasks.load"),
     "test_split": "test",
@@ -59,10 +59,10 @@ _SHARED = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes `_Function` with its tag, and what is there twice in full."""
+    """Writes `_Function` with its tag, and repeated values in full."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - that of every dumper
-        """Whether a value is written again: always."""
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - inherited signature
+        """Always True: write repeated values in full."""
         return True
 
 
@@ -70,7 +70,7 @@ _Dumper.add_representer(_Function, lambda dumper, name: dumper.represent_scalar(
 
 
 def write_code(folder: Path) -> None:
-    """Write copies of what the tasks call, which import each other and nothing else of this package."""
+    """Write copies of the modules that the tasks call; they import nothing else from this package."""
     source = Path(__file__).parents[2]
     (folder / FOLDER).mkdir()
     for module, name in _COPIES.items():
@@ -81,7 +81,7 @@ def write_code(folder: Path) -> None:
 
 
 def write_tasks(folder: Path, each: Exported) -> list[str]:
-    """Write the tasks of a set that has arms; gives the names of their groups, one a way of asking."""
+    """Write the tasks of a set that has arms; return the names of their groups, one per way of asking."""
     if not each.has_arms:
         return []
     ways: dict[str, Mapping[str, Any]] = {FREE: _free(each.study)}
@@ -104,7 +104,7 @@ def write_tasks(folder: Path, each: Exported) -> list[str]:
 
 
 def _arm(folder: Path, group: str, arm: str) -> str:
-    """Write the task of an arm; gives its name."""
+    """Write the task of an arm; return its name."""
     stem = group.removesuffix(_BY_LETTERS)
     task = f"{stem}_{arm}{group.removeprefix(stem)}"
     rate = "dvgr" if arm == "deconfounded" else "right"
@@ -129,7 +129,7 @@ def _arm(folder: Path, group: str, arm: str) -> str:
 
 def _free(study: Study) -> dict[str, Any]:
     # The study leaves the temperature to the endpoint; the harness would send 0.
-    settings = {"max_gen_toks": study.max_tokens, "do_sample": True, "temperature": 1.0, "until": _NO_END}
+    settings = {"max_gen_toks": study.max_tokens, "do_sample": True, "temperature": 1.0, "until": _NO_STOP}
     return {
         "output_type": "generate_until",
         "doc_to_target": "right",
@@ -156,27 +156,27 @@ def _dump(path: Path, content: Mapping[str, Any]) -> None:
 
 # ---- the data set ----
 
-#: What the hub calls the types of the data dictionary.
+#: The hub's names for the types of the data dictionary.
 _TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 _SPLIT = "test"
-#: What the columns mean that are added to those of a study: see `Exported`.
+#: Columns added to those of a study; see `Exported`.
 _ADDED = (
     Column(
         "user_turns",
         metadata.LIST,
         "text",
-        "the user's turns in order, where there are several; {{reply 1}} stands for the model's reply to the "
-        "first, and a turn that only asks again follows a reply that can't be read",
+        "the user's turns in order, if there are several; {{reply 1}} stands for the model's reply to the "
+        "first; a turn that only repeats the question follows an unreadable reply",
     ),
-    Column("if_tied", "text", "name", "the option that counts where both letters are equally likely"),
+    Column("if_tied", "text", "name", "the option that counts if both letters are equally probable"),
 )
 _NOT_HERE = (
-    "The published prompts and those in their authors' repository may not be passed on, and are not here."
+    "The published prompts and those in their authors' repository are left out: we may not redistribute them."
 )
 
 
 def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
-    """Write an export; gives lines that say what is there.
+    """Write an export; return lines that list its contents.
 
     Parameters
     ----------
@@ -186,13 +186,13 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
     Raises
     ------
     UserError
-        When the folder is there and not empty, or can't be written.
+        When the folder is not empty, or can't be written.
     """
     _stop_unless_empty(folder)
     meanings = columns_of_items(paths.DATA)
     files, lines = [], []
-    with tempfile.TemporaryDirectory() as beside:
-        new = Path(beside)
+    with tempfile.TemporaryDirectory() as temporary:
+        new = Path(temporary)
         write_code(new)
         for each in exported(sets):
             files.append(_parquet(new, each, meanings[each.study.name]))
@@ -212,16 +212,16 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
 
 
 def _stop_unless_empty(folder: Path) -> None:
-    """Stop where something is; make the folder, so that one that can't be made is told at once."""
+    """Stop unless the folder is new or empty; create it, so that a failure shows at once."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         what = "it is a file" if folder.is_file() else "it is not empty"
-        raise UserError(f"{shown(folder)}: {what}, and nothing is overwritten: name a new folder with --to")
+        raise UserError(f"{shown(folder)}: {what}; export overwrites nothing: name a new folder with --to")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def _parquet(folder: Path, each: Exported, meanings: Sequence[Column]) -> File:
-    """Write an item set; gives what there is to say of the file, whose title is its configuration's name."""
+    """Write an item set; return the description of its file, titled with the configuration's name."""
     path = folder / each.path
     path.parent.mkdir(parents=True, exist_ok=True)
     each.items.to_parquet(path, index=False, compression="zstd")
@@ -232,9 +232,9 @@ def _parquet(folder: Path, each: Exported, meanings: Sequence[Column]) -> File:
 
 
 def canary() -> str:
-    """The string by which a text that was trained on the stimuli can be told."""
+    """The string that reveals whether a model was trained on the stimuli."""
     found = re.search(r"deepvalues-canary-[0-9a-f-]+", (paths.STIMULI / "README.md").read_text("utf-8"))
-    assert found, "data/stimuli/README.md has the canary string"
+    assert found, "data/stimuli/README.md must contain the canary string"
     return found[0]
 
 
@@ -267,9 +267,9 @@ def _front(files: Sequence[File], citation: dict[str, Any]) -> str:
 
 def _card(files: Sequence[File]) -> str:
     citation = metadata.citation_of(paths.ROOT)
-    alike: dict[tuple[Column, ...], list[str]] = {}
+    by_columns: dict[tuple[Column, ...], list[str]] = {}
     for file in files:
-        alike.setdefault(file.columns, []).append(file.title)
+        by_columns.setdefault(file.columns, []).append(file.title)
     facts = {
         "front": _front(files, citation),
         "citation": citation,
@@ -279,6 +279,6 @@ def _card(files: Sequence[File]) -> str:
         "not_here": _NOT_HERE,
         "split": _SPLIT,
         "files": files,
-        "alike": alike,
+        "by_columns": by_columns,
     }
     return Sentences("card", Path(__file__).parent).whole(facts) + "\n"

@@ -1,8 +1,8 @@
-"""The article as pandoc reads it: its tree, and what a walk through the tree finds.
+"""Parse the article with pandoc and collect its contents in one walk through the syntax tree.
 
-Quarto's shortcodes mean nothing to pandoc. Each becomes one word of private-use characters before
-pandoc reads the text (`as_words`), so that it is whole wherever it stands: in the text, in formulas,
-in attributes, in the targets of links. ``paper/plain/article.lua`` knows the same three characters.
+Pandoc does not know Quarto's shortcodes. `as_words` therefore turns each into one word of private-use
+characters first, so that it survives anywhere: in text, formulas, attributes and link targets.
+``paper/plain/article.lua`` uses the same three characters.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ _LABEL = re.compile(r"(?:fig|tbl|sec|eq)-[\w-]*\w", re.IGNORECASE)
 _EQUATION = re.compile(r"\{#(eq-[\w-]*\w)\}")
 _CELL = re.compile(r"(?P<notebook>[^#\s]+\.ipynb)#(?P<label>[\w-]+)")
 _STRAY = re.compile(r":{3,}")
-#: How far ahead of the last word the next one is searched for, in characters.
+#: Maximum distance from one word to the next when looking up lines, in characters.
 _REACH = 3_000
 
 
 class Found(NamedTuple):
-    """A key, a label, ``notebook.ipynb#label`` or a message, and its line in the article (from 1)."""
+    """A key, label, ``notebook.ipynb#label`` or message, with its line in the article (from 1)."""
 
     name: str
     line: int
 
 
 class Image(NamedTuple):
-    """An image that stands in the article itself."""
+    """An image in the article itself."""
 
     path: str
-    described: bool  # by a caption, and by a text that stands in for it
+    described: bool  # has a caption and an alternative text
     line: int
 
 
 class Piece(NamedTuple):
-    """Words of the results, and whether they stand inside a claim."""
+    """Words of the results, and whether they are inside a claim."""
 
     text: str
     line: int
@@ -60,7 +60,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Contents:
-    """What an article holds, each list in the order of the text (the header comes first)."""
+    """The contents of an article; each list is in the order of the text, header first."""
 
     variables: list[Found] = field(default_factory=list)
     embeds: list[Found] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Article:
-    """A Quarto article: its file, whole text and parsed header."""
+    """A Quarto article: file, full text and parsed header."""
 
     file: Path
     text: str
@@ -83,9 +83,9 @@ class Article:
 
     @cached_property
     def contents(self) -> Contents:
-        """What the article holds, found in one walk through pandoc's tree."""
+        """The contents of the article, collected in one walk through pandoc's tree."""
         text = as_words(self.text)
-        # Without `smart` every word of the tree is spelt as in the source, where its line is looked up.
+        # Without `smart`, words are spelt as in the source, which is searched for their lines.
         tree = json.loads(pandoc(text, ["--from=markdown-smart", "--to=json"], self.file))
         walk = _Walk(text)
         for key, value in tree["meta"].items():
@@ -95,7 +95,7 @@ class Article:
 
     @cached_property
     def cells(self) -> dict[str, Cell | str]:
-        """What each ``notebook.ipynb#label`` embeds: a cell, or in its place a line on what is wrong."""
+        """The cell embedded by each ``notebook.ipynb#label``, or a message on what is wrong."""
         read = cache(labelled_cells)
         return {place: self._cell(place, read) for place, _ in self.contents.embeds}
 
@@ -130,7 +130,7 @@ def read_article(file: Path) -> Article:
 
 
 def as_words(text: str) -> str:
-    """A text with each shortcode as one word; no line moves."""
+    """The text with each shortcode as one word; line numbers do not change."""
 
     def word(match: re.Match[str]) -> str:
         argument = "\xa0".join(match["argument"].split())
@@ -139,8 +139,8 @@ def as_words(text: str) -> str:
     return _SHORTCODE.sub(word, text)
 
 
-def pandoc(text: str, options: Sequence[str], place: Path) -> str:
-    """Run the pandoc that the environment brings along, in the folder of the article.
+def pandoc(text: str, options: Sequence[str], file: Path) -> str:
+    """Run the environment's own pandoc in the folder of the article.
 
     Raises
     ------
@@ -149,53 +149,53 @@ def pandoc(text: str, options: Sequence[str], place: Path) -> str:
     """
     command = [pypandoc.get_pandoc_path(), *options]
     result = subprocess.run(
-        command, input=text, capture_output=True, text=True, encoding="utf-8", cwd=place.parent, check=False
+        command, input=text, capture_output=True, text=True, encoding="utf-8", cwd=file.parent, check=False
     )
     if result.returncode:
-        raise UserError(f"{shown(place)}: pandoc refuses the text: {result.stderr.strip()}")
+        raise UserError(f"{shown(file)}: pandoc rejects the text: {result.stderr.strip()}")
     return result.stdout
 
 
-def document(text: str, options: Sequence[str], place: Path) -> str:
-    """Run `pandoc` for a whole document; a warning counts as an error."""
-    # Tables keep the widths of their content instead of the widths of the source's columns.
+def document(text: str, options: Sequence[str], file: Path) -> str:
+    """Run `pandoc` for a complete document; warnings are errors."""
+    # Table widths then follow the content, not the column widths in the source.
     fixed = ["--standalone", "--wrap=none", "--columns=100000", "--fail-if-warnings"]
-    return pandoc(text, [*fixed, *options], place)
+    return pandoc(text, [*fixed, *options], file)
 
 
-def typeset(source: str | bytes, place: Path, **settings: Any) -> bytes:
-    """Set a text with typst as a PDF.
+def typeset(source: str | bytes, file: Path, **settings: Any) -> bytes:
+    """Typeset a text with typst and return the PDF.
 
     Parameters
     ----------
     source
-        A file's path, or the text itself as bytes.
-    place
-        The file that messages name.
+        The path of a file, or the text itself as bytes.
+    file
+        The file named in messages.
     settings
-        What `typst.compile` is told besides.
+        Further arguments of `typst.compile`.
 
     Raises
     ------
     UserError
-        If typst refuses the text.
+        If typst rejects the text.
     """
     try:
-        # Only typst's own fonts, so that every machine sets the same pages.
+        # Use only typst's own fonts, so that every machine produces the same pages.
         return bytes(typst.compile(source, ignore_system_fonts=True, **settings))
     except typst.TypstError as error:
-        raise UserError(f"{shown(place)}: typst refuses the text: {error}") from error
+        raise UserError(f"{shown(file)}: typst rejects the text: {error}") from error
 
 
 class _Walk:
-    """One walk through pandoc's tree; each word is looked up in the source, for its line."""
+    """One walk through pandoc's tree; each word is searched in the source to find its line."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.found = Contents()
-        self.at = 0  # behind the last word that was found
-        self.results = 0  # level of the heading that opened a section of results; 0 outside
-        self.muted = False  # inside a citation, whose words are no results
+        self.at = 0  # end of the last word found
+        self.results = 0  # heading level of the current results section; 0 outside
+        self.muted = False  # inside a citation, whose words are not results
         self.claimed = False
 
     def entry(self, key: str, value: Any) -> None:
@@ -213,7 +213,7 @@ class _Walk:
         self.visit(blocks)
 
     def visit(self, node: Any) -> None:
-        """Read an element and all inside it: methods know some kinds, the others only hold something."""
+        """Read an element and everything inside it; some kinds have a method of their own."""
         match node:
             case str():
                 self._shortcodes(node)
@@ -221,22 +221,22 @@ class _Walk:
                 for inner in node:
                     self.visit(inner)
             case {"t": str(kind), **rest}:
-                known = getattr(self, f"_{kind.lower()}", self.visit)
-                known(rest.get("c", []))
+                handler = getattr(self, f"_{kind.lower()}", self.visit)
+                handler(rest.get("c", []))
             case dict():
                 self.visit(list(node.values()))
 
     def _line(self, text: str) -> int:
-        """The line of the next place of a text, or of the last word where there is none near."""
+        """The line of the next occurrence of a text, or of the last word if it is not nearby."""
         place = self.text.find(text, self.at, self.at + _REACH + len(text))
         return self.text.count("\n", 0, max(place, self.at)) + 1
 
-    def _pass(self, text: str) -> None:
+    def _advance(self, text: str) -> None:
         place = self.text.find(text, self.at, self.at + _REACH + len(text))
         if place >= 0:
             self.at = place + len(text)
 
-    def _say(self, text: str, line: int = 0) -> None:
+    def _add_result(self, text: str, line: int = 0) -> None:
         if self.results and not self.muted:
             self.found.results.append(Piece(text, line or self._line(""), self.claimed))
 
@@ -264,23 +264,23 @@ class _Walk:
 
     def _str(self, text: str) -> None:
         line = self._line(text)
-        self._pass(text)
+        self._advance(text)
         if match := _EQUATION.match(text):
             self.found.labels.append(Found(match[1], line))
             text = text[match.end() :]
         if _STRAY.fullmatch(text):
             self.found.faults.append(Found(f"the {text} closes a div that was never opened.", line))
         self._shortcodes(text, line)
-        self._say(_WORD.sub(" ", text), line)
+        self._add_result(_WORD.sub(" ", text), line)
 
     def _space(self, _: Any) -> None:
-        self._say(" ")
+        self._add_result(" ")
 
     _softbreak = _linebreak = _space
 
     def _code(self, content: list[Any]) -> None:
-        self._pass(content[1])
-        self._say(" ")
+        self._advance(content[1])
+        self._add_result(" ")
 
     _codeblock = _rawinline = _rawblock = _code
 
@@ -294,7 +294,7 @@ class _Walk:
             self._embed(alone[2])
         else:
             self.visit(inlines)
-        self._say("\n")
+        self._add_result("\n")
 
     _plain = _para
 
@@ -306,7 +306,7 @@ class _Walk:
             self.results = self.results or level
         self.visit(inlines)
         self._label(attributes)
-        self._say("\n")
+        self._add_result("\n")
 
     def _div(self, content: list[Any]) -> None:
         self._label(content[0])
@@ -331,15 +331,15 @@ class _Walk:
         outside, self.muted = self.muted, True
         self.visit(content[1])
         self.muted = outside
-        self._say(" ")
+        self._add_result(" ")
 
     def _note(self, blocks: list[Any]) -> None:
-        at = self.at  # a footnote may stand elsewhere in the source
+        at = self.at  # the source may have the footnote elsewhere
         self.visit(blocks)
         self.at = at
 
     def _figure(self, content: list[Any]) -> None:
-        self.visit(content[2])  # its image has the caption, too
+        self.visit(content[2])  # the image repeats the caption
         self._label(content[0])
 
     def _image(self, content: list[Any]) -> None:

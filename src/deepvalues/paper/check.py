@@ -1,8 +1,8 @@
-"""The guard of the paper's sources: no typed numbers, no unbound claims, nothing unresolved.
+"""Check the paper's sources: no typed numbers, no unbound claims, nothing unresolved.
 
-`unresolved` looks at what a renderer would stumble over; `problems` adds the rules of the project:
-in sections marked ``{.results}`` and in the abstract, a digit must come from a variable, and a
-sentence with a direction ("higher", "below") must be a claim that the results decide:
+`unresolved` finds what a renderer could not resolve; `problems` adds the rules of the project. In sections
+marked ``{.results}`` and in the abstract, a digit must come from a variable, and a sentence with a direction
+("higher", "below") must be a claim that the results decide:
 ``[models fall below chance]{.claim key="dvb.claims.below_chance"}``.
 """
 
@@ -40,7 +40,7 @@ _BIB_KEY = re.compile(r"^[ \t]*@\w+\s*\{\s*([^,\s]+)\s*,", re.MULTILINE)
 _CSV = re.compile(r"\]\((?:\.\./)*data/[\w./-]+\.csv\)")
 
 
-#: A message, and the line of the article (from 1).
+#: A message and its line in the article (from 1).
 Fault = tuple[str, int]
 
 
@@ -67,8 +67,8 @@ def problems(
     names
         Further names that may hold digits, such as the names of models.
     declared
-        The artefacts that some rule makes; if given, all others below ``data/results``,
-        ``figures`` and ``paper/notebooks`` are faults.
+        The files that some rule makes; if given, any other file in ``data/results``, ``figures`` and
+        ``paper/notebooks`` is a fault.
     """
     article = read_article(paper / "index.qmd")
     rules = [_poor_captions(article), _typed_numbers(article, names), _unbound_claims(article)]
@@ -79,7 +79,7 @@ def problems(
 
 
 def summary(paper: Path) -> str:
-    """What the article draws on, in one line; variables that it does not use are only counted."""
+    """One line that counts what the article uses, and the variables that it does not use."""
     article = read_article(paper / "index.qmd")
     found = article.contents
     used = {name for name, _ in [*found.variables, *found.claims]}
@@ -92,7 +92,7 @@ def summary(paper: Path) -> str:
 
 
 def unresolved(article: Article) -> list[Problem]:
-    """What a renderer would stumble over: variables, embeds, references, citations, shortcodes."""
+    """Variables, embeds, references, citations and shortcodes that a renderer could not resolve."""
     return _problems(
         article,
         article.contents.faults,
@@ -108,7 +108,7 @@ def _problems(article: Article, *found: Iterable[Fault]) -> list[Problem]:
 
 
 def undeclared(root: Path, declared: Collection[Path]) -> list[Problem]:
-    """Files among the results that no rule makes."""
+    """Result files that no rule makes."""
     known = {path.resolve() for path in declared}
     folders = ("data/results", "figures", "paper/notebooks")
     files = (file for folder in folders for file in (root / folder).rglob("*") if file.is_file())
@@ -133,17 +133,17 @@ def _unknown_variables(article: Article) -> Iterator[Fault]:
 
 
 def _unknown_embeds(article: Article) -> Iterator[Fault]:
-    said: set[str] = set()  # one line for a notebook that is missing, however many of its cells are embedded
+    reported: set[str] = set()  # a missing notebook is reported once, however many cells are embedded
     for place, line in article.contents.embeds:
         cell = article.cells[place]
         message = cell if isinstance(cell, str) else _cell_fault(cell)
-        if message and message not in said:
+        if message and message not in reported:
             yield message, line
-        said.add(message)
+        reported.add(message)
 
 
 def _cell_fault(cell: Cell) -> str:
-    """What keeps a cell from being embedded; empty if nothing does."""
+    """Why a cell can't be embedded; empty if it can."""
     if not cell.label.startswith(("fig-", "tbl-")):
         return f"embed {cell.label}: the label must begin with fig- or tbl-."
     try:
@@ -191,7 +191,7 @@ def _poor_captions(article: Article) -> Iterator[Fault]:
 
 
 def _caption_faults(cell: Cell) -> Iterator[str]:
-    """What a figure or table lacks: a caption that leads to its cell and its data, an alternative text."""
+    """What a figure or table lacks: a caption that links to its cell and data, an alternative text."""
     kind = cell.label.split("-")[0]
     source = f"{cell.notebook.parent.name}/{cell.notebook.stem}-preview.html#{cell.anchor}"
     if not cell.caption:
@@ -231,10 +231,10 @@ def _unbound_claims(article: Article) -> Iterator[Fault]:
         yield message, _line(pieces, match.start())
 
 
-def _line(pieces: Iterable[Piece], place: int) -> int:
-    """The line of a place in the text that the pieces make together."""
+def _line(pieces: Iterable[Piece], position: int) -> int:
+    """The line of a position in the joined text of the pieces."""
     for piece in pieces:
-        place -= len(piece.text)
-        if place < 0:
+        position -= len(piece.text)
+        if position < 0:
             return piece.line
-    raise IndexError(place)
+    raise IndexError(position)

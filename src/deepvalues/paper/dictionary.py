@@ -1,8 +1,8 @@
-"""The data dictionary: what every file and column below ``data/`` means, checked against the files.
+"""The data dictionary: the meaning of every file and column below ``data/``, checked against the files.
 
 Meanings are declared once, in ``data/dictionary.yml``. Types and allowed values come from the pandera
-contracts where a file or an item set has one, else from the file. A file or a column that nobody
-described is an error.
+contract of a file or item set, if there is one, else from the file. A file or column without a description is
+an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from deepvalues.paper.tables import DECLARED, Registry, registry, unknown
 README = "README.md"
 CROISSANT = "croissant.json"
 
-#: What lies below data/ and is not in git, as .gitignore has it.
+#: Files below data/ that are not in git; mirrors .gitignore.
 _NOT_IN_GIT = (
     "derived/*",
     "downloads/*",
@@ -46,7 +46,7 @@ _PUBLISHED = re.compile(r"^\| `(\S+\.csv)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 
 class Column(NamedTuple):
-    """A column of a table, or a field of a line: name, type, unit, meaning, and what a contract allows."""
+    """A column of a table or field of a line: name, type, unit, meaning, and allowed values."""
 
     name: str
     kind: str
@@ -56,7 +56,7 @@ class Column(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file below ``data/``: path from there, pattern and title of its family, what it holds, by whom."""
+    """A file below ``data/``: relative path, pattern and title of its family, contents, and who writes it."""
 
     path: str
     pattern: str
@@ -67,24 +67,24 @@ class File(NamedTuple):
 
 
 class Items(NamedTuple):
-    """The items of studies that share their columns: not in git, but records name them."""
+    """The items of studies that share their columns; not in git, but the records refer to them."""
 
     studies: tuple[str, ...]
     columns: tuple[Column, ...]
 
 
 class Dictionary(NamedTuple):
-    """Every file and the items of every study."""
+    """All files, and the items of all studies."""
 
     files: tuple[File, ...]
     items: tuple[Items, ...]
 
 
 def files_in_git(data: Path) -> list[str]:
-    """Paths from ``data/`` of every file that is in git or would be, sorted."""
+    """Sorted paths, relative to ``data/``, of all files that are or should be in git."""
     found = (file.relative_to(data).as_posix() for file in data.rglob("*") if file.is_file())
     kept = {path for path in found if not any(fnmatch(path, pattern) for pattern in _NOT_IN_GIT)}
-    # What this module writes counts as there, so that a first run and a second one agree.
+    # Include the files that this module writes, so that the first and second run agree.
     return sorted(kept | {README, CROISSANT})
 
 
@@ -99,18 +99,18 @@ def describe(data: Path) -> Dictionary:
     Raises
     ------
     UserError
-        If files or columns are not described; the message lists them all and says what to add where.
+        If files or columns lack a description; the message lists them all and says what to add where.
     """
-    said = registry(data)
+    known = registry(data)
     problems: list[str] = []
-    files = _families([_file(data, path, said, problems) for path in files_in_git(data)])
-    items = tuple(_items(said, problems))
+    files = _families([_file(data, path, known, problems) for path in files_in_git(data)])
+    items = tuple(_items(known, problems))
     _stop_if(problems, data)
     return Dictionary(files, items)
 
 
 def columns_of_items(data: Path) -> dict[str, tuple[Column, ...]]:
-    """What the columns of each study's items mean, by the study's name.
+    """The columns of each study's items with their meanings, by the study's name.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def columns_of_items(data: Path) -> dict[str, tuple[Column, ...]]:
     Raises
     ------
     UserError
-        If a column is not described.
+        If a column lacks a description.
     """
     problems: list[str] = []
     found = list(_items(registry(data), problems))
@@ -138,8 +138,8 @@ def _stop_if(problems: Sequence[str], data: Path) -> None:
         )
 
 
-def _file(data: Path, path: str, said: Registry, problems: list[str]) -> File:
-    found = said.entry(path)
+def _file(data: Path, path: str, known: Registry, problems: list[str]) -> File:
+    found = known.entry(path)
     if found is None:
         problems.append(f"{path}: a file without a description; under `files`, with `what` and `by`")
         return File(path, path, path, "", "", ())
@@ -148,19 +148,19 @@ def _file(data: Path, path: str, said: Registry, problems: list[str]) -> File:
     if not what:
         problems.append(f"{path}: no `what`, nor a row in published/README.md")
     kinds = {} if "names" in entry or path in (README, CROISSANT) else _kinds(data / path, entry)
-    columns = _columns(path, kinds, entry.get("columns", {}), said, problems)
+    columns = _columns(path, kinds, entry.get("columns", {}), known, problems)
     if absent := unknown(entry.get("table", ()), kinds):
         problems.append(f"{path}: table: not in the file, and without a head: {', '.join(absent)}")
     by = entry.get("by") or " and ".join(_makers(data, path))
     if not by:
         problems.append(f"{path}: no `by`, nor a notebook that declares that it makes the file")
-    # Its path; for a file of a family, such as the records, how the paths of the family look.
+    # The path itself, or for a family of files, such as the records, their common pattern.
     title = path if path.startswith(("published/", "results/")) else entry.get("shown", pattern)
     return File(path, pattern, title, what, by, columns)
 
 
 def _makers(data: Path, path: str) -> list[str]:
-    """The notebooks that declare that they make a file, by the numbers in their names."""
+    """The notebooks that declare to make a file, as "notebook N"."""
     sources = sorted((data.parent / "notebooks").glob("*.ipynb"))
     makes = {f"notebook {int(source.stem[:2])}": _makes(source) for source in sources}
     return [name for name, patterns in makes.items() if not undeclared([f"data/{path}"], patterns)]
@@ -172,12 +172,12 @@ def _makes(source: Path) -> tuple[str, ...]:
 
 
 def _families(files: Sequence[File]) -> tuple[File, ...]:
-    """Files with the types of their family: a field may be null in every file but one."""
+    """The files with column types merged over each family, as a field may be null in all files but one."""
     kinds: dict[tuple[str, str], str] = {}
     for file in files:
         for column in file.columns:
-            place = file.title, column.name
-            kinds[place] = _merged(kinds.get(place, _NULL), column.kind)
+            which = file.title, column.name
+            kinds[which] = _merged(kinds.get(which, _NULL), column.kind)
     return tuple(
         file._replace(columns=tuple(c._replace(kind=kinds[file.title, c.name]) for c in file.columns))
         for file in files
@@ -185,13 +185,12 @@ def _families(files: Sequence[File]) -> tuple[File, ...]:
 
 
 def _merged(first: str, second: str) -> str:
-    """The type of what is of one type here and of another there; null gives way."""
+    """The union of two types; null adds nothing."""
     if second in (_NULL, first):
         return first
     if first == _NULL:
         return second
     kinds = {*first.split(" or "), *second.split(" or ")}
-    # Every integer is a number.
     return " or ".join(sorted(kinds - {"integer"} if "number" in kinds else kinds))
 
 
@@ -199,25 +198,27 @@ def _columns(
     place: str,
     kinds: Mapping[str, tuple[str, str]],
     own: Mapping[str, str],
-    said: Registry,
+    known: Registry,
     problems: list[str],
 ) -> tuple[Column, ...]:
     columns = []
     for name, (kind, allowed) in kinds.items():
-        found = said.said(name, own)
+        found = known.column(name, own)
         if found is None:
             problems.append(f"{place}: column {name}: no description")
         else:
             columns.append(Column(name, kind, found.unit, found.meaning, allowed))
     stale = sorted(set(own) - set(kinds) - {"*"})
-    # A pattern may describe more than each of its files has.
-    if stale and place in said.files:
-        problems.append(f"{place}: describes {', '.join(stale)}, which the file does not have; take out")
+    # The entry of a pattern may describe columns that only some of its files have.
+    if stale and place in known.files:
+        problems.append(
+            f"{place}: describes {', '.join(stale)}, which the file does not have; remove the description"
+        )
     return tuple(columns)
 
 
 def _published(data: Path, path: str) -> str:
-    """What ``published/README.md`` says of one of its tables."""
+    """The description of a published table in ``published/README.md``."""
     folder, _, name = path.rpartition("/")
     readme = data / "published" / "README.md"
     if folder != "published" or not readme.is_file():
@@ -226,7 +227,7 @@ def _published(data: Path, path: str) -> str:
 
 
 def _kinds(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Column name to type and allowed values, from the contract or else from the file itself."""
+    """Column names with type and allowed values, from the contract or else from the file."""
     if "contract" in entry:
         schema = _contract(entry["contract"])
         try:
@@ -252,12 +253,12 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 
 def _csv_type(column: pd.Series[Any]) -> str:
-    # Of the cells: yes and no with empty ones are read as objects, which would pass for text.
+    # Inferred from the cells: booleans with empty cells have dtype object, which would look like text.
     return _TYPES.get(pd.api.types.infer_dtype(column, skipna=True), "text")
 
 
 def _of_lines(file: Path) -> dict[str, tuple[str, str]]:
-    """Fields of all lines, in order of appearance, with their types over all lines."""
+    """The fields of all lines, in order of appearance, with their merged types."""
     kinds: dict[str, str] = {}
     with file.open(encoding="utf-8") as lines:
         for line in lines:
@@ -274,7 +275,7 @@ def _contract(name: str) -> pa.DataFrameSchema:
     except (ImportError, AttributeError):
         raise UserError(f"{DECLARED}: there is no contract {name}.") from None
     if not isinstance(schema, pa.DataFrameSchema):
-        raise UserError(f"{DECLARED}: {name} is no pandera contract.")
+        raise UserError(f"{DECLARED}: {name} is not a pandera contract.")
     return schema
 
 
@@ -290,15 +291,15 @@ def _of_contract(schema: pa.DataFrameSchema) -> dict[str, tuple[str, str]]:
 
 
 def _rule(check: pa.Check) -> str:
-    """What a check of a contract allows, in words; nothing for one that has no words."""
-    said = check.statistics or {}
+    """The values that a contract's check allows, as text; empty for other kinds of check."""
+    limits = check.statistics or {}
     forms = {
-        "isin": lambda: "one of " + ", ".join(str(value) or '""' for value in said["allowed_values"]),
-        "in_range": lambda: f"{said['min_value']} to {said['max_value']}",
-        "greater_than_or_equal_to": lambda: f"{said['min_value']} or more",
-        "equal_to": lambda: f"always {said['value']}",
-        "str_matches": lambda: f"matches {said['pattern']}",
-        "str_length": lambda: _length(said.get("min_value"), said.get("max_value")),
+        "isin": lambda: "one of " + ", ".join(str(value) or '""' for value in limits["allowed_values"]),
+        "in_range": lambda: f"{limits['min_value']} to {limits['max_value']}",
+        "greater_than_or_equal_to": lambda: f"{limits['min_value']} or more",
+        "equal_to": lambda: f"always {limits['value']}",
+        "str_matches": lambda: f"matches {limits['pattern']}",
+        "str_length": lambda: _length(limits.get("min_value"), limits.get("max_value")),
     }
     return forms[check.name]() if check.name in forms else ""
 
@@ -309,22 +310,22 @@ def _length(least: int | None, most: int | None) -> str:
     return f"{least or 0} or more characters" if most is None else f"{least or 0} to {most} characters"
 
 
-def _items(said: Registry, problems: list[str]) -> Iterator[Items]:
-    """The items by contract; studies whose columns mean the same share an entry."""
+def _items(known: Registry, problems: list[str]) -> Iterator[Items]:
+    """The items of all studies; studies whose columns have the same meanings share an entry."""
     from deepvalues.ask import catalogue
 
     found: dict[tuple[Column, ...], list[str]] = {}
     for name, study in catalogue.studies().items():
-        # Its own meanings, over those of the study whose name begins its name (dvb for dvb-cot).
-        own = {**said.items.get(name.split("-", maxsplit=1)[0], {}), **said.items.get(name, {})}
-        columns = _columns(f"items of {name}", _of_contract(study.contract), own, said, problems)
+        # Meanings of the study itself override those of its base study (dvb for dvb-cot).
+        own = {**known.items.get(name.split("-", maxsplit=1)[0], {}), **known.items.get(name, {})}
+        columns = _columns(f"items of {name}", _of_contract(study.contract), own, known, problems)
         found.setdefault(columns, []).append(name)
     for columns, names in found.items():
         yield Items(tuple(names), columns)
 
 
 def readme(dictionary: Dictionary) -> str:
-    """The dictionary as Markdown: a table of files, then a table of columns for each that has any."""
+    """The dictionary as Markdown: a table of files, then a table of columns for each file."""
     entries: dict[str, list[File]] = {}
     for file in dictionary.files:
         entries.setdefault(file.title, []).append(file)

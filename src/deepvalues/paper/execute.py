@@ -1,4 +1,4 @@
-"""Executing notebooks with papermill, in the running environment, to the same bytes every time."""
+"""Execute notebooks reproducibly, with papermill in the running environment."""
 
 from __future__ import annotations
 
@@ -34,73 +34,73 @@ from deepvalues.paper.notebooks import (
     write_rule,
 )
 
-#: How many undeclared files a message names.
+#: Maximum number of undeclared files in a message.
 _NAMED = 3
 _KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "names with values"}
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def run_notebook(root: Path, name: str, parameters: Mapping[str, object]) -> None:
-    """Run a notebook of the project, and keep its scrubbed copy in ``paper/notebooks``.
+    """Run a notebook of the project and write its scrubbed copy to ``paper/notebooks``.
 
-    A run with the notebook's own defaults is the paper's: it is held to what the header declares, and make
-    is told what it rests on. After any other, make runs the notebook again.
+    A run with the notebook's defaults is the one for the paper: its files are checked against the header, and
+    a rule with its dependencies is written for make. After any other run, make runs the notebook again.
 
     Parameters
     ----------
     root
         The project's folder.
     name
-        The notebook's name without folder and ending.
+        The notebook's name without folder and suffix.
     parameters
         Values for the cell tagged `parameters`.
 
     Raises
     ------
     UserError
-        If a file was read or made that is not declared, nothing was written that a pattern declares, or as
-        `execute_notebook` says.
+        If a file was read or made but not declared, or a declared pattern matches no file written; also as in
+        `execute_notebook`.
     """
     source = root / "notebooks" / f"{name}.ipynb"
     executed = root / "paper" / "notebooks" / source.name
-    said = declared(source)
+    header = declared(source)
     stamp(root, name).unlink(missing_ok=True)
-    before = _dates(root, said.makes)
+    before = _dates(root, header.makes)
     execute_notebook(source, executed, parameters, root)
     if parameters:
         return
-    after = _dates(root, said.makes)
-    if idle := [pattern for pattern in said.makes if after[pattern] == before[pattern]]:
+    after = _dates(root, header.makes)
+    if idle := [pattern for pattern in header.makes if after[pattern] == before[pattern]]:
         raise UserError(f"{shown(source)}: declares that it makes {', '.join(idle)}, and wrote none of that")
     read: list[str] = []
-    if said.results:
-        file = root / "data" / "results" / said.results / "artefacts.json"
+    if header.results:
+        file = root / "data" / "results" / header.results / "artefacts.json"
         listing = read_json(file, "`results.close()` writes it")
         read = listing["inputs"]
-        _stop_if_undeclared(source, "read", read, said.reads)
-        _stop_if_undeclared(source, "made", listing["artefacts"], said.makes)
+        _stop_if_undeclared(source, "read", read, header.reads)
+        _stop_if_undeclared(source, "made", listing["artefacts"], header.makes)
     made = {file.relative_to(root).as_posix() for dates in after.values() for file in dates}
-    write_rule(root, source, said.reads, {*read, *made, executed.relative_to(root).as_posix()})
+    write_rule(root, source, header.reads, {*read, *made, executed.relative_to(root).as_posix()})
 
 
 def execute_notebook(source: Path, target: Path, parameters: Mapping[str, object], root: Path = ROOT) -> None:
-    """Execute a notebook and write its scrubbed copy; after a failure an older copy stays as it was.
+    """Execute a notebook and write its scrubbed copy; a failure leaves an older copy unchanged.
 
     Parameters
     ----------
     source
         The notebook; its folder is the working directory of its code.
     target
-        Where the executed copy goes.
+        Path of the executed copy.
     parameters
         Values for the cell tagged `parameters`.
     root
-        The project's folder, whose path is taken out of the outputs.
+        The project's folder; its path is removed from the outputs.
 
     Raises
     ------
     UserError
-        If a parameter is unknown or of another kind than its default, a cell fails, the kernel dies, or the
+        If a parameter is unknown or has another type than its default, a cell fails, the kernel dies, or the
         copy can't be written.
     """
     source, target = source.resolve(), target.resolve()
@@ -126,7 +126,7 @@ def _stop_if_undeclared(source: Path, done: str, paths: Collection[str], pattern
 
 
 def _dates(root: Path, patterns: Collection[str]) -> dict[str, dict[Path, int]]:
-    """The files of each pattern, with the time of their last change in nanoseconds."""
+    """The files that match each pattern, with their modification times in nanoseconds."""
     return {each: {file: file.stat().st_mtime_ns for file in root.glob(each)} for each in patterns}
 
 
@@ -137,7 +137,7 @@ def known_parameters(source: Path) -> list[str]:
 
 
 def _own_kernel(profile: str) -> type[AsyncKernelManager]:
-    """Kernels that are the running interpreter, whatever the user's folders hold as `python3`."""
+    """A kernel manager that starts the running interpreter, whatever kernel the user has as `python3`."""
 
     class OwnKernelManager(AsyncKernelManager):
         @property
@@ -158,14 +158,14 @@ def _check_parameters(source: Path, parameters: Mapping[str, object]) -> None:
     defaults = executed_parameters(source)
     for name, value in parameters.items():
         default = defaults.get(name)
-        if wanted := _unlike(name, value, default):
+        if wanted := _expected_kind(name, value, default):
             raise UserError(f"{shown(source)}: {name}={value!r}: expected {wanted}, such as {default!r}")
 
 
-def _unlike(name: str, value: object, default: object) -> str:
-    """What a parameter has to be, in words, where the value is something else than its default is.
+def _expected_kind(name: str, value: object, default: object) -> str:
+    """What a parameter must be, in words, if its value does not match its default; else empty.
 
-    A fraction stands for a share; other numbers are counts, or seeds, which may be zero.
+    A fractional default is a share; other numbers are counts, or seeds, which may be zero.
     """
     if type(default) in _KINDS:
         return "" if type(value) is type(default) else _KINDS[type(default)]
@@ -179,7 +179,7 @@ def _unlike(name: str, value: object, default: object) -> str:
 
 
 def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
-    """Run papermill, here or by the command that PAPERMILL names, and turn its exceptions into messages."""
+    """Run papermill, here or by the command in PAPERMILL, and turn its exceptions into messages."""
     try:
         command = fanout.command()
         if command:
@@ -188,7 +188,7 @@ def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
     except PapermillExecutionError as error:
         raise UserError(_message(source, error)) from None
     except KeyboardInterrupt:
-        # asyncio would log the tracebacks of what this stopped.
+        # asyncio would log tracebacks of the interrupted tasks.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise
     except DeadKernelError:
@@ -214,12 +214,12 @@ def _run_here(source: Path, parameters: Mapping[str, object]) -> Any:
 
 
 def _message(source: Path, error: PapermillExecutionError) -> str:
-    """What a failing cell has to say; the traceback of anything but a UserError goes to stderr."""
+    """The message of a failed cell; tracebacks of errors other than UserError go to stderr."""
     text = _ANSI.sub("", str(error.evalue))
     if error.ename == UserError.__name__:
         return text
     print(_ANSI.sub("", "\n".join(error.traceback)), file=sys.stderr, flush=True)
-    # The place in the source: papermill counts the cell that it injects.
+    # The position in the source: papermill also counts the cell that it injects.
     sources = [cell.source for cell in read_notebook(source).cells]
     index = sources.index(error.source) if error.source in sources else error.cell_index
     place = f"{shown(source)}: cell {index + 1}"
@@ -229,21 +229,21 @@ def _message(source: Path, error: PapermillExecutionError) -> str:
     return f"{place}{f' ({label})' if label else ''}: {reason}"
 
 
-# ---- executed notebooks without what changes from run to run: times, ids, paths, progress bars ----
+# ---- scrubbing: remove what changes from run to run (times, ids, paths, progress bars) ----
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
 
 
 def scrub(notebook: Any, root: Path) -> None:
-    """Make an executed notebook depend on its source, parameters and data alone.
+    """Make an executed notebook depend only on its source, parameters and data.
 
     Parameters
     ----------
     notebook
-        The executed notebook; it is changed in place.
+        The executed notebook, changed in place.
     root
-        The project's folder; its path is taken out of every text output.
+        The project's folder; its path is removed from every text output.
     """
     notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
     taken: set[str] = set()
@@ -256,7 +256,7 @@ def scrub(notebook: Any, root: Path) -> None:
 
 
 def _cell_id(cell: Any, position: int, taken: set[str]) -> str:
-    """An id made from the cell's label, or from its position where it has none."""
+    """An id from the cell's label, or from its position if it has no label."""
     label = (
         split_options(cell.source, f"cell {position}")[0].get("label") if cell.cell_type == "code" else None
     )
@@ -267,7 +267,7 @@ def _cell_id(cell: Any, position: int, taken: set[str]) -> str:
 
 
 def _outputs(outputs: Iterable[Any], root: Path) -> Iterator[Any]:
-    """The outputs without stderr; what was printed in several pieces is one piece again."""
+    """The outputs without stderr; adjacent pieces of stdout are joined."""
     kept = (output for output in outputs if output.get("name") != "stderr")
     for printed, together in groupby(kept, lambda output: bool(output.output_type == "stream")):
         if printed:
@@ -287,5 +287,5 @@ def _data(kind: str, value: Any, root: Path) -> Any:
 
 
 def _text(text: str, root: Path) -> str:
-    """A text without the project's path and without addresses in memory."""
+    """The text without the project's path and memory addresses."""
     return _ADDRESS.sub("", text.replace(f"{root}/", "").replace(str(root), "."))

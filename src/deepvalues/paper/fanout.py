@@ -1,7 +1,7 @@
-"""The kernel of notebooks, and papermill on other machines by a command of the user's: ``srun papermill``.
+"""The notebook kernel, and running papermill on other machines through a command such as ``srun papermill``.
 
-The variable PAPERMILL, of the environment or of make, holds the command. It is given papermill's own
-arguments, and runs the same kernel with the same settings as a run without it.
+The variable PAPERMILL, set in the environment or for make, holds the command. It receives papermill's own
+arguments and uses the same kernel and settings as a local run.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from deepvalues.core.errors import UserError
 from deepvalues.core.paths import KEEP
 
 VARIABLE = "PAPERMILL"
-#: The kernel's name; one of our own, which no kernel that a user has installed can stand before.
+#: The kernel's name, distinct so that no kernel installed by a user takes precedence.
 NAME = "deepvalues"
 
-#: What an executed notebook says of its kernel.
+#: Kernel metadata in executed notebooks.
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-# Sums over several threads come in no fixed order; one thread gives the same last digit always.
+# Multithreaded sums have no fixed order; with one thread, the last digit is always the same.
 ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -43,12 +43,12 @@ _STANDARD_ERROR = 2
 
 
 def command() -> list[str]:
-    """The words of the command in PAPERMILL; none if papermill is to run in this process.
+    """The words of the command in PAPERMILL; empty if papermill is to run in this process.
 
     Raises
     ------
     UserError
-        If a quotation in it has no end.
+        If a quotation in it is not closed.
     """
     text = os.environ.get(VARIABLE, "")
     try:
@@ -63,14 +63,14 @@ def run(command: Sequence[str], source: Path, parameters: Mapping[str, object], 
     Parameters
     ----------
     command
-        Its words, of which the last is papermill: ``["srun", "papermill"]``.
+        The words of the command, the last of which is papermill: ``["srun", "papermill"]``.
     source
         The notebook; its folder is the working directory of its code.
     parameters
         Values for the cell tagged `parameters`.
     root
-        The project's folder. The kernel's description and the output lie below its ``build``: a node
-        shares this folder with us, not our ``/tmp``.
+        The project's folder. Kernel description and output go below its ``build``, since a node shares this
+        folder but not ``/tmp``.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def run(command: Sequence[str], source: Path, parameters: Mapping[str, object], 
     PapermillExecutionError
         If a cell failed.
     UserError
-        If the command is not there, fails without running the notebook, or leaves no output.
+        If the command does not exist, fails without running the notebook, or leaves no output.
     """
     (root / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="papermill-", dir=root / "build") as folder:
@@ -102,14 +102,14 @@ def run(command: Sequence[str], source: Path, parameters: Mapping[str, object], 
 
 
 def kernel(profile: str) -> dict[str, Any]:
-    """A kernel that is the running interpreter, silent about itself, in the terms of Jupyter's kernelspecs.
+    """A Jupyter kernelspec for the running interpreter, without its start-up messages.
 
     Parameters
     ----------
     profile
         As for `kernel_settings`.
     """
-    # asyncio tells of every task that an interrupt ends.
+    # asyncio would report every task that an interrupt ends.
     quiet = {"loggers": {"asyncio": {"level": "CRITICAL"}}}
     start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     return {
@@ -121,16 +121,16 @@ def kernel(profile: str) -> dict[str, Any]:
 
 
 def kernel_settings(profile: str) -> dict[str, str]:
-    """Environment variables of the kernel that keep the user's own settings out of the results.
+    """Environment variables of the kernel that keep a user's settings from affecting the results.
 
     Parameters
     ----------
     profile
-        An empty folder, in which IPython finds no start-up files.
+        An empty folder, so that IPython finds no start-up files.
     """
     matplotlib = find_spec("matplotlib")
     assert matplotlib is not None and matplotlib.origin is not None
-    # Bars are for people who look on; in a file they are thousands of lines.
+    # Progress bars would fill thousands of lines in a file.
     quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
     return (
         quiet
@@ -160,14 +160,14 @@ def _arguments(source: Path, output: Path, parameters: Mapping[str, object]) -> 
 
 
 def _call(words: list[str], folder: str) -> int:
-    """Run the command, which finds our papermill and our kernel; srun hands the environment on."""
+    """Run the command with our papermill and kernel on its path; srun passes the environment on."""
     environment = dict(os.environ)
     environment["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
-    # The folder of the interpreter as it was called: what it links to knows nothing of our packages.
+    # The folder of the interpreter as called: the target of the symlink does not have our packages.
     own = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("PATH")]))
     try:
-        # Several commands run at once under `make -j`: none may take the terminal's input.
+        # Under `make -j` several commands run at once; none may read from the terminal.
         done = subprocess.run(
             words, env=environment, stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR, check=False
         )

@@ -1,9 +1,9 @@
-"""The manifest of the results: for every artefact its hash, the cell that made it, and from what.
+"""The manifest of the results: the hash of every artefact, the cell that made it, and its inputs.
 
-``data/results/manifest.json`` is made by `make paper` after the notebooks. What a notebook read is what it
-was seen to open, all of it declared in its header (`deepvalues.paper.notebooks`). A file in git can't
-name the commit that it is in: there the manifest names the hash of the package's source, of the lock and of
-every input. Its copy in the rendered site names the commit, too, and so does `deepvalues trace`.
+`make paper` writes ``data/results/manifest.json`` after the notebooks. The inputs of a notebook are the files
+that it was observed to open, all declared in its header (`deepvalues.paper.notebooks`). A file in git can't
+contain the id of its own commit, so the manifest lists the hashes of the package's source, the lock and every
+input. Its copy in the rendered site also gives the commit, as does `deepvalues trace`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MANIFEST = "data/results/manifest.json"
 VARIABLES = "paper/_variables.yml"
 RESPONSES = "data/responses/"
 LOCK = "requirements.lock"
-#: What the manifest holds beside a word about itself.
+#: The parts of the manifest besides its description.
 PARTS = ("artefacts", "inputs", "items", "notebooks", "package", "records")
 ABOUT = (
     "Written by `make paper`; do not edit. Hashes are SHA-256 of the file; of items (Parquet, not in git) of "
@@ -40,9 +40,9 @@ ABOUT = (
 
 
 class Step(NamedTuple):
-    """What one notebook handed on: the ``artefacts.json`` of its results.
+    """The output of one notebook, from the ``artefacts.json`` of its results.
 
-    ``artefacts`` and ``numbers`` give for each path or key the n-th code cell that ran.
+    ``artefacts`` and ``numbers`` map each path or key to the execution count of its code cell.
     """
 
     notebook: str
@@ -53,14 +53,14 @@ class Step(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """The commit that is checked out; ``clean`` if no tracked file was changed since."""
+    """The commit checked out; ``clean`` if no tracked file has changed since."""
 
     id: str
     clean: bool
 
 
 def commit(root: Path) -> Commit | None:
-    """The commit that is checked out in a folder; None outside a git repository."""
+    """The commit checked out in a folder; None outside a git repository."""
     options = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
         found = subprocess.run(["git", "-C", str(root), *options], capture_output=True, text=True, check=True)
@@ -70,26 +70,26 @@ def commit(root: Path) -> Commit | None:
 
 
 def package_hash(root: Path) -> str:
-    """One hash of the package's source: of the lines that ``sha256sum`` prints for its files."""
+    """One hash of the package's source: that of the output of ``sha256sum`` for its files."""
     files = sorted((root / "src" / "deepvalues").rglob("*.py"), key=lambda file: file.as_posix().encode())
     lines = (f"{sha256(file)}  {file.relative_to(root).as_posix()}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def items_hash(file: Path) -> dict[str, Any]:
-    """Number and hash of a file's items, whatever wrote the Parquet."""
+    """Number and hash of a file's items, independent of the Parquet writer."""
     frame = pd.read_parquet(file)
     text = frame.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")
     return {"rows": len(frame), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def steps(root: Path) -> list[Step]:
-    """What each notebook that declares results handed on.
+    """The output of each notebook that declares results.
 
     Raises
     ------
     UserError
-        If a notebook has not been run, or its listing is of an older version.
+        If a notebook has not been run, or its listing is from an older version.
     """
     found = []
     for source in sorted((root / "notebooks").glob("*.ipynb")):
@@ -98,13 +98,13 @@ def steps(root: Path) -> list[Step]:
             listing = root / "data/results" / name / "artefacts.json"
             content = read_json(listing, remedy)
             if not isinstance(content, dict) or set(content) != {"artefacts", "inputs", "numbers"}:
-                raise UserError(f"{shown(listing)}: not as this version writes it; {remedy}")
+                raise UserError(f"{shown(listing)}: not in the format of this version; {remedy}")
             found.append(Step(source.stem, name, **content))
     return found
 
 
 def made(root: Path) -> list[Path]:
-    """Every file that a rule makes among results, figures and executed notebooks."""
+    """All results, figures and executed notebooks that some rule makes."""
     results = [root / path for step in steps(root) for path in step.artefacts]
     executed = [root / "paper" / "notebooks" / file.name for file in (root / "notebooks").glob("*.ipynb")]
     return [*results, *executed, root / MANIFEST]
@@ -112,14 +112,14 @@ def made(root: Path) -> list[Path]:
 
 @cache
 def _executed(file: Path, _changed: float) -> dict[int, Cell]:
-    """The code cells of an executed notebook by the order in which they ran."""
-    # An empty cell does not run and takes no number.
+    """The code cells of an executed notebook by execution count."""
+    # Empty cells do not run and have no count.
     ran = [cell for cell in read_cells(file) if cell.kind == "code" and (cell.source.strip() or cell.options)]
     return dict(enumerate(ran, start=1))
 
 
 def cell_of(root: Path, notebook: str, count: int | None) -> Cell | None:
-    """The cell of an executed notebook that ran as the n-th; None if that is not known."""
+    """The cell of an executed notebook with an execution count; None if unknown."""
     file = root / "paper" / "notebooks" / f"{notebook}.ipynb"
     if count is None or not file.is_file():
         return None
@@ -127,19 +127,19 @@ def cell_of(root: Path, notebook: str, count: int | None) -> Cell | None:
 
 
 def build(root: Path, known_items: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Put the manifest together from the files.
+    """Build the manifest from the files.
 
     Parameters
     ----------
     root
         The project's folder.
     known_items
-        What to say of items that are not to be read, by path.
+        Entries for item files that are not to be read, by path.
 
     Raises
     ------
     UserError
-        If an artefact or input is missing; it is named with the notebook that makes or reads it.
+        If an artefact or input is missing; the message says how to restore it.
     """
     found = steps(root)
     inputs = sorted({path for step in found for path in step.inputs})
@@ -160,13 +160,13 @@ def build(root: Path, known_items: Mapping[str, Any] | None = None) -> dict[str,
 
 
 def write(root: Path) -> Path:
-    """Write the manifest; the same files give the same bytes."""
+    """Write the manifest; identical files give identical bytes."""
     text = json.dumps(build(root), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     return write_text(root / MANIFEST, text, keep_time=True)
 
 
 def read(root: Path) -> dict[str, Any]:
-    """The manifest as it is written down.
+    """The manifest as written.
 
     Raises
     ------
@@ -174,17 +174,17 @@ def read(root: Path) -> dict[str, Any]:
         If it is missing, is not JSON, or lacks a part.
     """
     file = root / MANIFEST
-    remedy = "`deepvalues manifest` writes it anew"
+    remedy = "`deepvalues manifest` rewrites it"
     content: dict[str, Any] = read_json(file, remedy)
     if not isinstance(content, dict) or not set(PARTS) <= set(content):
-        raise UserError(f"{shown(file)}: not as this version writes it; {remedy}")
+        raise UserError(f"{shown(file)}: not in the format of this version; {remedy}")
     return content
 
 
 def faults(root: Path) -> list[str]:
-    """Where the manifest does not fit the files, a line each.
+    """The differences between manifest and files, one line each.
 
-    Items are passed over: they are not in git, and notebooks that read them compare them with the stimuli.
+    Items are skipped: they are not in git, and notebooks check them against the stimuli when reading.
     """
     written = read(root)
     try:
@@ -195,7 +195,7 @@ def faults(root: Path) -> list[str]:
 
 
 def changed_records(root: Path) -> list[str]:
-    """Records that have gained or lost answers since the manifest was written, a line each."""
+    """Records that have gained or lost answers since the manifest was written, one line each."""
     lines = []
     for path, then in read(root)["records"].items():
         now = (root / path).read_bytes().count(b"\n") if (root / path).is_file() else 0
@@ -205,14 +205,14 @@ def changed_records(root: Path) -> list[str]:
 
 
 def _remedy(place: str) -> str:
-    # What models answered can't be made anew from anything else.
+    # Answers of models can't be rebuilt from anything else.
     if RESPONSES in place:
         return "restore it from git; after asking models: run `make paper`"
     return "run `make paper`, or restore the file"
 
 
 def summary(root: Path) -> str:
-    """What the manifest holds, in one line."""
+    """One line that counts the contents of the manifest."""
     content = read(root)
     answers = sum(content["records"].values())
     counts = {name: len(content[name]) for name in ("artefacts", "notebooks", "inputs", "items")}

@@ -1,6 +1,6 @@
-"""Metadata for archives and machines: Croissant for the data, CodeMeta for the software.
+"""Machine-readable metadata: Croissant for the data, CodeMeta for the software.
 
-Both repeat what pyproject.toml, CITATION.cff and the data dictionary say, and are generated from them.
+Both are generated from pyproject.toml, CITATION.cff and the data dictionary.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _FORMATS = {
     ".md": "text/markdown",
     ".parquet": "application/x-parquet",
 }
-#: The kind of a column of lists of texts.
+#: The type of a column that holds lists of texts.
 LIST = "list of texts"
 _DATA_TYPES = {"integer": "sc:Integer", "number": "sc:Float", "boolean": "sc:Boolean"}
-#: The context that the Croissant format 1.0 prescribes (MLCommons 2024). The library mlcroissant would bring
-#: ten packages, rdflib and networkx among them, to write what is a few mappings.
+#: The context prescribed by Croissant 1.0 (MLCommons 2024). The library mlcroissant would add ten packages,
+#: including rdflib and networkx, only to write a few mappings.
 _CONTEXT = Path(__file__).with_name("croissant_context.json")
 
 
@@ -48,13 +48,13 @@ def _project(root: Path) -> dict[str, Any]:
 
 
 def citation_of(root: Path) -> dict[str, Any]:
-    """What CITATION.cff says."""
+    """The content of CITATION.cff."""
     found: dict[str, Any] = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
     return found
 
 
 def _authors(citation: dict[str, Any]) -> list[dict[str, str]]:
-    """Authors in schema.org's terms: a name alone is that of an organization."""
+    """The authors as schema.org objects; an author with only a ``name`` is an organization."""
     return [
         {"@type": "Organization", "name": author["name"]}
         if "name" in author
@@ -68,7 +68,7 @@ def _authors(citation: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def codemeta(root: Path) -> str:
-    """CodeMeta 3.0 of the software, from pyproject.toml and CITATION.cff."""
+    """CodeMeta 3.0 metadata of the software, from pyproject.toml and CITATION.cff."""
     project, citation = _project(root), citation_of(root)
     content = {
         "@context": "https://w3id.org/codemeta/3.0",
@@ -89,10 +89,10 @@ def codemeta(root: Path) -> str:
 
 
 def croissant(root: Path, described: Dictionary) -> str:
-    """Croissant 1.0 of the data: every file with its SHA-256, every table and record with its fields.
+    """Croissant 1.0 metadata: every file with its SHA-256, every table and record with its fields.
 
-    Paths are relative to ``data/``, where the file lies, so that it describes a clone and the archive
-    of a release alike.
+    Paths are relative to ``data/``, where this file is, so that they hold in a clone and in a release
+    archive.
     """
     files = [file for file in described.files if file.path != CROISSANT]
     tables = [file for file in files if file.path.endswith(".csv")]
@@ -103,8 +103,7 @@ def croissant(root: Path, described: Dictionary) -> str:
     return croissant_of(
         root,
         "Stimuli, recorded answers and results; README.md explains every column. The licence is CC BY 4.0; "
-        "exempt is published/: figures printed in other people's papers, cited there, which carry no licence "
-        "of ours.",
+        "exempt is published/: numbers printed in papers by others, cited there and not ours to license.",
         [
             *(file_object(root / "data", file) for file in files),
             *(_set(study, found) for study, found in records.items()),
@@ -116,14 +115,14 @@ def croissant(root: Path, described: Dictionary) -> str:
 def croissant_of(
     root: Path, about: str, distribution: list[dict[str, Any]], record_sets: list[dict[str, Any]]
 ) -> str:
-    """Croissant 1.0 of a data set of this project.
+    """Croissant 1.0 metadata of a data set of this project.
 
     Parameters
     ----------
     about
-        What follows the project's description.
+        Text to append to the project's description.
     distribution, record_sets
-        Files as from `file_object`, and tables as from `table`.
+        Files from `file_object`, and tables from `table`.
     """
     project, citation = _project(root), citation_of(root)
     content = {
@@ -145,26 +144,26 @@ def croissant_of(
 
 
 def names_of(citation: dict[str, Any]) -> str:
-    """The authors of CITATION.cff, with "and" between them."""
+    """The authors in CITATION.cff, joined by "and"."""
     return " and ".join(author.get("name") or author["family-names"] for author in citation["authors"])
 
 
 def cited(citation: dict[str, Any]) -> str:
-    """How the project is cited, in a sentence."""
+    """The citation of the project as text."""
     year = str(citation["date-released"])[:4]
     return f"{names_of(citation)} ({year}): {citation['title']}. Version {citation['version']}."
 
 
 def write(root: Path) -> list[Path]:
-    """Write ``data/README.md``, ``data/croissant.json``, ``codemeta.json``; same files, same bytes.
+    """Write ``data/README.md``, ``data/croissant.json`` and ``codemeta.json``, reproducibly.
 
     Returns
     -------
     list of Path
-        The files, whether they changed or not.
+        The three files, whether or not they changed.
     """
     described = dictionary.describe(root / "data")
-    # The dictionary's text first: Croissant holds its check sum.
+    # README.md first, as Croissant contains its checksum.
     makers: dict[Path, Callable[[], str]] = {
         root / "data" / README: lambda: dictionary.readme(described),
         root / "data" / CROISSANT: lambda: croissant(root, described),
@@ -176,12 +175,12 @@ def write(root: Path) -> list[Path]:
 
 
 def _plain(text: str) -> str:
-    """Text without the Markdown that the dictionary is written in: machines show it as it stands."""
+    """The text without the dictionary's Markdown, which metadata readers would show literally."""
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text.replace("**", "").replace("`", ""))
 
 
 def file_object(folder: Path, file: File) -> dict[str, Any]:
-    """A file with its SHA-256; its path is relative to the folder."""
+    """The Croissant entry of a file, with its SHA-256; the path is relative to the folder."""
     content = (folder / file.path).read_bytes()
     return {
         "@type": "cr:FileObject",
@@ -202,13 +201,13 @@ def _set(study: str, files: list[File]) -> dict[str, Any]:
         "name": f"answers-{study}",
         "description": f"The record of the study {study}: a file for each model.",
         "encodingFormat": _FORMATS[".jsonl"],
-        # By name: a pattern would take in the logs that lie beside the records.
+        # Listed by name, as a pattern would include the logs in the same folder.
         "includes": [file.path for file in files],
     }
 
 
 def table(file: File) -> dict[str, Any]:
-    """A file's columns, one field each."""
+    """The Croissant record set of a file: one field per column."""
     return _record_set(file.path.rpartition(".")[0], file, file.columns, {"fileObject": {"@id": file.path}})
 
 
@@ -236,7 +235,7 @@ def _record_set(
 
 
 def _field(of: str, column: Column, source: dict[str, Any]) -> dict[str, Any]:
-    # An @id holds no blanks; the column keeps its own name in `extract`.
+    # An @id may not contain spaces; `extract` keeps the column's own name.
     name = f"{of}/{column.name.replace(' ', '_')}"
     return {
         "@type": "cr:Field",

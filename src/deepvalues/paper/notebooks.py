@@ -1,13 +1,13 @@
-"""Notebooks as files: their labelled cells, what they rest on and make, and what make is told of it.
+"""Read notebooks: their labelled cells, their inputs and outputs, and the dependency rules for make.
 
-The header, the YAML in the first cell, is the one place that names files::
+The header, the YAML in the first cell, is the only place that names files::
 
     reads: [data/models.yml, data/responses/svo/*.jsonl]
     makes: [data/results/svo/*, figures/svo_*]
 
-Patterns are those of the shell, from the project's folder; ``reads`` covers what lies below ``data/`` and the
-sentences. ``makes`` has one folder of ``data/results`` as a whole, that of the notebook's numbers, and names
-what else it makes. `deepvalues.paper.execute` holds a run to both.
+Both are shell patterns relative to the project's folder. ``reads`` covers files below ``data/`` and the
+sentences. ``makes`` lists one folder of ``data/results``, that of the notebook's numbers, and any other
+files. `deepvalues.paper.execute` checks a run against both.
 """
 
 from __future__ import annotations
@@ -53,32 +53,32 @@ class Cell:
 
     @property
     def caption(self) -> str:
-        """The caption of the figure or table, on one line."""
+        """The caption of the figure or table, as one line."""
         option = "tbl-cap" if self.label.startswith("tbl-") else "fig-cap"
         return " ".join(str(self.options.get(option) or "").split())
 
     @property
     def alternative(self) -> str:
-        """The text that stands in for the figure, on one line."""
+        """The alternative text of the figure, as one line."""
         return " ".join(str(self.options.get("fig-alt") or "").split())
 
     @property
     def anchor(self) -> str:
         """The cell's id on its notebook's page."""
-        # Quarto gives a table's cell the label itself as its id; links must hold in both renderings.
+        # Quarto uses the label itself as the id of a table's cell; links must work in both renderings.
         if self.label.startswith("tbl-"):
             return self.label
         return f"cell-{self.label or format(self.position, '02d')}"
 
     @property
     def place(self) -> str:
-        """How messages name the cell."""
+        """The cell's name in messages."""
         label = f" ({self.label})" if self.label else ""
         return f"{shown(self.notebook)}: cell {self.position}{label}"
 
 
 def read_notebook(file: Path) -> Any:
-    """A notebook in version 4 of its format.
+    """Read a notebook in version 4 of the format.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def read_cells(file: Path) -> list[Cell]:
 
 
 def executed_parameters(executed: Path) -> dict[str, Any]:
-    """The parameters with which a notebook ran: its defaults, and over them what was set from outside."""
+    """The parameters of an executed notebook: its defaults, overridden by those injected."""
     found: dict[str, Any] = {}
     for tag in ("parameters", "injected-parameters"):
         for cell in read_cells(executed):
@@ -124,12 +124,12 @@ def _assignments(source: str) -> Iterator[tuple[str, Any]]:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             try:
                 yield statement.targets[0].id, ast.literal_eval(statement.value)
-            except ValueError:  # computed from others: as it is written
+            except ValueError:  # computed from others: keep the source
                 yield statement.targets[0].id, ast.unparse(statement.value)
 
 
 def split_options(source: str, place: str) -> tuple[dict[str, Any], str]:
-    """Cut a code cell into its ``#|`` options and its code."""
+    """Split a code cell into its ``#|`` options and its code."""
     lines = source.split("\n")
     count = next((i for i, line in enumerate(lines) if not line.startswith("#|")), len(lines))
     text = "\n".join(line[2:].removeprefix(" ") for line in lines[:count])
@@ -143,11 +143,11 @@ def split_options(source: str, place: str) -> tuple[dict[str, Any], str]:
 
 
 def labelled_cells(file: Path) -> dict[str, Cell]:
-    """The cells of a notebook that have a label."""
+    """The labelled cells of a notebook, by label."""
     found: dict[str, Cell] = {}
     for cell in read_cells(file):
         if cell.label and cell.label in found:
-            raise UserError(f"{cell.place}: the label stands on cell {found[cell.label].position} too.")
+            raise UserError(f"{cell.place}: the label is also on cell {found[cell.label].position}.")
         if cell.label:
             found[cell.label] = cell
     return found
@@ -173,7 +173,7 @@ def notebook_header(file: Path) -> dict[str, Any]:
 
 
 def figures(cell: Cell) -> list[tuple[str, bytes]]:
-    """The images among a cell's outputs as (suffix, content); SVG is preferred to PNG."""
+    """The images in a cell's outputs as (suffix, content); SVG is preferred to PNG."""
     found = []
     for data in (output.get("data", {}) for output in cell.outputs):
         if "image/svg+xml" in data:
@@ -213,31 +213,31 @@ def _only(cell: Cell, found: Sequence[Output], kind: str) -> Output:
     return found[0]
 
 
-# ---- what a notebook rests on and makes: as its header declares, and as its imports lead on ----
+# ---- inputs and outputs of a notebook, as declared in its header and as found from its imports ----
 
 _RESULTS = "data/results/"
 
 
 class Declared(NamedTuple):
-    """What a notebook's header declares: patterns of the files that it reads and that it makes."""
+    """The patterns in a notebook's header for the files that it reads and makes."""
 
     reads: tuple[str, ...]
     makes: tuple[str, ...]
 
     @property
     def results(self) -> str | None:
-        """The folder in ``data/results`` in which the notebook lists what it hands on."""
+        """The folder in ``data/results`` where the notebook writes its numbers; None if it declares none."""
         folders = (each.removeprefix(_RESULTS) for each in self.makes if each.startswith(_RESULTS))
         return next((each.removesuffix("/*") for each in folders if each.endswith("/*")), None)
 
 
 def declared(source: Path) -> Declared:
-    """Read what a notebook declares; nothing, if its header has no such lines.
+    """Read the declarations of a notebook; empty if its header has none.
 
     Raises
     ------
     UserError
-        If one of the lines is no list of patterns.
+        If a declaration is not a list of patterns.
     """
     header = notebook_header(source)
     lists = [header.get(name) or [] for name in Declared._fields]
@@ -248,15 +248,15 @@ def declared(source: Path) -> Declared:
 
 
 def undeclared(paths: Collection[str], patterns: Collection[str]) -> list[str]:
-    """The paths that no pattern stands for, as make and the shell read patterns."""
+    """The paths that match no pattern, with the matching rules of make and the shell."""
     return [path for path in paths if not any(PurePosixPath(path).match(each) for each in patterns)]
 
 
 def package_files(root: Path, source: Path) -> set[str]:
-    """The files of the package that the imports of a notebook or module lead to, relative to ``root``.
+    """The package files that a notebook or module imports, directly or indirectly, relative to ``root``.
 
-    Imports inside functions count. Those by a name that is computed are not seen, save one: the catalogue
-    finds each study by its folder, so that whatever imports the catalogue rests on all studies.
+    Imports inside functions count; imports by a computed name are not seen, with one exception: the catalogue
+    finds each study by its folder, so whatever imports the catalogue depends on all studies.
     """
     package = root / "src" / "deepvalues"
     catalogue, studies = package / "ask" / "catalogue.py", set(package.glob("studies/*/study.py"))
@@ -275,7 +275,7 @@ def package_files(root: Path, source: Path) -> set[str]:
 
 
 def _imported(code: str) -> Iterator[str]:
-    """The names that a code imports when it runs; what only a type checker reads does not count."""
+    """The names that code imports at run time, without the imports for type checkers."""
     nodes = list(ast.walk(ast.parse(code)))
     unread = {
         inner
@@ -293,7 +293,7 @@ def _imported(code: str) -> Iterator[str]:
 
 
 def _files(folder: Path, name: str) -> Iterator[Path]:
-    """The files that run when a name of the package is imported: its module and the packages above."""
+    """The files executed when a name of the package is imported: its module and the parent packages."""
     parts = name.split(".")
     for count in range(1, len(parts) + 1) if parts[0] == "deepvalues" else ():
         module = folder.joinpath(*parts[:count])
@@ -301,12 +301,12 @@ def _files(folder: Path, name: str) -> Iterator[Path]:
 
 
 def stamp(root: Path, name: str) -> Path:
-    """The file that says that a notebook ran here: its results, being in git, may have any date."""
+    """The file that marks that a notebook ran here; its results are in git and may have any date."""
     return root / "build" / name
 
 
 def write_rule(root: Path, source: Path, reads: Collection[str], files: Collection[str]) -> None:
-    """Tell make in ``build/NAME.d`` what a notebook that has just run rests on, and stamp it.
+    """Write the dependencies of a notebook that has just run to ``build/NAME.d``, and its stamp.
 
     Parameters
     ----------
@@ -315,17 +315,17 @@ def write_rule(root: Path, source: Path, reads: Collection[str], files: Collecti
     source
         The notebook.
     reads
-        Patterns of the files that the notebook reads, so that a new one counts as well.
+        Patterns of the files that the notebook reads, so that new files count as well.
     files
-        The files that it read and made, relative to ``root``: one that is changed or deleted by hand is read
-        or made again.
+        The files that it read and made, relative to ``root``: if one is changed or deleted, the notebook runs
+        again.
     """
     target = stamp(root, source.stem)
     known = " \\\n ".join(sorted({*files, *package_files(root, source)}))
-    # Logs tell when a record was written, which no result depends on.
+    # Logs only say when a record was written; no result depends on them.
     new = f"$(filter-out %.log.jsonl,$(wildcard {' '.join(reads)}))"
     target.parent.mkdir(exist_ok=True)
-    # The second rule, which has no recipe, makes a file that is gone count as changed.
+    # The second rule, without a recipe, makes a deleted file count as changed.
     rule = f"build/{source.stem}: {known} \\\n {new}\n\n{known}:\n"
     target.with_suffix(".d").write_text(rule, encoding="utf-8")
     target.touch()

@@ -1,8 +1,8 @@
-"""The way of a number from a notebook to a sentence: ``numbers.json`` → ``_variables.yml``.
+"""Pass numbers from a notebook to the article: ``numbers.json`` → ``_variables.yml``.
 
-A notebook writes its numbers as a nested mapping whose leaves are made by `number`, `text` or
-`claim`: ``{"dvb": {"pooled": {"dvgr": {"value": 0.3024, "text": ".302"}}}}``. The article shows the
-text by ``{{< var dvb.pooled.dvgr >}}``; the value stays for programs and tests.
+A notebook writes its numbers as a nested mapping with leaves from `number`, `text` or `claim`:
+``{"dvb": {"pooled": {"dvgr": {"value": 0.3024, "text": ".302"}}}}``. The article inserts the text with
+``{{< var dvb.pooled.dvgr >}}``; the value is for programs and tests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Leaf(TypedDict):
 
 
 def number(value: float, text: str, digits: int = 6) -> Leaf:
-    """A leaf for a number, its value rounded to significant digits: the same bytes on every machine."""
+    """A leaf for a number; the value is rounded to significant digits, to be the same on every machine."""
     if isinstance(value, (int, np.integer)):
         return {"value": int(value), "text": text}
     return {"value": float(f"{settled(value):.{digits}g}") if math.isfinite(value) else None, "text": text}
@@ -53,12 +53,12 @@ def text(value: str) -> Leaf:
 
 
 def claim(holds: bool) -> Leaf:
-    """A leaf for a statement that the article makes: whether the results bear it out."""
+    """A leaf for a statement in the article: whether the results support it."""
     return {"value": bool(holds), "text": "true" if holds else "false"}
 
 
 def texts(node: Mapping[str, Any]) -> Any:
-    """A tree of numbers for templates: the texts by their keys, as attributes, and whether each claim holds.
+    """A tree of numbers for templates: texts as attributes by key, and for each claim whether it holds.
 
     ``n.pooled.dvgr`` is a text such as ".302", and ``n.claims.below_chance`` is true or false.
     """
@@ -68,7 +68,7 @@ def texts(node: Mapping[str, Any]) -> Any:
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Two trees of numbers as one; where both have a leaf, that of ``other``."""
+    """Merge two trees of numbers; a leaf of ``other`` overrides one of ``one``."""
     both = {**one, **other}
     for name in one.keys() & other.keys():
         if set(other[name]) != {"value", "text"}:
@@ -77,7 +77,7 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_numbers(numbers: Mapping[str, Any], target: Path) -> None:
-    """Write a notebook's numbers as JSON: sorted, one leaf per line group, the same bytes always."""
+    """Write a notebook's numbers as sorted JSON, reproducibly."""
     dict(leaves(numbers, (), shown(target)))
     content = json.dumps(numbers, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_text(target, content + "\n")
@@ -89,13 +89,13 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
     Raises
     ------
     UserError
-        If a file is missing or malformed, or two files set the same variable; all are named.
+        If a file is missing or malformed, or two files set the same variable; lists all such faults.
     """
     merged: dict[tuple[str, ...], str] = {}
     origin: dict[tuple[str, ...], Path] = {}
     for file in sorted(numbers_files):
         for path, leaf in leaves(read_json(file, _REMEDY), (), shown(file)):
-            # Two paths are the same, or one runs through the other's leaf.
+            # Either the paths are equal, or one leads through the other's leaf.
             clash = next((old for old in merged if all(map(eq, old, path))), None)
             if clash is not None:
                 raise UserError(
@@ -108,7 +108,7 @@ def write_variables(numbers_files: Sequence[Path], target: Path) -> None:
 
 
 def read_variables(file: Path) -> dict[str, str]:
-    """The texts of the variables file by their dotted names; empty if there is none yet."""
+    """The texts in the variables file by dotted name; empty if the file does not exist."""
     if not file.is_file():
         return {}
     try:
@@ -127,12 +127,12 @@ def _flat(variables: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]
 
 
 def leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[str, ...], Leaf]]:
-    """Walk a tree of numbers, which ``file`` holds; give each leaf and its path, beginning with ``path``.
+    """Yield path and leaf for each leaf of a tree in ``file``; every path begins with ``path``.
 
     Raises
     ------
     UserError
-        If something in it is no leaf and no mapping, a leaf has no text, or a key is no name.
+        If a node is neither leaf nor mapping, a leaf lacks a text, or a key is not an identifier.
     """
     if not isinstance(node, Mapping):
         raise UserError(
@@ -154,7 +154,7 @@ def leaves(node: Any, path: tuple[str, ...], file: str) -> Iterator[tuple[tuple[
 
 
 def _yaml_lines(merged: Mapping[tuple[str, ...], str]) -> Iterator[str]:
-    """Nested YAML, sorted, every value a quoted text (a JSON string is a YAML string)."""
+    """Sorted nested YAML with quoted values (every JSON string is a YAML string)."""
     above: tuple[str, ...] = ()
     for path in sorted(merged):
         for depth, name in enumerate(path[:-1]):

@@ -1,4 +1,4 @@
-"""The plain rendering: the same sources by pandoc and typst, where Quarto is not installed."""
+"""The plain rendering: renders the sources with pandoc and typst if Quarto is not installed."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _PDF = Link("PDF", "index.pdf")
 
 
 def render_plain(paper: Path) -> Path:
-    """Render the paper without Quarto; give the folder of the site.
+    """Render the paper without Quarto; return the folder of the site.
 
-    The site is built in a temporary folder and replaces the old one only when it is whole.
+    The site is built in a temporary folder and replaces the old one only when it is complete.
 
     Raises
     ------
     UserError
-        If anything in the sources does not resolve (file and line are named), pandoc or typst
-        refuse the text, a link leads nowhere, or the site can't be written.
+        If something in the sources does not resolve (names file and line), pandoc or typst reject the text,
+        a link is broken, or the site can't be written.
     """
     project = read_project(paper)
     article = read_article(project.article)
@@ -48,7 +48,7 @@ def render_plain(paper: Path) -> Path:
         site = Path(folder) / "site"
         sources = _write_sources(project, article, site)
         numbers = caption_numbers(project, article)
-        # pandoc and typst are programs of their own, so threads are enough to keep all processors busy.
+        # pandoc and typst run outside the interpreter lock, so threads keep all processors busy.
         with ThreadPoolExecutor() as pool:
             parts = {"index.pdf": pool.submit(_write_pdf, project, article, sources, site)}
             parts["index.html"] = pool.submit(_write_html, project, article, sources, site)
@@ -65,7 +65,7 @@ def render_plain(paper: Path) -> Path:
 
 
 def _write_sources(project: Project, article: Article, site: Path) -> Path:
-    """Write the article's images, and a file for ``article.lua``: variables, cells, address."""
+    """Write the article's images and the input of ``article.lua``: variables, cells, address of the site."""
     folder = project.paper
     (site / IMAGES).mkdir(parents=True)
     cells = {place: _source(cell, site) for place, cell in article.cells.items() if not isinstance(cell, str)}
@@ -150,7 +150,7 @@ def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, 
 
 
 def link_list(title: str, links: Sequence[Link]) -> str:
-    """Links in a row as HTML, under a heading if they have a title; nothing without any."""
+    """Links as an HTML list, with a heading if there is a title; empty without links."""
     if not links:
         return ""
     items = [f'<li><a href="{html.escape(link.href)}">{html.escape(link.text)}</a></li>' for link in links]
@@ -159,7 +159,7 @@ def link_list(title: str, links: Sequence[Link]) -> str:
 
 
 def _page(article: Path, text: str, options: Sequence[str]) -> str:
-    """A standalone page with the project's own template and style sheet."""
+    """A standalone page with the project's template and style sheet."""
     folder = article.parent / TEMPLATES
     style = (folder / "style.css").read_text(encoding="utf-8")
     settings = ["--to=html5", "--mathml", f"--template={folder / 'page.html'}", f"--variable=style={style}"]
@@ -173,21 +173,21 @@ _TAGS = {"parameters": "Parameters", "injected-parameters": "Parameters of this 
 
 
 class Page(NamedTuple):
-    """A notebook's Markdown and its images, by path below the notebook's folder."""
+    """A notebook's Markdown, and its images by path below the notebook's folder."""
 
     markdown: str
     images: dict[str, bytes]
 
 
 def notebook_page(notebook: Notebook, numbers: Mapping[str, str], templates: Path) -> Page:
-    """Write a notebook as Markdown, by the template ``notebook.md``.
+    """Render an executed notebook as Markdown with the template ``notebook.md``.
 
     Parameters
     ----------
     notebook
-        The notebook, which has been run.
+        The executed notebook.
     numbers
-        What the captions of its labelled cells begin with.
+        Prefixes for the captions of its labelled cells, by label.
     templates
         The folder of the template.
     """
@@ -204,7 +204,7 @@ def notebook_page(notebook: Notebook, numbers: Mapping[str, str], templates: Pat
 
 
 def fenced(text: str, attributes: str) -> str:
-    """A code block, with attributes as in braces, whose fence is longer than any run of backticks in it."""
+    """A code block with attributes, whose fence is longer than any run of backticks in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence} {{{attributes}}}\n{text}\n{fence}"

@@ -1,4 +1,4 @@
-"""What ``_quarto.yml`` says about the paper: article, notebooks, links, where the site goes."""
+"""Read ``_quarto.yml``: article, notebooks, links, output folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from deepvalues.paper.notebooks import notebook_header
 
 
 class Link(NamedTuple):
-    """A link of the sidebar."""
+    """A link in the sidebar."""
 
     text: str
     href: str
 
 
 class Notebook(NamedTuple):
-    """An executed notebook, its path as the article writes it, and its title."""
+    """An executed notebook, with its path in the article and its title."""
 
     file: Path
     path: str
@@ -31,20 +31,20 @@ class Notebook(NamedTuple):
 
     @property
     def page(self) -> str:
-        """The notebook's page below the site's root."""
+        """The path of the notebook's page in the site."""
         return self.path.removesuffix(".ipynb") + "-preview.html"
 
 
 @dataclass(frozen=True)
 class Project:
-    """A Quarto manuscript project, as far as both renderings need it."""
+    """The parts of a Quarto manuscript project that both renderings need."""
 
     paper: Path
     article: Path
     site: Path
     notebooks: tuple[Notebook, ...]
     links: tuple[Link, ...]
-    #: Where the site is published; empty if the file does not say.
+    #: Address of the published site; empty if not given.
     address: str = ""
 
 
@@ -81,7 +81,7 @@ def _notebook(paper: Path, entry: str | Mapping[str, str]) -> Notebook:
 
 
 def article_date(header: Mapping[str, Any]) -> datetime.date | None:
-    """The article's ``date:``, if it is written as year-month-day."""
+    """The article's ``date:``, if written as year-month-day, else None."""
     value = header.get("date")
     if isinstance(value, datetime.date):
         return value
@@ -92,6 +92,6 @@ def article_date(header: Mapping[str, Any]) -> datetime.date | None:
 
 
 def source_date_epoch(header: Mapping[str, Any]) -> int:
-    """Seconds since 1970 of the article's date, for programs that stamp their output; else 0."""
+    """The article's date in seconds since 1970, for programs that date their output; 0 without a date."""
     date = article_date(header)
     return calendar.timegm(date.timetuple()) if date else 0

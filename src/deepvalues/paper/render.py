@@ -1,4 +1,4 @@
-"""Rendering the paper: by Quarto where it is installed, else by pandoc and typst."""
+"""Render the paper, with Quarto if it is installed, else with pandoc and typst."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deepvalues.paper.plain import render_plain
 from deepvalues.paper.project import Project, read_project, source_date_epoch
 from deepvalues.paper.site import caption_numbers, finish_site, rewrite
 
-#: The Quarto that continuous integration installs.
+#: The version of Quarto that continuous integration installs.
 VERSION = "1.9.38"
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -32,7 +32,7 @@ _FAULTS = (
     re.compile(r"WARN.*not found.*"),
 )
 _IN_META = re.compile(r"\{\{(?:<|&(?:amp;)*lt;)\s*var\s+([\w.]+)\s*(?:>|&(?:amp;)*gt;)\}\}")
-#: What Quarto loads from the network for widgets in outputs of HTML; the notebooks have tables, no widgets.
+#: Scripts for widgets that Quarto would load from the network; the notebooks contain no widgets.
 _FOR_WIDGETS = re.compile(
     r'<script src="https://[^"]*/(?:requirejs|jquery)@[^>]*></script>'
     r"|<script[^>]*>define\('jquery'.*?</script>",
@@ -44,10 +44,10 @@ _UNKNOWN = re.compile(r"\?(?:var|meta):[\w.-]+")
 
 
 def render(paper: Path = PAPER) -> Path:
-    """Render the article and the notebook pages; give the folder of the site.
+    """Render the article and the notebook pages; return the folder of the site.
 
-    Both ways end in the same place: ``index.html``, ``index.pdf``, ``notebooks/NAME-preview.html``
-    and, beside them, the data and figures that the pages link to.
+    Both renderings give ``index.html``, ``index.pdf``, ``notebooks/NAME-preview.html``, and the data and
+    figures that the pages link to.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def render(paper: Path = PAPER) -> Path:
 
 
 def find_quarto() -> Path | None:
-    """The Quarto on the path or beside the running Python; None where there is none that works."""
+    """A working Quarto on the path or next to the running Python; None if there is none."""
     candidates = (shutil.which("quarto"), str(Path(sys.executable).parent / "quarto"))
     return next((Path(found) for found in candidates if found and _works(found)), None)
 
 
 def _works(program: str) -> bool:
-    """Whether the program answers; the one of the PyPI package is there without its binaries, too."""
+    """Whether the program runs; the PyPI package also installs a launcher that lacks its binaries."""
     if not Path(program).is_file():
         return False
     try:
@@ -83,20 +83,20 @@ def _works(program: str) -> bool:
 
 
 def render_with_quarto(quarto: Path, paper: Path) -> Path:
-    """Render the paper with Quarto; give the folder of the site, which after a failure is as it was.
+    """Render the paper with Quarto; return the folder of the site, unchanged after a failure.
 
     Raises
     ------
     UserError
-        If Quarto fails, or its log or pages show anything that it could not resolve: Quarto
-        itself takes such faults for warnings.
+        If Quarto fails, or its log or pages show anything unresolved, which Quarto itself only warns
+        about.
     """
     project = read_project(paper)
     try:
         with kept(project.site):
             _make_site(quarto, project)
     finally:
-        # What a Quarto that fails leaves among the notebooks, the next one takes for a notebook.
+        # Files that a failed run leaves among the notebooks would be taken for notebooks in the next.
         for left in paper.glob("notebooks/*.out.ipynb"):
             left.unlink()
     return project.site
@@ -118,7 +118,7 @@ def _make_site(quarto: Path, project: Project) -> None:
 
 
 def _run(quarto: Path, project: Project) -> str:
-    """Run Quarto, show its log as it comes, and give it back."""
+    """Run Quarto, print its log as it comes, and return it."""
     date = str(source_date_epoch(read_article(project.article).header))
     settings = {"SOURCE_DATE_EPOCH": date, "QUARTO_PYTHON": sys.executable}
     process = subprocess.Popen(
@@ -142,25 +142,25 @@ def _run(quarto: Path, project: Project) -> str:
 
 
 def mend_head(page: str, variables: Mapping[str, str]) -> str:
-    """Put plain text into what a page tells search engines, where Quarto leaves shortcodes and markup."""
+    """Replace the shortcodes and markup that Quarto leaves in a page's meta tags by plain text."""
     head, body, rest = page.partition("<body")
     mended = _IN_META.sub(lambda match: html.escape(variables.get(match[1]) or match[0]), head)
     return _ESCAPED_TWICE.sub(r"&\1;", _MARKED_IN_META.sub(r"\1", mended)) + body + rest
 
 
 def without_widget_scripts(page: str) -> str:
-    """A page that loads nothing from the network."""
+    """The page without scripts loaded from the network."""
     return _FOR_WIDGETS.sub("", page)
 
 
 def log_faults(log: str) -> list[str]:
-    """The lines of Quarto's log that tell of something unresolved."""
+    """The lines of Quarto's log that report something unresolved."""
     lines = _ANSI.sub("", log).splitlines()
     return [line.strip() for line in lines if any(fault.search(line) for fault in _FAULTS)]
 
 
 def page_faults(site: Path) -> list[str]:
-    """Places on the rendered pages where Quarto wrote that it knows no such variable."""
+    """Places on the rendered pages where Quarto reports an unknown variable."""
     return [
         f"{page.relative_to(site)}: {found}"
         for page in sorted(site.rglob("*.html"))

@@ -1,7 +1,7 @@
 """`make reproduce`: ask all local models again, rebuild everything, compare with what is in git.
 
-All of it happens in a temporary copy; nothing of the project's own folder is touched. The copy computes with
-the arithmetic of another kind of processor, so that what comes out the same does not hang on this machine.
+Everything happens in a temporary copy; the project's own folder is not touched. The copy computes with the
+arithmetic of another kind of processor, so that identical results do not depend on this machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from deepvalues.paper.manifest import LOCK, MANIFEST, VARIABLES
 from deepvalues.studies.dvb.items.items import AUTHORS
 from deepvalues.studies.dvb.items.public_prompts import FILES
 
-#: What is compared, and where it lies.
+#: What is compared, with its location.
 COMPARED = {
     "records": "data/responses",
     "results": "data/results",
@@ -49,7 +49,7 @@ COMPARED = {
     "variables": VARIABLES,
 }
 STATES = ("identical", "differs", "missing", "extra", REPLAYED)
-#: The local model that needs PyTorch, which the lock leaves out.
+#: The local model that needs PyTorch, which is not in the lock.
 ENCODER = "learner-encoder"
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
@@ -57,7 +57,7 @@ _NOT_SOURCE = (".git", ".venv", "build", "dist", "derived", "downloads", "_site"
 
 
 class Compared(NamedTuple):
-    """A file, the group it belongs to, and how it came out."""
+    """A file, its group, and the result of its comparison."""
 
     group: str
     path: str
@@ -78,22 +78,22 @@ def reproduce(
     root
         The project's folder.
     encoder
-        Whether the encoder learner is asked again, too; that needs PyTorch.
+        Whether to ask the encoder learner again, too; this needs PyTorch.
     keep
-        An empty folder for the two copies, ``git`` and ``rebuilt``; else they are deleted at the end.
+        An empty folder for the two copies, ``git`` and ``rebuilt``; by default they are deleted at the end.
     rebuild
-        What makes the paper in a folder; `make paper` by default.
+        The function that builds the paper in a folder; by default it runs `make paper`.
 
     Returns
     -------
     list of Compared
-        One for each file, in the order of `COMPARED`, then by path.
+        One entry per file, in the order of `COMPARED`, then by path.
 
     Raises
     ------
     UserError
-        If PyTorch is wanted and missing, ``keep`` is not empty, or the rebuild fails; then what there
-        is by then is compared and printed.
+        If PyTorch is needed and missing, ``keep`` is not empty, or the rebuild fails; in the last case, the
+        files built so far are compared and printed.
     """
     if encoder and not all(map(find_spec, ("torch", "sentence_transformers"))):
         raise UserError(
@@ -129,7 +129,7 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
 
 
 def export(root: Path, target: Path) -> None:
-    """Copy what is committed; without git, as in an archive of the project, all but what builds leave."""
+    """Copy the committed files; without git (in an archive of the project), all files but build products."""
     if not (root / ".git").exists():
         shutil.copytree(root, target, ignore=shutil.ignore_patterns(*_NOT_SOURCE))
         return
@@ -150,7 +150,7 @@ def _git(root: Path, *arguments: str) -> bytes:
 
 
 def bring_prompts(root: Path, target: Path) -> bool:
-    """Copy the files of the public prompts, which git does not have; say whether all of them are there."""
+    """Copy the files of the public prompts, which are not in git; return whether all are present."""
     sources = load_sources(root / "data" / "sources.yml")
     files = [root / "data" / "downloads" / sources[name].file for name in FILES]
     there = all(file.is_file() for file in files)
@@ -162,20 +162,20 @@ def bring_prompts(root: Path, target: Path) -> bool:
 
 
 def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -> set[str]:
-    """Delete the records of local models and everything that notebooks make; give the records that stay.
+    """Delete the records of local models and all notebook output; return the records that stay.
 
     Parameters
     ----------
     encoder
-        Whether the encoder learner's record goes as well.
+        Whether to delete the encoder learner's record as well.
     public_prompts
-        Whether their texts are there; else the answers to them stay, as nobody can be asked them.
+        Whether their texts are present; if not, the answers to them stay, as they can't be asked again.
     """
     models = load_registry(folder / "data" / "models.yml").models
     kept = set()
     for file in sorted((folder / COMPARED["records"]).rglob("*.jsonl")):
         model = models.get(file.name.removesuffix(".jsonl").removesuffix(".log"))
-        # Those that the paper's build asks, so that their records can be made anew.
+        # The models that the build asks, whose records can be rebuilt.
         asked = model and model.is_local and model.family != HEAD and (encoder or model.name != ENCODER)
         if asked:
             _forget(file, but_public=not public_prompts)
@@ -188,7 +188,7 @@ def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -
 
 
 def _forget(record: Path, *, but_public: bool) -> None:
-    """Delete a record; with ``but_public`` all of it but the answers to the public prompts."""
+    """Delete a record; with ``but_public`` keep the answers to the public prompts."""
     mark = f'"item":"{AUTHORS}.'.encode()
     lines = [line for line in record.read_bytes().splitlines(keepends=True) if but_public and mark in line]
     if lines:
@@ -198,9 +198,9 @@ def _forget(record: Path, *, but_public: bool) -> None:
 
 
 def other_arithmetic() -> dict[str, str]:
-    """Environment in which numerical libraries compute as on a processor without this one's newer parts.
+    """Environment in which numerical libraries compute as on an older processor.
 
-    Sums then run in another order and functions end in other last bits, as between two machines: linear
+    Sums then run in another order and functions differ in their last bits, as between two machines: linear
     algebra in numpy and scipy (OpenBLAS, on x86), numpy's own loops, and the C library (glibc, on x86).
     """
     found = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
@@ -212,12 +212,12 @@ def other_arithmetic() -> dict[str, str]:
 
 
 def make_paper(folder: Path) -> None:
-    """Run `make paper` in a copy with its own source, the running Python, and `other_arithmetic`.
+    """Run `make paper` in a copy, with the copy's source, the running Python and `other_arithmetic`.
 
     Raises
     ------
     UserError
-        If it fails, or Python would take the package from elsewhere.
+        If it fails, or Python would import the package from elsewhere.
     """
     outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DEEPVALUES_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in outer}
@@ -232,9 +232,9 @@ def make_paper(folder: Path) -> None:
 
 
 def compare(before: Path, after: Path, kept: Collection[str] = ()) -> list[Compared]:
-    """Hold every committed record, result, figure, executed notebook and variable to the rebuilt one.
+    """Compare every committed record, result, figure, executed notebook and variable with the rebuilt one.
 
-    Images are the same if their pixels are. Logs and locks beside new records are passed over.
+    Images are compared by their pixels. Logs and lock files of new records are ignored.
     """
     rows = []
     for group, place in COMPARED.items():
@@ -261,7 +261,7 @@ def _files(root: Path, place: str) -> set[str]:
 
 
 def same(before: Path, after: Path, path: str) -> bool:
-    """Whether a file came out the same: byte by byte, images pixel by pixel wherever they stand."""
+    """Whether a file is the same, byte by byte; images, also inside other files, pixel by pixel."""
     one, other = (before / path).read_bytes(), (after / path).read_bytes()
     if one == other:
         return True
@@ -282,7 +282,7 @@ def _pixels(png: bytes) -> str:
 
 
 def _without_bytes(notebook: bytes) -> Any:
-    """A notebook with the pixels of its images in place of their bytes."""
+    """The notebook with the bytes of its images replaced by their pixels."""
     content = json.loads(notebook)
     for cell in content["cells"]:
         for output in cell.get("outputs", []):
@@ -293,7 +293,7 @@ def _without_bytes(notebook: bytes) -> Any:
 
 
 def _manifest(root: Path, text: bytes) -> Any:
-    """The manifest with the pixels of images, alone or in notebooks, in place of their hashes."""
+    """The manifest with the hashes of images and of notebooks with images replaced by their pixels."""
     content = json.loads(text)
     for path, entry in content["artefacts"].items():
         if path.endswith(".png"):
@@ -304,7 +304,7 @@ def _manifest(root: Path, text: bytes) -> Any:
 
 
 def report(rows: Sequence[Compared]) -> str:
-    """A table of counts, and below it every file that did not come out identical."""
+    """A table of counts, followed by every file that is not identical."""
     counts = Counter((row.group, row.state) for row in rows)
     width = max(map(len, COMPARED))
     lines = ["  ".join([" " * width, *(state.rjust(9) for state in STATES)])]
@@ -316,14 +316,14 @@ def report(rows: Sequence[Compared]) -> str:
 
 
 def reproduced(rows: Sequence[Compared]) -> bool:
-    """Whether nothing differs, is missing, or is there that git lacks."""
+    """Whether no file differs, is missing, or is extra."""
     return bool(rows) and all(row.state in ("identical", REPLAYED) for row in rows)
 
 
 def other_versions(root: Path) -> list[str]:
-    """Installed packages whose version is not the lock's: the first thing to look at when files differ."""
+    """Installed packages whose version is not that of the lock, a likely reason for different files."""
     locked: dict[str, list[str]] = {}
-    # A package may have one version for each range of Pythons.
+    # The lock may have several versions of a package, for different Pythons.
     for name, version in _LOCKED.findall((root / LOCK).read_text(encoding="utf-8")):
         locked.setdefault(name, []).append(version)
     found = []

@@ -1,4 +1,4 @@
-"""What a statistics notebook hands on: tables, figures, numbers, claims, and a list of them all."""
+"""Write the output of a statistics notebook: tables, figures, numbers, claims, and a list of them all."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ from deepvalues.paper import numbers, tables
 from deepvalues.paper.sentences import Sentences
 from deepvalues.paper.theme import image
 
-#: Significant digits that results keep: more would differ between processors.
+#: Significant digits of results; further digits would differ between processors.
 DIGITS = 6
-#: A quantity that is smaller than this, in its own unit, is the rounding of a zero, which differs between
-#: processors.
+#: Smaller quantities, in their own unit, are rounding errors of zero, which differ between processors.
 NOISE = 1e-12
-#: Columns of probabilities, which may be that small: ``p``, ``p_holm``, ``wald_p`` and so on.
+#: Columns of probabilities, which may be that small, such as ``p``, ``p_holm``, ``wald_p``.
 _PROBABILITY = re.compile(r"(^|_)p($|_)")
-#: The texts of the public prompts. Their digests are in git: no result depends on whether they are here.
+#: The texts of the public prompts. Their digests are in git, so no result depends on the texts.
 _TEXTS = "debug_tests"
 
-# ---- which files a notebook reads: observed as they are opened, not declared by hand ----
+# ---- files that a notebook reads, observed as they are opened ----
 
 _opened: set[str] = set()
 
 
 def _note(event: str, arguments: tuple[object, ...]) -> None:
-    """Note which files this process opens for reading.
+    """Audit hook that notes which files this process opens for reading.
 
-    Python's own audit events are used, so that no function that reads has to know. Files that a
-    library opens in C are not seen; Parquet is therefore read from an open file.
+    With audit events, functions that read files need not cooperate. Files opened in C by a library are not
+    seen; Parquet is therefore read from an open file.
     """
     if event != "open":
         return
@@ -49,12 +48,12 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
         _opened.add(os.path.abspath(path))  # noqa: PTH100 -- a Path for every open file is slow
 
 
-# A notebook imports this module before it reads anything.
+# Notebooks import this module before they read anything.
 sys.addaudithook(_note)
 
 
 def inputs(root: Path) -> list[str]:
-    """The files below ``data/`` that were read since this module was imported, from the project's folder."""
+    """The files below ``data/`` read since this module was imported, relative to the project's folder."""
     folder = str(root.resolve() / "data") + os.sep
     found = (Path(path) for path in _opened if path.startswith(folder))
     return sorted(
@@ -63,16 +62,16 @@ def inputs(root: Path) -> list[str]:
         if path.is_file()
         and not path.name.endswith(paths.PASSING)
         and ".part" not in path.name
-        # Elsewhere a file of this name is one that counts.
+        # In other folders, a file of this name counts.
         and not (path.parent.name == "downloads" and path.name.startswith(_TEXTS))
     )
 
 
-# ---- what it hands on ----
+# ---- output ----
 
 
 class Shown:
-    """A figure as a notebook shows it: the very bytes that were saved."""
+    """A figure for display in a notebook, with the bytes that were saved."""
 
     def __init__(self, svg: bytes, png: bytes) -> None:
         self._svg, self._png = svg, png
@@ -82,7 +81,7 @@ class Shown:
 
 
 class Table:
-    """A Markdown table as a notebook shows it."""
+    """A Markdown table for display in a notebook."""
 
     def __init__(self, markdown: str) -> None:
         self._markdown = markdown
@@ -94,22 +93,22 @@ class Table:
 class Results:
     """The results of one study, written to ``data/results/<study>`` and ``figures`` below ``root``.
 
-    A study may have several notebooks, each for a ``part`` of it: then numbers and list lie in a folder of
-    that name, and the sentences are those of ``paper/sentences/<study>_<part>.md``. A part may tell of the
-    numbers of another one that it names as ``known`` and that ran before.
+    A study may have several notebooks, each for a ``part``. Numbers and list are then in a folder of that
+    name, and the sentences come from ``paper/sentences/<study>_<part>.md``. A part may use the numbers of
+    another part, named as ``known``, that ran before.
 
-    Without a ``root`` that is the project's folder in a run with `paths.KEEP` set, else `paths.BY_HAND`: what
-    somebody tries in a notebook does not replace the results of the paper.
+    By default, ``root`` is the project's folder in a run with `paths.KEEP` set, else `paths.BY_HAND`, so that
+    interactive work does not replace the results of the paper.
 
-    A file that can't be written is a `UserError` that names it.
+    A file that can't be written raises a `UserError` that names it.
 
-    Call `close` at the end of the notebook: it writes ``numbers.json`` and ``artefacts.json``, and
-    deletes what its last run made and this one did not. ``artefacts.json`` says which cell made
-    which file and number (as the n-th code cell that ran), and which files below ``data/`` were read.
+    Call `close` at the end of the notebook. It writes ``numbers.json`` and ``artefacts.json``, and deletes
+    files of the previous run that this run did not make. ``artefacts.json`` lists the cell of each file and
+    number (by execution count) and the files below ``data/`` that were read.
     """
 
     def __init__(self, study: str, root: Path | None = None, *, part: str = "", known: str = "") -> None:
-        root = root or _place()
+        root = root or _output_folder()
         self.study, self.root = study, root
         self.folder = root / "data" / "results" / study
         self.figures = root / "figures"
@@ -126,7 +125,7 @@ class Results:
 
     @property
     def _project(self) -> Path:
-        """Where the files lie that a notebook reads."""
+        """The folder with the files that the notebook reads."""
         return paths.ROOT if self.root == paths.BY_HAND else self.root
 
     def _numbers_of(self, part: str) -> Any:
@@ -138,12 +137,12 @@ class Results:
         return path
 
     def table(self, frame: pd.DataFrame, name: str, *, noise: float = NOISE) -> None:
-        """Write a tidy table as CSV, numbers rounded to `DIGITS` significant digits.
+        """Write a tidy table as CSV, with numbers rounded to `DIGITS` significant digits.
 
         Parameters
         ----------
         noise
-            Numbers smaller than this in size are written as 0, but in columns of probabilities.
+            Numbers smaller than this in absolute value are written as 0, except in columns of probabilities.
         """
         path = self._made(self.folder / f"{name}.csv")
         shown = frame.copy()
@@ -162,15 +161,15 @@ class Results:
         nobody: str = "",
         noise: float = NOISE,
     ) -> Table:
-        """Write a tidy table as CSV, and return the paper's table of it for display.
+        """Write a tidy table as CSV, and return the table of the paper for display.
 
         Parameters
         ----------
         shown
-            The frame that is shown, where that is not the one written: some of its rows, or with words for
-            codes. Its columns are those that ``data/dictionary.yml`` lists as the `table` of the file.
+            The frame to display, if not the one written: with fewer rows, or words instead of codes. Its
+            columns are those that ``data/dictionary.yml`` lists as the `table` of the file.
         nobody
-            What stands in place of a table without rows; else it has its head alone.
+            Text that replaces a table without rows; by default only the head is shown.
         noise
             As for `table`.
         """
@@ -190,31 +189,31 @@ class Results:
         return Shown(svg, png)
 
     def number(self, key: str, value: float, text: str) -> None:
-        """Keep a number of the text: its value, rounded, and how it is written."""
+        """Store a number for the text: its value, rounded, and its formatted text."""
         self._put(key, numbers.number(value, text, DIGITS))
 
     def count(self, key: str, value: float) -> None:
-        """Keep a whole number: "3,600"."""
+        """Store a whole number, such as "3,600"."""
         self.number(key, int(value), number_format.count(value))
 
     def share(self, key: str, value: float) -> None:
-        """Keep a share, rate or correlation with three decimals: ".302"."""
+        """Store a share, rate or correlation with three decimals, such as ".302"."""
         self.number(key, value, number_format.share(value))
 
     def decimals(self, key: str, value: float, digits: int = 2) -> None:
-        """Keep a number with a zero before its point: "0.42"."""
+        """Store a number with a leading zero, such as "0.42"."""
         self.number(key, value, number_format.number(value, digits))
 
     def interval(self, key: str, low: float, high: float, digits: int = 3, *, bounded: bool = True) -> None:
-        """Keep an interval as the text shows it: "[.287, .318]"."""
+        """Store an interval, such as "[.287, .318]"."""
         self.text(key, number_format.interval(low, high, digits, bounded=bounded))
 
     def text(self, key: str, text: str) -> None:
-        """Keep a piece of text that depends on the results."""
+        """Store a text that depends on the results."""
         self._put(key, numbers.text(text))
 
     def sentence(self, key: str, facts: Mapping[str, Any], macro: str | None = None) -> str:
-        """Keep a sentence of ``paper/sentences/<study>.md``, and return it for display.
+        """Store a sentence of ``paper/sentences/<study>.md``, and return it for display.
 
         Parameters
         ----------
@@ -223,26 +222,26 @@ class Results:
         facts
             The arguments of the sentence's macro.
         macro
-            Its name, where that is not the last part of the key.
+            Name of the macro, if it is not the last part of the key.
         """
         text = self.sentences(macro or key.rpartition(".")[2], facts)
         self.text(key, text)
         return text
 
     def paragraph(self, name: str) -> Markdown:
-        """Write a paragraph of ``paper/sentences/<study>.md`` on what has been kept so far, for display.
+        """Return a paragraph of ``paper/sentences/<study>.md`` on the numbers stored so far, for display.
 
         Parameters
         ----------
         name
-            A macro whose one argument is ``n``, which holds what was kept and what is known of another
-            part: see `numbers.texts`.
+            A macro with the single argument ``n``, which holds the numbers stored and those known from
+            another part; see `numbers.texts`.
         """
         kept = numbers.merged(self._known, self.numbers)
         return Markdown(self.sentences(name, {"n": numbers.texts(kept)}))  # type: ignore[no-untyped-call]
 
     def opening(self, name: str) -> None:
-        """Keep the place of a paragraph on numbers that come further down: `close` writes it here.
+        """Reserve the space for a paragraph on later numbers; `close` fills it in.
 
         Parameters
         ----------
@@ -253,7 +252,7 @@ class Results:
         self._opening = (name, shown)
 
     def claim(self, key: str, holds: bool) -> None:
-        """Keep whether a sentence's claim holds; `deepvalues check` stops on a sentence that lies."""
+        """Store whether a sentence's claim holds; `deepvalues check` stops at a claim that does not."""
         self._put(f"claims.{key}", numbers.claim(holds))
 
     def _put(self, key: str, leaf: numbers.Leaf) -> None:
@@ -267,7 +266,7 @@ class Results:
         self.cells[f"{self.study}.{key}"] = _cell()
 
     def close(self) -> None:
-        """Write the opening, the numbers and the list of artefacts; remove what an earlier run left."""
+        """Write the opening, the numbers and the list of artefacts; remove files left by an earlier run."""
         if self._opening:
             name, shown = self._opening
             shown.update(self.paragraph(name))  # type: ignore[no-untyped-call]
@@ -283,8 +282,8 @@ class Results:
                 (self.root / old).unlink(missing_ok=True)
 
 
-def _place() -> Path:
-    """Where a notebook's results go; a line says so where that is not the paper's own folder."""
+def _output_folder() -> Path:
+    """The folder for a notebook's results; prints it if it is not the paper's own folder."""
     if os.environ.get(paths.KEEP):
         return paths.ROOT
     print(
@@ -300,8 +299,8 @@ def _written(value: Any) -> str:
 
 
 def _cell() -> int | None:
-    """Which code cell runs, counted from 1; None outside a notebook."""
+    """Execution count of the running code cell, from 1; None outside a notebook."""
     shell = get_ipython()
-    # `execution_count` counts the running cell in some versions and the next one in others; the list of
-    # inputs, which begins with an empty one, holds the running cell in all.
+    # `execution_count` is that of the running cell in some versions and of the next cell in others; the list
+    # of inputs, which begins with an empty one, ends with the running cell in all.
     return None if shell is None else len(shell.user_ns["In"]) - 1

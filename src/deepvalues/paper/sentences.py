@@ -1,10 +1,10 @@
-"""Sentences that turn with the results: Jinja macros in ``paper/sentences/<study>.md``, one a sentence.
+"""Sentences that depend on the results: Jinja macros in ``paper/sentences/<study>.md``, one per sentence.
 
 A macro's arguments are the facts that its sentence may use: plain values, which a study's `facts` module
-takes from tables. Which words they call for is decided in the template. Line ends and runs of spaces become
-one space, as in Markdown; a hyphen within a tag (``{%-``) takes the space before it away. What stands outside
-of macros is for readers of the file. A macro whose one argument is ``n`` is a paragraph on the numbers that a
-notebook has kept: see `Results.paragraph`.
+takes from tables. The template chooses the words. Line ends and runs of spaces become one space, as in
+Markdown; a hyphen within a tag (``{%-``) removes the space before it. Text outside of macros is for readers
+of the file. A macro with the single argument ``n`` is a paragraph on the numbers that a notebook has stored;
+see `Results.paragraph`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas as pd
 from deepvalues.core import number_format, paths
 from deepvalues.core.errors import UserError
 
-#: A number without its last bits, in which processors differ: equal ones are in one order everywhere.
+#: Decimals that are compared: the last bits differ between processors and would change the order of ties.
 _DECIMALS = 9
 
 
@@ -32,9 +32,9 @@ class Sentences:
     Parameters
     ----------
     study
-        Name of the file in ``folder``, without its ending.
+        Name of the file in ``folder``, without suffix.
     folder
-        Where templates are.
+        The folder of the templates.
     """
 
     def __init__(self, study: str, folder: Path = paths.SENTENCES) -> None:
@@ -62,7 +62,7 @@ class Sentences:
         Raises
         ------
         UserError
-            If the file, the macro or a fact is missing, or the template is broken; with its place.
+            If the file, the macro or a fact is missing, or the template is broken; names file and line.
         """
         with self._readable(sentence):
             macros = self._environment.get_template(self._path.name).module
@@ -71,12 +71,12 @@ class Sentences:
             return re.sub(r"[ \n]+", " ", getattr(macros, sentence)(**facts)).strip(" ")
 
     def whole(self, facts: Mapping[str, Any]) -> str:
-        """Write the whole file, with its line ends.
+        """Render the whole file, with its line ends.
 
         Parameters
         ----------
         facts
-            All that the file may use.
+            The variables of the template.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Sentences:
 
     @contextmanager
     def _readable(self, sentence: str) -> Iterator[None]:
-        """Turn whatever goes wrong in a template into one message."""
+        """Turn any error in a template into one message."""
         place = paths.shown(self._path)
         try:
             yield
@@ -103,7 +103,7 @@ class Sentences:
             ) from error
 
     def _line(self, error: Exception) -> str:
-        """Where in the template an error arose; nothing if a macro was not even entered."""
+        """The line of the template where an error arose; empty if no macro was entered."""
         trace, line = error.__traceback__, ""
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == str(self._path):
@@ -113,11 +113,11 @@ class Sentences:
         return line
 
 
-# ---- what templates have beside Jinja's own filters ----
+# ---- tests and filters for templates ----
 
 
 def _known(value: float | None) -> bool:
-    """Whether there is a number: NaN stands for none in tables."""
+    """Whether there is a number; NaN stands for none in tables."""
     return value is not None and math.isfinite(value)
 
 
@@ -126,24 +126,24 @@ def _count_or_none(value: float) -> str:
 
 
 def _spelled(value: float) -> str:
-    """A count in prose: a word below ten."""
+    """A count for prose, spelled out below ten."""
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     return words[int(value)] if value < len(words) else number_format.count(value)
 
 
 def _plain(text: str) -> str:
-    """Any text as Markdown that shows it as it is, on one line."""
+    """A text escaped for Markdown, on one line."""
     return re.sub(r"([!-/:-@[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
 def _code(text: str) -> str:
-    """Any text as code within a line of Markdown."""
+    """A text as inline code in Markdown."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}"
 
 
 def _separator(loop: Any) -> str:
-    """What stands after a part of a list that a loop writes, as `number_format.listed` has it."""
+    """The separator after an element of a list in a loop, as in `number_format.listed`."""
     return "" if loop.last else " and " if loop.revindex == 2 else ", "
 
 
@@ -163,7 +163,7 @@ FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
-# ---- facts that many sentences need ----
+# ---- shared facts ----
 
 
 def spread(
@@ -172,26 +172,26 @@ def spread(
     name: str = "model",
     written: Callable[[float], str] = number_format.share,
 ) -> dict[str, Any]:
-    """The least and the most of a measure, for a sentence that says between which models it lies.
+    """The smallest and largest value of a measure, for a sentence that gives its range over models.
 
     Parameters
     ----------
     table
-        A row for each model; where ``<column>_low`` and ``<column>_high`` are columns, they are its interval.
+        One row per model; columns ``<column>_low`` and ``<column>_high``, if any, hold the interval.
     column
-        The measure; rows without it don't count.
+        The measure; rows without it are ignored.
     name
-        Column of names.
+        The column with names.
     written
-        How the measure is written: whatever is written alike counts as equal.
+        How the measure is formatted; values with the same text count as equal.
 
     Returns
     -------
     dict
-        known (how many rows have the measure), alike (whether all are written alike), and least and most:
-        mappings with value, name, names (of all rows
-        that are written like it, in the order of the table) and interval (two numbers, NaN
-        where there is none). Without any row that has the measure, value is NaN and name empty.
+        known (number of rows with the measure), alike (whether all have the same text), least and most. The
+        last two are mappings with value, name, names (of all rows with the same text, in the order of the
+        table) and interval (two numbers, NaN without an interval). If no row has the measure, value is NaN
+        and name empty.
     """
     known = table.dropna(subset=column).round({column: _DECIMALS}).reset_index(drop=True)
     texts = known[column].map(written)

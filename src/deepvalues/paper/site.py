@@ -1,9 +1,9 @@
-"""The rendered site, whichever program made it: what pages get in the end, data beside them, links that hold.
+"""Finish the rendered site of either renderer: add resources, captions and navigation, and fix links.
 
-The article and the captions in the notebooks write links as seen from the site's root
-(``data/results/dvb/models.csv``, ``notebooks/03_deep_values-preview.html#cell-fig-x``). A caption
-is shown on two pages, one folder apart, so links are set right on each page after rendering. Each step looks
-for markup of either rendering and leaves alone what it does not find.
+The article and the captions in the notebooks write links relative to the site's root
+(``data/results/dvb/models.csv``, ``notebooks/03_deep_values-preview.html#cell-fig-x``). A caption is shown on
+two pages, one folder apart, so links are adjusted on each page after rendering. Each step looks for the
+markup of both renderers and skips what it does not find.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from deepvalues.paper.project import Notebook, Project
 from deepvalues.paper.trace import Number
 from deepvalues.paper.trace import numbers as all_numbers
 
-#: What is copied into the site and where; answer browser and cards are built beforehand.
+#: Folders copied into the site, with their target; answer browser and cards are built beforehand.
 RESOURCES = {
     "data/published": "data/published",
     "data/results": "data/results",
@@ -49,14 +49,14 @@ _IMAGE = re.compile(r'<img\b(?P<rest>[^>]*\bsrc="(?P<path>[^"]*)"[^>]*?)\s*/?>')
 _SIZE_OF_SVG = re.compile(rb'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
 _FIGURE = re.compile(r'\bid="(?P<label>fig-[\w-]+)".*?<img\b[^>]*\bsrc="(?P<path>[^"]*)"', re.DOTALL)
 _ABSTRACT = re.compile(r'<(?:div|section) class="abstract"')
-#: The caption itself, and that of the enlarged picture.
+#: The caption, and its copy for the enlarged picture.
 _CAPTION_OF_QUARTO = re.compile(
     r"(?P<head><(?:figcaption\b[^>]*\bid|div\b[^>]*\baria-describedby)="
     r'"(?P<label>(?:fig|tbl)-[\w-]+?)-caption-[^"]*"[^>]*>\s*(?:<a\b[^>]*\btitle=")?)'
     r"(?:Figure|Table)(?:&nbsp;|\xa0)\d+:"
 )
 _OUTPUT_OF_QUARTO = re.compile(r'<div class="((?:cell-output )?cell-output-display\b[^"]*)"')
-#: Quarto's pages make their switch when they are opened, and on a notebook's page the bar would cover it.
+#: Quarto creates its colour-scheme switch on loading; on a notebook's page the bar would cover it.
 _TOGGLE_OF_QUARTO = "window.document.body.appendChild(a);"
 _TOGGLE = (
     "a.ariaLabel = 'Light or dark'; "
@@ -65,7 +65,7 @@ _TOGGLE = (
 _BAR_OF_QUARTO = '<div id="quarto-embed-header"'
 _BODY = re.compile(r"<body\b[^>]*>")
 _MAIN_OF_QUARTO = "quarto-document-content"
-#: A value longer than this is a phrase, which a page does not underline.
+#: Longer values are phrases, which are not underlined.
 _SHORT = 24
 _LINK_OR_NUMBER = re.compile(
     r"(?P<open><a\b[^>]*>)|(?P<close></a>)"
@@ -76,7 +76,7 @@ _LINK_OR_NUMBER = re.compile(
 
 
 def finish_site(project: Project, numbers: Mapping[str, Mapping[str, str]], site: Path) -> None:
-    """Do to a rendered site what both renderings need in the end.
+    """Apply the final steps that both renderings need to a site.
 
     Parameters
     ----------
@@ -86,14 +86,14 @@ def finish_site(project: Project, numbers: Mapping[str, Mapping[str, str]], site
     Raises
     ------
     UserError
-        If a link leads nowhere.
+        If a link is broken.
     """
     root = project.paper.parent
     _rewrite_whole(site / "index.html", with_teaser)
     for place, notebook in enumerate(project.notebooks):
         numbered = partial(with_numbers, numbers=numbers[notebook.path])
-        way_on = partial(with_way_on, notebooks=project.notebooks, place=place)
-        _rewrite_whole(site / notebook.page, numbered, way_on)
+        navigation = partial(with_navigation, notebooks=project.notebooks, place=place)
+        _rewrite_whole(site / notebook.page, numbered, navigation)
     copy_resources(root, site)
     name_commit(root, site)
     mend_links(site)
@@ -102,7 +102,7 @@ def finish_site(project: Project, numbers: Mapping[str, Mapping[str, str]], site
 
 
 def rewrite(page: Path, *steps: Callable[[str], str]) -> None:
-    """Replace a page by what steps make of its text."""
+    """Apply steps to the text of a page, in place."""
     text = before = page.read_text(encoding="utf-8")
     for step in steps:
         text = step(text)
@@ -116,16 +116,16 @@ def _rewrite_whole(page: Path, *steps: Callable[[str], str]) -> None:
 
 
 def copy_resources(root: Path, site: Path) -> None:
-    """Copy data, figures, fonts, answers and cards into the site (Quarto copies nothing from outside)."""
+    """Copy data, figures, fonts, answers and cards into the site (Quarto copies only its own folder)."""
     for source, target in RESOURCES.items():
         if (root / source).is_dir():
             shutil.copytree(root / source, site / target, dirs_exist_ok=True)
 
 
 def name_commit(root: Path, site: Path) -> None:
-    """Name the commit that is checked out in the site's manifest, and at the end of the article's page.
+    """Add the commit checked out to the site's manifest and to the end of the article's page.
 
-    Outside a git repository there is none to name.
+    Does nothing outside a git repository.
     """
     found = manifest.commit(root)
     if found is None:
@@ -144,18 +144,18 @@ def name_commit(root: Path, site: Path) -> None:
 
 
 def _at_the_end(line: str, page: str) -> str:
-    """A page with something at the end of its text."""
+    """The page with a line added at the end of its text."""
     before, end, after = page.rpartition("</main>")
     return before + line + end + after
 
 
-# ---- captions, ways on, images ----
+# ---- captions, navigation, images ----
 
 
 def caption_numbers(project: Project, article: Article) -> dict[str, dict[str, str]]:
-    """By notebook and label how a caption begins: "Table 2" as in the article, else "Table S3.1".
+    """Caption prefixes by notebook and label: "Table 2" as in the article, else "Table S3.1".
 
-    The letter stands for the supplement, the first number for the notebook.
+    S stands for the supplement, the first number for the notebook.
     """
     counts: Counter[str] = Counter()
     own: dict[str, str] = {}
@@ -181,7 +181,7 @@ def _numbers_of(notebook: Path, number: int, own: Mapping[str, str]) -> dict[str
 
 
 def with_numbers(page: str, numbers: Mapping[str, str]) -> str:
-    """A notebook's page by Quarto, which counts from 1 on each, with the numbers given."""
+    """A notebook's page with the given caption numbers; Quarto itself numbers each page from 1."""
 
     def numbered(match: re.Match[str]) -> str:
         number = numbers.get(match["label"])
@@ -191,7 +191,7 @@ def with_numbers(page: str, numbers: Mapping[str, str]) -> str:
 
 
 def reachable(page: str) -> str:
-    """A page by Quarto with a link to its text, names for switch and bar, outputs that keys can scroll."""
+    """A Quarto page with a skip link, labels for switch and bar, and outputs that scroll by keyboard."""
     if f'id="{_MAIN_OF_QUARTO}"' not in page:
         return page
     numbers = count(1)
@@ -208,7 +208,7 @@ def reachable(page: str) -> str:
 
 
 def with_teaser(page: str) -> str:
-    """The article's page with its first figure above the abstract, as a link to where it stands."""
+    """The article's page with its first figure above the abstract, linked to its position in the text."""
     figure, abstract = _FIGURE.search(page), _ABSTRACT.search(page)
     if figure is None or abstract is None:
         return page
@@ -217,7 +217,7 @@ def with_teaser(page: str) -> str:
     return page[: abstract.start()] + teaser + page[abstract.start() :]
 
 
-def with_way_on(page: str, notebooks: Sequence[Notebook], place: int) -> str:
+def with_navigation(page: str, notebooks: Sequence[Notebook], place: int) -> str:
     """A notebook's page with links to the notebooks before and after it."""
     beside = {"Before": place - 1, "Next": place + 1}
     links = [
@@ -229,9 +229,9 @@ def with_way_on(page: str, notebooks: Sequence[Notebook], place: int) -> str:
 
 
 def with_light_images(page: str, folder: Path) -> str:
-    """A page whose images, but for the first, are loaded when they come near, and keep their place before.
+    """A page whose images, except the first, are loaded lazily, with their size reserved.
 
-    Each leads to itself alone, in its full size; Quarto's lightbox does that on Quarto's pages.
+    Each image links to its full size, as Quarto's lightbox does on Quarto's pages.
     """
     images, boxed = count(), f'id="{_MAIN_OF_QUARTO}"' in page
 
@@ -246,7 +246,7 @@ def with_light_images(page: str, folder: Path) -> str:
 
 
 def svg_size(file: Path) -> tuple[int, int] | None:
-    """Width and height of a figure in CSS pixels; None for what is no SVG in points."""
+    """Width and height of a figure in CSS pixels; None if it is not an SVG sized in points."""
     if not file.is_file():
         return None
     with file.open("rb") as stream:
@@ -258,34 +258,34 @@ def svg_size(file: Path) -> tuple[int, int] | None:
 
 
 def mend_links(site: Path) -> None:
-    """Make the links to data, figures, fonts and notebooks right on every page of the site."""
+    """Fix the links to data, figures, fonts and notebooks on every page of the site."""
     for page in sorted(site.rglob("*.html")):
         up = "../" * (len(page.relative_to(site).parts) - 1)
         rewrite(page, partial(_LINK.sub, rf"\g<head>{up}\g<path>"))
 
 
 def show_traces(root: Path, site: Path) -> None:
-    """Make each number on the article's page a link to the cell that made it, which says so on hover.
+    """Link each number on the article's page to the cell that made it, with a description on hover.
 
     Both renderings mark numbers as ``<span class="number" data-key="…">``; the style sheets show the
-    link's description.
+    description.
     """
     found = all_numbers(root)
-    # A page is read once, however many numbers lead to it.
+    # Each page is read only once.
     pages = {number.notebook: site / _page_of(number) for number in found.values()}
     targets = {name: _read(page).anchors if page.is_file() else () for name, page in pages.items()}
     rewrite(site / "index.html", partial(linked, found=found, targets=targets))
 
 
 def linked(page: str, found: Mapping[str, Number], targets: Mapping[str, Collection[str]]) -> str:
-    """A page with its marked numbers as links; a number inside a link stays as it is.
+    """The page with its marked numbers as links, except numbers inside another link.
 
     Parameters
     ----------
     page
         The page's HTML.
     found
-        Numbers by key; a key that is not among them is left alone.
+        Numbers by key; other keys are left unchanged.
     targets
         The anchors of each notebook's page.
     """
@@ -298,7 +298,7 @@ def linked(page: str, found: Mapping[str, Number], targets: Mapping[str, Collect
         if number is None or inside > 0:
             return match[0]
         kind = "number" if len(number.text) <= _SHORT else "number phrase"
-        # The cell's anchor is the same in both renderings.
+        # Both renderings use the same anchor.
         there = number.cell and number.cell.anchor in targets.get(number.notebook, ())
         href = _page_of(number) + (f"#{number.cell.anchor}" if number.cell and there else "")
         shown = html.escape(number.shown)
@@ -313,12 +313,12 @@ def _page_of(number: Number) -> str:
 
 
 def check_links(site: Path) -> None:
-    """Follow every link within the site.
+    """Check every link within the site.
 
     Raises
     ------
     UserError
-        If a link leads to a file or an anchor that is not there; all such links are listed.
+        If files or anchors that links lead to are missing; lists all such links.
     """
     pages = {page.resolve(): _read(page) for page in sorted(site.rglob("*.html"))}
     faults = [
@@ -340,7 +340,7 @@ class _Page(HTMLParser):
         self.links: list[str] = []
 
     def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag's id and what it links to."""
+        """Note a tag's id and link target."""
         for name, value in attrs:
             if name == "id" and value:
                 self.anchors.add(value)
@@ -362,5 +362,5 @@ def _leads_somewhere(page: Path, link: str, pages: dict[Path, _Page]) -> bool:
     if not target.exists():
         return False
     if "=" in parts.fragment and target.parent.name == RESOURCES["build/answers"]:
-        return True  # filters of the answer browser, which are no anchor
+        return True  # filters of the answer browser, not an anchor
     return not parts.fragment or target not in pages or unquote(parts.fragment) in pages[target].anchors

@@ -1,7 +1,7 @@
-"""Tables as Markdown, which keeps its alignment in HTML and in the PDF; heads and formats are in a registry.
+"""Tables as Markdown, which keeps its alignment in HTML and PDF; heads and formats come from a registry.
 
-The registry says once, in ``data/dictionary.yml``, what a column means, its unit, its head in a table and how
-its numbers are written. Tables of the paper, the data dictionary and the metadata are made from it.
+The registry, ``data/dictionary.yml``, defines once a column's meaning, unit, head in tables and number
+format. The tables of the paper, the data dictionary and the metadata are made from it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from deepvalues.core.number_format import MISSING, interval
 
 
 def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | None = None) -> str:
-    """A frame as a Markdown table: text to the left, columns with a format to the right.
+    """A frame as a Markdown table: text left-aligned, columns with a format right-aligned.
 
     Parameters
     ----------
     formats
-        How to write the cells of a column; missing values become a dash.
+        Functions that format the cells of a column; missing values become a dash.
 
     Raises
     ------
     ValueError
-        If a column holds fractions and nothing says how they are written, or a format names no column.
+        If a column of fractions has no format, or a format is given for an unknown column.
     """
     formats = formats or {}
     unknown = [name for name in formats if name not in frame]
@@ -57,31 +57,31 @@ def markdown(frame: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | 
 
 
 def nobody(why: str) -> str:
-    """A table that says why it has no rows: without a table its caption would go to another one.
+    """A table with one sentence in place of rows; without a table, its caption would go to another one.
 
     Parameters
     ----------
     why
-        A sentence.
+        The sentence: why there are no rows.
     """
     return markdown(pd.DataFrame({"respondent": [why]}))
 
 
-#: The widest that a column of text is drawn, in characters.
+#: Maximum width of a text column, in characters.
 _WIDEST = 44
 
 
 def _width(cells: Sequence[str]) -> int:
-    """A column's relative width: pandoc shares a wide table's width out by the dashes of its rule.
+    """A column's relative width: pandoc divides the width of a wide table by the dashes in its rule.
 
-    At least the longest word, so that words don't run into the next column; at most `_WIDEST`.
+    At least the longest word, so that words don't run into the next column; otherwise at most `_WIDEST`.
     """
     longest_word = max(len(word) for cell in cells for word in cell.split() or [""])
     return max(longest_word, min(_WIDEST, max(len(cell) for cell in cells))) + 2
 
 
 def intervals(frame: pd.DataFrame, name: str = "", digits: int = 3, *, bounded: bool = True) -> list[str]:
-    """The intervals of a frame as text, from ``name_low`` and ``name_high``, or from ``low`` and ``high``."""
+    """Intervals as text, from the columns ``name_low`` and ``name_high``, or ``low`` and ``high``."""
     low, high = (f"{name}_{end}" if name else end for end in ("low", "high"))
     return [interval(*ends, digits, bounded=bounded) for ends in zip(frame[low], frame[high], strict=True)]
 
@@ -89,7 +89,7 @@ def intervals(frame: pd.DataFrame, name: str = "", digits: int = 3, *, bounded: 
 DECLARED = "dictionary.yml"
 
 _ENTRY = frozenset({"what", "by", "columns", "contract", "names", "shown", "table"})
-#: Endings of columns whose meaning follows from that of the column they are named after.
+#: Suffixes of columns whose meaning follows from that of the column they are named after.
 ENDS = {
     "_low": "lower end of the 95% interval of",
     "_high": "upper end of the 95% interval of",
@@ -99,8 +99,8 @@ ENDS = {
 _INTERVAL = "interval"
 
 
-class Said(NamedTuple):
-    """What the registry says of a column; ``head`` and ``written`` may be empty."""
+class Entry(NamedTuple):
+    """The entry of a column; ``head`` and ``written`` (the number format) may be empty."""
 
     unit: str
     meaning: str
@@ -117,32 +117,32 @@ class Registry(NamedTuple):
     formats: Mapping[str, str]
 
     def entry(self, path: str) -> tuple[str, Mapping[str, Any]] | None:
-        """The first pattern that fits a path below ``data/``, and what it says."""
+        """The first pattern that matches a path below ``data/``, and its entry; None without a match."""
         return next(((p, entry) for p, entry in self.files.items() if fnmatch(path, p)), None)
 
-    def said(self, column: str, own: Mapping[str, str]) -> Said | None:
-        """What is said of a column: for the file, for all files, or following from its name."""
+    def column(self, column: str, own: Mapping[str, str]) -> Entry | None:
+        """The entry of a column, from the file, from all files, or derived from its name; None if missing."""
         text = own.get(column) or self.columns.get(column) or own.get("*")
         if text is not None:
             about, head, written = _parts(text)
             unit, _, meaning = about.partition("; ")
-            return Said(unit, meaning, head, written)
+            return Entry(unit, meaning, head, written)
         for ending, end in ENDS.items():
             of = column.removesuffix(ending)
-            if of != column and (found := self.said(of, own)):
-                return Said(found.unit, f"{end} {of}", "", found.written)
+            if of != column and (found := self.column(of, own)):
+                return Entry(found.unit, f"{end} {of}", "", found.written)
         of = column.removesuffix("_holm")
-        if of != column and (found := self.said(of, own)):
-            return Said("probability", f"{of} after Holm's correction", f"{found.head or of} (Holm)")
+        if of != column and (found := self.column(of, own)):
+            return Entry("probability", f"{of} after Holm's correction", f"{found.head or of} (Holm)")
         return None
 
-    def written(self, said: Said) -> str:
-        """The example of how a column's numbers are written; empty for text."""
-        return said.written or self.formats.get(said.unit, "")
+    def written(self, column: Entry) -> str:
+        """The number format of a column, by example; empty for text."""
+        return column.written or self.formats.get(column.unit, "")
 
 
 def _parts(text: str) -> tuple[str, str, str]:
-    """The parts of ``first | second | third``; those that are left out are empty."""
+    """The parts of ``first | second | third``; missing ones are empty."""
     first, second, third, *_ = [part.strip() for part in text.split("|")] + ["", ""]
     return first, second, third
 
@@ -154,7 +154,7 @@ def registry(data: Path = paths.DATA) -> Registry:
     Raises
     ------
     UserError
-        If it is missing, is not YAML, or an entry is not of the documented form.
+        If it is missing, is not YAML, or an entry does not have the documented form.
     """
     file = data / DECLARED
     content = read_yaml(file)
@@ -174,24 +174,24 @@ def registry(data: Path = paths.DATA) -> Registry:
 
 
 def table(frame: pd.DataFrame, path: str) -> str:
-    """A frame as the Markdown table that the registry declares for a file.
+    """A frame as the Markdown table declared in the registry for a file.
 
     Parameters
     ----------
     frame
-        Has the table's columns. ``x_interval``, where the frame has no such column, is made from ``x_low``
-        and ``x_high``, and ``interval`` from ``low`` and ``high``.
+        A frame with the table's columns. A missing ``x_interval`` is made from ``x_low`` and ``x_high``, and
+        ``interval`` from ``low`` and ``high``.
     path
-        The file, such as ``results/svo/missing.csv``, whose entry lists the columns under ``table``; else the
-        table has all that the frame has.
+        The file, such as ``results/svo/missing.csv``. Its entry lists the columns under ``table``; by default
+        these are all columns of the frame.
 
     Raises
     ------
     KeyError
         If the frame lacks a column.
     ValueError
-        If a column holds fractions and the registry does not say how they are written, or a head names a
-        column that has several values, or two columns have one head.
+        If a column of fractions has no format, a head refers to a column with several values, or two columns
+        have the same head.
     """
     known = registry()
     _, entry = known.entry(path) or (path, {})
@@ -199,9 +199,12 @@ def table(frame: pd.DataFrame, path: str) -> str:
     formats: dict[str, Callable[[Any], str]] = {}
     for name, of_table, own_format in _listed(entry.get("table", ["*"]), frame):
         is_interval = name not in frame and name.endswith(_INTERVAL)
-        said = known.said(_ends(name)[0] if is_interval else name, entry.get("columns", {})) or Said("", "")
-        written = own_format or known.written(said)
-        head = _filled(of_table, frame) or said.head or (_INTERVAL if is_interval else name.replace("_", " "))
+        found = known.column(_ends(name)[0] if is_interval else name, entry.get("columns", {})) or Entry(
+            "", ""
+        )
+        written = own_format or known.written(found)
+        default = _INTERVAL if is_interval else name.replace("_", " ")
+        head = _filled(of_table, frame) or found.head or default
         if head in shown:
             raise ValueError(f"{path}: two columns of the table are headed {head!r}")
         shown[head] = _intervals(frame, name, written) if is_interval else frame[name]
@@ -211,7 +214,7 @@ def table(frame: pd.DataFrame, path: str) -> str:
 
 
 def unknown(columns: Iterable[Any], known: Collection[str]) -> list[str]:
-    """Columns of a declared table that a file does not have, and that say no head or format of their own."""
+    """Columns of a declared table that are not in the file and have no head or format of their own."""
     return [
         name
         for name, head, written in _given(columns)
@@ -220,7 +223,7 @@ def unknown(columns: Iterable[Any], known: Collection[str]) -> list[str]:
 
 
 def _given(columns: Iterable[Any]) -> list[tuple[str, str, str]]:
-    """Name, head and format of each column of a table, as declared."""
+    """Name, head and format of each declared column."""
     return [
         (str(name), *_parts(text)[:2])
         for column in columns
@@ -229,7 +232,7 @@ def _given(columns: Iterable[Any]) -> list[tuple[str, str, str]]:
 
 
 def _listed(columns: Iterable[Any], frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    """The same, with the frame's other columns in place of the star."""
+    """The same, with the star replaced by the frame's other columns."""
     given = _given(columns)
     named = {column for name, *_ in given for column in (name, *_ends(name))}
     for name, head, written in given:
@@ -238,7 +241,7 @@ def _listed(columns: Iterable[Any], frame: pd.DataFrame) -> Iterator[tuple[str, 
 
 
 def _filled(head: str, frame: pd.DataFrame) -> str:
-    """A head with the one value of a column in place of its name in braces."""
+    """A head with column names in braces replaced by the single value of that column."""
     for name in re.findall(r"\{(\w+)\}", head):
         (value,) = set(frame[name])
         head = head.replace(f"{{{name}}}", str(value))
@@ -246,7 +249,7 @@ def _filled(head: str, frame: pd.DataFrame) -> str:
 
 
 def _ends(name: str) -> tuple[str, str]:
-    """The columns that hold the ends of ``x_interval``."""
+    """The columns with the ends of ``x_interval``."""
     of = name.removesuffix(_INTERVAL)
     return f"{of}low", f"{of}high"
 

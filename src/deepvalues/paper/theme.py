@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, colours, fonts, and the order of models."""
+"""The common style of all figures: sizes, colours, fonts, order of models."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from deepvalues.ask.registry import HEAD
 
 P = ParamSpec("P")
 
-#: Width of the text column of the PDF, in inches: there figures are printed in their own size.
+#: Width of the PDF's text column in inches; figures are printed at their actual size.
 WIDTH = 158 / 25.4
-#: Okabe and Ito's palette, told apart by readers with any colour vision; grey for what is in print.
+#: Okabe and Ito's palette, suitable for any colour vision; grey for published results.
 COLOURS = {
     "language model": "#0072B2",
     HEAD: "#CC79A7",
@@ -32,7 +32,7 @@ COLOURS = {
     "reference agent": "#D55E00",
     "published": "#555555",
 }
-#: Marks of the families and their sizes, for readers and printers without colour.
+#: Marker shapes and sizes of the families, for readers and printers without colour.
 MARKS = {
     "language model": ("o", 4.0),
     HEAD: ("v", 4.5),
@@ -41,17 +41,17 @@ MARKS = {
     "published": ("s", 4.0),
 }
 FAMILY_ORDER = ("language model", HEAD, "text learner", "reference agent", "published")
-#: As dark as lettering has to be on white.
+#: Grey dark enough for text on white.
 CHANCE = "#737373"
-#: Lines to compare with: chance, a nominal rate, a diagonal.
+#: Reference lines: chance, a nominal rate, a diagonal.
 DASHED: dict[str, Any] = {"color": CHANCE, "linewidth": 0.8, "linestyle": (0, (4, 3))}
-#: Rates: orange follows the surface, blue the value, white is chance.
+#: Colour map for rates: orange for the surface, blue for the value, white for chance.
 RATE_MAP = sns.diverging_palette(35, 245, s=85, l=55, as_cmap=True)
-#: Lines of one family in one panel.
+#: Colours of lines of one family in one panel.
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A")
 PNG_DPI = 200
 
-#: No lettering is smaller than 8 points.
+#: No text is smaller than 8 points.
 _SETTINGS: dict[Any, Any] = {
     "axes.labelsize": 9,
     "axes.spines.right": False,
@@ -63,7 +63,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.size": 8,
     "legend.frameon": False,
     "svg.fonttype": "path",
-    # A fixed salt makes the ids inside an SVG, and so its bytes, the same on every run.
+    # A fixed salt makes the ids in an SVG, and thus its bytes, the same on every run.
     "svg.hashsalt": "deepvalues",
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
@@ -71,10 +71,9 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def use_bundled_fonts() -> None:
-    """Let matplotlib find only the fonts that it brings along.
+    """Restrict matplotlib to its bundled fonts.
 
-    A machine can have another version of the same font, and gave figures other bytes, and other places to
-    labels, than the committed ones.
+    Another version of the same font on a machine changed the bytes of figures and the positions of labels.
     """
     manager = font_manager.fontManager
     manager.ttflist = []
@@ -86,7 +85,7 @@ use_bundled_fonts()
 
 
 def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the theme, and leave the settings of everyone else alone."""
+    """Decorator that draws a figure in the theme without changing global settings."""
 
     @wraps(draw)
     def in_theme(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -97,41 +96,41 @@ def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(height: float, columns: int = 1, rows: int = 1, **settings: Any) -> tuple[Figure, Any]:
-    """A figure of the column's width without pyplot, so that nothing stays open."""
+    """A figure of the column's width, without pyplot, so that no figure stays open."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns, **settings)
 
 
 def family_mark(family: str) -> dict[str, Any]:
-    """How points of a family are drawn where families mix and colour is not all that tells them apart."""
+    """Style of a family's points in panels with several families: colour, marker shape and size."""
     marker, size = MARKS[family]
     return {"marker": marker, "color": COLOURS[family], "markersize": size}
 
 
 def chance_line(axes: Axes, at: float) -> None:
-    """A vertical line where a rate says nothing, named at height ``at``, where nothing else is drawn."""
+    """Draw a vertical line at chance, labelled at the free height ``at``."""
     axes.axvline(0.5, zorder=0, **DASHED)
     axes.text(0.505, at, "chance", color=CHANCE, va="center")
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour and dashes that tell the lines of one panel apart, for the line of this number, from 0."""
+    """Colour and dashes for a line by its number (from 0), distinct within one panel."""
     return {"color": _LINES[number % len(_LINES)], "linestyle": "--" if number // len(_LINES) % 2 else "-"}
 
 
 def slant(axes: Axes) -> None:
-    """Slant the names below the columns, so that each ends below the middle of its own."""
+    """Rotate the labels below columns, so that each ends below the middle of its column."""
     for label in axes.get_xticklabels():
         label.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move places apart until they keep a gap, as near to where they were as order and bounds allow.
+    """Move positions apart to keep a gap, as little as order and bounds allow.
 
     Parameters
     ----------
     places
-        In rising order.
+        Positions in ascending order.
     """
     moved: list[float] = []
     for place in places:
@@ -146,21 +145,21 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 def label_points(
     axes: Axes, points: Sequence[tuple[float, float]], names: Mapping[str, str], at: float, gap: float
 ) -> None:
-    """Name points in a column at ``at``, each joined to its point by a line of its name's colour.
+    """Label points in a column at ``at``, each joined to its point by a line in its colour.
 
-    Points come in rising order of height; ``gap`` is the least distance between names.
+    Points are in ascending order of height; ``gap`` is the minimum distance between labels.
     """
     low, high = axes.get_ylim()
     heights = spread([y for _, y in points], gap, low + gap / 2, high - gap / 2)
     for point, (name, colour), height in zip(points, names.items(), heights, strict=True):
         hairline: dict[str, Any] = {"arrowstyle": "-", "color": colour, "linewidth": 0.6}
-        # From the middle of a name's left edge, so that no line runs through the names above and below.
+        # Start at the middle of the label's left edge, so that no line crosses the labels above and below.
         hairline |= {"relpos": (0.0, 0.5), "shrinkA": 1, "shrinkB": 2}
         axes.annotate(name, point, (at, height), va="center", arrowprops=hairline)
 
 
 def image(figure: Figure, kind: str) -> bytes:
-    """A figure as SVG or PNG, byte for byte the same on every run."""
+    """A figure as SVG or PNG, with the same bytes on every run."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with mpl.rc_context(_SETTINGS):
@@ -169,10 +168,10 @@ def image(figure: Figure, kind: str) -> bytes:
 
 
 def stable_ids(svg: bytes) -> bytes:
-    """An SVG with the ids that matplotlib hashes replaced by numbers in the order of the file.
+    """An SVG with matplotlib's hashed ids replaced by numbers in order of appearance.
 
-    The hashes are made of unrounded positions, and the layout's solver leaves their last bit to chance
-    between runs. Numbers are unique across figures by a hash of all that the file shows.
+    Matplotlib hashes unrounded positions, whose last bit varies between runs of the layout solver. A hash of
+    the visible content makes the numbers unique across figures.
     """
     hashed = list(dict.fromkeys(re.findall(rb'\bid="((?:[A-Za-z]|C\w+_)[0-9a-f]{10})"', svg)))
     place = {name: str(number).encode() for number, name in enumerate(hashed, start=1)}
@@ -185,7 +184,7 @@ def stable_ids(svg: bytes) -> bytes:
 
 
 def in_order(frame: pd.DataFrame, rate: str = "dvgr") -> pd.DataFrame:
-    """Rows by family in the paper's order, then by falling rate, then by name."""
+    """Rows sorted by family in the paper's order, then by descending rate, then by name."""
     family = pd.Categorical(frame["family"], FAMILY_ORDER, ordered=True)
     ordered = frame.assign(_family=family).sort_values(
         ["_family", rate, "model"], ascending=[True, False, True], kind="stable"
@@ -193,14 +192,14 @@ def in_order(frame: pd.DataFrame, rate: str = "dvgr") -> pd.DataFrame:
     return ordered.drop(columns="_family").reset_index(drop=True)
 
 
-# ---- points with numbers and a key of their names: where points lie close, names would cover them ----
+# ---- numbered points with a key, for points too close for labels ----
 
-#: How numbers and the names in their key are written.
+#: Text style of the numbers and the names in the key.
 NUMBER: dict[str, Any] = {"fontsize": 8}
 
 
 def runs(numbers: Iterable[int]) -> str:
-    """Numbers in rising order, three or more in a row as first–last: "1, 2, 4–7"."""
+    """Sorted numbers as text, three or more in a row as a range: "1, 2, 4–7"."""
     found: list[list[int]] = []
     for number in sorted(numbers):
         if found and found[-1][-1] == number - 1:
@@ -212,7 +211,7 @@ def runs(numbers: Iterable[int]) -> str:
 
 
 def groups(points: pd.DataFrame, columns: Sequence[str], near: float) -> list[pd.DataFrame]:
-    """Points that lie together, by single linkage: nearer than ``near`` to another one of the group."""
+    """Groups of nearby points by single linkage: each is within ``near`` of another point of its group."""
     if len(points) < 2:
         return [points] if len(points) else []
     places = points[list(columns)].to_numpy(dtype=float).round(9)
@@ -227,18 +226,18 @@ def key(
     name: Callable[[str], str] = str,
     rows: int = 18,
 ) -> None:
-    """Names of the numbers, each with its mark, from above in a panel of its own.
+    """Draw the key in a panel of its own: the number, marker and name of each model, from the top.
 
     Parameters
     ----------
     numbers
-        By model.
+        The number of each model.
     mark
-        How a model's points are drawn.
+        The style of a model's points.
     name
         A model's name in the key.
     rows
-        How many names the panel has room for; of more, lines are nearer to each other.
+        Number of names at normal spacing; more names are set closer together.
     """
     axes.set_axis_off()
     step = 1 / max(len(numbers), rows)

@@ -1,8 +1,8 @@
-"""From a number in the text back to the answers that it rests on.
+"""Trace a number in the text back to the answers behind it.
 
-The way runs: place in the article → variable → ``numbers.json`` → cell of a notebook → tables that hold the
-value → the records and items that the notebook read. `deepvalues trace` prints it; the pages show its first
-half on each number (`deepvalues.paper.site.show_traces`).
+The chain is: position in the article → variable → ``numbers.json`` → notebook cell → tables with the value →
+records and items that the notebook read. `deepvalues trace` prints it; the pages show its first half for each
+number (`deepvalues.paper.site.show_traces`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from deepvalues.paper.notebooks import Cell
 from deepvalues.paper.numbers import leaves
 
 _CONTEXT = 45
-#: The most lines of a cell's code, and the most tables, that are shown.
+#: Maximum number of code lines and of tables shown.
 _LINES, _TABLES = 12, 5
-#: A value of fewer digits stands in many tables by chance.
-_TELLING = 3
+#: Fewer digits would match in many tables by chance.
+_LEAST_DIGITS = 3
 _BANK = "data/stimuli/v"
 
 
 class Number(NamedTuple):
-    """A number, text or claim of the results: its value, and the notebook and cell that give it.
+    """A number, text or claim of the results: its value, and the notebook and cell that made it.
 
-    ``cell`` is None where the results were not made in a notebook.
+    ``cell`` is None if the results were not made in a notebook.
     """
 
     key: str
@@ -47,20 +47,20 @@ class Number(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What a reader of the page is told of the number, in one line."""
+        """One line about the number for readers of the page."""
         value = "" if isinstance(self.value, str) else f" = {self.value}"
         return f"{self.key}{value} · notebook {self.notebook}, {self.place}"
 
     @property
     def place(self) -> str:
-        """How the cell is called: its place in the executed notebook, and its label."""
+        """The cell's position in the executed notebook, and its label."""
         if self.cell is None:
             return "cell unknown"
         return f"cell {self.cell.position}" + (f" ({self.cell.label})" if self.cell.label else "")
 
 
 def numbers(root: Path) -> dict[str, Number]:
-    """Everything that the results hand to the text, by key."""
+    """All numbers, texts and claims of the results, by key."""
     found = {}
     for step in manifest.steps(root):
         file = f"data/results/{step.results}/numbers.json"
@@ -73,7 +73,7 @@ def numbers(root: Path) -> dict[str, Number]:
 
 
 def trace(root: Path, key: str) -> list[str]:
-    """The chain from a number to the answers, as lines to print.
+    """The chain from a number to the answers, as lines of text.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def trace(root: Path, key: str) -> list[str]:
     Raises
     ------
     UserError
-        If no results have the key (near ones are named), or the results are not complete.
+        If the key is unknown (names similar ones), or the results are incomplete.
     """
     key = re.sub(r"^\{\{<\s*var\s+|\s*>\}\}$", "", key.strip())
     found = numbers(root)
@@ -106,7 +106,7 @@ def trace(root: Path, key: str) -> list[str]:
             f"notebooks/{number.notebook}.ipynb, {number.place}; make build/{number.notebook}",
             *_code(number),
         ],
-        "tables": _tables(root, content, number) or ["none holds the value itself, or is made in this cell"],
+        "tables": _tables(root, content, number) or ["none holds the value or is made in this cell"],
         "parameters": [f"{name} = {value!r}" for name, value in entry["parameters"].items()],
         **_inputs(content, entry["inputs"]),
         "source": [
@@ -136,13 +136,13 @@ def _unknown(key: str, known: list[str]) -> str:
 
 
 def _uses(root: Path, key: str) -> list[str]:
-    """Where the article uses a variable or makes a claim: file, line, and the words around."""
+    """The places where the article uses a variable or claim: file, line and surrounding words."""
     article = read_article(root / "paper" / "index.qmd")
     lines = article.text.splitlines()
     found = sorted(set(article.contents.variables + article.contents.claims), key=lambda use: use.line)
     shown = []
     for line in (use.line for use in found if use.name == key):
-        # A long line is cut to the words around the key.
+        # Cut long lines to the words around the key.
         around = re.search(rf".{{0,{_CONTEXT}}}\b{re.escape(key)}\b.{{0,{_CONTEXT}}}", lines[line - 1])
         words = " ".join((around[0] if around else lines[line - 1]).split())
         shown.append(f"paper/index.qmd:{line}: … {words} …")
@@ -150,17 +150,17 @@ def _uses(root: Path, key: str) -> list[str]:
 
 
 def _code(number: Number) -> list[str]:
-    """The code of the number's cell, as far as it is short."""
+    """The code of the number's cell, cut to `_LINES` lines."""
     lines = number.cell.source.splitlines() if number.cell else []
     more = len(lines) - _LINES
     return lines if more <= 0 else [*lines[:_LINES], f"… {more} more lines"]
 
 
 def _tables(root: Path, content: Mapping[str, Any], number: Number) -> list[str]:
-    """The tables of the number's notebook that hold its value, the nearest cells' first, and where they do.
+    """Tables of the number's notebook that contain its value, with the position; nearest cells first.
 
-    If none does, those that its own cell made. Numbers and tables keep the same digits, so that a value is
-    looked for as it is written; texts, whole numbers, and values of a few digits are not looked for.
+    If there are none, the tables made in its own cell. Numbers and tables have the same digits, so the value
+    is searched as text. Texts, whole numbers and values with few digits are not searched.
     """
     made: dict[int, list[str]] = {}
     for path, item in content["artefacts"].items():
@@ -178,8 +178,8 @@ def _tables(root: Path, content: Mapping[str, Any], number: Number) -> list[str]
 
 
 def _place(table: Path, written: str) -> str:
-    """The line and column of a value in a table; empty if it is not there, or too short to tell."""
-    if len(re.sub(r"e.*|\D", "", written).strip("0")) < _TELLING:
+    """The line and column of a value in a table; empty if not found or too short to be distinctive."""
+    if len(re.sub(r"e.*|\D", "", written).strip("0")) < _LEAST_DIGITS:
         return ""
     with table.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
@@ -191,7 +191,7 @@ def _place(table: Path, written: str) -> str:
 
 
 def _inputs(content: Mapping[str, Any], paths: Sequence[str]) -> dict[str, list[str]]:
-    """What the notebook read, sorted by kind; the many small files of the bank are one line a folder."""
+    """The notebook's inputs by kind; the small files of the bank are one line per folder."""
     records, items, others = [], [], []
     bank = Counter(str(Path(path).parent) for path in paths if path.startswith(_BANK))
     for path in paths:

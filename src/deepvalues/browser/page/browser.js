@@ -1,26 +1,26 @@
-/* The answer browser: filters, table and detail over data that come in plain scripts.
+/* The answer browser: filters, table and detail view; the data come as plain scripts.
 
-   Every script in data/ calls `answers(name, payload)`; the index comes with the page, parts when a detail asks for
-   them. All text that was received is put into the page as text, never as markup. */
+   Every script in data/ calls `answers(name, payload)`. The index is loaded with the page, parts when an answer is
+   opened. Received text is always inserted as text, never as markup. */
 "use strict";
 (() => {
   const MEANINGS = {
     answered: "A choice was read from the reply.",
     refused: "The model declined to answer.",
-    unparsable: "The reply is whole, but the rules do not read a choice from it for certain.",
+    unparsable: "The reply is complete, but the rules find no clear choice in it.",
     truncated: "The reply was cut off before its choice.",
     failed: "No reply was received.",
   };
   const FACETS = { arm: "Arm, task or mode", examples: "Examples in the prompt", value: "Value", dimension: "Dimension" };
   const OUTCOMES = { target: "the right option", other: "the other option", none: "no choice, or none is right" };
-  // What the fields of an address name, for links that name what is not here.
+  // Names of the fields of an address, for messages about links to something that does not exist.
   const NAMED = {
     study: "a study", model: "a model", arm: "an arm, task or mode", examples: "a number of examples", value: "a value",
     dimension: "a dimension", status: "a status", read: "a reading", answer: "an answer",
   };
   const $ = (id) => document.getElementById(id);
 
-  // Parts: each is a script that is added once; its call resolves the promise.
+  // Parts: each is a script that is added once; its call to `answers` resolves the promise.
   const parts = new Map();
   const arrivals = new Map();
   window.answers = (name, payload) => {
@@ -43,7 +43,7 @@
     return parts.get(name);
   }
   const partName = (kind, part) => `${kind}-${String(part).padStart(3, "0")}`;
-  /** The part of a kind that holds a row, and the row's place in it. */
+  /** The part of a kind that holds a row, and the row's position in it. */
   async function row(kind, starts, number) {
     let part = starts.length - 1;
     while (starts[part] > number) part -= 1;
@@ -69,13 +69,13 @@
     buildGrid();
     const asked = location.hash;
     readAddress(asked);
-    // Who comes without wishes sees what an answer looks like.
+    // Without a request in the address, show the first answer as an example.
     if ((asked.length < 2 || isPlace(asked)) && rows.count) grid.setActiveCell(0, 0);
-    // The page's own changes of the address replace it, which is no such event. The event's address is read, not the
-    // page's, which an answer that comes late may have replaced since.
+    // The page itself changes the address with replaceState, which fires no event. Read the address from the event:
+    // an answer that loads late may have replaced location.hash since.
     window.addEventListener("hashchange", (event) => {
       const { hash } = new URL(event.newURL);
-      // A link to a place of the page, as the one that skips to the table, leaves the view as it is.
+      // A link within the page, such as the skip link, leaves the view as it is.
       if (isPlace(hash)) writeAddress();
       else readAddress(hash);
     });
@@ -83,7 +83,7 @@
     if (hidden) $("hidden").textContent = `${hidden.toLocaleString("en")} recorded answers to other prompts are not shown.`;
   }
 
-  /** One list of labels for all studies; each study keeps a table from its own numbers to the common ones. */
+  /** Merge the labels of all studies into one list; each study keeps a map from its own numbers to the common ones. */
   function mergeLabels(facet) {
     const all = [...new Set(index.studies.flatMap((study) => study.facets[facet]?.labels ?? []))];
     const number = (text) => Number.parseFloat(text);
@@ -95,7 +95,7 @@
     }
   }
 
-  /** Every answer as a place in four arrays. */
+  /** Flatten all answers into four parallel arrays. */
   function flatten() {
     const count = index.studies.reduce((sum, study) =>
       sum + study.models.reduce((part, entry) => part + entry.codes.filter((code) => code >= 0).length, 0), 0);
@@ -172,7 +172,7 @@
     return found;
   }
 
-  /** By search words, and by study, which items have them in their prompts; asked for once, when all parts are here. */
+  /** For each study, which items have the search words in their prompts; computed once all parts are loaded. */
   const searched = new Map();
   const LEAST = 3;
   async function search(needle) {
@@ -198,7 +198,7 @@
     search(needle).then(() => { if (isWanted()) filter(); }, (error) => { if (isWanted()) $("count").textContent = error.message; });
   }
 
-  /** First which items pass, a few thousand; then which answers, by look-ups alone. */
+  /** Filter the items first (a few thousand), then the answers, which takes only look-ups. */
   function filter() {
     const want = wanted();
     const needle = want.item?.trim().toLowerCase();
@@ -252,7 +252,7 @@
   // Table.
   const provider = { getLength: () => shown.length, getItem: (place) => facts(shown[place]) };
   const list = (found) => found.join(" / ");
-  // `need` is the width in pixels that shows most of a column; columns come in while there is room, by `rank`, the first three always.
+  // `need`: width in pixels that shows most of a column. Columns are added by `rank` while there is room, the first three always.
   const COLUMNS = [
     { id: "study", name: "Study", need: 180, rank: 6, text: (one) => one.study.title },
     { id: "model", name: "Model", need: 140, rank: 2, text: (one) => one.model },
@@ -265,16 +265,16 @@
     { id: "choice", name: "Read as", need: 100, rank: 1, text: readAs },
   ].map((column) => ({ ...column, width: column.need, formatter: (_, __, text) => ({ text, toolTip: text }) }));
   const CROWDED = 1.12;
-  /** The columns that there is room for; none in which a filter leaves one word, or the study has nothing. */
+  /** The columns that fit, without those that are empty or that the filters reduce to one word. */
   function columns() {
     const want = wanted(), only = index.studies.find((study) => study.name === want.study);
     let room = $("grid").clientWidth * CROWDED;
     const useful = COLUMNS.filter(({ id }) => id === "place" ? (only ? [only] : index.studies).some(hasPlaces) : (["item", "value"].includes(id) || want[id] === undefined) && !(only && id in FACETS && !only.facets[id]));
     const fitting = [...useful].sort((a, b) => a.rank - b.rank).filter((column) => (room -= column.need) >= 0 || column.rank < 3);
-    // Fresh ones, as the component writes into them how narrow they have been.
+    // Fresh copies, since the component stores the previous widths in them.
     return useful.filter((column) => fitting.includes(column)).map((column) => ({ ...column }));
   }
-  /** Which repeat and turn of an item, as far as its study has several. */
+  /** The repeat and turn of an answer, if its study has several. */
   function place(one) {
     const repeat = one.study.repeats ? [`repeat ${one.repeat + 1}`] : [];
     return [...repeat, ...(one.study.slots.turn !== 0 ? [`turn ${one.turn + 1}`] : [])].join(", ");
@@ -294,12 +294,12 @@
       forceFitColumns: true, rowHeight: 32, dataItemColumnValueExtractor: (one, column) => column.text(one),
     });
     const container = grid.getContainerNode();
-    // The component makes a tab stop of each of its panes; here the table is one stop, at its active cell.
+    // The component makes each of its panes a tab stop; here the table is one stop, at its active cell.
     for (const pane of container.querySelectorAll("[tabindex]")) pane.removeAttribute("tabindex");
     grid.setFocus = () => grid.getActiveCellNode()?.focus({ preventScroll: true });
     grid.onActiveCellChanged.subscribe((_, { row: active }) => {
       tabStop();
-      // The component moves the focus before the active cell, here it follows; and only where it is in the table.
+      // The component moves the focus before the active cell; here it follows, and only if it is in the table.
       if (container.contains(document.activeElement)) grid.setFocus();
       if (active !== undefined && active !== null) choose(shown[active]);
     });
@@ -309,7 +309,7 @@
     grid.onClick.subscribe(() => { if (stacked()) setTimeout(goToDetail); });
     container.addEventListener("focus", () => grid.getActiveCellNode() || !shown.length || grid.gotoCell(0, 0));
     container.addEventListener("keydown", (event) => {
-      // Tab leaves the table, where the component would walk from cell to cell.
+      // Tab leaves the table; the component would move from cell to cell.
       if (event.key === "Tab" || event.key === "Enter") event.stopPropagation();
       if (event.key === "Enter" && grid.getActiveCellNode()) {
         event.preventDefault();
@@ -339,7 +339,7 @@
     comes = true;
     bringDetail();
   }
-  /** Below the table the answer is brought up, again when it is drawn: only then is the page long enough. */
+  /** If the detail is below the table, scroll it into view; again once it is drawn, when the page is long enough. */
   function bringDetail() {
     if (comes && stacked()) $("detail").scrollIntoView({ block: "start" });
   }
@@ -391,7 +391,7 @@
     writeAddress();
   }
 
-  /** What is known of an item: its columns, its turns, its options. */
+  /** An item: its columns, turns and options. */
   async function itemOf(one) {
     const { payload, place: inPart } = await row(`items-${one.study.name}`, one.study.itemParts, one.item);
     const word = (at_) => payload.names[at_] ?? "";
@@ -403,7 +403,7 @@
     return { columns, options, system, turns };
   }
 
-  /** A text: the sequence that its number leads to, and the fragments of the sequence. */
+  /** The text with a number, joined from the fragments in its sequence. */
   async function textOf(number) {
     const { payload, place: inPart } = await row("prompts", index.promptParts, number);
     let sequence = [];
@@ -419,7 +419,7 @@
     const { payload, place: inPart } = await row(one.entry.file, one.entry.parts, slot);
     return Object.fromEntries(payload.columns.map((column, c) => [column, payload.words[payload.rows[inPart][c]] ?? null]));
   }
-  /** The replies to this turn and those before it; turns of one repeat stand in adjacent slots. */
+  /** The replies to this turn and the previous ones; the turns of one repeat are in adjacent slots. */
   function conversationOf(number, one) {
     const slots = Array.from({ length: one.turn + 1 }, (_, turn) => one.slot - one.turn + turn);
     return Promise.all(slots.map((slot) => replyOf(one, slot)));
@@ -462,10 +462,10 @@
   }
   function drawReading(one, last, options) {
     const found = outcome(one.status, last.choice, one.target);
-    const meaning = one.status === "answered" && last.choice === null ? "The text is what was asked for." : MEANINGS[one.status] ?? "";
+    const meaning = one.status === "answered" && last.choice === null ? "The reply is the requested text." : MEANINGS[one.status] ?? "";
     const chosen = options.find((option) => isNamed(option, last.choice));
     const choice = last.choice === null ? [] : [["Choice", last.choice]];
-    const likely = last.letters === null ? [] : [["Probabilities", `${last.letters}. The likeliest letter is the choice.`]];
+    const likely = last.letters === null ? [] : [["Probabilities", `${last.letters}. The most probable letter is the choice.`]];
     const against = found === "none" ? [] : [["Which is", `${OUTCOMES[found]}${shows(chosen)}`]];
     return [heading("How it was read"), terms([["Status", `${one.status}: ${meaning}`], ...choice, ...likely, ...against])];
   }
@@ -474,7 +474,7 @@
     if (last.error !== null) return [element("p", { textContent: `No reply; the last request failed with ${last.error}.` })];
     const ended = last.finish_reason === null ? [] : [element("p", { className: "hint", textContent: `The endpoint ended it with “${last.finish_reason}”.` })];
     const refusal = last.refusal === null ? [] : [element("p", { className: "speaker", textContent: "Refusal" }), element("pre", { textContent: last.refusal })];
-    const begun = last.letters === null ? [] : [element("p", { className: "hint", textContent: "One token was asked for." })];
+    const begun = last.letters === null ? [] : [element("p", { className: "hint", textContent: "One token was requested." })];
     return [element("pre", { id: "reply", textContent: last.reply ?? "(no text)" }), ...begun, ...refusal, ...ended];
   }
 
@@ -496,14 +496,14 @@
     const legend = hasRoles ? [element("p", { className: "hint", textContent: index.roles })] : [];
     return [heading("Options"), element("ul", { className: "options", role: "list" }, ...drawn), ...legend];
   }
-  /** Where the last line of a text that begins with an option's label has its sentence. */
+  /** Start and end of the sentence in the last line that begins with an option's label. */
   function sentence(text, option) {
     const begin = `\n${option.label}: `, found = `\n${text}`.lastIndexOf(begin);
     if (found < 0) return null;
     const first = found + begin.length - 1, end = text.indexOf("\n", first);
     return [first, end < 0 ? text.length : end];
   }
-  /** A sentence with its clauses marked by what they show, where it has as many clauses as marks. */
+  /** A sentence with its clauses highlighted by what they show, if it has as many clauses as marks. */
   function clauses(text, option) {
     const opener = text.startsWith(index.opener) ? index.opener : "";
     const found = text.slice(opener.length).split(index.joiner);
@@ -535,9 +535,9 @@
     }
     return [...pieces, text.slice(done)];
   }
-  const drawItem = (item) => element("details", {}, element("summary", { textContent: "All that is known of the item" }), terms(item.columns));
+  const drawItem = (item) => element("details", {}, element("summary", { textContent: "All columns of the item" }), terms(item.columns));
 
-  // The address holds filters and answer, so that a view can be cited.
+  // The address stores the filters and the answer, so that a view can be cited.
   function writeAddress() {
     const fields = new URLSearchParams(wanted());
     if (selected >= 0) {
@@ -547,7 +547,7 @@
     history.replaceState(null, "", `#${fields}`);
   }
   const isPlace = (hash) => hash.length > 1 && $(hash.slice(1)) !== null;
-  /** Show what an address names, and say what of it is not here. */
+  /** Show what an address names, and list what does not exist. */
   function readAddress(hash) {
     const fields = new URLSearchParams(isPlace(hash) ? "" : hash.slice(1));
     const controls = new Map([...$("filters").elements].filter(({ name }) => name).map((control) => [control.name, control]));
@@ -579,7 +579,7 @@
     } else choose(number);
     writeAddress();
   }
-  /** The answer that an address names by study, model, item, repeat and turn; -1 where there is none. */
+  /** The number of the answer with a study, model, item, repeat and turn; -1 if there is none. */
   function numberOf(answer) {
     for (let number = 0; number < rows.count; number += 1) {
       const one = facts(number);
