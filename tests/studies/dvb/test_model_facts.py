@@ -204,10 +204,10 @@ def test_asked_outright_language_models_alone_are_counted():
         )
     one = ("a", "language model", "embodies_value", 5), ("a", "language model", "embodies_pole", 9)
     found = told("outright", judged(*one, ("g", "reference agent", "embodies_value", 10)))
-    assert found.startswith("Asked outright which of two options shows a value, it is right over both ")
+    assert found.startswith("Asked outright which of two options shows a value, a is right over both orders ")
     assert re.search(r" at a rate of \.500 \[\.\d+, \.\d+\]; for a pole, at a rate of \.900 \[", found)
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
-    assert "they are right over both orders at rates from .500" in two
+    assert "a and b are right over both orders at rates from .500" in two
 
 
 def test_without_evidence_says_what_was_not_asked():

@@ -385,7 +385,7 @@ def outright(judged: pd.DataFrame) -> dict[str, Any]:
     # Without trials, the frame has no column of tasks.
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
     found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
-    return {"models": own["model"].nunique(), **found}
+    return {"models": sorted(own["model"].unique()), **found}
 
 
 def _right(judged: pd.DataFrame) -> dict[str, Any]:
