@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import Table
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.factors import factor_test
+from deepvalues.stats.contrasts import factor_test
 
 
 @st.composite

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from deepvalues.studies.across_studies import MEASURES, in_several, rank_correlations, side_by_side
+from deepvalues.studies.shared import MEASURES, in_several, rank_correlations, side_by_side
 
 
 def joined(b_v, corrected, fidelity):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from deepvalues.studies.families import language_models_or_all
+from deepvalues.studies.shared import language_models_or_all
 
 
 def test_language_models_are_in_focus_where_there_are_any():

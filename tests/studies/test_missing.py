@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.core.errors import UserError
-from deepvalues.studies.missing import count_statuses, stop_if_missing
+from deepvalues.studies.shared import count_statuses, stop_if_missing
 
 
 def test_every_status_has_its_column():

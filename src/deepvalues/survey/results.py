@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,6 +14,8 @@ from scipy import stats
 from deepvalues.stats.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
 from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, exact_test, t_interval, wilson
+from deepvalues.survey.questions import Survey
+from deepvalues.survey.reading import read_answers
 
 ALL = "all"
 
@@ -233,3 +236,30 @@ def checks(answers: pd.DataFrame) -> pd.DataFrame:
         right, n = int((given["right"] == 1).sum()), len(given)
         rows.append((question, n, right, right / n, *wilson(right, n)))
     return pd.DataFrame(rows, columns=["question", "n", "right", "accuracy", "low", "high"])
+
+
+def results_of(survey: Survey, files: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Read completed forms and say what they say.
+
+    Returns
+    -------
+    dict
+        ``answers`` (all of them), ``respondents``, ``exclusions``, ``checks``, ``statistics`` and
+        ``questions`` (of those who stay), as described in this module.
+
+    Raises
+    ------
+    UserError
+        When a form cannot be read.
+    """
+    answers = read_answers(survey, files)
+    people = respondents(answers)
+    counting = included(answers, people)
+    return {
+        "answers": answers,
+        "respondents": people,
+        "exclusions": exclusions(people),
+        "checks": checks(answers),
+        "statistics": statistics(counting),
+        "questions": by_question(counting),
+    }

@@ -12,7 +12,7 @@ from scipy.cluster import hierarchy
 from deepvalues.paper.theme import COLOURS, MARKS, WIDTH, family_mark, image
 from deepvalues.studies.profiles import figures
 from deepvalues.studies.profiles.analysis.measures import measures
-from deepvalues.studies.profiles.analysis.structure import centred_profiles, plane, tree, with_reference
+from deepvalues.studies.profiles.analysis.stability import centred_profiles, plane, tree, with_reference
 from legible import assert_legible
 
 NAMES = {

@@ -34,17 +34,20 @@ from deepvalues.studies.profiles.analysis.measures import MEASURES, cronbach_gle
 from deepvalues.studies.profiles.analysis.reference import mean_profiles, respondents
 from deepvalues.studies.profiles.analysis.responses import matrices, responses
 from deepvalues.studies.profiles.analysis.stability import (
+    centred_profiles,
     concordance,
     convergence,
     intraclass,
     kendall_w,
     mean_correlation,
     mean_interval,
+    plane,
     profiles,
     stability,
+    tree,
+    with_reference,
 )
-from deepvalues.studies.profiles.analysis.structure import centred_profiles, plane, tree, with_reference
-from deepvalues.studies.profiles.respondents.agents import ORDERS, order_weights
+from deepvalues.studies.profiles.respondents import ORDERS, order_weights
 from profile_runs import AGENTS, KEYS, held, opened, reference
 
 RATINGS = st.lists(st.lists(st.integers(1, 7), min_size=6, max_size=6), min_size=2, max_size=12).map(

@@ -15,8 +15,8 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.svo.analysis import choice_model, effects, people, published, scoring
 from deepvalues.studies.svo.analysis import statistics as svo
 from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.respondents.agents import PRECISION, WEIGHTS, reference_agents
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, VALUES, payoffs
+from deepvalues.studies.svo.respondents import PRECISION, WEIGHTS, reference_agents
+from deepvalues.studies.svo.stimuli import LETTERS, VALUES, payoffs
 from deepvalues.studies.svo.study import SocialValues
 from svo_trials import answers, scored
 
@@ -507,7 +507,7 @@ def test_models_beside_people(trials, asked):
 def test_people_among_people_are_not_told_apart():
     """Ten people drawn from the histogram are within the 95% quantile nineteen times in twenty."""
     points, weights = people.spread_people(HISTOGRAM)
-    _, most = people._angles_of_people(10, people._frozen(HISTOGRAM), 1)
+    _, most = people._angles_of_people(10, HISTOGRAM, 1)
     drawn = np.random.default_rng(99).choice(points, size=(300, 10), p=weights)
     within = [people.wasserstein(sample, HISTOGRAM) <= most for sample in drawn]
     assert 0.9 <= np.mean(within) <= 0.985

@@ -368,7 +368,7 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
     Parameters
     ----------
     table
-        From `analysis.value_blind.implied`.
+        From `analysis.published.implied`.
     targets
         Target angles of the values, in degrees.
     people

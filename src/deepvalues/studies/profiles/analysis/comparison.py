@@ -96,7 +96,7 @@ def without_chance(model: Resampled, reference: Resampled) -> dict[str, Array]:
 def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
     """Intervals of all measures from a two-level bootstrap: of runs of the model, and of respondents.
 
-    They are percentile intervals, for the measures of `without_chance` of its draws. `analysis.coverage`
+    They are percentile intervals, for the measures of `without_chance` of its draws. `analysis.recovery`
     says how often they hold the truth. An estimate itself is what the profiles give, and need not lie in its
     interval: a mean difference of pairs near 0 can only be larger in a resample.
 

@@ -17,7 +17,7 @@ from scipy import stats
 from scipy.special import softmax
 
 from deepvalues.stats.rates import CONFIDENCE
-from deepvalues.studies.svo.stimuli.payoffs import Floats, payoffs
+from deepvalues.studies.svo.stimuli import Floats, payoffs
 
 _STEPS = 100
 #: A precision beyond this, in logits per coin, is no estimate: some weights explain all choices.

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pingouin as pg
 
-from deepvalues.studies.svo.stimuli.payoffs import Floats
-from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
+from deepvalues.studies.svo.stimuli import NO_VALUE, Floats
 
 PERMUTATIONS = 1999
 #: What makes an analysis.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,9 +13,8 @@ import pandas as pd
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.analysis.statistics import CONDITION
 from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.respondents.agents import ReferenceAgent
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, payoffs
-from deepvalues.studies.svo.stimuli.prompts import Coins
+from deepvalues.studies.svo.respondents import ReferenceAgent
+from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, options_of, payoffs
 
 #: How many standard errors an agent with chance may be off: about one in 16,000 fails by chance.
 MOST_ERRORS = 4.0
@@ -28,9 +27,6 @@ class Moments(NamedTuple):
 
     mean: float
     variance: float
-
-
-Shares = tuple[tuple[float, ...], ...]
 
 
 def trial_moments(agent: ReferenceAgent, value: str, questions: list[tuple[int, str]]) -> Moments:
@@ -51,22 +47,15 @@ def trial_moments(agent: ReferenceAgent, value: str, questions: list[tuple[int, 
     shares: list[tuple[float, ...]] = [()] * N_PRIMARY
     for item, shown in questions:
         if item <= N_PRIMARY:
-            of_letters = agent.rule(_options(item, shown), value)
+            of_letters = agent.rule(options_of(item, shown), value)
             by_option = dict(zip(shown, of_letters.values(), strict=True))
             # The order shown touches the last digits, and each set of shares is worked out once only.
             shares[item - 1] = tuple(round(by_option[option], 12) for option in LETTERS)
     return _moments(tuple(shares))
 
 
-def _options(item: int, shown: str) -> dict[str, Coins]:
-    pay, row = payoffs(), item - 1
-    places = [LETTERS.index(option) for option in shown]
-    coins = [Coins(int(pay.own[row, place]), int(pay.other[row, place])) for place in places]
-    return dict(zip(LETTERS, coins, strict=True))
-
-
 @lru_cache(maxsize=256)
-def _moments(shares: Shares) -> Moments:
+def _moments(shares: tuple[tuple[float, ...], ...]) -> Moments:
     """Moments of the angle where each item is answered by itself with the given shares."""
     # Angles depend on two sums of whole coins alone: fold the items' distributions of coins.
     pay = payoffs()
@@ -104,30 +93,22 @@ def instrument(
         standard_error (of the mean; 0 for an agent without chance), angle, off (in degrees), agrees: within
         four standard errors, exactly without chance, and without any complete trial where the agent refuses.
     """
-    questions = {
-        id: questions_of(order, options)
-        for id, order, options in items[["id", "item_order", "option_orders"]].itertuples(
-            index=False, name=None
-        )
-    }
+    asked = items[["id", "item_order", "option_orders"]].itertuples(index=False, name=None)
+    questions = {id: questions_of(order, options) for id, order, options in asked}
     known = frame[frame["model"].isin(list(agents))]
     rows = []
     for key, group in known.groupby(list(CONDITION), sort=True):
         agent, value = agents[str(key[0])], str(key[2])
         moments = [trial_moments(agent, value, questions[id]) for id in group["id"]]
-        rows.append((*key, *_row(moments, group)))
+        n, complete = len(group), int(group["angle"].notna().sum())
+        expected = float(np.mean([part.mean for part in moments]))
+        error = math.sqrt(sum(part.variance for part in moments)) / n
+        angle = group["angle"].mean()
+        off = angle - expected
+        agrees = complete == 0 if math.isnan(expected) else abs(off) <= MOST_ERRORS * error + _PRECISION
+        rows.append((*key, n, complete, expected, error, angle, off, bool(agrees)))
     columns = ["trials", "complete", "expected", "standard_error", "angle", "off", "agrees"]
     return pd.DataFrame(rows, columns=[*CONDITION, *columns])
-
-
-def _row(moments: list[Moments], group: pd.DataFrame) -> Iterator[object]:
-    n, complete = len(group), int(group["angle"].notna().sum())
-    expected = float(np.mean([part.mean for part in moments]))
-    error = math.sqrt(sum(part.variance for part in moments)) / n
-    angle = group["angle"].mean()
-    off = angle - expected
-    agrees = complete == 0 if math.isnan(expected) else abs(off) <= MOST_ERRORS * error + _PRECISION
-    return iter((n, complete, expected, error, angle, off, bool(agrees)))
 
 
 def by_agent(check: pd.DataFrame, agents: Mapping[str, ReferenceAgent]) -> pd.DataFrame:

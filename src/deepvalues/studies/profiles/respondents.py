@@ -3,7 +3,7 @@
 They prove the instrument. Their profiles are made from the synthetic reference, and what a run gives has
 exactly the stated mean, in every mode: rankings are drawn from all orders with weights of that mean, ratings
 and points are rounded up or down by chance, and open answers hold sentences of known themes in that
-proportion.
+proportion. The agents of the pairs choose by known worths and a liking for a place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
@@ -27,7 +27,8 @@ from deepvalues.studies.profiles.analysis.reference import (
     synthetic_reference,
     whole_parts,
 )
-from deepvalues.studies.profiles.stimuli.instrument import MODES, NONE, OPEN, Codebook, SentenceBank, Stimuli
+from deepvalues.studies.profiles.items import LETTERS, PairWording
+from deepvalues.studies.profiles.stimuli import MODES, NONE, OPEN, Codebook, SentenceBank, Stimuli
 from deepvalues.studies.profiles.study import SENTENCE_MARK
 
 Array = NDArray[np.float64]
@@ -404,5 +405,73 @@ def coder_agents(codebook: Codebook, bank: SentenceBank) -> dict[str, CoderAgent
     agents = [
         CoderAgent("agent-coder-exact", "the known code of every sentence", codebook, bank),
         CoderAgent("agent-coder-erring", erring, codebook, bank, CODER_ERROR, CODER_UNREADABLE),
+    ]
+    return {agent.name: agent for agent in agents}
+
+
+# ---- pairs ----
+
+#: Worths of the themes in logits, in their fixed order; they sum to 0.
+WORTHS = (0.5, 0.1, 0.3, 1.0, -0.4, -1.5)
+#: How much an agent likes option A, in logits.
+LIKING = 0.6
+#: The same of the agent that chooses by place alone.
+PLACE_LIKING = 2.0
+
+
+@dataclass(frozen=True)
+class PairAgent:
+    """An agent whose log odds of option A over option B are w_A − w_B + liking.
+
+    Its reply is the likelier letter, A where both are as likely; there is no chance in it.
+    """
+
+    name: str
+    description: str
+    worths: Mapping[str, float]
+    liking: float
+    wording: PairWording
+    family: str = "reference agent"
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - that of every model
+        """Answer a question.
+
+        Raises
+        ------
+        ValueError
+            When it is not one of this study.
+        """
+        question = next(message["content"] for message in messages if message["role"] == "user")
+        shown = self.wording.themes_of(question)
+        if not shown:
+            raise ValueError(f"not a question about two themes: {question[:60]!r}")
+        p = float(expit(self.worths[shown[0]] - self.worths[shown[1]] + self.liking))
+        # After a reply that is begun for it, a token has the space before it.
+        space = " " if messages[-1]["role"] == "assistant" else ""
+        return Reply(space + LETTERS[p < 0.5], dict(zip(LETTERS, (p, 1 - p), strict=True)))
+
+    def expected(self, theme: str) -> float:
+        """The worth of a theme, in logits."""
+        return self.worths[theme]
+
+
+def pair_agents(wording: PairWording) -> dict[str, PairAgent]:
+    """The reference agents by name."""
+    worths = {theme.key: worth for theme, worth in zip(wording.themes, WORTHS, strict=True)}
+    agents = [
+        PairAgent(
+            "agent-pairs-worths",
+            "choices by fixed worths, and a liking for option A",
+            worths,
+            LIKING,
+            wording,
+        ),
+        PairAgent(
+            "agent-pairs-place",
+            "a liking for option A alone",
+            dict.fromkeys(worths, 0.0),
+            PLACE_LIKING,
+            wording,
+        ),
     ]
     return {agent.name: agent for agent in agents}
