@@ -80,10 +80,8 @@ def independent(first: int, n_first: int, second: int, n_second: int) -> Indepen
     difference = first / n_first - second / n_second
     if first + second in (0, n_first + n_second):
         return Independent(difference, float(low), float(high), math.nan, math.nan, math.nan)
-    table = [[first, n_first - first], [second, n_second - second]]
-    chi2, p, *_ = stats.chi2_contingency(table, correction=True)
-    v = math.sqrt(chi2 / (n_first + n_second))
-    return Independent(difference, float(low), float(high), float(chi2), float(p), v)
+    tested = factor_test([[first, n_first - first], [second, n_second - second]])
+    return Independent(difference, float(low), float(high), *tested[["chi2", "p_value", "cramers_v"]])
 
 
 class Paired(NamedTuple):

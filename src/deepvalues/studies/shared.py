@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,25 @@ import pandas as pd
 
 from deepvalues.ask.reading import STATUSES
 from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
+from deepvalues.core.paths import shown
 from deepvalues.stats.rates import spearman
+
+
+@contextmanager
+def wording_of(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The content of a wording's file; whoever finds it wanting raises any of the errors of a look-up.
+
+    Raises
+    ------
+    UserError
+        In place of these errors, and when the file cannot be read.
+    """
+    content = read_yaml(path)
+    try:
+        yield content
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{shown(path)}: not the wording of this study: {error!r}") from None
 
 
 def count_statuses(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from itertools import count, islice
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -44,20 +43,17 @@ def is_code(text: str) -> bool:
     return known and check_character(text[:-1]) == text[-1]
 
 
-def _all(survey: str, seed: int) -> Iterator[str]:
-    for number in count():
+def codes(survey: str, seed: int, respondents: int) -> list[str]:
+    """Draw different codes for a survey's respondents; more respondents only add codes."""
+    drawn: dict[str, None] = {}
+    for number in range(2 * respondents + 10):
         at = stable_random.integer(seed, survey, "respondent", number)
         body = ""
         for _ in range(LENGTH - 1):
             at, place = divmod(at, len(ALPHABET))
             body += ALPHABET[place]
-        yield body + check_character(body)
-
-
-def codes(survey: str, seed: int, respondents: int) -> list[str]:
-    """Draw different codes for a survey's respondents; more respondents only add codes."""
-    different = dict.fromkeys(islice(_all(survey, seed), respondents * 2 + 10))
-    return list(different)[:respondents]
+        drawn[body + check_character(body)] = None
+    return list(drawn)[:respondents]
 
 
 # ---- the page ----
@@ -76,18 +72,6 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def _data(survey: Survey) -> str:
-    """What the script needs to know; no correct answer is in it."""
-    told = {
-        "name": survey.name,
-        "form": survey.checksum,
-        "columns": COLUMNS,
-        "alphabet": ALPHABET,
-        "codeLength": LENGTH,
-    }
-    return json.dumps(told).replace("<", "\\u003c")
-
-
 def _source(text: str) -> str:
     """A policy source that allows this very script or style and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -103,10 +87,17 @@ def form(survey: Survey) -> str:
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)};"
         " base-uri 'none'; form-action 'none'"
     )
+    # What the script needs to know; no correct answer is in it.
+    told = {
+        "name": survey.name,
+        "form": survey.checksum,
+        "columns": COLUMNS,
+        "alphabet": ALPHABET,
+        "codeLength": LENGTH,
+    }
+    data = json.dumps(told).replace("<", "\\u003c")
     page = _TEMPLATES.get_template("form.html")
-    return page.render(
-        survey=survey, policy=policy, style=style, script=script, data=_data(survey), length=LENGTH
-    )
+    return page.render(survey=survey, policy=policy, style=style, script=script, data=data, length=LENGTH)
 
 
 # ---- the codebook, and files ----
@@ -183,8 +174,7 @@ def codebook(survey: Survey) -> pd.DataFrame:
         }
         for block, passage, question in placed
     ]
-    validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
-    return validated
+    return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
 #: What the message says where a file can't be written.

@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_yaml
-from deepvalues.core.paths import shown
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.stimuli import CLOSED_MODES, MODES, OPEN, WORDINGS, Stimuli, Theme
+from deepvalues.studies.shared import wording_of
 
 #: Runs per mode: every run is a conversation of its own. A set holds those of the smaller ones.
 ITEM_SETS = {"smoke": 5, "standard": 30, "full": 150}
@@ -70,19 +68,14 @@ def orders(keys: Sequence[str], runs: int, *seed: object) -> list[tuple[str, ...
     return found[:runs]
 
 
-def closed_prompt(stimuli: Stimuli, mode: str, wording: str, order: Sequence[str]) -> str:
-    """A frame, the themes in an order, the question of a mode, and how to reply."""
-    themes = {theme.key: theme for theme in stimuli.themes}
-    listed = "\n".join(f"- {themes[key].name}: {themes[key].definition}" for key in order)
-    how = stimuli.reply_format.format(reply=stimuli.replies[mode])
-    return f"{stimuli.frames[wording]}\n\n{listed}\n\n{stimuli.questions[mode]}\n\n{how}"
-
-
 def _closed_rows(stimuli: Stimuli, mode: str, runs: int) -> Iterator[tuple[object, ...]]:
-    wordings = list(stimuli.frames)
+    """A frame, the themes in an order, the question of the mode, and how to reply."""
+    lines = {theme.key: f"- {theme.name}: {theme.definition}" for theme in stimuli.themes}
+    how = stimuli.reply_format.format(reply=stimuli.replies[mode])
     for run, order in enumerate(orders(stimuli.keys, runs, stimuli.seed, mode)):
-        wording = wordings[run % WORDINGS]
-        prompt = closed_prompt(stimuli, mode, wording, order)
+        wording = list(stimuli.frames)[run % WORDINGS]
+        listed = "\n".join(lines[key] for key in order)
+        prompt = f"{stimuli.frames[wording]}\n\n{listed}\n\n{stimuli.questions[mode]}\n\n{how}"
         yield f"{mode}-{run:03d}", mode, wording, run, 0, " ".join(order), prompt
 
 
@@ -185,16 +178,13 @@ def load_pairs(path: Path, themes: tuple[Theme, ...]) -> PairWording:
     UserError
         When the file lacks a text, has not five frames, or a text has other slots.
     """
-    content: Mapping[str, Any] = read_yaml(path)
-    try:
+    with wording_of(path) as content:
         frames = {str(entry["id"]): str(entry["text"]) for entry in content["frames"]}
         texts = (str(content[name]) for name in ("option", "question", "ending", "bare_ending"))
         wording = PairWording(themes, frames, *texts)
         if len(frames) != WORDINGS:
             raise ValueError(f"there are {len(frames)} frames, not {WORDINGS}")
         wording.prompt(next(iter(frames)), themes[:2])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{shown(path)}: not the wording of this study: {error!r}") from None
     return wording
 
 
@@ -220,5 +210,4 @@ def build_pairs(wording: PairWording, item_set: str) -> pd.DataFrame:
         for first, second in combinations(wording.themes, 2)
         for swapped in (False, True)
     ]
-    validated: pd.DataFrame = PAIR_CONTRACT.validate(pd.DataFrame(rows, columns=list(PAIR_CONTRACT.columns)))
-    return validated
+    return PAIR_CONTRACT.validate(pd.DataFrame(rows, columns=list(PAIR_CONTRACT.columns)))

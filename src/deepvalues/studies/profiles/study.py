@@ -64,11 +64,7 @@ def profile_schema(stimuli: Stimuli) -> dict[str, Any]:
     return _json_schema("profile", {"responses": {"type": "array", "items": _object(entry)}})
 
 
-def _is_code(names: Mapping[str, str], received: Received) -> bool:
-    return read_code(received, names).status in ("answered", "refused")
-
-
-def _is_settled(study: ValueProfiles, received: Received) -> bool:
+def _is_settled(study: Study, received: Received) -> bool:
     """A refusal is an answer of its own; only what can't be read is asked for again."""
     return study.read(received).status in ("answered", "refused")
 
@@ -255,7 +251,7 @@ class ProfileCoding(_OfInstrument):
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """The codebook and a sentence, and at most two repairs."""
-        until = partial(_is_code, dict(self.codebook.names))
+        until = partial(_is_settled, self)
         prefix = f"{self.codebook.text}\n\n{SENTENCE_MARK}"
         repairs = (self.codebook.repair,) * REPAIRS
         columns = items[["id", "sentence"]].itertuples(index=False, name=None)

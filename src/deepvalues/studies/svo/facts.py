@@ -232,10 +232,6 @@ def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, An
     own = by_model[by_model["model"].map(families) == "language model"].dropna(subset="steering")
     return {
         "models": len(own),
-        "steering": spread(own, "steering", written=_degrees),
+        "steering": spread(own, "steering", written=lambda angle: number_format.number(angle, 1)),
         "full": scoring.full_range(),
     }
-
-
-def _degrees(angle: float) -> str:
-    return number_format.number(angle, 1)

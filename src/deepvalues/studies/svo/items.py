@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 
-from deepvalues.core import paths, stable_random
-from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_yaml
+from deepvalues.core import stable_random
+from deepvalues.studies.shared import wording_of
 from deepvalues.studies.svo.stimuli import (
     CONTROLLED,
     LETTERS,
@@ -131,8 +129,7 @@ def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.D
                     "hash": hashlib.sha256("\n\n".join(turns).encode()).hexdigest()[:16],
                 }
             )
-    validated: pd.DataFrame = CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
-    return validated
+    return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
 def questions_of(item_order: str, option_orders: str) -> list[tuple[int, str]]:
@@ -155,8 +152,6 @@ def turned(places: int) -> str:
     return LETTERS[places:] + LETTERS[:places]
 
 
-_TURNED = {places: turned(places) for places in range(N_OPTIONS)}
-
 LETTER_CONTRACT = pa.DataFrameSchema(
     {
         "id": pa.Column(str, unique=True),
@@ -170,7 +165,7 @@ LETTER_CONTRACT = pa.DataFrameSchema(
         "hash": pa.Column(str, pa.Check.str_length(16, 16), unique=True),
     },
     checks=pa.Check(
-        lambda frame: frame["shown"] == frame["turned"].map(_TURNED),
+        lambda frame: frame["shown"] == frame["turned"].map(turned),
         error="options are not in the order that they are turned to",
     ),
     strict=True,
@@ -216,12 +211,9 @@ def load_one_question(path: Path, values: Wording) -> OneQuestionWording:
     UserError
         When the file lacks a text, or a text has other slots.
     """
-    content: Mapping[str, Any] = read_yaml(path)
-    try:
+    with wording_of(path) as content:
         wording = OneQuestionWording(values, {name: str(content[name]) for name in _TEXTS})
         wording.prompt(CONDITIONS[-1], 1, LETTERS)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{paths.shown(path)}: not the wording of this study: {error!r}") from None
     return wording
 
 

@@ -31,7 +31,7 @@ from deepvalues.studies.svo.stimuli import (
     options_of,
 )
 
-#: The agent whose weights `analysis.choice_model` must find.
+#: The agent whose weights `analysis.instrument` must find.
 NOISY = "agent-svo-noisy"
 #: Precision of the noisy agents, in logits per coin of utility cos φ · self + sin φ · other.
 PRECISION = 0.12

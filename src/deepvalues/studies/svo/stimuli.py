@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ import pandas as pd
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_yaml
+from deepvalues.studies.shared import wording_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -173,14 +173,11 @@ def load_wording(path: Path) -> Wording:
     UserError
         When the file lacks a text, or a value.
     """
-    content: Mapping[str, Any] = read_yaml(path)
-    try:
+    with wording_of(path) as content:
         wording = Wording(
             {value: str(content["labels"][value]) for value in VALUES},
             {value: str(content["definitions"][value]) for value in VALUES},
             {name: str(content[name]) for name in _TEXTS},
         )
         wording.turns(FAITHFUL, VALUES[0], True, [1], [LETTERS])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{paths.shown(path)}: not the wording of this study: {error!r}") from None
     return wording

@@ -18,11 +18,44 @@ from deepvalues.ask.reading import Reading, Received, read_choice, settled
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
 from deepvalues.studies.svo import items
+from deepvalues.studies.svo.items import questions_of
 from deepvalues.studies.svo.stimuli import LETTERS, Wording, load_wording, option_lines
 
 #: Trials of each condition, as published.
 TRIALS = 10
 SEED = 20230517
+
+
+#: Two amounts as the options show them: "85, 50", "(85 / 50)", "85 for me and 50 for the other".
+_AMOUNTS = re.compile(
+    r"(?<![\d.,])[(\[]?(\d{1,3})(?: coins?)?(?: (?:for|to) (?:me|myself))? ?(?:,|/|;|:|\band\b|-) ?(?:and )?"
+    r"(\d{1,3})(?: coins?)?(?: (?:for|to) (?:them|you|(?:the )?other(?: (?:person|participant))?))?"
+    r"[)\]]?(?![.,]?\d)",
+    re.IGNORECASE,
+)
+_GAP = re.compile(r"[^\S\n]+")
+
+
+def read(received: Received) -> Reading:
+    """Read a reply to a turn of this study.
+
+    A reply to a turn that shows no options (a description, a goal) is answered by any text.
+
+    Returns
+    -------
+    Reading
+        ``answered`` with the letter as shown (no choice for a turn without options), or one of the other
+        statuses without a choice.
+    """
+    options = option_lines(received.question)
+    if not options:
+        return settled(received) or Reading("answered")
+
+    def named(match: re.Match[str]) -> str:
+        letters = [letter for letter, coins in options.items() if coins == (int(match[1]), int(match[2]))]
+        return f"(option {letters[0] if len(letters) == 1 else '?'})"
+
+    return read_choice(received, options, lambda text: _AMOUNTS.sub(named, _GAP.sub(" ", text)))
 
 
 @dataclass(frozen=True)
@@ -54,15 +87,15 @@ class SocialValues(Study):
         """One conversation a trial: the value, perhaps a goal, then question by question."""
         columns = ["id", "mode", "value", "goal", "repeat", "item_order", "option_orders"]
         return [
-            Conversation(id, self._turns(mode, value, goal, order, options), first_repeat=repeat)
+            Conversation(
+                id,
+                self.wording.turns(mode, value, goal, *zip(*questions_of(order, options), strict=True)),
+                first_repeat=repeat,
+            )
             for id, mode, value, goal, repeat, order, options in items[columns].itertuples(
                 index=False, name=None
             )
         ]
-
-    def _turns(self, mode: str, value: str, goal: bool, order: str, options: str) -> tuple[str, ...]:
-        numbers, shown = zip(*items.questions_of(order, options), strict=True)
-        return self.wording.turns(mode, value, goal, numbers, shown)
 
     def read(self, received: Received) -> Reading:
         """Read a reply: a letter as shown, or any text where the turn shows no options."""
@@ -118,35 +151,3 @@ class OneQuestion(Study):
 
 register(SocialValues())
 register(OneQuestion())
-
-
-#: Two amounts as the options show them: "85, 50", "(85 / 50)", "85 for me and 50 for the other".
-_AMOUNTS = re.compile(
-    r"(?<![\d.,])[(\[]?(\d{1,3})(?: coins?)?(?: (?:for|to) (?:me|myself))? ?(?:,|/|;|:|\band\b|-) ?(?:and )?"
-    r"(\d{1,3})(?: coins?)?(?: (?:for|to) (?:them|you|(?:the )?other(?: (?:person|participant))?))?"
-    r"[)\]]?(?![.,]?\d)",
-    re.IGNORECASE,
-)
-_GAP = re.compile(r"[^\S\n]+")
-
-
-def read(received: Received) -> Reading:
-    """Read a reply to a turn of this study.
-
-    A reply to a turn that shows no options (a description, a goal) is answered by any text.
-
-    Returns
-    -------
-    Reading
-        ``answered`` with the letter as shown (no choice for a turn without options), or one of the other
-        statuses without a choice.
-    """
-    options = option_lines(received.question)
-    if not options:
-        return settled(received) or Reading("answered")
-
-    def named(match: re.Match[str]) -> str:
-        letters = [letter for letter, coins in options.items() if coins == (int(match[1]), int(match[2]))]
-        return f"(option {letters[0] if len(letters) == 1 else '?'})"
-
-    return read_choice(received, options, lambda text: _AMOUNTS.sub(named, _GAP.sub(" ", text)))

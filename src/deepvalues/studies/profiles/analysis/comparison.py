@@ -111,16 +111,6 @@ def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
     return {name: percentiles(drawn[name]) for name in MEASURES}
 
 
-def _measured(x: Array, h: Array, model: Resampled, reference: Resampled) -> dict[str, float]:
-    """Estimates, each with its bounds."""
-    row: dict[str, float] = {}
-    bounds = bootstrapped(model, reference)
-    for name, number in measures(x, h)._asdict().items():
-        low, high = bounds[name]
-        row |= {name: float(number), f"{name}_low": low, f"{name}_high": high}
-    return row
-
-
 def direction(low: float, high: float) -> str:
     """What an interval of v says: exaggerates, flattens, or neither for certain."""
     if low > 1:
@@ -154,7 +144,11 @@ def fidelity_table(
     drawn = {mode: resampled(h, draw_counts(len(h), draws, seed + 1)) for mode, h in people.items()}
     for mode, model, x, of_people in _compared(responses, people, themes):
         mean, h = x.mean(axis=0), of_people.mean(axis=0)
-        row = _measured(mean, h, resampled(x, draw_counts(len(x), draws, seed)), drawn[mode])
+        bounds = bootstrapped(resampled(x, draw_counts(len(x), draws, seed)), drawn[mode])
+        row: dict[str, float] = {}
+        for name, number in measures(mean, h)._asdict().items():
+            low, high = bounds[name]
+            row |= {name: float(number), f"{name}_low": low, f"{name}_high": high}
         parts = cronbach_gleser(mean, h)
         p = permutation_p(mean, h)
         rows.append(

@@ -52,9 +52,8 @@ def recovery(
             rows.append((row["model"], row["mode"], measure, implied[measure], estimate, low, high))
     columns = ["model", "mode", "measure", "implied", "estimate", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
-    above = frame["low"].sub(ROUNDING).le(frame["implied"])
-    below = frame["high"].add(ROUNDING).ge(frame["implied"])
-    return frame.assign(held=above & below, reference=label(reference))
+    held = frame["implied"].between(frame["low"] - ROUNDING, frame["high"] + ROUNDING)
+    return frame.assign(held=held, reference=label(reference))
 
 
 Array = NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,8 @@ class Concordance(NamedTuple):
     """Kendall's W of rankers, its interval, and Friedman's test."""
 
     w: float
-    low: float
-    high: float
+    w_low: float
+    w_high: float
     chi2: float
     p_value: float
     correlation: float
@@ -175,8 +175,7 @@ def stability(
         mode, model, runs, w, w_low, w_high, chi2, p_value (Friedman), correlation (`mean_correlation`), and
         icc_c1, icc_a1, icc_ck, icc_ak with their bounds.
     """
-    rows: dict[tuple[str, ...], Array] = dict(matrices(responses, themes).items())
-    return _concordances(rows, ["mode", "model"], "runs", draws, seed)
+    return _concordances(matrices(responses, themes), ["mode", "model"], "runs", draws, seed)
 
 
 def convergence(
@@ -195,28 +194,23 @@ def convergence(
         As from `stability` without ``model``, with ``models`` for ``runs``; intervals are over models.
     """
     wide = profiles.pivot(index=["mode", "model"], columns="theme", values="mean")[list(themes)]
-    rows: dict[tuple[str, ...], Array] = {
-        (str(mode),): np.asarray(group, dtype=float) for mode, group in wide.groupby(level="mode")
-    }
+    rows = {(mode,): np.asarray(group, dtype=float) for mode, group in wide.groupby(level="mode")}
     return _concordances(rows, ["mode"], "models", draws, seed)
 
 
 def _concordances(
-    rows: Mapping[tuple[str, ...], Array], by: Sequence[str], number: str, draws: int, seed: int
+    rows: Mapping[Any, Array], by: Sequence[str], number: str, draws: int, seed: int
 ) -> pd.DataFrame:
     table = [
         {
             **dict(zip(by, key, strict=True)),
             number: len(x),
-            **dict(zip(W_COLUMNS, concordance(x, draws, seed), strict=True)),
+            **concordance(x, draws, seed)._asdict(),
             **intraclass(x),
         }
         for key, x in rows.items()
     ]
     return pd.DataFrame(table)
-
-
-W_COLUMNS = ("w", "w_low", "w_high", "chi2", "p_value", "correlation")
 
 
 class Map(NamedTuple):
