@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepvalues.ask.reading import STATUSES, Received, read_choice
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS
+from deepvalues.studies.svo.stimuli import LETTERS
 
 
 def reading(text, finish="stop", refusal=None, letters="AB", question=""):
@@ -362,7 +362,7 @@ import json, signal, sys
 from deepvalues.studies.dvb.items.ratings import read_rating
 from deepvalues.studies.profiles.reading import read_closed, read_code, read_open
 from deepvalues.ask.reading import Received, read_choice
-from deepvalues.studies.svo.reading import read
+from deepvalues.studies.svo.study import read
 
 readers = {
     "choice": lambda received: read_choice(received, "AB"),

@@ -20,7 +20,7 @@ from deepvalues.studies.svo.analysis import effects as svo_effects
 from deepvalues.studies.svo.analysis import letter_scoring
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
-from deepvalues.studies.svo.respondents.agents import reference_agents as svo_agents
+from deepvalues.studies.svo.respondents import reference_agents as svo_agents
 from kept_numbers import saying, telling
 from markdown_cells import rows, shown
 from svo_trials import scored

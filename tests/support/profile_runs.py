@@ -8,8 +8,8 @@ from deepvalues.ask.reading import Received
 from deepvalues.core import paths, stable_random
 from deepvalues.studies.profiles.analysis.reference import synthetic_reference
 from deepvalues.studies.profiles.analysis.responses import runs
-from deepvalues.studies.profiles.respondents.agents import profile_agents
-from deepvalues.studies.profiles.stimuli.instrument import load_bank
+from deepvalues.studies.profiles.respondents import profile_agents
+from deepvalues.studies.profiles.stimuli import load_bank
 from deepvalues.studies.profiles.study import OpenProfiles, ValueProfiles
 
 FILE = paths.STIMULI / "profiles.yml"

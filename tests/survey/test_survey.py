@@ -16,13 +16,22 @@ from hypothesis import strategies as st
 from deepvalues import survey as survey_package
 from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import exact_test, wilson
-from deepvalues.studies.profiles.analysis.reference import check_reference
 from deepvalues.survey import results
-from deepvalues.survey.files import codebook, results_of, write_survey, write_tables
-from deepvalues.survey.form import ALPHABET, COLUMNS, LENGTH, check_character, codes, form, is_code
-from deepvalues.survey.priorities import MODES, human_reference, mode_blocks, open_answers
+from deepvalues.survey.form import (
+    ALPHABET,
+    COLUMNS,
+    LENGTH,
+    check_character,
+    codebook,
+    codes,
+    form,
+    is_code,
+    write_survey,
+    write_tables,
+)
 from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
 from deepvalues.survey.reading import read_answers
+from deepvalues.survey.results import results_of
 from filled_forms import Page, completed, saved
 
 SCRIPT = Path(survey_package.__file__).parent / "form.js"
@@ -578,51 +587,3 @@ def test_surveys_that_do_not_fit(survey):
         Survey(**{**vars(survey), "blocks": (block, block)})
     with pytest.raises(ValueError, match="needs a correct answer"):
         Survey(**{**vars(survey), "checks": (Question("c", "text", "?"),)})
-
-
-# Value priorities
-
-
-@pytest.fixture(scope="module")
-def priorities():
-    names = ("north", "north_east", "south", "south_west", "east", "west")
-    themes = tuple(Option(name, name.title(), f"It is in the {name}.") for name in names)
-    questions = {mode: f"Question of {mode}" for mode in MODES}
-    blocks = mode_blocks(themes, "The frame.", questions)
-    return Survey("profiles", "Title", "v1", "Why", ("Do.",), "I agree.", (), blocks)
-
-
-def test_priorities_and_the_human_reference(priorities, tmp_path, monkeypatch):
-    survey = priorities
-    rng = np.random.default_rng(2)
-    people = codes("profiles", 1, 5)
-    files = [
-        saved(
-            completed(survey, code, rng, open_questions=["rating.south_west"] if number == 0 else []),
-            tmp_path / f"{code}.csv",
-        )
-        for number, code in enumerate(people)
-    ]
-    answers = read_answers(survey, files)
-    monkeypatch.setattr(results, "MOST_MISSING", 0.2)
-    counting = results.included(answers, results.respondents(answers))
-    reference = human_reference(counting)
-    assert reference.groupby("mode").size().to_dict() == {"ranking": 30, "rating": 24, "allocation": 30}
-    assert open_answers(counting)["text"].tolist() == ['Well, "yes",\nand no; = 1'] * 5
-    keys = list(dict.fromkeys(q.subject for q in survey.questions if q.measure == "rating"))
-    # What study 3 asks of a reference: complete profiles, each on its scale.
-    checked = check_reference(reference, keys)
-    assert not checked["synthetic"].any()
-    assert set(checked["theme"]) == set(keys)
-
-
-def test_priorities_ask_the_open_question_first(priorities):
-    page = Page(form(priorities))
-    blocks = [attrs for attrs in page.all("div") if "data-block" in attrs]
-    assert blocks[0]["data-block"] == "mode.open" and "data-fixed" in blocks[0]
-    assert all("data-shuffled" in block for block in blocks[1:])
-
-
-def test_priorities_with_an_unknown_mode():
-    with pytest.raises(ValueError, match="modes that do not exist"):
-        mode_blocks((Option("a", "A"), Option("b", "B")), "The frame.", {"guess": "?"})

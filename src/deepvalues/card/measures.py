@@ -11,11 +11,11 @@ from deepvalues.ask.letter_probabilities import letter_probabilities
 from deepvalues.card.gather import Asked, Part
 from deepvalues.studies.dvb.analysis import orders, several_sets, verdicts
 from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses
-from deepvalues.studies.profiles.analysis.null import null_p, null_table
+from deepvalues.studies.profiles.analysis.recovery import null_p, null_table
 from deepvalues.studies.profiles.analysis.reference import label, synthetic_reference
 from deepvalues.studies.profiles.facts import MODE
 from deepvalues.studies.profiles.study import PROFILES
-from deepvalues.studies.svo.analysis import letter_scoring, statistics, value_blind
+from deepvalues.studies.svo.analysis import letter_scoring, scoring, statistics
 from deepvalues.studies.svo.facts import LITTLE, MOST
 
 #: The seeds and numbers of draws of notebooks 6 and 7, so that a card's intervals match the paper.
@@ -94,7 +94,7 @@ def _by_letters(part: Part) -> dict[str, Any]:
     unknown = {"value": math.nan, "low": math.nan, "high": math.nan, "null": 0.0}
     return {
         "steering": triple(found[0], "steering", 0.0) if found else unknown,
-        "full": value_blind.full_range(),
+        "full": scoring.full_range(),
         "alone": True,
         "answered": int(trials[letter_scoring.OPTIONS[0]].notna().sum()),
         "asked": len(trials),

@@ -98,7 +98,8 @@ def survey(arguments: argparse.Namespace) -> None:
     """Write a survey for people as a form that works offline, or read completed forms."""
     from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.profiles.survey import NAME, reference_tables
-    from deepvalues.survey.files import results_of, write_survey, write_tables
+    from deepvalues.survey.form import write_survey, write_tables
+    from deepvalues.survey.results import results_of
 
     known = surveys()
     if arguments.name not in known:

@@ -49,13 +49,12 @@ def _coded(ratings: pd.DataFrame) -> tuple[NDArray[np.int64], list[object]]:
 
 def _one_hot(codes: NDArray[np.int64], categories: int) -> Floats:
     """Units × raters × categories."""
-    hot: Floats = (codes[:, :, None] == np.arange(categories)).astype(float)
-    return hot
+    return np.asarray(codes[:, :, None] == np.arange(categories), dtype=float)
 
 
-def _complete(ratings: pd.DataFrame, least_raters: int = 2) -> pd.DataFrame:
-    if ratings.shape[1] < least_raters:
-        raise UserError(f"agreement needs {least_raters} raters or more, and there is {ratings.shape[1]}")
+def _complete(ratings: pd.DataFrame) -> pd.DataFrame:
+    if ratings.shape[1] < 2:
+        raise UserError(f"agreement needs 2 raters or more, and there is {ratings.shape[1]}")
     return ratings.dropna()
 
 
@@ -79,13 +78,9 @@ def raw_agreement(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Ag
     used = pairs > 0
     total = float(pairs.sum())
     estimate = float(agreeing.sum()) / total if total else math.nan
-
-    def share(weights: Floats) -> Floats:
-        found: Floats = (weights @ agreeing[used]) / (weights @ pairs[used])
-        return found
-
     units = int(used.sum())
-    return Agreement(estimate, *_bootstrap(units, share, draws, seed), units, ratings.shape[1])
+    bounds = _bootstrap(units, lambda drawn: (drawn @ agreeing[used]) / (drawn @ pairs[used]), draws, seed)
+    return Agreement(estimate, *bounds, units, ratings.shape[1])
 
 
 def cohens_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agreement:
@@ -112,8 +107,7 @@ def cohens_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
     def kappa(drawn: Floats) -> Floats:
         n = drawn.sum(axis=1)
         by_chance = ((drawn @ hot[:, 0]) * (drawn @ hot[:, 1])).sum(axis=1) / n**2
-        found: Floats = (drawn @ alike / n - by_chance) / (1 - by_chance)
-        return found
+        return np.asarray((drawn @ alike / n - by_chance) / (1 - by_chance))
 
     estimate = float(cohen_kappa_score(codes[:, 0], codes[:, 1])) if len(categories) > 1 else math.nan
     return Agreement(estimate, *_bootstrap(len(both), kappa, draws, seed), len(both), 2)
@@ -138,8 +132,7 @@ def fleiss_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
         n = drawn.sum(axis=1)
         shares = drawn @ counts / (n * m)[:, None]
         chance = (shares**2).sum(axis=1)
-        found: Floats = (drawn @ observed / n - chance) / (1 - chance)
-        return found
+        return np.asarray((drawn @ observed / n - chance) / (1 - chance))
 
     estimate = float(fleiss_kappa_of_counts(counts, method="fleiss"))
     return Agreement(estimate, *_bootstrap(len(complete), kappa, draws, seed), len(complete), m)

@@ -1,4 +1,4 @@
-"""Rates, means and rank correlations of independent trials: intervals, tests and effect sizes."""
+"""Rates, means and rank correlations of independent trials: intervals, tests, effects and sample sizes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pingouin as pg
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint, proportion_effectsize
+
+from deepvalues.core.errors import UserError
 
 #: All intervals of the paper have this coverage.
 CONFIDENCE = 0.95
@@ -68,6 +70,12 @@ def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
     return float(row["r"]), float(low), float(high), float(row["p_val"])
 
 
+def signed_ranks(differences: ArrayLike) -> float:
+    """Two-sided p-value of Wilcoxon's signed ranks, as in pingouin; NaN where nothing differs."""
+    known = np.asarray(differences, dtype=float)
+    return float(pg.wilcoxon(known)["p_val"].iloc[0]) if (known != 0).any() else math.nan
+
+
 def exact_test(successes: int, n: int, chance: float = 0.5) -> float:
     """Two-sided exact binomial p-value against chance; NaN without trials."""
     return float(stats.binomtest(successes, n, chance).pvalue) if n else math.nan
@@ -103,3 +111,44 @@ def cohens_g(rate: float) -> float:
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 5.2.
     """
     return rate - 0.5
+
+
+def smallest_sample(effect: float, power: float, alpha: float) -> int:
+    """Smallest n at which a two-sided exact binomial test against .5 first reaches a power.
+
+    The test rejects outside [c + 1, n − c − 1], with c the largest count for which P(K ≤ c | .5) ≤ alpha/2.
+    Power is a sawtooth in n, so that some larger samples fall short again; this is the first that does not.
+
+    Parameters
+    ----------
+    effect
+        Cohen's g, the distance of the true rate from .5; above 0, at most .5.
+    power, alpha
+        Both between 0 and 1.
+
+    Raises
+    ------
+    UserError
+        Where a parameter is out of its range, or no n up to 100,000 is enough.
+
+    References
+    ----------
+    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, chapter 5.
+    """
+    if not (0 < effect <= 0.5 and 0 < power < 1 and 0 < alpha < 1):
+        raise UserError("smallest_sample: effect lies in (0, .5], power and alpha between 0 and 1")
+    block = 2_000
+    for first in range(1, 100_000, block):
+        reached = exact_power(np.arange(first, first + block), effect, alpha) >= power
+        if reached.any():
+            return first + int(reached.argmax())
+    raise UserError("smallest_sample: no sample up to 100,000 is enough")
+
+
+def exact_power(n: NDArray[np.int64], effect: float, alpha: float) -> NDArray[np.float64]:
+    """Power of the two-sided exact binomial test against .5 at each n; see `smallest_sample`."""
+    critical = stats.binom.ppf(alpha / 2, n, 0.5)
+    critical -= stats.binom.cdf(critical, n, 0.5) > alpha / 2
+    low_tail = stats.binom.cdf(critical, n, 0.5 + effect)
+    high_tail = stats.binom.sf(n - critical - 1, n, 0.5 + effect)
+    return np.asarray(low_tail + high_tail, dtype=float)

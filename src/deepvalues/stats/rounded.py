@@ -13,7 +13,7 @@ from scipy import optimize
 from statsmodels.stats.proportion import proportion_confint
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.factors import factor_test
+from deepvalues.stats.contrasts import factor_test
 from deepvalues.stats.rates import CONFIDENCE, wilson
 
 

@@ -1,4 +1,4 @@
-"""The form: one HTML file that works from disk and sends nothing anywhere, and the codes of its respondents.
+"""The form: one HTML file that works from disk and sends nothing anywhere; its codebook and its codes.
 
 Python writes the questions, so that they can be read and checked without a browser; the page's script
 orders them for the respondent, keeps the answers on the respondent's machine, and saves them as CSV.
@@ -11,14 +11,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
-from itertools import count, islice
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
+import pandas as pd
+import pandera.pandas as pa
 
 from deepvalues.core import stable_random
-from deepvalues.survey.questions import Survey
+from deepvalues.core.errors import UserError
+from deepvalues.core.files import write_text
+from deepvalues.survey.questions import TYPES, Question, Survey
 
 #: Without most of what is read for something else (0, O, 1, I, L, B, S, Z), and without vowels:
 #: spreadsheets take 23E45 for a number and MAR22 for a date. 23 is a prime, so that the check character
@@ -40,20 +43,17 @@ def is_code(text: str) -> bool:
     return known and check_character(text[:-1]) == text[-1]
 
 
-def _all(survey: str, seed: int) -> Iterator[str]:
-    for number in count():
+def codes(survey: str, seed: int, respondents: int) -> list[str]:
+    """Draw different codes for a survey's respondents; more respondents only add codes."""
+    drawn: dict[str, None] = {}
+    for number in range(2 * respondents + 10):
         at = stable_random.integer(seed, survey, "respondent", number)
         body = ""
         for _ in range(LENGTH - 1):
             at, place = divmod(at, len(ALPHABET))
             body += ALPHABET[place]
-        yield body + check_character(body)
-
-
-def codes(survey: str, seed: int, respondents: int) -> list[str]:
-    """Draw different codes for a survey's respondents; more respondents only add codes."""
-    different = dict.fromkeys(islice(_all(survey, seed), respondents * 2 + 10))
-    return list(different)[:respondents]
+        drawn[body + check_character(body)] = None
+    return list(drawn)[:respondents]
 
 
 # ---- the page ----
@@ -72,18 +72,6 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def _data(survey: Survey) -> str:
-    """What the script needs to know; no correct answer is in it."""
-    told = {
-        "name": survey.name,
-        "form": survey.checksum,
-        "columns": COLUMNS,
-        "alphabet": ALPHABET,
-        "codeLength": LENGTH,
-    }
-    return json.dumps(told).replace("<", "\\u003c")
-
-
 def _source(text: str) -> str:
     """A policy source that allows this very script or style and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -99,7 +87,128 @@ def form(survey: Survey) -> str:
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)};"
         " base-uri 'none'; form-action 'none'"
     )
+    # What the script needs to know; no correct answer is in it.
+    told = {
+        "name": survey.name,
+        "form": survey.checksum,
+        "columns": COLUMNS,
+        "alphabet": ALPHABET,
+        "codeLength": LENGTH,
+    }
+    data = json.dumps(told).replace("<", "\\u003c")
     page = _TEMPLATES.get_template("form.html")
-    return page.render(
-        survey=survey, policy=policy, style=style, script=script, data=_data(survey), length=LENGTH
+    return page.render(survey=survey, policy=policy, style=style, script=script, data=data, length=LENGTH)
+
+
+# ---- the codebook, and files ----
+
+#: The codebook: one row for each question of a survey.
+CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "block": pa.Column(str),
+        "check": pa.Column(bool),
+        "type": pa.Column(str, pa.Check.isin(TYPES)),
+        "measure": pa.Column(str),
+        "stratum": pa.Column(str),
+        "subject": pa.Column(str),
+        "passage": pa.Column(str),
+        "text": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "options": pa.Column(str),
+        "correct": pa.Column(str),
+        "scoring": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "form": pa.Column(str, pa.Check.str_length(12, 12)),
+    },
+    strict=True,
+    ordered=True,
+    name="codebook",
+)
+
+
+def scoring(question: Question) -> str:
+    """How an answer becomes a number, in words."""
+    if question.type == "rating":
+        assert question.scale is not None
+        plain = f"the number, {question.scale.low} to {question.scale.high}"
+        middle = f"{question.scale.middle:g} is neither right nor wrong"
+        return f"{plain}; {question.correct} the middle is right, {middle}" if question.correct else plain
+    return {
+        "choice": "1 for the correct option, 0 for any other" if question.correct else "none",
+        "ranking": f"the rank of each option, 1 (first) to {len(question.options)}, each rank once",
+        "allocation": f"the points of each option, whole numbers that add up to {question.total}",
+        "text": "none; coded afterwards",
+    }[question.type]
+
+
+def _answers(question: Question) -> str:
+    if question.scale:
+        scale = question.scale
+        return f"{scale.low} = {scale.low_text} | {scale.high} = {scale.high_text}"
+    return " | ".join(
+        f"{option.code} = {option.text}" + (f" ({option.detail})" if option.detail else "")
+        for option in question.options
     )
+
+
+def codebook(survey: Survey) -> pd.DataFrame:
+    """Describe every question of a survey.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per question, checks first: id, block, check (is it a comprehension check), type, measure,
+        stratum, subject, passage (what is shown above it), text, options (code = text), correct (an option's
+        code, or below/above the middle of a scale), scoring (in words), form (the survey's checksum).
+    """
+    placed = [("", "", question) for question in survey.checks]
+    placed += [(block.id, " / ".join(block.passage), q) for block in survey.blocks for q in block.questions]
+    rows = [
+        {
+            **vars(question),
+            "block": block,
+            "check": not block,
+            "passage": passage,
+            "options": _answers(question),
+            "scoring": scoring(question),
+            "form": survey.checksum,
+        }
+        for block, passage, question in placed
+    ]
+    return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
+
+
+#: What the message says where a file can't be written.
+_REMEDY = "; name another folder"
+
+
+def _write_table(frame: pd.DataFrame, path: Path) -> Path:
+    return write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.10g"), _REMEDY)
+
+
+def write_survey(survey: Survey, folder: Path, seed: int, respondents: int) -> list[Path]:
+    """Write ``NAME.html``, ``NAME_codebook.csv`` and ``NAME_codes.csv`` (a code for each respondent).
+
+    Raises
+    ------
+    UserError
+        When the number of respondents is out of bounds, or the folder cannot be written.
+    """
+    if not 1 <= respondents <= MOST:
+        raise UserError(f"--respondents is {respondents}; there can be 1 to {MOST:,}")
+    drawn = pd.DataFrame({"respondent": codes(survey.name, seed, respondents)})
+    return [
+        write_text(folder / f"{survey.name}.html", form(survey), _REMEDY),
+        _write_table(codebook(survey), folder / f"{survey.name}_codebook.csv"),
+        _write_table(drawn, folder / f"{survey.name}_codes.csv"),
+    ]
+
+
+def write_tables(survey: Survey, tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write each table as ``NAME_TABLE.csv``.
+
+    Raises
+    ------
+    UserError
+        When the folder cannot be written.
+    """
+    return [_write_table(table, folder / f"{survey.name}_{name}.csv") for name, table in tables.items()]

@@ -50,19 +50,16 @@ class Line(NamedTuple):
     answer: str
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> Iterator[Line]:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: file not found; name the CSV files that respondents saved") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: not a text file in UTF-8 ({error}); use the file as the form saved it"
         ) from None
-
-
-def _lines(path: Path) -> Iterator[Line]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     as_saved = "use the file as the form saved it, without opening it in a spreadsheet"
     try:
         header = next(reader, [])
@@ -235,5 +232,4 @@ def read_answers(survey: Survey, files: Sequence[Path]) -> pd.DataFrame:
             rows += [_row(question, found[question.id, part], checks) for part in question.parts]
     frame = pd.DataFrame(rows, columns=list(ANSWERS.columns))
     frame = frame.sort_values("respondent", kind="stable", ignore_index=True)
-    validated: pd.DataFrame = ANSWERS.validate(frame)
-    return validated
+    return ANSWERS.validate(frame)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pingouin as pg
 from scipy import stats
 
-from deepvalues.stats.agreement import Agreement, fleiss_kappa, icc, krippendorff_alpha, raw_agreement
+from deepvalues.stats.agreement import (
+    ICC_KINDS,
+    Agreement,
+    fleiss_kappa,
+    icc,
+    krippendorff_alpha,
+    raw_agreement,
+)
 from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, exact_test, t_interval, wilson
+from deepvalues.survey.questions import Survey
+from deepvalues.survey.reading import read_answers
 
 ALL = "all"
 
@@ -71,21 +81,6 @@ def included(answers: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     return answers[answers["respondent"].isin(stay) & ~answers["check"] & (answers["answer"] != "")]
 
 
-class Statistic(NamedTuple):
-    """A line of the results; ``n`` counts answers."""
-
-    measure: str
-    stratum: str
-    statistic: str
-    estimate: float
-    low: float
-    high: float
-    p: float
-    n: int
-    respondents: int
-    questions: int
-
-
 def statistics(answers: pd.DataFrame) -> pd.DataFrame:
     """Rates, means and agreement for each measure, in each stratum and in all.
 
@@ -106,7 +101,7 @@ def statistics(answers: pd.DataFrame) -> pd.DataFrame:
         Student's t) and ``Cohen's d`` (of answers). Rankings and allocations: ``Krippendorff's alpha``
         (ordinal, interval). Intervals of agreement coefficients are the bootstrap's over questions.
     """
-    rows: list[Statistic] = []
+    rows: list[tuple[object, ...]] = []
     for (measure, kind), of_measure in answers.groupby(["measure", "type"], sort=False):
         strata = [stratum for stratum in of_measure["stratum"].unique() if stratum]
         for stratum in [*strata, ALL] if len(strata) > 1 else [ALL]:
@@ -117,18 +112,19 @@ def statistics(answers: pd.DataFrame) -> pd.DataFrame:
             found = _between(*(of_measure[of_measure["stratum"] == stratum] for stratum in strata))
             label = " - ".join(strata)
             rows += [_line(str(measure), label, name, numbers, of_measure) for name, numbers in found]
-    return pd.DataFrame(rows, columns=list(Statistic._fields))
+    counts = ["n", "respondents", "questions"]
+    columns = ["measure", "stratum", "statistic", "estimate", "low", "high", "p", *counts]
+    return pd.DataFrame(rows, columns=columns)
 
 
 #: Estimate, low, high, p.
 _Numbers = tuple[float, float, float, float]
 
 
-def _line(measure: str, stratum: str, name: str, numbers: _Numbers, chosen: pd.DataFrame) -> Statistic:
+def _line(measure: str, stratum: str, name: str, numbers: _Numbers, chosen: pd.DataFrame) -> tuple[Any, ...]:
     used = chosen[chosen["right"].notna()] if name.startswith("accuracy") else chosen
-    return Statistic(
-        measure, stratum, name, *numbers, len(used), used["respondent"].nunique(), used["question"].nunique()
-    )
+    counts = (len(used), used["respondent"].nunique(), used["question"].nunique())
+    return measure, stratum, name, *numbers, *counts
 
 
 #: By type of question, the level on which its answers are compared.
@@ -139,41 +135,29 @@ def _of_type(kind: str, chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
     if kind not in _LEVELS:
         return
     if kind == "rating":
-        yield from _ratings(chosen)
-    if kind in ("choice", "rating"):
-        yield from _accuracy(chosen)
+        numbers = chosen["number"]
+        around = mean(numbers.to_numpy(dtype=float), chosen["respondent"]).interval
+        yield "mean", (float(numbers.mean()), *around, math.nan)
+        yield "SD", (float(numbers.std(ddof=1)), *NO_INTERVAL, math.nan)
+    scored = chosen[chosen["right"].notna()]
+    if len(scored):
+        right, n = int(scored["right"].sum()), len(scored)
+        yield "accuracy", (right / n, *wilson(right, n), exact_test(right, n))
+        around = clustered(scored["right"], scored["respondent"])
+        yield "accuracy, clustered", (right / n, *around, math.nan)
     # A row for each question or part, a column for each respondent.
     values = "answer" if kind == "choice" else "number"
     units = chosen.pivot(index=["question", "part"], columns="respondent", values=values)
     if units.shape[1] < 2:
         return
+    found: dict[str, Agreement] = {}
     if kind == "choice":
-        yield "raw agreement", _numbers(raw_agreement(units))
-        yield "Fleiss' kappa", _numbers(fleiss_kappa(units))
-    for form in ("ICC(A,1)", "ICC(A,k)") if kind == "rating" else ():
-        yield form, _numbers(icc(units, form))
-    yield "Krippendorff's alpha", _numbers(krippendorff_alpha(units, _LEVELS[kind]))
-
-
-def _accuracy(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
-    scored = chosen[chosen["right"].notna()]
-    if scored.empty:
-        return
-    right, n = int(scored["right"].sum()), len(scored)
-    yield "accuracy", (right / n, *wilson(right, n), exact_test(right, n))
-    around = clustered(scored["right"], scored["respondent"])
-    yield "accuracy, clustered", (right / n, *around, math.nan)
-
-
-def _numbers(agreement: Agreement) -> _Numbers:
-    return agreement.estimate, agreement.low, agreement.high, math.nan
-
-
-def _ratings(chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
-    numbers = chosen["number"]
-    around = mean(numbers.to_numpy(dtype=float), chosen["respondent"]).interval
-    yield "mean", (float(numbers.mean()), *around, math.nan)
-    yield "SD", (float(numbers.std(ddof=1)), *NO_INTERVAL, math.nan)
+        found = {"raw agreement": raw_agreement(units), "Fleiss' kappa": fleiss_kappa(units)}
+    if kind == "rating":
+        found = {form: icc(units, form) for form in ICC_KINDS}
+    found["Krippendorff's alpha"] = krippendorff_alpha(units, _LEVELS[kind])
+    for name, agreement in found.items():
+        yield name, (agreement.estimate, agreement.low, agreement.high, math.nan)
 
 
 def _between(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
@@ -233,3 +217,30 @@ def checks(answers: pd.DataFrame) -> pd.DataFrame:
         right, n = int((given["right"] == 1).sum()), len(given)
         rows.append((question, n, right, right / n, *wilson(right, n)))
     return pd.DataFrame(rows, columns=["question", "n", "right", "accuracy", "low", "high"])
+
+
+def results_of(survey: Survey, files: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Read completed forms and say what they say.
+
+    Returns
+    -------
+    dict
+        ``answers`` (all of them), ``respondents``, ``exclusions``, ``checks``, ``statistics`` and
+        ``questions`` (of those who stay), as described in this module.
+
+    Raises
+    ------
+    UserError
+        When a form cannot be read.
+    """
+    answers = read_answers(survey, files)
+    people = respondents(answers)
+    counting = included(answers, people)
+    return {
+        "answers": answers,
+        "respondents": people,
+        "exclusions": exclusions(people),
+        "checks": checks(answers),
+        "statistics": statistics(counting),
+        "questions": by_question(counting),
+    }

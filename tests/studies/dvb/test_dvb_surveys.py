@@ -8,8 +8,8 @@ from deepvalues import cli
 from deepvalues.studies.dvb import surveys as surveys_module
 from deepvalues.studies.dvb.items.validation import STIMULI
 from deepvalues.studies.dvb.surveys import SURVEYS
-from deepvalues.survey.files import codebook, results_of
-from deepvalues.survey.form import codes, form
+from deepvalues.survey.form import codebook, codes, form
+from deepvalues.survey.results import results_of
 from filled_forms import Page, completed, saved
 
 SEED = 7

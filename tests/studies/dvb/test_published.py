@@ -15,8 +15,8 @@ from statsmodels.stats.proportion import proportion_confint, proportion_effectsi
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.stats import rounded, sample_size
-from deepvalues.stats.factors import factor_test
+from deepvalues.stats import rates, rounded
+from deepvalues.stats.contrasts import factor_test
 from deepvalues.studies.dvb.analysis import published
 from deepvalues.studies.dvb.analysis.published import dvgr_summary
 
@@ -159,28 +159,28 @@ def test_the_sample_size_is_the_first_with_the_stated_power():
         rejected = np.r_[0 : critical + 1, n - critical : n + 1]
         return stats.binom.pmf(rejected, n, 0.55).sum()
 
-    assert sample_size.smallest_sample(0.05, 0.95, 0.05) == 1302
+    assert rates.smallest_sample(0.05, 0.95, 0.05) == 1302
     assert power(1302) >= 0.95 > power(1301)
-    by_n = sample_size.exact_power(np.array([1301, 1302]), 0.05, 0.05)
+    by_n = rates.exact_power(np.array([1301, 1302]), 0.05, 0.05)
     assert list(by_n) == pytest.approx([power(1301), power(1302)], abs=1e-12)
-    assert (sample_size.exact_power(np.arange(1, 1302), 0.05, 0.05) < 0.95).all()
+    assert (rates.exact_power(np.arange(1, 1302), 0.05, 0.05) < 0.95).all()
 
 
 def test_some_larger_samples_fall_short_again():
     n = np.arange(1302, 2000)
-    short = n[sample_size.exact_power(n, 0.05, 0.05) < 0.95]
+    short = n[rates.exact_power(n, 0.05, 0.05) < 0.95]
     assert (short[0], short[-1]) == (1303, 1326)
 
 
 @pytest.mark.parametrize("wrong", [(0, 0.9, 0.05), (0.6, 0.9, 0.05), (0.1, 1, 0.05), (0.1, 0.9, 0)])
 def test_a_power_statement_out_of_range_is_named(wrong):
     with pytest.raises(UserError, match="smallest_sample: effect lies in"):
-        sample_size.smallest_sample(*wrong)
+        rates.smallest_sample(*wrong)
 
 
 def test_an_effect_too_small_for_a_million_is_named():
     with pytest.raises(UserError, match="no sample up to 100,000"):
-        sample_size.smallest_sample(1e-4, 0.95, 0.05)
+        rates.smallest_sample(1e-4, 0.95, 0.05)
 
 
 # ---- what rounding allows ----

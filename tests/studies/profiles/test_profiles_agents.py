@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from deepvalues.ask.reading import Received
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
-from deepvalues.studies.profiles.analysis.coders import code_table, coder_agreement
 from deepvalues.studies.profiles.analysis.measures import fidelity
 from deepvalues.studies.profiles.analysis.reference import (
     RESPONDENTS,
@@ -33,6 +32,8 @@ from deepvalues.studies.profiles.analysis.responses import (
     runs,
 )
 from deepvalues.studies.profiles.analysis.sentences import (
+    code_table,
+    coder_agreement,
     codes_of,
     open_responses,
     sentence_id,
@@ -41,8 +42,7 @@ from deepvalues.studies.profiles.analysis.sentences import (
     unique_sentences,
 )
 from deepvalues.studies.profiles.reading import off_scale
-from deepvalues.studies.profiles.respondents import agents as agents_module
-from deepvalues.studies.profiles.respondents.agents import (
+from deepvalues.studies.profiles.respondents import (
     CENTRES,
     MALFORMED_FIRST,
     MALFORMED_REPAIR,
@@ -51,7 +51,7 @@ from deepvalues.studies.profiles.respondents.agents import (
     coder_agents,
     order_weights,
 )
-from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES, OPEN, load_codebook
+from deepvalues.studies.profiles.stimuli import CLOSED_MODES, MODES, OPEN, load_codebook
 from deepvalues.studies.profiles.study import ProfileCoding
 from profile_runs import (
     AGENTS,
@@ -427,4 +427,4 @@ def test_missing_codes_are_left_to_alpha():
 
 def test_a_target_for_every_mode():
     assert all(set(agent.targets or MODES) == set(MODES) for agent in AGENTS.values())
-    assert set(CLOSED_MODES) | {OPEN} == set(agents_module.CENTRES)
+    assert set(CLOSED_MODES) | {OPEN} == set(CENTRES)

@@ -4,6 +4,7 @@ import html
 import json
 import pickle
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,12 +14,19 @@ from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Record
 from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
-from deepvalues.studies.profiles.analysis.coders import coder_agreement
 from deepvalues.studies.profiles.analysis.reference import check_reference, label
 from deepvalues.studies.profiles.analysis.responses import missing, responses, runs
-from deepvalues.studies.profiles.analysis.sentences import codes_of, open_responses, sentences_of
+from deepvalues.studies.profiles.analysis.sentences import (
+    coder_agreement,
+    codes_of,
+    open_responses,
+    sentences_of,
+)
 from deepvalues.studies.profiles.study import ProfileCoding, open_answers
 from deepvalues.studies.profiles.survey import reference_tables, value_profiles
+from deepvalues.survey import results
+from deepvalues.survey.form import codes, form
+from filled_forms import Page, completed, saved
 
 MODELS = ["agent-profile-exaggerating", "agent-profile-malformed", "agent-profile-refusing"]
 CODERS = ["agent-coder-exact", "agent-coder-erring"]
@@ -145,6 +153,39 @@ def test_completed_forms_become_a_human_reference():
     ranked = checked[checked["mode"] == "ranking"].set_index("theme")
     assert ranked.loc["ethics_responsibility", "priority"] == 6
     assert tables["texts"]["text"].tolist() == ["It works well."]
+
+
+@pytest.fixture(scope="module")
+def form_of_priorities():
+    return value_profiles(catalogue.study("profiles").stimuli, 1)
+
+
+def test_a_mode_with_an_open_rating_is_left_out_of_the_reference(form_of_priorities, tmp_path, monkeypatch):
+    survey, rng = form_of_priorities, np.random.default_rng(2)
+    keys = catalogue.study("profiles").stimuli.keys
+    files = [
+        saved(
+            completed(survey, code, rng, open_questions=[f"rating.{keys[3]}"] if number == 0 else []),
+            tmp_path / f"{code}.csv",
+        )
+        for number, code in enumerate(codes("profiles", 1, 5))
+    ]
+    monkeypatch.setattr(results, "MOST_MISSING", 0.2)
+    tables = reference_tables(results.results_of(survey, files))
+    reference = tables["reference"]
+    assert reference.groupby("mode").size().to_dict() == {"ranking": 30, "rating": 24, "allocation": 30}
+    assert tables["texts"]["text"].tolist() == ['Well, "yes",\nand no; = 1'] * 5
+    # What study 3 asks of a reference: complete profiles, each on its scale.
+    checked = check_reference(reference, keys)
+    assert not checked["synthetic"].any()
+    assert set(checked["theme"]) == set(keys)
+
+
+def test_priorities_ask_the_open_question_first(form_of_priorities):
+    page = Page(form(form_of_priorities))
+    blocks = [attrs for attrs in page.all("div") if "data-block" in attrs]
+    assert blocks[0]["data-block"] == "mode.open" and "data-fixed" in blocks[0]
+    assert all("data-shuffled" in block for block in blocks[1:])
 
 
 @pytest.mark.parametrize("study", list(catalogue.studies()))

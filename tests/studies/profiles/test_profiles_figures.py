@@ -12,7 +12,7 @@ from scipy.cluster import hierarchy
 from deepvalues.paper.theme import COLOURS, MARKS, WIDTH, family_mark, image
 from deepvalues.studies.profiles import figures
 from deepvalues.studies.profiles.analysis.measures import measures
-from deepvalues.studies.profiles.analysis.structure import centred_profiles, plane, tree, with_reference
+from deepvalues.studies.profiles.analysis.stability import centred_profiles, plane, tree, with_reference
 from legible import assert_legible
 
 NAMES = {
@@ -148,7 +148,7 @@ def test_points_of_one_place_have_their_numbers_together(table):
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_every_plane_has_a_title_and_r_below_it_where_nothing_else_is(table, number):
-    modes = figures.MODE_ORDER[:number]
+    modes = figures.MODES[:number]
     one = pd.concat([table[table["mode"] == "rating"].assign(mode=mode) for mode in modes])
     figure = figures.fidelity_plane(one, FAMILIES)
     assert [axes.get_title(loc="left") for axes in figure.axes[:number]] == list(modes)

@@ -18,7 +18,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.items import build_items, orders
 from deepvalues.studies.profiles.reading import off_scale, parse, read_closed, read_code, read_open, written
-from deepvalues.studies.profiles.stimuli.instrument import (
+from deepvalues.studies.profiles.stimuli import (
     CLOSED_MODES,
     OPEN,
     load_bank,

@@ -19,8 +19,8 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis import pair_profiles as scoring
-from deepvalues.studies.profiles.pairs import load_pairs
-from deepvalues.studies.profiles.respondents.pair_agents import pair_agents
+from deepvalues.studies.profiles.items import load_pairs
+from deepvalues.studies.profiles.respondents import pair_agents
 from markdown_cells import shown
 
 #: Of data/stimuli/profiles_pairs.yml: answers are keyed by these words.

@@ -4,14 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepvalues.studies.profiles.analysis import coverage as simulation
-from deepvalues.studies.profiles.analysis.coverage import simulated_coverage
-from deepvalues.studies.profiles.analysis.null import RESPONDENTS, null_p, null_scores, null_table
-from deepvalues.studies.profiles.analysis.recovery import RECOVERED
+from deepvalues.studies.profiles.analysis import recovery as simulation
+from deepvalues.studies.profiles.analysis.recovery import (
+    RECOVERED,
+    RESPONDENTS,
+    null_p,
+    null_scores,
+    null_table,
+    simulated_coverage,
+)
 from deepvalues.studies.profiles.analysis.reference import mean_profiles
 from deepvalues.studies.profiles.analysis.responses import matrices, responses
-from deepvalues.studies.profiles.respondents.agents import chance_runs
-from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES
+from deepvalues.studies.profiles.respondents import chance_runs
+from deepvalues.studies.profiles.stimuli import CLOSED_MODES
 from profile_runs import AGENTS, KEYS, held, reference
 
 STEADY = [name for name, agent in AGENTS.items() if agent.steady]

@@ -34,17 +34,20 @@ from deepvalues.studies.profiles.analysis.measures import MEASURES, cronbach_gle
 from deepvalues.studies.profiles.analysis.reference import mean_profiles, respondents
 from deepvalues.studies.profiles.analysis.responses import matrices, responses
 from deepvalues.studies.profiles.analysis.stability import (
+    centred_profiles,
     concordance,
     convergence,
     intraclass,
     kendall_w,
     mean_correlation,
     mean_interval,
+    plane,
     profiles,
     stability,
+    tree,
+    with_reference,
 )
-from deepvalues.studies.profiles.analysis.structure import centred_profiles, plane, tree, with_reference
-from deepvalues.studies.profiles.respondents.agents import ORDERS, order_weights
+from deepvalues.studies.profiles.respondents import ORDERS, order_weights
 from profile_runs import AGENTS, KEYS, held, opened, reference
 
 RATINGS = st.lists(st.lists(st.integers(1, 7), min_size=6, max_size=6), min_size=2, max_size=12).map(
@@ -85,7 +88,7 @@ def test_w_is_pingouin_s_and_friedman_s_test_is_scipy_s(x):
     theirs = pg.friedman(long(x), dv="y", within="theme", subject="run")
     assert found.w == pytest.approx(theirs["W"].iloc[0], abs=1e-9)
     assert (found.chi2, found.p_value) == pytest.approx(tuple(stats.friedmanchisquare(*x.T)), abs=1e-9)
-    assert found.low <= found.w <= found.high
+    assert found.w_low <= found.w <= found.w_high
 
 
 def test_w_of_one_order_is_one_and_of_two_opposite_ones_none():
@@ -116,7 +119,7 @@ def test_the_interval_of_w_holds_the_truth_as_often_as_it_says(name):
     samples = [ORDERS[rng.choice(720, 30, p=weights / weights.sum())] for _ in range(200)]
     found = [concordance(x, 300, number) for number, x in enumerate(samples)]
     assert np.mean([each.w for each in found]) == pytest.approx(truth + (1 - truth) / 30, abs=0.02)
-    assert np.mean([each.low <= truth <= each.high for each in found]) > 0.9
+    assert np.mean([each.w_low <= truth <= each.w_high for each in found]) > 0.9
 
 
 def test_w_of_the_agents_is_recovered(all_responses):

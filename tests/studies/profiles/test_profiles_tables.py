@@ -8,7 +8,7 @@ import pytest
 from deepvalues.core.number_format import MISSING
 from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis.comparison import associations
-from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES
+from deepvalues.studies.profiles.stimuli import CLOSED_MODES
 from markdown_cells import column, head, rows, shown
 
 

@@ -12,8 +12,7 @@ from deepvalues.ask.reading import Received
 from deepvalues.core import paths
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.analysis.instrument import by_agent, instrument, trial_moments
-from deepvalues.studies.svo.reading import read
-from deepvalues.studies.svo.respondents.agents import (
+from deepvalues.studies.svo.respondents import (
     INEQUALITY_AVERSE,
     PROSE,
     REFUSAL,
@@ -23,9 +22,8 @@ from deepvalues.studies.svo.respondents.agents import (
     logit,
     reference_agents,
 )
-from deepvalues.studies.svo.stimuli.payoffs import IDEAL_ANSWERS, LETTERS
-from deepvalues.studies.svo.stimuli.prompts import Coins, option_lines
-from deepvalues.studies.svo.study import SocialValues
+from deepvalues.studies.svo.stimuli import IDEAL_ANSWERS, LETTERS, Coins, option_lines
+from deepvalues.studies.svo.study import SocialValues, read
 from svo_trials import scored
 
 STUDY = SocialValues(paths.STIMULI / "svo.yml", trials=2)

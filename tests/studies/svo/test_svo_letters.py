@@ -23,10 +23,9 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.svo.analysis import letter_scoring as scoring
 from deepvalues.studies.svo.analysis.scoring import targets
-from deepvalues.studies.svo.one_question import load_one_question, turned
-from deepvalues.studies.svo.respondents.letter_agents import letter_agents
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, VALUES, payoffs
-from deepvalues.studies.svo.stimuli.prompts import option_lines
+from deepvalues.studies.svo.items import load_one_question, turned
+from deepvalues.studies.svo.respondents import letter_agents
+from deepvalues.studies.svo.stimuli import LETTERS, VALUES, option_lines, payoffs
 from markdown_cells import shown
 
 #: Of data/stimuli/svo_letters.yml: answers are keyed by these words.

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from deepvalues.ask.reading import STATUSES, Received
 from deepvalues.core import paths
-from deepvalues.studies.svo.reading import read
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS
-from deepvalues.studies.svo.stimuli.prompts import load_wording, option_lines
+from deepvalues.studies.svo.stimuli import LETTERS, load_wording, option_lines
+from deepvalues.studies.svo.study import read
 
 WORDING = load_wording(paths.STIMULI / "svo.yml")
 #: Item 1 in printed order: A pays 85, 85 and I pays 85, 15.

@@ -17,7 +17,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.svo import score
 from deepvalues.studies.svo.analysis import scoring as sc
-from deepvalues.studies.svo.stimuli.payoffs import ENDS, IDEAL_POINTS, LETTERS, VALUES, payoffs
+from deepvalues.studies.svo.stimuli import ENDS, IDEAL_POINTS, LETTERS, VALUES, payoffs
 
 COMPLETE = hnp.arrays(np.int64, st.tuples(st.integers(1, 5), st.just(6)), elements=st.integers(0, 8))
 GAPPY = hnp.arrays(np.int64, st.tuples(st.integers(1, 4), st.just(6)), elements=st.integers(-1, 8))

@@ -12,11 +12,11 @@ from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies.svo.analysis import choice_model, effects, people, published, scoring
+from deepvalues.studies.svo.analysis import effects, instrument, people, published, scoring
 from deepvalues.studies.svo.analysis import statistics as svo
 from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.respondents.agents import PRECISION, WEIGHTS, reference_agents
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, VALUES, payoffs
+from deepvalues.studies.svo.respondents import PRECISION, WEIGHTS, reference_agents
+from deepvalues.studies.svo.stimuli import LETTERS, VALUES, payoffs
 from deepvalues.studies.svo.study import SocialValues
 from svo_trials import answers, scored
 
@@ -429,7 +429,7 @@ def draws(weight, precision, n, seed=1):
 
 @pytest.mark.parametrize(("weight", "precision"), [(30, 0.12), (-30, 0.12), (75, 0.3), (0, 0.05)])
 def test_weights_are_recovered(weight, precision):
-    fits = [choice_model.fit(*draws(weight, precision, 600, seed)) for seed in range(40)]
+    fits = [instrument.fit(*draws(weight, precision, 600, seed)) for seed in range(40)]
     for name, truth in (("weight", weight), ("precision", precision)):
         estimates = np.array([getattr(fit, name) for fit in fits])
         error = estimates.std(ddof=1) / math.sqrt(len(fits))
@@ -439,7 +439,7 @@ def test_weights_are_recovered(weight, precision):
 
 
 def test_weights_cover_the_truth():
-    fits = [choice_model.fit(*draws(40, 0.12, 240, seed)) for seed in range(200)]
+    fits = [instrument.fit(*draws(40, 0.12, 240, seed)) for seed in range(200)]
     covered = np.mean([fit.weight_low < 40 < fit.weight_high for fit in fits])
     precise = np.mean([fit.precision_low < 0.12 < fit.precision_high for fit in fits])
     assert 0.9 <= covered <= 0.99 and 0.9 <= precise <= 0.99
@@ -452,30 +452,30 @@ def test_weights_agree_with_statsmodels():
     chosen = (np.arange(9) == options[:, None]).astype(float).ravel()
     groups = np.repeat(np.arange(len(items)), 9)
     other = ConditionalLogit(chosen, coins, groups=groups).fit(disp=0, method="newton")
-    found = choice_model.fit(items, options)
+    found = instrument.fit(items, options)
     assert found.precision == pytest.approx(np.hypot(*other.params), rel=1e-6)
     assert found.weight == pytest.approx(np.degrees(np.arctan2(*other.params[::-1])), abs=1e-4)
 
 
 def test_weights_of_agents(asked):
-    table = choice_model.weights(asked).set_index(["model", "value"])
+    table = instrument.weights(asked).set_index(["model", "value"])
     for value, weight in WEIGHTS.items():
         row = table.loc["agent-svo-noisy", value]
         assert abs(row["weight"] - weight) < 12 and abs(row["precision"] - PRECISION) < 0.05
     assert table.loc[("agent-svo-follower", "altruistic")].drop("choices").isna().all(), "no finite precision"
     assert table.loc["agent-svo-random", "weight"].isna().sum() >= 4, "random answers weigh nothing"
-    assert math.isnan(choice_model.fit([], []).weight)
+    assert math.isnan(instrument.fit([], []).weight)
 
 
 def test_recovery_says_which_intervals_hold_the_truth():
     columns = ["value", "weight_low", "weight_high", "precision_low", "precision_high"]
     rows = [("altruistic", 70, 75, 0.1, 0.2), ("none", 31, 40, 0.13, 0.2), ("prosocial", *[math.nan] * 4)]
     truth = {"altruistic": 75.0, "none": 30.0, "prosocial": 45.0}
-    table = choice_model.recovery(pd.DataFrame(rows, columns=columns), truth, 0.12)
+    table = instrument.recovery(pd.DataFrame(rows, columns=columns), truth, 0.12)
     assert table["true_weight"].tolist() == [75, 30, 45] and (table["true_precision"] == 0.12).all()
     assert table["weight_held"].tolist() == [True, False, False], "an end of the interval belongs to it"
     assert table["precision_held"].tolist() == [True, False, False]
-    none = choice_model.recovery(pd.DataFrame(rows, columns=columns).iloc[:0], truth, 0.12)
+    none = instrument.recovery(pd.DataFrame(rows, columns=columns).iloc[:0], truth, 0.12)
     assert none.empty and none[["weight_held", "precision_held"]].to_numpy().sum() == 0
 
 
@@ -507,7 +507,7 @@ def test_models_beside_people(trials, asked):
 def test_people_among_people_are_not_told_apart():
     """Ten people drawn from the histogram are within the 95% quantile nineteen times in twenty."""
     points, weights = people.spread_people(HISTOGRAM)
-    _, most = people._angles_of_people(10, people._frozen(HISTOGRAM), 1)
+    _, most = people._angles_of_people(10, HISTOGRAM, 1)
     drawn = np.random.default_rng(99).choice(points, size=(300, 10), p=weights)
     within = [people.wasserstein(sample, HISTOGRAM) <= most for sample in drawn]
     assert 0.9 <= np.mean(within) <= 0.985

@@ -18,9 +18,8 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.svo.analysis import statistics
 from deepvalues.studies.svo.items import CONTRACT, item_order, option_order, questions_of
-from deepvalues.studies.svo.respondents.agents import GOAL, reference_agents
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, VALUES, payoffs
-from deepvalues.studies.svo.stimuli.prompts import load_wording, option_lines
+from deepvalues.studies.svo.respondents import GOAL, reference_agents
+from deepvalues.studies.svo.stimuli import LETTERS, VALUES, load_wording, option_lines, payoffs
 from deepvalues.studies.svo.study import SocialValues
 
 WORDING = paths.STIMULI / "svo.yml"

@@ -73,7 +73,7 @@ def at_random(table: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     table
-        From `analysis.null.null_table`.
+        From `analysis.recovery.null_table`.
     """
     row = table[table["mode"] == MODE].iloc[0]
     ends = (row["fidelity_low"], row["fidelity_high"])
@@ -86,7 +86,7 @@ def coverage(table: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     table
-        From `analysis.coverage.simulated_coverage`.
+        From `analysis.recovery.simulated_coverage`.
     """
     named = table.assign(model=table["model"] + ", " + table["mode"])
     facts = {"studies": int(table["simulated"].iloc[0]), "error": float(table["coverage_error"].max())}
@@ -193,7 +193,7 @@ def keep_coding(results: Results, sentences: pd.DataFrame, agreement: pd.DataFra
     sentences
         From `analysis.sentences.sentences_of`.
     agreement
-        From `analysis.coders.coder_agreement`.
+        From `analysis.sentences.coder_agreement`.
     """
     results.count("open.sentences", len(sentences))
     results.count("open.different", sentences["id"].nunique())

@@ -32,8 +32,8 @@ from deepvalues.paper.theme import (
     runs,
     themed,
 )
+from deepvalues.studies.profiles.stimuli import MODES
 
-MODE_ORDER = ("ranking", "rating", "allocation", "open")
 UNITS = {
     "ranking": "priority, 7 − rank",
     "rating": "rating, 1 to 7",
@@ -70,7 +70,7 @@ def _short(model: str) -> str:
 
 
 def _modes(frame: pd.DataFrame) -> list[str]:
-    return [mode for mode in MODE_ORDER if mode in set(frame["mode"])]
+    return [mode for mode in MODES if mode in set(frame["mode"])]
 
 
 def _family(families: Mapping[str, str], model: str) -> str:
@@ -263,6 +263,24 @@ def _numbered(group: pd.DataFrame) -> str:
     return runs(group["number"]) + "".join(arrow for arrow, off in arrows.items() if off.any())
 
 
+def _estimates(
+    axes: Axes,
+    rows: pd.DataFrame,
+    columns: tuple[str, str, str],
+    order: Sequence[str],
+    families: Mapping[str, str],
+) -> None:
+    """A row for each model of an order that is there: the estimate on its interval."""
+    estimate, low, high = columns
+    for place, model in enumerate(order):
+        if model in rows.index:
+            row, style = rows.loc[model], _mark(families, model)
+            axes.plot([row[low], row[high]], [place] * 2, color=style["color"], linewidth=1.1)
+            axes.plot(row[estimate], place, **style)
+    axes.tick_params(axis="y", length=0)
+    axes.set_axisbelow(True)
+
+
 @themed
 def stability(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
     """Kendall's W of every model's runs, a panel for each mode.
@@ -279,16 +297,10 @@ def stability(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
     figure, panels = new_figure(1.0 + 0.2 * len(order), len(modes), sharey=True, squeeze=False)
     for axes, mode in zip(panels[0], modes, strict=True):
         rows = table[table["mode"] == mode].set_index("model")
-        for place, model in enumerate(order):
-            if model in rows.index:
-                row, style = rows.loc[model], _mark(families, model)
-                axes.plot([row["w_low"], row["w_high"]], [place] * 2, color=style["color"], linewidth=1.1)
-                axes.plot(row["w"], place, **style)
+        _estimates(axes, rows, ("w", "w_low", "w_high"), order, families)
         axes.set(xlim=(-0.04, 1.04), title=mode)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-        axes.tick_params(axis="y", length=0)
         axes.grid(color=_FAINT, linewidth=0.7)
-        axes.set_axisbelow(True)
     panels[0][0].set_yticks(range(len(order)), [_short(model) for model in order])
     figure.supxlabel(
         "Kendall's W over runs, with its 95% interval: 0 no common order, 1 the same order", fontsize=8
@@ -412,15 +424,10 @@ def residuals(
     for axes, theme in zip(panels, names, strict=True):
         rows = chosen[chosen["theme"] == theme].set_index("model")
         axes.axvline(0, color=CHANCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-        for place, model in enumerate(order):
-            row, style = rows.loc[model], _mark(families, model)
-            axes.plot([row["low"], row["high"]], [place] * 2, color=style["color"], linewidth=1.1)
-            axes.plot(row["residual"], place, **style)
+        _estimates(axes, rows, ("residual", "low", "high"), order, families)
         axes.set_title("\n".join(textwrap.wrap(names[theme], 14)), fontsize=8)
-        axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, symmetric=True))
         axes.grid(axis="y", color=_FAINT, linewidth=0.7)
-        axes.set_axisbelow(True)
     panels[0].set_yticks(range(len(order)), [_short(model) for model in order])
     side = "right of 0 the model puts the theme higher than the reference"
     figure.supxlabel(f"centred residual, {DIFFERENCES[mode]}: {side}", fontsize=8)

@@ -1,8 +1,11 @@
-"""Items: the questions of a set, one per mode and run, with what the statistics need to know of them."""
+"""Items: the questions of a set, one per mode and run or per pair of themes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
@@ -10,7 +13,8 @@ import pandera.pandas as pa
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.analysis.measures import THEMES
-from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES, OPEN, WORDINGS, Stimuli
+from deepvalues.studies.profiles.stimuli import CLOSED_MODES, MODES, OPEN, WORDINGS, Stimuli, Theme
+from deepvalues.studies.shared import wording_of
 
 #: Runs per mode: every run is a conversation of its own. A set holds those of the smaller ones.
 ITEM_SETS = {"smoke": 5, "standard": 30, "full": 150}
@@ -64,19 +68,14 @@ def orders(keys: Sequence[str], runs: int, *seed: object) -> list[tuple[str, ...
     return found[:runs]
 
 
-def closed_prompt(stimuli: Stimuli, mode: str, wording: str, order: Sequence[str]) -> str:
-    """A frame, the themes in an order, the question of a mode, and how to reply."""
-    themes = {theme.key: theme for theme in stimuli.themes}
-    listed = "\n".join(f"- {themes[key].name}: {themes[key].definition}" for key in order)
-    how = stimuli.reply_format.format(reply=stimuli.replies[mode])
-    return f"{stimuli.frames[wording]}\n\n{listed}\n\n{stimuli.questions[mode]}\n\n{how}"
-
-
 def _closed_rows(stimuli: Stimuli, mode: str, runs: int) -> Iterator[tuple[object, ...]]:
-    wordings = list(stimuli.frames)
+    """A frame, the themes in an order, the question of the mode, and how to reply."""
+    lines = {theme.key: f"- {theme.name}: {theme.definition}" for theme in stimuli.themes}
+    how = stimuli.reply_format.format(reply=stimuli.replies[mode])
     for run, order in enumerate(orders(stimuli.keys, runs, stimuli.seed, mode)):
-        wording = wordings[run % WORDINGS]
-        prompt = closed_prompt(stimuli, mode, wording, order)
+        wording = list(stimuli.frames)[run % WORDINGS]
+        listed = "\n".join(lines[key] for key in order)
+        prompt = f"{stimuli.frames[wording]}\n\n{listed}\n\n{stimuli.questions[mode]}\n\n{how}"
         yield f"{mode}-{run:03d}", mode, wording, run, 0, " ".join(order), prompt
 
 
@@ -110,3 +109,105 @@ def build_items(stimuli: Stimuli, runs: int, modes: Sequence[str] = CLOSED_MODES
     ]
     frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
     return CONTRACT.validate(frame)
+
+
+# ---- pairs ----
+
+LETTERS = ("A", "B")
+#: What is put into a model's mouth; the lines of the options begin with it.
+BEGIN = "Option"
+#: How many of the five frames each set has.
+PAIR_SETS = {"smoke": 1, "standard": WORDINGS}
+
+PAIR_CONTRACT = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, unique=True),
+        "wording": pa.Column(str),
+        # The themes in their fixed order, and whether the first of them is option B.
+        "first": pa.Column(str),
+        "second": pa.Column(str),
+        "swapped": pa.Column(bool),
+        "prefix_chars": pa.Column("int64", pa.Check.gt(0)),
+        "prompt": pa.Column(str, unique=True),
+    },
+    strict=True,
+    ordered=True,
+    name="profiles-pairs items",
+)
+
+
+@dataclass(frozen=True)
+class PairWording:
+    """The texts of ``data/stimuli/profiles_pairs.yml``, and the themes."""
+
+    themes: tuple[Theme, ...]
+    frames: Mapping[str, str]
+    option: str
+    question: str
+    ending: str
+    bare_ending: str
+
+    def opening(self, frame: str) -> str:
+        """What stands before the options."""
+        return f"{self.frames[frame]}\n\n"
+
+    def prompt(self, frame: str, shown: Sequence[Theme]) -> str:
+        """A whole prompt, with two themes in the order in which they are shown."""
+        options = [
+            self.option.format(letter=letter, name=theme.name, definition=theme.definition)
+            for letter, theme in zip(LETTERS, shown, strict=True)
+        ]
+        return self.opening(frame) + "\n".join([*options, "", f"{self.question} {self.ending}"])
+
+    def themes_of(self, prompt: str) -> tuple[str, ...]:
+        """Keys of the themes that a prompt shows, in the order shown; empty where it is no such prompt."""
+        lines = {
+            self.option.format(letter=letter, name=theme.name, definition=theme.definition): theme.key
+            for theme in self.themes
+            for letter in LETTERS
+        }
+        found = tuple(lines[line] for line in prompt.splitlines() if line in lines)
+        return found if len(found) == len(LETTERS) else ()
+
+
+def load_pairs(path: Path, themes: tuple[Theme, ...]) -> PairWording:
+    """Read the wording.
+
+    Raises
+    ------
+    UserError
+        When the file lacks a text, has not five frames, or a text has other slots.
+    """
+    with wording_of(path) as content:
+        frames = {str(entry["id"]): str(entry["text"]) for entry in content["frames"]}
+        texts = (str(content[name]) for name in ("option", "question", "ending", "bare_ending"))
+        wording = PairWording(themes, frames, *texts)
+        if len(frames) != WORDINGS:
+            raise ValueError(f"there are {len(frames)} frames, not {WORDINGS}")
+        wording.prompt(next(iter(frames)), themes[:2])
+    return wording
+
+
+def build_pairs(wording: PairWording, item_set: str) -> pd.DataFrame:
+    """Build the items of a set: frames × 15 pairs × 2 orders.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A frame that meets `PAIR_CONTRACT`: 150 rows in ``standard``; ``smoke`` has the 30 of one frame.
+    """
+    rows = [
+        (
+            f"{frame}.{first.key}.{second.key}.{'b' if swapped else 'a'}",
+            frame,
+            first.key,
+            second.key,
+            swapped,
+            len(wording.opening(frame)),
+            wording.prompt(frame, (second, first) if swapped else (first, second)),
+        )
+        for frame in list(wording.frames)[: PAIR_SETS[item_set]]
+        for first, second in combinations(wording.themes, 2)
+        for swapped in (False, True)
+    ]
+    return PAIR_CONTRACT.validate(pd.DataFrame(rows, columns=list(PAIR_CONTRACT.columns)))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from deepvalues.ask.reading import Reading, Received, declines, settled, without_thinking
 from deepvalues.studies.profiles.analysis.measures import THEMES
-from deepvalues.studies.profiles.stimuli.instrument import OPEN, letters
+from deepvalues.studies.profiles.stimuli import OPEN, letters
 
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _NUMBER = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,9})?) ?(?:%|points?|pts?\.?)?", re.IGNORECASE)

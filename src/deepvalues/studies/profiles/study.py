@@ -19,10 +19,10 @@ from deepvalues.ask.reading import Reading, Received
 from deepvalues.ask.record import Record
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
-from deepvalues.studies.profiles import items, pairs
+from deepvalues.studies.profiles import items
 from deepvalues.studies.profiles.analysis.sentences import UNIQUE, sentences_of, unique_sentences
 from deepvalues.studies.profiles.reading import read_closed, read_code, read_open
-from deepvalues.studies.profiles.stimuli.instrument import (
+from deepvalues.studies.profiles.stimuli import (
     CLOSED_MODES,
     OPEN,
     Codebook,
@@ -64,11 +64,7 @@ def profile_schema(stimuli: Stimuli) -> dict[str, Any]:
     return _json_schema("profile", {"responses": {"type": "array", "items": _object(entry)}})
 
 
-def _is_code(names: Mapping[str, str], received: Received) -> bool:
-    return read_code(received, names).status in ("answered", "refused")
-
-
-def _is_settled(study: ValueProfiles, received: Received) -> bool:
+def _is_settled(study: Study, received: Received) -> bool:
     """A refusal is an answer of its own; only what can't be read is asked for again."""
     return study.read(received).status in ("answered", "refused")
 
@@ -156,7 +152,7 @@ class ValueProfiles(_OfInstrument):
 
     def local_models(self) -> Mapping[str, LocalModel]:
         """Agents with known profiles, who answer the open question as well."""
-        from deepvalues.studies.profiles.respondents.agents import profile_agents
+        from deepvalues.studies.profiles.respondents import profile_agents
 
         return profile_agents(self.stimuli, self.sentences())
 
@@ -170,27 +166,27 @@ class ThemePairs(_OfInstrument):
     title = "Study 3, pairs"
     #: Room for an option alone.
     max_tokens = 10
-    item_sets: ClassVar[Collection[str]] = pairs.ITEM_SETS
-    contract = pairs.CONTRACT
+    item_sets: ClassVar[Collection[str]] = items.PAIR_SETS
+    contract = items.PAIR_CONTRACT
     sets_with_all = ("standard",)
 
     @cached_property
-    def wording(self) -> pairs.PairWording:
+    def wording(self) -> items.PairWording:
         """The words of the pairs."""
-        return pairs.load_pairs(self.wording_file, self.stimuli.themes)
+        return items.load_pairs(self.wording_file, self.stimuli.themes)
 
     @cached_property
     def letter_choice(self) -> LetterChoice:
         """How it is asked by letter probability."""
-        return LetterChoice(pairs.LETTERS, pairs.BEGIN, self.wording.ending, self.wording.bare_ending)
+        return LetterChoice(items.LETTERS, items.BEGIN, self.wording.ending, self.wording.bare_ending)
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke`` (30) or ``standard`` (150)."""
-        return pairs.build_pairs(self.wording, item_set)
+        return items.build_pairs(self.wording, item_set)
 
     def local_models(self) -> Mapping[str, LocalModel]:
         """Agents to whom each theme has a known worth."""
-        from deepvalues.studies.profiles.respondents.pair_agents import pair_agents
+        from deepvalues.studies.profiles.respondents import pair_agents
 
         return pair_agents(self.wording)
 
@@ -255,7 +251,7 @@ class ProfileCoding(_OfInstrument):
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """The codebook and a sentence, and at most two repairs."""
-        until = partial(_is_code, dict(self.codebook.names))
+        until = partial(_is_settled, self)
         prefix = f"{self.codebook.text}\n\n{SENTENCE_MARK}"
         repairs = (self.codebook.repair,) * REPAIRS
         columns = items[["id", "sentence"]].itertuples(index=False, name=None)
@@ -270,7 +266,7 @@ class ProfileCoding(_OfInstrument):
 
     def local_models(self) -> Mapping[str, LocalModel]:
         """Agents that code sentences, some of them with known mistakes."""
-        from deepvalues.studies.profiles.respondents.agents import coder_agents
+        from deepvalues.studies.profiles.respondents import coder_agents
 
         return coder_agents(self.codebook, self.sentences())
 

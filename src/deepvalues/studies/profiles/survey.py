@@ -1,4 +1,7 @@
-"""The survey of study 3: people read the very themes and questions that models read."""
+"""The survey of study 3: people read the very themes and questions that models read.
+
+What comes back is the human reference against which profiles are compared.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from deepvalues.studies.profiles.stimuli.instrument import OPEN, Stimuli
-from deepvalues.survey.priorities import human_reference, mode_blocks, open_answers
-from deepvalues.survey.questions import Option, Question, Survey
+from deepvalues.studies.profiles.stimuli import CLOSED_MODES, OPEN, Stimuli
+from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
 from deepvalues.survey.results import included
 
 NAME = "profiles"
@@ -16,10 +18,14 @@ CONSENT = (
     "I am at least 18 years old and take part of my own free will. I know that I may stop at any time. I "
     "agree that my answers, under a code and without my name, are used for research and published."
 )
+SCALE = Scale(1, 7, "not important at all", "extremely important")
 
 
 def value_profiles(stimuli: Stimuli, seed: int) -> Survey:
     """The open question and the three closed modes, in one of the five wordings of the frame.
+
+    The open question comes first, then the closed modes in each respondent's own order. So are the themes
+    inside each mode. Measures are the modes; subjects are the themes.
 
     Parameters
     ----------
@@ -27,17 +33,9 @@ def value_profiles(stimuli: Stimuli, seed: int) -> Survey:
         Settles the wording: seed mod 5. Orders are each respondent's own.
     """
     wording = list(stimuli.frames)[seed % len(stimuli.frames)]
-    themes = tuple(Option(theme.key, theme.name, theme.definition) for theme in stimuli.themes)
     yes_no = (Option("yes", "Yes"), Option("no", "No"), Option("unsure", "I cannot tell"))
-    check = Question(
-        "check.ai",
-        "choice",
-        "Are you asked what matters for an AI, and not for yourself?",
-        yes_no,
-        correct="yes",
-        measure="check",
-    )
-    questions = {OPEN: f"{stimuli.open_questions[wording]} {stimuli.open_format}", **stimuli.questions}
+    asked = "Are you asked what matters for an AI, and not for yourself?"
+    opened = f"{stimuli.open_questions[wording]} {stimuli.open_format}"
     return Survey(
         name=NAME,
         title="What matters for an AI?",
@@ -49,8 +47,33 @@ def value_profiles(stimuli: Stimuli, seed: int) -> Survey:
             "Please answer the first question before you look at the tasks.",
         ),
         consent=CONSENT,
-        checks=(check,),
-        blocks=mode_blocks(themes, stimuli.frames[wording], questions),
+        checks=(Question("check.ai", "choice", asked, yes_no, correct="yes", measure="check"),),
+        blocks=(
+            Block(f"mode.{OPEN}", (), (Question(OPEN, "text", opened, measure=OPEN),), fixed=True),
+            *(_block(stimuli, wording, mode) for mode in CLOSED_MODES),
+        ),
+    )
+
+
+def _block(stimuli: Stimuli, wording: str, mode: str) -> Block:
+    """A closed mode: its ratings one by one, or all themes in one question."""
+    frame, asked = stimuli.frames[wording], stimuli.questions[mode]
+    if mode == "rating":
+        ratings = tuple(
+            Question(
+                f"rating.{theme.key}",
+                mode,
+                f"{theme.name}: {theme.definition}",
+                scale=SCALE,
+                measure=mode,
+                subject=theme.key,
+            )
+            for theme in stimuli.themes
+        )
+        return Block("mode.rating", (frame, asked), ratings, shuffled=True)
+    themes = tuple(Option(theme.key, theme.name, theme.definition) for theme in stimuli.themes)
+    return Block(
+        f"mode.{mode}", (frame,), (Question(mode, mode, asked, themes, measure=mode),), shuffled=True
     )
 
 
@@ -60,13 +83,24 @@ def reference_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFra
     Parameters
     ----------
     tables
-        From `deepvalues.survey.files.results_of`.
+        From `deepvalues.survey.results.results_of`.
 
     Returns
     -------
     dict
-        ``reference``, which `analysis.reference.read_reference` reads, and ``texts``: the open
-        answers.
+        ``reference``, which `analysis.reference.read_reference` reads: respondent, mode, theme (its key),
+        response (a rank, 1 the most important; a rating; points). A mode in which a respondent left anything
+        open is left out for that respondent. And ``texts``, the answers to the open question, to be coded:
+        respondent, text.
     """
     counting = included(tables["answers"], tables["respondents"])
-    return {"reference": human_reference(counting), "texts": open_answers(counting)}
+    closed = counting[counting["measure"].isin(CLOSED_MODES)]
+    # A rating left open makes a profile of five themes, which cannot be compared with one of six.
+    given = closed.groupby(["respondent", "measure"])["subject"].transform("size")
+    whole = closed[given == closed["subject"].nunique()]
+    names = {"respondent": "respondent", "measure": "mode", "subject": "theme", "number": "response"}
+    texts = counting[counting["measure"] == OPEN].rename(columns={"answer": "text"})
+    return {
+        "reference": whole[list(names)].rename(columns=names).reset_index(drop=True),
+        "texts": texts[["respondent", "text"]].reset_index(drop=True),
+    }

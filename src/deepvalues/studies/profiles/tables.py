@@ -11,7 +11,7 @@ import pandas as pd
 
 from deepvalues.paper.tables import intervals, markdown
 from deepvalues.studies.profiles.analysis.recovery import RECOVERED
-from deepvalues.studies.profiles.stimuli.instrument import CLOSED_MODES, MODES
+from deepvalues.studies.profiles.stimuli import CLOSED_MODES, MODES
 
 #: What a model does to the reference's differences, where its spread says so for certain.
 _DIRECTIONS = {"exaggerates": "exaggerated", "flattens": "flattened"}
@@ -80,7 +80,7 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table
-        From `analysis.coverage.coverage`.
+        From `analysis.recovery.simulated_coverage`.
     """
     wide = table.pivot(index=["model", "reference"], columns=["measure", "mode"], values="coverage")
     wide.columns = wide.columns.map("_".join)
@@ -113,7 +113,7 @@ def reported(table: pd.DataFrame) -> str:
 
 
 def joint(table: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Rank correlations between the studies, from `deepvalues.studies.across_studies.rank_correlations`.
+    """Rank correlations between the studies, from `deepvalues.studies.shared.rank_correlations`.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ import pandas as pd
 
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
-from deepvalues.studies.svo.analysis import scoring, value_blind
-from deepvalues.studies.svo.stimuli.payoffs import N_PRIMARY
+from deepvalues.studies.svo.analysis import scoring
+from deepvalues.studies.svo.stimuli import N_PRIMARY
 
 if TYPE_CHECKING:
     from deepvalues.paper.results import Results
@@ -188,9 +188,9 @@ def keep_blind(
     Parameters
     ----------
     blind
-        From `analysis.value_blind.blind`, at the mean angle of people.
+        From `analysis.published.blind`, at the mean angle of people.
     implied
-        From `analysis.value_blind.implied`.
+        From `analysis.published.implied`.
     lean
         The published lean to neutral values, raw, in degrees.
     read_high
@@ -208,7 +208,7 @@ def keep_blind(
     others = with_goal.iloc[len(following) :]
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
-    results.decimals("steering.full", value_blind.full_range(), 1)
+    results.decimals("steering.full", scoring.full_range(), 1)
     angles = others[["altruistic", "competitive"]].to_numpy()
     results.decimals("steering.others_low", angles.min(), 0)
     results.decimals("steering.others_high", angles.max(), 0)
@@ -232,10 +232,6 @@ def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, An
     own = by_model[by_model["model"].map(families) == "language model"].dropna(subset="steering")
     return {
         "models": len(own),
-        "steering": spread(own, "steering", written=_degrees),
-        "full": value_blind.full_range(),
+        "steering": spread(own, "steering", written=lambda angle: number_format.number(angle, 1)),
+        "full": scoring.full_range(),
     }
-
-
-def _degrees(angle: float) -> str:
-    return number_format.number(angle, 1)

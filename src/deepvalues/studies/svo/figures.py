@@ -27,7 +27,6 @@ VALUE_COLOURS = {
 VALUE_MARKS = {"altruistic": "^", "prosocial": "o", "individualistic": "s", "competitive": "v", "none": "D"}
 #: Areas that make marks look alike, where they do not by themselves.
 _MARK_SIZES = {"D": 0.55, "s": 0.85}
-VALUE_LABELS = {value: value for value in VALUE_COLOURS} | {"none": "no value assigned"}
 PEOPLE = "#999999"
 _RADAR_COLOUR = "#0072B2"
 #: Inner rings of the radar, in degrees.
@@ -139,17 +138,16 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
 
 
 def _value_legend(figure: Figure, values: Sequence[str]) -> None:
-    handles = [Line2D([], [], marker=VALUE_MARKS[value], label=VALUE_LABELS[value]) for value in values]
+    handles = [
+        Line2D([], [], marker=VALUE_MARKS[value], label={"none": "no value assigned"}.get(value, value))
+        for value in values
+    ]
     for handle, value in zip(handles, values, strict=True):
-        handle.set(color=VALUE_COLOURS[value], linestyle="")
+        label = "no value assigned" if value == "none" else value
+        handle.set(color=VALUE_COLOURS[value], linestyle="", label=label)
     title = "value assigned (marks) and category of the answers (sectors)"
-    figure.legend(
-        handles=handles,
-        title=title,
-        title_fontsize=8,
-        loc="outside upper center",
-        ncols=len(values),
-    )
+    style: Mapping[str, Any] = {"title_fontsize": 8, "loc": "outside upper center", "ncols": len(values)}
+    figure.legend(handles=handles, title=title, **style)
 
 
 @themed
@@ -333,15 +331,20 @@ def _prompting() -> list[Line2D]:
 def _dots(
     axes: Axes, table: pd.DataFrame, scale: str, places: Mapping[tuple[str, str], float], colour: str
 ) -> None:
-    """A value's dots: filled with goal prompting, open without."""
+    """A value's dots, with whiskers where the table has bounds."""
     for row in table.to_dict("records"):
         place = places[row["value"], row["model"]] + (0.16 if row["goal"] else -0.16)
         if f"{scale}_low" in table:
             axes.plot([row[f"{scale}_low"], row[f"{scale}_high"]], [place] * 2, color=colour, linewidth=0.7)
-        face = colour if row["goal"] else "white"
-        axes.plot(
-            row[scale], place, "o", color=colour, markerfacecolor=face, markersize=3, markeredgewidth=0.8
-        )
+        _point(axes, (row[scale], place), colour, "o", filled=row["goal"], size=3, edge=0.8)
+
+
+def _point(
+    axes: Axes, at: tuple[float, float], colour: str, mark: str, *, filled: bool, size: float, edge: float
+) -> None:
+    """A point, filled with goal prompting, open without."""
+    face = colour if filled else "white"
+    axes.plot(*at, mark, color=colour, markerfacecolor=face, markersize=size, markeredgewidth=edge)
 
 
 def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequence[str]) -> None:
@@ -350,15 +353,13 @@ def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequ
     axes.set_ylim(min(places.values()) - 1, 1.4)
     for value in values:
         top = max(place for (name, _), place in places.items() if name == value)
-        axes.text(
-            -0.02,
-            top + 1,
-            value,
-            transform=axes.get_yaxis_transform(),
-            fontweight="bold",
-            ha="right",
-            va="center",
-        )
+        style: dict[str, Any] = {
+            "transform": axes.get_yaxis_transform(),
+            "fontweight": "bold",
+            "ha": "right",
+            "va": "center",
+        }
+        axes.text(-0.02, top + 1, value, **style)
 
 
 @themed
@@ -368,7 +369,7 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
     Parameters
     ----------
     table
-        From `analysis.value_blind.implied`.
+        From `analysis.published.implied`.
     targets
         Target angles of the values, in degrees.
     people
@@ -377,14 +378,14 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
     order = table[table["goal"]].sort_values("range", kind="stable")["model"]
     places = {model: float(place) for place, model in enumerate(order)}
     figure, (left, right) = new_figure(0.9 + 0.3 * len(places), 2, sharey=True)
-    ends = ("competitive", "altruistic")
+    ends, style = ("competitive", "altruistic"), {"size": 4.5, "edge": 0.9}
     for row in table.to_dict("records"):
         place = places[row["model"]] + (0.17 if row["goal"] else -0.17)
         left.plot([row[end] for end in ends], [place] * 2, color=_FAINT, linewidth=1.4, zorder=1)
         for end in ends:
-            _point(left, row[end], place, VALUE_COLOURS[end], VALUE_MARKS[end], filled=row["goal"])
+            _point(left, (row[end], place), VALUE_COLOURS[end], VALUE_MARKS[end], filled=row["goal"], **style)
         right.plot([row["lean_low"], row["lean_high"]], [place] * 2, color="black", linewidth=0.8)
-        _point(right, row["lean"], place, "black", "o", filled=row["goal"])
+        _point(right, (row["lean"], place), "black", "o", filled=row["goal"], **style)
     for end in ends:
         left.axvline(targets[end], color=VALUE_COLOURS[end], linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
     left.axvline(people, color=PEOPLE, linewidth=0.9, linestyle=":", zorder=0)
@@ -405,8 +406,3 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
         axes.annotate(words, (place, 1), (0, 2), axes.get_xaxis_transform(), "offset points", ha="center")
     figure.legend(handles=_prompting(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
-
-
-def _point(axes: Axes, x: float, y: float, colour: str, mark: str, *, filled: bool) -> None:
-    face = colour if filled else "white"
-    axes.plot(x, y, mark, color=colour, markerfacecolor=face, markersize=4.5, markeredgewidth=0.9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,17 +14,48 @@ import pandas as pd
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.loopback.protocol import LocalModel
-from deepvalues.ask.reading import Reading, Received
+from deepvalues.ask.reading import Reading, Received, read_choice, settled
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
-from deepvalues.studies.svo import items, one_question
-from deepvalues.studies.svo.reading import read
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS
-from deepvalues.studies.svo.stimuli.prompts import Wording, load_wording
+from deepvalues.studies.svo import items
+from deepvalues.studies.svo.items import questions_of
+from deepvalues.studies.svo.stimuli import LETTERS, Wording, load_wording, option_lines
 
 #: Trials of each condition, as published.
 TRIALS = 10
 SEED = 20230517
+
+
+#: Two amounts as the options show them: "85, 50", "(85 / 50)", "85 for me and 50 for the other".
+_AMOUNTS = re.compile(
+    r"(?<![\d.,])[(\[]?(\d{1,3})(?: coins?)?(?: (?:for|to) (?:me|myself))? ?(?:,|/|;|:|\band\b|-) ?(?:and )?"
+    r"(\d{1,3})(?: coins?)?(?: (?:for|to) (?:them|you|(?:the )?other(?: (?:person|participant))?))?"
+    r"[)\]]?(?![.,]?\d)",
+    re.IGNORECASE,
+)
+_GAP = re.compile(r"[^\S\n]+")
+
+
+def read(received: Received) -> Reading:
+    """Read a reply to a turn of this study.
+
+    A reply to a turn that shows no options (a description, a goal) is answered by any text.
+
+    Returns
+    -------
+    Reading
+        ``answered`` with the letter as shown (no choice for a turn without options), or one of the other
+        statuses without a choice.
+    """
+    options = option_lines(received.question)
+    if not options:
+        return settled(received) or Reading("answered")
+
+    def named(match: re.Match[str]) -> str:
+        letters = [letter for letter, coins in options.items() if coins == (int(match[1]), int(match[2]))]
+        return f"(option {letters[0] if len(letters) == 1 else '?'})"
+
+    return read_choice(received, options, lambda text: _AMOUNTS.sub(named, _GAP.sub(" ", text)))
 
 
 @dataclass(frozen=True)
@@ -55,15 +87,15 @@ class SocialValues(Study):
         """One conversation a trial: the value, perhaps a goal, then question by question."""
         columns = ["id", "mode", "value", "goal", "repeat", "item_order", "option_orders"]
         return [
-            Conversation(id, self._turns(mode, value, goal, order, options), first_repeat=repeat)
+            Conversation(
+                id,
+                self.wording.turns(mode, value, goal, *zip(*questions_of(order, options), strict=True)),
+                first_repeat=repeat,
+            )
             for id, mode, value, goal, repeat, order, options in items[columns].itertuples(
                 index=False, name=None
             )
         ]
-
-    def _turns(self, mode: str, value: str, goal: bool, order: str, options: str) -> tuple[str, ...]:
-        numbers, shown = zip(*items.questions_of(order, options), strict=True)
-        return self.wording.turns(mode, value, goal, numbers, shown)
 
     def read(self, received: Received) -> Reading:
         """Read a reply: a letter as shown, or any text where the turn shows no options."""
@@ -71,7 +103,7 @@ class SocialValues(Study):
 
     def local_models(self) -> Mapping[str, LocalModel]:
         """Agents that divide coins by a rule."""
-        from deepvalues.studies.svo.respondents.agents import reference_agents
+        from deepvalues.studies.svo.respondents import reference_agents
 
         return reference_agents(self.wording)
 
@@ -88,23 +120,23 @@ class OneQuestion(Study):
     number = 2
     #: Room for an option alone.
     max_tokens = 10
-    item_sets: ClassVar[Collection[str]] = one_question.ITEM_SETS
-    contract = one_question.CONTRACT
+    item_sets: ClassVar[Collection[str]] = items.LETTER_SETS
+    contract = items.LETTER_CONTRACT
 
     @cached_property
-    def wording(self) -> one_question.OneQuestionWording:
+    def wording(self) -> items.OneQuestionWording:
         """The texts of the prompts."""
-        return one_question.load_one_question(self.wording_file, load_wording(self.values_file))
+        return items.load_one_question(self.wording_file, load_wording(self.values_file))
 
     @cached_property
     def letter_choice(self) -> LetterChoice:
         """How it is asked by letter probability: nine letters, after "Option"."""
         texts = self.wording.texts
-        return LetterChoice(tuple(LETTERS), one_question.BEGIN, texts["ending"], texts["bare_ending"])
+        return LetterChoice(tuple(LETTERS), items.BEGIN, texts["ending"], texts["bare_ending"])
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke`` (30) or ``standard`` (270)."""
-        return one_question.build_items(self.wording, item_set)
+        return items.build_letter_items(self.wording, item_set)
 
     def read(self, received: Received) -> Reading:
         """Read a free reply: the letter as shown."""
@@ -112,7 +144,7 @@ class OneQuestion(Study):
 
     def local_models(self) -> Mapping[str, LocalModel]:
         """Agents that give each letter a probability."""
-        from deepvalues.studies.svo.respondents.letter_agents import letter_agents
+        from deepvalues.studies.svo.respondents import letter_agents
 
         return letter_agents(self.wording)
 

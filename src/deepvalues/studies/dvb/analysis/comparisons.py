@@ -13,7 +13,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats import bootstrap, clusters, contrasts
-from deepvalues.stats.factors import factor_test
+from deepvalues.stats.contrasts import factor_test
 from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis.regression import clustered_logit
 from deepvalues.studies.dvb.analysis.statistics import TEST, rates

@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from scipy.special import logit
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats import clusters, places
+from deepvalues.stats import clusters
 from deepvalues.stats.clusters import Estimate
 from deepvalues.stats.rates import wilson
 
@@ -151,7 +151,7 @@ def excess_over_place(frame: pd.DataFrame) -> Estimate:
     """
     known = frame.dropna(subset="agree")
     agree, first = (known[name].to_numpy(dtype=float) for name in ("agree", "first_option"))
-    return places.excess_over_place(agree, first, known["cell"])
+    return clusters.excess_over_place(agree, first, known["cell"])
 
 
 def by_cell(frame: pd.DataFrame, column: str) -> Estimate:

@@ -18,10 +18,9 @@ import pandas as pd
 from scipy import stats
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.factors import factor_test
-from deepvalues.stats.rates import CONFIDENCE, cohens_h, exact_test, wilson
+from deepvalues.stats.contrasts import factor_test
+from deepvalues.stats.rates import CONFIDENCE, cohens_h, exact_test, smallest_sample, wilson
 from deepvalues.stats.rounded import Range, chi_squared_range, corner_range, rate_range, wilson_ranges
-from deepvalues.stats.sample_size import smallest_sample
 
 #: The possible outcomes of recomputing a published figure.
 CLASSES = ("exact", "within rounding", "differs", "not recomputable")

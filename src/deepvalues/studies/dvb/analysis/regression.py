@@ -18,8 +18,8 @@ from scipy.special import expit, logit
 from statsmodels.tools.sm_exceptions import PerfectSeparationError
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats import logit as logit_fit
-from deepvalues.stats.logit import SEPARATED
+from deepvalues.stats import clusters as clustering
+from deepvalues.stats.clusters import SEPARATED
 from deepvalues.stats.rates import CONFIDENCE
 
 Floats = NDArray[np.float64]
@@ -156,7 +156,7 @@ def clustered_logit(
     """
 
     def fit(design: _Design) -> tuple[Floats, Floats, float]:
-        result = logit_fit.clustered_logit(design.outcome, design.columns, design.groups)
+        result = clustering.clustered_logit(design.outcome, design.columns, design.groups)
         if result is None:
             raise np.linalg.LinAlgError
         return result.params, result.cov_params(), float(result.prsquared)

@@ -16,12 +16,12 @@ import pandas as pd
 import statsmodels.api as sm
 
 from deepvalues.stats.agreement import icc_table
+from deepvalues.stats.clusters import clustered_logit
 from deepvalues.stats.contrasts import Paired, paired
-from deepvalues.stats.logit import clustered_logit
 from deepvalues.stats.rates import CONFIDENCE, holm, t_interval
 from deepvalues.studies.dvb.analysis.statistics import missing_by_reason, rates, sign_tests
 from deepvalues.studies.dvb.items.prompts import SCALES
-from deepvalues.studies.missing import stop_if_stray
+from deepvalues.studies.shared import stop_if_stray
 
 # ---- variants of the prompt ----
 

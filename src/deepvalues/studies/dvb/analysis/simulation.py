@@ -34,6 +34,7 @@ from statsmodels.stats.proportion import proportion_confint
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import resampled
 from deepvalues.stats.clusters import (
+    SEPARATED,
     Floats,
     Sums,
     clustered_intervals,
@@ -41,7 +42,6 @@ from deepvalues.stats.clusters import (
     wild_intervals,
     wild_p_values,
 )
-from deepvalues.stats.logit import SEPARATED
 from deepvalues.stats.rates import CONFIDENCE
 from deepvalues.studies.dvb.analysis.intervals import wording_column
 from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N, SENSITIVITY_TERMS

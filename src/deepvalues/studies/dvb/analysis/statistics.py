@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.clusters import clustered, two_way
-from deepvalues.stats.logit import clustered_logit
+from deepvalues.stats.clusters import clustered, clustered_logit, two_way
 from deepvalues.stats.rates import cohens_g, cohens_h, exact_test, holm, wilson
 from deepvalues.studies.dvb.respondents.agents import ReferenceAgent, arm_evidence, expected_rate
 from deepvalues.studies.dvb.stimuli.design import ARMS
-from deepvalues.studies.missing import count_statuses, stop_if_stray
+from deepvalues.studies.shared import count_statuses, stop_if_stray
 
 #: The arms at N = 20 with the same examples, which together identify both sensitivities.
 SENSITIVITY_ARMS = ("deconfounded", "probe_value", "probe_surface")

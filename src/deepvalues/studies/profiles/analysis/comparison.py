@@ -96,7 +96,7 @@ def without_chance(model: Resampled, reference: Resampled) -> dict[str, Array]:
 def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
     """Intervals of all measures from a two-level bootstrap: of runs of the model, and of respondents.
 
-    They are percentile intervals, for the measures of `without_chance` of its draws. `analysis.coverage`
+    They are percentile intervals, for the measures of `without_chance` of its draws. `analysis.recovery`
     says how often they hold the truth. An estimate itself is what the profiles give, and need not lie in its
     interval: a mean difference of pairs near 0 can only be larger in a resample.
 
@@ -109,16 +109,6 @@ def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
         return dict.fromkeys(MEASURES, NO_INTERVAL)
     drawn = measures(model.means, reference.means)._asdict() | without_chance(model, reference)
     return {name: percentiles(drawn[name]) for name in MEASURES}
-
-
-def _measured(x: Array, h: Array, model: Resampled, reference: Resampled) -> dict[str, float]:
-    """Estimates, each with its bounds."""
-    row: dict[str, float] = {}
-    bounds = bootstrapped(model, reference)
-    for name, number in measures(x, h)._asdict().items():
-        low, high = bounds[name]
-        row |= {name: float(number), f"{name}_low": low, f"{name}_high": high}
-    return row
 
 
 def direction(low: float, high: float) -> str:
@@ -154,7 +144,11 @@ def fidelity_table(
     drawn = {mode: resampled(h, draw_counts(len(h), draws, seed + 1)) for mode, h in people.items()}
     for mode, model, x, of_people in _compared(responses, people, themes):
         mean, h = x.mean(axis=0), of_people.mean(axis=0)
-        row = _measured(mean, h, resampled(x, draw_counts(len(x), draws, seed)), drawn[mode])
+        bounds = bootstrapped(resampled(x, draw_counts(len(x), draws, seed)), drawn[mode])
+        row: dict[str, float] = {}
+        for name, number in measures(mean, h)._asdict().items():
+            low, high = bounds[name]
+            row |= {name: float(number), f"{name}_low": low, f"{name}_high": high}
         parts = cronbach_gleser(mean, h)
         p = permutation_p(mean, h)
         rows.append(

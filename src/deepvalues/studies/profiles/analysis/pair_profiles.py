@@ -5,7 +5,7 @@ odds are means over both orders, which cancels a liking for a place. Intervals a
 fifteen pairs are all there are, and frames are a sample of ways to ask.
 
 Pairs claim no fidelity to people: nobody was asked them. And of a model that chooses by place
-(`deepvalues.stats.places`) no profile is claimed either.
+(`deepvalues.stats.clusters.excess_over_place`) no profile is claimed either.
 
 References
 ----------
@@ -26,9 +26,9 @@ from scipy.special import logit
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from deepvalues.stats import clusters
-from deepvalues.stats.clusters import Estimate
-from deepvalues.stats.places import excess_over_place
-from deepvalues.studies.profiles.respondents.pair_agents import PairAgent
+from deepvalues.stats.clusters import Estimate, excess_over_place
+from deepvalues.studies.profiles.respondents import PairAgent
+from deepvalues.studies.shared import held_to_agents
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `pairs.CONTRACT`.
+        A frame that meets `items.PAIR_CONTRACT`.
     answers
         From `deepvalues.ask.letter_probabilities.letter_probabilities`, with letters A and B.
 
@@ -228,9 +228,4 @@ def instrument(table: pd.DataFrame, agents: Mapping[str, PairAgent]) -> pd.DataF
     pandas.DataFrame
         model, theme, expected and worth (logits), off, agrees (within .001).
     """
-    found = table[table["model"].isin(list(agents))][["model", "theme", "worth"]].reset_index(drop=True)
-    known = found[["model", "theme"]].itertuples(index=False, name=None)
-    expected = [agents[model].worths[theme] for model, theme in known]
-    found.insert(2, "expected", np.array(expected, dtype=float))
-    found["off"] = found["worth"] - found["expected"]
-    return found.assign(agrees=found["off"].abs() <= _PRECISION)
+    return held_to_agents(table, agents, "theme", "worth", _PRECISION)

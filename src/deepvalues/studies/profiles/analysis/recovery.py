@@ -1,14 +1,19 @@
-"""Whether the instrument gives back what is known: reference agents against what their profiles imply."""
+"""The instrument against what is known: agents' profiles, simulated studies, and the null of every score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from deepvalues.studies.profiles.analysis.measures import fidelity
-from deepvalues.studies.profiles.analysis.reference import label, mean_profiles
-from deepvalues.studies.profiles.respondents.agents import ProfileAgent
+from deepvalues.stats.bootstrap import TAILS, draw_counts, percentiles
+from deepvalues.studies.profiles.analysis.comparison import resampled, without_chance
+from deepvalues.studies.profiles.analysis.measures import fidelity, measures, moments, of_moments
+from deepvalues.studies.profiles.analysis.reference import label, mean_profiles, respondents
+from deepvalues.studies.profiles.respondents import ProfileAgent, chance_runs
+from deepvalues.studies.profiles.stimuli import OPEN
 
 #: The measures that are compared.
 RECOVERED = ("fidelity", "v")
@@ -47,6 +52,165 @@ def recovery(
             rows.append((row["model"], row["mode"], measure, implied[measure], estimate, low, high))
     columns = ["model", "mode", "measure", "implied", "estimate", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
-    above = frame["low"].sub(ROUNDING).le(frame["implied"])
-    below = frame["high"].add(ROUNDING).ge(frame["implied"])
-    return frame.assign(held=above & below, reference=label(reference))
+    held = frame["implied"].between(frame["low"] - ROUNDING, frame["high"] + ROUNDING)
+    return frame.assign(held=held, reference=label(reference))
+
+
+Array = NDArray[np.float64]
+
+#: Resamples of each simulated study: an interval's ends are a little less exact than the notebook's.
+RESAMPLES = 500
+
+
+def _held(x: Array, h: Array, truth: pd.Series[float], counts: tuple[Array, Array]) -> Array:
+    """Whether the interval of each of `RECOVERED` holds the truth, in each study, shape (studies, measures).
+
+    Parameters
+    ----------
+    x, h
+        Runs and respondents of each study, shapes (studies, rows, 6).
+    counts
+        Resamples of either, alike in all studies, which leaves each study's own interval as it is.
+    """
+    held = np.empty((len(x), len(RECOVERED)), dtype=bool)
+    for study, (runs, people) in enumerate(zip(x, h, strict=True)):
+        drawn = without_chance(resampled(runs, counts[0]), resampled(people, counts[1]))
+        for place, measure in enumerate(RECOVERED):
+            low, high = percentiles(drawn[measure])
+            held[study, place] = low - ROUNDING <= truth[measure] <= high + ROUNDING
+    return held
+
+
+def simulated_coverage(
+    agents: Iterable[ProfileAgent],
+    reference: pd.DataFrame,
+    themes: Sequence[str],
+    modes: Sequence[str],
+    runs: int,
+    studies: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Simulate studies of agents with known profiles, and count the intervals that hold the truth.
+
+    In each study an agent replies anew, and as many respondents as the reference has are drawn from it with
+    replacement. So the reference's respondents are the population, and the truth is what the agent's known
+    profile implies against their mean.
+
+    Parameters
+    ----------
+    agents
+        Those that answer all wordings alike.
+    runs
+        Of an agent in each study.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, mode, measure (one of `RECOVERED`), reference, runs, respondents, simulated (studies), implied
+        (the truth), mean_estimate, coverage, coverage_error (its Monte Carlo standard error).
+    """
+    rows = []
+    rng = np.random.default_rng(seed)
+    for mode in modes:
+        people = respondents(reference, mode, themes)
+        counts = draw_counts(runs, RESAMPLES, rng), draw_counts(len(people), RESAMPLES, rng)
+        h = people[rng.integers(len(people), size=(studies, len(people)))]
+        for agent in agents:
+            truth = fidelity(agent.expected(mode), people.mean(axis=0))
+            x = agent.simulated(mode, (studies, runs), rng)
+            estimates = measures(x.mean(axis=1), h.mean(axis=1))._asdict()
+            for measure, share in zip(RECOVERED, _held(x, h, truth, counts).mean(axis=0), strict=True):
+                given = (agent.name, mode, measure, label(reference), runs, len(people), studies)
+                error = np.sqrt(share * (1 - share) / studies)
+                rows.append((*given, truth[measure], np.mean(estimates[measure]), share, error))
+    about = ("model", "mode", "measure", "reference", "runs", "respondents", "simulated")
+    return pd.DataFrame(rows, columns=[*about, "implied", "mean_estimate", "coverage", "coverage_error"])
+
+
+#: Respondents that are simulated for each mode and number of runs.
+RESPONDENTS = 10_000
+#: What is simulated.
+SCORES = ("fidelity", "r", "v")
+
+
+def null_scores(mode: str, runs: int, h: Array, seed: int) -> dict[str, Array]:
+    """Scores of respondents whose runs are `chance_runs`, against a reference.
+
+    Parameters
+    ----------
+    h
+        The reference's mean profile, shape (6,).
+
+    Returns
+    -------
+    dict
+        F, r and v of the mean profile over the runs, shape (`RESPONDENTS`,) each, by the names of `SCORES`.
+    """
+    x = chance_runs(mode, (RESPONDENTS, runs), np.random.default_rng(seed)).mean(axis=1)
+    found = of_moments(moments(x, h))
+    return {name: found[name] for name in SCORES}
+
+
+def null_table(
+    reference: pd.DataFrame, ceiling: pd.DataFrame, themes: Sequence[str], runs: int, seed: int
+) -> pd.DataFrame:
+    """What respondents without an opinion get in each closed mode of a reference.
+
+    Parameters
+    ----------
+    ceiling
+        From `analysis.comparison.human_ceiling`.
+    runs
+        Of each simulated respondent in each mode: as many as models are asked for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        mode, reference, runs, simulated (respondents); of each of `SCORES` its _median, and the ends of its
+        middle 95% as _low and _high; to_exceed (95% quantile of F); as_people (share with an F at or above
+        the mean F of the reference's respondents to the mean of the others).
+    """
+    people = ceiling.set_index("mode")["mean"]
+    rows = []
+    for mode, h in mean_profiles(reference, themes).items():
+        if mode == OPEN:
+            continue
+        scores = null_scores(mode, runs, h, seed)
+        row = {"mode": mode, "reference": label(reference), "runs": runs, "simulated": RESPONDENTS}
+        for name, drawn in scores.items():
+            low, high = np.nanquantile(drawn, TAILS)
+            row |= {f"{name}_median": np.nanmedian(drawn), f"{name}_low": low, f"{name}_high": high}
+        to_exceed = np.quantile(scores["fidelity"], 0.95)
+        as_people = (scores["fidelity"] >= people[mode]).mean()
+        rows.append(row | {"to_exceed": to_exceed, "as_people": as_people})
+    return pd.DataFrame(rows)
+
+
+def null_p(
+    table: pd.DataFrame, reference: pd.DataFrame, themes: Sequence[str], seed: int
+) -> pd.Series[float]:
+    """How often a respondent without an opinion, and with as many runs, has a fidelity as high.
+
+    Parameters
+    ----------
+    table
+        From `analysis.comparison.fidelity_table`.
+
+    Returns
+    -------
+    pandas.Series
+        One-sided p by row of the table, the observed fidelity counted among the simulated ones; NaN where it
+        is.
+
+    References
+    ----------
+    Phipson and Smyth (2010), Statistical Applications in Genetics and Molecular Biology 9.
+    """
+    means = mean_profiles(reference, themes)
+    drawn: Mapping[tuple[str, int], Array] = {
+        (mode, runs): null_scores(mode, runs, means[mode], seed)["fidelity"]
+        for mode, runs in set(table[["mode", "runs"]].itertuples(index=False, name=None))
+    }
+    rows = table[["mode", "runs", "fidelity"]].itertuples(index=False, name=None)
+    p = [(1 + (drawn[mode, runs] >= found).sum()) / (1 + RESPONDENTS) for mode, runs, found in rows]
+    return pd.Series(p, table.index, dtype=float).where(table["fidelity"].notna())

@@ -21,7 +21,7 @@ from deepvalues.core.paths import shown
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.analysis.responses import priority
 from deepvalues.studies.profiles.reading import off_scale
-from deepvalues.studies.profiles.stimuli.instrument import MODES, OPEN, letters
+from deepvalues.studies.profiles.stimuli import MODES, OPEN, letters
 
 Array = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
-from deepvalues.studies.missing import stop_if_stray
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.reading import parse
-from deepvalues.studies.profiles.stimuli.instrument import MODES, Stimuli
+from deepvalues.studies.profiles.stimuli import MODES, Stimuli
+from deepvalues.studies.shared import stop_if_stray
 
 RESPONSES = pa.DataFrameSchema(
     {

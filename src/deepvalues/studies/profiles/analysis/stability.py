@@ -1,16 +1,19 @@
-"""How alike a model's runs are, and how alike models are: Kendall's W and intraclass correlations."""
+"""How alike a model's runs and models are: Kendall's W and intraclass correlations, a tree and a map."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist
 
+from deepvalues.core.errors import UserError
 from deepvalues.stats.agreement import icc_table
 from deepvalues.stats.bootstrap import TAILS, draw_counts
 from deepvalues.stats.rates import t_interval
@@ -27,8 +30,8 @@ class Concordance(NamedTuple):
     """Kendall's W of rankers, its interval, and Friedman's test."""
 
     w: float
-    low: float
-    high: float
+    w_low: float
+    w_high: float
     chi2: float
     p_value: float
     correlation: float
@@ -172,8 +175,7 @@ def stability(
         mode, model, runs, w, w_low, w_high, chi2, p_value (Friedman), correlation (`mean_correlation`), and
         icc_c1, icc_a1, icc_ck, icc_ak with their bounds.
     """
-    rows: dict[tuple[str, ...], Array] = dict(matrices(responses, themes).items())
-    return _concordances(rows, ["mode", "model"], "runs", draws, seed)
+    return _concordances(matrices(responses, themes), ["mode", "model"], "runs", draws, seed)
 
 
 def convergence(
@@ -192,20 +194,18 @@ def convergence(
         As from `stability` without ``model``, with ``models`` for ``runs``; intervals are over models.
     """
     wide = profiles.pivot(index=["mode", "model"], columns="theme", values="mean")[list(themes)]
-    rows: dict[tuple[str, ...], Array] = {
-        (str(mode),): np.asarray(group, dtype=float) for mode, group in wide.groupby(level="mode")
-    }
+    rows = {(mode,): np.asarray(group, dtype=float) for mode, group in wide.groupby(level="mode")}
     return _concordances(rows, ["mode"], "models", draws, seed)
 
 
 def _concordances(
-    rows: Mapping[tuple[str, ...], Array], by: Sequence[str], number: str, draws: int, seed: int
+    rows: Mapping[Any, Array], by: Sequence[str], number: str, draws: int, seed: int
 ) -> pd.DataFrame:
     table = [
         {
             **dict(zip(by, key, strict=True)),
             number: len(x),
-            **dict(zip(W_COLUMNS, concordance(x, draws, seed), strict=True)),
+            **concordance(x, draws, seed)._asdict(),
             **intraclass(x),
         }
         for key, x in rows.items()
@@ -213,4 +213,95 @@ def _concordances(
     return pd.DataFrame(table)
 
 
-W_COLUMNS = ("w", "w_low", "w_high", "chi2", "p_value", "correlation")
+class Map(NamedTuple):
+    """Points of models in a plane, which way each theme lies, and the share of variance on each axis."""
+
+    points: pd.DataFrame
+    themes: pd.DataFrame
+    shares: tuple[float, float]
+
+
+def with_reference(profiles: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Mean profiles with the reference as one model more, under its name.
+
+    Parameters
+    ----------
+    profiles
+        mode, model, theme, mean, from `analysis.stability.profiles`.
+    reference
+        mode, reference, theme, mean, from `analysis.comparison.reference_profiles`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        mode, model, theme, mean.
+    """
+    columns = ["mode", "model", "theme", "mean"]
+    people = reference.rename(columns={"reference": "model"})
+    return pd.concat([profiles[columns], people[columns]], ignore_index=True)
+
+
+def centred_profiles(profiles: pd.DataFrame, mode: str, themes: Sequence[str]) -> pd.DataFrame:
+    """Mean profiles of a mode without their elevation: a row per model, a column per theme, sorted by model.
+
+    Parameters
+    ----------
+    profiles
+        mode, model, theme, mean; the reference may be one of the models.
+
+    Raises
+    ------
+    UserError
+        With fewer than two models in the mode.
+    """
+    wide = profiles[profiles["mode"] == mode].pivot(index="model", columns="theme", values="mean")
+    if len(wide) < 2:
+        raise UserError(f"{mode}: a tree or map needs two models or more, and there is {len(wide)}")
+    wide = wide[list(themes)].sort_index()
+    return wide.sub(wide.mean(axis=1), axis=0)
+
+
+def tree(centred: pd.DataFrame) -> Array:
+    """Hierarchical clustering by average linkage of Euclidean distances between centred profiles.
+
+    Distances are rounded, so that rounding errors settle no merger. The squared distance of two centred
+    profiles is the sum of scatter and shape of Cronbach and Gleser.
+
+    Returns
+    -------
+    numpy.ndarray
+        A linkage matrix, shape (models − 1, 4), as from scipy.
+    """
+    return np.asarray(linkage(np.round(pdist(centred.to_numpy()), 9), method="average"))
+
+
+def plane(centred: pd.DataFrame) -> Map:
+    """A map whose distances are as near as can be to those between centred profiles.
+
+    Classical scaling of Euclidean distances, which is principal components; signs are settled by the largest
+    theme's loading being positive, so that the map is the same on every run.
+
+    Returns
+    -------
+    Map
+        points: x and y by model; themes: x and y by theme (loadings); shares of the variance of both axes.
+
+    References
+    ----------
+    Torgerson (1952), Psychometrika 17; Gower (1966), Biometrika 53.
+    """
+    deviations = centred.to_numpy() - centred.to_numpy().mean(axis=0)
+    u, sizes, loadings = np.linalg.svd(deviations, full_matrices=False)
+    heaviest = np.abs(np.round(loadings, 9)).argmax(axis=1)
+    signs = np.sign(loadings[np.arange(len(loadings)), heaviest])
+    points, loadings = u * sizes * signs, loadings * signs[:, None]
+    if len(sizes) < 2:
+        points = np.column_stack([points, np.zeros(len(points))])
+        loadings, sizes = np.vstack([loadings, 0 * loadings]), np.append(sizes, 0)
+    total = (sizes**2).sum()
+    shares = sizes[:2] ** 2 / total if total > 0 else np.full(2, np.nan)
+    return Map(
+        pd.DataFrame(points[:, :2], index=centred.index, columns=["x", "y"]),
+        pd.DataFrame(loadings[:2].T, index=centred.columns, columns=["x", "y"]),
+        (float(shares[0]), float(shares[1])),
+    )

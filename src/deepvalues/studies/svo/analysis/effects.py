@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pingouin as pg
 
-from deepvalues.studies.svo.stimuli.payoffs import Floats
-from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
+from deepvalues.studies.svo.stimuli import NO_VALUE, Floats
 
 PERMUTATIONS = 1999
 #: What makes an analysis.
 _WITHIN = ["mode", "goal"]
 SOURCES = ("model", "value", "model * value")
-
-
-class _Design(NamedTuple):
-    """Orthonormal bases of the columns of each model of the design."""
-
-    by_model: Floats
-    by_value: Floats
-    additive: Floats
-    full: Floats
 
 
 def anova(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -104,26 +93,22 @@ def left_out(frame: pd.DataFrame) -> pd.DataFrame:
     return lacking.reset_index(name="lacking").assign(analyses=analyses)
 
 
-def _dummies(codes: npt.NDArray[np.intp]) -> Floats:
-    return np.eye(codes.max() + 1)[codes]
-
-
 def _basis(columns: Floats) -> Floats:
     """Orthonormal basis of the space that columns span, however many of them are redundant."""
     left, strengths, _ = np.linalg.svd(columns, full_matrices=False)
     return np.asarray(left[:, strengths > 1e-9 * strengths[0]])
 
 
-def _design(model: npt.NDArray[np.intp], value: npt.NDArray[np.intp]) -> _Design:
-    models, values = _dummies(model), _dummies(value)
+def _design(model: npt.NDArray[np.intp], value: npt.NDArray[np.intp]) -> list[Floats]:
+    """Bases of the columns of each model of the design: by model, by value, additive, full."""
+    models, values = (np.eye(codes.max() + 1)[codes] for codes in (model, value))
     cells = (models[:, :, None] * values[:, None, :]).reshape(len(model), -1)
-    return _Design(*map(_basis, (models, values, np.hstack([models, values]), cells)))
+    return [_basis(columns) for columns in (models, values, np.hstack([models, values]), cells)]
 
 
-def _f(design: _Design, angles: Floats) -> Floats:
+def _f(design: list[Floats], angles: Floats) -> Floats:
     """F of (model, value, model * value) for columns of angles, shape (3, columns)."""
-    explained = [np.square(basis.T @ angles).sum(axis=0) for basis in design]
-    by_model, by_value, additive, full = explained
+    by_model, by_value, additive, full = (np.square(basis.T @ angles).sum(axis=0) for basis in design)
     size = [basis.shape[1] for basis in design]
     residual = (np.square(angles).sum(axis=0) - full) / (len(angles) - size[3])
     effects = [
@@ -141,7 +126,8 @@ def _permuted(group: pd.DataFrame, seed: int) -> list[float]:
     angles = group["angle"].to_numpy(dtype=float)
     angles = angles - angles.mean()
     design = _design(model, value)
-    fitted = design.additive @ (design.additive.T @ angles)
+    _, _, additive, _ = design
+    fitted = additive @ (additive.T @ angles)
     reached = _f(design, angles[:, None])[:, 0]
     drawn = [
         _within(angles, value, rng),

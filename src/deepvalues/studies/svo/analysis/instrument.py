@@ -1,21 +1,29 @@
-"""Does the instrument measure what it should: reference agents against what they must come to."""
+"""Does the instrument measure what it should: reference agents against what they must come to.
+
+And how a model weighs its own and the other's coins: logit choice, estimated from all its choices. The angle
+of the slider measure sums a trial up; this says by which weights single choices come about, and how
+precisely. With the reference agents the truth is known, so both can be tested.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy import stats
+from scipy.special import softmax
 
+from deepvalues.stats.rates import CONFIDENCE
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.analysis.statistics import CONDITION
 from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.respondents.agents import ReferenceAgent
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, payoffs
-from deepvalues.studies.svo.stimuli.prompts import Coins
+from deepvalues.studies.svo.respondents import ReferenceAgent
+from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, Floats, options_of, payoffs
 
 #: How many standard errors an agent with chance may be off: about one in 16,000 fails by chance.
 MOST_ERRORS = 4.0
@@ -28,9 +36,6 @@ class Moments(NamedTuple):
 
     mean: float
     variance: float
-
-
-Shares = tuple[tuple[float, ...], ...]
 
 
 def trial_moments(agent: ReferenceAgent, value: str, questions: list[tuple[int, str]]) -> Moments:
@@ -51,22 +56,15 @@ def trial_moments(agent: ReferenceAgent, value: str, questions: list[tuple[int, 
     shares: list[tuple[float, ...]] = [()] * N_PRIMARY
     for item, shown in questions:
         if item <= N_PRIMARY:
-            of_letters = agent.rule(_options(item, shown), value)
+            of_letters = agent.rule(options_of(item, shown), value)
             by_option = dict(zip(shown, of_letters.values(), strict=True))
             # The order shown touches the last digits, and each set of shares is worked out once only.
             shares[item - 1] = tuple(round(by_option[option], 12) for option in LETTERS)
     return _moments(tuple(shares))
 
 
-def _options(item: int, shown: str) -> dict[str, Coins]:
-    pay, row = payoffs(), item - 1
-    places = [LETTERS.index(option) for option in shown]
-    coins = [Coins(int(pay.own[row, place]), int(pay.other[row, place])) for place in places]
-    return dict(zip(LETTERS, coins, strict=True))
-
-
 @lru_cache(maxsize=256)
-def _moments(shares: Shares) -> Moments:
+def _moments(shares: tuple[tuple[float, ...], ...]) -> Moments:
     """Moments of the angle where each item is answered by itself with the given shares."""
     # Angles depend on two sums of whole coins alone: fold the items' distributions of coins.
     pay = payoffs()
@@ -104,30 +102,22 @@ def instrument(
         standard_error (of the mean; 0 for an agent without chance), angle, off (in degrees), agrees: within
         four standard errors, exactly without chance, and without any complete trial where the agent refuses.
     """
-    questions = {
-        id: questions_of(order, options)
-        for id, order, options in items[["id", "item_order", "option_orders"]].itertuples(
-            index=False, name=None
-        )
-    }
+    asked = items[["id", "item_order", "option_orders"]].itertuples(index=False, name=None)
+    questions = {id: questions_of(order, options) for id, order, options in asked}
     known = frame[frame["model"].isin(list(agents))]
     rows = []
     for key, group in known.groupby(list(CONDITION), sort=True):
         agent, value = agents[str(key[0])], str(key[2])
         moments = [trial_moments(agent, value, questions[id]) for id in group["id"]]
-        rows.append((*key, *_row(moments, group)))
+        n, complete = len(group), int(group["angle"].notna().sum())
+        expected = float(np.mean([part.mean for part in moments]))
+        error = math.sqrt(sum(part.variance for part in moments)) / n
+        angle = group["angle"].mean()
+        off = angle - expected
+        agrees = complete == 0 if math.isnan(expected) else abs(off) <= MOST_ERRORS * error + _PRECISION
+        rows.append((*key, n, complete, expected, error, angle, off, bool(agrees)))
     columns = ["trials", "complete", "expected", "standard_error", "angle", "off", "agrees"]
     return pd.DataFrame(rows, columns=[*CONDITION, *columns])
-
-
-def _row(moments: list[Moments], group: pd.DataFrame) -> Iterator[object]:
-    n, complete = len(group), int(group["angle"].notna().sum())
-    expected = float(np.mean([part.mean for part in moments]))
-    error = math.sqrt(sum(part.variance for part in moments)) / n
-    angle = group["angle"].mean()
-    off = angle - expected
-    agrees = complete == 0 if math.isnan(expected) else abs(off) <= MOST_ERRORS * error + _PRECISION
-    return iter((n, complete, expected, error, angle, off, bool(agrees)))
 
 
 def by_agent(check: pd.DataFrame, agents: Mapping[str, ReferenceAgent]) -> pd.DataFrame:
@@ -147,3 +137,143 @@ def by_agent(check: pd.DataFrame, agents: Mapping[str, ReferenceAgent]) -> pd.Da
     table = check.assign(off=check["off"].abs()).groupby("model").agg(**measures).reset_index()
     table.insert(1, "rule", table["model"].map({name: agent.description for name, agent in agents.items()}))
     return table
+
+
+# ---- weights of the coins ----
+
+_STEPS = 100
+#: A precision beyond this, in logits per coin, is no estimate: some weights explain all choices.
+_MOST_PRECISION = 20.0
+
+
+class Weights(NamedTuple):
+    """Weight angle in degrees and precision in logits per coin, with their intervals.
+
+    Utility is cos φ · self + sin φ · other: φ is 0 for oneself alone, 45 for both alike, 90 for the other
+    alone, below 0 against the other.
+    """
+
+    choices: int
+    weight: float
+    weight_low: float
+    weight_high: float
+    precision: float
+    precision_low: float
+    precision_high: float
+
+
+def fit(items: npt.ArrayLike, options: npt.ArrayLike) -> Weights:
+    """Estimate weights by maximum likelihood of a conditional logit on both sides' coins.
+
+    P(option) ∝ exp(b_self · self + b_other · other); weight φ = arctan2(b_other, b_self), precision
+    = √(b_self² + b_other²). Intervals by the delta method, with choices independent given the weights.
+
+    Parameters
+    ----------
+    items, options
+        Item number (1 to 15) and option index (0 to 8) of each choice.
+
+    Returns
+    -------
+    Weights
+        NaN where no finite weights are best: a model that always maximizes something has no finite precision.
+        The weight alone is NaN where choices may as well be random (Wald's test of both coefficients).
+
+    References
+    ----------
+    McFadden (1974), in Zarembka (ed.), Frontiers in Econometrics.
+    """
+    rows, chosen = np.asarray(items, dtype=int) - 1, np.asarray(options, dtype=int)
+    found = _maximum(np.stack(payoffs(), axis=2)[rows], chosen) if len(rows) else None
+    if found is None:
+        nan = math.nan
+        return Weights(len(rows), nan, nan, nan, nan, nan, nan)
+    estimate, covariance = found
+    (own, other), precision = estimate, float(np.hypot(*estimate))
+    angle = math.atan2(other, own)
+    along, across = np.array([own, other]) / precision, np.array([-other, own]) / precision**2
+    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
+    half_angle, half_precision = (
+        z * math.sqrt(gradient @ covariance @ gradient) for gradient in (across, along)
+    )
+    if estimate @ np.linalg.solve(covariance, estimate) < stats.chi2.ppf(CONFIDENCE, 2):
+        angle = math.nan
+    return Weights(
+        len(rows),
+        math.degrees(angle),
+        math.degrees(angle - half_angle),
+        math.degrees(angle + half_angle),
+        precision,
+        precision - half_precision,
+        precision + half_precision,
+    )
+
+
+def _maximum(coins: Floats, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floats] | None:
+    """Coefficients and covariance by Newton's steps; None where the likelihood has no finite maximum.
+
+    statsmodels.ConditionalLogit gives the same numbers (tested), but by a recursion over each choice that
+    takes a second for a model's six hundred, where this takes milliseconds.
+
+    Parameters
+    ----------
+    coins
+        Shape (choices, options, 2).
+    """
+    b = np.zeros(2)
+    for _ in range(_STEPS):
+        shares = softmax(coins @ b, axis=1)
+        mean = np.einsum("no,nok->nk", shares, coins)
+        score = (coins[np.arange(len(chosen)), chosen] - mean).sum(axis=0)
+        information = np.einsum("no,nok,nol->kl", shares, coins, coins) - mean.T @ mean
+        if np.hypot(*b) > _MOST_PRECISION or np.linalg.cond(information) > 1e12:
+            return None
+        step = np.linalg.solve(information, score)
+        # The likelihood is concave; short steps keep the first ones from leaping past the maximum.
+        b = b + step * min(1.0, 0.5 / np.hypot(*step)) if np.hypot(*step) > 0 else b
+        if np.hypot(*step) < 1e-10:
+            return b, np.linalg.inv(information)
+    return None
+
+
+def weights(asked: pd.DataFrame) -> pd.DataFrame:
+    """Weights of each model's choices under each value.
+
+    Parameters
+    ----------
+    asked
+        From `analysis.statistics.choices`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, value, and the fields of `Weights`.
+    """
+    given = asked[asked["option"] >= 0].groupby(["model", "value"], sort=True)
+    rows = [(*key, *fit(group["item"], group["option"])) for key, group in given]
+    return pd.DataFrame(rows, columns=["model", "value", *Weights._fields])
+
+
+def recovery(table: pd.DataFrame, true_weights: Mapping[str, float], precision: float) -> pd.DataFrame:
+    """Put the estimates for an agent beside the weights that it chooses by.
+
+    Parameters
+    ----------
+    table
+        Rows of `weights` of that agent, one an assigned value.
+    true_weights
+        Weight angle of each assigned value, in degrees.
+    precision
+        Its precision, in logits per coin.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows, with true_weight and true_precision, and weight_held and precision_held: whether the
+        interval holds the truth.
+    """
+    truth = table["value"].map(true_weights).astype(float)
+    found = table.assign(true_weight=truth, true_precision=precision)
+    for name in ("weight", "precision"):
+        found[f"{name}_held"] = found[f"true_{name}"].between(found[f"{name}_low"], found[f"{name}_high"])
+    return found

@@ -22,12 +22,12 @@ from scipy.special import softmax
 
 from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import Array, Bootstrapped, bootstrap
+from deepvalues.studies.shared import held_to_agents
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.analysis.people import total_variation
 from deepvalues.studies.svo.items import CONDITIONS
-from deepvalues.studies.svo.respondents.letter_agents import LetterAgent
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, VALUES, payoffs
-from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
+from deepvalues.studies.svo.respondents import LetterAgent
+from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, VALUES, payoffs
 
 #: The share of a letter by place, as shown; and of an option, as printed.
 PLACES = [f"place_{letter}" for letter in LETTERS]
@@ -46,7 +46,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `one_question.CONTRACT`.
+        A frame that meets `items.LETTER_CONTRACT`.
     answers
         From `deepvalues.ask.letter_probabilities.letter_probabilities`, with nine letters.
 
@@ -185,9 +185,8 @@ def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
             free = angle(place_free(shares)) if by_letters[model] else math.nan
             likeliest = angle(_likeliest(mean))
             (category,) = scoring.categories([likeliest])
-            ends = (float(scored.estimate), float(scored.low), float(scored.high))
             part = frame[(frame["model"] == model) & (frame["value"] == value)]
-            measures = (*ends, likeliest, category, free, *_rational(value, conditions, seed))
+            measures = (*_numbers(scored), likeliest, category, free, *_rational(value, conditions, seed))
             rows.append((model, value, len(part), int(part[OPTIONS[0]].count()), *measures))
     columns = ["prompts", "answered", "angle", "low", "high", "likeliest", "category", "place_free", "target"]
     more = ["rationality", "corrected", "blind", "gain", "gain_low", "gain_high"]
@@ -212,7 +211,11 @@ def _rational(value: str, conditions: Mapping[str, Array], seed: int) -> tuple[f
     sums = np.hstack([_sums(conditions[value]), _sums(conditions[NO_VALUE])])
     found = bootstrap(sums, gain, seed=seed)
     blind = scoring.value_rationality(angle(_mean(conditions[NO_VALUE])), value)
-    return (target, raw, corrected, blind, float(found.estimate), float(found.low), float(found.high))
+    return (target, raw, corrected, blind, *_numbers(found))
+
+
+def _numbers(found: Bootstrapped) -> tuple[float, float, float]:
+    return float(found.estimate), float(found.low), float(found.high)
 
 
 def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -247,30 +250,17 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         counts = (len(group), len(known), group["mass"].mean(), first.value, *first.rate_interval)
         liking = total_variation(by_place, 1 / N_OPTIONS)
         moved = (by_place.idxmax() if liking > _TIED else None, liking, float(np.nanmean(content)))
-        rows.append((model, *counts, *moved, *_steering(conditions, seed)))
-    columns = [
-        "prompts",
-        "answered",
-        "mass",
-        "first",
-        "first_low",
-        "first_high",
-        "letter",
-        "place",
-        "content",
-    ]
-    return pd.DataFrame(
-        rows, columns=["model", *columns, "steering", "steering_low", "steering_high", "ideal"]
-    )
+        rows.append((model, *counts, *moved, *_steering(conditions, seed), scoring.full_range()))
+    columns = ["prompts", "answered", "mass", "first", "first_low", "first_high", "letter", "place"]
+    more = ["content", "steering", "steering_low", "steering_high", "ideal"]
+    return pd.DataFrame(rows, columns=["model", *columns, *more])
 
 
-def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, float, float, float]:
+def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, ...]:
     up, down = VALUES[0], VALUES[-1]
-    ideal = scoring.targets()[up] - scoring.targets()[down]
     if not {up, down} <= conditions.keys():
-        return (math.nan, math.nan, math.nan, ideal)
-    found = bootstrap(_ends(conditions), _apart, seed=seed)
-    return (float(found.estimate), float(found.low), float(found.high), ideal)
+        return (math.nan, math.nan, math.nan)
+    return _numbers(bootstrap(_ends(conditions), _apart, seed=seed))
 
 
 def _ends(conditions: Mapping[str, Array]) -> Array:
@@ -338,12 +328,4 @@ def instrument(table: pd.DataFrame, agents: Mapping[str, LetterAgent]) -> pd.Dat
     pandas.DataFrame
         model, value, expected (degrees), place_free, off (in degrees), agrees (within .01 degrees).
     """
-    known = table[table["model"].isin(list(agents))][["model", "value", "place_free"]]
-    expected = [
-        agents[model].expected(value) for model, value in zip(known["model"], known["value"], strict=True)
-    ]
-    found = known.assign(expected=expected)
-    found["off"] = found["place_free"] - found["expected"]
-    found["agrees"] = found["off"].abs() <= _PRECISION
-    columns = ["model", "value", "expected", "place_free", "off", "agrees"]
-    return found[columns].reset_index(drop=True)
+    return held_to_agents(table, agents, "value", "place_free", _PRECISION)

@@ -7,7 +7,7 @@ categories and of options.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,7 @@ from scipy import stats
 
 from deepvalues.studies.svo.analysis.scoring import CATEGORIES
 from deepvalues.studies.svo.analysis.statistics import option_shares
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, Floats
-from deepvalues.studies.svo.stimuli.prompts import NO_VALUE
+from deepvalues.studies.svo.stimuli import LETTERS, NO_VALUE, Floats
 
 #: Points that stand for a bin of the histogram: people are taken to be spread evenly within it, and are
 #: themselves nearer to that than one degree (tested).
@@ -89,27 +88,27 @@ def against_people(
     key = ["model", "mode", "goal"]
     given = option_shares(asked[asked["value"] == NO_VALUE], key)
     options = {name: _options(part, table) for name, part in given.groupby(key)}
+    unassigned = frame[frame["value"] == NO_VALUE].groupby(key)
+    of_samples = {
+        n: (
+            _angles_of_people(n, histogram, seed),
+            *(_shares_of_people(n, one, seed) for one in (of_people[None], table)),
+        )
+        for n in unassigned["angle"].count().unique()
+    }
     rows = []
-    for name, group in frame[frame["value"] == NO_VALUE].groupby(key):
+    for name, group in unassigned:
         angles = group["angle"].dropna().to_numpy()
         n = len(angles)
         counts = group["category"].value_counts().reindex(list(CATEGORIES), fill_value=0)
-        categories = total_variation(counts / n, of_people) if n else math.nan
-        rows.append(
-            (
-                *name,
-                len(group),
-                n,
-                angles.mean() if n else math.nan,
-                everyone["mean"],
-                wasserstein(angles, histogram),
-                *_angles_of_people(n, _frozen(histogram), seed),
-                categories,
-                *_shares_of_people(n, (tuple(of_people),), seed),
-                options.get(name, math.nan),
-                *_shares_of_people(n, tuple(map(tuple, table)), seed),
-            )
+        distances = (
+            wasserstein(angles, histogram),
+            total_variation(counts / n, of_people) if n else math.nan,
+            options.get(name, math.nan),
         )
+        beside = zip(distances, of_samples[n], strict=True)
+        numbers = chain(*((own, *people) for own, people in beside))
+        rows.append((*name, len(group), n, angles.mean() if n else math.nan, everyone["mean"], *numbers))
     measures = [
         f"{measure}{suffix}"
         for measure in ("wasserstein", "categories", "options")
@@ -129,29 +128,17 @@ def _options(part: pd.DataFrame, table: Floats) -> float:
     return float(np.mean(distances))
 
 
-Bins = tuple[tuple[float, float, float], ...]
-
-
-def _frozen(histogram: pd.DataFrame) -> Bins:
-    return tuple(
-        histogram[["bin_low_degrees", "bin_width_degrees", "count"]].itertuples(index=False, name=None)
-    )
-
-
-@lru_cache
-def _angles_of_people(n: int, bins: Bins, seed: int) -> tuple[float, float]:
+def _angles_of_people(n: int, histogram: pd.DataFrame, seed: int) -> tuple[float, float]:
     """Mean and 95% quantile of the Wasserstein distance of n people from all."""
     if n == 0:
         return math.nan, math.nan
-    histogram = pd.DataFrame(bins, columns=["bin_low_degrees", "bin_width_degrees", "count"])
     points, weights = spread_people(histogram)
     drawn = np.random.default_rng(seed).choice(points, size=(SAMPLES, n), p=weights)
     distances = [stats.wasserstein_distance(sample, points, None, weights) for sample in drawn]
     return float(np.mean(distances)), float(np.quantile(distances, 0.95))
 
 
-@lru_cache
-def _shares_of_people(n: int, table: tuple[tuple[float, ...], ...], seed: int) -> tuple[float, float]:
+def _shares_of_people(n: int, table: Floats, seed: int) -> tuple[float, float]:
     """Mean and 95% quantile of the total variation of n people from all, mean over the rows of shares.
 
     Rows are drawn by themselves, though people answer items alike; that touches the quantile only.
@@ -159,11 +146,6 @@ def _shares_of_people(n: int, table: tuple[tuple[float, ...], ...], seed: int) -
     if n == 0:
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
-    distances = np.mean(
-        [
-            np.abs(rng.multinomial(n, shares, size=SAMPLES) / n - np.array(shares)).sum(axis=1) / 2
-            for shares in table
-        ],
-        axis=0,
-    )
+    drawn = [rng.multinomial(n, shares, size=SAMPLES) / n - shares for shares in table]
+    distances = np.mean([np.abs(off).sum(axis=1) / 2 for off in drawn], axis=0)
     return float(distances.mean()), float(np.quantile(distances, 0.95))

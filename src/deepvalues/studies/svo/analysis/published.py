@@ -1,13 +1,17 @@
-"""The published radar figure, read again with a correction for chance.
+"""The published radar figure, read again with a correction for chance, and beside a null.
 
 Do models lean to neutral values (prosocial, individualistic) rather than extreme ones (altruistic,
 competitive)? The raw figure says so, but random answers lean the same way. Everything here rests on the
 reconstruction of value rationality, and on values read off a figure to half a unit.
+
+The null is whoever answers at one angle, whatever value was assigned. Value rationality is 60 − |angle −
+target|, and the extreme targets lie at the ends of what can be answered, so that a score there gives the
+angle back. The published scores thus say how far each model moved between the assignments, which a lean to
+neutral values does not.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +19,15 @@ import numpy as np
 import pandas as pd
 import pingouin as pg
 
-from deepvalues.stats.rates import t_interval
-from deepvalues.studies.svo.analysis.scoring import BEST, random_value_rationality, targets
-from deepvalues.studies.svo.stimuli.payoffs import VALUES
+from deepvalues.stats.rates import signed_ranks, t_interval
+from deepvalues.studies.svo.analysis.scoring import (
+    BEST,
+    full_range,
+    random_value_rationality,
+    targets,
+    value_rationality,
+)
+from deepvalues.studies.svo.stimuli import VALUES
 
 #: Trials behind each published value.
 TRIALS = 10
@@ -108,9 +118,8 @@ def neutral_lean(reread_table: pd.DataFrame) -> pd.DataFrame:
 
 def _lean(table: pd.DataFrame, scale: str, first: Sequence[str], second: Sequence[str]) -> dict[str, Any]:
     wide = table.pivot_table(index="model", columns="value", values=scale, aggfunc="mean")
-    lean = wide[list(first)].mean(axis=1) - wide[list(second)].mean(axis=1)
-    test = pg.ttest(lean, 0.0)
-    low, high = t_interval(lean)
+    leans = lean(wide, first, second)
+    low, high = t_interval(leans)
     # The mean of each side moves by the mean of its values' errors, at worst both against each other.
     per_value = {
         value: READING_ERROR
@@ -120,14 +129,84 @@ def _lean(table: pd.DataFrame, scale: str, first: Sequence[str], second: Sequenc
     error = sum(float(np.mean([per_value[value] for value in side])) for side in (first, second))
     bounds = low - error, high + error
     return {
-        "models": len(lean),
-        "lean": lean.mean(),
+        "models": len(leans),
+        "lean": leans.mean(),
         "low": low,
         "high": high,
         "read_low": bounds[0],
         "read_high": bounds[1],
-        "p_value": float(test["p_val"].iloc[0]),
-        "p_wilcoxon": float(pg.wilcoxon(lean.to_numpy())["p_val"].iloc[0]) if lean.any() else math.nan,
-        "models_leaning": int((lean > 0).sum()),
+        "p_value": float(pg.ttest(leans, 0.0)["p_val"].iloc[0]),
+        "p_wilcoxon": signed_ranks(leans),
+        "models_leaning": int((leans > 0).sum()),
         "verdict": "yes" if bounds[0] > 0 else "no" if bounds[1] < 0 else "open",
     }
+
+
+# ---- the null ----
+
+
+def lean(
+    rationality: pd.DataFrame, first: Sequence[str] = NEUTRAL, second: Sequence[str] = EXTREME
+) -> pd.Series[float]:
+    """Mean of some values, the neutral ones, minus mean of others, the extreme ones, row by row.
+
+    Parameters
+    ----------
+    rationality
+        A column for each value, in degrees.
+    """
+    return rationality[list(first)].mean(axis=1) - rationality[list(second)].mean(axis=1)
+
+
+def blind(angles: np.ndarray) -> pd.DataFrame:
+    """What answering at one angle gets, whatever value was assigned.
+
+    Parameters
+    ----------
+    angles
+        In degrees.
+
+    Returns
+    -------
+    pandas.DataFrame
+        angle, a column for each value with its raw value rationality, and lean, all in degrees; and
+        corrected_lean, the lean of scores on the scale from 0 (random answers) to 1 (ideal ones). From 0 to
+        45 degrees the lean is (77.65 − 45) / 2 = 16.3, whatever the angle.
+    """
+    raw = pd.DataFrame({value: [value_rationality(angle, value) for angle in angles] for value in VALUES})
+    random = pd.Series({value: random_value_rationality(value, TRIALS) for value in VALUES})
+    corrected = (raw - random) / (BEST - random)
+    return raw.assign(angle=angles, lean=lean(raw), corrected_lean=lean(corrected))
+
+
+def implied(reread: pd.DataFrame) -> pd.DataFrame:
+    """The angles behind published scores, and the lean that was published.
+
+    Parameters
+    ----------
+    reread
+        From `analysis.published.reread`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and kind of prompting: model, goal, altruistic and competitive (implied angles under
+        these assignments), range (their difference), range_share (of `full_range`), lean (neutral minus
+        extreme), blind_lean (the lean of whoever ignores the assignment), and range_low … lean_high: bounds
+        if all four scores were misread by half a degree in the least favourable way. In degrees, the share
+        apart.
+    """
+    wide = reread.pivot(index=["model", "goal"], columns="value", values="raw").reset_index()
+    wide.columns.name = None
+    found = pd.DataFrame({"model": wide["model"], "goal": wide["goal"]})
+    found["altruistic"] = targets()["altruistic"] - (BEST - wide["altruistic"])
+    found["competitive"] = targets()["competitive"] + (BEST - wide["competitive"])
+    found["range"] = found["altruistic"] - found["competitive"]
+    found["lean"] = lean(wide)
+    # Two scores enter the range, each with the weight 1, and four the lean, each with the weight one half.
+    for name in ("range", "lean"):
+        found[f"{name}_low"] = found[name] - 2 * READING_ERROR
+        found[f"{name}_high"] = found[name] + 2 * READING_ERROR
+    found["range_share"] = found["range"] / full_range()
+    found["blind_lean"] = float(blind(np.array([0.0]))["lean"].iloc[0])
+    return found

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from deepvalues.core.errors import UserError
-from deepvalues.studies.svo.stimuli.payoffs import (
+from deepvalues.studies.svo.stimuli import (
     ENDS,
     IDEAL_ANSWERS,
     LETTERS,
@@ -309,6 +309,11 @@ def targets() -> dict[str, float]:
     """
     found = angles([parse(letters) for letters in IDEAL_ANSWERS.values()])
     return dict(zip(IDEAL_ANSWERS, map(float, found), strict=True))
+
+
+def full_range() -> float:
+    """Degrees between the two extreme targets: 77.65."""
+    return targets()["altruistic"] - targets()["competitive"]
 
 
 @cache

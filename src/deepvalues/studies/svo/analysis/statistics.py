@@ -8,24 +8,22 @@ belong together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pingouin as pg
 
 from deepvalues.stats.bootstrap import bootstrapped_mean
-from deepvalues.stats.rates import NO_INTERVAL, Interval, holm, wilson
-from deepvalues.studies.missing import count_statuses, stop_if_stray
+from deepvalues.stats.rates import NO_INTERVAL, Interval, holm, signed_ranks, wilson
+from deepvalues.studies.shared import count_statuses, stop_if_stray
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.stimuli.payoffs import LETTERS, N_OPTIONS, N_PRIMARY, Floats
-from deepvalues.studies.svo.stimuli.prompts import CONTROLLED, NO_VALUE
+from deepvalues.studies.svo.stimuli import CONTROLLED, LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, Floats
 
 #: What makes a condition of a model.
-CONDITION = ("model", "mode", "value", "goal")
+CONDITION = ["model", "mode", "value", "goal"]
 #: Columns of the primary and the secondary items of a trial.
 PRIMARY = [f"item{item}" for item in range(1, N_PRIMARY + 1)]
 SECONDARY = [f"item{item}" for item in range(N_PRIMARY + 1, 16)]
@@ -135,10 +133,6 @@ def missing_by_reason(asked: pd.DataFrame) -> pd.DataFrame:
     return counts.assign(no_choice_share=1 - counts["answered"] / counts.sum(axis=1)).reset_index()
 
 
-def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
-    return iter(frame.groupby(list(by), observed=True, sort=True))
-
-
 def _mean_interval(numbers: pd.Series[float], clusters: pd.Series[str], seed: int) -> Interval:
     known = numbers.dropna()
     # Means of equal numbers differ in their last digit; that is no variation.
@@ -165,21 +159,13 @@ def mean_angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         possible), transitive (share of complete trials), all angles in degrees.
     """
     rows = []
-    for key, group in _groups(frame, CONDITION):
+    for key, group in frame.groupby(CONDITION):
         complete = group.dropna(subset="angle")
-        rows.append(
-            (
-                *key,
-                len(group),
-                len(complete),
-                complete["angle"].mean(),
-                complete["angle"].std(),
-                *_mean_interval(group["angle"], group["id"], seed),
-                group["angle_low"].mean(),
-                group["angle_high"].mean(),
-                complete["transitive"].astype(float).mean(),
-            )
-        )
+        angles = (complete["angle"].mean(), complete["angle"].std())
+        interval = _mean_interval(group["angle"], group["id"], seed)
+        bounds = (group["angle_low"].mean(), group["angle_high"].mean())
+        transitive = complete["transitive"].astype(float).mean()
+        rows.append((*key, len(group), len(complete), *angles, *interval, *bounds, transitive))
     columns = ["trials", "complete", "angle", "sd", "low", "high", "bound_low", "bound_high", "transitive"]
     return pd.DataFrame(rows, columns=[*CONDITION, *columns])
 
@@ -193,7 +179,7 @@ def category_shares(frame: pd.DataFrame) -> pd.DataFrame:
         model, mode, value, goal, category, count, complete, share, low, high; four rows a condition.
     """
     rows = []
-    for key, group in _groups(frame, CONDITION):
+    for key, group in frame.groupby(CONDITION):
         counts = group["category"].value_counts()
         complete = int(group["angle"].notna().sum())
         for category in scoring.CATEGORIES:
@@ -220,48 +206,27 @@ def value_rationality(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """
     assigned = frame[frame["value"] != NO_VALUE]
     table = mean_angles(assigned, seed=seed)
-    hit = assigned.assign(hit=assigned["category"] == assigned["value"])
-    table["hits"] = [int(group["hit"].sum()) for _, group in _groups(hit, CONDITION)]
-    rows = [_rationality(row) for row in table.to_dict("records")]
-    found = pd.DataFrame(rows, columns=RATIONALITY)
-    found["p_holm"] = holm(list(found["p_value"]))
-    return found
-
-
-def _rationality(row: dict[Any, Any]) -> dict[str, Any]:
-    value, complete = row["value"], row["complete"]
-    target = scoring.targets()[value]
-    raw = scoring.value_rationality(row["angle"], value)
-    low, high = _image(row["low"], row["high"], target)
-    bound_low, bound_high = _image(row["bound_low"], row["bound_high"], target)
-    corrected = [scoring.chance_corrected(number, value, complete) for number in (raw, low, high)]
-    wilson_low, wilson_high = wilson(row["hits"], complete)
-    return {
-        **{name: row[name] for name in (*CONDITION, "trials", "complete", "angle")},
-        "target": target,
-        "rationality": raw,
-        "low": low,
-        "high": high,
-        "bound_low": bound_low,
-        "bound_high": bound_high,
-        "random": scoring.random_value_rationality(value, complete),
-        "p_holm": math.nan,
-        **dict(zip(("corrected", "corrected_low", "corrected_high"), corrected, strict=True)),
-        "p_value": scoring.random_at_least(value, complete, raw),
-        "hits": row["hits"],
-        "hit_rate": row["hits"] / complete if complete else math.nan,
-        "hit_low": wilson_low,
-        "hit_high": wilson_high,
-    }
-
-
-def _image(low: float, high: float, target: float) -> Interval:
-    """Value rationality over an interval of mean angles: highest where it comes nearest the target."""
-    if math.isnan(low) or math.isnan(high):
-        return NO_INTERVAL
-    nearest = min(max(target, low), high)
-    furthest = max(abs(low - target), abs(high - target))
-    return Interval(scoring.BEST - furthest, scoring.BEST - abs(nearest - target))
+    target = table["value"].map(scoring.targets())
+    hits = (assigned["category"] == assigned["value"]).groupby([assigned[name] for name in CONDITION]).sum()
+    trials = list(zip(table["value"], table["complete"], strict=True))
+    table["target"], table["rationality"] = target, scoring.BEST - (table["angle"] - target).abs()
+    for kind in ("", "bound_"):
+        low, high = table[f"{kind}low"], table[f"{kind}high"]
+        furthest = np.maximum(np.abs(low - target), np.abs(high - target))
+        nearest = np.abs(np.minimum(np.maximum(target, low), high) - target)
+        table[f"{kind}low"], table[f"{kind}high"] = scoring.BEST - furthest, scoring.BEST - nearest
+    table["random"] = [scoring.random_value_rationality(*one) for one in trials]
+    for name, raw in {"corrected": "rationality", "corrected_low": "low", "corrected_high": "high"}.items():
+        found = zip(table[raw], trials, strict=True)
+        table[name] = [scoring.chance_corrected(number, *one) for number, one in found]
+    reached = zip(trials, table["rationality"], strict=True)
+    table["p_value"] = [scoring.random_at_least(*one, number) for one, number in reached]
+    table["p_holm"] = holm(list(table["p_value"]))
+    table["hits"] = hits.to_numpy()
+    table["hit_rate"] = table["hits"] / table["complete"].where(table["complete"] > 0)
+    bounds = [wilson(*counts) for counts in zip(table["hits"], table["complete"], strict=True)]
+    table[["hit_low", "hit_high"]] = np.array(bounds, dtype=float).reshape(-1, 2)
+    return table[RATIONALITY]
 
 
 def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
@@ -283,7 +248,7 @@ def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
         bound_low and bound_high (mean rationality over all values, missing choices at their worst and best).
     """
     rows = []
-    for key, group in _groups(table[~table["goal"].astype(bool)], ("model", "mode")):
+    for key, group in table[~table["goal"].astype(bool)].groupby(["model", "mode"]):
         known = group["rationality"].notna()
         names = ", ".join(group.loc[~known, "value"])
         means = group[["rationality", "corrected", "bound_low", "bound_high"]].mean()
@@ -321,15 +286,14 @@ def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         model, mode, goal, pairs (trials complete under both), range, low, high, ideal, bound_low,
         bound_high, in degrees.
     """
-    ideal = scoring.targets()[_ENDS[0]] - scoring.targets()[_ENDS[1]]
     rows = []
-    for key, group in _groups(frame[frame["value"].isin(_ENDS)], ("model", "mode", "goal")):
+    for key, group in frame[frame["value"].isin(_ENDS)].groupby(["model", "mode", "goal"]):
         up, down = _at_ends(group)
         change = changes(group)
         lowest = (up["angle_low"] - down["angle_high"]).mean()
         highest = (up["angle_high"] - down["angle_low"]).mean()
         interval = _mean_interval(change, change.index.to_series().astype(str), seed)
-        rows.append((*key, len(change), change.mean(), *interval, ideal, lowest, highest))
+        rows.append((*key, len(change), change.mean(), *interval, scoring.full_range(), lowest, highest))
     columns = ["pairs", "range", "low", "high", "ideal", "bound_low", "bound_high"]
     return pd.DataFrame(rows, columns=["model", "mode", "goal", *columns])
 
@@ -355,23 +319,17 @@ def goal_effect(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     pairs = pairs.dropna(subset="change").reset_index()
     pooled = pairs[pairs["value"] != NO_VALUE].assign(value=ALL_VALUES)
     rows = []
-    for key, group in _groups(pd.concat([pairs, pooled]), ("model", "mode", "value")):
+    for key, group in pd.concat([pairs, pooled]).groupby(["model", "mode", "value"]):
         # Trials of the same number share their orders, and are resampled together.
         cluster = group["trial"].astype(str)
         measures = [
             (group[name].mean(), *_mean_interval(group[name], cluster, seed)) for name in ("change", "closer")
         ]
         tested = group["closer"] if group["closer"].notna().any() else group["change"]
-        rows.append((*key, len(group), *measures[0], *measures[1], _signed_ranks(tested)))
+        rows.append((*key, len(group), *measures[0], *measures[1], signed_ranks(tested)))
     columns = ["angle_change", "low", "high", "closer", "closer_low", "closer_high", "p_value"]
     table = pd.DataFrame(rows, columns=["model", "mode", "value", "pairs", *columns])
     return table.assign(p_holm=holm(list(table["p_value"])))
-
-
-def _signed_ranks(differences: pd.Series[float]) -> float:
-    if not (differences != 0).any():
-        return math.nan
-    return float(pg.wilcoxon(differences.to_numpy(dtype=float))["p_val"].iloc[0])
 
 
 def position_bias(asked: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -398,7 +356,7 @@ def position_bias(asked: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """
     given = asked[(asked["mode"] == CONTROLLED) & (asked["place"] >= 0)]
     rows = []
-    for key, group in _groups(given, ("model",)):
+    for key, group in given.groupby(["model"]):
         counts = np.bincount(group["place"], minlength=N_OPTIONS)
         expected, drawn = _places_by_chance(group, seed)
         reached, n = _chi2(counts, expected), int(counts.sum())
@@ -421,7 +379,7 @@ def _places_by_chance(group: pd.DataFrame, seed: int) -> tuple[Floats, npt.NDArr
     expected = np.zeros(N_OPTIONS)
     drawn = np.zeros((PERMUTATIONS, N_OPTIONS), dtype=np.int64)
     rows = np.arange(PERMUTATIONS)[:, None] * N_OPTIONS
-    for _, cell in _groups(group, (*CONDITION, "item")):
+    for _, cell in group.groupby([*CONDITION, "item"]):
         options = cell["option"].to_numpy()
         # Place of every trial's option in every trial's order.
         places = np.array([[shown.index(LETTERS[option]) for option in options] for shown in cell["shown"]])
@@ -436,7 +394,7 @@ def option_shares(asked: pd.DataFrame, by: Sequence[str] = CONDITION) -> pd.Data
     """Share of each option in each primary item: ``by``, item, option (a letter), choices, share."""
     given = asked[(asked["option"] >= 0) & (asked["item"] <= N_PRIMARY)]
     rows = []
-    for key, group in _groups(given, [*by, "item"]):
+    for key, group in given.groupby([*by, "item"]):
         counts = np.bincount(group["option"], minlength=N_OPTIONS)
         rows += [
             (*key, letter, int(counts.sum()), count / counts.sum())

@@ -11,9 +11,8 @@ from deepvalues.core import paths
 from deepvalues.paper.results import Results
 from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.svo import facts, figures
-from deepvalues.studies.svo.analysis.published import reread
-from deepvalues.studies.svo.analysis.scoring import targets, value_rationality
-from deepvalues.studies.svo.analysis.value_blind import blind, full_range, implied
+from deepvalues.studies.svo.analysis.published import blind, implied, reread
+from deepvalues.studies.svo.analysis.scoring import full_range, targets, value_rationality
 from kept_numbers import kept
 
 

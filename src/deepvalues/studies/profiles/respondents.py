@@ -3,7 +3,7 @@
 They prove the instrument. Their profiles are made from the synthetic reference, and what a run gives has
 exactly the stated mean, in every mode: rankings are drawn from all orders with weights of that mean, ratings
 and points are rounded up or down by chance, and open answers hold sentences of known themes in that
-proportion.
+proportion. The agents of the pairs choose by known worths and a liking for a place.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
@@ -27,7 +28,8 @@ from deepvalues.studies.profiles.analysis.reference import (
     synthetic_reference,
     whole_parts,
 )
-from deepvalues.studies.profiles.stimuli.instrument import MODES, NONE, OPEN, Codebook, SentenceBank, Stimuli
+from deepvalues.studies.profiles.items import LETTERS, PairWording
+from deepvalues.studies.profiles.stimuli import MODES, NONE, OPEN, WORDINGS, Codebook, SentenceBank, Stimuli
 from deepvalues.studies.profiles.study import SENTENCE_MARK
 
 Array = NDArray[np.float64]
@@ -96,9 +98,8 @@ def _weights(theta: Array) -> Array:
     return np.asarray(softmax(ORDERS @ theta))
 
 
-@dataclass(frozen=True)
-class Task:
-    """What an agent reads off a conversation."""
+class Task(NamedTuple):
+    """What an agent reads off a conversation; ``turn`` is the number of repairs."""
 
     mode: str
     wording: int
@@ -106,29 +107,22 @@ class Task:
     turn: int
 
 
-@dataclass(frozen=True)
-class Instrument:
-    """Recognizes the questions: agents know the wordings by definition."""
+def task_of(stimuli: Stimuli, messages: Sequence[Message]) -> Task:
+    """The mode, wording, order of themes and number of repairs of a conversation.
 
-    stimuli: Stimuli
-
-    def task(self, messages: Sequence[Message]) -> Task:
-        """The mode, wording, order of themes and number of repairs of a conversation.
-
-        Raises
-        ------
-        ValueError
-            When the question is not one of this instrument.
-        """
-        asked = [message["content"] for message in messages if message["role"] == "user"]
-        mode = self.stimuli.mode_of(asked[0]) if asked else None
-        if mode is None:
-            raise ValueError("not a question of the value-priority profiles")
-        frames = self.stimuli.open_questions if mode == OPEN else self.stimuli.frames
-        begins = [place for place, text in enumerate(frames.values()) if asked[0].startswith(text)]
-        listed = [asked[0].find(f"- {theme.name}: ") for theme in self.stimuli.themes]
-        order = tuple(sorted(range(THEMES), key=listed.__getitem__))
-        return Task(mode, begins[0], order, len(asked) - 1)
+    Raises
+    ------
+    ValueError
+        When the question is not one of this instrument.
+    """
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    mode = stimuli.mode_of(asked[0]) if asked else None
+    if mode is None:
+        raise ValueError("not a question of the value-priority profiles")
+    frames = stimuli.open_questions if mode == OPEN else stimuli.frames
+    begins = [place for place, text in enumerate(frames.values()) if asked[0].startswith(text)]
+    listed = [asked[0].find(f"- {theme.name}: ") for theme in stimuli.themes]
+    return Task(mode, begins[0], tuple(sorted(range(THEMES), key=listed.__getitem__)), len(asked) - 1)
 
 
 @dataclass(frozen=True)
@@ -140,7 +134,7 @@ class ProfileAgent:
 
     name: str
     description: str
-    instrument: Instrument
+    stimuli: Stimuli
     bank: SentenceBank
     targets: Mapping[str, Array] | None
     malformed: bool = False
@@ -199,7 +193,7 @@ class ProfileAgent:
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
         """Answer the last message."""
-        task = self.instrument.task(messages)
+        task = task_of(self.stimuli, messages)
         # The same question has the same seed for all models; their chance must be their own.
         seed = stable_random.integer(self.name, seed)
         if stable_random.uniform(seed, "refuse") < self.refused:
@@ -218,19 +212,17 @@ class ProfileAgent:
             return _by_chance(task.mode, seed)
         target = self.targets[task.mode][task.wording]
         if task.mode == "ranking":
-            return self._ranks(task.wording, seed)
+            at = stable_random.uniform(seed, "order")
+            place = int(np.searchsorted(self._ends[task.wording], at, side="right"))
+            return [int(THEMES + 1 - each) for each in ORDERS[min(place, len(ORDERS) - 1)]]
         drawn = np.array([stable_random.uniform(seed, place) for place in range(THEMES)])
         if task.mode == "rating":
             return [int(rating) for rating in np.floor(target + drawn)]
         rounding = np.array(stable_random.uniform(seed, "points"))
         return [int(part) for part in _points(target, drawn, rounding)]
 
-    def _ranks(self, wording: int, seed: int) -> list[int]:
-        place = int(np.searchsorted(self._ends[wording], stable_random.uniform(seed, "order"), side="right"))
-        return [int(THEMES + 1 - each) for each in ORDERS[min(place, len(ORDERS) - 1)]]
-
     def _entries(self, task: Task, numbers: Sequence[int]) -> list[dict[str, object]]:
-        themes = self.instrument.stimuli.themes
+        themes = self.stimuli.themes
         return [{"theme": themes[place].name, "response": numbers[place]} for place in task.order]
 
     def _json(self, task: Task, numbers: Sequence[int]) -> str:
@@ -257,7 +249,7 @@ class ProfileAgent:
 
     def _text(self, task: Task, seed: int) -> str:
         """Sentences of the bank, whose themes have the target's proportions on average."""
-        keys = self.instrument.stimuli.keys
+        keys = self.stimuli.keys
         if self.targets is None:
             shares = [SENTENCES * points / 100 for points in _by_chance(OPEN, seed)]
         else:
@@ -329,9 +321,10 @@ def _by_chance(mode: str, seed: int) -> list[int]:
     return [int(number) for number in chance_replies(mode, drawn)]
 
 
-def _shifted(deviations: Mapping[str, Array], factors: Sequence[float]) -> dict[str, Array]:
-    """Targets by mode and wording: the centre and the deviations times each wording's factor."""
-    return {mode: CENTRES[mode] + np.outer(factors, deviations[mode]) for mode in MODES}
+def _shifted(deviations: Mapping[str, Array], factors: float | Sequence[float] = 1.0) -> dict[str, Array]:
+    """Targets by mode and wording: the centre and the deviations times a factor, or each wording's own."""
+    by_wording = np.broadcast_to(factors, WORDINGS)
+    return {mode: CENTRES[mode] + np.outer(by_wording, deviations[mode]) for mode in MODES}
 
 
 def profile_agents(stimuli: Stimuli, bank: SentenceBank) -> dict[str, ProfileAgent]:
@@ -341,30 +334,30 @@ def profile_agents(stimuli: Stimuli, bank: SentenceBank) -> dict[str, ProfileAge
     places = list(range(THEMES))
     places[SWAPPED[0]], places[SWAPPED[1]] = SWAPPED[1], SWAPPED[0]
     swapped = {mode: deviations[places] for mode, deviations in own.items()}
-    instrument, every = Instrument(stimuli), [1.0] * len(stimuli.frames)
-
-    def agent(
-        name: str, description: str, targets: Mapping[str, Array] | None, **more: object
-    ) -> ProfileAgent:
-        return ProfileAgent(f"agent-profile-{name}", description, instrument, bank, targets, **more)  # type: ignore[arg-type]
-
-    same = _shifted(own, every)
-    wider = _shifted(own, [EXAGGERATION] * len(every))
-    flatter = _shifted(own, [FLATTENING] * len(every))
-    agents = [
-        agent("reference", "the mean of the synthetic reference", same),
-        agent("exaggerating", f"its differences times {EXAGGERATION:g}", wider),
-        agent("flattening", f"its differences times {FLATTENING:g}", flatter),
-        agent("reversed", "its differences turned round", _shifted(own, [-1.0] * len(every))),
-        agent("swapping", "Performance and Social Good exchanged", _shifted(swapped, every)),
-        agent("random", "numbers by chance", None),
-        agent(
-            "drifting", f"its differences times {', '.join(map(str, DRIFT))} by wording", _shifted(own, DRIFT)
-        ),
-        agent("malformed", "the reference, often not in the JSON asked for", same, malformed=True),
-        agent("refusing", f"the reference, but refuses {REFUSED:.0%} of runs", same, refused=REFUSED),
-    ]
-    return {each.name: each for each in agents}
+    drifting = f"its differences times {', '.join(map(str, DRIFT))} by wording"
+    told: dict[str, tuple[str, Mapping[str, Array] | None]] = {
+        "reference": ("the mean of the synthetic reference", _shifted(own)),
+        "exaggerating": (f"its differences times {EXAGGERATION:g}", _shifted(own, EXAGGERATION)),
+        "flattening": (f"its differences times {FLATTENING:g}", _shifted(own, FLATTENING)),
+        "reversed": ("its differences turned round", _shifted(own, -1.0)),
+        "swapping": ("Performance and Social Good exchanged", _shifted(swapped)),
+        "random": ("numbers by chance", None),
+        "drifting": (drifting, _shifted(own, DRIFT)),
+        "malformed": ("the reference, often not in the JSON asked for", _shifted(own)),
+        "refusing": (f"the reference, but refuses {REFUSED:.0%} of runs", _shifted(own)),
+    }
+    return {
+        f"agent-profile-{name}": ProfileAgent(
+            f"agent-profile-{name}",
+            description,
+            stimuli,
+            bank,
+            targets,
+            malformed=name == "malformed",
+            refused=REFUSED if name == "refusing" else 0.0,
+        )
+        for name, (description, targets) in told.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -404,5 +397,73 @@ def coder_agents(codebook: Codebook, bank: SentenceBank) -> dict[str, CoderAgent
     agents = [
         CoderAgent("agent-coder-exact", "the known code of every sentence", codebook, bank),
         CoderAgent("agent-coder-erring", erring, codebook, bank, CODER_ERROR, CODER_UNREADABLE),
+    ]
+    return {agent.name: agent for agent in agents}
+
+
+# ---- pairs ----
+
+#: Worths of the themes in logits, in their fixed order; they sum to 0.
+WORTHS = (0.5, 0.1, 0.3, 1.0, -0.4, -1.5)
+#: How much an agent likes option A, in logits.
+LIKING = 0.6
+#: The same of the agent that chooses by place alone.
+PLACE_LIKING = 2.0
+
+
+@dataclass(frozen=True)
+class PairAgent:
+    """An agent whose log odds of option A over option B are w_A − w_B + liking.
+
+    Its reply is the likelier letter, A where both are as likely; there is no chance in it.
+    """
+
+    name: str
+    description: str
+    worths: Mapping[str, float]
+    liking: float
+    wording: PairWording
+    family: str = "reference agent"
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - that of every model
+        """Answer a question.
+
+        Raises
+        ------
+        ValueError
+            When it is not one of this study.
+        """
+        question = next(message["content"] for message in messages if message["role"] == "user")
+        shown = self.wording.themes_of(question)
+        if not shown:
+            raise ValueError(f"not a question about two themes: {question[:60]!r}")
+        p = float(expit(self.worths[shown[0]] - self.worths[shown[1]] + self.liking))
+        # After a reply that is begun for it, a token has the space before it.
+        space = " " if messages[-1]["role"] == "assistant" else ""
+        return Reply(space + LETTERS[p < 0.5], dict(zip(LETTERS, (p, 1 - p), strict=True)))
+
+    def expected(self, theme: str) -> float:
+        """The worth of a theme, in logits."""
+        return self.worths[theme]
+
+
+def pair_agents(wording: PairWording) -> dict[str, PairAgent]:
+    """The reference agents by name."""
+    worths = {theme.key: worth for theme, worth in zip(wording.themes, WORTHS, strict=True)}
+    agents = [
+        PairAgent(
+            "agent-pairs-worths",
+            "choices by fixed worths, and a liking for option A",
+            worths,
+            LIKING,
+            wording,
+        ),
+        PairAgent(
+            "agent-pairs-place",
+            "a liking for option A alone",
+            dict.fromkeys(worths, 0.0),
+            PLACE_LIKING,
+            wording,
+        ),
     ]
     return {agent.name: agent for agent in agents}

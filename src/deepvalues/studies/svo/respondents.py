@@ -1,24 +1,37 @@
-"""Reference agents: local models whose angles are known before the run.
+"""Reference agents of study 2: local models whose angles are known before the run.
 
-They prove the instrument. They read the options off the question, and the assigned value off the first turn,
-which they recognize by its wording.
+They prove the instrument. They read the options off the question, and the assigned value off what stands
+before it, which they recognize by its wording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from scipy.special import softmax
 
 from deepvalues.ask.loopback.protocol import Message, Reply
 from deepvalues.core import stable_random
-from deepvalues.studies.svo.stimuli.payoffs import IDEAL_POINTS, VALUES
-from deepvalues.studies.svo.stimuli.prompts import MODES, NO_VALUE, Coins, Wording, option_lines
+from deepvalues.studies.svo.analysis.scoring import angles_of
+from deepvalues.studies.svo.items import CONDITIONS, OneQuestionWording
+from deepvalues.studies.svo.stimuli import (
+    IDEAL_POINTS,
+    LETTERS,
+    MODES,
+    N_OPTIONS,
+    N_PRIMARY,
+    NO_VALUE,
+    VALUES,
+    Coins,
+    Wording,
+    option_lines,
+    options_of,
+)
 
-#: The agent whose weights `analysis.choice_model` must find.
+#: The agent whose weights `analysis.instrument` must find.
 NOISY = "agent-svo-noisy"
 #: Precision of the noisy agents, in logits per coin of utility cos φ · self + sin φ · other.
 PRECISION = 0.12
@@ -60,9 +73,6 @@ UTILITIES: Mapping[str, Utility] = {
 }
 #: Probability of each option, given the options and the assigned value.
 Rule = Callable[[Mapping[str, Coins], str], dict[str, float]]
-#: The words around a choice, given its coins and the seed.
-Wrapper = Callable[[str, Coins, int], str]
-
 
 #: Payoffs are printed as whole coins, so merits that differ by no more were equal before rounding.
 ROUNDING = 1.0
@@ -89,8 +99,12 @@ def _certain(options: Mapping[str, Coins], chosen: str) -> dict[str, float]:
     return {letter: float(letter == chosen) for letter in options}
 
 
-def _fixed(kind: str) -> Rule:
-    return lambda options, _: _certain(options, best(options, kind))
+def _fixed(kind: str, options: Mapping[str, Coins], _: str) -> dict[str, float]:
+    return _certain(options, best(options, kind))
+
+
+def _first(options: Mapping[str, Coins], _: str) -> dict[str, float]:
+    return _certain(options, next(iter(options)))
 
 
 def _follow(options: Mapping[str, Coins], value: str) -> dict[str, float]:
@@ -109,29 +123,15 @@ def logit(options: Mapping[str, Coins], weight: float, precision: float) -> dict
     return dict(zip(options, map(float, softmax(precision * np.array(utility))), strict=True))
 
 
+_NOISY = f"logit choice, precision {PRECISION} a coin, weights by the assigned value"
+
+
 def _noisy(options: Mapping[str, Coins], value: str) -> dict[str, float]:
     return logit(options, WEIGHTS[value], PRECISION)
 
 
-def _ignoring(options: Mapping[str, Coins], _: str) -> dict[str, float]:
-    return logit(options, OWN_WEIGHT, PRECISION)
-
-
-def _first(options: Mapping[str, Coins], _: str) -> dict[str, float]:
-    return _certain(options, next(iter(options)))
-
-
 def _random(options: Mapping[str, Coins], _: str) -> dict[str, float]:
-    return {letter: 1 / len(options) for letter in options}
-
-
-def _letter(letter: str, _coins: Coins, _seed: int) -> str:
-    return letter
-
-
-def _prose(letter: str, coins: Coins, seed: int) -> str:
-    text = PROSE[stable_random.integer(seed, "prose") % len(PROSE)]
-    return text.format(letter=letter, own=coins.own, other=coins.other)
+    return dict.fromkeys(options, 1 / len(options))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class ReferenceAgent:
     description: str
     rule: Rule
     wording: Wording
-    wrapper: Wrapper = _letter
+    prose: bool = False
     refuses: frozenset[str] = frozenset()
     family: str = "reference agent"
 
@@ -181,36 +181,100 @@ class ReferenceAgent:
         place = stable_random.uniform(seed, self.name)
         reached = np.cumsum(list(shares.values()))
         letter = list(shares)[min(int(np.searchsorted(reached, place, side="right")), len(shares) - 1)]
+        if not self.prose:
+            return Reply(letter, shares)
         # In prose no token decides: its first "I" is no option.
-        alternatives = shares if self.wrapper is _letter else None
-        return Reply(self.wrapper(letter, options[letter], seed), alternatives)
+        text = PROSE[stable_random.integer(seed, "prose") % len(PROSE)]
+        return Reply(text.format(letter=letter, own=options[letter].own, other=options[letter].other))
 
 
 def reference_agents(wording: Wording) -> dict[str, ReferenceAgent]:
     """The reference agents by name."""
     types = {
-        "agent-svo-altruist": ("altruistic", "always the most for the other"),
-        "agent-svo-prosocial": ("prosocial", "always the most for both together"),
-        "agent-svo-individualist": ("individualistic", "always the most for itself"),
-        "agent-svo-competitor": ("competitive", "always the most ahead"),
-        "agent-svo-egalitarian": (INEQUALITY_AVERSE, "always the most equal division"),
+        "agent-svo-altruist": ("always the most for the other", "altruistic"),
+        "agent-svo-prosocial": ("always the most for both together", "prosocial"),
+        "agent-svo-individualist": ("always the most for itself", "individualistic"),
+        "agent-svo-competitor": ("always the most ahead", "competitive"),
+        "agent-svo-egalitarian": ("always the most equal division", INEQUALITY_AVERSE),
     }
-    agents = [ReferenceAgent(name, text, _fixed(kind), wording) for name, (kind, text) in types.items()]
-    noisy = f"logit choice, precision {PRECISION} a coin, weights by the assigned value"
     ignoring = f"logit choice, precision {PRECISION} a coin, weight angle {OWN_WEIGHT:g}° whatever the value"
-    agents += [
-        ReferenceAgent("agent-svo-follower", "the best option for the assigned value", _follow, wording),
-        ReferenceAgent(NOISY, noisy, _noisy, wording),
-        ReferenceAgent("agent-svo-ignoring", ignoring, _ignoring, wording),
-        ReferenceAgent("agent-svo-first", "always the option shown first", _first, wording),
-        ReferenceAgent("agent-svo-random", "any option with equal probability", _random, wording),
-        ReferenceAgent("agent-svo-prose", "as the follower, in prose", _follow, wording, _prose),
-        ReferenceAgent(
-            "agent-svo-refusing",
-            "as the follower, but refuses to compete",
-            _follow,
-            wording,
-            refuses=frozenset({"competitive"}),
-        ),
-    ]
-    return {agent.name: agent for agent in agents}
+    rules: dict[str, tuple[str, Rule]] = {
+        **{name: (text, partial(_fixed, kind)) for name, (text, kind) in types.items()},
+        "agent-svo-follower": ("the best option for the assigned value", _follow),
+        NOISY: (_NOISY, _noisy),
+        "agent-svo-ignoring": (ignoring, lambda options, _: logit(options, OWN_WEIGHT, PRECISION)),
+        "agent-svo-first": ("always the option shown first", _first),
+        "agent-svo-random": ("any option with equal probability", _random),
+    }
+    agents = [ReferenceAgent(name, text, rule, wording) for name, (text, rule) in rules.items()]
+    prose = ReferenceAgent("agent-svo-prose", "as the follower, in prose", _follow, wording, prose=True)
+    told = ("agent-svo-refusing", "as the follower, but refuses to compete")
+    refusing = ReferenceAgent(*told, _follow, wording, refuses=frozenset({"competitive"}))
+    return {agent.name: agent for agent in [*agents, prose, refusing]}
+
+
+# ---- one question at a time ----
+
+#: How much an agent likes the letters A to I, in logits.
+LIKING = (2.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class LetterAgent:
+    """An agent whose probability of a letter is in proportion to taste · exp(liking).
+
+    Its reply is the likeliest letter; there is no chance in it.
+    """
+
+    name: str
+    description: str
+    #: Its probabilities if letters meant nothing.
+    taste: Rule
+    liking: tuple[float, ...]
+    wording: OneQuestionWording
+    family: str = "reference agent"
+
+    def shares(self, options: Mapping[str, Coins], value: str) -> dict[str, float]:
+        """Probability of each letter."""
+        weights = np.array(list(self.taste(options, value).values())) * np.exp(self.liking)
+        return dict(zip(options, map(float, weights / weights.sum()), strict=True))
+
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - that of every model
+        """Answer a question.
+
+        Raises
+        ------
+        ValueError
+            When it is not one of this study.
+        """
+        question = next(message["content"] for message in messages if message["role"] == "user")
+        options = option_lines(question)
+        values = [value for value in CONDITIONS if question.startswith(self.wording.opening(value))]
+        if len(options) != N_OPTIONS or not values:
+            raise ValueError(f"not a question of the slider measure alone: {question[:60]!r}")
+        shares = self.shares(options, values[0])
+        # After a reply that is begun for it, a token has the space before it.
+        space = " " if messages[-1]["role"] == "assistant" else ""
+        return Reply(space + max(shares, key=shares.__getitem__), shares)
+
+    def expected(self, value: str) -> float:
+        """The angle of expected payoffs that the agent's taste implies in a condition, in degrees."""
+        sums = np.zeros(2)
+        for item in range(1, N_PRIMARY + 1):
+            options = options_of(item, LETTERS)
+            shares = self.taste(options, value)
+            sums += np.array(list(shares.values())) @ np.array(list(options.values()), dtype=float)
+        return float(angles_of(*sums / N_PRIMARY))
+
+
+def letter_agents(wording: OneQuestionWording) -> dict[str, LetterAgent]:
+    """The reference agents by name."""
+    agents = {
+        "ideal": ("the best option for the assigned value", _follow, (0.0,) * N_OPTIONS),
+        "leaning": (f"{_NOISY}, and a liking for some letters", _noisy, LIKING),
+        "place": ("a liking for some letters alone", _random, LIKING),
+    }
+    return {
+        f"agent-svo-letters-{name}": LetterAgent(f"agent-svo-letters-{name}", *told, wording)
+        for name, told in agents.items()
+    }

@@ -1,1 +1,0 @@
-"""Reference agents of study 3, whose profiles are known before the run."""

@@ -1,1 +1,0 @@
-"""What is shown: themes, frames, questions, codebook and sentence bank."""

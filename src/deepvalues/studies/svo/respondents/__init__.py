@@ -1,1 +1,0 @@
-"""Reference agents of study 2, whose angles are known before the run."""

@@ -1,1 +1,0 @@
-"""What is shown: the slider measure's payoffs and the words of a conversation."""
