@@ -135,12 +135,14 @@ class Questions:
         longest = self.ask.longest_reply
         for group in groups(jobs).values():
             for place, job in enumerate(group):
-                cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
-                turns = _turns_to_ask(job)
-                first = job.conversation.first_length / CHARACTERS_PER_TOKEN
-                begin = len(job.known)
-                carried = _carried(job.conversation, longest)[begin : begin + turns]
-                usages.append(Usage(turns * first + sum(carried), turns * cached, turns * longest))
+                conversation, begin, number = job.conversation, len(job.known), _turns_to_ask(job)
+                lengths = [conversation.first_length, *map(len, conversation.parts[1:])]
+                sent = sum(
+                    sum(lengths[: turn + 1]) / CHARACTERS_PER_TOKEN + turn * longest
+                    for turn in range(begin, begin + number)
+                )
+                cached = len(conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
+                usages.append(Usage(sent, number * cached, number * longest))
         requests = sum(map(_turns_to_ask, jobs))
         mode = self.model.letters if self.letter_choice else None
         return Plan(self.model.name, requests, total(usages), self.model.price, mode)
@@ -182,15 +184,6 @@ class Questions:
     def orphans(self) -> int:
         """Number of recorded answers that no conversation of this set asks for."""
         return len(self.record.answers.keys() - self.recorded_keys())
-
-
-def _carried(conversation: Conversation, longest: float) -> list[float]:
-    """Tokens that each turn sends on top of the first turn's: later turns, and replies at their longest."""
-    lengths = [0, *(len(part) for part in conversation.parts[1:])]
-    return [
-        sum(lengths[: turn + 1]) / CHARACTERS_PER_TOKEN + turn * longest
-        for turn in range(conversation.n_turns)
-    ]
 
 
 def _turns_to_ask(job: Job) -> int:
