@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.special import expit
 
-from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.ask.loopback import Message, Reply
 from deepvalues.studies.profiles.pairs import LETTERS, PairWording
 
 #: Worths of the themes in logits, in their fixed order; they sum to 0.

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import softmax
 
-from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.ask.loopback import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.svo.stimuli.payoffs import IDEAL_POINTS, VALUES
 from deepvalues.studies.svo.stimuli.prompts import MODES, NO_VALUE, Coins, Wording, option_lines

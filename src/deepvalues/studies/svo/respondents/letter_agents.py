@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.ask.loopback import Message, Reply
 from deepvalues.studies.svo.analysis.scoring import angles_of
 from deepvalues.studies.svo.items import CONDITIONS
 from deepvalues.studies.svo.one_question import OneQuestionWording
