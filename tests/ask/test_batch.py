@@ -24,7 +24,7 @@ from deepvalues.ask import batch, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Request
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback.protocol import Reply
+from deepvalues.ask.loopback import Reply
 from deepvalues.ask.loopback.server import serving
 from deepvalues.ask.processes import run
 from deepvalues.ask.questions import Questions

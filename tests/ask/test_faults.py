@@ -28,7 +28,7 @@ import httpx2
 import psutil
 import pytest
 
-from deepvalues.ask import asker, processes, run_query, set_aside
+from deepvalues.ask import asker, processes, record, run_query
 from deepvalues.ask.asker import Asker
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Ask, Job
@@ -508,7 +508,7 @@ def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, 
         assert re.search(
             r"the record can't be written \((No space left on device|File too large)\)\. ", message
         )
-        held, aside = recorded(path), set_aside.found(path)
+        held, aside = recorded(path), record.found_aside(path)
         assert 100 < len(held) < number
         assert f"{len(held)} answers were saved" in message
         assert server.requests == len(held), "what was asked was kept"
@@ -521,11 +521,11 @@ def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, 
         assert run.wait() == 0, run.err
         assert server.requests == number, "nothing was asked twice"
     assert anywhere(path) == undisturbed(number)
-    assert set_aside.found(path) == []
+    assert record.found_aside(path) == []
 
 
 def test_what_can_be_written_nowhere_is_counted_and_nothing_else_is_asked_twice(marked, path, monkeypatch):
-    monkeypatch.setattr(set_aside, "_folders", lambda: iter([path / "missing"]))
+    monkeypatch.setattr(record, "_folders", lambda: iter([path / "missing"]))
     monkeypatch.setattr(Journal, "append", full_from(3))
     with FaultyServer() as server:
         summary = hold(TOY, server, Record(path), concurrency=2)
@@ -564,7 +564,7 @@ def test_after_a_failed_write_what_is_in_flight_has_the_time_of_an_attempt(marke
         summary = hold(TOY, server, Record(path), concurrency=3)
         assert (server.requests, summary.asked, summary.lost) == (3, 3, 0)
     assert recorded(path) == {question(0), *slow}
-    assert set_aside.found(path) == [], "taken in at the end, as there was room again"
+    assert record.found_aside(path) == [], "taken in at the end, as there was room again"
 
 
 ON_A_SMALL_DISK = """

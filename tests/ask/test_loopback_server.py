@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepvalues.ask import catalogue
-from deepvalues.ask.loopback import server
-from deepvalues.ask.loopback.protocol import Reply
+from deepvalues.ask.loopback import Reply, server
 from deepvalues.ask.loopback.server import create_app, serve_forever, serving, tokens
 from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import HEAD

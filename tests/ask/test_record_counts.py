@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from deepvalues.ask import record_counts, tables
+from deepvalues.ask import record_counts
 from deepvalues.ask.registry import FAMILIES
 from deepvalues.core.number_format import MISSING
 from markdown_cells import column, head, rows
@@ -73,7 +73,7 @@ def test_who_has_answered_in_words(numbers, who):
 
 
 def test_the_record_is_shown_set_by_set(table):
-    titled = tables.titled(record_counts.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
+    titled = record_counts.titled(record_counts.by_set(table), {"one": "Study 1", "two": "Study 2, again"})
     shown = published(titled, "query/coverage")
     assert head(shown)[:4] == ["study", "id", "set", "items"]
     assert head(shown)[4:] == ["language", "heads", "learners", "agents", "not asked"]
@@ -85,8 +85,10 @@ def test_the_record_is_shown_set_by_set(table):
 
 def test_models_beside_the_paper_are_named_with_their_studies():
     frame = pd.DataFrame([("dvb", "b"), ("svo", "a"), ("svo", "b")], columns=["study", "model"])
-    assert tables.unlisted(frame).endswith("so in no result: a (svo); b (dvb, svo).")
-    assert tables.unlisted(frame.head(0)) == "Every model with answers on record is a model of the paper."
+    assert record_counts.unlisted(frame).endswith("so in no result: a (svo); b (dvb, svo).")
+    assert (
+        record_counts.unlisted(frame.head(0)) == "Every model with answers on record is a model of the paper."
+    )
 
 
 def test_replies_are_counted_by_study_and_those_left_over_among_them():
@@ -96,7 +98,7 @@ def test_replies_are_counted_by_study_and_those_left_over_among_them():
     )
     counted = record_counts.by_study(frame)
     assert counted.to_numpy().tolist() == [["svo", 2, 1207, 3], ["dvb", 0, 0, 0]]
-    shown = published(tables.titled(counted, {"svo": "Study 2", "dvb": "Study 1"}), "query/orphans")
+    shown = published(record_counts.titled(counted, {"svo": "Study 2", "dvb": "Study 1"}), "query/orphans")
     assert rows(shown) == [["Study 2", "2", "1,207", "3"], ["Study 1", "0", "0", "0"]]
 
 
@@ -114,7 +116,7 @@ def to_ask():
 
 
 def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask):
-    titled = tables.titled(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
+    titled = record_counts.titled(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
     shown = published(titled, "query/to_ask")
     assert head(shown)[2:6] == ["not asked", "requests", "tokens in", "tokens out"]
     assert rows(shown) == [
@@ -124,4 +126,4 @@ def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask)
 
 
 def test_where_every_model_was_asked_there_is_nothing_to_show(to_ask):
-    assert tables.titled(record_counts.to_ask_by_set(to_ask.head(0)), {}).empty
+    assert record_counts.titled(record_counts.to_ask_by_set(to_ask.head(0)), {}).empty

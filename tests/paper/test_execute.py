@@ -222,7 +222,7 @@ def test_a_bar_is_drawn_for_people_only(tmp_path, capfd, monkeypatch):
     source = save(
         tmp_path / "a.ipynb",
         new_code_cell(
-            "from deepvalues.ask.progress import Progress\n"
+            "from deepvalues.ask.run_query import Progress\n"
             "with Progress('m', 1, lambda answer: True, None) as bar:\n    bar.report(None)\nprint('done')"
         ),
     )

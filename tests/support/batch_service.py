@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from deepvalues.ask.loopback.protocol import LocalModel, ProtocolError
+from deepvalues.ask.loopback import LocalModel, ProtocolError
 from deepvalues.ask.loopback.server import complete, create_app, json_body
 
 COMPLETIONS = "/v1/chat/completions"

@@ -14,7 +14,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pyarrow import ArrowInvalid
 
-from deepvalues.ask.loopback.protocol import LocalModel
+from deepvalues.ask.loopback import LocalModel
 from deepvalues.ask.registry import Model, Registry, load_registry
 from deepvalues.ask.study import REGISTERED, Study
 from deepvalues.core import paths

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from deepvalues.ask.reading import Received
@@ -110,12 +110,15 @@ class Conversation:
     @cached_property
     def first_digest(self) -> bytes:
         """Digest of the messages of the first turn, worked out once for all models and repeats."""
-        return digest(self.messages(()))
+        whole = _digest_of_begin(self.system, self.head).copy()
+        rest = [{"role": "user", "content": self.parts[0]}, *self._last_message]
+        whole.update(_json(rest).removeprefix(_CONTENT))
+        return whole.digest()
 
     @cached_property
     def first_length(self) -> int:
         """Characters of the messages of the first turn."""
-        return sum(len(message["content"]) for message in self.messages(()))
+        return sum(map(len, (self.system or "", self.head, self.parts[0], self.begun)))
 
     def messages(self, replies: Sequence[str]) -> list[Message]:
         """The messages of the turn that follows the given replies."""
@@ -127,9 +130,12 @@ class Conversation:
             messages.append({"role": "user", "content": content})
             if turn < len(replies):
                 messages.append({"role": "assistant", "content": replies[turn]})
-        if self.begun:
-            messages.append({"role": "assistant", "content": self.begun})
-        return messages
+        return messages + self._last_message
+
+    @property
+    def _last_message(self) -> list[Message]:
+        """The words put into the model's mouth, where there are any."""
+        return [{"role": "assistant", "content": self.begun}] if self.begun else []
 
     def digest(self, replies: Sequence[str]) -> bytes:
         """Digest of the messages of the turn that follows the given replies."""
@@ -181,8 +187,23 @@ class Withheld(Conversation):
 
 def digest(messages: Sequence[Message]) -> bytes:
     """SHA-256 of messages in canonical JSON."""
+    return hashlib.sha256(_json(messages)).digest()
+
+
+def _json(messages: Sequence[Message]) -> bytes:
     text = json.dumps(messages, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode(errors="backslashreplace")).digest()
+    return text.encode(errors="backslashreplace")
+
+
+#: How one message of the user begins in canonical JSON, and how it ends.
+_CONTENT, _ROLE = b'[{"content":"', b'","role":"user"}]'
+
+
+@lru_cache(maxsize=64)  # Conversations that share a head come one after the other.
+def _digest_of_begin(system: str | None, head: str) -> hashlib._Hash:
+    """The SHA-256 of messages up to the end of a head that many share, to be copied and gone on with."""
+    messages = [{"role": "system", "content": system}] if system else []
+    return hashlib.sha256(_json([*messages, {"role": "user", "content": head}]).removesuffix(_ROLE))
 
 
 def request_seed(study_seed: int, messages_digest: bytes, repeat: int) -> int:

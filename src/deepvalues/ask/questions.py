@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepvalues.ask import letters
 from deepvalues.ask.conversation import Conversation, Withheld
-from deepvalues.ask.engine import Ask, Job, groups, recorded
+from deepvalues.ask.engine import Ask, Job, groups
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
 from deepvalues.ask.reading import Reading, Received
@@ -81,16 +81,21 @@ class Questions:
         return {conversation.item: conversation for conversation in self.own_conversations}
 
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
-        """Each conversation and repeat with the answers that the record holds for it."""
+        """Each conversation and repeat with its answers on record, up to the first that is missing."""
+        known = self.record.answers
         # What an empty record can't hold need not be hashed.
-        ask, keys = self.ask, iter(self._first_keys) if self.record.answers else itertools.repeat("")
+        keys = iter(self._first_keys) if known else itertools.repeat("")
         for conversation in self.own_conversations:
             for repeat in conversation.repeat_numbers:
-                first = self.record.answers.get(next(keys))
-                if first is None or conversation.n_turns == 1:
-                    yield conversation, repeat, [first] if first else []
-                else:
-                    yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
+                found: list[Answer] = []
+                answer = known.get(next(keys))
+                while answer is not None:
+                    found.append(answer)
+                    if conversation.is_over(found):
+                        break
+                    replies = [each.text or "" for each in found]
+                    answer = known.get(self.ask.key(conversation, replies, repeat))
+                yield conversation, repeat, found
 
     def recorded_keys(self) -> set[str]:
         """Keys of the answers that the record holds for these conversations."""
@@ -135,12 +140,14 @@ class Questions:
         longest = self.ask.longest_reply
         for group in groups(jobs).values():
             for place, job in enumerate(group):
-                cached = len(job.conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
-                turns = _turns_to_ask(job)
-                first = job.conversation.first_length / CHARACTERS_PER_TOKEN
-                begin = len(job.known)
-                carried = _carried(job.conversation, longest)[begin : begin + turns]
-                usages.append(Usage(turns * first + sum(carried), turns * cached, turns * longest))
+                conversation, begin, number = job.conversation, len(job.known), _turns_to_ask(job)
+                lengths = [conversation.first_length, *map(len, conversation.parts[1:])]
+                sent = sum(
+                    sum(lengths[: turn + 1]) / CHARACTERS_PER_TOKEN + turn * longest
+                    for turn in range(begin, begin + number)
+                )
+                cached = len(conversation.prefix) / CHARACTERS_PER_TOKEN if place else 0.0
+                usages.append(Usage(sent, number * cached, number * longest))
         requests = sum(map(_turns_to_ask, jobs))
         mode = self.model.letters if self.letter_choice else None
         return Plan(self.model.name, requests, total(usages), self.model.price, mode)
@@ -182,15 +189,6 @@ class Questions:
     def orphans(self) -> int:
         """Number of recorded answers that no conversation of this set asks for."""
         return len(self.record.answers.keys() - self.recorded_keys())
-
-
-def _carried(conversation: Conversation, longest: float) -> list[float]:
-    """Tokens that each turn sends on top of the first turn's: later turns, and replies at their longest."""
-    lengths = [0, *(len(part) for part in conversation.parts[1:])]
-    return [
-        sum(lengths[: turn + 1]) / CHARACTERS_PER_TOKEN + turn * longest
-        for turn in range(conversation.n_turns)
-    ]
 
 
 def _turns_to_ask(job: Job) -> int:

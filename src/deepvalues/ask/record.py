@@ -15,12 +15,13 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepvalues.ask import set_aside
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 
@@ -139,7 +140,18 @@ class Journal:
 
     def set_aside(self, answer: Answer) -> bool:
         """Write an answer to another folder, where this one has no room; whether there was any."""
-        return set_aside.set_aside(self._path, answer.line())
+        before, after = aside_names(self._path).split("*")
+        for folder in _folders():
+            with contextlib.suppress(OSError):
+                descriptor, name = tempfile.mkstemp(after, before, folder)
+                try:
+                    with os.fdopen(descriptor, "wb") as file:
+                        file.write(answer.line())
+                except OSError:
+                    Path(name).unlink()
+                    raise
+                return True
+        return False
 
     def log(self, attempt: Mapping[str, Any]) -> None:
         """Write a line about an attempt."""
@@ -161,6 +173,34 @@ def _write_whole(descriptor: int, line: bytes) -> None:
     if written < len(line):
         os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def aside_names(record: Path) -> str:
+    """The names of files of answers for which the record's disk has no room; other records have other ones.
+
+    Each lies in another folder and holds one answer. The next reading of the record takes them in, as it does
+    what worker processes have written.
+    """
+    # A worker's part belongs to the record that it lies beside.
+    place = os.fsencode(record.resolve().with_suffix(""))
+    return f"deepvalues-{hashlib.blake2b(place, digest_size=8).hexdigest()}-*.jsonl"
+
+
+def _folders() -> Iterator[Path]:
+    """Where there may be room: the temporary folders, and the user's own."""
+    with contextlib.suppress(OSError):
+        yield Path(tempfile.gettempdir())
+    yield Path("/var/tmp")
+    with contextlib.suppress(RuntimeError):
+        yield Path.home()
+
+
+def found_aside(record: Path) -> list[Path]:
+    """The files of a record's answers; what other users put there is none."""
+    files = {file for folder in _folders() for file in folder.glob(aside_names(record))}
+    about = {file: file.lstat() for file in files}
+    own = os.getuid()
+    return sorted(file for file in files if stat.S_ISREG(about[file].st_mode) and about[file].st_uid == own)
 
 
 class Record:
@@ -190,7 +230,7 @@ class Record:
         beside = self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*")
         # Another model's name may go on after this one's.
         parts = (path for path in beside if _PART.fullmatch(path.name.removeprefix(self.path.stem)))
-        return [*sorted(parts), *set_aside.found(self.path)]
+        return [*sorted(parts), *found_aside(self.path)]
 
     def _read(self) -> None:
         self.answers.clear()

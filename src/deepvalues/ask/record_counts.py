@@ -1,14 +1,20 @@
-"""What the record holds, counted: pure functions of the tables of `deepvalues.ask.on_record`."""
+"""What the record holds, counted and shown, and how models were asked.
+
+``data/dictionary.yml`` has the columns of the tables.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from deepvalues.ask.registry import HEAD
-from deepvalues.core.number_format import listed, plural
+from deepvalues.ask.questions import Questions
+from deepvalues.ask.reading import Reading
+from deepvalues.ask.record import Answer
+from deepvalues.ask.registry import FREE, HEAD
+from deepvalues.core.number_format import MISSING, listed, plural
 
 #: Columns of counts by the family that they count, in the order in which tables show them.
 FAMILY_COUNTS = {
@@ -17,6 +23,13 @@ FAMILY_COUNTS = {
     "text_learners": "text learner",
     "reference_agents": "reference agent",
 }
+HOW_ASKED = (
+    "model", "study", "endpoint", "served_as", "mode", "parameters", "replies", "log_probabilities", "read",
+    "first", "last", "fingerprints",
+)  # fmt: skip
+_Replies = dict[str, tuple[Answer, Reading]]
+#: A provider may give many fingerprints; a table has room for so many.
+_FINGERPRINTS = 2
 
 
 def by_set(coverage: pd.DataFrame) -> pd.DataFrame:
@@ -147,3 +160,107 @@ def not_whole(coverage: pd.DataFrame) -> list[str]:
         f"Listed under `paper` and {words[str(state)]}: {', '.join(names)} ({sets})"
         for (state, sets), names in models
     ]
+
+
+def how_asked(asked: Iterable[Questions]) -> pd.DataFrame:
+    """How models were asked that do not answer on loopback.
+
+    Parameters
+    ----------
+    asked
+        Items as they were put to each model, set by set; a reply that two sets share counts once.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a model and study, in sorted order: model, study, endpoint (its name in the registry),
+        served_as, mode (how letters were asked for, or `FREE`), parameters ("name setting, …"), replies,
+        log_probabilities (share of replies that have them), read (share of replies that were read as
+        answers), first and last (days, UTC; None where the log has none), fingerprints (all that the server
+        gave, with commas between them; None where it gave none).
+    """
+    replies: dict[tuple[str, str], _Replies] = {}
+    whose: dict[tuple[str, str], Questions] = {}
+    for each in asked:
+        if not each.model.is_local:
+            place = each.model.name, each.study.name
+            whose[place] = each
+            replies.setdefault(place, {}).update(
+                {
+                    answer.key: (answer, each.read(answer, one))
+                    for one, _, answers in each.recorded()
+                    for answer in answers
+                }
+            )
+    rows = [_row(each, replies[place]) for place, each in sorted(whose.items()) if replies[place]]
+    return pd.DataFrame(rows, columns=list(HOW_ASKED))
+
+
+def _row(questions: Questions, replies: _Replies) -> dict[str, Any]:
+    log = questions.record.log()
+    attempts = [log[key] for key in replies if key in log]
+    days = [attempt["date"][:10] for attempt in attempts]
+    prints = sorted({str(each["fingerprint"]) for each in attempts if each.get("fingerprint")})
+    return {
+        "model": questions.model.name,
+        "study": questions.study.name,
+        "endpoint": questions.model.endpoint.kind,
+        "served_as": questions.model.served_as,
+        "mode": (questions.model.letters if questions.letter_choice else None) or FREE,
+        "parameters": _written(questions.ask.shown_parameters),
+        "replies": len(replies),
+        "log_probabilities": _share(answer.logprobs is not None for answer, _ in replies.values()),
+        "read": _share(reading.status == "answered" for _, reading in replies.values()),
+        "first": min(days, default=None),
+        "last": max(days, default=None),
+        "fingerprints": ", ".join(prints) or None,
+    }
+
+
+def _share(hits: Iterable[bool]) -> float:
+    found = list(hits)
+    return sum(found) / len(found)
+
+
+def _written(parameters: Mapping[str, Any]) -> str:
+    """Parameters as "max_tokens 1, temperature 0"; of one with parts, such as a schema, its type."""
+    short = {
+        name: setting.get("type", "…") if isinstance(setting, Mapping) else setting
+        for name, setting in sorted(parameters.items())
+    }
+    return ", ".join(f"{name} {str(setting).lower()}" for name, setting in short.items())
+
+
+def unlisted(table: pd.DataFrame) -> str:
+    """Which models have answers that enter no result, from `deepvalues.ask.on_record.unlisted`."""
+    if table.empty:
+        return "Every model with answers on record is a model of the paper."
+    names = table.groupby("model")["study"].agg(", ".join)
+    found = "; ".join(f"{model} ({studies})" for model, studies in names.items())
+    return f"On record, but not listed under `paper` in `data/models.yml`, and so in no result: {found}."
+
+
+def titled(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """A table of this module, with what readers call each study."""
+    return table.assign(title=table["study"].map(titles))
+
+
+def how_asked_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """How each model was asked, study by study, from `how_asked`."""
+    return table.assign(
+        days=[_days(first, last) for first, last in zip(table["first"], table["last"], strict=True)],
+        fingerprints=table["fingerprints"].map(_fingerprints),
+    )
+
+
+def _days(first: str | None, last: str | None) -> str:
+    if pd.isna(first):
+        return MISSING
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def _fingerprints(names: str | None) -> str:
+    if pd.isna(names):
+        return MISSING
+    found = str(names).split(", ")
+    return str(names) if len(found) <= _FINGERPRINTS else f"{len(found)} of them"

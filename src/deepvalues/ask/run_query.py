@@ -7,25 +7,25 @@ import multiprocessing
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
+from tqdm import tqdm
 
-from deepvalues.ask import batch, catalogue, set_aside
+from deepvalues.ask import batch, catalogue
 from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.engine import Job, Summary
-from deepvalues.ask.money import Plan
+from deepvalues.ask.money import NO_USAGE, Plan, Usage
 from deepvalues.ask.on_record import Chosen, by_record, command_line, questions_by_model
 from deepvalues.ask.processes import processors, run
-from deepvalues.ask.progress import Progress
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import STATUSES
-from deepvalues.ask.record import Record
-from deepvalues.ask.registry import HEAD, Model
+from deepvalues.ask.record import Answer, Record, aside_names, found_aside
+from deepvalues.ask.registry import HEAD, Model, Price
 from deepvalues.ask.settings import Settings
 from deepvalues.core import guard, paths
 from deepvalues.core.errors import UserError
@@ -213,6 +213,43 @@ def _ask(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Set
         return run(questions.ask, base_url, settings, jobs, questions.record, bar.report)
 
 
+class Progress:
+    """Counts finished conversations and shows them, unless nobody is looking.
+
+    A bar is shown on a terminal and in a notebook; into a file or pipe nothing is written, and nothing
+    where TQDM_DISABLE is set.
+    """
+
+    def __init__(
+        self, name: str, number: int, is_answer: Callable[[Answer], bool], price: Price | None
+    ) -> None:
+        self._is_answer, self._price = is_answer, price
+        self._answered = self._done = 0
+        self._usage = NO_USAGE
+        shown = sys.stderr.isatty() or "ipykernel" in sys.modules
+        hidden: dict[str, Any] = {} if shown else {"disable": True}
+        self._bar: tqdm[Any] = tqdm(total=number, desc=name, unit="item", **hidden)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def report(self, answers: Sequence[Answer] | None) -> None:
+        """Count a conversation that is through, or None for one that failed."""
+        if self._bar.disable:
+            return
+        self._done += 1
+        for answer in answers or ():
+            used = Usage(float(answer.prompt_tokens or 0), 0.0, float(answer.completion_tokens or 0))
+            self._usage = Usage(*(a + b for a, b in zip(self._usage, used, strict=True)))
+        self._answered += bool(answers) and self._is_answer((answers or ())[-1])
+        cost = f", up to ${self._usage.cost(self._price):.2f}" if self._price else ""
+        self._bar.set_postfix_str(f"{self._answered / self._done:.0%} answered{cost}", refresh=False)
+        self._bar.update()
+
+
 def _outcome(questions: Questions, replayed: int, summary: Summary, saved: float) -> Outcome:
     price = questions.model.price
     spent = summary.used.cost(price) if price else math.nan
@@ -251,8 +288,8 @@ def _stop_if_stopped(model: Model, record: Record, summary: Summary) -> None:
         return
     last = f" The last error was: {summary.last_error.rstrip('.')}." if summary.last_error else ""
     saved = f"{summary.asked} answers were saved"
-    if aside := set_aside.found(record.path):
-        files = sorted({str(file.with_name(set_aside.pattern(record.path))) for file in aside})
+    if aside := found_aside(record.path):
+        files = sorted({str(file.with_name(aside_names(record.path))) for file in aside})
         saved += f", {len(aside)} of them, for want of room, in {', '.join(files)}"
     if summary.lost:
         saved += f"; {summary.lost} could be written nowhere, and will be asked, and perhaps paid for, again"

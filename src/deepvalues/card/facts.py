@@ -10,9 +10,9 @@ import pandas as pd
 
 from deepvalues.ask import letters
 from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.how_asked import how_asked
 from deepvalues.ask.money import total
 from deepvalues.ask.record import Answer
+from deepvalues.ask.record_counts import how_asked
 from deepvalues.ask.registry import Model
 from deepvalues.browser.collect import marked
 from deepvalues.card import measures

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepvalues.ask.letter_probabilities import letter_probabilities
+from deepvalues.ask.on_record import letter_probabilities
 from deepvalues.card.gather import Asked, Part
 from deepvalues.studies.dvb.analysis import orders, several_sets, verdicts
 from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses

@@ -283,7 +283,6 @@ def record_status(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     from deepvalues.ask import on_record, record_counts
-    from deepvalues.ask.tables import unlisted
     from deepvalues.paper import manifest
 
     file = paths.RESULTS / "query" / "coverage.csv"
@@ -291,7 +290,10 @@ def record_status(arguments: argparse.Namespace) -> None:
         raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
     beside = on_record.unlisted(arguments.record)
     changed = manifest.changed_records(paths.ROOT) if arguments.record == paths.RESPONSES else []
-    lines = [*([] if beside.empty else [unlisted(beside)]), *record_counts.not_whole(pd.read_csv(file))]
+    lines = [
+        *([] if beside.empty else [record_counts.unlisted(beside)]),
+        *record_counts.not_whole(pd.read_csv(file)),
+    ]
     if changed:
         lines += ["The record has changed since the last make paper, on which these lines rest:", *changed]
     print("\n".join(lines))

@@ -16,8 +16,7 @@ T = TypeVar("T")
 
 def integer(*key: object) -> int:
     """A 64-bit integer that depends on the key alone."""
-    text = "\x1f".join(map(str, key)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    return int.from_bytes(_hash("\x1f".join(map(str, key))), "big")
 
 
 def uniform(*key: object) -> float:
@@ -27,5 +26,11 @@ def uniform(*key: object) -> float:
 
 def shuffled(items: Sequence[T], *key: object) -> list[T]:
     """The items in an order that depends on the key alone."""
-    order = sorted(range(len(items)), key=lambda place: integer(*key, place))
+    # The order of `integer(*key, place)`, for which the key is written out once.
+    head = "".join(f"{part}\x1f" for part in key)
+    order = sorted(range(len(items)), key=lambda place: _hash(f"{head}{place}"))
     return [items[place] for place in order]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepvalues.ask import catalogue, on_record, tables
-from deepvalues.ask.how_asked import how_asked
+from deepvalues.ask import catalogue, on_record
 from deepvalues.ask.record import Answer
+from deepvalues.ask.record_counts import how_asked, how_asked_shown
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
 from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis.several_sets import MODES
@@ -171,8 +171,8 @@ def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items,
     assert "max_tokens 1, seed by item, temperature 0" in row["parameters"]
     assert pd.isna(words["first"])
     assert pd.isna(words["fingerprints"])
-    assert "2026-03-01 to 2026-03-02" in shown(tables.how_asked(how), "query/how_asked")
-    assert tables.how_asked(how_asked([])).empty
+    assert "2026-03-01 to 2026-03-02" in shown(how_asked_shown(how), "query/how_asked")
+    assert how_asked_shown(how_asked([])).empty
 
 
 def test_a_model_that_never_answers_has_no_share_read(items, tmp_path):

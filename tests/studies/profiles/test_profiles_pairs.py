@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 
 from deepvalues.ask import catalogue, letters, on_record, run_query
-from deepvalues.ask.letter_probabilities import letter_probabilities
+from deepvalues.ask.on_record import letter_probabilities
 from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, CONTINUE
 from deepvalues.core import paths

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 
 from deepvalues.ask import catalogue, letters, on_record, run_query
-from deepvalues.ask.letter_probabilities import letter_probabilities
+from deepvalues.ask.on_record import letter_probabilities
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.reading import Received
 from deepvalues.ask.record import Record

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from deepvalues import __version__
-from deepvalues.ask.loopback.protocol import LocalModel, Message, ProtocolError, Reply
+from deepvalues.ask.loopback import LocalModel, Message, ProtocolError, Reply
 from deepvalues.core.errors import UserError
 
 HOST = "127.0.0.1"

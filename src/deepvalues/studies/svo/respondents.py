@@ -13,7 +13,7 @@ from functools import cached_property, partial
 import numpy as np
 from scipy.special import softmax
 
-from deepvalues.ask.loopback.protocol import Message, Reply
+from deepvalues.ask.loopback import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.svo.analysis.scoring import angles_of
 from deepvalues.studies.svo.items import CONDITIONS, OneQuestionWording

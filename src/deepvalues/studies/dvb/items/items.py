@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
@@ -159,7 +159,7 @@ class _Maker:
     bank: Bank
     cell: Cell
     seed: int
-    orders: dict[tuple[str, str], list[Wording]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def poles(self) -> tuple[str, str]:
@@ -178,22 +178,30 @@ class _Maker:
     def trait(self, role: str, alternate: int) -> str:
         """The id of the value or pole in a role; ``alternate`` decides which one ``=`` stands for."""
         pair = (self.cell.v1, self.cell.v2) if role[0] == "v" else self.poles
-        return pair[{"1": 0, "2": 1, "=": alternate % 2}[role[1]]]
+        return pair[alternate % 2 if role[1] == "=" else int(role[1]) - 1]
 
-    def wordings(self, trait: str, split: str) -> list[Wording]:
-        """A trait's wordings in this cell's order."""
-        if (trait, split) not in self.orders:
-            owner = self.bank.values.get(trait) or self.bank.poles[trait]
-            order = stable_random.shuffled(owner.wordings[split], self.seed, self.cell.id, trait, split)
-            self.orders[trait, split] = order
-        return self.orders[trait, split]
+    @cached_property
+    def wordings(self) -> dict[tuple[str, str], list[Wording]]:
+        """The wordings of the cell's traits by trait and split, in this cell's own order."""
+        values, poles = (self.cell.v1, self.cell.v2), self.poles
+        traits = [*(self.bank.values[name] for name in values), *(self.bank.poles[name] for name in poles)]
+        return {
+            (trait.id, split): stable_random.shuffled(order, self.seed, self.cell.id, trait.id, split)
+            for trait in traits
+            for split, order in trait.wordings.items()
+        }
 
     def context(self, activity: str, split: str, number: int) -> tuple[Wording, str]:
         domain = self.domain
         scenes = domain.activities[activity].scenes[split]
         scene = scenes[number % len(scenes)]
-        text = f"{domain.name}, {domain.activities[activity].name}. {scene.fill(domain.nouns)}"
-        return scene, text
+        return scene, f"{domain.name}, {domain.activities[activity].name}. {self.text(scene)}"
+
+    def text(self, wording: Wording) -> str:
+        """A wording with the nouns of the cell's domain."""
+        if wording.id not in self.texts:
+            self.texts[wording.id] = wording.fill(self.domain.nouns)
+        return self.texts[wording.id]
 
     def pick(
         self, contrast: Contrast, side: Side, layer: str, split: str, number: int, alternate: int
@@ -205,16 +213,14 @@ class _Maker:
         each trait then appear once on each side, so they say nothing about the choice.
         Otherwise wordings follow in order, and `_wording_shift` varies how they are combined.
         """
-        same = getattr(contrast.target, layer) == getattr(contrast.other, layer)
-        order = self.wordings(self.trait(getattr(side, layer), alternate), split)
-        if same:
+        values = self.wordings[self.trait(side.value, alternate), split]
+        poles = self.wordings[self.trait(side.pole, alternate), split]
+        order, other = values if layer == "value" else poles, side == contrast.other
+        if getattr(contrast.target, layer) == getattr(contrast.other, layer):
             order = order[:_EQUAL_WORDINGS]
-            number = number // 2 + (len(order) // 2 if side == contrast.other else 0)
+            number = number // 2 + (len(order) // 2 if other else 0)
         else:
-            values, poles = (
-                len(self.wordings(self.trait(role, alternate), split)) for role in (side.value, side.pole)
-            )
-            number += _wording_shift(number, values, poles, layer, other=side == contrast.other)
+            number += _wording_shift(number, len(values), len(poles), layer, other=other)
         return order[number % len(order)]
 
     def sides(self, contrast: Contrast, split: str, number: int, alternate: int) -> tuple[Clauses, Clauses]:
@@ -242,8 +248,8 @@ class _Maker:
         return target, (shown("v2", "value", 2), shown("s1", "pole", 3))
 
     def fill(self, sides: Clauses, clause_order: str) -> str:
-        value, pole = (wording.fill(self.domain.nouns) for wording in sides)
-        return prompts.option(value, pole, value_first=clause_order == "value_first")
+        value, pole = sides
+        return prompts.option(self.text(value), self.text(pole), value_first=clause_order == "value_first")
 
 
 def _wording_shift(number: int, values: int, poles: int, layer: str, *, other: bool) -> int:
@@ -374,24 +380,39 @@ def _items_of_cell(
     examples = {kind: _examples(maker, kind, str(kind), count) for kind, count in most.items()}
     # Shifted by one with each value pair, so that it is not confounded with the domain.
     alternate = index + index // len(bank.domains)
+
+    # Most items of a cell share their examples, and differ in the order of their options only.
+    @cache
+    def prefix(kind: Contrast, n: int, shuffled: bool) -> _Prefix:
+        shown = _shuffled(maker, examples[kind][:n]) if shuffled else examples[kind][:n]
+        text = prompts.examples_text(cell.user, [example.situation for example in shown])
+        return _Prefix(text, hashlib.sha256(text.encode()))
+
+    @cache
+    def test(arm: str, number: int) -> _Example:
+        return _asked_test(maker, ARMS[arm], number, layouts[arm, number][index], alternate)
+
     for each in asked:
-        shown = examples[each.arm.examples][: each.n_examples] if each.arm.examples else []
-        layout = layouts[each.arm.same_test, each.test][index]
-        posed = _asked_test(maker, each, shown, layout, alternate)
-        yield _item(maker, each, _shuffled(maker, shown) if each.arm.shuffled else shown, posed)
+        kind, n = each.arm.examples, each.n_examples
+        repeated = each.arm.wordings == "repeat" and kind
+        posed = examples[repeated][alternate % n] if repeated else test(each.arm.same_test, each.test)
+        yield _item(maker, each, prefix(kind, n, each.arm.shuffled) if kind else _Prefix(), posed)
 
 
-def _asked_test(
-    maker: _Maker, asked: Asked, shown: Sequence[_Example], layout: tuple[str, str], alternate: int
-) -> _Example:
-    """The test as asked; ``right`` is the letter of its target."""
-    arm, (right, clause_order) = asked.arm, layout
-    if arm.wordings == "repeat":
-        return shown[alternate % len(shown)]
-    activity = maker.activities[-1 - asked.test]
-    scene, context = maker.context(activity, "test", asked.test)
+class _Prefix(NamedTuple):
+    """The examples of a prompt, and their SHA-256, which the hash of the whole prompt continues."""
+
+    text: str = ""
+    hash: hashlib._Hash = hashlib.sha256()
+
+
+def _asked_test(maker: _Maker, arm: Arm, number: int, layout: tuple[str, str], alternate: int) -> _Example:
+    """The test as asked; its right letter stands where an example has the letter of the choice."""
+    right, clause_order = layout
+    activity = maker.activities[-1 - number]
+    scene, context = maker.context(activity, "test", number)
     seen = arm.wordings == "seen"
-    sides = maker.seen(alternate) if seen else maker.sides(arm.test, "test", asked.test, alternate)
+    sides = maker.seen(alternate) if seen else maker.sides(arm.test, "test", number, alternate)
     target, other = (maker.fill(side, clause_order) for side in sides)
     return _Example(prompts.situation(context, target, other, right), activity, scene, *sides, clause_order)
 
@@ -402,11 +423,12 @@ def _swapped(situation: prompts.Situation) -> prompts.Situation:
     return prompts.Situation(context, b, a, _flipped(situation).right)
 
 
-def _item(maker: _Maker, asked: Asked, shown: Sequence[_Example], test: _Example) -> dict[str, Any]:
+def _item(maker: _Maker, asked: Asked, prefix: _Prefix, test: _Example) -> dict[str, Any]:
     cell, (arm, n, number, swapped) = maker.cell, asked
     posed = _swapped(test.situation) if swapped else test.situation
-    prefix = prompts.examples_text(cell.user, [example.situation for example in shown]) if shown else ""
-    prompt = prefix + prompts.test_text(cell.user, posed, with_examples=bool(shown))
+    text = prompts.test_text(cell.user, posed, with_examples=n > 0)
+    whole = prefix.hash.copy()
+    whole.update(text.encode())
     return {
         "id": f"{cell.id}.{arm.name}.n{n:02d}.t{number}{'b' if swapped else 'a'}",
         "cell": cell.id,
@@ -431,9 +453,9 @@ def _item(maker: _Maker, asked: Asked, shown: Sequence[_Example], test: _Example
         "clause_order": test.clause_order,
         "right": posed.right,
         "swapped": swapped,
-        "prefix_chars": len(prefix),
-        "prompt": prompt,
-        "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
+        "prefix_chars": len(prefix.text),
+        "prompt": prefix.text + text,
+        "hash": whole.hexdigest()[:16],
     }
 
 

@@ -49,7 +49,7 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `items.PAIR_CONTRACT`.
     answers
-        From `deepvalues.ask.letter_probabilities.letter_probabilities`, with letters A and B.
+        From `deepvalues.ask.on_record.letter_probabilities`, with letters A and B.
 
     Returns
     -------

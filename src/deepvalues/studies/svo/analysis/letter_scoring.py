@@ -48,7 +48,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     items
         A frame that meets `items.LETTER_CONTRACT`.
     answers
-        From `deepvalues.ask.letter_probabilities.letter_probabilities`, with nine letters.
+        From `deepvalues.ask.on_record.letter_probabilities`, with nine letters.
 
     Returns
     -------
