@@ -113,7 +113,7 @@ def test_the_search_lowers_the_loss_and_depends_on_its_seed(pool, bank):
         begin = 0
         for trait, texts in pool.items():
             places = [begin + texts.index(text) for text in own[trait]]
-            state.places[trait] = [places[: selection.TRAIN], places[selection.TRAIN :], []]
+            state.indices[trait] = [places[: selection.TRAIN], places[selection.TRAIN :], []]
             begin += len(texts)
         state.near = {pair: state._similarity(*pair) for pair in state.near}
         return state._loss()
@@ -129,7 +129,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(pool, bank):
     state = selection._Search(bank, pool, seed=1)
     for number in range(60):
         state.step(number, 1e-9)
-        kept = {trait: [set(part) for part in parts] for trait, parts in state.places.items()}
+        kept = {trait: [set(part) for part in parts] for trait, parts in state.indices.items()}
         assert state.loss == state._loss()
         for parts, texts in zip(kept.values(), pool.values(), strict=True):
             assert [len(part) for part in parts] == [14, 10, len(texts) - 24]
@@ -144,7 +144,7 @@ def test_margins_are_those_of_the_cosines(pool, bank):
     at = state.pairs["pole"].index((first, second))
 
     def mean(test, train):
-        places = [(a, b) for a in state.places[test][1] for b in state.places[train][0]]
+        places = [(a, b) for a in state.indices[test][1] for b in state.indices[train][0]]
         return fmean(state.words[a, b] for a, b in places)
 
     own = mean(first, first) + mean(second, second)
