@@ -50,10 +50,10 @@ NOTEBOOKS := $(patsubst notebooks/%.ipynb,build/%,$(wildcard notebooks/0*.ipynb)
 help:  ## list the targets
 	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
 	@echo "make -j paper PAPERMILL='srun papermill'"
-	@echo "              the same, each notebook by that command: on a cluster, for example"
+	@echo "              the same, running each notebook with that command, such as on a cluster"
 	@echo "make test     style, types and tests"
 	@echo "make reproduce [ENCODER=1] [OPEN=1]"
-	@echo "              ask all local models again, in a copy and with another processor's arithmetic, rebuild"
+	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
 	@echo "              everything, compare with git (minutes); OPEN=1 also asks open models for 100 answers again"
 	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--paper --dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
@@ -66,7 +66,7 @@ help:  ## list the targets
 	@echo "              check that every data file and column is described, and write data/README.md"
 	@echo "make check    check bank, design and manuscript sources"
 	@echo "make bench    compare the query engine with other clients, on loopback (minutes)"
-	@echo "make proof    use the exports by the programs they are for, each in an environment of its own (network, minutes)"
+	@echo "make proof    try the exports in the programs that they are for, each in its own environment (network, minutes)"
 	@echo "make clean    remove what can be rebuilt; records and results stay"
 
 .venv/installed: requirements.lock pyproject.toml

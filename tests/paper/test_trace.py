@@ -42,7 +42,7 @@ def steps(lines):
     [
         ("data/results/demo/numbers.json", "run: deepvalues notebook 03_demo"),
         ("data/results/demo/artefacts.json", "run: deepvalues notebook 03_demo"),
-        ("data/results/manifest.json", "`deepvalues manifest` rewrites it"),
+        ("data/results/manifest.json", "`deepvalues manifest` writes it"),
     ],
 )
 def test_results_cut_short_are_named_with_what_to_do(project, file, remedy):

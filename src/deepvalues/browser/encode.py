@@ -207,9 +207,9 @@ Slots = dict[tuple[int, int, int], int]
 
 def _slots(sheet: Sheet) -> Slots:
     """Numbers for every (item number, repeat, turn) that any model has a row for, in sorted order."""
-    number = {item: place for place, item in enumerate(sheet.items["id"])}
+    number = {item: position for position, item in enumerate(sheet.items["id"])}
     used = {(number[row.item], row.repeat, row.turn) for row in sheet.answers}
-    return {slot: place for place, slot in enumerate(sorted(used))}
+    return {slot: position for position, slot in enumerate(sorted(used))}
 
 
 def _slot_columns(slots: Slots) -> dict[str, Json]:
@@ -222,7 +222,7 @@ def _reply_parts(
     sheet: Sheet, slots: Slots, readings: _Readings, models: Sequence[str]
 ) -> tuple[list[Json], dict[str, str]]:
     """For each model its number, its reading in every slot (-1: not asked), and its parts; then the files."""
-    number = {item: place for place, item in enumerate(sheet.items["id"])}
+    number = {item: position for position, item in enumerate(sheet.items["id"])}
     received: Callable[[Row], tuple[str | None, ...]] = attrgetter(*_RECEIVED)
     entries: list[Json] = []
     files: dict[str, str] = {}
@@ -233,10 +233,10 @@ def _reply_parts(
             slot = slots[number[row.item], row.repeat, row.turn]
             codes[slot] = readings.number(row)
             rows[slot] = received(row)
-        place = models.index(model)
-        name = f"replies-{sheet.study}-{place:03d}"
+        index = models.index(model)
+        name = f"replies-{sheet.study}-{index:03d}"
         first, parts = _parts(name, list(map(_cost, rows)), partial(_table, _RECEIVED, rows))
-        entries.append({"model": place, "codes": codes, "parts": first, "file": name})
+        entries.append({"model": index, "codes": codes, "parts": first, "file": name})
         files |= parts
     return entries, files
 
@@ -270,7 +270,7 @@ def _label(column: str, cell: object) -> str:
 def _facet(rows: Sequence[Sequence[str | None]]) -> Json:
     words = _Words()
     width = max((len(row) for row in rows), default=0)
-    columns = [[words(row[place]) if place < len(row) else -1 for row in rows] for place in range(width)]
+    columns = [[words(row[at]) if at < len(row) else -1 for row in rows] for at in range(width)]
     return (
         {"labels": [label.replace("_", " ") for label in words.known], "of": columns} if words.known else None
     )

@@ -174,7 +174,7 @@ def read(root: Path) -> dict[str, Any]:
         If it is missing, is not JSON, or lacks a part.
     """
     file = root / MANIFEST
-    remedy = "`deepvalues manifest` rewrites it"
+    remedy = "`deepvalues manifest` writes it"
     content: dict[str, Any] = read_json(file, remedy)
     if not isinstance(content, dict) or not set(PARTS) <= set(content):
         raise UserError(f"{shown(file)}: not in the format of this version; {remedy}")

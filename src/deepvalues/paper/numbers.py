@@ -115,7 +115,7 @@ def read_variables(file: Path) -> dict[str, str]:
         return dict(_flat(yaml.safe_load(file.read_text(encoding="utf-8")) or {}, ""))
     except yaml.YAMLError as error:
         reason = yaml_fault(error)
-        raise UserError(f"{shown(file)}: not YAML: {reason}; `deepvalues variables` writes it anew") from None
+        raise UserError(f"{shown(file)}: not YAML: {reason}; `deepvalues variables` rewrites it") from None
 
 
 def _flat(variables: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -90,11 +90,11 @@ def _source(cell: Cell, site: Path) -> dict[str, str]:
 
 def _write_html(project: Project, article: Article, sources: Path, site: Path) -> None:
     notebooks = [Link(notebook.title, notebook.page) for notebook in project.notebooks]
-    beside = {"Notebooks": notebooks, "Other formats": [_PDF], "Code and data": project.links}
+    sidebar = {"Notebooks": notebooks, "Other formats": [_PDF], "Code and data": project.links}
     options = [
         *_article_options(project, article, sources),
         *["--number-sections", "--toc", "--toc-depth=3"],
-        f"--variable=sidebar={''.join(link_list(title, links) for title, links in beside.items())}",
+        f"--variable=sidebar={''.join(link_list(title, links) for title, links in sidebar.items())}",
         f"--variable=head={link_list('', [_PDF, *project.links])}",
     ]
     page = _page(article.file, as_words(article.text), options)

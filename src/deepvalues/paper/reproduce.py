@@ -100,7 +100,7 @@ def reproduce(
             "ENCODER=1 needs PyTorch, which comes with the extra `encoder`: "
             f"{install('encoder')}; or leave it out"
         )
-    with _workplace(keep) as folder:
+    with _workspace(keep) as folder:
         before, after = folder / "git", folder / "rebuilt"
         export(root, before)
         shutil.copytree(before, after)
@@ -117,7 +117,7 @@ def reproduce(
 
 
 @contextmanager
-def _workplace(keep: Path | None) -> Iterator[Path]:
+def _workspace(keep: Path | None) -> Iterator[Path]:
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="deepvalues-reproduce-") as folder:
             yield Path(folder).resolve()
@@ -181,8 +181,8 @@ def clear(folder: Path, encoder: bool = False, *, public_prompts: bool = True) -
             _forget(file, but_public=not public_prompts)
         else:
             kept.add(file.relative_to(folder).as_posix())
-    for place in ("results", "figures", "executed notebooks"):
-        shutil.rmtree(folder / COMPARED[place], ignore_errors=True)
+    for group in ("results", "figures", "executed notebooks"):
+        shutil.rmtree(folder / COMPARED[group], ignore_errors=True)
     (folder / VARIABLES).unlink(missing_ok=True)
     return kept
 
@@ -237,8 +237,8 @@ def compare(before: Path, after: Path, kept: Collection[str] = ()) -> list[Compa
     Images are compared by their pixels. Logs and lock files of new records are ignored.
     """
     rows = []
-    for group, place in COMPARED.items():
-        committed, rebuilt = _files(before, place), _files(after, place)
+    for group, location in COMPARED.items():
+        committed, rebuilt = _files(before, location), _files(after, location)
         for path in sorted({*committed, *rebuilt}):
             if path not in committed and path.endswith(PASSING):
                 continue
@@ -254,8 +254,8 @@ def compare(before: Path, after: Path, kept: Collection[str] = ()) -> list[Compa
     return rows
 
 
-def _files(root: Path, place: str) -> set[str]:
-    start = root / place
+def _files(root: Path, path: str) -> set[str]:
+    start = root / path
     found = [start] if start.is_file() else start.rglob("*")
     return {file.relative_to(root).as_posix() for file in found if file.is_file()}
 

@@ -89,17 +89,17 @@ class Sentences:
     @contextmanager
     def _readable(self, sentence: str) -> Iterator[None]:
         """Turn any error in a template into one message."""
-        place = paths.shown(self._path)
+        file = paths.shown(self._path)
         try:
             yield
         except jinja2.TemplateNotFound as error:
-            raise UserError(f"{place} is missing: a study's sentences are there") from error
+            raise UserError(f"{file} is missing: a study's sentences are there") from error
         except jinja2.TemplateSyntaxError as error:
-            raise UserError(f"{place}, line {error.lineno}: {error.message}") from error
+            raise UserError(f"{file}, line {error.lineno}: {error.message}") from error
         except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             line = self._line(error)
             raise UserError(
-                f"{place}{line}, sentence “{sentence}”: {error}; mend the template or its facts"
+                f"{file}{line}, sentence “{sentence}”: {error}; mend the template or its facts"
             ) from error
 
     def _line(self, error: Exception) -> str:
@@ -197,10 +197,10 @@ def spread(
     texts = known[column].map(written)
     ordered = known.sort_values([column, name])
 
-    def end(place: int) -> dict[str, Any]:
+    def end(position: int) -> dict[str, Any]:
         if ordered.empty:
             return {"value": math.nan, "name": "", "names": [], "interval": (math.nan, math.nan)}
-        row = ordered.iloc[place]
+        row = ordered.iloc[position]
         return {
             "value": float(row[column]),
             "name": str(row[name]),

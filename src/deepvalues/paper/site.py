@@ -90,9 +90,9 @@ def finish_site(project: Project, numbers: Mapping[str, Mapping[str, str]], site
     """
     root = project.paper.parent
     _rewrite_whole(site / "index.html", with_teaser)
-    for place, notebook in enumerate(project.notebooks):
+    for position, notebook in enumerate(project.notebooks):
         numbered = partial(with_numbers, numbers=numbers[notebook.path])
-        navigation = partial(with_navigation, notebooks=project.notebooks, place=place)
+        navigation = partial(with_navigation, notebooks=project.notebooks, position=position)
         _rewrite_whole(site / notebook.page, numbered, navigation)
     copy_resources(root, site)
     name_commit(root, site)
@@ -217,12 +217,12 @@ def with_teaser(page: str) -> str:
     return page[: abstract.start()] + teaser + page[abstract.start() :]
 
 
-def with_navigation(page: str, notebooks: Sequence[Notebook], place: int) -> str:
+def with_navigation(page: str, notebooks: Sequence[Notebook], position: int) -> str:
     """A notebook's page with links to the notebooks before and after it."""
-    beside = {"Before": place - 1, "Next": place + 1}
+    neighbours = {"Before": position - 1, "Next": position + 1}
     links = [
         f'<a href="{Path(notebooks[other].page).name}">{word}: {html.escape(notebooks[other].title)}</a>'
-        for word, other in beside.items()
+        for word, other in neighbours.items()
         if 0 <= other < len(notebooks)
     ]
     return _at_the_end(f'<nav class="way-on" aria-label="Other notebooks">{"".join(links)}</nav>\n', page)

@@ -124,17 +124,17 @@ def slant(axes: Axes) -> None:
         label.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Move positions apart to keep a gap, as little as order and bounds allow.
 
     Parameters
     ----------
-    places
+    positions
         Positions in ascending order.
     """
     moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else max(place, low))
+    for position in positions:
+        moved.append(max(position, moved[-1] + gap) if moved else max(position, low))
     ceiling = high
     for index in reversed(range(len(moved))):
         moved[index] = min(moved[index], ceiling)
@@ -174,13 +174,13 @@ def stable_ids(svg: bytes) -> bytes:
     the visible content makes the numbers unique across figures.
     """
     hashed = list(dict.fromkeys(re.findall(rb'\bid="((?:[A-Za-z]|C\w+_)[0-9a-f]{10})"', svg)))
-    place = {name: str(number).encode() for number, name in enumerate(hashed, start=1)}
-    if not place:
+    renumbered = {name: str(number).encode() for number, name in enumerate(hashed, start=1)}
+    if not renumbered:
         return svg
     found = re.compile(rb"(?<=[\"#])(?:" + b"|".join(map(re.escape, hashed)) + rb")(?=[\")])")
-    shown = found.sub(lambda match: place[match[0]], svg)
+    shown = found.sub(lambda match: renumbered[match[0]], svg)
     prefix = b"i" + hashlib.sha256(shown).hexdigest()[:8].encode() + b"-"
-    return found.sub(lambda match: prefix + place[match[0]], svg)
+    return found.sub(lambda match: prefix + renumbered[match[0]], svg)
 
 
 def in_order(frame: pd.DataFrame, rate: str = "dvgr") -> pd.DataFrame:
@@ -214,8 +214,8 @@ def groups(points: pd.DataFrame, columns: Sequence[str], near: float) -> list[pd
     """Groups of nearby points by single linkage: each is within ``near`` of another point of its group."""
     if len(points) < 2:
         return [points] if len(points) else []
-    places = points[list(columns)].to_numpy(dtype=float).round(9)
-    numbers = hierarchy.fcluster(hierarchy.linkage(places), near, criterion="distance")
+    positions = points[list(columns)].to_numpy(dtype=float).round(9)
+    numbers = hierarchy.fcluster(hierarchy.linkage(positions), near, criterion="distance")
     return [group for _, group in points.groupby(numbers)]
 
 
