@@ -31,7 +31,7 @@ def recovery(
     table
         From `analysis.comparison.fidelity_table`; models that are no agents are left out.
     agents
-        By name, from `respondents.agents.profile_agents`.
+        By name, from `respondents.profile_agents`.
     reference
         The reference that the table was made with.
     themes
