@@ -17,7 +17,7 @@ from deepvalues.ask.conversation import Conversation, Message, key_head, request
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.money import CHARACTERS_PER_TOKEN, NO_USAGE, Usage
 from deepvalues.ask.protocol import FILTERED, Reply
-from deepvalues.ask.record import Answer
+from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Model
 
 #: Stands in for the seed in the head of a key; no endpoint takes a parameter with such a text.
@@ -118,6 +118,19 @@ class Request:
 def longest_reply(parameters: Mapping[str, Any]) -> float:
     """The most tokens that a reply may have, 0 where no parameter says so."""
     return float(parameters.get("max_completion_tokens", parameters.get("max_tokens")) or 0)
+
+
+def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) -> list[Answer]:
+    """The answers that the record holds for a conversation, turn by turn until one is missing."""
+    answers: list[Answer] = []
+    replies: list[str] = []
+    while not conversation.is_over(answers):
+        answer = record.answers.get(ask.key(conversation, replies, repeat))
+        if answer is None:
+            break
+        answers.append(answer)
+        replies.append(answer.text or "")
+    return answers
 
 
 class Job(NamedTuple):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepvalues.ask import letters
 from deepvalues.ask.conversation import Conversation, Withheld
-from deepvalues.ask.engine import Ask, Job, groups
+from deepvalues.ask.engine import Ask, Job, groups, recorded
 from deepvalues.ask.letters import LetterChoice
 from deepvalues.ask.money import CHARACTERS_PER_TOKEN, Plan, Usage, total
 from deepvalues.ask.reading import Reading, Received
@@ -81,21 +81,16 @@ class Questions:
         return {conversation.item: conversation for conversation in self.own_conversations}
 
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
-        """Each conversation and repeat with its answers on record, up to the first that is missing."""
-        known = self.record.answers
+        """Each conversation and repeat with the answers that the record holds for it."""
         # What an empty record can't hold need not be hashed.
-        keys = iter(self._first_keys) if known else itertools.repeat("")
+        ask, keys = self.ask, iter(self._first_keys) if self.record.answers else itertools.repeat("")
         for conversation in self.own_conversations:
             for repeat in conversation.repeat_numbers:
-                found: list[Answer] = []
-                answer = known.get(next(keys))
-                while answer is not None:
-                    found.append(answer)
-                    if conversation.is_over(found):
-                        break
-                    replies = [each.text or "" for each in found]
-                    answer = known.get(self.ask.key(conversation, replies, repeat))
-                yield conversation, repeat, found
+                first = self.record.answers.get(next(keys))
+                if first is None or conversation.n_turns == 1:
+                    yield conversation, repeat, [first] if first else []
+                else:
+                    yield conversation, repeat, recorded(ask, conversation, repeat, self.record)
 
     def recorded_keys(self) -> set[str]:
         """Keys of the answers that the record holds for these conversations."""
