@@ -442,13 +442,23 @@ def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
     found = pd.DataFrame(rows, columns=["model", "family", "verdict"])
     claims = facts.claims(found)
     assert (claims["by_position"], claims["heads_learned"]) == (by_position, heads_learned)
-    assert not claims["encoder_learned"] and not claims["agents_as_known"]
+    assert not claims["encoder_learned"]
 
 
-@pytest.mark.parametrize("wrong", [None, *facts._AGENTS, "learner-encoder"])
-def test_claims_on_the_learner_on_embeddings_and_on_agents(wrong):
-    verdicts = facts._AGENTS | {"learner-encoder": "value"}
-    rows = [(name, "", "undecided" if name == wrong else verdict) for name, verdict in verdicts.items()]
-    claims = facts.claims(pd.DataFrame(rows, columns=["model", "family", "verdict"]))
-    assert claims["encoder_learned"] == (wrong != "learner-encoder")
-    assert claims["agents_as_known"] == (wrong not in facts._AGENTS)
+@pytest.mark.parametrize("verdict", facts._LEARNED)
+def test_the_claim_on_the_learner_on_embeddings(verdict):
+    for given, claimed in {verdict: True, "layer_open": False}.items():
+        found = pd.DataFrame(
+            [("learner-encoder", "text learner", given)], columns=["model", "family", "verdict"]
+        )
+        assert facts.claims(found)["encoder_learned"] == claimed
+
+
+def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
+    rows = [{"model": name, "verdict": verdict} for name, verdict in facts._AGENTS.items()]
+    assert told("agents", table(*rows)).endswith("Five of five such agents have the expected verdict.")
+    rows[-1] |= {"verdict": "no_capability"}
+    assert (
+        "Four of five such agents have the expected verdict; that of agent-random is “no capability”. The "
+    ) in told("agents", table(*rows, PLACE))
+    assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."

@@ -311,8 +311,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     dict
         by_position: every language model chooses by position; heads_learned: every head has a verdict that it
         learned a layer, except those fitted to shuffled choices, which have none; encoder_learned: the
-        learner on sentence embeddings has such a verdict; agents_as_known: reference agents with a simple
-        rule have the expected verdict. False without any.
+        learner on sentence embeddings has such a verdict. False without any.
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
@@ -322,7 +321,22 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
         "heads_learned": bool((~shuffled).any() and (learned != shuffled).all()),
         "encoder_learned": given.get(_ENCODER) in _LEARNED,
-        "agents_as_known": all(given.get(name) == verdict for name, verdict in _AGENTS.items()),
+    }
+
+
+def agents(table: pd.DataFrame) -> dict[str, Any]:
+    """How many reference agents with a simple rule have a verdict, and which have another than it implies.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+    """
+    given = table.set_index("model")["verdict"].reindex(list(_AGENTS)).dropna()
+    missed = given[given != pd.Series(_AGENTS)[given.index]]
+    return {
+        "agents": len(given),
+        "missed": [{"model": name, "verdict": rules.NAMES[verdict]} for name, verdict in missed.items()],
     }
 
 
@@ -540,6 +554,7 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     heads = {
         "value": spread(read, "rate"),
         "shuffled": spread(null, "rate"),
+        "lexical": _lexical(table, rules.N)["probe_value"],
         # Named only if some model that was asked has no head.
         "models": models if models != asked else [],
     }
