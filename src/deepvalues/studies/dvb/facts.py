@@ -429,8 +429,6 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
             _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
             for n in ends
         ],
-        "n": rules.N,
-        "gain": _over_lexical(table),
         "nothing": _nothing_to_learn(table),
     }
 
@@ -440,32 +438,12 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
 
 
-def _over_lexical(table: pd.DataFrame) -> dict[str, Any]:
-    """How much better heads are than the lexical learners, on the value probe by the state that they read.
-
-    ``above`` is how many intervals on the surface probe lie above 0, and ``learned`` how many of the lexical
-    learners have themselves a verdict of having learned a layer.
-    """
-    heads, words = _fitted(table), table[table["model"].isin(rules.LEXICAL)]
-    value, surface = (f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface"))
-    return {
-        **{state: spread(heads[heads["model"].str.endswith(f"-{state}")], value) for state in POOLINGS},
-        "surface": spread(heads, surface) | {"above": int((heads[f"{surface}_low"] > 0).sum())},
-        "learners": {"size": len(words), "learned": int(words["verdict"].isin(_LEARNED).sum())},
-    }
-
-
-def _nothing_to_learn(table: pd.DataFrame) -> dict[str, Any]:
-    """Results of heads with shuffled examples, and how many of their intervals exclude one half."""
-    heads = _fitted(table)
-    probes = ("probe_value", "probe_surface")
-    low, high = (heads[[f"shuffled_{probe}_{end}" for probe in probes]] for end in ("low", "high"))
-    found = {probe: spread(heads, f"shuffled_{probe}") for probe in probes}
-    return {
-        **found,
-        "intervals": int(low.count().sum()),
-        "off": int((low > 0.5).to_numpy().sum() + (high < 0.5).to_numpy().sum()),
-    }
+def _nothing_to_learn(table: pd.DataFrame) -> dict[str, int]:
+    """How many intervals heads have on the probes with shuffled examples, and how many exclude one half."""
+    probes = [f"shuffled_{probe}" for probe in ("probe_value", "probe_surface")]
+    low, high = (_fitted(table)[[f"{probe}_{end}" for probe in probes]] for end in ("low", "high"))
+    off = (low > 0.5).to_numpy() | (high < 0.5).to_numpy()
+    return {"intervals": int(low.count().sum()), "off": int(off.sum())}
 
 
 def _lexical(table: pd.DataFrame, n: int) -> dict[str, Any]:
@@ -494,6 +472,29 @@ def _read_at(rates: pd.DataFrame, n: int) -> dict[str, Any]:
 def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
     arms = ("deconfounded", "probe_value", "probe_surface")
     return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
+
+
+def gain(table: pd.DataFrame) -> dict[str, Any]:
+    """How much better heads are than the lexical learners on the same tests, paired by cell.
+
+    On the value probe by the state that they read (``mean``, ``last``). ``surface.above`` is the number of
+    intervals on the surface probe above 0, and ``learned`` the number of lexical learners (of ``learners``)
+    whose own verdict is that they learned a layer.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+    """
+    heads, words = _fitted(table), table[table["model"].isin(rules.LEXICAL)]
+    value, surface = (f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface"))
+    return {
+        "n": rules.N,
+        **{state: spread(heads[heads["model"].str.endswith(f"-{state}")], value) for state in POOLINGS},
+        "surface": spread(heads, surface) | {"above": int((heads[f"{surface}_low"] > 0).sum())},
+        "learners": len(words),
+        "learned": int(words["verdict"].isin(_LEARNED).sum()),
+    }
 
 
 def public(table: pd.DataFrame) -> dict[str, Any]:
