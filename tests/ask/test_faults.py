@@ -408,9 +408,9 @@ class Killer:
         self.chance, self.victims, self.in_flight = random.Random(seed), victims, in_flight
         self.run, self.left = None, 0
 
-    def aim(self, run):
-        """From now on kill this run."""
-        self.run, self.left = run, self.chance.randint(1, 40)
+    def aim(self):
+        """Kill the next run, which gets no reply until it is known as ``run``."""
+        self.run, self.left = None, self.chance.randint(1, 40)
         self.moment = self.chance.choice(["all asked", "all asked", "before", "amid", "after"])
         self.received, self.released = set(), asyncio.Event()
         self.before = self.server.delivered.copy()
@@ -424,6 +424,8 @@ class Killer:
             process.kill()
 
     async def rule(self, text, *_):
+        while not self.run:
+            await asyncio.sleep(0.001)
         self.left -= 1
         reply = good(text)
         if self.left < 0 and self.moment == "all asked" and not self.released.is_set():
@@ -455,9 +457,9 @@ def test_killed_at_any_moment_nothing_received_is_asked_again(query, path, undis
             killer.left = 1 << 30
             held = recorded(path) if path.parent.exists() else set()
             before = server.asked.copy()
-            run = query(server, number, "--concurrency", 8 * parts, parts=parts)
             if kills < KILLS:
-                killer.aim(run)
+                killer.aim()
+            run = killer.run = query(server, number, "--concurrency", 8 * parts, parts=parts)
             status = run.wait()
             wait_for_lock(path)
             while server.in_flight:

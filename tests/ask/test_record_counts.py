@@ -118,7 +118,7 @@ def to_ask():
 def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask):
     titled = record_counts.titled(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
     shown = published(titled, "query/to_ask")
-    assert head(shown)[2:6] == ["not asked", "requests", "tokens in", "tokens out"]
+    assert head(shown)[2:6] == ["not asked", "requests", "input tokens", "output tokens"]
     assert rows(shown) == [
         ["Study 2", "standard", "3", "1,540", "2,000", "900", "0.09", "10.13"],
         ["Study 1", "smoke", "1", "45", "10", "10", MISSING, MISSING],

@@ -460,7 +460,8 @@ def test_every_study_of_the_paper_is_put_to_the_published_models():
     assert len(published) == 9
     for study, names in REGISTERED.paper.items():
         assert catalogue.study(study.split("/")[0])
-        if study.startswith("dvb"):
+        # More cells than language models are asked are for heads, learners and agents.
+        if study.startswith("dvb") and study != "dvb/n4-200":
             assert published <= set(names)
 
 

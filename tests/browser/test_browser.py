@@ -464,7 +464,7 @@ def test_too_heavy_a_page_and_a_foreign_folder_are_refused(tmp_path, monkeypatch
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="holds files that are not an answer browser"):
         write.write_files(foreign, {"index": "", "texts-000": ""})
     assert (foreign / "thesis.txt").exists()
     with pytest.raises(UserError, match="list fewer models"):

@@ -125,7 +125,7 @@ def test_another_reply_to_the_same_request_is_left(log, tmp_path):
     )
     again = importing.bring_in(found._replace(samples=changed), None, tmp_path / "record")
     assert again.differ > 0 and again.new == 0
-    assert "another reply to the same request (--model names another respondent)" in str(again)
+    assert "another reply to the same request is recorded (--model names another respondent)" in str(again)
     assert path.read_bytes() == before
     other = importing.bring_in(found._replace(samples=changed), "mine", tmp_path / "record")
     assert (other.new, other.model.name) == (3, "mine")
@@ -217,7 +217,7 @@ def test_a_run_that_did_not_end(log, tmp_path):
     else:
         (file,) = samples_of(log)
         file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
-        assert "it has 2 samples, and" in told(log, tmp_path / "record")
+        assert "it has 2 samples, but" in told(log, tmp_path / "record")
 
 
 @pytest.mark.parametrize("version", ["0.5.0", "1.0", ""])
@@ -230,7 +230,7 @@ def test_a_harness_of_another_version(log, tmp_path, version):
 
     edited(log, edit)
     message = told(log, tmp_path / "record")
-    assert "written by " in message and "x are read: run the task with `pip install " in message
+    assert "written by " in message and "x can be read: run the task with `pip install " in message
 
 
 def test_a_log_of_another_task(log, tmp_path):

@@ -32,7 +32,7 @@ def test_recovery():
     )
     known, unknown = read(shown(tables.recovery(found), "dvb/simulated_coverage"))
     assert list(known.values()) == ["$b_0$", "0.400", "0.436", "[0.297, 0.575]", "yes", ".940"]
-    assert list(known) == ["parameter", "true", "estimate", "95% interval", "holds the truth", "coverage"]
+    assert list(known) == ["parameter", "true", "estimate", "95% interval", "covers truth", "coverage"]
     assert list(unknown.values()) == ["$d$", "−0.800", MISSING, MISSING, MISSING, ".960"]
 
 

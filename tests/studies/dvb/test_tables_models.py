@@ -60,17 +60,17 @@ def test_not_asked_are_language_models_and_heads_with_their_sets():
 def test_asked_against_read_has_a_row_for_each_respondent_and_number_of_examples():
     table = pd.DataFrame(
         [
-            ("m", "asked", "deconfounded", 4, 0.5, 0.4, 0.6),
-            ("m", "asked", "control", 4, 0.6, 0.5, 0.7),
-            ("m", "head, mean", "deconfounded", 20, 1.0, NAN, NAN),
+            ("m", "asked", "deconfounded", 4, 50, 0.5, 0.4, 0.6),
+            ("m", "asked", "control", 4, 50, 0.6, 0.5, 0.7),
+            ("m", "head, mean", "deconfounded", 20, 200, 1.0, NAN, NAN),
         ],
-        columns=["model", "respondent", "arm", "n_examples", "rate", "low", "high"],
+        columns=["model", "respondent", "arm", "n_examples", "cells", "rate", "low", "high"],
     )
     assert rows(
         shown(tables.asked_against_read(table), "models/asked_against_read").replace("\u00a0", " ")
     ) == [
-        ["m", "asked", "4", ".500 [.400, .600]", ".600 [.500, .700]", "–", "–"],
-        ["m", "head, mean", "20", "1.000", "–", "–", "–"],
+        ["m", "asked", "4", "50", ".500 [.400, .600]", ".600 [.500, .700]", "–", "–"],
+        ["m", "head, mean", "20", "200", "1.000", "–", "–", "–"],
     ]
 
 
