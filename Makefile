@@ -16,7 +16,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 export LC_ALL := C.UTF-8
 endif
 # The release date, for programs that write a date into their output.
-export SOURCE_DATE_EPOCH := 1795910400
+export SOURCE_DATE_EPOCH := 1795996800
 
 # The environment: an active conda environment made from environment.yml; on Binder that of the image (repo2docker sets
 # NB_PYTHON_PREFIX to its folder); otherwise .venv, built from the lock.
