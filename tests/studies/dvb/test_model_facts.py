@@ -300,6 +300,19 @@ def test_what_heads_make_of_shuffled_examples_is_told_with_the_intervals_off_one
     )
 
 
+def test_a_verdict_that_all_heads_on_a_state_share_is_told():
+    heads = [{"model": f"{name}-mean", "family": HEAD, "verdict": "value"} for name in "gh"]
+    last = {"model": "h-last", "family": HEAD, "verdict": "both"}
+    other = {"model": "g-last", "family": HEAD, "verdict": "layer_open"}
+    null = {"model": "h-mean-shuffled", "family": HEAD, "verdict": "place"}
+    assert told("read", READ, table(*heads, null, last)).startswith(
+        "The verdict is “value learner” for heads on mean states and “learned both” for heads on the last "
+        "token's state. At N = 4, "
+    )
+    apart = told("read", READ, table(*heads, null, last, other))
+    assert apart.startswith("The verdict is “value learner” for heads on mean states. At N = 4, ")
+
+
 def test_what_heads_gain_on_the_lexical_learners_is_told_by_the_state_that_is_read():
     learner = {"family": "text learner", "verdict": "both"}
     rows = [

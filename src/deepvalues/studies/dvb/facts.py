@@ -429,8 +429,16 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
             _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
             for n in ends
         ],
+        "verdicts": _verdicts_by_state(table),
         "nothing": _nothing_to_learn(table),
     }
+
+
+def _verdicts_by_state(table: pd.DataFrame) -> dict[str, str]:
+    """The verdict on all heads that read a state, for states whose heads agree on one."""
+    heads = _fitted(table)
+    given = {state: set(heads.loc[heads["model"].str.endswith(f"-{state}"), "verdict"]) for state in POOLINGS}
+    return {state: rules.NAMES[min(found)] for state, found in given.items() if len(found) == 1}
 
 
 def _fitted(table: pd.DataFrame) -> pd.DataFrame:
