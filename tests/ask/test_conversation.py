@@ -192,11 +192,14 @@ def test_each_turn_extends_the_messages_of_the_one_before(talk):
         assert len(earlier) == len(whole) - 2 * (len(replies) - turn)
 
 
-@given(talks())
-def test_digest_is_that_of_the_messages(talk):
+@given(talks(), st.integers(0, 9), TEXTS)
+def test_digest_is_that_of_the_messages(talk, shared, begun):
     system, turns, replies = talk
-    conversation = Conversation("i", tuple(turns), system)
-    assert conversation.digest(replies) == digest(conversation.messages(replies))
+    conversation = Conversation("i", tuple(turns), system, prefix=turns[0][:shared])
+    for each in (conversation, conversation.with_reply(begun, tuple(turns))):
+        assert each.digest(replies) == digest(each.messages(replies))
+        assert each.first_digest == digest(each.messages(()))
+        assert each.first_length == sum(len(message["content"]) for message in each.messages(()))
 
 
 def test_half_a_surrogate_pair_has_a_digest():

@@ -24,7 +24,7 @@ _READER_GONE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    # Arrow's own allocator returns its memory, and has to get it anew: sets of long texts take twice as long.
+    # With Arrow's own allocator, building a large set of items often takes a third longer.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     for stream in (sys.stdout, sys.stderr):
         # What a terminal can't show is written out, as \\u8f93.
