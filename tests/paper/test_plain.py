@@ -295,6 +295,24 @@ def test_words_of_a_table_have_room_on_a_phone_and_the_table_scrolls_below_its_c
     assert found == dict.fromkeys(["words", "apart", "scrolls"], True) | {"shadows": 4, "inside": False}
 
 
+def test_a_notebook_s_page_is_rendered_again_only_if_something_in_it_has_changed(paper, monkeypatch):
+    rendered = []
+    whole = plain.document
+    monkeypatch.setattr(plain, "document", lambda *given: rendered.append(given) or whole(*given))
+    render_plain(paper)
+    first, notebooks = len(rendered), read_project(paper).notebooks
+    file = paper / "index.qmd"
+    file.write_text(file.read_text() + "\nOne sentence more.\n")
+    render_plain(paper)
+    assert len(rendered) == 2 * first - len(notebooks)
+    with (paper / "plain" / "style.css").open("a") as style:
+        style.write("main { color: red }\n")
+    site = render_plain(paper)
+    assert len(rendered) == 3 * first - len(notebooks)
+    assert all("main { color: red }" in (site / each.page).read_text() for each in notebooks)
+    assert len(list((paper.parent / "build" / "pages").iterdir())) == len(notebooks)
+
+
 def test_rendering_twice_gives_the_same_bytes(site, paper):
     again = render_plain(paper)
     files = sorted(file.relative_to(site) for file in site.rglob("*") if file.is_file())
@@ -331,8 +349,12 @@ def test_a_site_that_can_not_be_written_leaves_the_old_one_whole(paper, monkeypa
     (paper / "_site").mkdir()
     (paper / "_site" / "index.html").write_text("old")
 
-    def refuse(*_):
-        raise PermissionError(errno.EACCES, "Permission denied")
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path.suffix != ".part":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(UserError, match="_site: can't be written: Permission denied; what was there before"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
@@ -13,8 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import pypandoc
+
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import replace_folder
+from deepvalues.core.files import replace_folder, write_text
 from deepvalues.core.paths import shown
 from deepvalues.paper.article import Article, as_words, document, read_article, typeset
 from deepvalues.paper.check import unresolved
@@ -146,7 +149,24 @@ def _write_notebook(project: Project, notebook: Notebook, numbers: Mapping[str, 
             f"--variable=sidebar={link_list('Other notebooks', others)}",
         ],
     ]
-    target.write_text(_page(project.article, page.markdown, options), encoding="utf-8")
+    _write_cached(target, project.article, page.markdown, options)
+
+
+def _write_cached(target: Path, article: Path, text: str, options: Sequence[str]) -> None:
+    """Write a page, reusing that of an earlier rendering from the same text, options and templates.
+
+    Pandoc takes seconds for a notebook's page, and most edits concern the article alone.
+    """
+    templates = [file.read_bytes() for file in sorted((article.parent / TEMPLATES).iterdir())]
+    parts = [pypandoc.get_pandoc_version().encode(), text.encode(), repr(options).encode(), *templates]
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    page = article.parent.parent / "build" / "pages" / f"{target.stem}.{key[:16]}.html"
+    if not page.is_file():
+        for old in page.parent.glob(f"{target.stem}.*.html"):
+            old.unlink()
+        # Renamed when it is whole, so that a rendering that is killed leaves no half page to reuse.
+        write_text(page.with_suffix(".part"), _page(article, text, options)).rename(page)
+    shutil.copyfile(page, target)
 
 
 def link_list(title: str, links: Sequence[Link]) -> str:
