@@ -418,6 +418,21 @@ def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
         assert f"**{name}.**" in shown
 
 
+def test_the_fidelity_of_two_models_is_compared(asked, cards):
+    flattening = gather.gather(catalogue.registry().model("agent-profile-flattening"))
+    one, other = flattening, asked("agent-profile-reversed")
+    (row,) = compare.differences(one, other)["priorities"]
+    assert same(
+        row.other,
+        published("profiles/fidelity.csv", model="agent-profile-reversed", mode="rating")["fidelity"],
+    )
+    assert 0 < row.low < row.value == row.one - row.other < row.high
+    shown = text(compare.comparison(one, other))
+    assert (
+        "**Fidelity to the synthetic reference**" in shown and "the runs of each model are resampled" in shown
+    )
+
+
 def test_a_difference_that_is_unknown_has_no_interval(asked):
     shown = text(compare.comparison(asked("agent-svo-refusing"), asked("agent-svo-noisy")))
     assert "| **Steering range, degrees** | – | – | –  |" in shown

@@ -16,6 +16,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import bootstrapped_mean
 from deepvalues.studies.dvb.analysis import verdicts
+from deepvalues.studies.profiles.analysis.comparison import fidelity_difference
 from deepvalues.studies.svo.analysis import letter_scoring, statistics
 
 #: The rates of Study 1, each with its arm.
@@ -131,10 +132,22 @@ def _pairs(one: Part, other: Part) -> list[Difference]:
     return [_paired("theme_consistency", both, "agree", "pair")]
 
 
-#: The comparison for each study; fidelity has no paired difference.
+def _forms(one: Part, other: Part) -> list[Difference]:
+    """Study 3 in forms: fidelity; runs of both models and respondents of the reference are resampled."""
+    first, second = (measures.form_profiles(part) for part in (one, other))
+    if first.size == 0 or second.size == 0:
+        return []
+    drawn = measures.PROFILES_DRAWS, measures.PROFILES_SEED
+    found = fidelity_difference(first, second, measures.reference_profiles(), *drawn)
+    runs = min(len(first), len(second))
+    return [Difference("fidelity", found.one, found.other, found.one - found.other, *found.interval, runs)]
+
+
+#: The comparison for each study.
 _COMPARED: dict[str, Callable[[Part, Part], list[Difference]]] = {
     "dvb": _values,
     "svo-letters": _letters,
     "svo": _conversations,
     "profiles-pairs": _pairs,
+    "profiles": _forms,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepvalues.ask.on_record import letter_probabilities
@@ -12,7 +13,7 @@ from deepvalues.card.gather import Asked, Part
 from deepvalues.studies.dvb.analysis import orders, several_sets, verdicts
 from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses
 from deepvalues.studies.profiles.analysis.recovery import null_p, null_table
-from deepvalues.studies.profiles.analysis.reference import label, synthetic_reference
+from deepvalues.studies.profiles.analysis.reference import label, respondents, synthetic_reference
 from deepvalues.studies.profiles.facts import MODE
 from deepvalues.studies.profiles.study import PROFILES
 from deepvalues.studies.svo.analysis import letter_scoring, scoring, statistics
@@ -178,9 +179,26 @@ def _in_pairs(part: Part) -> dict[str, Any]:
     }
 
 
+def _form_runs(part: Part) -> pd.DataFrame:
+    return responses.runs(PROFILES.stimuli, part.items, part.questions.answers())
+
+
+def form_profiles(part: Part) -> Any:
+    """Priorities in the mode that a card reports, shape (runs, 6); empty if no run could be read."""
+    themes = PROFILES.stimuli.keys
+    found = responses.matrices(responses.responses(_form_runs(part), themes), themes)
+    return found.get((MODE, part.questions.model.name), np.empty((0, len(themes))))
+
+
+def reference_profiles() -> Any:
+    """Priorities of the reference's respondents in that mode, shape (respondents, 6)."""
+    themes = PROFILES.stimuli.keys
+    return respondents(synthetic_reference(themes), MODE, themes)
+
+
 def _in_forms(part: Part) -> dict[str, Any]:
-    stimuli, themes = PROFILES.stimuli, PROFILES.stimuli.keys
-    runs = responses.runs(stimuli, part.items, part.questions.answers())
+    themes = PROFILES.stimuli.keys
+    runs = _form_runs(part)
     given, reference = responses.responses(runs, themes), synthetic_reference(themes)
     table = comparison.fidelity_table(given, reference, themes, PROFILES_DRAWS, PROFILES_SEED)
     of_mode = runs[runs["mode"] == MODE]

@@ -23,6 +23,7 @@ from deepvalues.studies.profiles.analysis.comparison import (
     associations,
     bootstrapped,
     direction,
+    fidelity_difference,
     fidelity_table,
     human_ceiling,
     reference_profiles,
@@ -276,6 +277,39 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name):
             hits.append(low - 1e-9 <= truth[measure] <= high + 1e-9)
     assert min(np.mean(held_by["r"]), np.mean(held_by["fidelity"])) > 0.92
     assert np.mean(held_by["v"]) > 0.85
+
+
+def test_the_interval_of_a_difference_holds_the_truth_as_often_as_it_says():
+    people = respondents(reference(), "ranking", KEYS)
+    targets = [AGENTS[f"agent-profile-{name}"].expected("ranking") for name in ("flattening", "swapping")]
+    first, second = (float(measures(target, people.mean(axis=0)).fidelity) for target in targets)
+    weights = [order_weights(target) / order_weights(target).sum() for target in targets]
+    rng = np.random.default_rng(5)
+    held_by, widths = [], []
+    for number in range(200):
+        runs = [ORDERS[rng.choice(720, 30, p=each)] for each in weights]
+        h = people[rng.integers(len(people), size=len(people))]
+        low, high = fidelity_difference(*runs, h, 200, number).interval
+        held_by.append(low <= first - second <= high)
+        widths.append(high - low)
+    assert 0.91 < np.mean(held_by) < 0.99
+    assert np.mean(widths) < 1
+
+
+def test_the_difference_of_two_models_turns_with_their_order_and_is_that_of_the_table(
+    all_responses, fidelities
+):
+    rated, people = matrices(all_responses, KEYS), respondents(reference(), "rating", KEYS)
+    one, other = rated["rating", "agent-profile-flattening"], rated["rating", "agent-profile-reversed"]
+    forth, back = fidelity_difference(one, other, people), fidelity_difference(other, one, people)
+    table = fidelities.set_index(["mode", "model"])["fidelity"]
+    assert forth.one == back.other == table["rating", "agent-profile-flattening"]
+    assert forth.other == table["rating", "agent-profile-reversed"]
+    assert forth.interval == pytest.approx((-back.interval.high, -back.interval.low), abs=0.1)
+    assert 0 < forth.interval.low < forth.one - forth.other < forth.interval.high
+    same = fidelity_difference(one, one, people)
+    assert same.one == same.other and same.interval.low < 0 < same.interval.high
+    assert all(map(math.isnan, fidelity_difference(one[:1], other, people).interval))
 
 
 def test_one_run_has_no_interval(all_responses):

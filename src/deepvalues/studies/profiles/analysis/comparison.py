@@ -161,6 +161,43 @@ def fidelity_table(
     return pd.DataFrame(rows)
 
 
+class FidelityDifference(NamedTuple):
+    """The fidelity of two models, and the 95% interval of the first minus the second."""
+
+    one: float
+    other: float
+    interval: Interval
+
+
+def fidelity_difference(
+    one: Array, other: Array, people: Array, draws: int = 2000, seed: int = 0
+) -> FidelityDifference:
+    """Compare the fidelity of two models in one mode.
+
+    The bootstrap is that of `fidelity_table`: both models meet the same resample of the reference in each
+    draw, so what they share cancels; their runs are resampled independently.
+
+    Parameters
+    ----------
+    one, other
+        Runs of the two models, shape (runs, 6).
+    people
+        The respondents of the reference, shape (respondents, 6).
+
+    Returns
+    -------
+    FidelityDifference
+        The interval is NaN where a model or the reference has one row.
+    """
+    f_one, f_other = (float(measures(x.mean(axis=0), people.mean(axis=0)).fidelity) for x in (one, other))
+    reference = resampled(people, draw_counts(len(people), draws, seed + 1))
+    models = [resampled(x, draw_counts(len(x), draws, seed + 2 * i)) for i, x in enumerate((one, other))]
+    if not all(math.isfinite(each.noise) for each in (reference, *models)):
+        return FidelityDifference(f_one, f_other, NO_INTERVAL)
+    first, second = (without_chance(each, reference)["fidelity"] for each in models)
+    return FidelityDifference(f_one, f_other, percentiles(first - second))
+
+
 def _by_mode(reference: pd.DataFrame, themes: Sequence[str]) -> dict[str, Array]:
     return {mode: respondents(reference, mode, themes) for mode in sorted(set(reference["mode"]))}
 
