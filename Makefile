@@ -51,7 +51,8 @@ help:  ## list the targets
 	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
 	@echo "make -j paper PAPERMILL='srun papermill'"
 	@echo "              the same, running each notebook with that command, such as on a cluster"
-	@echo "make test     style, types and tests"
+	@echo "make test [ALL=1]"
+	@echo "              style, types and tests (minutes); ALL=1 adds the slow tests"
 	@echo "make reproduce [ENCODER=1] [OPEN=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
 	@echo "              everything, compare with git (minutes); OPEN=1 also asks open models for 100 answers again"
@@ -151,8 +152,9 @@ lint: $(ENVIRONMENT)
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
-test: lint  ## style, types and tests
-	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: lint  ## style, types and tests; ALL=1 adds the slow tests
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(if $(ALL),,-m "not slow")
+	@$(if $(ALL),,echo "The slow tests were left out; make test ALL=1 runs them, too.")
 
 check: $(ENVIRONMENT)
 	@$(DEEPVALUES) check
