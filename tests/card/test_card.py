@@ -301,7 +301,7 @@ def test_a_model_that_is_not_listed_has_a_card_by_its_address(capsys, tmp_path):
         asking = ["--base-url", url, "--record", folder, "--study", "profiles-pairs", "--model", name]
         status, out, _ = run(capsys, "query", *asking)
         command = f"deepvalues card {name} --base-url {url} --record {folder}"
-        assert status == 0 and f"{name}: its report card: {command}\n" in out
+        assert status == 0 and f"{name}: for its report card, run: {command}\n" in out
     status, out, err = run(capsys, *command.split()[1:], "--out", tmp_path / "out")
     assert status == 0, err
     assert "localhost" in (tmp_path / "out" / f"{name}.html").read_text()
