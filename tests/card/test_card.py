@@ -286,7 +286,7 @@ def test_answers_by_address_need_the_address(record, capsys, tmp_path):
     source = record_path(folder, "profiles-pairs", MODELS[0])
     source.rename(record_path(folder, "profiles-pairs", "org/new"))
     status, _, err = run(capsys, "card", "org/new", "--record", folder)
-    assert status == 2 and "has answers of it" in err and "--base-url" in err
+    assert status == 2 and "has answers from it" in err and "--base-url" in err
     # Other endpoints have other keys: the answers are not its own.
     status, _, err = run(capsys, "card", "org/new", "--record", folder, "--base-url", "http://localhost:9/v1")
     assert status == 2 and "--base-url http://localhost:9/v1" in err

@@ -380,7 +380,7 @@ def test_without_a_network_one_line_says_where_copies_would_do(command, store):
     assert err.startswith(
         f"deepvalues: no network: {', '.join(public_prompts.FILES)} could not be downloaded. Put copies of"
     )
-    assert f"{paths.shown(store.folder)}/ would do" in err
+    assert f"{paths.shown(store.folder)}/ (for names and addresses" in err
 
 
 def test_a_copy_of_another_sum_is_kept_aside_and_the_facts_are_not_touched(command, store, facts_file):

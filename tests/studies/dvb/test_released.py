@@ -390,7 +390,7 @@ def test_without_the_file_the_study_says_make_data(project, store):
 
 def test_a_file_changed_after_it_was_fetched_is_not_read(project, store):
     store.path("released").write_text("[]")
-    with pytest.raises(UserError, match=r"not the file that is expected.*deepvalues data released"):
+    with pytest.raises(UserError, match=r"is not the expected file.*deepvalues data released"):
         project.items("released")
 
 
