@@ -289,7 +289,7 @@ def test_a_taken_port(mistake):
 
 
 def test_a_port_that_is_none(mistake):
-    assert "can't use port 65536: a port is from 0 to 65535" in mistake("serve", "--port", 65536)
+    assert "can't use port 65536: ports range from 0 to 65535" in mistake("serve", "--port", 65536)
 
 
 def test_serving_is_told_with_the_port_that_was_taken(run, monkeypatch):
@@ -458,11 +458,11 @@ def test_costs_are_worked_out_again_when_what_they_rest_on_changes(tmp_path, mon
 )
 def test_kept_costs_of_another_shape_are_worked_out_again(content, tmp_path, monkeypatch):
     file, found = tmp_path / "costs.json", costs.Costs("dvb", "smoke", True, {"m": 0.5})
-    monkeypatch.setattr(costs, "_worked_out", lambda *_: found)
+    monkeypatch.setattr(costs, "_computed", lambda *_: found)
     monkeypatch.setattr(costs, "_state", lambda _: "now")
     file.write_text(content)
     assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found
-    monkeypatch.setattr(costs, "_worked_out", None)
+    monkeypatch.setattr(costs, "_computed", None)
     assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found, "what was written anew is read"
 
 

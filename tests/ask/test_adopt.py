@@ -1,4 +1,4 @@
-"""Answers asked by address: each server's are its own, and an entry takes its own over without a request."""
+"""Answers from a --base-url: each server's are separate, and an entry adopts its own without a request."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from deepvalues.ask.record import Record
 from deepvalues.ask.registry import CUSTOM, Endpoint, Model
 from deepvalues.core.errors import UserError
 
-#: One study of single questions, and one whose conversations have several turns.
+#: A study with single questions, and one with conversations of several turns.
 CASES = {"dvb": "agent-first", "svo": "agent-svo-prosocial"}
 
 
@@ -36,7 +36,7 @@ def ask(study, model, items, folder):
     return run_query.query(study, [model], items, record_folder=folder).iloc[0]
 
 
-def test_servers_that_serve_one_name_have_answers_of_their_own(study, few, serving, tmp_path):
+def test_servers_with_the_same_model_name_have_separate_answers(study, few, serving, tmp_path):
     with serving() as one, serving() as other:
         models = [catalogue.registry().model("org/new", url) for url in (one, other)]
         done = [ask(study, model, few, tmp_path) for model in (*models, *models)]
@@ -45,7 +45,7 @@ def test_servers_that_serve_one_name_have_answers_of_their_own(study, few, servi
 
 
 @pytest.mark.parametrize("kind", ["by address", CUSTOM])
-def test_an_entry_adopts_what_its_address_answered(study, few, serving, tmp_path, kind):
+def test_an_entry_adopts_answers_from_its_url(study, few, serving, tmp_path, kind):
     source, paper = tmp_path / "source", tmp_path / "paper"
     with serving() as url:
         by_hand = catalogue.registry().model("org/new", url)
@@ -56,7 +56,7 @@ def test_an_entry_adopts_what_its_address_answered(study, few, serving, tmp_path
     entry = Model("new", Endpoint("mine", url, None), "org/new")
     (found,) = adopt(entry, source, record_folder=paper)
     assert found == (study, len(asked.answers), 0, 0)
-    # The server is gone: whatever was asked now would fail.
+    # The server is stopped, so any request would fail.
     again = ask(study, entry, few, paper)
     assert (again.asked, again.failed, again.replayed) == (0, 0, first["items"])
     adopted = Record(record_path(paper, study, "new"))
@@ -74,7 +74,7 @@ def test_an_entry_adopts_what_its_address_answered(study, few, serving, tmp_path
 @pytest.mark.parametrize(
     "other", [{"served_as": "else"}, {"parameters": {"max_tokens": 77}}, {"endpoint": "elsewhere"}]
 )
-def test_answers_to_other_requests_are_left(few, study, serving, tmp_path, other):
+def test_answers_to_other_requests_are_not_adopted(few, study, serving, tmp_path, other):
     with serving() as url:
         ask(study, catalogue.registry().model("org/new", url), few, tmp_path)
     if "endpoint" in other:
@@ -83,7 +83,7 @@ def test_answers_to_other_requests_are_left(few, study, serving, tmp_path, other
     (found,) = adopt(entry, tmp_path, record_folder=tmp_path / "paper")
     assert (found.adopted, found.known) == (0, 0)
     assert found.left > 0
-    assert "left: the entry asks with other parameters" in str(found)
+    assert "left: the entry has other parameters" in str(found)
     assert not (tmp_path / "paper").exists()
 
 
@@ -92,10 +92,10 @@ def test_answers_to_other_requests_are_left(few, study, serving, tmp_path, other
     [
         (Model("m", Endpoint("mine", None, None), "m"), "has no base_url"),
         (Model("m", Endpoint("mine", "http://127.0.0.1:1/v1", None), "m"), "no answers of m"),
-        (catalogue.registry().model("agent-first"), "nothing can be adopted"),
-        (catalogue.registry().model("smollm2-135m"), "nothing can be adopted"),
+        (catalogue.registry().model("agent-first"), "already have the entry.s key"),
+        (catalogue.registry().model("smollm2-135m"), "already have the entry.s key"),
     ],
 )
-def test_what_can_not_be_adopted_is_told(model, told, tmp_path):
+def test_what_cannot_be_adopted_is_reported(model, told, tmp_path):
     with pytest.raises(UserError, match=told):
         adopt(model, tmp_path, record_folder=tmp_path / "paper")

@@ -1,4 +1,4 @@
-"""The batch service: openai's own client against the loopback server, through to the record."""
+"""The batch service: the openai client against the loopback server, up to the record."""
 
 import errno
 import io
@@ -59,7 +59,7 @@ class Echo:
 
 
 class Texts:
-    """A study that asks plain texts."""
+    """A study whose questions are plain texts."""
 
     name, seed, parameters = "texts", 7, {"max_tokens": 10}
 
@@ -74,7 +74,7 @@ class Letters(Texts):
 
 
 class Leaning:
-    """A local model that says A, though B is nearly as likely; to some texts it says no letter."""
+    """A local model that says A, though B is nearly as likely, or no letter for some texts."""
 
     name = family = description = "leaning"
 
@@ -91,7 +91,7 @@ def echo():
 
 @pytest.fixture(scope="module")
 def server():
-    """One server for all tests, since ending one takes a while; each test puts its own app in."""
+    """One server for all tests, since stopping one takes a while; each test sets its own app."""
     apps = [app_with_batches({})]
 
     async def newest(scope, receive, send):
@@ -116,7 +116,7 @@ def client(url):
 
 @pytest.fixture
 def ask(url, tmp_path, monkeypatch):
-    """Questions of texts to the echo, whose record is the test's own."""
+    """Questions for the echo model, with a record for this test."""
     monkeypatch.setenv("MARKED_KEY", KEY)
 
     def ask(*texts, repeats=1, folder="record", price=None, address=url):
@@ -140,7 +140,7 @@ def submit(asked, **limits):
 
 
 def wait(client, *ids):
-    """Ask for batches until they have ended; gives the last."""
+    """Poll batches until they have ended; returns the last."""
     for id in ids or [made.id for made in client.batches.list()]:
         while (found := client.batches.retrieve(id)).status not in FINAL:
             pass
@@ -189,11 +189,11 @@ def test_a_batch_asks_by_letters_as_the_engine_does(server, monkeypatch, tmp_pat
     assert kept["nothing"] == {"letters": {}, "rest": 1.0, "unlisted": 0.0}
 
 
-def test_a_batch_without_log_probabilities_brings_no_answer(server, monkeypatch, tmp_path):
+def test_a_batch_without_log_probabilities_gives_no_answer(server, monkeypatch, tmp_path):
     address, apps = server
     apps.append(app_with_batches({"leaning": Leaning()}))
     monkeypatch.setenv("MARKED_KEY", KEY)
-    # A model's own parameters are laid over those by which letters are asked for.
+    # A model's own parameters override those for letters.
     own = {"logprobs": None}
     model = Model("leaning", Endpoint(CUSTOM, address, "MARKED_KEY"), "leaning", letters=BARE, parameters=own)
     questions = Questions(Letters(), [Conversation("one", ("Which?",))], model, Record(tmp_path / "m.jsonl"))
@@ -205,7 +205,7 @@ def test_a_batch_without_log_probabilities_brings_no_answer(server, monkeypatch,
     assert "logprobs" in collected.last_error
 
 
-def test_uploaded_lines_are_the_engines_requests(client, ask):
+def test_uploaded_lines_match_the_engines_requests(client, ask):
     asked = ask("one", "two")
     (part,) = submit(asked)
     lines = [json.loads(line) for line in client.files.content(part.file).content.splitlines()]
@@ -217,7 +217,7 @@ def test_uploaded_lines_are_the_engines_requests(client, ask):
 
 
 @pytest.mark.parametrize(("limits", "parts"), [({"requests": 4}, 3), ({"bytes": 700}, 4), ({}, 1)])
-def test_parts_keep_the_limits(client, ask, limits, parts):
+def test_parts_stay_within_the_limits(client, ask, limits, parts):
     asked = ask(*(f"text {number:02}" for number in range(10)))
     made = submit(asked, **limits)
     assert len(made) == parts
@@ -263,7 +263,7 @@ class FullDisk(io.BytesIO):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_told_and_the_rest_submitted_later(client, ask, monkeypatch):
+def test_a_full_disk_is_reported_and_the_rest_submitted_later(client, ask, monkeypatch):
     asked = ask(*(f"text {number}" for number in range(6)))
     with monkeypatch.context() as patch:
         files = iter([io.BytesIO(), FullDisk()])
@@ -274,7 +274,7 @@ def test_a_full_disk_is_told_and_the_rest_submitted_later(client, ask, monkeypat
     assert [len(part.requests) for part in submit(asked)] == [3]
 
 
-def test_a_request_that_no_file_can_hold_is_refused(ask):
+def test_a_request_that_is_too_large_is_rejected(ask):
     with pytest.raises(UserError, match="item-long"):
         submit(ask("long"), bytes=50)
 
@@ -295,7 +295,7 @@ class _CutError(Exception):
 
 
 def _cut(monkeypatch, resource, after):
-    """Let some calls of ``create`` through, and die before the next is sent."""
+    """Let some calls of ``create`` through, then fail before the next is sent."""
     original, calls = resource.create, []
 
     def create(*args, **named):
@@ -309,7 +309,7 @@ def _cut(monkeypatch, resource, after):
 
 @pytest.mark.parametrize("resource", [openai.resources.files.Files, openai.resources.batches.Batches])
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_submission_that_was_cut_off_goes_on(client, ask, echo, monkeypatch, resource, after):
+def test_an_interrupted_submission_continues(client, ask, echo, monkeypatch, resource, after):
     texts = [f"text {number}" for number in range(6)]
     with monkeypatch.context() as patch:
         _cut(patch, resource, after)
@@ -325,14 +325,14 @@ def test_a_submission_that_was_cut_off_goes_on(client, ask, echo, monkeypatch, r
 
     monkeypatch.setattr(openai.resources.files.Files, "create", counted)
     submit(ask(*texts), requests=2)
-    # A file that was uploaded before the cut is not uploaded again.
+    # A file uploaded before the interruption is not uploaded again.
     assert uploads == 3 - after - (resource is openai.resources.batches.Batches)
     wait(client)
     assert batch.collect(ask(*texts)).answered == 6
     assert sorted(echo.asked) == sorted(texts)
 
 
-def test_a_batch_whose_making_was_not_confirmed_is_found(client, ask, echo, monkeypatch):
+def test_a_batch_with_a_lost_confirmation_is_found(client, ask, echo, monkeypatch):
     original = openai.resources.batches.Batches.create
 
     def lost(*args, **named):
@@ -350,7 +350,7 @@ def test_a_batch_whose_making_was_not_confirmed_is_found(client, ask, echo, monk
     assert echo.asked == ["one"]
 
 
-def test_an_uploaded_part_that_is_no_longer_wanted_is_dropped(client, ask, echo, monkeypatch):
+def test_an_uploaded_part_that_is_no_longer_needed_is_dropped(client, ask, echo, monkeypatch):
     with monkeypatch.context() as patch:
         _cut(patch, openai.resources.batches.Batches, 0)
         with pytest.raises(_CutError):
@@ -384,7 +384,7 @@ def test_collecting_the_same_batch_again_changes_nothing(client, ask):
     wait(client)
     batch.collect(ask("one"))
     record = ask().record.path.read_bytes()
-    # As if the program had been killed between the record and the state.
+    # As if the program had been killed after writing the record but before the state.
     state_file(ask()).write_bytes(state)
     assert batch.collect(ask("one")).open == 0
     assert ask().record.path.read_bytes() == record
@@ -396,7 +396,7 @@ def test_nothing_is_written_while_nothing_is_finished(client, ask):
     assert not ask().record.path.exists()
 
 
-def test_failed_requests_are_logged_and_free_again(client, ask, echo):
+def test_failed_requests_are_logged_and_can_be_submitted_again(client, ask, echo):
     asked = ask("one", "unreadable", "crash")
     submit(asked)
     ended = wait(client)
@@ -413,7 +413,7 @@ def test_failed_requests_are_logged_and_free_again(client, ask, echo):
     assert len(again.requests) == 2
 
 
-def test_a_prompt_that_the_filter_stops_is_a_refusal_on_record(client, ask, monkeypatch):
+def test_a_filtered_prompt_is_a_recorded_refusal(client, ask, monkeypatch):
     asked = ask("one", "two")
     submit(asked)
     wait(client)
@@ -434,7 +434,7 @@ def test_a_prompt_that_the_filter_stops_is_a_refusal_on_record(client, ask, monk
     assert (first.text, first.refusal, first.finish_reason) == (None, "filtered, [API key]", "content_filter")
 
 
-def test_an_expired_batch_gives_what_it_has(client, ask, echo, monkeypatch):
+def test_an_expired_batch_gives_its_finished_replies(client, ask, echo, monkeypatch):
     now = [1_000_000]
     monkeypatch.setattr(batch_service, "time", SimpleNamespace(time=lambda: now[0]))
     echo.before = lambda text: now.__setitem__(0, now[0] + 40_000)
@@ -458,7 +458,7 @@ def test_a_cancelled_batch_is_collected(client, ask):
     assert done.answered + done.failed == 1
 
 
-def test_a_batch_that_the_service_refuses_says_why(client, ask, monkeypatch):
+def test_a_rejected_batch_says_why(client, ask, monkeypatch):
     original = openai.resources.files.Files.create
 
     def spoilt(self, *, file, purpose):
@@ -482,7 +482,7 @@ def test_an_unknown_batch_keeps_the_state(client, ask):
     assert state_file(ask()).exists()
 
 
-def test_a_damaged_output_file_is_not_taken(client, ask, monkeypatch):
+def test_a_damaged_output_file_is_rejected(client, ask, monkeypatch):
     submit(ask("one"))
     wait(client)
     damaged = SimpleNamespace(content=b'{"custom_id": "half')
@@ -501,14 +501,14 @@ def test_a_damaged_state_is_named(ask):
         submit(asked)
 
 
-def test_several_turns_are_refused(ask):
+def test_several_turns_are_rejected(ask):
     asked = ask("one")
     asked = Questions(asked.study, [Conversation("two", ("a", "b"))], asked.model, asked.record)
     with pytest.raises(UserError, match="several turns"):
         submit(asked)
 
 
-def test_a_locked_record_is_not_submitted_for(ask, echo):
+def test_nothing_is_submitted_for_a_locked_record(ask, echo):
     with ask().record.locked(), pytest.raises(UserError, match="another run"):
         submit(ask("one"))
     assert echo.asked == []
@@ -539,11 +539,11 @@ def test_a_rejected_key_is_not_shown(ask):
     assert "key]" in str(caught.value)
 
 
-def test_a_missing_key_and_a_passing_server_are_named(ask, monkeypatch):
+def test_a_missing_key_and_a_temporary_server_are_reported(ask, monkeypatch):
     asked = ask("one")
     for endpoint, message in (
         (Endpoint("openai", "http://127.0.0.1:1/v1", "NO_SUCH_KEY"), "NO_SUCH_KEY"),
-        (Endpoint("local", None, None), "can't hold a batch: use `deepvalues query`"),
+        (Endpoint("local", None, None), "can't run a batch: use `deepvalues query`"),
     ):
         model = Model("echo", endpoint, "echo")
         with pytest.raises(UserError, match=message):
@@ -573,7 +573,7 @@ def test_the_servers_files_and_batches(client):
         client.batches.create(input_file_id=uploaded.id, endpoint=endpoint, completion_window="24h")
         for _ in range(3)
     ]
-    # Newest first, also page by page.
+    # Newest first, also across pages.
     assert [found.id for found in client.batches.list(limit=2)] == [each.id for each in reversed(made)]
     with pytest.raises(openai.ConflictError):
         wait(client, made[0].id)
@@ -627,7 +627,7 @@ def test_the_command_line(tmp_path, capsys, monkeypatch, agents):
         assert "of 130 done, 0 failed" in capsys.readouterr().out
         wait(client)
         assert cli.main(["batch", "collect", *by_batch]) == 0
-        assert "130 replies collected, 0 failed, 0 under way" in capsys.readouterr().out
+        assert "130 replies collected, 0 failed, 0 pending" in capsys.readouterr().out
         assert cli.main(["batch", "status", *by_batch]) == 0
         assert "no open batch" in capsys.readouterr().out
         assert cli.main(["query", *options, "--record", str(tmp_path / "engine")]) == 0

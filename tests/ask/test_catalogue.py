@@ -1,4 +1,4 @@
-"""Studies are found by name in their folders, and nothing else has to be told of a new one."""
+"""Studies are found by name in their folders; a new one needs no registration elsewhere."""
 
 import sys
 
@@ -9,7 +9,7 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.study import REGISTERED, Study
 from deepvalues.core.errors import UserError
 
-#: All that a study of prompts with options A and B needs.
+#: A minimal study of prompts with options A and B.
 SOURCE = """
 import pandas as pd
 from deepvalues.ask.study import Study, register
@@ -52,7 +52,7 @@ def test_a_new_folder_is_a_new_study(colours):
 
 
 @pytest.mark.parametrize("lacking", ["build", "seed"])
-def test_a_study_that_lacks_a_part_is_none(lacking):
+def test_an_incomplete_study_is_rejected(lacking):
     parts = {"build": lambda self, item_set: None, "seed": 1}
     assert type("Whole", (Study,), parts)().seed == 1
     del parts[lacking]
@@ -60,12 +60,12 @@ def test_a_study_that_lacks_a_part_is_none(lacking):
         type("Part", (Study,), parts)()
 
 
-def test_without_its_folder_there_is_no_such_study():
+def test_a_study_without_a_folder_does_not_exist():
     with pytest.raises(UserError, match=r"unknown study 'colours'; there are dvb, .*, profiles-coding$"):
         catalogue.study("colours")
 
 
-def test_the_models_of_all_studies_are_served():
+def test_all_studies_models_are_served():
     served = catalogue.local_models()
     assert all(name == model.name for name, model in served.items())
     assert {"agent-value", "agent-svo-follower", "agent-profile-reference"} < served.keys()

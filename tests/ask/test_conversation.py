@@ -18,7 +18,7 @@ PARAMETERS = st.dictionaries(
 
 
 def request(identity, surroundings=None):
-    """The request of (kind, served_as, parameters, messages' texts, repeat), in given surroundings."""
+    """The request of (kind, served_as, parameters, messages' texts, repeat), with other settings."""
     kind, served_as, parameters, (system, turns, replies), repeat = identity
     name, base_url, key_variable, family, price, item, prefix = surroundings or [""] * 7
     model = Model(
@@ -51,7 +51,7 @@ SURROUNDINGS = st.tuples(
 
 
 @given(IDENTITIES, SURROUNDINGS, SURROUNDINGS)
-def test_key_depends_on_nothing_that_only_surrounds_a_request(identity, one, other):
+def test_key_depends_only_on_the_request(identity, one, other):
     assert request(identity, one) == request(identity, one)
     assert request(identity, one).key == request(identity, other).key
 
@@ -84,8 +84,8 @@ def test_key_does_not_depend_on_the_order_of_parameters(parameters):
     assert key_head("k", "m", parameters, 0) == key_head("k", "m", reordered, 0)
 
 
-def test_keys_are_the_same_for_good():
-    # Answers that people paid for are found by these keys: if this test fails, they are lost.
+def test_keys_never_change():
+    # Paid answers are stored under these keys: if this test fails, they are lost.
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Größe? 你好"}]
     canonical = '[{"content":"Be brief.","role":"system"},{"content":"Größe? 你好","role":"user"}]'
     head = '["openai","gpt-4.1-nano",{"max_tokens":10,"seed":7},2]'
@@ -111,12 +111,12 @@ def test_seed_depends_on_study_seed_messages_and_repeat():
     digests = [digest([{"role": "user", "content": str(i)}]) for i in range(10)]
     seeds = {request_seed(s, d, r) for s in range(10) for d in digests for r in range(10)}
     assert len(seeds) == 1000
-    # They fill the range: some have the highest bit, and all last digits occur.
+    # They cover the range: some have the highest bit, and all last digits occur.
     assert max(seeds) >= 2**30
     assert {seed % 10 for seed in seeds} == set(range(10))
 
 
-def test_request_carries_the_seed_unless_the_model_takes_it_out():
+def test_request_has_the_seed_unless_the_model_removes_it():
     conversation = Conversation("i", ("Hello",))
     endpoint = Endpoint("openai", None, None)
     plain = Model("m", endpoint, "served")
@@ -177,12 +177,12 @@ def test_quoted_replies_are_taken_literally(replies):
     conversation = Conversation("i", ("First {{reply 1}}", "<{{reply 1}}>", "<{{reply 2}}{{reply 1}}>"))
     contents = [message["content"] for message in conversation.messages(replies)]
     first, second = replies
-    # The first turn has nothing to quote and is sent as it stands.
+    # The first turn has nothing to quote and is sent unchanged.
     assert contents == ["First {{reply 1}}", first, f"<{first}>", second, f"<{second}{first}>"]
 
 
 @given(talks())
-def test_each_turn_extends_the_messages_of_the_one_before(talk):
+def test_each_turn_extends_the_previous_messages(talk):
     system, turns, replies = talk
     conversation = Conversation("i", tuple(turns), system)
     whole = conversation.messages(replies)

@@ -1,4 +1,4 @@
-"""The engine against endpoints that behave, and endpoints that don't: nothing twice, nothing lost."""
+"""The engine with well-behaved and faulty endpoints: nothing is asked twice or lost."""
 
 import asyncio
 import inspect
@@ -29,11 +29,11 @@ from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
 
 KEY = "sk-MARKED-0123456789"
-#: Far longer than any test takes: what waits so long waits for something that does not come.
+#: Far longer than any test takes: a wait this long waits for something that never comes.
 PATIENCE = 30
 
 
-#: A failure is a failure at once; tests of retries set their own number.
+#: No retries; tests of retries set their own number.
 SETTINGS = Settings(max_retries=0)
 
 
@@ -43,12 +43,12 @@ def marked_key(monkeypatch):
 
 
 def change_settings(monkeypatch, **changes):
-    """Change how the runs of this test ask."""
+    """Change the settings of this test's runs."""
     monkeypatch.setattr(sys.modules[__name__], "SETTINGS", replace(SETTINGS, **changes))
 
 
 def ask_missing(ask, conversations, record, *, base_url, concurrency=32, again=frozenset()):
-    """Ask what the record lacks, and what ``again`` names; a run that stopped is an error."""
+    """Ask for what the record lacks, and for ``again``; a stopped run is an error."""
     jobs = []
     for conversation in conversations:
         for repeat in range(conversation.repeats):
@@ -76,7 +76,7 @@ def error(status, message="no", headers=None, **fields):
 
 
 class Stub:
-    """A loopback endpoint that answers by a rule and keeps what it was asked.
+    """A loopback endpoint that answers by a rule and keeps its requests.
 
     The rule gets a request's body and the number of the request, and returns a text, a body or a
     response, or a coroutine of one.
@@ -109,7 +109,7 @@ class Stub:
 
 @pytest.fixture(scope="module")
 def server():
-    """One server for all stubs, told apart by their paths: starting and ending one takes its time."""
+    """One server for all stubs, which differ by path, since starting and stopping one takes time."""
     stubs = {}
 
     async def complete(request):
@@ -122,7 +122,7 @@ def server():
 
 @pytest.fixture
 def serve(server):
-    """Serve a rule on loopback; gives its `Stub`."""
+    """Serve a rule on loopback; returns its `Stub`."""
     stubs, url = server
 
     def start(rule):
@@ -134,7 +134,7 @@ def serve(server):
 
 @pytest.fixture
 def refusing_url():
-    """An address at which nobody listens, kept from being given to others."""
+    """A reserved URL at which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
@@ -176,7 +176,7 @@ def echo(body, _):
     return f"to {body['messages'][-1]['content']}"
 
 
-# What is asked, and what is kept.
+# Requests and records.
 
 
 def test_every_conversation_is_asked_once_and_recorded(serve, record):
@@ -187,7 +187,7 @@ def test_every_conversation_is_asked_once_and_recorded(serve, record):
     assert texts(record) == {f"{n:02d}": f"to {n:02d}" for n in range(20)}
 
 
-def test_a_request_is_what_the_study_and_the_model_say(serve, record):
+def test_a_request_follows_study_and_model(serve, record):
     model = Model("m", MODEL.endpoint, "served", parameters={"max_tokens": None, "temperature": 0})
     ask = Ask(model, {"max_tokens": 10}, seed=1)
     conversation = Conversation("i", ("Hello",), system="Be brief.")
@@ -209,7 +209,7 @@ def test_a_request_is_what_the_study_and_the_model_say(serve, record):
 
 @pytest.mark.parametrize("parameters", [{}, {"seed": None}, {"temperature": 0, "stop": ["0]", "the seed"]}])
 @pytest.mark.parametrize("replies", [(), ("An answer",)])
-def test_a_key_is_that_of_the_parameters_that_are_sent(parameters, replies):
+def test_a_key_depends_on_the_parameters_sent(parameters, replies):
     conversation = Conversation("i", ("Hello", "You said {{reply 1}}"))
     asked = Ask(replace(MODEL, parameters=parameters), {"max_tokens": 10}, seed=1)
     request = asked.request(conversation, replies, 3)
@@ -218,7 +218,7 @@ def test_a_key_is_that_of_the_parameters_that_are_sent(parameters, replies):
     assert asked.key(conversation, replies, 3) == request.key == expected
 
 
-def test_what_was_received_is_kept_and_what_varies_goes_to_the_log(serve, record):
+def test_replies_are_recorded_and_varying_data_logged(serve, record):
     logprobs = {"content": [{"token": "A", "logprob": -0.1, "bytes": [65], "top_logprobs": []}]}
     reply = completion(
         None,
@@ -242,7 +242,7 @@ def test_what_was_received_is_kept_and_what_varies_goes_to_the_log(serve, record
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "Größe 😀 \u2028", "half \ud83d"])
-def test_any_text_is_recorded_as_it_came(serve, record, text):
+def test_any_text_is_recorded_unchanged(serve, record, text):
     stub = serve(lambda *_: Response(json.dumps(completion(text)), media_type="application/json"))
     assert run(stub, single(1), record).asked == 1
     assert texts(record) == {"00": text}
@@ -265,7 +265,7 @@ def test_an_endpoint_may_count_no_tokens(serve, record, usage):
     assert (answer.prompt_tokens, answer.completion_tokens) == (None, None)
 
 
-def test_repeats_are_asked_with_seeds_of_their_own(serve, record):
+def test_repeats_have_different_seeds(serve, record):
     stub = serve(lambda body, number: str(body["seed"]))
     run(stub, [Conversation("i", ("Hello",), repeats=5)], record)
     answers = sorted(Record(record.path).answers.values(), key=lambda answer: answer.repeat)
@@ -275,7 +275,7 @@ def test_repeats_are_asked_with_seeds_of_their_own(serve, record):
     assert run(stub, more, record).asked == 2, "more repeats add to those there are"
 
 
-# Nothing twice.
+# Nothing is asked twice.
 
 
 def test_a_second_run_asks_nothing(serve, record):
@@ -288,7 +288,7 @@ def test_a_second_run_asks_nothing(serve, record):
     assert record.path.read_bytes() == before
 
 
-def test_only_what_is_missing_is_asked(serve, record):
+def test_only_missing_answers_are_requested(serve, record):
     run(serve(echo), single(4), record)
     stub = serve(echo)
     assert run(stub, single(9), Record(record.path)).asked == 5
@@ -296,7 +296,7 @@ def test_only_what_is_missing_is_asked(serve, record):
     assert len(texts(record)) == 9
 
 
-def test_nothing_missing_needs_no_key_and_no_endpoint(serve, record, monkeypatch, refusing_url):
+def test_a_complete_record_needs_no_key_or_endpoint(serve, record, monkeypatch, refusing_url):
     run(serve(echo), single(3), record)
     monkeypatch.delenv("MARKED_KEY")
     assert ask_missing(ASK, single(3), record, base_url=refusing_url) == Summary()
@@ -315,8 +315,8 @@ def test_another_model_parameter_or_seed_is_another_question(serve, record):
     assert len(Record(record.path).answers) == 2 * 5
 
 
-def test_arrival_order_leaves_no_trace(serve, tmp_path):
-    # One worker asks a group in the order given.
+def test_arrival_order_does_not_matter(serve, tmp_path):
+    # A single worker asks a group in order.
     conversations = single(12, "same")
     records, arrivals = [], []
     for name, order in [("a", conversations), ("b", conversations[::-1]), ("c", conversations[::2])]:
@@ -330,11 +330,11 @@ def test_arrival_order_leaves_no_trace(serve, tmp_path):
     assert len(set(records)) == 1
 
 
-# Failures are no answers.
+# Failures.
 
 
 class Cut(Response):
-    """A reply that ends before its announced length."""
+    """A reply that is shorter than its Content-Length."""
 
     async def __call__(self, scope, receive, send):
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
@@ -373,7 +373,7 @@ each_failure = pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURE
 
 
 @each_failure
-def test_a_failure_is_logged_and_not_recorded_and_asked_again(serve, record, failure):
+def test_a_failure_is_logged_not_recorded_and_requested_again(serve, record, failure):
     stub = serve(
         lambda body, n: failure(body, n) if body["messages"][-1]["content"] == "01" else echo(body, n)
     )
@@ -393,7 +393,7 @@ def test_a_failure_is_logged_and_not_recorded_and_asked_again(serve, record, fai
     assert texts(record) == {f"0{n}": f"to 0{n}" for n in range(3)}
 
 
-def test_a_run_with_failures_ends_at_the_bytes_of_an_undisturbed_one(serve, tmp_path):
+def test_failures_do_not_change_the_final_record(serve, tmp_path):
     conversations = single(12)
     quiet, rough = Record(tmp_path / "quiet.jsonl"), Record(tmp_path / "rough.jsonl")
     run(serve(echo), conversations, quiet)
@@ -407,7 +407,7 @@ def test_a_run_with_failures_ends_at_the_bytes_of_an_undisturbed_one(serve, tmp_
     assert rough.path.read_bytes() == quiet.path.read_bytes()
 
 
-def test_retries_are_the_clients_alone(serve, record, monkeypatch):
+def test_only_the_client_retries(serve, record, monkeypatch):
     change_settings(monkeypatch, max_retries=2)
     at_once = {"retry-after-ms": "1"}
     stub = serve(lambda *_: error(500, headers=at_once))
@@ -422,20 +422,20 @@ def test_retries_are_the_clients_alone(serve, record, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "why"),
     [
-        (401, "the endpoint refuses this model or key"),
-        (403, "the endpoint refuses this model or key"),
-        (404, "the endpoint knows no such address or model"),
+        (401, "the endpoint rejects this model or key"),
+        (403, "the endpoint rejects this model or key"),
+        (404, "the endpoint does not know this URL or model"),
     ],
 )
-def test_a_refused_key_or_model_stops_the_run_at_once(serve, record, status, why):
+def test_a_rejected_key_or_model_stops_the_run_at_once(serve, record, status, why):
     stub = serve(lambda body, n: echo(body, n) if n <= 2 else error(status, "no such luck"))
     with pytest.raises(UserError) as caught:
         run(stub, single(30), record, concurrency=1)
     assert len(stub.bodies) == 3
     message = str(caught.value)
-    assert message.startswith(f"m: stopped, because {why}")
+    assert message.startswith(f"m: stopped because {why}")
     assert "no such luck" in message
-    assert "2 answers were saved; the same command goes on" in message
+    assert "2 answers were saved; run the same command to continue" in message
     assert len(texts(record)) == 2
 
     rest = serve(echo)
@@ -443,7 +443,7 @@ def test_a_refused_key_or_model_stops_the_run_at_once(serve, record, status, why
     assert not set(rest.asked) & set(stub.asked[:2])
 
 
-def test_a_stopped_run_sends_nothing_beyond_what_is_in_flight(serve, record):
+def test_a_stopped_run_sends_nothing_more(serve, record):
     stub = serve(lambda *_: error(401))
     conversations = [conversation for prefix in "abcdef" for conversation in single(6, prefix)]
     with pytest.raises(UserError, match="0 answers were saved"):
@@ -453,7 +453,7 @@ def test_a_stopped_run_sends_nothing_beyond_what_is_in_flight(serve, record):
 
 
 def refusing_one_of_two(reply, pause=0.0):
-    """A rule that refuses "00" once another request is there, and after a pause replies to that one."""
+    """A rule that rejects "00" once another request is in flight, and answers that one after a pause."""
     both, refused = asyncio.Barrier(2), asyncio.Event()
 
     async def rule(body, number):
@@ -468,19 +468,19 @@ def refusing_one_of_two(reply, pause=0.0):
     return rule
 
 
-def test_what_was_in_flight_when_a_run_stopped_is_kept(serve, record):
+def test_replies_in_flight_at_a_stop_are_kept(serve, record):
     with pytest.raises(UserError):
         run(serve(refusing_one_of_two(echo)), single(2), record, concurrency=2)
     assert texts(record) == {"01": "to 01"}
 
 
-def test_a_model_that_this_machine_lacks_stops_the_run(serve, record, monkeypatch):
+def test_a_model_missing_on_this_machine_stops_the_run(serve, record, monkeypatch):
     change_settings(monkeypatch, max_retries=5)
     no_retry = {"x-should-retry": "false"}
     stub = serve(lambda *_: error(501, "needs torch", no_retry, code="model_not_available"))
     with pytest.raises(UserError) as caught:
         run(stub, single(9), record, concurrency=1)
-    told = "m: stopped, because needs torch. 0 answers were saved; the same command goes on from there."
+    told = "m: stopped because needs torch. 0 answers were saved; run the same command to continue."
     assert str(caught.value) == told
     assert len(stub.bodies) == 1
 
@@ -499,7 +499,7 @@ def test_many_failures_in_a_row_stop_the_run(serve, record, monkeypatch):
 @pytest.mark.parametrize(
     "again", [{}, {"retry-after": "32400"}, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}]
 )
-def test_a_quota_that_is_spent_stops_the_run_in_the_services_own_words(serve, record, monkeypatch, again):
+def test_an_exhausted_quota_stops_the_run_with_the_services_message(serve, record, monkeypatch, again):
     change_settings(monkeypatch, max_retries=1, break_after=3)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.005)
     stub = serve(lambda *_: error(429, "You exceeded your current quota.", again, code="insufficient_quota"))
@@ -510,21 +510,21 @@ def test_a_quota_that_is_spent_stops_the_run_in_the_services_own_words(serve, re
     assert len(stub.bodies) == (3 if again else 6), "and nobody waits nine hours, or until 2099"
 
 
-def test_fewer_failures_than_that_do_not_stop_it(serve, record, monkeypatch):
+def test_fewer_failures_do_not_stop_the_run(serve, record, monkeypatch):
     change_settings(monkeypatch, break_after=3)
     stub = serve(lambda body, n: echo(body, n) if n % 3 == 0 else error(500))
     summary = run(stub, single(30), record, concurrency=1)
     assert (summary.asked, summary.failed, summary.stopped) == (10, 20, "")
 
 
-def test_an_endpoint_that_is_not_there_is_told(record, monkeypatch, refusing_url):
+def test_an_unreachable_endpoint_is_reported(record, monkeypatch, refusing_url):
     change_settings(monkeypatch, break_after=2)
     with pytest.raises(UserError, match=r"2 requests in a row failed.*(?i:connect).*0 answers were saved"):
         ask_missing(ASK, single(9), record, base_url=refusing_url, concurrency=1)
     assert refusing_url.split("/")[2].split(":")[1] in logged(record)[0]["message"], "the log names the port"
 
 
-def test_a_proxy_in_the_environment_is_not_for_loopback(serve, record, monkeypatch, refusing_url):
+def test_loopback_bypasses_a_proxy(serve, record, monkeypatch, refusing_url):
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, refusing_url)
     for name in ("no_proxy", "NO_PROXY"):
@@ -552,7 +552,7 @@ def test_a_retry_is_not_sent_after_a_stop(serve, record, monkeypatch):
         return error(500, headers=again)
 
     stub = serve(rule)
-    with pytest.raises(UserError, match=r"refuses this model or key.*no such luck"):
+    with pytest.raises(UserError, match=r"rejects this model or key.*no such luck"):
         run(stub, single(2), record, concurrency=2)
     assert sorted(stub.asked) == ["00", "01"]
     assert {entry["item"]: entry["error"] for entry in logged(record)} == {
@@ -562,7 +562,7 @@ def test_a_retry_is_not_sent_after_a_stop(serve, record, monkeypatch):
 
 
 def test_a_turn_is_not_asked_after_a_stop(serve, record):
-    # The refusal has come back before the reply does.
+    # The rejection arrives before the reply.
     stub = serve(refusing_one_of_two(fruit, pause=0.2))
     with pytest.raises(UserError, match="1 answers were saved"):
         run(stub, [*single(1), Conversation("i", TURNS)], record, concurrency=2)
@@ -571,7 +571,7 @@ def test_a_turn_is_not_asked_after_a_stop(serve, record):
     assert [entry["error"] for entry in logged(record) if "error" in entry] == ["AuthenticationError"]
 
 
-def test_what_does_not_come_back_after_a_stop_is_cancelled_and_logged(serve, record, monkeypatch):
+def test_unfinished_requests_are_cancelled_and_logged_after_a_stop(serve, record, monkeypatch):
     monkeypatch.setattr(asker, "GRACE_SECONDS", 0.1)
     both = asyncio.Barrier(3)
 
@@ -588,7 +588,7 @@ def test_what_does_not_come_back_after_a_stop_is_cancelled_and_logged(serve, rec
     assert errors == {"00": "AuthenticationError", "01": "CancelledError", "02": "CancelledError"}
 
 
-def test_a_reply_that_never_ends_is_a_failure_that_says_so(serve, record, monkeypatch):
+def test_an_endless_reply_is_a_failure(serve, record, monkeypatch):
     change_settings(monkeypatch, timeout=0.2)
 
     async def rule(body, number):
@@ -597,7 +597,7 @@ def test_a_reply_that_never_ends_is_a_failure_that_says_so(serve, record, monkey
 
     summary = run(serve(rule), single(1), record)
     assert summary.last_error.startswith("APITimeoutError: ")
-    assert "no whole reply within 0.2 s" in summary.last_error
+    assert "no complete reply within 0.2 s" in summary.last_error
 
 
 @pytest.mark.parametrize(("rule", "saved"), [(echo, 1), (lambda *_: error(500), 0)], ids=["reply", "failure"])
@@ -612,7 +612,7 @@ def test_a_log_that_cannot_be_written_stops_the_run(serve, record, rule, saved):
     assert len(Record(record.path).answers) == saved
 
 
-def test_a_worker_that_breaks_down_stops_the_others(serve, record):
+def test_a_crashed_worker_stops_the_others(serve, record):
     stub = serve(echo)
     jobs = [Job(conversation, 0, {}) for conversation in single(200)]
 
@@ -625,7 +625,7 @@ def test_a_worker_that_breaks_down_stops_the_others(serve, record):
 
     with pytest.raises(RuntimeError, match="a bug"):
         processes.run(ASK, stub.url, replace(SETTINGS, concurrency=2), jobs, record, report)
-    # How far the other worker got by then is chance; without a stop it would have asked all of them.
+    # How far the other worker got is random; without a stop it would have asked all questions.
     assert len(stub.bodies) < len(jobs) / 2
     assert len(Record(record.path).answers) == len(logged(record)) >= 1, "what was received is kept"
 
@@ -642,7 +642,7 @@ def test_the_first_process_that_stops_says_why():
 
 
 @pytest.mark.parametrize("limit", [1, 4])
-def test_requests_in_flight_reach_the_limit_and_do_not_pass_it(serve, record, limit):
+def test_requests_in_flight_reach_but_never_exceed_the_limit(serve, record, limit):
     barrier = asyncio.Barrier(limit)
 
     async def rule(body, number):
@@ -654,7 +654,7 @@ def test_requests_in_flight_reach_the_limit_and_do_not_pass_it(serve, record, li
     assert stub.most_in_flight == limit
 
 
-def test_there_may_be_more_workers_than_work(serve, record):
+def test_there_may_be_more_workers_than_jobs(serve, record):
     assert run(serve(echo), single(2), record, concurrency=500).asked == 2
 
 
@@ -667,7 +667,7 @@ GROUPS = [
 ]
 
 
-def test_the_first_of_a_group_goes_alone_and_the_others_after_its_reply(serve, record):
+def test_the_first_of_a_group_is_sent_alone(serve, record):
     events = []
     heads = asyncio.Barrier(3)
 
@@ -675,7 +675,7 @@ def test_the_first_of_a_group_goes_alone_and_the_others_after_its_reply(serve, r
         item = body["messages"][-1]["content"]
         events.append(("asked", item))
         if item.endswith("0"):
-            # The heads of all groups are under way at once, and nothing else is.
+            # Only the heads of all groups are in flight.
             await asyncio.wait_for(heads.wait(), PATIENCE)
         events.append(("answered", item))
         return echo(body, number)
@@ -687,13 +687,13 @@ def test_the_first_of_a_group_goes_alone_and_the_others_after_its_reply(serve, r
     assert {item for _, item in events[:3]} == {"a0", "b0", "c0"}
 
 
-def test_a_group_is_finished_while_its_prefix_is_warm(serve, record):
+def test_a_group_is_finished_while_its_prefix_is_cached(serve, record):
     stub = serve(echo)
     run(stub, GROUPS, record, concurrency=1)
     assert stub.asked == [f"{group}{number}" for group in "abc" for number in range(4)]
 
 
-def test_a_group_goes_on_when_its_first_fails(serve, record):
+def test_a_group_continues_if_its_first_request_fails(serve, record):
     stub = serve(lambda body, n: error(500) if n == 1 else echo(body, n))
     summary = run(stub, single(5, "same"), record)
     assert (summary.asked, summary.failed) == (4, 1)
@@ -709,7 +709,7 @@ def test_conversations_without_a_prefix_do_not_wait_for_each_other(serve, record
     assert run(serve(rule), single(6), record, concurrency=6) == Summary(asked=6)
 
 
-def test_a_closed_queue_gives_out_nothing_more():
+def test_a_closed_queue_is_empty():
     async def work():
         queue = asker._Queue()
         queue.fill([Job(conversation, 0, {}) for conversation in [*single(2, "a"), *single(2, "b")]])
@@ -730,7 +730,7 @@ TURNS = ("Name a fruit.", "Why {{reply 1}}?", "So {{reply 2}}, hence {{reply 1}}
 
 
 def fruit(body, _=0):
-    """Replies to `TURNS`, which depend on what is quoted."""
+    """Replies to `TURNS`, which depend on the quoted replies."""
     last = body["messages"][-1]["content"]
     return {"Name a fruit.": "pear", "Why pear?": "it is ripe"}.get(last, f"[{last}]")
 
@@ -756,7 +756,7 @@ def test_turns_follow_each_other_and_quote_the_replies(serve, record):
     assert len({body["seed"] for body in stub.bodies}) == 3
 
 
-def test_a_conversation_goes_on_where_it_broke_off(serve, record):
+def test_a_conversation_continues_where_it_stopped(serve, record):
     talk = [Conversation("i", TURNS)]
     assert run(serve(lambda body, n: fruit(body) if n < 3 else error(500)), talk, record).failed == 1
     stub = serve(fruit)
@@ -770,13 +770,13 @@ def test_nothing_is_asked_after_a_turn_that_failed(serve, record):
     assert stub.asked == ["Name a fruit."]
 
 
-def test_a_turn_without_text_is_quoted_as_nothing(serve, record):
+def test_a_turn_without_text_is_quoted_as_an_empty_string(serve, record):
     stub = serve(lambda *_: completion(None))
     run(stub, [Conversation("i", TURNS)], record)
     assert stub.asked == ["Name a fruit.", "Why ?", "So , hence ?"]
 
 
-def test_another_reply_changes_the_questions_that_quote_it(serve, record):
+def test_a_different_reply_changes_the_questions_that_quote_it(serve, record):
     talk = Conversation("i", TURNS)
     run(serve(fruit), [talk], record)
     stub = serve(lambda body, n: "fig" if n == 1 else fruit(body))
@@ -796,7 +796,7 @@ def is_number(received):
 
 
 class ReadsNumbers:
-    """A study whose replies are to be numbers."""
+    """A study that expects numbers."""
 
     name, seed, parameters = "stub", 1, ASK.parameters
 
@@ -809,7 +809,7 @@ def counting(*items):
 
 
 def number_at(turns):
-    """A rule that gives a number at a turn that depends on the system text, and words before it."""
+    """A rule that replies with words until a turn given by the system text, then with a number."""
 
     def rule(body, _):
         turn = sum(message["role"] == "user" for message in body["messages"])
@@ -818,7 +818,7 @@ def number_at(turns):
     return rule
 
 
-def test_no_turn_is_asked_that_is_not_needed(serve, record):
+def test_unneeded_turns_are_not_asked(serve, record):
     stub = serve(number_at({"first": 1, "second": 2, "never": 0}))
     talks = counting("first", "second", "never")
     asked = Questions(ReadsNumbers(), talks, MODEL, record)
@@ -834,14 +834,14 @@ def test_no_turn_is_asked_that_is_not_needed(serve, record):
     ]
 
 
-def test_an_early_stop_is_replayed_and_asks_for_nothing(serve, record):
+def test_an_early_stop_is_replayed(serve, record):
     run(serve(number_at({"first": 1})), counting("first"), record)
     stub = serve(number_at({"first": 1}))
     run(stub, counting("first"), Record(record.path))
     assert stub.asked == []
 
 
-def test_what_broke_off_before_it_was_put_right_goes_on(serve, record):
+def test_an_interrupted_conversation_continues(serve, record):
     rule = number_at({"second": 2})
     run(serve(lambda body, n: rule(body, n) if n == 1 else error(500)), counting("second"), record)
     asked = Questions(ReadsNumbers(), counting("second"), MODEL, record)
@@ -855,26 +855,26 @@ def test_what_broke_off_before_it_was_put_right_goes_on(serve, record):
     assert stub.asked == ["Digits, please."]
 
 
-def test_what_was_put_right_is_not_asked_again(serve, record):
+def test_a_corrected_reply_is_not_requested_again(serve, record):
     run(serve(number_at({"second": 2, "never": 0})), counting("second", "never"), record)
     asked = Questions(ReadsNumbers(), counting("second", "never"), MODEL, record)
     (job,) = asked.jobs(frozenset({"unparsable"}))
     assert (job.conversation.item, len(job.known)) == ("never", 2)
 
 
-def test_a_way_to_stop_early_enters_no_key():
+def test_until_is_not_part_of_the_key():
     (early,) = counting("first")
     late = Conversation("first", REPAIRS, system="first")
     assert ASK.request(early, (), 0).key == ASK.request(late, (), 0).key
 
 
-def test_workers_are_told_when_to_stop_asking():
+def test_worker_processes_apply_until():
     (talk,) = pickle.loads(pickle.dumps(counting("first")))
     assert talk.is_over([Answer("k", "first", 0, 0, "7", None, "stop", 1, 1, None, None)])
     assert not talk.is_over([])
 
 
-# Asking again what was read in a certain way.
+# Asking again for answers with certain statuses.
 
 
 class ReadsByFirstWord:
@@ -894,7 +894,7 @@ def questions(record):
 
 
 def ask_again(record, stub, *statuses):
-    """Ask what is missing, and what was read with one of the statuses."""
+    """Ask for what is missing, and for answers with one of the statuses."""
     asked = questions(record)
     jobs = asked.jobs(frozenset(statuses))
     settings = replace(SETTINGS, concurrency=4)
@@ -974,7 +974,7 @@ def test_a_turn_without_an_answer_has_failed(serve, record):
     assert asked.missing() == 2
 
 
-# Inside a notebook, whose own loop is running.
+# In a notebook, whose own event loop is running.
 
 
 def test_works_inside_a_running_loop(serve, record):
@@ -992,7 +992,7 @@ def test_errors_come_through_a_running_loop(serve, record):
     async def cell():
         run(stub, single(3), record)
 
-    with pytest.raises(UserError, match="the endpoint refuses"):
+    with pytest.raises(UserError, match="the endpoint rejects"):
         asyncio.run(cell())
 
 
@@ -1023,12 +1023,12 @@ def test_run_async_gives_back_the_result():
 
 
 def echoing(status):
-    """An endpoint that repeats the key that it was sent, and the header around it."""
+    """An endpoint that repeats the received key and its header."""
     return lambda key: lambda *_: error(status, f"you sent 'Authorization: Bearer {key}'", code=key)
 
 
 def cut_in_the_key(key):
-    """Bodies that are no completions; in one of two a cut anywhere leaves half a key or more."""
+    """Bodies that are not completions; one is so full of keys that shortening it would split one."""
     return lambda _, number: {"echo": "x" * (len(key) // 2 * number) + key * 40}
 
 
@@ -1041,7 +1041,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("make", LEAKS.values(), ids=LEAKS)
-def test_the_key_is_written_and_shown_nowhere(serve, tmp_path, record, monkeypatch, capfd, caplog, make):
+def test_the_key_is_never_written_or_shown(serve, tmp_path, record, monkeypatch, capfd, caplog, make):
     change_settings(monkeypatch, break_after=2)
     caplog.set_level("DEBUG")
     stub = serve(make(KEY))
@@ -1068,7 +1068,7 @@ def test_a_missing_key_is_named_and_nothing_is_asked(serve, record, monkeypatch)
     assert not record.path.exists()
 
 
-def test_an_endpoint_of_ones_own_may_want_no_key(serve, record):
+def test_an_endpoint_may_need_no_key(serve, record):
     stub = serve(echo)
     keyless = Ask(Model("m", Endpoint("custom", None, None), "served"), {}, 1)
     assert run(stub, single(1), record, ask=keyless) == Summary(asked=1)
@@ -1076,16 +1076,16 @@ def test_an_endpoint_of_ones_own_may_want_no_key(serve, record):
 
 
 @pytest.mark.parametrize("wrong", [f"{KEY}\r", f"{KEY}\n", f"{KEY}€", f"{KEY}\x00"[:-1] + "\x7f"])
-def test_a_key_with_a_stray_character_is_told_without_showing_it(serve, record, monkeypatch, wrong):
+def test_an_invalid_key_is_reported_but_not_shown(serve, record, monkeypatch, wrong):
     monkeypatch.setenv("MARKED_KEY", wrong)
     stub = serve(echo)
-    with pytest.raises(UserError, match="API key in MARKED_KEY holds a character") as caught:
+    with pytest.raises(UserError, match="API key in MARKED_KEY contains an invalid character") as caught:
         run(stub, single(3), record)
     assert KEY not in "".join(traceback.format_exception(caught.value))
     assert stub.bodies == []
 
 
-def test_an_endpoint_without_a_key_variable_gets_a_stand_in(serve, record):
+def test_an_endpoint_without_a_key_variable_gets_a_placeholder(serve, record):
     stub = serve(lambda *_: error(400, "none of these"))
     keyless = Ask(Model("m", Endpoint("local", None, None), "served"), {}, 1)
     summary = run(stub, single(1), record, ask=keyless)
@@ -1093,7 +1093,7 @@ def test_an_endpoint_without_a_key_variable_gets_a_stand_in(serve, record):
     assert "none of these" in summary.last_error, "the stand-in is no secret to take out"
 
 
-def test_a_reply_with_half_a_surrogate_pair_comes_into_the_frame_written_out(serve, record):
+def test_half_a_surrogate_pair_is_escaped_in_the_frame(serve, record):
     stub = serve(lambda *_: Response(json.dumps(completion("half \ud83d")), media_type="application/json"))
     run(stub, [Conversation("i", ("Hello",))], record)
     (answer,) = Record(record.path).answers.values()

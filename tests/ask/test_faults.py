@@ -1,4 +1,4 @@
-"""Faults of endpoints, disks and people: in the end every question is answered once, and nothing is lost.
+"""Faults of endpoints, disks and users: in the end every question is answered once, and nothing is lost.
 
 Runs are whole runs of the command line in processes of their own, against a server that misbehaves as
 each test says. A moment is a number of requests or replies, not a time.
@@ -41,18 +41,18 @@ from deepvalues.paper.execute import execute_notebook
 from faulty_server import CUT, DRIP, HANG, FaultyServer, answer, completion, error, good, http
 
 KEY = "sk-MARKED-4f1c9a7be2d80365"
-#: No output may hold even this much of the key.
+#: No output may contain even this part of the key.
 PART_OF_KEY = "sk-MARKED-4f1c9"
-#: An address of one's own gets a key that is named for it.
+#: A --base-url gets a key only if one is named.
 WITH_KEY = ("--key-variable", "OPENAI_API_KEY")
-#: Far longer than anything here takes: what waits so long waits for something that does not come.
+#: Far longer than anything here takes: a wait this long waits for something that never comes.
 PATIENCE = 60
 KILLS = 20
 LLMOCK = Path(sys.executable).with_name("llmock")
 
 
 class Run:
-    """One run of the command line, in a process of its own."""
+    """One run of the command line, in a separate process."""
 
     def __init__(self, runs, order, out, err):
         self._runs, self._out, self._err = runs, out, err
@@ -62,7 +62,7 @@ class Run:
         os.kill(self.pid, number)
 
     def wait(self):
-        """The exit status; negative is the signal that ended the run."""
+        """The exit status; negative for a signal that ended the run."""
         return self._runs.order({"wait": self.pid})
 
     @property
@@ -75,7 +75,7 @@ class Run:
 
 
 class Runs:
-    """Forks runs from a process that has everything imported."""
+    """Forks runs from a process that has already imported everything."""
 
     def __init__(self, folder):
         self.folder, self.number = folder, 0
@@ -111,7 +111,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Runs of the command line, with a marked key in their environment; no output may hold it."""
+    """Runs of the command line with a marked key in their environment, which no output may contain."""
     runs = Runs(tmp_path_factory.mktemp("runs"))
     yield runs
     runs.end()
@@ -121,7 +121,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def query(runs, tmp_path):
-    """Start `deepvalues query` for so many toy questions; what it writes may not hold the key."""
+    """Start `deepvalues query` for toy questions; its output must not contain the key."""
 
     def start(server, number, *arguments, model="m", **options):
         command = ["query", "--study", "toy", "--set", number, "--model", model, *WITH_KEY]
@@ -137,18 +137,18 @@ def query(runs, tmp_path):
 
 @pytest.fixture
 def path(tmp_path):
-    """The record of the runs of this test."""
+    """The record of this test's runs."""
     return tmp_path / "toy" / "m.jsonl"
 
 
 def anywhere(path):
-    """The bytes of a record but for its keys and check sums, which tell the server's port."""
+    """The bytes of a record without keys and checksums, which depend on the server's port."""
     return re.sub(rb'"(?:key|check)":"[0-9a-f]+"', b"", path.read_bytes())
 
 
 @pytest.fixture(scope="module")
 def undisturbed(runs, tmp_path_factory):
-    """A record that was made without faults, for so many questions."""
+    """A record made without faults."""
     made = {}
 
     def undisturbed(number):
@@ -170,7 +170,7 @@ def question(number):
 
 
 def recorded(path):
-    """The questions that the record answers, those in parts and before a half line included."""
+    """The questions with recorded answers, including those in parts and before half a line."""
     return {f"Question {answer.item}?" for answer in Record(path).answers.values()}
 
 
@@ -193,7 +193,7 @@ def wait_for_lock(path):
 
 
 def one_message(run):
-    """The one line that a run says on standard error."""
+    """The one line that a run writes to standard error."""
     assert "Traceback" not in run.err, run.err
     lines = [line for line in run.err.splitlines() if line and not line.startswith("Stopping: ")]
     assert len(lines) == 1, run.err
@@ -201,7 +201,7 @@ def one_message(run):
     return lines[0]
 
 
-# Faults of the endpoint.
+# Endpoint faults.
 
 
 def too_hasty(**headers):
@@ -238,7 +238,7 @@ def marked(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_every_kind_of_failure_is_told_by_its_class_and_keeps_no_other_answer_up(kind, marked, path):
+def test_failures_are_logged_by_class_and_do_not_delay_others(kind, marked, path):
     bad = {question(2), question(5)}
     with FaultyServer(lambda text, *_: FAULTS[kind] if text in bad else good(text)) as server:
         summary = hold(TOY, server, Record(path), timeout=0.5)
@@ -252,14 +252,14 @@ def test_every_kind_of_failure_is_told_by_its_class_and_keeps_no_other_answer_up
 
 
 def storm(text, times, _):
-    """30 % of all attempts are refused, with and without Retry-After; never six times in a row."""
+    """Reject 30% of attempts, with and without Retry-After, but never six times in a row."""
     draw = random.Random(f"{text} {times}").random()
     if draw < 0.3 and times % 6:
         return too_hasty(**random.Random(text).choice([{}, {"retry_after": "0.01"}, {"retry_after_ms": "5"}]))
     return good(text)
 
 
-def test_refusals_for_haste_cost_no_answer(query, path, undisturbed):
+def test_status_429_costs_no_answer(query, path, undisturbed):
     with FaultyServer(storm) as server:
         run = query(server, 200, "--concurrency", 16)
         assert run.wait() == 0, run.err
@@ -270,7 +270,7 @@ def test_refusals_for_haste_cost_no_answer(query, path, undisturbed):
 
 
 def anything(text, times, _):
-    """At most six faulty replies to a question, of any kind, and then a good one."""
+    """At most six faulty replies of any kind to each question, then a good one."""
     chance = random.Random(f"{text} {times}")
     if times > 6 or chance.random() < 0.5:
         return good(text)
@@ -278,7 +278,7 @@ def anything(text, times, _):
     return FAULTS[chance.choice(kinds)]
 
 
-def test_under_all_faults_together_every_question_is_answered_once(query, path, undisturbed):
+def test_with_all_faults_together_every_question_is_answered_once(query, path, undisturbed):
     number, delivered_well = 200, Counter()
 
     def rule(text, times, body):
@@ -315,7 +315,7 @@ def test_under_all_faults_together_every_question_is_answered_once(query, path, 
     ],
     ids=["empty", "null", "filtered", "another model"],
 )
-def test_what_is_strange_but_received_is_kept_and_not_asked_again(query, path, reply, kept):
+def test_odd_replies_are_kept_and_not_requested_again(query, path, reply, kept):
     with FaultyServer(lambda *_: http(reply)) as server:
         assert query(server, 3).wait() == 0
         again = query(server, 3)
@@ -335,16 +335,16 @@ def test_what_is_strange_but_received_is_kept_and_not_asked_again(query, path, r
         (404, "model_not_found", "NotFoundError"),
     ],
 )
-def test_what_every_request_would_meet_stops_the_run(query, path, status, code, name, parts):
+def test_errors_that_affect_all_requests_stop_the_run(query, path, status, code, name, parts):
     with FaultyServer(lambda *_: error(status, f"not with the key {KEY}", code)) as server:
         run = query(server, 300, "--concurrency", 8, parts=parts)
         assert run.wait() == 2
         message = one_message(run)
         assert server.requests <= 16
-    why = "knows no such address or model" if status == 404 else "refuses this model or key"
+    why = "does not know this URL or model" if status == 404 else "rejects this model or key"
     assert f"because the endpoint {why}. The last error was: {name}" in message
     assert "[API key]" in message
-    assert "0 answers were saved; the same command goes on from there" in message
+    assert "0 answers were saved; run the same command to continue" in message
     assert recorded(path) == set()
     with FaultyServer() as server:
         again = query(server, 300)
@@ -352,7 +352,7 @@ def test_what_every_request_would_meet_stops_the_run(query, path, status, code, 
     assert server.requests == 300
 
 
-def test_failures_without_end_stop_the_run_with_the_last_error(query):
+def test_endless_failures_stop_the_run_with_the_last_error(query):
     with FaultyServer(lambda *_: error(503, "overloaded", x_should_retry="false")) as server:
         run = query(server, 300, "--concurrency", 8)
         assert run.wait() == 2
@@ -361,7 +361,7 @@ def test_failures_without_end_stop_the_run_with_the_last_error(query):
     assert server.requests <= 25 + 8
 
 
-def test_the_pace_halves_once_a_burst_and_grows_back(marked, path, monkeypatch):
+def test_the_pace_halves_once_per_burst_and_grows_back(marked, path, monkeypatch):
     askers, limits = [], []
 
     class Watched(Asker):
@@ -398,7 +398,7 @@ def test_the_pace_halves_once_a_burst_and_grows_back(marked, path, monkeypatch):
 
 
 class Killer:
-    """Kills a run at the n-th request of it, at one of four moments.
+    """Kills a run at its n-th request, at one of four moments.
 
     "all asked" is when every reply has led to a next request, so that none can be on its way: what was
     delivered by then has been received in full, and must be in the record.
@@ -409,7 +409,7 @@ class Killer:
         self.run, self.left = None, 0
 
     def aim(self):
-        """Kill the next run, which gets no reply until it is known as ``run``."""
+        """Kill the next run, which gets no reply until ``run`` is set."""
         self.run, self.left = None, self.chance.randint(1, 40)
         self.moment = self.chance.choice(["all asked", "all asked", "before", "amid", "after"])
         self.received, self.released = set(), asyncio.Event()
@@ -447,7 +447,7 @@ class Killer:
 
 
 @pytest.mark.parametrize(("parts", "victims"), [(1, ["run"]), (2, ["run", "worker", "all"])])
-def test_killed_at_any_moment_nothing_received_is_asked_again(query, path, undisturbed, parts, victims):
+def test_after_a_kill_nothing_received_is_requested_again(query, path, undisturbed, parts, victims):
     number = 900
     killer = Killer(parts, victims, 8 * parts)
     kills = 0
@@ -475,13 +475,13 @@ def test_killed_at_any_moment_nothing_received_is_asked_again(query, path, undis
             kills += 1
     assert (status, run.err) == (0, "")
     assert set(server.asked) == {question(n) for n in range(number)}
-    # Only what was in flight when a run was killed was asked more than once.
+    # Only requests in flight at a kill were sent more than once.
     assert server.requests - number <= KILLS * 8 * parts
     assert anywhere(path) == undisturbed(number)
     assert list(path.parent.glob("*.part*")) == []
 
 
-def test_a_worker_that_is_killed_before_it_begins_stops_the_run(marked, path, monkeypatch):
+def test_a_worker_killed_at_the_start_stops_the_run(marked, path, monkeypatch):
     class Stillborn(processes._Worker):
         def __init__(self, *arguments):
             super().__init__(*arguments)
@@ -501,7 +501,7 @@ def test_a_worker_that_is_killed_before_it_begins_stops_the_run(marked, path, mo
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, path, undisturbed, parts):
+def test_a_file_size_limit_stops_the_run_and_the_next_one_continues(query, path, undisturbed, parts):
     number = 600
     with FaultyServer() as server:
         run = query(server, number, "--concurrency", 8, parts=parts, file_limit=40_000)
@@ -515,9 +515,9 @@ def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, 
         assert f"{len(held)} answers were saved" in message
         assert server.requests == len(held), "what was asked was kept"
         assert len(aside) <= 8, "nothing was sent after the first failed write"
-        # Of several processes' files the log, which they share, is full first, and it is no answer.
+        # With several processes, the shared log reaches the limit first.
         if parts == 1:
-            where = message.split(f", {len(aside)} of them, for want of room, in ")[1].split(";")[0]
+            where = message.split(f", {len(aside)} of them for lack of space in ")[1].split(";")[0]
             assert aside == sorted(Path(where).parent.glob(Path(where).name))
         run = query(server, number, parts=parts)
         assert run.wait() == 0, run.err
@@ -526,7 +526,7 @@ def test_a_file_that_may_not_grow_stops_the_run_and_the_next_one_goes_on(query, 
     assert record.found_aside(path) == []
 
 
-def test_what_can_be_written_nowhere_is_counted_and_nothing_else_is_asked_twice(marked, path, monkeypatch):
+def test_unsaved_replies_are_counted_and_only_they_are_requested_again(marked, path, monkeypatch):
     monkeypatch.setattr(record, "_folders", lambda: iter([path / "missing"]))
     monkeypatch.setattr(Journal, "append", full_from(3))
     with FaultyServer() as server:
@@ -537,12 +537,14 @@ def test_what_can_be_written_nowhere_is_counted_and_nothing_else_is_asked_twice(
         )
         assert 1 <= summary.lost <= 2
         assert server.requests == summary.asked + summary.lost == 2 + summary.lost
-    with pytest.raises(UserError, match=rf"2 answers were saved; {summary.lost} could be written nowhere, "):
+    with pytest.raises(
+        UserError, match=rf"2 answers were saved; {summary.lost} could not be saved and will be requested, "
+    ):
         run_query._stop_if_stopped(MODEL, Record(path), summary)
 
 
 def full_from(number):
-    """The method `Journal.append` on a disk that is full from the so-manieth answer on."""
+    """The method `Journal.append` on a disk that is full after some answers."""
     append, count = Journal.append, itertools.count(1)
 
     def full(journal, answer):
@@ -553,13 +555,13 @@ def full_from(number):
     return full
 
 
-def test_after_a_failed_write_what_is_in_flight_has_the_time_of_an_attempt(marked, path, monkeypatch):
+def test_after_a_failed_write_requests_in_flight_get_their_full_timeout(marked, path, monkeypatch):
     monkeypatch.setattr(asker, "GRACE_SECONDS", 0.01)
     monkeypatch.setattr(Journal, "append", full_from(1))
     slow = {question(1), question(2)}
 
     async def rule(text, *_):
-        # They come well after the first reply, and after the seconds that any other stop would leave them.
+        # They arrive well after the first reply, later than the grace period of other stops.
         return [0.5, good(text)] if text in slow else good(text)
 
     with FaultyServer(rule) as server:
@@ -583,17 +585,17 @@ TOY_QUERY = (
 
 
 def environment(**more):
-    """The environment of a command, with the marked key in it."""
+    """A command's environment with the marked key."""
     here = os.pathsep.join([str(paths.ROOT / "tests" / "support"), str(paths.ROOT / "src")])
     return {**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": here, **more}
 
 
-def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, undisturbed):
+def test_a_full_disk_stops_the_run_and_the_next_one_continues(tmp_path, undisturbed):
     number = 600
     disk, saved = tmp_path / "disk", tmp_path / "saved"
     disk.mkdir()
     command = [sys.executable, "-c", TOY_QUERY, "query", "--study", "toy", "--set", number, "--model", "m"]
-    # In a name space of its own the small disk is gone with the last process that uses it.
+    # In its own namespace, the small disk disappears with the last process that uses it.
     alone = ["unshare", "--mount", "--map-root-user", "sh", "-c", ON_A_SMALL_DISK, "sh", disk]
     if not shutil.which("unshare"):
         pytest.skip("no unshare: a small disk can't be had here")
@@ -620,7 +622,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(tmp_path, undisturbe
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_read_only_folder_is_told_before_anything_is_sent(query, path, undisturbed, begun):
+def test_a_read_only_folder_is_reported_before_anything_is_sent(query, path, undisturbed, begun):
     with FaultyServer() as server:
         if begun:
             assert query(server, 5).wait() == 0
@@ -646,7 +648,7 @@ def test_a_read_only_folder_is_told_before_anything_is_sent(query, path, undistu
 
 
 def interrupting(after, hanging=0):
-    """A rule that interrupts `rule.target` at a request; what is in flight comes a little later.
+    """A rule that interrupts `rule.target` at a request; replies in flight arrive a little later.
 
     So many of those in flight get no reply at all, the first time they are asked.
     """
@@ -666,7 +668,7 @@ def interrupting(after, hanging=0):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_an_interrupted_run_saves_what_is_in_flight_and_goes_on_later(query, path, undisturbed, parts):
+def test_an_interrupted_run_saves_replies_in_flight_and_can_continue(query, path, undisturbed, parts):
     number = 300
     rule = interrupting(100, hanging=2 * (parts == 1))
     with FaultyServer(rule) as server:
@@ -678,9 +680,9 @@ def test_an_interrupted_run_saves_what_is_in_flight_and_goes_on_later(query, pat
         wait_for_lock(path)
         rule.done = True
         message = one_message(run)
-        assert "Stopping: waiting a few seconds for what is in flight." in run.err
-        assert "stopped, because it was interrupted." in message
-        assert "the same command goes on from there" in message
+        assert "Stopping: waiting a few seconds for requests in flight." in run.err
+        assert "stopped because it was interrupted." in message
+        assert "run the same command to continue" in message
         held = recorded(path)
         assert held == set(server.delivered), "all that was delivered was saved"
         assert f"{len(held)} answers were saved" in message
@@ -707,11 +709,11 @@ def test_ctrl_c_ends_the_command_within_seconds(tmp_path):
         out, err = process.communicate(timeout=PATIENCE)
         assert time.monotonic() - moments[0] < 15
     assert process.returncode == 2
-    assert "stopped, because it was interrupted." in err
+    assert "stopped because it was interrupted." in err
     assert "Traceback" not in err
     saved = len(Record(tmp_path / "dvb" / "m.jsonl").answers)
     assert saved == server.delivered.total()
-    assert f"{saved} answers were saved; the same command goes on from there" in err
+    assert f"{saved} answers were saved; run the same command to continue" in err
     assert PART_OF_KEY not in out + err
 
 
@@ -719,7 +721,7 @@ def test_ctrl_c_ends_the_command_within_seconds(tmp_path):
 
 
 class PromptCache:
-    """A provider's prompt cache: the longest common beginning with an earlier completed request.
+    """A provider's prompt cache: the longest common prefix with an earlier completed request.
 
     It counts in blocks of 128 tokens from 1,024 on, as OpenAI says of its own, and forgets a beginning
     that none of the last ``memory`` requests had. A token is four characters.
@@ -759,13 +761,13 @@ def test_three_quarters_of_the_input_come_from_the_providers_cache(
     chosen = chosen.sample(frac=1, random_state=1)
     assert len(chosen) == 20 * len(cells)
     in_order = study.conversations(chosen)
-    # Without a prefix the engine keeps to the order of the items' names.
+    # Without prefixes the engine follows the order of item names.
     at_random = [Conversation(f"{n:05d}", each.turns) for n, each in enumerate(in_order)]
     shares = {}
     for name, conversations in (("in order", in_order), ("at random", at_random)):
         cache = PromptCache(memory)
         with FaultyServer(cache.rule) as server:
-            # One at a time nothing is on the way, and a cache that never forgets is exact.
+            # One at a time nothing else is in flight, so an unlimited cache is exact.
             at_once = 4 if memory == 32 else 1
             summary = hold(conversations, server, Record(tmp_path / f"{name}.jsonl"), concurrency=at_once)
         assert (summary.asked, summary.failed) == (len(chosen), 0)
@@ -774,7 +776,7 @@ def test_three_quarters_of_the_input_come_from_the_providers_cache(
         record_property(f"share from cache {name}", shares[name])
     print(f"from cache, {memory} requests remembered: {shares}")
     assert shares["in order"] >= 0.75
-    # A cache that never forgets serves any order alike; providers' own forget within minutes.
+    # The order does not matter to an unlimited cache; providers' caches expire within minutes.
     gained = shares["in order"] - shares["at random"]
     assert gained > 0.3 if memory == 32 else gained == 0
 
@@ -789,14 +791,14 @@ def cheap(text, *_):
     return http(completion(answer(text), prompt_tokens=5))
 
 
-def test_the_maximum_cost_is_not_passed_and_the_next_run_goes_on(query, tmp_path):
+def test_the_maximum_cost_is_not_exceeded_and_the_next_run_continues(query, tmp_path):
     most = 0.005
     each = (5 * PRICE.input + 2 * PRICE.output) / 1e6
     with FaultyServer(cheap) as server:
         for round_ in (1, 2):
             run = query(server, 600, "--max-cost", most, "--yes", "--concurrency", 16, model=PAID)
             assert run.wait() == 2
-            assert f"the next request could pass the maximum of ${most:g}" in one_message(run)
+            assert f"the next request could exceed the maximum of ${most:g}" in one_message(run)
             assert 0.6 * most * round_ < server.requests * each <= most * round_
         assert query(server, 600, "--max-cost", 1, "--yes", model=PAID).wait() == 0
     assert server.requests == 600, "nothing was paid for twice"
@@ -804,14 +806,14 @@ def test_the_maximum_cost_is_not_passed_and_the_next_run_goes_on(query, tmp_path
 
 
 @pytest.mark.parametrize("usage", [True, False], ids=["counted", "not counted"])
-def test_replies_of_no_use_are_paid_for_and_stop_at_the_maximum(query, usage):
+def test_unusable_replies_count_toward_the_maximum(query, usage):
     reply = {**completion("Option A", prompt_tokens=5), "choices": "none"}
     if not usage:
         del reply["usage"]
     with FaultyServer(lambda *_: http(reply)) as server:
         run = query(server, 200, "--price", "100,1000", "--max-cost", 0.03, "--yes", "--concurrency", 1)
         assert run.wait() == 2
-    assert "the next request could pass the maximum of $0.03" in one_message(run)
+    assert "the next request could exceed the maximum of $0.03" in one_message(run)
     assert 0 < server.requests < 25, "before so many failures would have stopped it"
 
 
@@ -833,7 +835,7 @@ def test_a_dry_run_sends_and_writes_nothing(query, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_paid_endpoint_is_not_asked_without_a_yes(query, tmp_path):
+def test_a_paid_endpoint_needs_a_confirmation(query, tmp_path):
     with FaultyServer() as server:
         run = query(server, 600, model=PAID)
         assert run.wait() == 2
@@ -843,7 +845,7 @@ def test_a_paid_endpoint_is_not_asked_without_a_yes(query, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# Secrets. That every run above keeps the key to itself is looked at when its fixtures end.
+# Secrets. The fixtures also check that no run above reveals the key.
 
 CELLS = [
     "url = ''\nfolder = ''",
@@ -883,7 +885,7 @@ def notebook(folder, cells):
     return source
 
 
-def test_an_executed_notebook_does_not_hold_the_key(tmp_path, marked, capfd, monkeypatch):
+def test_an_executed_notebook_does_not_contain_the_key(tmp_path, marked, capfd, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     kinds = list(FAULTS.values())
     numbers = {}
@@ -911,7 +913,7 @@ def test_an_executed_notebook_does_not_hold_the_key(tmp_path, marked, capfd, mon
 
 
 def test_a_failing_attempt_has_no_key_in_its_traceback(marked, path, monkeypatch, caplog):
-    """With all of the client's and the engine's log messages turned on, too."""
+    """Also with all log messages of client and engine turned on."""
     caplog.set_level("DEBUG")
     with FaultyServer(lambda *_: error(401, f"not with {KEY}")) as server:
         summary = hold(TOY, server, Record(path))
@@ -919,7 +921,7 @@ def test_a_failing_attempt_has_no_key_in_its_traceback(marked, path, monkeypatch
     assert PART_OF_KEY not in repr(summary) + path.with_suffix(".log.jsonl").read_text()
 
 
-# A server that this project did not write.
+# A third-party server.
 
 
 def free_ports(number):
@@ -937,7 +939,7 @@ def free_port():
 
 @pytest.fixture
 def foreign():
-    """Start LLMock from PyPI, which speaks OpenAI's protocol, misbehaves as told, and judges its clients."""
+    """Start LLMock from PyPI, which speaks OpenAI's protocol, misbehaves on request and rates clients."""
     with contextlib.ExitStack() as stack:
         yield lambda *options: stack.enter_context(llmock(*options))
 
@@ -966,13 +968,13 @@ def llmock(*options):
 
 
 def verdict(server):
-    """What the server says of its clients, and whether it has nothing against them."""
+    """The server's report on its clients, and whether it has no complaints."""
     command = [LLMOCK, "report", "--strict", "--url", server.root]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
     return run.stdout + run.stderr, run.returncode == 0
 
 
-def test_a_server_that_others_wrote_is_asked_every_question_once(query, path, foreign):
+def test_a_third_party_server_gets_every_question_once(query, path, foreign):
     server = foreign()
     run = query(server, 60)
     assert run.wait() == 0, run.err
@@ -989,9 +991,9 @@ def test_a_server_that_others_wrote_is_asked_every_question_once(query, path, fo
     assert passed and "60 call(s), 60 attempt(s)" in said, said
 
 
-def test_a_server_that_others_wrote_finds_no_fault_with_how_its_faults_are_met(query, path, foreign):
+def test_a_third_party_server_approves_of_the_error_handling(query, path, foreign):
     server = foreign("--error-rate", "429=0.15", "--error-rate", "503=0.15")
-    # Which requests it refuses is chance; what failed for good in one run is asked again by the next.
+    # It rejects requests at random; those that failed in one run are sent again by the next.
     for _ in range(5):
         run = query(server, 40)
         if run.wait() == 0 and " 0 failed" in run.out:

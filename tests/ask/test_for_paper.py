@@ -1,4 +1,4 @@
-"""All that the paper needs of a model: one plan, one price, one confirmation, resumable."""
+"""Everything that the paper needs from a model: one plan, price and confirmation; resumable."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ def url():
 
 @pytest.fixture
 def paid(monkeypatch, url):
-    """A model with a price, on loopback, that the paper does not list yet."""
+    """A model with a price, on loopback, that is not listed in the paper yet."""
     model = Model("paid", Endpoint("shop", url, "SHOP_KEY"), "paid", price=PRICE)
     real = catalogue.registry()
     sets = SETS | LETTER_SETS
@@ -49,7 +49,7 @@ def run(tmp_path, capsys):
 
 
 def at_a_terminal(monkeypatch, *replies):
-    """Somebody sits there and gives these replies, each to one question."""
+    """A user at the terminal who gives these replies, one per question."""
     given = iter(replies)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: next(given))
@@ -76,7 +76,7 @@ def test_the_plan_counts_shared_items_once_and_adds_up(run, paid, sizes, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_confirmation_asks_all_of_it_and_a_second_run_nothing(run, paid, sizes, tmp_path, monkeypatch):
+def test_one_confirmation_is_enough_and_a_second_run_asks_nothing(run, paid, sizes, tmp_path, monkeypatch):
     at_a_terminal(monkeypatch, "y")
     status, out, _ = run()
     assert status == 0
@@ -89,24 +89,24 @@ def test_one_confirmation_asks_all_of_it_and_a_second_run_nothing(run, paid, siz
     assert out.startswith("paid: 0 requests to send\n")
 
 
-def test_who_says_no_sends_nothing(run, paid, tmp_path, monkeypatch):
+def test_without_consent_nothing_is_sent(run, paid, tmp_path, monkeypatch):
     at_a_terminal(monkeypatch, "")
     status, _, err = run()
     assert (status, list(tmp_path.iterdir())) == (2, [])
     assert "nothing was sent" in err
 
 
-def test_without_a_terminal_it_needs_yes_and_without_its_key_it_tells_the_variable(run, paid, monkeypatch):
+def test_missing_consent_or_key_is_reported(run, paid, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     assert "paid costs money: add --yes" in run()[2]
     monkeypatch.delenv("SHOP_KEY")
     assert "set the environment variable SHOP_KEY" in run("--yes")[2]
 
 
-def test_a_run_that_was_stopped_by_its_maximum_cost_goes_on_from_there(run, paid, sizes, tmp_path):
+def test_a_run_that_reached_its_maximum_cost_can_continue(run, paid, sizes, tmp_path):
     status, _, err = run("--yes", "--max-cost", "0.01")
     assert status == 2
-    assert "could pass the maximum" in err
+    assert "could exceed the maximum" in err
     before = {line for path in tmp_path.rglob("paid.jsonl") for line in path.open()}
     assert before
     assert run("--yes")[0] == 0
@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_by_its_maximum_cost_goes_on_from_there(run, paid
     assert len(after) == len(sizes["dvb-free/smoke"] | sizes["dvb-free/standard"]) + len(sizes["dvb/smoke"])
 
 
-def test_the_maximum_cost_is_that_of_all_studies_together(paid, tmp_path, monkeypatch):
+def test_the_maximum_cost_applies_to_all_studies_together(paid, tmp_path, monkeypatch):
     left = []
 
     def query(study, models, items, *, settings, **_):
@@ -129,13 +129,13 @@ def test_the_maximum_cost_is_that_of_all_studies_together(paid, tmp_path, monkey
 
 
 @pytest.mark.parametrize("option", ["--study", "--set"])
-def test_a_study_or_a_set_beside_it_is_refused(run, paid, option):
+def test_study_and_set_are_rejected_with_paper(run, paid, option):
     status, _, err = run(option, "dvb", "--dry-run")
     assert status == 2
     assert "drop --study and --set" in err
 
 
-def test_prompts_that_are_not_here_are_left_out_and_named(run, paid, monkeypatch, tmp_path):
+def test_missing_prompts_are_left_out_and_named(run, paid, monkeypatch, tmp_path):
     registry = dataclasses.replace(
         catalogue.registry(), asked_of={"dvb/authors": ("words",)}, paper={"dvb/authors": ()}
     )
@@ -150,11 +150,11 @@ def test_prompts_that_are_not_here_are_left_out_and_named(run, paid, monkeypatch
     assert "make data" in out
 
 
-def test_a_model_that_the_paper_has_nothing_for_is_told(run, paid, monkeypatch):
+def test_a_model_without_sets_in_the_paper_is_reported(run, paid, monkeypatch):
     agent = dataclasses.replace(paid, family="reference agent")
     registry = dataclasses.replace(catalogue.registry(), models={"paid": agent})
     monkeypatch.setattr(catalogue, "registry", lambda: registry)
-    assert "names no set under `paper`" in run()[2]
+    assert "lists no set for it under `paper`" in run()[2]
 
 
 def test_the_notebooks_read_the_sets_that_the_paper_lists():
@@ -168,7 +168,7 @@ def test_the_notebooks_read_the_sets_that_the_paper_lists():
 
 
 @pytest.mark.parametrize(("study", "usual"), [("dvb", 16800), ("dvb-explicit", 1302), ("dvb-cot", 1302)])
-def test_each_study_has_a_usual_set(study, usual, tmp_path, capsys):
+def test_each_study_has_a_default_set(study, usual, tmp_path, capsys):
     words = ["query", "--study", study, "--model", "agent-value", "--record", str(tmp_path), "--dry-run"]
     assert cli.main(words) == 0
     assert capsys.readouterr().out.startswith(f"agent-value: {usual:,} requests to send")

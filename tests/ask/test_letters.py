@@ -1,4 +1,4 @@
-"""Choosing by letter probability: what is asked, kept, read and counted, against endpoints of each kind."""
+"""Choices by letter probability: requests, records, readings and counts, with all kinds of endpoints."""
 
 import math
 from dataclasses import replace
@@ -14,7 +14,7 @@ from starlette.routing import Route
 from deepvalues.ask import catalogue, letters, on_record, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Ask, Job, groups
-from deepvalues.ask.letters import LetterChoice, NoLogprobsError, kept
+from deepvalues.ask.letters import LetterChoice, NoLogprobsError, condensed
 from deepvalues.ask.loopback.server import serving
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.reading import Reading
@@ -31,7 +31,7 @@ SEED = 7
 
 
 def listed(**probabilities):
-    """Log probabilities of a first token; names stand for spaces by an underscore."""
+    """Log probabilities of a first token; underscores in names mean spaces."""
     entries = [
         {"token": token.replace("_", " "), "logprob": math.log(p) if p else -9999.0, "bytes": None}
         for token, p in probabilities.items()
@@ -43,25 +43,27 @@ def answer(logprobs, item="i", text="A"):
     return Answer("0" * 32, item, 0, 0, text, None, "length", 1, 1, logprobs, "m")
 
 
-# ---- what is kept of a reply ----
+# ---- records ----
 
 
-def test_spellings_of_a_letter_are_added_up():
-    found = kept(listed(_A=0.5, A=0.1, _a=0.05, _B=0.2, **{"(B": 0.05, "_C": 0.04}), LETTER_CHOICE)
-    assert found.text == " A"
-    p = {letter: math.exp(logprob) for letter, logprob in found.logprobs["letters"].items()}
+def test_spellings_of_a_letter_are_summed():
+    token, found = condensed(
+        listed(_A=0.5, A=0.1, _a=0.05, _B=0.2, **{"(B": 0.05, "_C": 0.04}), LETTER_CHOICE
+    )
+    assert token == " A"
+    p = {letter: math.exp(logprob) for letter, logprob in found["letters"].items()}
     assert p == pytest.approx({"A": 0.65, "B": 0.25}, abs=1e-5)
-    assert found.logprobs["rest"] == pytest.approx(0.1)
-    assert "unlisted" not in found.logprobs
+    assert found["rest"] == pytest.approx(0.1)
+    assert "unlisted" not in found
 
 
-def test_a_small_letter_is_an_article_where_nothing_is_begun():
+def test_a_small_letter_does_not_count_without_a_begun_reply():
     bare = replace(LETTER_CHOICE, begin="")
-    assert set(kept(listed(a=0.6, B=0.3), bare).logprobs["letters"]) == {"B"}
+    assert set(condensed(listed(a=0.6, B=0.3), bare)[1]["letters"]) == {"B"}
 
 
-def test_a_letter_beyond_the_list_is_bounded_by_what_the_list_leaves_over():
-    found = kept(listed(_B=0.9, _C=0.04), LETTER_CHOICE).logprobs
+def test_an_unlisted_letter_is_bounded_by_the_remaining_probability():
+    found = condensed(listed(_B=0.9, _C=0.04), LETTER_CHOICE)[1]
     assert found["letters"] == {"B": pytest.approx(math.log(0.9), abs=1e-6)}
     assert 0.06 <= found["unlisted"] <= 0.060001
     weighed = soft.weigh(found)
@@ -69,29 +71,29 @@ def test_a_letter_beyond_the_list_is_bounded_by_what_the_list_leaves_over():
     assert (weighed.p_a_low, weighed.p_a_high) == pytest.approx((0, 0.06 / 0.96), abs=1e-5)
 
 
-def test_a_model_that_never_says_a_letter_keeps_its_probabilities():
-    found = kept(listed(The=0.7, I=0.2), LETTER_CHOICE)
-    assert found.logprobs == {"letters": {}, "rest": 1.0, "unlisted": pytest.approx(0.1, abs=2e-6)}
-    assert letters.read(answer(found.logprobs), SEED) == Reading("unparsable")
-    weighed = soft.weigh(found.logprobs)
+def test_a_reply_without_letters_keeps_its_probabilities():
+    _, found = condensed(listed(The=0.7, I=0.2), LETTER_CHOICE)
+    assert found == {"letters": {}, "rest": 1.0, "unlisted": pytest.approx(0.1, abs=2e-6)}
+    assert letters.read(answer(found), SEED) == Reading("unparsable")
+    weighed = soft.weigh(found)
     assert (weighed.letter, weighed.covered, weighed.mass) == (None, False, 0)
     assert (weighed.p_a_low, weighed.p_a_high) == (0, 1)
 
 
 def test_a_letter_counts_however_unlikely_it_is():
-    found = kept(listed(The=0.99, _B=1e-9, _A=0.0), LETTER_CHOICE).logprobs
+    found = condensed(listed(The=0.99, _B=1e-9, _A=0.0), LETTER_CHOICE)[1]
     assert found["letters"]["A"] == letters.IMPOSSIBLE
     assert letters.read(answer(found), SEED) == Reading("answered", "B")
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=4, max_size=4))
-def test_the_short_form_tells_the_same_as_the_whole_list(weights):
-    """What is weighed from the record is what would have been weighed from the reply itself."""
+def test_the_short_form_is_equivalent_to_the_full_list(weights):
+    """Weights from the record equal those from the reply itself."""
     p = dict(zip((" A", " B", "A", " C"), (weight / sum(weights) for weight in weights), strict=True))
     raw = listed(**{token.replace(" ", "_"): each for token, each in p.items()})
-    # "Option" stands before the letter in a free reply.
+    # In a free reply, "Option" comes before the letter.
     whole = {"content": [{"token": "Option", "logprob": 0.0, "top_logprobs": []}, *raw["content"]]}
-    short, long = soft.weigh(kept(raw, LETTER_CHOICE).logprobs), soft.weigh(whole)
+    short, long = soft.weigh(condensed(raw, LETTER_CHOICE)[1]), soft.weigh(whole)
     assert short.covered and long.covered
     assert (short.p_a, short.mass) == pytest.approx((long.p_a, long.mass), abs=1e-5)
 
@@ -109,10 +111,10 @@ def test_the_short_form_tells_the_same_as_the_whole_list(weights):
 )
 def test_without_alternatives_there_is_no_answer(logprobs):
     with pytest.raises(NoLogprobsError, match="no log probabilities"):
-        kept(logprobs, LETTER_CHOICE)
+        condensed(logprobs, LETTER_CHOICE)
 
 
-def test_ties_are_broken_by_a_fair_coin_that_stays():
+def test_ties_are_broken_by_a_reproducible_fair_coin():
     tied = {"letters": {"A": -0.7, "B": -0.7}, "rest": 0.0}
     read = [letters.read(answer(tied, f"i{number}"), SEED) for number in range(400)]
     again = [letters.read(answer(tied, f"i{number}"), SEED) for number in range(400)]
@@ -132,22 +134,22 @@ def test_tied_letters_are_covered_whatever_the_coin_says():
     assert trials["soft"].tolist() == [0.5, 0.5]
 
 
-def test_nine_letters_make_a_line_of_the_record_of_less_than_450_bytes():
+def test_a_line_with_nine_letters_has_less_than_450_bytes():
     p = {f"_{letter}": 0.11 / (place + 1) ** 6 for place, letter in enumerate("ABCDEFGHI")}
-    found = kept(listed(**p), NINE)
-    assert list(found.logprobs["letters"]) == list("ABCDEFGHI")
+    token, found = condensed(listed(**p), NINE)
+    assert list(found["letters"]) == list("ABCDEFGHI")
     long = Answer(
-        "f" * 32, "controlled.universal.q6.r8", 0, 0, found.text, None, "length", 123_456, 1,
-        found.logprobs, "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        "f" * 32, "controlled.universal.q6.r8", 0, 0, token, None, "length", 123_456, 1,
+        found, "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
     )  # fmt: skip
     assert len(long.line()) < 450
 
 
-# ---- what is asked ----
+# ---- requests ----
 
 
-def test_old_keys_are_what_they_were():
-    """Keys worked out by the version before models could be asked by letters."""
+def test_old_keys_have_not_changed():
+    """Keys from the version before choices by letter were introduced."""
     put = Conversation("i", ("Which?",), system="S", prefix="Wh")
     served = Model("m", Endpoint("openai", None, "K"), "served")
     local = Model("m", Endpoint("local", None, None), "m", parameters={"logprobs": True, "top_logprobs": 5})
@@ -162,7 +164,7 @@ def test_the_committed_record_is_found():
     assert [asked.missing() for asked in on_record.questions_by_model("svo", models, items)] == [0, 0]
 
 
-def test_weights_of_ones_own_are_part_of_the_key():
+def test_local_weights_are_part_of_the_key():
     put = Conversation("i", ("Which?",))
     model = Model("m", Endpoint("llama.cpp", None, None), "served")
     of = [
@@ -172,7 +174,7 @@ def test_weights_of_ones_own_are_part_of_the_key():
     assert len(set(of)) == 3
 
 
-def test_the_limit_of_an_endpoint_and_room_to_think_enter_no_key():
+def test_token_and_logprob_limits_are_not_part_of_the_key():
     model = Model("m", Endpoint("llama.cpp", None, None), "served", letters=CONTINUE)
     keys = {
         Ask(replace(model, parameters=own), letters.parameters(model), 1, LETTER_CHOICE).key(
@@ -196,7 +198,7 @@ def conversation(text="Which? " + LETTER_CHOICE.ending):
     return Conversation("i", (text,), prefix="Which?")
 
 
-def test_the_words_put_into_the_mouth_are_the_last_message():
+def test_the_beginning_of_the_reply_is_the_last_message():
     put = letters.put(conversation(), LETTER_CHOICE, CONTINUE)
     assert put.messages(()) == [
         {"role": "user", "content": "Which? " + LETTER_CHOICE.ending},
@@ -211,7 +213,7 @@ def test_the_bare_letter_is_asked_for_in_place_of_the_option():
     assert put.messages(()) == [{"role": "user", "content": "Which? " + LETTER_CHOICE.bare_ending}]
 
 
-def test_a_question_of_another_ending_cannot_ask_for_the_bare_letter():
+def test_a_question_with_another_ending_cannot_ask_for_the_bare_letter():
     with pytest.raises(UserError, match="does not end with"):
         letters.put(conversation("Which?"), LETTER_CHOICE, BARE)
     with pytest.raises(UserError, match="several turns"):
@@ -224,7 +226,7 @@ MASS = {" A": 0.6, "A": 0.05, " B": 0.3, " C": 0.02, " I": 0.01}
 
 
 class Stub:
-    """An endpoint that lists as many tokens as it allows at most, and keeps what it was asked."""
+    """An endpoint with a limit on listed tokens, which keeps its requests."""
 
     def __init__(self, most=20, without=None):
         self.most, self.without, self.bodies = most, without, []
@@ -238,7 +240,7 @@ class Stub:
             return JSONResponse({"error": {"message": message}}, 400)
         raw = listed(**{token.replace(" ", "_"): p for token, p in MASS.items()})
         raw["content"][0]["top_logprobs"] = raw["content"][0]["top_logprobs"][: body["top_logprobs"]]
-        # llama.cpp repeats what it was to continue.
+        # llama.cpp repeats the beginning that it continues.
         choice = {"message": {"content": "Option A"}, "finish_reason": "length", "logprobs": raw}
         choice |= self.without or {}
         usage = {"prompt_tokens": 9, "completion_tokens": 1}
@@ -313,7 +315,7 @@ def test_an_endpoint_is_asked_for_as_many_alternatives_as_it_allows(serve, tmp_p
     run = ask(model_at(url), tmp_path, concurrency=1)
     assert (run["asked"][0], run["failed"][0]) == (6, 0)
     assert stub.bodies[-1]["top_logprobs"] == top
-    # Found out once, not for each request.
+    # Detected once, not for each request.
     assert len(stub.bodies) == 6 + len([number for number in letters.TOP_LOGPROBS if number > top])
     _, other = serve()
     assert ask(model_at(other), tmp_path)["replayed"].tolist() == [6]
@@ -329,7 +331,7 @@ def test_an_endpoint_is_asked_for_as_many_alternatives_as_it_allows(serve, tmp_p
 )
 def test_an_endpoint_without_log_probabilities_stops_the_run(serve, tmp_path, settings):
     stub, url = serve(**settings)
-    with pytest.raises(UserError, match=r"gives no log probabilities.*letters: free"):
+    with pytest.raises(UserError, match=r"returns no log probabilities.*letters: free"):
         ask(model_at(url), tmp_path, 40, concurrency=1)
     assert len(stub.bodies) <= 3 + len(letters.TOP_LOGPROBS)
     record = Record(record_path(tmp_path, "dvb", "m"))
@@ -369,7 +371,7 @@ def test_the_browser_shows_the_probabilities(serve, tmp_path):
     assert {row.reply for row in rows} == {" A"}
 
 
-def test_free_replies_to_the_same_questions_are_other_answers(serve, tmp_path):
+def test_free_replies_to_the_same_questions_have_other_keys(serve, tmp_path):
     _, url = serve()
     ask(model_at(url), tmp_path)
     free = replace(model_at(url), letters=None)
@@ -383,7 +385,7 @@ def test_a_plan_says_that_letters_are_asked_for(serve, tmp_path):
     assert plan.usage.output == 6
 
 
-def test_studies_without_letters_are_asked_freely(tmp_path):
+def test_studies_without_letters_get_free_replies(tmp_path):
     model = model_at("http://127.0.0.1:1/v1")
     frame = catalogue.study("dvb-ratings").items("smoke")
     (asked,) = on_record.questions_by_model("dvb-ratings", [model], frame, tmp_path)
@@ -394,7 +396,7 @@ def test_studies_without_letters_are_asked_freely(tmp_path):
 
 
 def test_cells_come_in_the_order_of_the_design_each_with_its_nested_prefixes():
-    """So one server slot reads a shared beginning once, also with tests without examples in between."""
+    """So that one server slot reads a shared prefix once, even with tests without examples in between."""
 
     def jobs(*named):
         return [Job(Conversation(item, (prefix + item,), prefix=prefix), 0, {}) for item, prefix in named]
@@ -440,11 +442,11 @@ def load(tmp_path):
         ("", "letters: bare", BARE),
     ],
 )
-def test_a_model_is_asked_as_its_endpoint_can_be_or_as_its_entry_says(load, endpoint, entry, mode):
+def test_letters_come_from_the_entry_or_the_endpoint(load, endpoint, entry, mode):
     assert load(endpoint, entry).model("m").letters == mode
 
 
-def test_a_base_url_keeps_how_a_known_model_is_asked(load):
+def test_a_base_url_keeps_a_known_models_letters(load):
     registry = load("letters: continue, continue_flags: {x: true}", "")
     model = registry.model("m", "http://127.0.0.1:2/v1")
     assert (model.letters, model.endpoint.continue_flags) == (CONTINUE, {"x": True})
@@ -454,12 +456,12 @@ def test_a_base_url_keeps_how_a_known_model_is_asked(load):
 @pytest.mark.parametrize(
     ("endpoint", "entry"), [("letters: loud", ""), ("continue_flags: yes", ""), ("", "letters: 3")]
 )
-def test_another_way_of_asking_is_refused(load, endpoint, entry):
+def test_an_unknown_letters_mode_is_rejected(load, endpoint, entry):
     with pytest.raises(UserError, match=r"models.yml.*(letters must be|continue_flags)"):
         load(endpoint, entry)
 
 
-def test_the_published_models_are_asked_freely():
+def test_the_published_models_give_free_replies():
     registry = catalogue.registry()
     published = [
         model
@@ -470,7 +472,7 @@ def test_the_published_models_are_asked_freely():
     assert registry.endpoints["llama.cpp"].letters == registry.endpoints["vllm"].letters == CONTINUE
 
 
-def test_free_replies_are_asked_of_whoever_could_be_asked_by_letters(tmp_path):
+def test_free_replies_can_be_requested_instead_of_letters(tmp_path):
     free, study = catalogue.study("dvb-free"), catalogue.study("dvb")
     items = free.items("standard")
     assert len(items) == 200

@@ -1,4 +1,4 @@
-"""The loopback server through the real client: completions, log probabilities, errors in OpenAI's shape."""
+"""The loopback server with the real client: completions, log probabilities, errors in OpenAI's format."""
 
 import functools
 import http.client
@@ -22,7 +22,7 @@ from deepvalues.core.errors import UserError
 
 
 class Model:
-    """A local model that answers by a function of messages and seed."""
+    """A local model whose reply is a function of messages and seed."""
 
     def __init__(self, name, reply):
         self.name, self.reply = name, reply
@@ -64,7 +64,7 @@ def client(url):
 
 @pytest.fixture(scope="module")
 def complete(client):
-    """Ask a model; a text stands for one user message."""
+    """Ask a model; a text becomes one user message."""
 
     def complete(model, messages="Hello", **parameters):
         if isinstance(messages, str):
@@ -76,7 +76,7 @@ def complete(client):
 
 @pytest.fixture(scope="module")
 def send(url):
-    """Send a request as it is; gives status, headers and the decoded body."""
+    """Send a raw request; returns status, headers and the decoded body."""
 
     def send(method, path, body=None):
         connection = http.client.HTTPConnection(urlsplit(url).netloc)
@@ -96,7 +96,7 @@ def post(send, body):
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-# What a client gets.
+# Completions.
 
 
 def test_models_are_listed_in_order(client):
@@ -112,7 +112,7 @@ def test_a_model_is_described(client, name):
     assert client.models.retrieve(name).id == name
 
 
-def test_a_completion_has_the_protocols_shape(complete):
+def test_a_completion_has_the_protocols_format(complete):
     completion = complete("words", "How many, then?")
     assert completion.object == "chat.completion"
     assert completion.id.startswith("chatcmpl-")
@@ -162,17 +162,17 @@ def test_a_reply_is_cut_at_the_limit(complete, name, most, text):
 
 
 @pytest.mark.parametrize("most", [6, 7, None])
-def test_a_limit_that_is_not_reached_changes_nothing(complete, most):
+def test_an_unreached_limit_changes_nothing(complete, most):
     choice = complete("words", max_tokens=most).choices[0]
     assert (choice.message.content, choice.finish_reason) == (WORDS, "stop")
 
 
-def test_the_newer_name_of_the_limit_goes_before(complete):
+def test_the_newer_name_of_the_limit_takes_precedence(complete):
     assert complete("words", max_tokens=5, max_completion_tokens=1).choices[0].message.content == "One"
 
 
 @given(st.text(max_size=60))
-def test_tokens_hold_the_whole_text_but_for_spaces_at_its_end(text):
+def test_tokens_contain_the_whole_text_except_trailing_spaces(text):
     split = tokens(text)
     assert "".join(split) == text.rstrip() or not text.strip()
     assert all(token.strip() for token in split)
@@ -250,7 +250,7 @@ def test_an_unreadable_prompt_is_a_bad_request(complete):
     assert caught.value.param == "messages"
 
 
-def test_what_is_not_installed_is_not_implemented(client):
+def test_a_missing_installation_is_status_501(client):
     with pytest.raises(openai.InternalServerError, match="needs the package torch") as caught:
         client.chat.completions.create(model="uninstalled", messages=HELLO)
     assert caught.value.status_code == 501
@@ -258,7 +258,7 @@ def test_what_is_not_installed_is_not_implemented(client):
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-def test_a_crash_is_a_server_error_in_the_same_shape(client, caplog):
+def test_a_crash_is_a_server_error_in_the_same_format(client, caplog):
     with pytest.raises(openai.InternalServerError, match="RuntimeError: a bug") as caught:
         client.chat.completions.create(model="crashing", messages=HELLO)
     assert caught.value.status_code == 500
@@ -298,7 +298,7 @@ def test_a_crash_is_a_server_error_in_the_same_shape(client, caplog):
     ],
     ids=repr,
 )
-def test_a_wrong_request_is_refused_and_the_parameter_named(send, changed, param):
+def test_a_wrong_parameter_is_named(send, changed, param):
     status, _, content = post(send, {"model": "echo", "messages": HELLO, **changed})
     assert status == 400
     assert content["error"]["type"] == "invalid_request_error"
@@ -310,13 +310,13 @@ def test_a_wrong_request_is_refused_and_the_parameter_named(send, changed, param
 @pytest.mark.parametrize(
     "changed", [{"stream": False}, {"tools": []}, {"n": 1}, {"seed": None}, {"top_logprobs": 0}]
 )
-def test_what_asks_for_nothing_special_is_served(send, changed):
+def test_default_values_are_accepted(send, changed):
     status, _, _ = post(send, {"model": "echo", "messages": HELLO, **changed})
     assert status == 200
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"not JSON", b"\xff\xfe", b"[]", b'"text"', b"null", b"3"])
-def test_a_body_that_is_no_object_is_refused(send, body):
+def test_a_body_that_is_not_an_object_is_rejected(send, body):
     status, headers, content = send("POST", "/v1/chat/completions", body)
     assert status == 400
     assert headers["content-type"] == "application/json"
@@ -334,7 +334,7 @@ def test_a_body_that_is_no_object_is_refused(send, body):
         ("DELETE", "/v1/models/echo", 405),
     ],
 )
-def test_an_unknown_route_is_told_in_the_same_shape(send, method, path, status):
+def test_an_unknown_route_is_reported_in_the_same_format(send, method, path, status):
     found, headers, content = send(method, path)
     assert found == status
     assert headers["content-type"] == "application/json"
@@ -376,7 +376,7 @@ def test_two_servers_are_served_at_once(url):
                 assert len(client.models.list().data) == count
 
 
-def test_replies_are_not_held_back():
+def test_replies_are_not_delayed():
     # Nagle's algorithm and delayed acknowledgements together cost 40 ms a reply; asyncio switches the
     # former off for sockets that name their protocol, and accepted ones inherit that from the listener.
     with server._listener(0) as listener, socket.create_connection(listener.getsockname()):
@@ -385,7 +385,7 @@ def test_replies_are_not_held_back():
             assert accepted.proto == socket.IPPROTO_TCP
 
 
-def test_a_taken_port_is_told():
+def test_a_port_in_use_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
@@ -395,12 +395,12 @@ def test_a_taken_port_is_told():
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_told(port):
-    with pytest.raises(UserError, match=f"can't use port {port}: a port is from 0 to 65535;"):
+def test_an_invalid_port_is_reported(port):
+    with pytest.raises(UserError, match=f"can't use port {port}: ports range from 0 to 65535;"):
         serve_forever(create_app({}), port)
 
 
-# The models that are served in earnest.
+# The project's models.
 
 
 @pytest.fixture(scope="module")
@@ -421,13 +421,13 @@ def test_every_local_model_is_served_and_described(earnest):
     assert {family for family, _ in listed.values()} == {"reference agent", "text learner", HEAD}
 
 
-#: All but those that need PyTorch, or the weights of an open model.
+#: All models except those that need PyTorch or the weights of an open model.
 NEEDS_NO_WEIGHTS = [
     name
     for name, model in catalogue.local_models().items()
     if name != "learner-encoder" and model.family != HEAD
 ]
-#: Agents that decline some questions, or answer beside them, by their rules.
+#: Agents whose rules decline some questions, or answer off the point.
 NOT_ALWAYS_READABLE = (
     "agent-declining",
     "agent-rater-stray",
@@ -470,7 +470,7 @@ def test_a_prompt_of_another_kind_is_a_bad_request(earnest, name, prompt):
         client.chat.completions.create(model=name, messages=[{"role": "user", "content": prompt}])
 
 
-def test_an_agent_that_does_not_know_the_wordings_tells_it_as_a_bad_request(earnest):
+def test_unknown_wordings_are_a_bad_request(earnest):
     client, _ = earnest
     prompt = "Option A: An agent that juggles.\nOption B: An agent that sings."
     with pytest.raises(openai.BadRequestError, match="not a value and a pole in wordings of the bank"):

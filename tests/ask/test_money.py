@@ -1,4 +1,4 @@
-"""Money: what usage costs, what a plan says, and that a maximum is never passed."""
+"""Money: costs of usage, plans, and that a maximum is never exceeded."""
 
 import math
 
@@ -19,7 +19,7 @@ def test_cost_by_hand():
 
 
 @given(amounts, st.floats(0, 1), amounts)
-def test_a_cache_never_costs_more_and_uncached_is_the_whole_price(tokens, share, written):
+def test_a_cache_never_costs_more(tokens, share, written):
     usage = Usage(tokens, tokens * share, written)
     assert usage.cost(PRICE) <= usage.uncached().cost(PRICE) + 1e-12
     assert usage.uncached().cached == 0
@@ -41,7 +41,7 @@ def test_a_plan_without_a_price_says_so():
 
 
 def test_the_first_replies_correct_the_estimate():
-    ledger = Ledger(PRICE, most=10.0)
+    ledger = Ledger(PRICE, max_cost=10.0)
     assert ledger.correction == 1.0
     ledger.settle(ledger.reserve(Usage(100, 0, 10)), Usage(100, 0, 10), Usage(130, 0, 2))
     assert ledger.correction == pytest.approx(1.3)
@@ -55,7 +55,7 @@ def test_savings_of_the_cache():
     assert ledger.used.saved_by_caching(PRICE) == pytest.approx(0.0015)
 
 
-def test_without_price_or_maximum_nothing_is_refused():
+def test_without_price_or_maximum_nothing_is_rejected():
     for ledger in (Ledger(None, 1.0), Ledger(PRICE, None)):
         assert ledger.reserve(Usage(1e12, 0, 1e12)) == 0.0
 
@@ -63,7 +63,7 @@ def test_without_price_or_maximum_nothing_is_refused():
 def test_a_failed_request_costs_nothing():
     ledger = Ledger(PRICE, 1.0)
     ledger.settle(ledger.reserve(Usage(100, 0, 10)), Usage(100, 0, 10), None)
-    assert ledger.spent == 0 and ledger.set_aside == 0 and ledger.unsettled == 0
+    assert ledger.spent == 0 and ledger.reserved == 0 and ledger.unsettled == 0
 
 
 @given(
@@ -71,8 +71,8 @@ def test_a_failed_request_costs_nothing():
     st.floats(0.001, 0.5),
     st.integers(1, 8),
 )
-def test_spending_never_passes_the_maximum(requests, most, in_flight):
-    """Estimates that are off by up to a factor of 1.9, several requests in flight."""
+def test_spending_never_exceeds_the_maximum(requests, most, in_flight):
+    """Estimates are wrong by up to a factor of 1.9, with several requests in flight."""
     ledger = Ledger(PRICE, most)
     open_requests = []
     factor = None

@@ -1,4 +1,4 @@
-"""The pace: places in flight, halving on refusals, growing back, limits per minute; no real clock."""
+"""The pace: requests in flight, halving on refusals, growing back, limits per minute; no real clock."""
 
 import asyncio
 import heapq
@@ -13,7 +13,7 @@ from deepvalues.ask.pace import Pace
 
 
 class Clock:
-    """A clock that stands still until somebody sleeps."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self):
         self.now = 0.0
@@ -61,7 +61,7 @@ def test_a_burst_of_refusals_halves_once():
     asyncio.run(play())
 
 
-def test_with_few_in_flight_chance_does_not_decide():
+def test_with_few_in_flight_single_refusals_do_not_matter():
     async def play():
         pace = Pace(4)
         for _ in range(11):
@@ -89,14 +89,14 @@ def test_refusals_of_an_earlier_round_are_forgotten():
 
 
 async def halve(pace):
-    """Refuse until the limit is half of what it was."""
+    """Refuse until the limit has been halved."""
     before = pace.limit
     while pace.limit == before:
         pace.refused(await pace.enter())
         pace.leave()
 
 
-def test_it_grows_back_by_an_eighth_and_one_a_round_and_never_above_the_most():
+def test_it_grows_back_by_one_and_an_eighth_per_round_up_to_the_maximum():
     async def play():
         pace = Pace(16)
         await halve(pace)
@@ -112,7 +112,7 @@ def test_it_grows_back_by_an_eighth_and_one_a_round_and_never_above_the_most():
 
 
 def endure(most, refuses, seconds=120, seed=1):
-    """Keep an endpoint busy that takes a second for an answer and refuses at once, by a rule.
+    """Keep an endpoint busy that takes a second per answer, and by a rule refuses immediately.
 
     The rule gets the number of requests that the endpoint is at and a random generator. A refused request
     is tried again after .5, 1, 2, 4 and 8 seconds, as the client does. Gives the answers per second, and
@@ -151,19 +151,19 @@ def endure(most, refuses, seconds=120, seed=1):
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.0, 62), (0.01, 60), (0.1, 55), (0.3, 20)])
-def test_refusals_at_random_do_not_bring_the_pace_down(share, least):
+def test_random_refusals_do_not_lower_the_pace(share, least):
     rate, _ = endure(64, lambda _, rng: rng.random() < share)
     assert rate > least, "of 64 in flight, a second each"
 
 
 @pytest.mark.parametrize("bears", [8, 20, 40])
-def test_what_an_endpoint_bears_is_found(bears):
+def test_an_endpoints_capacity_is_found(bears):
     rate, refusals = endure(64, lambda at_work, _: at_work >= bears)
     assert rate > 0.85 * bears
     assert refusals < 1, "most requests are not refused"
 
 
-def test_a_halved_limit_lets_waiting_ones_in_only_below_it():
+def test_a_halved_limit_admits_waiting_requests_only_below_it():
     async def play():
         pace = Pace(4)
         numbers = [await pace.enter() for _ in range(4)]
@@ -179,7 +179,7 @@ def test_a_halved_limit_lets_waiting_ones_in_only_below_it():
 
 
 @given(st.lists(st.sampled_from(["refused", "answered"]), max_size=60), st.integers(1, 50))
-def test_the_limit_stays_between_one_and_the_most(events, most):
+def test_the_limit_stays_between_one_and_the_maximum(events, most):
     async def play():
         pace = Pace(most)
         for event in events:
@@ -194,7 +194,7 @@ def test_the_limit_stays_between_one_and_the_most(events, most):
 @pytest.mark.parametrize(
     ("limits", "tokens", "seconds_each"), [((60, None), 0, 1.0), ((None, 600), 20, 2.0), ((60, 600), 20, 2.0)]
 )
-def test_requests_keep_to_the_limits_per_minute(limits, tokens, seconds_each):
+def test_requests_respect_the_limits_per_minute(limits, tokens, seconds_each):
     async def play():
         clock = Clock()
         pace = Pace(100, *limits, clock=clock, sleep=clock.sleep)
@@ -205,7 +205,7 @@ def test_requests_keep_to_the_limits_per_minute(limits, tokens, seconds_each):
     asyncio.run(play())
 
 
-def test_without_limits_nobody_sleeps():
+def test_without_limits_there_is_no_waiting():
     async def play():
         clock = Clock()
         pace = Pace(100, clock=clock, sleep=clock.sleep)

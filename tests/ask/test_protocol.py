@@ -1,4 +1,4 @@
-"""What endpoints send that is not what the protocol says, and how it is read; nothing is thrown away.
+"""Replies that deviate from the protocol, and how they are read; nothing is discarded.
 
 Replies are received by the program itself, from a server on loopback, and read by Study 1.
 """
@@ -26,20 +26,20 @@ USED = {"prompt_tokens": 100, "completion_tokens": 4}
 
 
 def body(content, finish="stop", usage=USED, choice=(), **message):
-    """A chat completion with what it should not have."""
+    """A chat completion with unusual parts."""
     reply = completion(content, finish_reason=finish, **dict(choice))
     reply["choices"][0]["message"].update(message)
     return {**reply, "usage": usage}
 
 
 class Asking:
-    """Asks a server, a request at a time, and shows how its replies were read."""
+    """Asks a server, one request at a time, and shows how its replies were read."""
 
     def __init__(self, folder, items):
         self.folder, self.items = folder, items
 
     def ask(self, rule, number=5, *, after="", retry=(), model=None, key_variable=None, **settings):
-        """The server and what the run did; ``rule`` gets the number of the request and its body.
+        """The server and the outcome of the run; ``rule`` gets the number of the request and its body.
 
         ``after`` stands in for the server's /v1 behind its address.
         """
@@ -48,7 +48,7 @@ class Asking:
             url = server.url if not after else server.url.removesuffix("/v1") + after.removeprefix("-")
             model = model or catalogue.registry().model("m", url, key_variable)
             model = model if model.endpoint.base_url else at(model, url)
-            # One respondent, whichever port a server has.
+            # The same respondent for any port.
             model = replace(model, endpoint=replace(model.endpoint, kind="custom"))
             how = Settings(max_retries=0, concurrency=1, **settings)
             done = run_query.query(
@@ -83,7 +83,7 @@ class Asking:
 
 
 def at(model, url):
-    """A model at another address."""
+    """A model at another URL."""
     return Model(model.name, Endpoint("custom", url, None), "m", price=model.price)
 
 
@@ -98,7 +98,7 @@ def fine(*_):
     return http(body("Option A"))
 
 
-# Prompts that are refused for good.
+# Filtered prompts.
 
 FILTERED = {
     "Azure": (400, {"error": {"message": "It was filtered.", "code": "content_filter", "innererror": {}}}),
@@ -112,7 +112,7 @@ FILTERED = {
 
 
 @pytest.mark.parametrize(("status", "said"), FILTERED.values(), ids=FILTERED)
-def test_a_prompt_that_a_filter_stops_is_a_refusal_on_record(asked, status, said):
+def test_a_filtered_prompt_is_a_recorded_refusal(asked, status, said):
     stopped = http(said.encode() if isinstance(said, str) else said, status)
     rule = lambda n, _: stopped if n == 1 else fine()  # noqa: E731
     _, done = asked.ask(rule)
@@ -126,16 +126,16 @@ def test_a_prompt_that_a_filter_stops_is_a_refusal_on_record(asked, status, said
     assert asked.read() == [("answered", "A")] * 5
 
 
-def test_another_error_with_that_status_is_no_refusal(asked):
+def test_other_errors_with_that_status_are_not_refusals(asked):
     for said in ({"error": {"message": "unknown parameter", "code": "invalid"}}, "bad request", None, [], 7):
         _, done = asked.ask(lambda _n, _, said=said: http(json.dumps(said).encode(), 400))
         assert (done.asked, done.failed) == (0, 5)
 
 
-# Errors inside a 200.
+# Errors with status 200.
 
 
-def test_an_error_inside_a_200_is_a_failed_request_and_asked_again(asked):
+def test_an_error_with_status_200_is_a_failure_and_retried(asked):
     away = {"error": {"code": 502, "message": "the upstream went away"}}
     replies = [
         body("Option B"),
@@ -153,10 +153,10 @@ def test_an_error_inside_a_200_is_a_failed_request_and_asked_again(asked):
     assert asked.statuses() == ["answered"] * 5
 
 
-# Content, reasons and messages of other kinds.
+# Unusual content, finish reasons and messages.
 
 
-def test_text_parts_put_together_are_the_reply_and_the_others_are_kept(asked):
+def test_text_parts_are_joined_and_others_kept(asked):
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Option B. No: calm."}]}
     contents = [
         [thinking, {"type": "text", "text": "Option "}, {"type": "text", "text": "A"}],
@@ -172,7 +172,7 @@ def test_text_parts_put_together_are_the_reply_and_the_others_are_kept(asked):
     assert kept == [{"content": [thinking]}, None, None, {"content": contents[3]}, None]
 
 
-def test_finish_reasons_of_another_api_are_read(asked):
+def test_finish_reasons_of_other_apis_are_understood(asked):
     cut = body(None, finish="MAX_TOKENS")
     del cut["choices"][0]["message"]["content"]
     null = body(None, finish="content_filter")
@@ -203,11 +203,11 @@ def test_finish_reasons_of_another_api_are_read(asked):
         ("Whatever: x", "Whatever: x"), (None, None),
     ],
 )  # fmt: skip
-def test_reasons_compare_without_case(given, meant):
+def test_finish_reasons_ignore_case(given, meant):
     assert protocol.receive(body("Option A", finish=given)).finish_reason == meant
 
 
-def test_a_reply_that_took_up_all_tokens_was_cut_whatever_its_reason_says(asked):
+def test_a_reply_at_the_token_limit_was_truncated_whatever_its_reason(asked):
     def rule(n, sent):
         used = {"prompt_tokens": 100, "completion_tokens": sent["max_tokens"] - n % 2}
         return http(body("Looking at the examples so far, Option A", usage=used))
@@ -220,24 +220,26 @@ def test_a_reply_that_took_up_all_tokens_was_cut_whatever_its_reason_says(asked)
     assert asked.statuses()[0] == "truncated"
 
 
-def test_thinking_that_takes_up_the_budget_stops_the_run_and_says_so(asked):
+def test_thinking_that_uses_up_all_tokens_stops_the_run(asked):
     def rule(_n, sent):
         used = {"prompt_tokens": 100, "completion_tokens": sent["max_tokens"]}
         return http(body("", finish="length", usage=used, reasoning_content="Let me look"))
 
-    with pytest.raises(UserError, match=r"the first 25 replies are all empty and cut off: .*more max_tokens"):
+    with pytest.raises(
+        UserError, match=r"the first 25 replies are all empty and cut off: .*raise max_tokens"
+    ):
         asked.ask(rule, 45)
     assert len(asked.lines()) == 25, "what was paid for is on record"
     assert {answer.more["reasoning_content"] for answer in asked.lines()} == {"Let me look"}
 
 
 @pytest.mark.parametrize("said", ["<think>Let me look", "<think>Let me</think>\n", " \n"])
-def test_thinking_in_the_reply_is_no_reply(asked, said):
+def test_thinking_alone_is_not_a_reply(asked, said):
     with pytest.raises(UserError, match="the first 25 replies are all empty"):
         asked.ask(lambda *_: http(body(said, finish="length")), 45)
 
 
-def test_one_reply_or_refusal_among_the_first_lets_a_run_go_on(asked):
+def test_one_early_reply_or_refusal_lets_a_run_continue(asked):
     said = [body("Option A"), body(None, refusal="I won't."), body(None, finish="content_filter")]
     for number, first in enumerate(said):
         again = asked.folder / str(number)
@@ -259,7 +261,7 @@ def test_an_answer_in_the_reasoning_field_is_kept(asked):
         (None, {"reasoning_content": "Option A"})
     ] * 5
     assert done.unread == "0 of 5 could be read: 5 unparsable"
-    with pytest.raises(UserError, match=r"all empty; what came is on record, in reasoning_content"):
+    with pytest.raises(UserError, match=r"all empty; other content is on record, in reasoning_content"):
         asked.ask(lambda *_: http(body(None, reasoning_content="Option A")), 45)
 
 
@@ -278,7 +280,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("reply", "more"), ODD.values(), ids=ODD)
-def test_what_is_not_understood_stays_beside_the_rest(asked, reply, more):
+def test_what_is_not_understood_is_kept(asked, reply, more):
     _, done = asked.ask(lambda *_: http(reply), 1)
     (line,) = asked.lines()
     assert (done.failed, line.more) == (0, more)
@@ -295,7 +297,7 @@ VALUES = st.recursive(
 
 @st.composite
 def bodies(draw):
-    """Completions of which some place holds anything, or is missing."""
+    """Completions with an arbitrary or missing value in some place."""
     reply = body("Option A")
     places = [(), ("choices",), ("choices", 0), ("choices", 0, "message"), ("usage",), ("model",), ("error",)]
     places += [("choices", 0, name) for name in ("finish_reason", "logprobs", "error", "new")]
@@ -312,7 +314,7 @@ def bodies(draw):
 
 
 @given(bodies())
-def test_whatever_is_sent_is_a_reply_of_known_types_or_a_failure_that_says_so(sent):
+def test_any_body_gives_a_typed_reply_or_a_clear_failure(sent):
     protocol.usage(sent)
     try:
         reply = protocol.receive(sent, 10)
@@ -326,18 +328,18 @@ def test_whatever_is_sent_is_a_reply_of_known_types_or_a_failure_that_says_so(se
     assert all(count is None or (isinstance(count, int) and count >= 0) for count in counts)
 
 
-def test_what_was_paid_for_counts_against_the_maximum_also_where_it_could_not_be_used(asked):
+def test_unusable_replies_count_against_the_maximum(asked):
     def rule(_n, _):
         return http({"choices": "none", "usage": {"prompt_tokens": 1000, "completion_tokens": 0}})
 
     priced = Model("m", Endpoint("custom", None, None), "m", price=Price(100.0, 100.0, 100.0, "2025-01-01"))
-    with pytest.raises(UserError, match=r"could pass the maximum of \$1"):
+    with pytest.raises(UserError, match=r"could exceed the maximum of \$1"):
         asked.ask(rule, 45, model=priced, max_cost=1.0)
     assert len(asked.failures()) <= 10, "each costs $0.10"
     assert protocol.usage({"usage": {"prompt_tokens": 1000}}) == Usage(1000.0, 0.0, 0.0)
 
 
-# Addresses, and messages about them.
+# URLs, and messages about them.
 
 
 @pytest.mark.parametrize(
@@ -351,7 +353,7 @@ def test_what_was_paid_for_counts_against_the_maximum_also_where_it_could_not_be
         "/a/b/",
     ],
 )
-def test_a_base_url_may_be_a_whole_address_and_have_a_query(asked, after):
+def test_a_base_url_may_be_a_full_url_with_a_query(asked, after):
     server, done = asked.ask(fine, 1, after=after)
     assert done.failed == 0
     path, _, query = after.partition("?")
@@ -368,7 +370,7 @@ NOWHERE = {
 
 
 @pytest.mark.parametrize(("rule", "shown"), NOWHERE.values(), ids=NOWHERE)
-def test_a_base_url_without_v1_is_told_with_the_address_and_what_came(asked, rule, shown):
+def test_a_base_url_without_v1_is_reported_with_url_and_response(asked, rule, shown):
     with pytest.raises(
         UserError, match=rf"is /v1 missing.*http://127\.0\.0\.1:\d+/chat/completions: .*{shown}"
     ):
@@ -376,7 +378,7 @@ def test_a_base_url_without_v1_is_told_with_the_address_and_what_came(asked, rul
     assert "is /v1 missing" not in stopped(asked, rule), "where it is there nobody is asked for it"
 
 
-def test_a_reply_of_millions_of_characters_is_kept_whole_and_read(asked):
+def test_a_very_long_reply_is_kept_and_read(asked):
     long = "The user likes calm. " * 400_000
     asked.ask(lambda n, _: http(body(long, "length") if n == 3 else body("Option A")))
     assert asked.read() == [("answered", "A")] * 3 + [("truncated", None), ("answered", "A")]
@@ -385,15 +387,15 @@ def test_a_reply_of_millions_of_characters_is_kept_whole_and_read(asked):
 
 def stopped(asked, rule, **options):
     """The message with which a run stops."""
-    with pytest.raises(UserError, match="stopped, because") as caught:
+    with pytest.raises(UserError, match="stopped because") as caught:
         asked.ask(rule, 45, **options)
     return str(caught.value)
 
 
-def test_a_stream_that_nobody_asked_for_is_told(asked):
+def test_an_unrequested_stream_is_reported(asked):
     chunk = b'data: {"choices": [{"delta": {"content": "Option A"}}]}\n\ndata: [DONE]\n\n'
     message = stopped(asked, lambda *_: http(chunk))
-    assert 'a stream of events, which nobody asked for: data: {"choices"' in message
+    assert 'an event stream, which was not requested: data: {"choices"' in message
 
 
 WORDED = [
@@ -414,7 +416,7 @@ WORDED = [
 ]
 
 
-def test_errors_are_shown_whatever_they_are_worded_in(asked, monkeypatch):
+def test_errors_are_shown_in_any_format(asked, monkeypatch):
     monkeypatch.setenv("OWN_KEY", KEY)
 
     def rule(n, _):
@@ -432,42 +434,40 @@ def test_errors_are_shown_whatever_they_are_worded_in(asked, monkeypatch):
         assert len(message) < 400, "cut"
 
 
-def test_a_parameter_that_is_refused_is_named_with_the_way_out(asked):
+def test_a_rejected_parameter_is_named_with_advice(asked):
     refused = {"object": "error", "message": {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}}
     message = stopped(asked, lambda *_: http(refused, 422))
-    assert "`parameters: {seed: null}` in the model's entry sends no seed" in message
+    assert "to omit seed, put `parameters: {seed: null}` in the model's entry" in message
     assert "Extra inputs" in message
 
 
-def test_what_is_secret_in_an_address_is_not_shown():
+def test_secrets_in_a_url_are_not_shown():
     address = "http://me:pw@host/v1/x?api-version=1&api-key=secret&sig=s"
     failed = openai.APIConnectionError(request=httpx2.Request("POST", address))
-    assert protocol.told(failed, Model("m", Endpoint("custom", None, None), "m")).startswith(
+    assert protocol.describe(failed, Model("m", Endpoint("custom", None, None), "m")).startswith(
         "http://host/v1/x?api-version=1&api-key=…&sig=…: "
     )
 
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])
-def test_a_socks_proxy_is_told_before_anything_is_sent(asked, monkeypatch, variable):
+def test_a_socks_proxy_is_reported_before_anything_is_sent(asked, monkeypatch, variable):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv(variable, "socks5://127.0.0.1:9")
     model = catalogue.registry().model("m", "http://endpoint.invalid/v1")
-    with pytest.raises(
-        UserError, match=f"^{variable.upper()} names a SOCKS proxy.*http:// proxy, or unset it"
-    ):
+    with pytest.raises(UserError, match=f"^{variable.upper()} is a SOCKS proxy.*http:// proxy, or unset it"):
         asked.ask(fine, model=model)
 
 
-# A key goes to the host that it belongs to, and to no other.
+# A key is sent only to its own host.
 
 
 VENDORS = ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY")
 
 
 @pytest.mark.parametrize("name", ["my-model", "gpt-4.1-nano-2025-04-14", "claude-any", "gemini-2.0-flash"])
-def test_no_vendors_key_is_sent_to_an_address_of_ones_own(asked, monkeypatch, name):
+def test_no_vendors_key_is_sent_to_another_url(asked, monkeypatch, name):
     for variable in (*VENDORS, "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(variable, KEY)
     with FaultyServer(lambda *_: fine()) as server:
@@ -487,7 +487,7 @@ def test_the_key_that_a_variable_names_is_sent(asked, monkeypatch):
         asked.ask(fine, key_variable="OWN_KEY")
 
 
-def test_a_vendors_key_belongs_to_its_host_alone():
+def test_a_vendors_key_is_sent_only_to_its_host():
     registry = catalogue.registry()
 
     def variable(url, name="my-model"):
@@ -500,10 +500,10 @@ def test_a_vendors_key_belongs_to_its_host_alone():
                      "https://api.openai.com.example.org/v1", "https://api.openai.com@example.org/v1",
                      "https://openai.com/v1"):  # fmt: skip
         assert variable(stranger, "gpt-4.1-nano-2025-04-14") is None
-    with pytest.raises(UserError, match="--key-variable names the key for a --base-url"):
+    with pytest.raises(UserError, match="--key-variable names the key for --base-url"):
         registry.model("my-model", None, "OWN_KEY")
 
 
-def test_a_refusal_without_a_key_says_how_one_is_given(asked):
+def test_a_rejection_without_a_key_says_how_to_set_one(asked):
     message = stopped(asked, lambda *_: error(401, "no key"))
-    assert "(no key was sent: --key-variable names the variable that holds it)" in message
+    assert "(no key was sent; name the variable that holds it with --key-variable)" in message

@@ -1,4 +1,4 @@
-"""Replies, one by one and by a grammar: what says a choice, what does not, and how long reading takes."""
+"""Replies from a table and from a grammar: which state a choice, and how long reading takes."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ MORE = [
     ("I cannot say, but Option A", "unparsable", None),
     ("<think>Option A", "unparsable", None),
     ("   ", "unparsable", None),
-    # Forms that say a choice.
+    # Forms that state a choice.
     ("A!", "answered", "A"),
     (r"\boxed{A}", "answered", "A"),
     (r"Hence the answer is $\boxed{\text{B}}$.", "answered", "B"),
@@ -74,7 +74,7 @@ MORE = [
     ("I would choose Option A because they like calm.", "answered", "A"),
     ("Here is the option I prefer: B", "answered", "B"),
     ("The answer is:\n\nOption A", "answered", "A"),
-    # An option that is named and not chosen. The last three words are on no list.
+    # An option that is mentioned but not chosen. The last three words are on no list.
     ("This person would hardly pick Option B.", "unparsable", None),
     ("They are the least likely to select Option A.", "unparsable", None),
     ("Option B is the wrong choice here.", "unparsable", None),
@@ -89,7 +89,7 @@ MORE = [
     ("I would choose Option A. Wait, that was the loud one.", "unparsable", None),
     ("Option A\nwould be out of the question", "unparsable", None),
     ("The option to stay clear of is:\nOption A", "unparsable", None),
-    # A choice that the next sentence takes back, and one that it only explains.
+    # A choice that the next sentence rejects, and one that it explains.
     ("A\nThis is the option the user would avoid.", "unparsable", None),
     ("Option A. This is the least likely choice.", "unparsable", None),
     ("Answer: B\nThat isn't the one they want.", "unparsable", None),
@@ -101,11 +101,11 @@ MORE = [
     ("Which of them is dull?\nOption A", "unparsable", None),
     ("Option A: Option B", "unparsable", None),
     ("Options A and B.", "unparsable", None),
-    # "a" and "I" are words before a word.
+    # "a" and "I" before a word are words.
     ("The option a quiet user takes is the second.", "unparsable", None),
     ("Which option a user like this picks shows in the examples.", "unparsable", None),
     ("I choose a.", "unparsable", None),
-    # Somebody else's words.
+    # Quotations.
     ('A friend said: "Too loud. I would choose Option A. Really." Hm.', "unparsable", None),
     ("It says 'I would choose Option A.'", "unparsable", None),
 ]
@@ -116,7 +116,7 @@ def test_short_form(text, status, choice):
     assert reading(text) == (status, choice)
 
 
-def test_an_open_thought_that_was_cut_is_truncated():
+def test_unfinished_thinking_is_truncated():
     assert reading("<think>Option A seems", "length") == ("truncated", None)
 
 
@@ -124,7 +124,7 @@ def test_an_open_thought_that_was_cut_is_truncated():
 @pytest.mark.parametrize(
     "thought", ["Calm counts: Option B? No, wait.", "Loud: Option B.\nCalm: Option A.", "Option B", "Calm."]
 )
-def test_what_stands_before_the_last_closing_tag_is_thought(opening, thought):
+def test_text_before_the_last_closing_tag_is_thinking(opening, thought):
     for answer in ("Option A", "a", "A"):
         assert reading(f"{opening}{thought}\n</think>\n\n{answer}") == ("answered", "A")
     assert reading(f"{opening}{thought}</think>") == ("unparsable", None)
@@ -157,7 +157,7 @@ CUT = [
 
 
 @pytest.mark.parametrize(("text", "choice"), CUT)
-def test_a_cut_reply_is_an_option_alone_or_a_first_line_that_answered_before(text, choice):
+def test_a_truncated_reply_is_an_option_alone_or_a_complete_first_line(text, choice):
     assert reading(text, "length") == (("answered", choice) if choice else ("truncated", None))
 
 
@@ -171,11 +171,11 @@ def test_a_cut_reply_is_an_option_alone_or_a_first_line_that_answered_before(tex
         "Of these, option I prefer nothing.",
     ],
 )
-def test_i_and_a_before_a_word_name_no_option(text):
+def test_i_and_a_before_a_word_are_not_options(text):
     assert reading(text, letters=LETTERS) == ("unparsable", None)
 
 
-def test_the_text_of_an_option_stands_for_the_option():
+def test_the_text_of_an_option_counts_as_the_option():
     shown = "Option A: An agent that waits.\nOption B: An agent that acts.\n\nWhich?"
     assert reading("An agent that acts.", question=shown) == ("answered", "B")
     assert reading("Option B: An agent that acts.", question=shown) == ("answered", "B")
@@ -196,11 +196,11 @@ CHAINS = [
 
 
 @pytest.mark.parametrize(("text", "finish", "status", "choice"), CHAINS)
-def test_a_rationale_and_a_line_of_answer(text, finish, status, choice):
+def test_a_rationale_and_a_labelled_answer(text, finish, status, choice):
     assert reading(text, finish) == (status, choice)
 
 
-# By a grammar.
+# From a grammar.
 
 LETTER = st.sampled_from("AB")
 WORD = st.text("bcdfglmnprstuw", min_size=3, max_size=8)
@@ -215,7 +215,7 @@ CHOOSING = (
     "I think that they would go with option {}.",
     "So I'd say (option {}).",
 )
-#: An unknown word at each place that turns a choice into something else.
+#: Choices changed into something else by an unknown word in each place.
 REJECTING = (
     "I would {word} choose Option {}.",
     "The user would {word} Option {}.",
@@ -234,7 +234,7 @@ def choosing(draw, letter):
 
 @st.composite
 def naming(draw):
-    """A sentence that names an option and does not choose it."""
+    """A sentence that mentions an option without choosing it."""
     letter, word = draw(LETTER), draw(WORD)
     if draw(st.booleans()):
         return draw(st.sampled_from(REJECTING)).format(letter, word=word)
@@ -243,41 +243,41 @@ def naming(draw):
 
 @st.composite
 def prose(draw, *needed):
-    """The needed sentences among neutral ones."""
+    """The given sentences among neutral ones."""
     sentences = [draw(each) for each in needed] + draw(st.lists(NEUTRAL, max_size=3))
     return draw(st.sampled_from([" ", "\n\n"])).join(draw(st.permutations(sentences)))
 
 
 @given(st.data(), LETTER)
-def test_who_only_chooses_is_read(data, letter):
+def test_pure_choices_are_read(data, letter):
     text = data.draw(prose(choosing(letter)))
     assert {reading(text, letters=letters) for letters in ("AB", LETTERS)} == {("answered", letter)}
 
 
 @given(st.data())
-def test_who_only_rejects_or_quotes_is_not(data):
+def test_rejections_and_quotes_are_not_choices(data):
     assert reading(data.draw(prose(naming())))[0] == "unparsable"
 
 
 @given(st.data(), LETTER)
-def test_who_chooses_and_then_names_is_not(data, letter):
+def test_a_choice_followed_by_another_mention_is_not_read(data, letter):
     text = f"{data.draw(choosing(letter))} {data.draw(naming())}"
     assert reading(text)[0] == "unparsable"
 
 
 @given(st.data(), LETTER)
-def test_a_line_of_answer_decides_over_what_was_weighed_before(data, letter):
+def test_a_labelled_answer_outweighs_earlier_mentions(data, letter):
     assert reading(f"{data.draw(prose(naming(), naming()))}\nAnswer: Option {letter}") == ("answered", letter)
 
 
 @given(st.data(), LETTER, LETTER)
-def test_two_choices_count_where_they_agree(data, first, second):
+def test_two_choices_count_if_they_agree(data, first, second):
     text = f"{data.draw(choosing(first))} {data.draw(choosing(second))}"
     assert reading(text) == (("answered", first) if first == second else ("unparsable", None))
 
 
 @given(st.data(), LETTER, st.sampled_from(["", "<think>", "<thinking>"]))
-def test_a_thought_changes_nothing(data, letter, opening):
+def test_thinking_changes_nothing(data, letter, opening):
     thought = data.draw(prose(naming(), choosing(data.draw(LETTER))))
     text = data.draw(st.one_of(prose(choosing(letter)), prose(naming())))
     assert reading(f"{opening}{thought}</think>{text}") == reading(text)
@@ -285,13 +285,13 @@ def test_a_thought_changes_nothing(data, letter, opening):
 
 
 @given(st.data(), LETTER)
-def test_a_cut_never_turns_a_reply_into_another_choice(data, letter):
+def test_truncation_never_changes_the_choice(data, letter):
     text = data.draw(st.one_of(prose(choosing(letter)), prose(naming())))
     place = data.draw(st.integers(1, len(text)))
     status, choice = reading(text[:place], "length")
     assert status in ("answered", "truncated")
     if status == "answered":
-        # An option alone is all that a server asked for a letter sends, so it is read as one.
+        # A server that is asked for a letter sends only an option, so it is read as one.
         alone = text[:place].removeprefix("Option ").strip() == choice
         assert alone or choice == reading(text.split("\n")[0])[1]
 
@@ -304,7 +304,7 @@ def test_any_text_gets_a_status_and_only_answers_get_a_choice(text, finish):
 
 
 @given(LETTER, st.text(alphabet=" \n*_`", max_size=4))
-def test_reading_is_blind_to_space_and_markup(letter, noise):
+def test_reading_ignores_whitespace_and_markup(letter, noise):
     assert reading(f"{noise}Option {letter}{noise}") == ("answered", letter)
 
 
@@ -355,8 +355,8 @@ PIECES = [
         "Option A\n",
     ),
 ]
-#: The system ends the process at the first reply that takes two seconds of processor time; none takes .2 s
-#: where time is linear, and a quadratic pattern takes minutes.
+#: The system kills the process if a reply takes two seconds of processor time. In linear time none takes
+#: 0.2 s; a quadratic pattern takes minutes.
 LONG = r"""
 import json, signal, sys
 from deepvalues.studies.dvb.items.ratings import read_rating
@@ -384,6 +384,6 @@ signal.setitimer(signal.ITIMER_PROF, 0)
 """
 
 
-def test_long_replies_that_repeat_themselves_are_read_at_once():
+def test_long_repetitive_replies_are_read_quickly():
     done = subprocess.run([sys.executable, "-c", LONG, json.dumps(PIECES)], capture_output=True, check=False)
     assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr[-2000:])

@@ -1,4 +1,4 @@
-"""Open models asked again for what is on record: the same, other choices, other digits, and no weights."""
+"""Asking open models again: the same choices, other choices, other digits, and missing weights."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ BEFORE = (0.7, 0.2)
 
 
 def chosen(p: Sequence[float]):
-    """A reply after a begun "Option": the likeliest letter, with the probabilities of all."""
+    """A reply that continues "Option": the likeliest letter, with all probabilities."""
     letters = [{"token": f" {'ABCDEFGHI'[place]}", "logprob": math.log(each)} for place, each in enumerate(p)]
     likeliest = max(letters, key=lambda letter: letter["logprob"])
     return http(
@@ -34,7 +34,7 @@ def chosen(p: Sequence[float]):
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Have the model answer by a rule; its weights need not be there."""
+    """Let the model answer by a rule, without its weights."""
     monkeypatch.setattr(reask, "ready", lambda _: None)
 
     def serve(rule):
@@ -50,7 +50,7 @@ def serve(monkeypatch):
 
 @pytest.fixture
 def record(serve, tmp_path, items_smoke):
-    """The record of a model that likes the first option."""
+    """The record of a model that prefers the first option."""
     serve(lambda *_: chosen(BEFORE))
     run_query.query("dvb", [MODEL], items_smoke, record_folder=tmp_path)
     return tmp_path
@@ -64,7 +64,7 @@ def again(record, serve, rule, number=40):
     return found
 
 
-def test_a_model_that_answers_as_before_is_reproduced(record, serve):
+def test_the_same_answers_are_reproduced(record, serve):
     asked = []
     found = again(record, serve, lambda text, *_: asked.append(text) or chosen(BEFORE))
     assert (found.recorded, found.asked, found.same, found.difference) == (130, 40, 40, 0)
@@ -79,15 +79,15 @@ def test_a_model_that_answers_as_before_is_reproduced(record, serve):
     assert second == asked, "the sample is fixed"
 
 
-def test_the_largest_difference_between_probabilities_is_told(record, serve):
+def test_the_largest_difference_between_probabilities_is_reported(record, serve):
     p = iter([(0.7, 0.2), (0.6, 0.2), *[(0.7, 0.2)] * 38])
     found = again(record, serve, lambda *_: chosen(next(p)))
     assert found.is_reproduced
-    # The probability of A among both letters.
+    # The probability of A, normalized over both letters.
     assert found.difference == pytest.approx(0.7 / 0.9 - 0.6 / 0.8, abs=1e-5)
 
 
-def test_of_nine_letters_the_largest_difference_is_told(serve, tmp_path):
+def test_the_largest_difference_of_nine_letters_is_reported(serve, tmp_path):
     items = catalogue.study("svo-letters").items("smoke")
     serve(lambda *_: chosen([0.4, *[0.6 / 8] * 8]))
     run_query.query("svo-letters", [MODEL], items, record_folder=tmp_path)
@@ -104,31 +104,31 @@ def test_at_least_99_of_100_choices_must_be_the_same(others, passes):
     assert str(found).endswith("fewer than 99%") is not passes
 
 
-def test_other_choices_are_counted(record, serve):
+def test_changed_choices_are_counted(record, serve):
     count = iter(range(40))
     found = again(record, serve, lambda *_: chosen(BEFORE if next(count) > 2 else (0.1, 0.8)))
     assert found.same == 37
     assert not found.is_reproduced
 
 
-def test_without_the_weights_a_model_is_replayed_and_not_re_asked(record, monkeypatch):
+def test_without_weights_a_model_is_not_asked_again(record, monkeypatch):
     def missing(model):
-        raise UserError(f"{model.name}: tiny.gguf is not there; fetch it with: make models")
+        raise UserError(f"{model.name}: tiny.gguf is missing; fetch it with: make models")
 
     monkeypatch.setattr(reask, "ready", missing)
     (found,) = reask.reask([MODEL], record)
     assert found.is_reproduced
-    assert str(found) == ("tiny: replayed, not re-asked: tiny.gguf is not there; fetch it with: make models")
+    assert str(found) == ("tiny: replayed, not re-asked: tiny.gguf is missing; fetch it with: make models")
 
 
-def test_models_without_weights_or_record_are_passed_over(tmp_path):
+def test_models_without_weights_or_record_are_skipped(tmp_path):
     paid = catalogue.registry().models["gpt-4o-2024-08-06"]
     assert reask.reask([MODEL, paid], tmp_path) == []
     assert reask.report([]) == "No open model has an answer on record."
 
 
 @pytest.mark.parametrize(("same", "status"), [(100, 0), (50, 1)])
-def test_the_command_ends_by_what_was_found(monkeypatch, capsys, same, status):
+def test_the_exit_status_depends_on_the_results(monkeypatch, capsys, same, status):
     rows = [reproduce.Compared("results", "data/results/a.csv", "identical")]
     monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: rows)
     monkeypatch.setattr(reask, "reask", lambda *_: [reask.Reasked("tiny", 200, 100, same)])

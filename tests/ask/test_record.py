@@ -1,4 +1,4 @@
-"""The record: what is written is read back, nothing is lost, and damage is told with file and line."""
+"""The record: what is written is read back, nothing is lost, and damage is reported with file and line."""
 
 import errno
 import fcntl
@@ -44,7 +44,7 @@ def path(tmp_path):
 
 
 def write(path, *answers):
-    """Write answers in one run; returns the bytes of the record."""
+    """Write answers in one run; returns the record's bytes."""
     record = Record(path)
     with record.writing() as journal:
         for each in answers:
@@ -56,7 +56,7 @@ def logged(record):
     return [json.loads(line) for line in record.log_path.read_text(encoding="utf-8").splitlines()]
 
 
-#: Any text that JSON can hold: half a surrogate pair too, as a cut reply may.
+#: Any text that JSON can contain, including half a surrogate pair, as in a truncated reply.
 JSON_TEXTS = st.text(st.characters(), max_size=40).filter(lambda text: json.loads(json.dumps(text)) == text)
 AWKWARD = st.sampled_from(
     ["", "\n", "a\r\nb", "\u2028", "\x00", '","check":"00000000"}', "\ud83d", "😀 é 你好"]
@@ -111,7 +111,7 @@ def test_a_record_is_read_back(answers):
 
 @given(ANSWER_LISTS, st.randoms(use_true_random=False), st.integers(0, 6))
 @settings(max_examples=30)
-def test_the_bytes_do_not_depend_on_the_order_of_arrival_nor_on_the_runs(answers, random, cut):
+def test_the_bytes_do_not_depend_on_order_or_runs(answers, random, cut):
     shuffled = random.sample(answers, len(answers))
     with tempfile.TemporaryDirectory() as folder:
         once = write(Path(folder) / "once.jsonl", *answers)
@@ -123,8 +123,8 @@ def test_the_bytes_do_not_depend_on_the_order_of_arrival_nor_on_the_runs(answers
     assert places == sorted(places)
 
 
-def test_the_form_of_a_line_is_fixed():
-    # Records are compared byte by byte: a change here rewrites every record there is.
+def test_the_format_of_a_line_is_fixed():
+    # A change here would rewrite every existing record.
     assert (
         answer(1, "Größe\n").line()
         == (
@@ -170,7 +170,7 @@ with record.writing() as journal:
 """
 
 
-def test_a_killed_writer_leaves_every_line_that_it_appended(path):
+def test_a_killed_writer_loses_no_line(path):
     old, new = answer(2, "old"), answer(2, "new")
     lines = old.line() + answer(1).line() + new.line()
     killed = subprocess.run([sys.executable, "-c", KILLED, path], input=lines, check=False)
@@ -200,7 +200,7 @@ def test_a_half_written_last_line_is_dropped_and_overwritten(cut):
         assert list(Record(path).answers.values()) == [answer(1), answer(3)]
 
 
-def test_a_last_line_without_its_end_is_whole(path):
+def test_a_last_line_without_line_end_is_complete(path):
     path.parent.mkdir()
     path.write_bytes(answer(1).line() + answer(2).line()[:-1])
     record = Record(path)
@@ -209,7 +209,7 @@ def test_a_last_line_without_its_end_is_whole(path):
     assert write(path, answer(3)) == answer(1).line() + answer(2).line() + answer(3).line()
 
 
-def test_converted_line_endings_are_told(path):
+def test_converted_line_endings_are_reported(path):
     path.parent.mkdir()
     path.write_bytes((answer(1).line() + answer(2).line()).replace(b"\n", b"\r\n"))
     with pytest.raises(UserError, match=r"m\.jsonl, line 1: the line endings .* core\.autocrlf=false"):
@@ -217,15 +217,17 @@ def test_converted_line_endings_are_told(path):
 
 
 @pytest.mark.parametrize("mark", ["<<<<<<< HEAD", "||||||| 1a2b3c", "=======", ">>>>>>> other"])
-def test_the_marks_of_a_merge_are_told(path, mark):
+def test_merge_markers_are_reported(path, mark):
     path.parent.mkdir()
     path.write_bytes(answer(1).line() + f"{mark}\n".encode() + answer(2).line())
-    with pytest.raises(UserError, match=r"m\.jsonl, line 2: a mark that a git merge left\. Delete the lines"):
+    with pytest.raises(
+        UserError, match=r"m\.jsonl, line 2: a git merge left a conflict marker\. Delete the lines"
+    ):
         Record(path)
 
 
 @pytest.mark.parametrize("other", ["x.part1", "x.part", "x.part0.part", "x.partial", "x.lock", "x.y"])
-def test_models_whose_names_begin_alike_have_records_of_their_own(path, other):
+def test_models_with_a_common_prefix_have_separate_records(path, other):
     folder = path.parent.parent
     longer, shorter = (record_path(folder, "dvb", name) for name in (other, "x"))
     write(longer, answer(1))
@@ -237,25 +239,25 @@ def test_models_whose_names_begin_alike_have_records_of_their_own(path, other):
     assert write(longer) == answer(1).line() + answer(3).line()
 
 
-def test_a_name_that_is_that_of_a_log_is_refused(tmp_path):
+def test_a_models_name_that_looks_like_a_log_is_rejected(tmp_path):
     with pytest.raises(UserError, match=r"a\.log: a model's name can't end with \.log"):
         record_path(tmp_path, "dvb", "a.log")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_where_there_are_no_locks_the_run_says_so_and_goes_on(path, monkeypatch, capsys, number):
+def test_without_locks_the_run_warns_and_continues(path, monkeypatch, capsys, number):
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(number, os.strerror(number))))
     assert write(path, answer(1)) == answer(1).line()
     assert "this file system has no locks" in capsys.readouterr().err
 
 
-def test_a_lock_that_fails_otherwise_stops_the_run(path, monkeypatch):
+def test_other_lock_errors_stop_the_run(path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
     with pytest.raises(UserError, match="can't lock the record"):
         write(path, answer(1))
 
 
-def test_a_record_that_is_gone_stops_whoever_reads_it(path):
+def test_a_missing_record_stops_reading(path):
     record = Record(path)
     with record.writing() as journal:
         for number in (1, 2):
@@ -263,13 +265,15 @@ def test_a_record_that_is_gone_stops_whoever_reads_it(path):
             journal.log({"key": answer(number).key, "fingerprint": None})
         journal.log({"key": "k", "error": "APITimeoutError"})
     path.unlink()
-    with pytest.raises(UserError, match=r"m\.jsonl: the record is gone, .*m\.log\.jsonl, tells of 2 answers"):
+    with pytest.raises(
+        UserError, match=r"m\.jsonl: the record is missing, .*m\.log\.jsonl, mentions 2 answers"
+    ):
         Record(path)
     record.log_path.unlink()
     assert Record(path).answers == {}
 
 
-def test_a_log_of_failures_alone_tells_of_no_answers(path):
+def test_a_log_of_failures_mentions_no_answers(path):
     with Record(path).writing() as journal:
         journal.log({"key": "k", "error": "APITimeoutError"})
     assert Record(path).answers == {}
@@ -287,7 +291,7 @@ LINES = [answer(number, text).line() for number, text in enumerate(["Option A", 
 
 
 @given(st.data())
-def test_an_altered_line_is_told_with_file_and_number(data):
+def test_an_altered_line_is_reported_with_file_and_number(data):
     number = data.draw(st.integers(0, len(LINES) - 1))
     place = data.draw(st.integers(0, len(LINES[number]) - 2))
     before = LINES[number][place]
@@ -298,7 +302,7 @@ def test_an_altered_line_is_told_with_file_and_number(data):
         path.write_bytes(b"".join([*LINES[:number], altered, *LINES[number + 1 :]]))
         with pytest.raises(UserError) as caught:
             Record(path)
-    assert f"{path}, line {number + 1}: this line of the record was cut or altered" in str(caught.value)
+    assert f"{path}, line {number + 1}: this line of the record was truncated or altered" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +318,7 @@ def test_an_altered_line_is_told_with_file_and_number(data):
         lambda line: b"not JSON\n",
     ],
 )
-def test_a_damaged_line_stops_reading_and_the_way_out_is_named(path, damage):
+def test_a_damaged_line_stops_reading_with_advice(path, damage):
     path.parent.mkdir()
     damaged = answer(1).line() + damage(answer(2).line()) + answer(3).line()
     path.write_bytes(damaged)
@@ -323,7 +327,7 @@ def test_a_damaged_line_stops_reading_and_the_way_out_is_named(path, damage):
     assert path.read_bytes() == damaged
 
 
-def test_damage_done_between_reading_and_writing_stops_the_run(path):
+def test_damage_between_reading_and_writing_stops_the_run(path):
     write(path, answer(1))
     record = Record(path)
     path.write_bytes(path.read_bytes().replace(b"Option A", b"Option B"))
@@ -333,7 +337,7 @@ def test_damage_done_between_reading_and_writing_stops_the_run(path):
     assert path.read_bytes() == damaged
 
 
-def test_a_line_taken_out_is_an_answer_to_ask_for_again(path):
+def test_a_deleted_line_is_requested_again(path):
     write(path, answer(1), answer(2))
     path.write_bytes(answer(2).line())
     assert list(Record(path).answers.values()) == [answer(2)]
@@ -354,7 +358,7 @@ def test_a_newer_answer_replaces_the_old_one_which_goes_to_the_log(path):
     assert write(path, new) == new.line() + answer(2).line()
     entries = logged(Record(path))
     assert entries == [{"key": old.key, "replaced": old._asdict()}]
-    # The line that was replaced can be had back whole.
+    # The replaced line can be fully recovered.
     assert Answer(**entries[0]["replaced"]) == old
 
 
@@ -372,7 +376,7 @@ def test_an_old_answer_stays_in_the_record_until_the_log_has_it(path):
     assert logged(record) == [{"key": old.key, "replaced": old._asdict()}]
 
 
-def test_a_part_that_a_killed_worker_left_is_taken_in(path):
+def test_a_killed_workers_part_is_merged(path):
     old, new = answer(1, "old"), answer(1, "new")
     write(path, old, answer(2))
     part = Record(path).part(0)
@@ -401,7 +405,7 @@ with record.writing() as journal:
 """
 
 
-def test_a_line_for_which_there_is_no_room_is_taken_back(path):
+def test_a_partly_written_line_is_removed(path):
     lines = answer(1).line() + answer(2).line()
     done = subprocess.run([sys.executable, "-c", NO_ROOM, path], input=lines, capture_output=True, check=True)
     assert done.stdout == b"No space left on device True\n"
@@ -410,7 +414,7 @@ def test_a_line_for_which_there_is_no_room_is_taken_back(path):
 
 
 def test_the_last_of_two_lines_with_one_key_counts(path):
-    # A run that was killed after a retry leaves both.
+    # A run killed after a retry leaves both.
     path.parent.mkdir()
     path.write_bytes(answer(1, "old").line() + answer(1, "new").line())
     assert list(Record(path).answers.values()) == [answer(1, "new")]
@@ -435,12 +439,12 @@ def test_a_run_that_adds_nothing_leaves_the_file_alone(path):
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_nothing_temporary_stays_behind(path):
+def test_no_temporary_files_remain(path):
     write(path, answer(2), answer(1))
     assert {file.name for file in path.parent.iterdir()} == {"m.jsonl", "m.log.jsonl", "m.lock"}
 
 
-def test_a_second_writer_is_refused_at_once(path):
+def test_a_second_writer_is_rejected_at_once(path):
     first, second = Record(path), Record(path)
     with first.writing() as journal:
         journal.append(answer(1))
@@ -454,7 +458,7 @@ def test_a_second_writer_is_refused_at_once(path):
     assert len(Record(path).answers) == 3
 
 
-def test_a_second_process_is_refused_at_once(path):
+def test_a_second_process_is_rejected_at_once(path):
     script = (
         "import sys\nfrom pathlib import Path\nfrom deepvalues.ask.record import Record\n"
         "with Record(Path(sys.argv[1])).writing():\n"
@@ -473,7 +477,7 @@ def test_a_second_process_is_refused_at_once(path):
     assert write(path, answer(1)) == answer(1).line()
 
 
-def test_other_models_records_are_written_at_the_same_time(path):
+def test_records_of_other_models_can_be_written_at_the_same_time(path):
     first, other = Record(path), Record(path.with_name("n.jsonl"))
     with first.writing() as journal, other.writing() as others:
         journal.append(answer(1))
@@ -482,8 +486,8 @@ def test_other_models_records_are_written_at_the_same_time(path):
     assert list(Record(other.path).answers.values()) == [answer(2)]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
-    # A file in the place of the folder stops root too.
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
+    # A file in place of the folder fails even for root.
     (tmp_path / "dvb").write_text("in the way")
     record = Record(tmp_path / "dvb" / "m.jsonl")
     assert record.answers == {}
@@ -495,7 +499,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("in_the_way", "verb"), [("m.jsonl", "read"), ("m.log.jsonl", "write"), ("m.lock", "write")]
 )
-def test_a_file_that_cannot_be_opened_is_told(path, in_the_way, verb):
+def test_a_file_that_cannot_be_opened_is_reported(path, in_the_way, verb):
     (path.parent / in_the_way).mkdir(parents=True)
     with pytest.raises(UserError, match=rf"m\.jsonl: can't {verb} the record: Is a directory"):
         write(path, answer(1))
@@ -509,7 +513,7 @@ def test_a_models_name_becomes_a_file_name(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "..", "a/../../b"])
-def test_no_models_name_leads_out_of_the_folder(tmp_path, name):
+def test_no_models_name_leads_outside_the_folder(tmp_path, name):
     path = record_path(tmp_path, "dvb", name)
     assert path.resolve().parent == (tmp_path / "dvb").resolve()
 

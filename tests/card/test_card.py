@@ -286,7 +286,7 @@ def test_answers_by_address_need_the_address(record, capsys, tmp_path):
     source = record_path(folder, "profiles-pairs", MODELS[0])
     source.rename(record_path(folder, "profiles-pairs", "org/new"))
     status, _, err = run(capsys, "card", "org/new", "--record", folder)
-    assert status == 2 and "has answers of it" in err and "--base-url" in err
+    assert status == 2 and "has answers from it" in err and "--base-url" in err
     # Other endpoints have other keys: the answers are not its own.
     status, _, err = run(capsys, "card", "org/new", "--record", folder, "--base-url", "http://localhost:9/v1")
     assert status == 2 and "--base-url http://localhost:9/v1" in err
@@ -301,7 +301,7 @@ def test_a_model_that_is_not_listed_has_a_card_by_its_address(capsys, tmp_path):
         asking = ["--base-url", url, "--record", folder, "--study", "profiles-pairs", "--model", name]
         status, out, _ = run(capsys, "query", *asking)
         command = f"deepvalues card {name} --base-url {url} --record {folder}"
-        assert status == 0 and f"{name}: its report card: {command}\n" in out
+        assert status == 0 and f"{name}: for its report card, run: {command}\n" in out
     status, out, err = run(capsys, *command.split()[1:], "--out", tmp_path / "out")
     assert status == 0, err
     assert "localhost" in (tmp_path / "out" / f"{name}.html").read_text()

@@ -1,4 +1,4 @@
-"""Fetching data: what is verified, recorded, kept aside and told, against a server on loopback."""
+"""Downloading data from a server on loopback: verification, recording, and error messages."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def store(tmp_path, site):
 
 @pytest.fixture
 def known(tmp_path, site):
-    """A store whose source has a published check sum."""
+    """A store whose source has a published checksum."""
     url = f"http://127.0.0.1:{site.server_port}/prompts.json"
     return store_of(tmp_path, url, sha256=digest(PROMPTS))
 
@@ -70,10 +70,10 @@ def left(store):
     return sorted(path.name for path in store.folder.iterdir())
 
 
-# What goes well
+# Success
 
 
-def test_the_first_copy_is_recorded_and_the_second_run_only_verifies_it(store, site):
+def test_the_first_download_is_recorded_and_then_verified(store, site):
     first, second = store.fetch("prompts"), store.fetch("prompts")
     assert (first.downloaded, first.recorded, second.downloaded, second.recorded) == (
         True,
@@ -96,7 +96,7 @@ def test_sha256sum_can_verify_the_lock(store):
     assert done.returncode == 0 and done.stdout == "downloads/prompts.json: OK\n"
 
 
-def test_a_published_check_sum_is_verified_and_not_recorded_again(known):
+def test_a_published_checksum_is_verified_and_not_recorded(known):
     assert not known.fetch("prompts").recorded and not known.lock_file.exists()
 
 
@@ -105,14 +105,14 @@ def test_redirects_are_followed(store, site):
     assert store.fetch("prompts").path.read_bytes() == PROMPTS
 
 
-def test_a_file_put_there_by_hand_is_checked_and_recorded(store, site):
+def test_a_manually_placed_file_is_verified_and_recorded(store, site):
     store.folder.mkdir()
     store.path("prompts").write_bytes(PROMPTS)
     put = store.fetch("prompts")
     assert not put.downloaded and put.recorded and not site.asked
 
 
-def test_records_of_other_files_stay_and_are_sorted(store):
+def test_other_checksums_stay_and_are_sorted(store):
     lines = [f"{digest(b'a')}  downloads/a.json", f"{digest(b'z')}  downloads/z.json"]
     store.lock_file.write_text("\n".join(reversed(lines)) + "\n")
     store.fetch("prompts")
@@ -120,11 +120,11 @@ def test_records_of_other_files_stay_and_are_sorted(store):
     assert kept == [lines[0], f"{digest(PROMPTS)}  downloads/prompts.json", lines[1]]
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.mark.parametrize("fixture", ["store", "known"])
-def test_a_file_that_has_changed_is_kept_aside_and_not_used(fixture, site, request):
+def test_a_changed_file_is_set_aside(fixture, site, request):
     store = request.getfixturevalue(fixture)
     store.fetch("prompts").path.unlink()
     site.pages["/prompts.json"] = (200, OTHER, True)
@@ -134,18 +134,18 @@ def test_a_file_that_has_changed_is_kept_aside_and_not_used(fixture, site, reque
     assert ("delete its line in" in message) == (fixture == "store")
     assert left(store) == ["prompts.json.changed"]
     assert (store.folder / "prompts.json.changed").read_bytes() == OTHER
-    with pytest.raises(UserError, match="not there yet"):
+    with pytest.raises(UserError, match="missing; download it"):
         store.verified("prompts")
 
 
-def test_after_its_line_is_deleted_a_changed_file_is_let_in(store, site):
+def test_a_changed_file_is_accepted_once_its_line_is_deleted(store, site):
     store.fetch("prompts").path.unlink()
     site.pages["/prompts.json"] = (200, OTHER, True)
     store.lock_file.write_text("")
     assert store.fetch("prompts").sha256 == digest(OTHER)
 
 
-def test_a_file_edited_on_this_machine_is_kept_aside_and_fetched_anew(store):
+def test_a_locally_edited_file_is_set_aside_and_downloaded_again(store):
     path = store.fetch("prompts").path
     path.write_bytes(OTHER)
     with pytest.raises(UserError, match=f"{digest(OTHER)}.*{digest(PROMPTS)}"):
@@ -154,9 +154,9 @@ def test_a_file_edited_on_this_machine_is_kept_aside_and_fetched_anew(store):
     assert store.fetch("prompts").path.read_bytes() == PROMPTS
 
 
-def test_a_cut_connection_leaves_nothing_behind(store, site):
+def test_a_lost_connection_leaves_nothing_behind(store, site):
     site.pages["/prompts.json"] = (200, PROMPTS, False)
-    assert "the connection was cut" in failure(store)
+    assert "the connection was lost" in failure(store)
     assert left(store) == [] and not store.lock_file.exists()
     site.pages["/prompts.json"] = (200, PROMPTS, True)
     assert store.fetch("prompts").downloaded
@@ -174,7 +174,7 @@ def test_an_interrupt_leaves_nothing_behind(store, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
-def test_a_refusal_is_told_with_its_status_and_the_way_by_hand(store, site, status):
+def test_an_http_error_is_reported_with_status_and_alternative(store, site, status):
     site.pages["/prompts.json"] = (status, b"no", True)
     message = failure(store)
     assert f"status {status}" in message and store.source("prompts").url in message
@@ -182,7 +182,7 @@ def test_a_refusal_is_told_with_its_status_and_the_way_by_hand(store, site, stat
     assert left(store) == []
 
 
-def test_offline_names_what_and_where(tmp_path, monkeypatch):
+def test_offline_errors_name_file_and_url(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -190,38 +190,38 @@ def test_offline_names_what_and_where(tmp_path, monkeypatch):
             tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}/x", what="the prompts of a paper"
         )
         message = failure(store)
-    assert "could not be fetched (no connection): the prompts of a paper" in message
+    assert "could not be downloaded (no connection): the prompts of a paper" in message
     assert message.count("\n") == 2 and "Traceback" not in message
 
 
-def test_a_page_in_place_of_the_file_is_not_recorded(store, site):
+def test_a_web_page_is_not_recorded(store, site):
     site.pages["/prompts.json"] = (200, b"<!DOCTYPE html><title>Deleted</title>", True)
     message = failure(store)
     assert "is not JSON" in message and "<!DOCTYPE html>" in message
     assert left(store) == [] and not store.lock_file.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(store, site):
+def test_a_folder_that_cannot_be_created_is_reported(store, site):
     store.folder.write_text("a file where the folder should be")
     assert failure(store) == f"{store.folder}: can't be written: File exists"
     assert site.asked == []
 
 
-def test_an_unchecked_file_is_not_for_readers(store):
+def test_an_unverified_file_is_not_used(store):
     store.folder.mkdir()
     store.path("prompts").write_bytes(PROMPTS)
-    with pytest.raises(UserError, match="not checked yet; run: deepvalues data prompts"):
+    with pytest.raises(UserError, match="not verified yet; run: deepvalues data prompts"):
         store.verified("prompts")
 
 
-def test_an_unknown_name_is_told_with_the_known_ones(store):
+def test_an_unknown_name_is_reported_with_the_known_ones(store):
     assert failure(store, "nothing") == "unknown data set 'nothing'; there are prompts"
 
 
 @pytest.mark.parametrize(
     "line", ["abc  downloads/prompts.json", "<<<<<<< HEAD", digest(b"") + " prompts.json"]
 )
-def test_a_damaged_lock_is_told_by_line(store, line):
+def test_a_damaged_lock_is_reported_with_its_line(store, line):
     store.lock_file.write_text(f"{digest(b'')}  downloads/other.json\n{line}\n")
     assert "sources.lock: line 2 is not a SHA-256" in failure(store)
 
@@ -231,30 +231,33 @@ def test_a_damaged_lock_is_told_by_line(store, line):
     [
         ("a: [", "not valid YAML"),
         ("- a", "not a list of sources by name"),
-        ("a: 1", "a: needs the keys"),
-        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "a: needs the keys"),
+        ("a: 1", "a: must have exactly the keys"),
+        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "a: must have exactly the keys"),
         ("a: {file: ../f, url: 'http://x', sha256: null, what: w, cite: c, licence: l}", "without folders"),
         ("a: {file: f, url: 'ftp://x', sha256: null, what: w, cite: c, licence: l}", "must begin with http"),
-        ("a: {file: f, url: 'http://x', sha256: 12, what: w, cite: c, licence: l}", "every key holds a text"),
+        (
+            "a: {file: f, url: 'http://x', sha256: 12, what: w, cite: c, licence: l}",
+            "all values must be text",
+        ),
     ],
 )
-def test_a_malformed_list_of_sources_is_told(tmp_path, content, reason):
+def test_a_malformed_list_of_sources_is_reported(tmp_path, content, reason):
     (tmp_path / "sources.yml").write_text(content)
     with pytest.raises(UserError, match=reason):
         load_sources(tmp_path / "sources.yml")
 
 
-def test_a_missing_list_of_sources_is_told(tmp_path):
+def test_a_missing_list_of_sources_is_reported(tmp_path):
     with pytest.raises(UserError, match="file not found"):
         load_sources(tmp_path / "sources.yml")
 
 
-# The command, and the project's own list
+# The command and the project's list
 
 
 @pytest.fixture
 def command(store, site, monkeypatch, capsys):
-    """`deepvalues data` on two sources, of which the second is not there."""
+    """`deepvalues data` with two sources, of which the second is missing."""
     listed = yaml.safe_load(store.sources_file.read_text())
     listed["gone"] = {**listed["prompts"], "file": "gone.json", "url": listed["prompts"]["url"] + ".gone"}
     store.sources_file.write_text(yaml.safe_dump(listed))
@@ -268,18 +271,20 @@ def command(store, site, monkeypatch, capsys):
     return run
 
 
-def test_the_command_fetches_the_rest_when_one_is_out_of_reach(command):
+def test_the_command_continues_after_an_error(command):
     status, out, err = command()
     assert status == 2
-    assert re.fullmatch(r"prompts: \S+: fetched, 0\.0 MB, SHA-256 \w{64} recorded in \S+sources\.lock\n", out)
-    assert err.startswith("deepvalues: gone could not be fetched (the server answered with status 404)")
+    assert re.fullmatch(
+        r"prompts: \S+: downloaded, 0\.0 MB, SHA-256 \w{64} recorded in \S+sources\.lock\n", out
+    )
+    assert err.startswith("deepvalues: gone could not be downloaded (the server answered with status 404)")
     assert command("prompts")[:2] == (
         0,
-        out.replace("fetched", "already there").partition(" recorded")[0] + " as expected\n",
+        out.replace("downloaded", "already there").partition(" recorded")[0] + " as expected\n",
     )
 
 
-def test_what_holds_for_all_sources_is_told_once(command, store):
+def test_a_common_problem_is_reported_once(command, store):
     store.folder.touch()
     assert command() == (2, "", f"deepvalues: {store.folder}: can't be written: File exists\n")
 
@@ -300,7 +305,7 @@ def test_the_projects_sources_are_well_formed():
         assert sources[name].url.endswith("&dl=1") and f"/{sources[name].file}?" in sources[name].url
 
 
-def test_the_address_of_many_labs_2_is_the_files_path_at_a_commit():
+def test_the_url_of_many_labs_2_is_the_files_path_at_a_commit():
     source = Store.project().source("many-labs-2-svo")
     place = unquote(urlsplit(source.url).path)
     assert place == (
@@ -311,7 +316,7 @@ def test_the_address_of_many_labs_2_is_the_files_path_at_a_commit():
     assert place.endswith(f"/{source.file}") and source.sha256.startswith("997a341a")
 
 
-def test_downloads_never_get_into_git():
+def test_downloads_are_ignored_by_git():
     path = paths.shown(paths.DOWNLOADS / "dvb_all_prompts_full.json")
     ignored = subprocess.run(["git", "check-ignore", path], cwd=paths.ROOT, capture_output=True, check=False)
     if ignored.returncode == 128:

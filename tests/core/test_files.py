@@ -1,4 +1,4 @@
-"""Files that are missing, damaged or can't be written: one message each, and nothing lost."""
+"""Files that are missing, damaged or not writable: one message each, and nothing is lost."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ from deepvalues.core.files import kept, read_json, read_yaml, replace_folder, wr
         (None, r": missing; mend it"),
     ],
 )
-def test_damaged_json_is_named_with_what_to_do(tmp_path, content, told):
+def test_damaged_json_is_reported_with_advice(tmp_path, content, told):
     file = tmp_path / "numbers.json"
     if content is not None:
         file.write_bytes(content)
@@ -38,7 +38,7 @@ def test_damaged_json_is_named_with_what_to_do(tmp_path, content, told):
         (None, r": file not found"),
     ],
 )
-def test_damaged_yaml_is_named_on_one_line(tmp_path, content, told):
+def test_damaged_yaml_is_reported_on_one_line(tmp_path, content, told):
     file = tmp_path / "models.yml"
     if content is not None:
         file.write_bytes(content)
@@ -47,13 +47,13 @@ def test_damaged_yaml_is_named_on_one_line(tmp_path, content, told):
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_can_not_be_read_as_a_file(tmp_path):
+def test_a_folder_cannot_be_read_as_a_file(tmp_path):
     for read in (read_yaml, lambda file: read_json(file, "mend it")):
         with pytest.raises(UserError, match="can't be read: Is a directory"):
             read(tmp_path)
 
 
-def test_a_write_that_is_refused_names_the_path_as_people_type_it():
+def test_a_failed_write_names_the_path_as_users_type_it():
     with (
         pytest.raises(UserError, match=r"^figures/a\.svg: can't be written: No space left on device; so$"),
         writing(paths.ROOT / "figures" / "a.svg", "; so"),
@@ -63,7 +63,7 @@ def test_a_write_that_is_refused_names_the_path_as_people_type_it():
 
 @pytest.fixture
 def folders(tmp_path):
-    """A new folder, and an older one where it is to go."""
+    """A new folder, and an older one to replace."""
     new, old = tmp_path / "new", tmp_path / "place" / "_site"
     for folder in (new, old):
         (folder / "sub").mkdir(parents=True)
@@ -72,7 +72,7 @@ def folders(tmp_path):
     return new, old
 
 
-def test_a_folder_replaces_an_older_one_whole(folders):
+def test_a_folder_replaces_an_older_one_completely(folders):
     new, old = folders
     replace_folder(new, old)
     assert [path.name for path in old.iterdir()] == ["sub"]
@@ -87,7 +87,7 @@ def refuse(*_args, **_kwargs):
 
 
 def cut(source, target, **_):
-    """A copy that stops half-way, on a full disk say."""
+    """A copy that fails half-way, as on a full disk."""
     Path(target).mkdir()
     raise shutil.Error([(source, target, "[Errno 28] No space left on device")])
 
@@ -100,18 +100,18 @@ def cut(source, target, **_):
         (Path, "rename", refuse, "Permission denied"),
     ],
 )
-def test_a_folder_that_can_not_be_replaced_stays_as_it_was(folders, monkeypatch, owner, name, failing, told):
+def test_a_folder_that_cannot_be_replaced_is_unchanged(folders, monkeypatch, owner, name, failing, told):
     new, old = folders
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, failing)
-        with pytest.raises(UserError, match=rf"_site: can't be written: .*{told}; what was there before"):
+        with pytest.raises(UserError, match=rf"_site: can't be written: .*{told}; the previous copy remains"):
             replace_folder(new, old)
     assert (old / "sub" / "page").read_text() == "_site"
     assert (old / "left over").exists()
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_the_older_folder_comes_back_if_the_new_one_can_not_take_its_place(folders, monkeypatch):
+def test_the_old_folder_is_restored_if_it_cannot_be_replaced(folders, monkeypatch):
     new, old = folders
     rename = Path.rename
 
@@ -127,7 +127,7 @@ def test_the_older_folder_comes_back_if_the_new_one_can_not_take_its_place(folde
 
 
 @pytest.mark.parametrize("failure", [UserError, KeyboardInterrupt])
-def test_a_folder_whose_successor_fails_is_back_as_it_was(folders, failure):
+def test_a_folder_is_restored_after_a_failure(folders, failure):
     _, old = folders
     with pytest.raises(failure), kept(old):
         assert not old.exists()
@@ -138,7 +138,7 @@ def test_a_folder_whose_successor_fails_is_back_as_it_was(folders, failure):
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_a_folder_with_a_whole_successor_is_gone(folders):
+def test_a_replaced_folder_is_gone(folders):
     _, old = folders
     with kept(old):
         old.mkdir()
@@ -146,14 +146,14 @@ def test_a_folder_with_a_whole_successor_is_gone(folders):
     assert list(old.iterdir()) == []
 
 
-def test_half_a_folder_is_not_left_where_there_was_none(tmp_path):
+def test_an_incomplete_folder_is_removed(tmp_path):
     with pytest.raises(UserError), kept(tmp_path / "_site"):
         (tmp_path / "_site").mkdir()
         raise UserError("no more")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_can_not_be_put_aside_stays_and_nothing_is_begun(folders, monkeypatch):
+def test_nothing_starts_if_a_folder_cannot_be_moved(folders, monkeypatch):
     _, old = folders
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", refuse)

@@ -1,4 +1,4 @@
-"""What a command has started ends with the process that wanted it, SIGKILL included."""
+"""Everything that a command starts ends with its parent, even after SIGKILL."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from deepvalues.core import guard
 
-#: Descendants that wait for ever: a child, an orphan, and one in a session of its own; then their ids.
+#: Descendants that wait for ever: a child, an orphan, and one in its own session; then their ids.
 FAMILY = (
     "tail -f /dev/null & a=$!; b=$(tail -f /dev/null >&2 & echo $!); "
     "setsid tail -f /dev/null & echo $$ $a $b $!; wait"
@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 
 def killed(command):
-    """The descendants of a command that told their ids, once it has been killed."""
+    """The descendants of a command that has been killed, from the ids that it printed."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
         descendants = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
@@ -42,7 +42,7 @@ def killed(command):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans are not found")
-def test_all_that_came_of_a_command_ends_when_whoever_wanted_it_is_killed():
+def test_all_descendants_of_a_command_end_when_its_parent_is_killed():
     descendants = killed([sys.executable, "-c", WANTED, FAMILY])
     assert len(descendants) == 4
     assert psutil.wait_procs(descendants, timeout=30)[1] == []
@@ -56,5 +56,5 @@ def test_workers_of_a_pool_end_with_their_parent(tmp_path):
     assert psutil.wait_procs([worker], timeout=30)[1] == []
 
 
-def test_the_status_is_that_of_the_command(tmp_path):
+def test_the_commands_status_is_returned(tmp_path):
     assert [guard.run(["sh", "-c", f"exit {n}"], tmp_path, os.environ) for n in (0, 3)] == [0, 3]

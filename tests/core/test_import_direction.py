@@ -1,4 +1,4 @@
-"""Imports go one way: each part of the package knows those below it, and none above or beside it."""
+"""Imports go one way: each part of the package imports only from parts below it."""
 
 import ast
 
@@ -7,8 +7,8 @@ import pytest
 from deepvalues.core import paths
 
 PACKAGE = paths.ROOT / "src" / "deepvalues"
-#: The level of each part, from the ground up. A module that has an entry of its own is not of its folder's
-#: level: what studies are written with does not know the paper.
+#: The level of each part, from the bottom. A module with its own entry does not have its folder's level:
+#: what studies use must not import the paper.
 LEVELS = {
     "core": 0,
     "paper.sentences": 1,
@@ -28,14 +28,14 @@ LEVELS = {
 
 
 def part(name):
-    """The longest entry of `LEVELS` that a module's name below the package begins with; else None."""
+    """The longest matching entry of `LEVELS` for a module's name below the package, or None."""
     words = name.split(".")
     heads = (".".join(words[:length]) for length in range(len(words), 0, -1))
     return next((head for head in heads if head in LEVELS), None)
 
 
 def imported(tree):
-    """Names below the package that a module imports when it runs, also within functions."""
+    """Names below the package that a module imports at run time, including within functions."""
     for_types = {
         inner
         for node in ast.walk(tree)
@@ -54,7 +54,7 @@ def imported(tree):
 
 
 def upward(name, source):
-    """Imports of a module that do not go down."""
+    """Imports of a module that are not from a lower level."""
     own = part(name)
     found = {other: part(other) for other in imported(ast.parse(source))}
     return [
@@ -65,7 +65,7 @@ def upward(name, source):
 
 
 @pytest.mark.parametrize("folder", sorted({path.name for path in PACKAGE.iterdir() if path.suffix != ".pyc"}))
-def test_imports_go_down(folder):
+def test_imports_follow_the_levels(folder):
     place = PACKAGE / folder
     for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
@@ -78,6 +78,6 @@ def test_imports_go_down(folder):
     "line",
     ["from deepvalues.studies import dvb", "import deepvalues.paper.site", "from deepvalues import survey"],
 )
-def test_an_import_that_goes_up_or_aside_is_found(line):
+def test_an_import_from_a_higher_or_the_same_level_is_found(line):
     assert upward("ask.engine", f"def later():\n    {line}") != []
     assert upward("cli", line) == []

@@ -1,4 +1,4 @@
-"""The guard against the network is on, and lets loopback through."""
+"""The network guard is on, and allows loopback."""
 
 import asyncio
 import socket
@@ -33,23 +33,23 @@ def test_which_hosts_are_this_machine(host, inside):
     assert is_loopback(host) is inside
 
 
-# 192.0.2.0/24 and 2001:db8::/32 are for documentation: nobody is there, should the guard be off.
+# 192.0.2.0/24 and 2001:db8::/32 are for documentation, so nothing is reached if the guard is off.
 @pytest.mark.parametrize("call", ["connect", "connect_ex"])
-def test_connections_to_elsewhere_fail_the_test(call):
+def test_connections_to_other_hosts_fail_the_test(call):
     with socket.socket() as sock:
         sock.settimeout(0)
         with pytest.raises(Refused, match=r"192\.0\.2\.1"):
             getattr(sock, call)(("192.0.2.1", 443))
 
 
-def test_version_6_is_guarded_too():
+def test_ipv6_is_guarded():
     with socket.socket(socket.AF_INET6) as sock:
         sock.settimeout(0)
         with pytest.raises(Refused, match="2001:db8::1"):
             sock.connect(("2001:db8::1", 443))
 
 
-def test_datagrams_to_elsewhere_fail_the_test():
+def test_datagrams_to_other_hosts_fail_the_test():
     with socket.socket(type=socket.SOCK_DGRAM) as sock, pytest.raises(Refused):
         sock.sendto(b"?", ("192.0.2.1", 53))
 

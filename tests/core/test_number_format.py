@@ -1,4 +1,4 @@
-"""How numbers are written."""
+"""Number formats."""
 
 import math
 
@@ -36,8 +36,8 @@ def test_number(value, digits, bounded, text):
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(-4, 4))
-def test_last_bits_decide_nothing(thousandths, bits):
-    """A number that ends in 5 behind the last shown digit is written alike with other last bits."""
+def test_last_bits_do_not_matter(thousandths, bits):
+    """A number with a 5 after the last printed digit is printed the same whatever its last bits."""
     value = near = thousandths / 1000 + 0.0005
     for _ in range(abs(bits)):
         near = math.nextafter(near, bits * math.inf)
@@ -97,7 +97,7 @@ def test_coefficient(value, text):
 def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, digits):
     written = number_format.number(value, digits)
     read = float(written.replace(",", "").replace("−", "-"))
-    # Twelve digits are settled first.
+    # First rounded to twelve digits.
     assert abs(read - value) <= 0.5 * 10**-digits + 5e-12 * abs(value) + 1e-15
     assert not written.startswith("-")
 
@@ -122,5 +122,5 @@ def test_a_written_number_reads_back_to_half_a_unit_of_its_last_digit(value, dig
         (math.nan, 0.01, "–"),
     ],
 )
-def test_a_figure_beside_a_printed_one(value, unit, text):
+def test_a_number_beside_a_published_one(value, unit, text):
     assert number_format.beside(value, unit) == text

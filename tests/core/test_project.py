@@ -1,4 +1,4 @@
-"""The repository as a whole: its lists of packages agree, its notebooks are sources, its promises hold."""
+"""The repository: package lists agree, notebooks are sources, and the README's promises hold."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from packaging.version import Version
 from deepvalues.core import paths
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
-#: conda-forge's names for packages that it splits or names otherwise.
+#: conda-forge's names for packages that it splits or renames.
 CONDA = {"matplotlib": "matplotlib-base", "pandera": "pandera-pandas"}
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 
@@ -31,13 +31,13 @@ def requirements(*extras):
 
 @pytest.fixture(scope="module")
 def environment():
-    """Requirements of environment.yml by name; those that pip installs there as well."""
+    """Requirements of environment.yml by name, including those for pip."""
     entries = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependencies"]
     found = {}
     for entry in entries:
         for text in entry["pip"] if isinstance(entry, dict) else [entry]:
             if not text.startswith("--"):
-                # "python=3.11" is conda's way to write a version and all that begin with it.
+                # In conda, "python=3.11" means all versions that begin with it.
                 requirement = Requirement(re.sub(r"^(\w+)=([\d.]+)$", r"\1==\2.*", text))
                 found[canonicalize_name(requirement.name)] = requirement
     return found
@@ -45,7 +45,7 @@ def environment():
 
 @pytest.fixture(scope="module")
 def lock():
-    """Versions of requirements.lock by name; a package may have one for each range of Pythons."""
+    """Versions of requirements.lock by name; there may be one per range of Python versions."""
     versions = {}
     for name, version in re.findall(
         r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)", (paths.ROOT / "requirements.lock").read_text(), re.M
@@ -55,7 +55,7 @@ def lock():
 
 
 @pytest.mark.parametrize("requirement", requirements("test").values(), ids=str)
-def test_the_lock_is_within_the_bounds_of_pyproject(requirement, lock):
+def test_the_lock_satisfies_pyproject(requirement, lock):
     for version in lock[canonicalize_name(requirement.name)]:
         assert requirement.specifier.contains(version)
 
@@ -66,7 +66,7 @@ def test_environment_yml_has_the_bounds_of_pyproject(requirement, environment):
     assert environment[CONDA.get(name, name)].specifier == requirement.specifier
 
 
-def test_environment_yml_asks_for_nothing_unknown(environment):
+def test_environment_yml_has_only_known_packages(environment):
     known = {CONDA.get(name, name) for name in requirements()}
     assert environment.keys() - known == {"python", "pip", "make", "git", "quarto", "aiohttp"}
     (python,) = environment["python"].specifier
@@ -82,7 +82,7 @@ def test_the_lock_has_hashes_for_every_package_and_no_address():
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_sources_have_no_outputs_and_say_what_they_are(notebook):
+def test_notebook_sources_have_no_outputs_and_a_kernel(notebook):
     content = json.loads(notebook.read_text(encoding="utf-8"))
     for cell in content["cells"]:
         assert not cell.get("outputs") and not cell.get("execution_count")
@@ -93,8 +93,8 @@ def test_notebook_sources_have_no_outputs_and_say_what_they_are(notebook):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_headings_begin_their_cells(notebook):
-    """Quarto's table of contents leaves out those that stand further down."""
+def test_headings_come_first_in_their_cells(notebook):
+    """Quarto's table of contents omits headings further down in a cell."""
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "markdown":
             assert not re.search(r"\n#+ ", "".join(cell["source"])), cell["id"]
@@ -118,7 +118,7 @@ def test_the_readme_begins_with_clone_paper_and_test():
     ]
 
 
-def test_no_clone_changes_a_byte(tmp_path):
+def test_no_clone_converts_line_endings(tmp_path):
     source, clone = tmp_path / "source", tmp_path / "clone"
     files = (
         "data/responses/dvb/m.jsonl",
@@ -148,7 +148,7 @@ def test_files_that_the_readme_links_to_exist():
         assert (paths.ROOT / target).exists(), target
 
 
-def test_make_help_names_every_target_that_people_use():
+def test_make_help_names_every_user_target():
     shown = subprocess.run(
         ["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -156,7 +156,7 @@ def test_make_help_names_every_target_that_people_use():
         assert f"make {target}" in shown
 
 
-def test_without_a_python_make_says_what_to_install():
+def test_without_python_make_says_what_to_install():
     command = ["make", "--always-make", "--dry-run", "environment", "PYTHON="]
     recipe = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False).stdout
     assert "Python 3.11 or newer was not found" in recipe
@@ -169,5 +169,5 @@ def test_published_figures_name_their_sources():
 
 
 @pytest.mark.parametrize("place", ["data/stimuli/README.md", "paper/index.qmd"])
-def test_the_canary_stands_where_the_stimuli_and_the_paper_do(place):
+def test_the_canary_is_in_the_stimuli_and_the_paper(place):
     assert "deepvalues-canary-6f0c2d1e-93b4-4c57-8a1f-2e7b90d4c5a8" in (paths.ROOT / place).read_text()

@@ -1,4 +1,4 @@
-"""Seeded draws: pinned, because paid answers are keyed by the prompts that they make."""
+"""Seeded draws must never change, because paid answers are keyed by the prompts that depend on them."""
 
 from collections import Counter
 
@@ -11,28 +11,28 @@ from deepvalues.core import stable_random
 KEYS = st.lists(st.one_of(st.integers(), st.text(alphabet="abc. ")), min_size=1, max_size=3)
 
 
-def test_draws_are_those_of_the_first_release():
+def test_draws_never_change():
     assert stable_random.integer("a", 1) == 9331952569449725121
     assert stable_random.uniform("a", 1) == 0.5058861624664538
     assert stable_random.shuffled(range(6), "a") == [5, 4, 2, 1, 0, 3]
 
 
 @given(KEYS)
-def test_a_draw_depends_on_its_key_alone(key):
+def test_a_draw_depends_only_on_its_key(key):
     assert stable_random.integer(*key) == stable_random.integer(*key)
     assert 0 <= stable_random.integer(*key) < 2**64
     assert 0 <= stable_random.uniform(*key) < 1
     assert stable_random.integer(*key) != stable_random.integer(*key, 0)
 
 
-def test_the_border_between_parts_of_a_key_counts():
+def test_parts_of_a_key_are_separated():
     assert (
         len({stable_random.integer(*key) for key in [("ab", "c"), ("a", "bc"), ("abc",), ("c", "ab")]}) == 4
     )
 
 
 @given(st.lists(st.integers(), max_size=20), KEYS)
-def test_a_shuffle_keeps_all_items_and_leaves_its_input_alone(items, key):
+def test_a_shuffle_keeps_all_items_and_its_input(items, key):
     before = list(items)
     assert Counter(stable_random.shuffled(items, *key)) == Counter(items)
     assert items == before

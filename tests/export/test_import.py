@@ -147,7 +147,7 @@ def test_what_the_log_lacks_is_said(log, tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"dvb/n4-50: {NAMES[log.parent.name]}, by" in out and ": 3 read. The log lacks " in out
     assert ("the seed" in out) == log.name.startswith("results")
-    assert "In the paper only if data/models.yml has it" in out
+    assert "For the paper, list it in data/models.yml" in out
 
 
 @pytest.mark.parametrize("log", INSPECT, indirect=True)

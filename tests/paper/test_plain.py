@@ -357,7 +357,9 @@ def test_a_site_that_can_not_be_written_leaves_the_old_one_whole(paper, monkeypa
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(UserError, match="_site: can't be written: Permission denied; what was there before"):
+    with pytest.raises(
+        UserError, match="_site: can't be written: Permission denied; the previous copy remains"
+    ):
         render_plain(paper)
     assert (paper / "_site" / "index.html").read_text() == "old"
     assert sorted(path.name for path in paper.glob("_site*")) == ["_site"]

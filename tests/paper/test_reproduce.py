@@ -320,7 +320,7 @@ def test_the_command_ends_by_what_was_found(monkeypatch, capsys, state, status):
     rows = [reproduce.Compared("results", "data/results/a.csv", state)]
     monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: rows)
     assert main(["reproduce"]) == status
-    assert ("Everything was rebuilt as it is in git." in capsys.readouterr().out) is (status == 0)
+    assert ("All rebuilt files are identical to those in git." in capsys.readouterr().out) is (status == 0)
 
 
 def test_make_reproduce_passes_on_who_is_asked_as_well():

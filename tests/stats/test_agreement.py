@@ -64,7 +64,7 @@ def test_alpha_of_the_worked_example(level):
     assert found.low < found.estimate <= found.high
 
 
-def test_alpha_of_words():
+def test_alpha_of_text():
     table = pd.DataFrame({"a": ["yes", "no", "no", None], "b": ["yes", "no", "yes", "no"]})
     numbers = pd.DataFrame({"a": [1, 0, 0, _], "b": [1, 0, 1, 0]})
     assert krippendorff_alpha(table).estimate == pytest.approx(krippendorff_alpha(numbers).estimate)
@@ -86,7 +86,7 @@ def test_cohens_kappa_is_scikit_learns_and_leaves_incomplete_units_out(seed):
 
 
 def test_fleiss_kappa_of_the_worked_example():
-    """Ten units, 14 raters: the example in Wikipedia's article on Fleiss' kappa, printed as .210."""
+    """Ten units, 14 raters: the example in Wikipedia's article on Fleiss' kappa, .210."""
     counts = [
         [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
         [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
@@ -108,11 +108,11 @@ def test_icc_of_the_worked_example():
         assert icc(SHROUT, kind).estimate == pytest.approx(printed[kind], abs=0.0051)
 
 
-# ---- the bootstrap's statistics are the libraries' ----
+# ---- bootstrap statistics match the libraries ----
 
 
 def _twins(table, weights):
-    """Each coefficient's estimate on units repeated as often as drawn, by the libraries."""
+    """Each coefficient by the libraries, for units repeated as often as drawn."""
     drawn = table.loc[np.repeat(table.index, weights)].reset_index(drop=True)
     long = drawn.stack().rename("y").rename_axis(["unit", "rater"]).reset_index()
     codes = drawn.to_numpy(int)
@@ -125,7 +125,7 @@ def _twins(table, weights):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_draw_gives_what_the_libraries_give_for_the_drawn_units(seed, monkeypatch):
+def test_bootstrap_statistics_match_the_libraries(seed, monkeypatch):
     table = ratings(seed, raters=2)
     weights = np.random.default_rng(seed).multinomial(30, np.full(30, 1 / 30))
     expected = _twins(table, weights)
@@ -169,7 +169,7 @@ def test_full_agreement_is_one(coefficient):
 
 
 @pytest.mark.parametrize("coefficient", [cohens_kappa, fleiss_kappa, krippendorff_alpha, icc])
-def test_without_variation_or_units_nothing_is_estimated(coefficient):
+def test_without_variation_or_units_there_is_no_estimate(coefficient):
     disjoint, empty = pd.DataFrame({"a": [1.0, _], "b": [_, 2.0]}), pd.DataFrame({"a": [_], "b": [_]})
     for table in (pd.DataFrame(np.ones((9, 2))), disjoint, empty):
         assert np.isnan(coefficient(table)[:3]).all()
@@ -181,14 +181,14 @@ def test_raw_agreement_without_pairs_is_missing():
     assert found.units == 0
 
 
-def test_intervals_depend_on_the_seed_alone():
+def test_intervals_depend_only_on_the_seed():
     table = ratings(2)
     assert fleiss_kappa(table, seed=4) == fleiss_kappa(table, seed=4)
     assert fleiss_kappa(table, seed=4).low != fleiss_kappa(table, seed=5).low
 
 
-def test_intervals_hold_the_truth_about_as_often_as_stated():
-    """150 samples of 80 units from a population whose coefficient is that of 40,000 units."""
+def test_intervals_have_about_nominal_coverage():
+    """150 samples of 80 units, with the true coefficient from 40,000 units."""
     truth = fleiss_kappa(ratings(0, units=40_000), draws=2).estimate
     held = [
         found.low <= truth <= found.high
@@ -198,13 +198,13 @@ def test_intervals_hold_the_truth_about_as_often_as_stated():
 
 
 def test_faulty_input_is_named():
-    with pytest.raises(UserError, match="Cohen's kappa is of two raters, and there are 3"):
+    with pytest.raises(UserError, match="Cohen's kappa needs two raters, not 3"):
         cohens_kappa(ratings(1))
-    with pytest.raises(UserError, match="needs 2 raters or more, and there is 1"):
+    with pytest.raises(UserError, match="needs at least 2 raters, not 1"):
         fleiss_kappa(ratings(1, raters=1))
     with pytest.raises(UserError, match="unknown level 'ratio'; there are nominal"):
         krippendorff_alpha(WORKED, "ratio")
-    with pytest.raises(UserError, match="'interval' needs numbers"):
+    with pytest.raises(UserError, match="'interval' needs numeric ratings"):
         krippendorff_alpha(pd.DataFrame({"a": ["yes", "no"], "b": ["no", "no"]}), "interval")
     with pytest.raises(UserError, match="unknown kind 'ICC2'; there are ICC"):
         icc(SHROUT, "ICC2")

@@ -1,4 +1,4 @@
-"""The clustered bootstrap: against scipy's, against definitions, and in simulation."""
+"""The clustered bootstrap, compared with scipy and definitions, and in simulations."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from deepvalues.stats.clusters import mean
 
 
 def table(seed, clusters=40, rows=400):
-    """Outcomes with a rate of their own in each cluster, clusters of unequal size."""
+    """Outcomes with a different rate in each cluster, and clusters of unequal size."""
     rng = np.random.default_rng(seed)
     codes = np.concatenate([np.arange(clusters), rng.integers(clusters, size=rows - clusters)])
     rate = rng.beta(1, 2, clusters)[codes]
@@ -42,13 +42,13 @@ def test_sums_are_those_of_pandas(rows):
 
 
 @pytest.mark.parametrize(("outcome", "cluster"), [(math.nan, "a"), (1.0, None)])
-def test_what_is_missing_is_refused(outcome, cluster):
+def test_missing_values_are_rejected(outcome, cluster):
     with pytest.raises(UserError, match="missing"):
         bootstrapped_mean(pd.Series([0.0, outcome]), pd.Series(["b", cluster]), seed=1)
 
 
-def test_resamples_are_sums_of_as_many_clusters():
-    """Powers of a base tell how often each cluster was drawn."""
+def test_resamples_are_sums_of_the_same_number_of_clusters():
+    """Powers of a base show how often each cluster was drawn."""
     base, clusters = 100, 5
     sums = np.array([[float(base**place), 1.0] for place in range(clusters)])
     drawn = resampled(sums, 3_000, seed=2)
@@ -61,7 +61,7 @@ def test_resamples_are_sums_of_as_many_clusters():
 
 
 def test_memory_chunks_do_not_change_what_is_drawn_together():
-    """All columns of a resample come from the same clusters, across chunks as well."""
+    """All columns of a resample come from the same clusters, even across chunks."""
     sums = np.random.default_rng(0).random((700, 1)) * [1.0, 2.0]
     drawn = resampled(sums, 4_000, seed=3)
     np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0])
@@ -94,7 +94,7 @@ def test_ratio_is_that_of_scipy():
     assert (ours.low[0], ours.high[0]) == pytest.approx((theirs.low, theirs.high), abs=0.02 * width)
 
 
-def test_clusters_of_one_give_the_plain_bootstrap():
+def test_singleton_clusters_give_the_plain_bootstrap():
     """scipy's plain bootstrap of the mean of independent rows."""
     y = pd.Series(np.random.default_rng(4).exponential(size=50))
     ours = bootstrapped_mean(y, pd.Series(range(50)).astype(str), seed=5, resamples=40_000)
@@ -117,7 +117,7 @@ def test_copies_inside_clusters_change_nothing(seed, copies):
 
 @settings(max_examples=25)
 @given(st.integers(0, 1000))
-def test_failures_mirror_successes(seed):
+def test_failures_and_successes_are_symmetric(seed):
     outcomes, names = table(seed, clusters=12, rows=40)
     low, high = bootstrapped_mean(outcomes, names, seed=1, resamples=500)
     assert bootstrapped_mean(1 - outcomes, names, seed=1, resamples=500) == pytest.approx((1 - high, 1 - low))
@@ -158,7 +158,7 @@ def test_several_estimates_at_once_are_those_of_each_alone():
 @pytest.mark.parametrize(
     ("outcomes", "codes"), [([1, 1, 1], "abc"), ([0, 1, 1], "aaa"), ([0, 1, 0, 1], "aabb"), ([], "")]
 )
-def test_nothing_to_resample_gives_no_interval(outcomes, codes):
+def test_without_data_there_is_no_interval(outcomes, codes):
     y, names = pd.Series(outcomes, dtype=float), pd.Series(list(codes), dtype=str)
     found = bootstrapped_mean(y, names, seed=1, resamples=200)
     assert all(math.isnan(bound) for bound in found)
@@ -185,7 +185,7 @@ def test_bootstrap_intervals_cover():
 
 
 def test_a_table_of_the_published_size_takes_seconds():
-    """9 models × 12,000 prompts in 400 cells, 10,000 resamples: within 5 s; it takes under one."""
+    """9 models × 12,000 prompts in 400 cells, 10,000 resamples: at most 5 s; usually under one."""
     rng = np.random.default_rng(8)
     names = pd.Series(rng.integers(400, size=108_000)).map(lambda code: f"c{code:03d}")
     outcomes = pd.Series((rng.random(108_000) < 0.3).astype(float))

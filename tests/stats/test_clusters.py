@@ -1,4 +1,4 @@
-"""Two-way clusters and the wild cluster bootstrap: against definitions and statsmodels."""
+"""Two-way clusters and the wild cluster bootstrap, compared with definitions and statsmodels."""
 
 import math
 from itertools import product
@@ -20,7 +20,7 @@ from deepvalues.stats.rates import wilson
 
 
 def sample(seed, n=120, first=8, second=11, spread=1.0):
-    """Outcomes of 0 and 1 that depend on both of their clusters, and these."""
+    """Outcomes of 0 and 1 that depend on two kinds of clusters, and these clusters."""
     rng = np.random.default_rng(seed)
     one, two = rng.integers(first, size=n), rng.integers(second, size=n)
     logit = rng.normal(0, spread, first)[one] + rng.normal(0, spread, second)[two]
@@ -42,7 +42,7 @@ def t_interval(y, codes):
 
 
 def wilsons(rate, variance, groups):
-    """statsmodels' Wilson interval at the effective number of trials, at a coverage whose z is that t."""
+    """statsmodels' Wilson interval for the effective number of trials, with t in place of z."""
     trials = rate * (1 - rate) / variance
     alpha = 2 * stats.norm.sf(stats.t.ppf(0.975, groups - 1))
     return proportion_confint(rate * trials, trials, alpha, method="wilson")
@@ -58,14 +58,14 @@ def spread_of_clusters(y, codes):
 
 @settings(max_examples=50)
 @given(trials())
-def test_the_vectorised_interval_is_that_of_one_sample(data):
+def test_the_vectorised_interval_matches_one_sample(data):
     y, codes = data
     assume(codes.nunique() > 1 and spread_of_clusters(y, codes) > 1e-9)
     low, high = clusters.clustered_intervals(*clusters.cluster_sums(y, codes))
     assert (float(low), float(high)) == pytest.approx(tuple(clustered(y, codes)), abs=1e-9)
 
 
-def test_many_samples_give_what_each_gives_alone():
+def test_many_samples_match_single_ones():
     _, codes, _ = sample(0)
     rng = np.random.default_rng(1)
     samples = [pd.Series((rng.random(len(codes)) < 0.4).astype(float)) for _ in range(20)]
@@ -121,7 +121,7 @@ def test_the_interval_of_a_mean_is_a_double_sum_over_pairs(data):
 
 
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=20))
-def test_one_trial_a_cluster_gives_the_usual_t_interval(outcomes):
+def test_singleton_clusters_give_the_usual_t_interval(outcomes):
     assume(np.std(outcomes) > 1e-3)
     y = pd.Series(outcomes)
     usual = stats.t.interval(0.95, len(y) - 1, y.mean(), stats.sem(y))
@@ -138,8 +138,8 @@ def test_order_of_trials_and_names_of_clusters_do_not_matter(data, random):
     assert moved == pytest.approx(clustered(outcomes, clusters), abs=1e-9)
 
 
-def test_equal_clusters_count_once():
-    """Copying every trial inside its cluster adds no information."""
+def test_duplicated_trials_add_no_information():
+    """Duplicating every trial within its cluster adds no information."""
     outcomes, clusters = pd.Series([1.0, 0, 1, 1, 0]), pd.Series(list("abcde"))
     once = clustered(outcomes, clusters)
     copied = clustered(pd.concat([outcomes] * 9), pd.concat([clusters] * 9))
@@ -157,14 +157,14 @@ def test_the_interval_of_a_rate_is_wilsons_at_the_effective_number_of_trials(dat
 
 
 @given(trials())
-def test_the_interval_of_a_rate_holds_it_and_stays_within_0_and_1(data):
+def test_the_interval_contains_the_rate_and_stays_within_0_and_1(data):
     outcomes, codes = data
     low, high = clustered(outcomes, codes)
     assert 0 <= low <= outcomes.mean() + 1e-12 and outcomes.mean() - 1e-12 <= high <= 1
 
 
 @pytest.mark.parametrize("groups", [2, 9, 200])
-def test_a_rate_at_its_end_counts_as_one_trial_a_cluster(groups):
+def test_a_rate_of_0_or_1_counts_as_one_trial_per_cluster(groups):
     codes = pd.Series(np.repeat(np.arange(groups), 3))
     none, every = (clustered(pd.Series(float(one), codes.index), codes) for one in (0, 1))
     alpha = 2 * stats.norm.sf(stats.t.ppf(0.975, groups - 1))
@@ -174,7 +174,7 @@ def test_a_rate_at_its_end_counts_as_one_trial_a_cluster(groups):
 
 
 @pytest.mark.parametrize(("outcomes", "clusters"), [([0, 1, 1], "aaa"), ([1], "a"), ([], "")])
-def test_nothing_to_estimate_gives_no_interval(outcomes, clusters):
+def test_without_trials_there_is_no_interval(outcomes, clusters):
     found = clustered(pd.Series(outcomes, dtype=float), pd.Series(list(clusters), dtype=str))
     assert all(math.isnan(bound) for bound in found)
 
@@ -206,13 +206,13 @@ def test_the_interval_of_a_mean_is_statsmodels_regression_on_a_constant(seed):
     assert t_interval(y, codes) == pytest.approx(tuple(fit.conf_int()[0]))
 
 
-def test_clusters_of_one_mean_leave_an_interval_without_width():
+def test_equal_cluster_means_give_a_zero_width_interval():
     assert clustered(pd.Series([0.0, 1, 0, 1]), pd.Series(list("aabb"))) == (0.5, 0.5)
 
 
 @given(st.integers(0, 10_000))
 def test_two_groups_is_statsmodels_clustered_regression(seed):
-    """statsmodels' OLS on an indicator; its correction has (n − 1)/(n − 2) beside G/(G − 1)."""
+    """statsmodels' OLS on an indicator; its correction has an additional factor (n − 1)/(n − 2)."""
     rng = np.random.default_rng(seed)
     n = 80
     outcomes, first, cells = rng.random(n), rng.random(n) < 0.4, rng.integers(0, 10, n)
@@ -241,7 +241,7 @@ def test_equivalence_is_the_90_percent_interval_within_the_bounds(value, error, 
     assert (estimate.equivalence(bound) < 0.05) == inside
 
 
-def test_what_does_not_vary_has_no_interval_and_no_test():
+def test_without_variation_there_is_no_interval_or_test():
     for estimate in (
         clusters.mean(np.ones(9) / 3, [1, 1, 1, 2, 2, 2, 3, 3, 3]),
         clusters.mean(np.array([0.0, 1.0]), ["one", "one"]),
@@ -251,7 +251,7 @@ def test_what_does_not_vary_has_no_interval_and_no_test():
         assert np.isnan([*estimate.interval, estimate.p_value, estimate.equivalence(0.05)]).all()
 
 
-def test_a_mean_of_rounded_differences_is_not_taken_for_variation():
+def test_rounding_errors_are_not_variation():
     estimate = clusters.mean(np.full(7, 0.1), list(range(7)))
     assert math.isnan(estimate.error)
 
@@ -292,8 +292,8 @@ def test_two_way_is_a_double_sum_over_pairs_that_share_a_cluster(seed):
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000))
-def test_clusters_that_nest_give_the_coarser_variance(seed):
-    """Cells nest in values: value and cell cancel to value alone."""
+def test_nested_clusters_give_the_coarser_variance(seed):
+    """Cells are nested in values, so only the variance by value remains."""
     y, fine, _ = sample(seed, n=80, first=20)
     coarse = fine.map(lambda name: "odd" if int(name[1:]) % 2 else f"even{int(name[1:]) % 3}")
     assume(spread_of_clusters(y, coarse) > 1e-6)
@@ -303,13 +303,13 @@ def test_clusters_that_nest_give_the_coarser_variance(seed):
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000))
-def test_two_way_does_not_care_which_comes_first(seed):
+def test_two_way_is_symmetric(seed):
     y, one, two = sample(seed, n=40)
     assert clusters.two_way(y, one, two) == pytest.approx(tuple(clusters.two_way(y, two, one)), nan_ok=True)
 
 
-def test_where_the_difference_is_negative_the_larger_one_way_variance_stands_in():
-    """A checkerboard: rows and columns all have one mean, only their crossing differs."""
+def test_a_negative_variance_is_replaced_by_the_larger_one_way_variance():
+    """A checkerboard: all rows and columns have the same mean, and only cells differ."""
     rows, columns = np.indices((4, 4)).reshape(2, -1)
     y = pd.Series(((rows + columns) % 2).astype(float))
     y[0] = 1.0
@@ -358,7 +358,7 @@ def test_two_way_covers_where_one_way_does_not():
 
 
 def wild_p_by_regression(y, codes, null):
-    """The bootstrap written out: every sign vector, and statsmodels' clustered t of each new sample."""
+    """An explicit bootstrap: every sign vector, and statsmodels' clustered t for each sample."""
     names, groups = codes.unique(), pd.factorize(codes)[0]
 
     def t(outcomes):
@@ -373,14 +373,14 @@ def wild_p_by_regression(y, codes, null):
 
 
 @pytest.mark.parametrize("null", [0.2, 0.45, 0.62])
-def test_wild_p_value_is_the_bootstrap_written_out_with_statsmodels(null):
+def test_wild_p_value_matches_an_explicit_bootstrap(null):
     y, codes, _ = sample(4, n=60, first=6)
     found = clusters.wild_p_values(*clusters.cluster_sums(y, codes), np.array(null))
     assert float(found) == wild_p_by_regression(y, codes, null)
 
 
 #: P-values of "the mean is …" from wildboottest 0.3.2 (Python; Rademacher weights, all sign vectors, null
-#: imposed, type 11) for the sample below. It counts a tie, such as the sample itself, by chance of rounding.
+#: imposed, type 11) for the sample below. Whether it counts ties depends on rounding.
 WILDBOOTTEST = {0.4: 0.609375, 0.45: 0.112305, 0.5: 0.017578, 0.55: 0.003906, 0.6: 0.001953, 0.7: 0.000977}
 
 
@@ -412,7 +412,7 @@ def test_wild_p_value_of_the_mean_itself_is_one():
     assert clusters.wild_p_values(*clusters.cluster_sums(y, codes), np.array(y.mean())) == 1
 
 
-def test_far_from_the_mean_only_the_unturned_sample_is_as_large():
+def test_far_from_the_mean_the_p_value_is_minimal():
     y, codes, _ = sample(6, first=8)
     sums = clusters.cluster_sums(y, codes)
     assert float(clusters.wild_p_values(*sums, np.array(1e4))) == 2**-7
@@ -431,7 +431,7 @@ def test_wild_intervals_move_with_the_outcomes(seed, shift, scale):
     ("outcomes", "codes"),
     [([0, 1, 1, 0, 1], "abcde"), ([1] * 8, "abcdefgh"), ([0, 1] * 8, "aabbccddeeffgghh")],
 )
-def test_too_few_clusters_or_no_variation_between_them_give_no_wild_interval(outcomes, codes):
+def test_too_few_or_equal_clusters_give_no_wild_interval(outcomes, codes):
     found = clusters.wild(pd.Series(outcomes, dtype=float), pd.Series(list(codes)))
     assert all(math.isnan(bound) for bound in found)
 
@@ -442,7 +442,7 @@ def test_wild_of_nothing_is_missing():
     )
 
 
-def test_with_more_clusters_signs_are_drawn_and_hardly_matter():
+def test_with_more_clusters_drawn_signs_hardly_matter():
     y, codes, _ = sample(7, n=900, first=30)
     one, again, other = (clusters.wild(y, codes, seed) for seed in (1, 1, 2))
     assert one == again != other
@@ -452,7 +452,7 @@ def test_with_more_clusters_signs_are_drawn_and_hardly_matter():
 
 
 def test_wild_intervals_cover_with_few_unequal_clusters():
-    """500 samples of 8 clusters of very different size; the true mean is 0."""
+    """500 samples of 8 clusters of very different sizes; the true mean is 0."""
     rng = np.random.default_rng(8)
     sizes = np.array([40.0, 20, 10, 8, 6, 5, 4, 3])
     totals = rng.normal(0, 1, (500, 8)) * sizes + rng.normal(0, 1, (500, 8)) * np.sqrt(sizes)

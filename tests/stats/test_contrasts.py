@@ -1,4 +1,4 @@
-"""Contrasts and factor tests: against pingouin, statsmodels, published tables, and their definitions."""
+"""Contrasts and factor tests, compared with pingouin, statsmodels, published tables and definitions."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_tango_is_the_printed_interval():
 
 @given(pairs_of_counts())
 def test_tango_inverts_the_score_test(counts):
-    """At a bound δ the score statistic is ±z, with the restricted likelihood maximized by scipy."""
+    """At a bound δ the score statistic is ±z, if scipy maximizes the restricted likelihood."""
     b, c, rest = counts
     n = b + c + rest
     assume(n > 1)
@@ -71,7 +71,7 @@ def test_tango_inverts_the_score_test(counts):
 
 
 @given(pairs_of_counts())
-def test_tango_holds_the_difference_mirrors_and_agrees_with_mcnemar(counts):
+def test_tango_contains_the_difference_is_symmetric_and_agrees_with_mcnemar(counts):
     b, c, rest = counts
     n = b + c + rest
     assume(n > 0)
@@ -85,7 +85,7 @@ def test_tango_holds_the_difference_mirrors_and_agrees_with_mcnemar(counts):
 
 
 def test_independent_reproduces_the_published_size_pairs():
-    """Chi-squared as printed for the five pairs of the published study, from its printed counts."""
+    """The published chi-squared values of five pairs of models, from the published counts."""
     counts = pd.read_csv(paths.PUBLISHED / "dvb_by_model.csv").set_index("model")[["n_deep", "n_parsed"]]
     printed = [
         ("gemini-2.0-flash", "gemini-2.0-flash-lite", 0.06, 97.30, 0.064),
@@ -137,8 +137,8 @@ def test_paired_contrasts_from_their_definitions():
     assert list(table["p_clustered_holm"]) == pytest.approx(holm(list(table["p_clustered"])))
 
 
-def test_mcnemar_takes_the_items_of_a_unit_as_one():
-    """Four units of two items: one for a, one for b, one torn, one that neither tells from the other."""
+def test_mcnemar_counts_units():
+    """Four units of two items: one for a, one for b, one split, and one tie on both items."""
     a = np.array([1.0, 1, 0, 0, 1, 0, 1, 0])
     b = np.array([0.0, 0, 1, 0, 0, 1, 1, 0])
     units = np.arange(4).repeat(2)
@@ -148,7 +148,7 @@ def test_mcnemar_takes_the_items_of_a_unit_as_one():
     assert contrasts.paired(a, b, units.tolist(), 0.05).p_mcnemar == exact_test(3, 5)
 
 
-def test_items_that_say_the_same_again_add_nothing_to_a_test_by_unit():
+def test_repeated_items_do_not_change_a_test_by_unit():
     once = simulated(missing=0).assign(unit=lambda frame: frame["item"])
     twice = pd.concat([once, once.assign(item=once["item"] + "b")])
     table = contrasts.paired_contrasts(once)
@@ -164,7 +164,7 @@ def test_order_of_rows_does_not_matter():
     pd.testing.assert_frame_equal(contrasts.paired_contrasts(frame), contrasts.paired_contrasts(shuffled))
 
 
-def test_swapping_a_pair_mirrors_it():
+def test_swapping_a_pair_changes_the_signs():
     frame = simulated()
     there = contrasts.paired_contrasts(frame, pairs=[("m0", "m2")]).iloc[0]
     back = contrasts.paired_contrasts(frame, pairs=[("m2", "m0")]).iloc[0]
@@ -196,8 +196,8 @@ def test_faulty_input_is_named():
         contrasts.paired_contrasts(pd.concat([frame, frame.iloc[:1]]))
 
 
-def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
-    """Differences that cells share: intervals by cell hold 0 as often as stated, Tango's far less often."""
+def test_clustered_intervals_cover_where_plain_ones_do_not():
+    """If cells share differences, intervals by cell have nominal coverage, and Tango's far less."""
     rng = np.random.default_rng(8)
     cells = np.arange(60).repeat(8)
     held = np.zeros(2)
@@ -216,7 +216,7 @@ def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
 
 @st.composite
 def tables(draw):
-    """Whole counts without an empty level or outcome, 2 × 2 to 6 × 4."""
+    """Integer counts without an empty level or outcome, 2 × 2 to 6 × 4."""
     rows, columns = draw(st.integers(2, 6)), draw(st.integers(2, 4))
     cells = draw(st.lists(st.integers(0, 500), min_size=rows * columns, max_size=rows * columns))
     table = np.array(cells).reshape(rows, columns)
@@ -259,7 +259,7 @@ def test_the_order_of_levels_and_outcomes_does_not_matter(table, random):
 
 
 @given(tables(), st.integers(2, 9))
-def test_more_of_the_same_multiplies_chi_squared_and_leaves_v(table, times):
+def test_a_multiple_of_a_table_multiplies_chi_squared_but_not_v(table, times):
     assume(table.shape != (2, 2))  # Yates' correction does not grow with the table
     once, often = factor_test(table), factor_test(table * times)
     assert often.chi2 == pytest.approx(times * once.chi2, rel=1e-9, abs=1e-9)
@@ -277,7 +277,7 @@ def test_statsmodels_agrees_beyond_two_by_two(table):
 
 @pytest.mark.parametrize("table", [[[31, 12], [9, 40]], [[31, 12], [9, 40], [22, 20]]])
 def test_pingouin_agrees(table):
-    """pingouin counts the trials itself, and corrects a 2 × 2 table as Yates does."""
+    """pingouin counts the trials itself, and applies Yates' correction to a 2 × 2 table."""
     trials = [(r, c) for r, row in enumerate(table) for c, k in enumerate(row) for _ in range(k)]
     frame = pd.DataFrame(trials, columns=["level", "outcome"])
     other = pg.chi2_independence(frame, "level", "outcome")[2].iloc[0]
@@ -292,7 +292,7 @@ def test_a_perfect_association_has_v_1_and_none_has_0():
     assert nothing.p_value == pytest.approx(1)
 
 
-def test_a_frame_gives_what_its_numbers_give():
+def test_a_frame_gives_the_same_as_an_array():
     frame = pd.DataFrame({"deep": [3, 9], "shallow": [14, 5]}, index=["a", "b"])
     assert list(factor_test(frame)) == list(factor_test(frame.to_numpy()))
     assert list(factor_test(frame).index) == ["chi2", "df", "p_value", "cramers_v"]
@@ -305,25 +305,25 @@ def test_a_p_value_too_small_for_a_float_is_0():
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ([[1, 2]], "two or more levels"),
-        ([[1], [2]], "two or more levels"),
-        ([1, 2, 3], "two or more levels"),
-        ([], "two or more levels"),
+        ([[1, 2]], "at least two levels"),
+        ([[1], [2]], "at least two levels"),
+        ([1, 2, 3], "at least two levels"),
+        ([], "at least two levels"),
         ([[1, 2], [3, -4]], "negative"),
         ([[1, 2], [3, math.nan]], "missing"),
         ([[1, 2], [3, math.inf]], "infinite"),
-        ([["a", 2], [3, 4]], "no numbers"),
-        ([[1, 2], [3]], "no numbers"),
-        ([[1, 2], [0, 0]], "every level and has none in 1"),
-        ([[1, 0], [3, 0]], "every outcome and has none in 1"),
+        ([["a", 2], [3, 4]], "not numbers"),
+        ([[1, 2], [3]], "not numbers"),
+        ([[1, 2], [0, 0]], "every level, but there are none for 1"),
+        ([[1, 0], [3, 0]], "every outcome, but there are none for 1"),
     ],
 )
-def test_what_is_no_table_of_counts_is_named(table, said):
+def test_an_invalid_table_is_rejected(table, said):
     with pytest.raises(UserError, match=said):
         factor_test(table)
 
 
-def test_an_empty_level_is_called_by_its_name():
+def test_an_empty_level_is_named():
     frame = pd.DataFrame({"deep": [3, 0, 4], "shallow": [14, 0, 9]}, index=["a", "b", "c"])
-    with pytest.raises(UserError, match="has none in b: leave it out"):
+    with pytest.raises(UserError, match="there are none for b: leave it out"):
         factor_test(frame)

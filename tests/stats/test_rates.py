@@ -1,4 +1,4 @@
-"""Intervals, tests and effect sizes: against their definitions, other programs and printed figures."""
+"""Intervals, tests and effect sizes, compared with definitions, other programs and published figures."""
 
 import math
 from math import comb
@@ -47,7 +47,7 @@ def test_wilson_inverts_the_score_test(pair):
 
 
 @given(counts())
-def test_wilson_holds_the_rate_and_is_symmetric(pair):
+def test_wilson_contains_the_rate_and_is_symmetric(pair):
     k, n = pair
     low, high = wilson(k, n)
     assert 0 <= low <= k / n <= high <= 1
@@ -66,7 +66,7 @@ def test_wilson_is_the_interval_of_a_published_comparison():
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
-#: As printed by value: replies read, DVGR, lower and upper bound (Ashkinaze et al. 2025, arXiv 2511.02109).
+#: Published by value: replies read, DVGR, lower and upper bound (Ashkinaze et al. 2025, arXiv 2511.02109).
 PRINTED = {
     "tradition": (7119, 0.51, 0.5, 0.52),
     "universalism": (10_767, 0.42, 0.41, 0.43),
@@ -84,7 +84,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("value", PRINTED)
 def test_wilson_gives_the_printed_intervals(value):
-    """Printed are rate and bounds to two digits: some count must give all three."""
+    """Rate and bounds are published to two digits; some count must give all three."""
     n, *printed = PRINTED[value]
     lowest, highest = (math.floor((printed[0] + step) * n) for step in (-0.006, 0.006))
     found = ((k / n, *wilson(k, n)) for k in range(lowest, highest + 1))
@@ -100,15 +100,15 @@ def test_printed_answers_by_value_and_by_model_add_up():
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_exact_test_sums_what_is_no_likelier(pair):
+def test_exact_test_sums_all_outcomes_that_are_not_more_likely(pair):
     k, n = pair
     as_unlikely = sum(comb(n, j) for j in range(n + 1) if comb(n, j) <= comb(n, k))
     assert exact_test(k, n) == pytest.approx(as_unlikely / 2**n)
     assert exact_test(n - k, n) == pytest.approx(exact_test(k, n))
 
 
-def test_exact_test_against_another_chance():
-    """Two-sided, by the probabilities of all outcomes: 3 of 10 at a chance of .2."""
+def test_exact_test_against_another_probability():
+    """Two-sided, from the probabilities of all outcomes: 3 of 10 with probability .2."""
     mass = [comb(10, j) * 0.2**j * 0.8 ** (10 - j) for j in range(11)]
     assert exact_test(3, 10, 0.2) == pytest.approx(sum(p for p in mass if p <= mass[3] * (1 + 1e-9)))
 
@@ -160,7 +160,7 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_holm_leaves_missing_values_out_of_the_count():
+def test_holm_ignores_missing_values():
     found = holm([math.nan, 0.01, 0.04])
     assert math.isnan(found[0])
     assert found[1:] == pytest.approx([0.02, 0.04])
@@ -172,7 +172,7 @@ def test_holm_leaves_missing_values_out_of_the_count():
 @pytest.mark.parametrize(
     ("rate", "phi"), [(0.05, 0.451), (0.1, 0.644), (0.25, 1.047), (0.5, 1.571), (0.75, 2.094), (0.95, 2.691)]
 )
-def test_cohens_h_is_a_difference_of_tabled_angles(rate, phi):
+def test_cohens_h_matches_tabulated_angles(rate, phi):
     """Cohen (1988), table 6.2.2: φ = 2 asin √p; φ(.50) = 1.571."""
     assert cohens_h(rate) == pytest.approx(phi - 1.571, abs=0.0011)
 

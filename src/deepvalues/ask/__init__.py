@@ -1,1 +1,1 @@
-"""Sending conversations to models and keeping every answer; no study is known here."""
+"""Sending conversations to models and recording every answer, independently of the studies."""

@@ -1,4 +1,4 @@
-"""`deepvalues record adopt`: answers asked by address, brought into the paper's record."""
+"""`deepvalues record adopt`: copy answers requested with --base-url into the paper's record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deepvalues.core.errors import UserError
 
 
 class Adopted(NamedTuple):
-    """What was brought into one study's record; ``left`` are answers to other requests than it makes."""
+    """How many answers to one study were adopted, known before, or left because their requests differ."""
 
     study: str
     adopted: int
@@ -30,11 +30,11 @@ class Adopted(NamedTuple):
     left: int
 
     def __str__(self) -> str:
-        line = f"{self.study}: {self.adopted:,} answers adopted, {self.known:,} on record before"
+        line = f"{self.study}: {self.adopted:,} answers adopted, {self.known:,} already on record"
         if self.left:
             line += (
-                f", {self.left:,} left: the entry asks with other parameters, at another address or under "
-                "another name, or no set of the study has these items"
+                f", {self.left:,} left: the entry has other parameters, another address or another name, or "
+                "no set of the study has these items"
             )
         return line
 
@@ -42,30 +42,30 @@ class Adopted(NamedTuple):
 def adopt(
     model: Model, source: Path, base_url: str | None = None, record_folder: Path = paths.RESPONSES
 ) -> list[Adopted]:
-    """Bring the answers to a model's requests that an address gave into the record of the model's entry.
+    """Copy a model's answers from another base URL into the record of its entry.
 
-    Only an answer to the very request that the entry makes is taken, under the entry's key; where parameters
-    or prompts are others it was another question. The log says from which endpoint each came.
+    Only answers to exactly the requests that the entry makes are copied, under the entry's key; with other
+    parameters or prompts they answer another question. The log names the endpoint of each.
 
     Parameters
     ----------
     source
-        The folder of the record that holds them; it is left as it is.
+        The folder of the record that holds the answers; it is not changed.
     base_url
-        Where they were asked, by default the address of the model's endpoint.
+        Where they were requested, by default the base URL of the model's endpoint.
 
     Raises
     ------
     UserError
-        When the model has no address or weights of its own, nothing is found, or a record is damaged.
+        When the model has no base URL or runs on this machine, nothing is found, or a record is damaged.
     """
     address = base_url or model.endpoint.base_url
     if model.weights or model.is_local:
         raise UserError(
-            f"{model.name}: who answers on this machine is known by its key; nothing can be adopted"
+            f"{model.name}: this model runs on this machine, so its answers already have the entry's key"
         )
     if address is None:
-        raise UserError(f"{model.name}: its endpoint has no base_url: give the --base-url that was asked")
+        raise UserError(f"{model.name}: its endpoint has no base_url: give the --base-url that was used")
     listed = catalogue.registry().model(model.name, address).endpoint.kind
     kinds = dict.fromkeys((listed, respondent(address), CUSTOM))
     found = []
@@ -88,9 +88,8 @@ def _adopt(study: Study, model: Model, kinds: list[str], source: Record, target:
     conversations = list(_conversations(study, {answer.item for answer in source.answers.values()}))
     questions = Questions(study, conversations, model, target)
     for kind in kinds:
-        # The weights behind an address are in no key.
-        by_hand = replace(questions.ask, model=replace(model, endpoint=replace(model.endpoint, kind=kind)))
-        for key, answer in _answers(questions, by_hand, source):
+        original = replace(questions.ask, model=replace(model, endpoint=replace(model.endpoint, kind=kind)))
+        for key, answer in _answers(questions, original, source):
             if answer.key in matched:
                 continue
             matched.add(answer.key)
@@ -108,14 +107,14 @@ def _adopt(study: Study, model: Model, kinds: list[str], source: Record, target:
     return Adopted(study.name, len(new), known, len(source.answers.keys() - matched))
 
 
-def _answers(questions: Questions, by_hand: Ask, source: Record) -> Iterator[tuple[str, Answer]]:
-    """Each answer that was asked by hand, with the key that its request has now."""
+def _answers(questions: Questions, original: Ask, source: Record) -> Iterator[tuple[str, Answer]]:
+    """The source's answers, each with the key of the entry's request."""
     for conversation in questions.own_conversations:
         for repeat in conversation.repeat_numbers:
             answers: list[Answer] = []
             while not conversation.is_over(answers):
                 replies = [answer.text or "" for answer in answers]
-                answer = source.answers.get(by_hand.key(conversation, replies, repeat))
+                answer = source.answers.get(original.key(conversation, replies, repeat))
                 if answer is None:
                     break
                 yield questions.ask.key(conversation, replies, repeat), answer
@@ -123,14 +122,9 @@ def _answers(questions: Questions, by_hand: Ask, source: Record) -> Iterator[tup
 
 
 def _conversations(study: Study, ids: set[str]) -> Iterator[Conversation]:
-    """How the items of the given ids are asked, in each set that has them."""
-    of_paper = [place.partition("/") for place in catalogue.registry().paper]
-    sets = [
-        *study.sets_with_all,
-        *(item_set for name, _, item_set in of_paper if name == study.name),
-    ]
-    for item_set in dict.fromkeys(filter(None, sets)):
-        # What a set is made of need not be on this machine.
+    """The conversations of the items with the given ids, from each set that has them."""
+    for item_set in dict.fromkeys([*study.sets_with_all, *catalogue.registry().sets(study.name)]):
+        # Ignore sets whose sources are missing.
         with suppress(UserError):
             items: pd.DataFrame = study.items(item_set)
             yield from study.conversations(items[items["id"].isin(ids)])

@@ -1,9 +1,9 @@
 """The query engine: sends what the record lacks, and appends every reply as it arrives.
 
-Bounded workers take conversations from a queue; they are never all tasks at once. Of conversations
-that share a prefix, one goes first and the others follow its reply, so that providers' prompt caches
-apply. The client's ``max_retries`` is the only layer of retries. An `Asker` works in one event loop;
-`deepvalues.ask.processes` runs several where one is the limit.
+A limited number of workers takes conversations from a queue. Of conversations that share a prefix, one is
+sent first and the others after its reply, so that providers' prompt caches take effect. Only the client
+retries requests (``max_retries``). An `Asker` uses one event loop; `deepvalues.ask.processes` runs several
+where one is too slow.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from deepvalues.ask.protocol import (
     FILTERED,
     MalformedReplyError,
     ReportedError,
+    describe,
     error_body,
+    error_text,
     filtered,
-    parsed,
+    parse_json,
     receive,
-    told,
+    redact_key,
     usage,
-    without_key,
-    words,
 )
 from deepvalues.ask.reading import says_something
 from deepvalues.ask.record import Answer, Journal
@@ -48,28 +48,28 @@ from deepvalues.ask.registry import NO_KEY
 from deepvalues.ask.settings import Settings
 from deepvalues.ask.transport import PATH, AsyncOpenAI, Transport, address
 
-#: After a stop, requests in flight get this long to come back.
+#: How long requests in flight may take to finish after a stop.
 GRACE_SECONDS = 5.0
-#: The pace's number of the request that the current task sends.
+#: The number that `Pace` gave to the current task's request.
 _NUMBER: ContextVar[int] = ContextVar("number")
-#: So many replies in a row without log probabilities show that the endpoint gives none.
+#: After this many replies in a row without log probabilities, the endpoint is taken to give none.
 _WITHOUT_LOGPROBS = 3
-#: So many replies without a word at the begin of a run show that the rest will have none either.
-_SILENT_REPLIES = 25
-#: Errors with which an endpoint turns away a key or a model, as it would every further request.
+#: If this many replies at the start of a run are all empty, the run stops.
+_EMPTY_REPLIES = 25
+#: Errors by which an endpoint rejects a key or a model, and so every further request.
 _FORBIDDEN = (openai.AuthenticationError, openai.PermissionDeniedError)
-#: Errors of an address at which there is no endpoint.
-_ELSEWHERE = (openai.NotFoundError, MalformedReplyError, ReportedError)
-#: Errors with which an endpoint refuses a parameter.
-_REFUSED_PARAMETERS = (openai.BadRequestError, openai.UnprocessableEntityError)
+#: Errors that suggest a wrong base URL.
+_WRONG_URL = (openai.NotFoundError, MalformedReplyError, ReportedError)
+#: Errors by which an endpoint rejects a parameter.
+_REJECTED_PARAMETERS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
 
 @dataclass
 class _Queue:
-    """Jobs in prefix order: the head of a group goes first, its tail waits for the head's reply.
+    """Jobs grouped by prefix: a group's head goes first, its tail waits for the head's reply.
 
-    Tails whose head is through go before further heads, the earliest first: a provider's cache holds
-    their prefix now, and may forget it soon.
+    Tails whose head is answered go before further heads, the earliest first, while the provider's cache
+    still holds their prefix.
     """
 
     heads: deque[tuple[Job, str]] = field(default_factory=deque)
@@ -96,7 +96,7 @@ class _Queue:
     def done(self, prefix: str) -> None:
         tail = self.tails.pop(prefix, [])
         self.warm.extend((job, prefix) for job in tail)
-        # What was in flight when the queue was closed no longer counts.
+        # Jobs in flight when the queue was closed no longer count.
         self.open = max(0, self.open - 1)
         self._wake(len(tail) if self.open else len(self.waiting))
 
@@ -114,7 +114,7 @@ class _Queue:
                 place.set_result(None)
 
 
-#: What makes a request a failure that is logged and counted.
+#: Exceptions that are logged and counted as failed requests.
 _FAILURES = (openai.OpenAIError, MalformedReplyError, ReportedError, NoLogprobsError, ValueError)
 
 
@@ -124,9 +124,9 @@ class Asker:
     Parameters
     ----------
     journal
-        Where answers and attempts are written as they come.
+        Where answers and attempts are written as they arrive.
     report
-        Called with the answers of a conversation that is through, or None for one that failed.
+        Called with the answers of each finished conversation, or None for one that failed.
     """
 
     def __init__(
@@ -143,8 +143,8 @@ class Asker:
         self.ledger = Ledger(ask.model.price, settings.max_cost)
         self.pace = Pace(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
         self._url = address(base_url)
-        # Replies since the first, as long as none has said anything; 0 once one has.
-        self._silent = 1
+        # Empty replies so far; None once a reply has had content.
+        self._empty: int | None = 0
         self._queue = _Queue()
         self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
         self._settled = asyncio.Event()
@@ -152,7 +152,7 @@ class Asker:
         self._top_logprobs = letters.top_logprobs(ask.model)
 
     async def run(self, jobs: Sequence[Job]) -> Summary:
-        """Do all jobs, or as many as can be done before a stop."""
+        """Run all jobs, or as many as possible before a stop."""
         self._queue.fill(jobs)
         transport = Transport(
             self.base_url,
@@ -171,7 +171,7 @@ class Asker:
             workers = [asyncio.create_task(self._work(client)) for _ in range(number)]
             everything = asyncio.gather(*workers)
             await _either(everything, self._stopping)
-            # Where a worker broke down the others must not go on.
+            # If one worker has crashed, the others must stop too.
             self._close()
             await _either(everything, self._hurry, self.settings.timeout)
             _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
@@ -184,12 +184,12 @@ class Asker:
         return self.summary
 
     def stop(self, reason: str) -> None:
-        """Take no further job; what is in flight has a few seconds to come back."""
+        """Take no further jobs; requests in flight get a few seconds to finish."""
         self._hurry.set()
         self._stop(reason)
 
     def _stop(self, reason: str) -> None:
-        """Take no further job; what is in flight, and paid for, has all the time of an attempt."""
+        """Take no further jobs; requests in flight, already paid for, get their full timeout."""
         self.summary.stopped = self.summary.stopped or reason
         self._close()
 
@@ -198,8 +198,8 @@ class Asker:
         self._stopping.set()
 
     async def _work(self, client: AsyncOpenAI) -> None:
-        while taken := await self._queue.take():
-            job, prefix = taken
+        while entry := await self._queue.take():
+            job, prefix = entry
             self.report(await self._converse(client, job))
             self._queue.done(prefix)
 
@@ -232,9 +232,9 @@ class Asker:
                 reply, request.key, request.conversation.item, request.repeat, turn, self.ask.choice
             )
         except (*_FAILURES, asyncio.CancelledError) as error:
-            # What can't be used is paid for, too.
+            # Unusable replies are paid for too.
             used = used or (usage(body) if body is not None else None)
-            self._failed(request, error)
+            self._fail(request, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return None
@@ -246,50 +246,49 @@ class Asker:
         return answer if self._keep(request, answer, reply, seconds) else None
 
     async def _reserve(self, estimate: Usage) -> float | None:
-        """Set a request's cost aside; where that would pass the maximum, wait for others to settle."""
+        """Reserve a request's cost; if that could exceed the maximum, wait for others to settle first."""
         while (reserved := self.ledger.reserve(estimate)) is None and self.ledger.unsettled:
             self._settled.clear()
             await self._settled.wait()
         if reserved is None:
-            self.stop(f"the next request could pass the maximum of ${self.settings.max_cost:g}")
+            self.stop(f"the next request could exceed the maximum of ${self.settings.max_cost:g}")
         return reserved
 
     async def _attempt(self, client: AsyncOpenAI, request: Request) -> Any:
-        """Send a request; by letters again with fewer alternatives as long as they are refused."""
+        """Send a request; retry with fewer top log probabilities if the endpoint rejects their number."""
         while True:
             top = self._top_logprobs
             try:
                 return await self._post(client, request.body(self.ask.model, top))
             except openai.APIStatusError as error:
-                if refused := filtered(error.status_code, error_body(error), self.ask.model):
-                    return refused
-                if not (request.by_letters and isinstance(error, _REFUSED_PARAMETERS)):
+                if refusal := filtered(error.status_code, error_body(error), self.ask.model):
+                    return refusal
+                if not (request.by_letters and isinstance(error, _REJECTED_PARAMETERS)):
                     raise
                 if "logprobs" not in error.response.text:
                     raise
-                less = letters.fewer(top)
-                if less is None:
-                    reason = told(error, self.ask.model)
+                fewer = letters.fewer(top)
+                if fewer is None:
+                    reason = describe(error, self.ask.model)
                     raise NoLogprobsError(f"the endpoint refuses log probabilities: {reason}") from None
-                self._top_logprobs = min(self._top_logprobs, less)
+                self._top_logprobs = min(self._top_logprobs, fewer)
 
-    async def _post(self, client: AsyncOpenAI, sent: Mapping[str, Any]) -> Any:
-        # Bytes are handed on as they are, and a whole URL spares the client a merge, which at thousands of
-        # requests a second is felt.
-        body = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
-        response = await client.post(self._url, cast_to=httpx2.Response, content=body.encode())
-        return parsed(response.content)
+    async def _post(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
+        # Bytes and a complete URL spare the client work that counts at thousands of requests a second.
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        response = await client.post(self._url, cast_to=httpx2.Response, content=content)
+        return parse_json(response.content)
 
     def _keep(self, request: Request, answer: Answer, reply: Any, seconds: float) -> bool:
-        """Write an answer down; whether it is in the record, and so need not be asked for again."""
+        """Save an answer; whether that succeeded, so that it need not be asked for again."""
         if not self._write(answer):
             self.summary.lost += 1
             return False
         self._in_a_row = 0
         self.summary.asked += 1
         self._log({**_entry(request), "seconds": round(seconds, 3), **sidecar(reply)})
-        if self._silent:
-            self._stop_if_nothing_is_said(answer)
+        if self._empty is not None:
+            self._stop_if_all_empty(answer)
         return True
 
     def _write(self, answer: Answer) -> bool:
@@ -306,27 +305,27 @@ class Asker:
         except OSError as error:
             self._stop(f"the record can't be written ({error.strerror})")
 
-    def _stop_if_nothing_is_said(self, answer: Answer) -> None:
-        """Stop a run that pays for thinking, or whatever it is, and gets no replies."""
-        said = answer.refusal or answer.finish_reason == FILTERED or says_something(answer.text)
-        if said or self.ask.choice:
-            self._silent = 0
+    def _stop_if_all_empty(self, answer: Answer) -> None:
+        """Stop a run that pays for thinking, or something else, but gets no replies."""
+        has_content = answer.refusal or answer.finish_reason == FILTERED or says_something(answer.text)
+        if self._empty is None or has_content or self.ask.choice:
+            self._empty = None
             return
-        self._silent += 1
-        if self._silent <= _SILENT_REPLIES:
+        self._empty += 1
+        if self._empty < _EMPTY_REPLIES:
             return
-        reason = f"the first {_SILENT_REPLIES} replies are all empty"
+        reason = f"the first {_EMPTY_REPLIES} replies are all empty"
         if answer.finish_reason == CUT:
             reason += (
-                " and cut off: thinking may have taken up all tokens, and `parameters` of an entry in "
-                "data/models.yml give the model more max_tokens (or max_completion_tokens)"
+                " and cut off: thinking may have used up all tokens; raise max_tokens (or "
+                "max_completion_tokens) under `parameters` of the model's entry in data/models.yml"
             )
         elif answer.more:
-            reason += f"; what came is on record, in {', '.join(answer.more)}"
+            reason += f"; other content is on record, in {', '.join(answer.more)}"
         self.stop(reason)
 
-    def _failed(self, request: Request, error: BaseException) -> None:
-        name, message = type(error).__name__, told(error, self.ask.model, self._url)
+    def _fail(self, request: Request, error: BaseException) -> None:
+        name, message = type(error).__name__, describe(error, self.ask.model, self._url)
         self._log({**_entry(request), "error": name, "message": message})
         if isinstance(error, asyncio.CancelledError):
             return
@@ -334,41 +333,41 @@ class Asker:
         self.summary.last_error = f"{name}: {message}"
         self._in_a_row += 1
         if isinstance(error, openai.APIStatusError) and error.code == "model_not_available":
-            # As this project's own server says, with what has to be installed, of a model that it can't run.
+            # From this project's own server; the message says what has to be installed.
             self.summary.last_error = ""
-            self.stop(without_key(words(error_body(error)), self.ask.model).rstrip("."))
+            self.stop(redact_key(error_text(error_body(error)), self.ask.model).rstrip("."))
         elif isinstance(error, openai.NotFoundError):
-            self.stop("the endpoint knows no such address or model" + self._advice(request, error))
+            self.stop("the endpoint does not know this URL or model" + self._advice(request, error))
         elif isinstance(error, _FORBIDDEN):
-            self.stop("the endpoint refuses this model or key" + self._advice(request, error))
+            self.stop("the endpoint rejects this model or key" + self._advice(request, error))
         elif isinstance(error, NoLogprobsError) and self._in_a_row >= _WITHOUT_LOGPROBS:
             self.stop(
-                "the endpoint gives no log probabilities, from which a choice by letters is read; "
-                "`letters: free` in the model's entry asks it for free replies"
+                "the endpoint returns no log probabilities, which choices by letter need; "
+                "set `letters: free` in the model's entry to ask for free replies"
             )
         elif self._in_a_row >= self.settings.break_after:
             self.stop(f"{self._in_a_row} requests in a row failed" + self._advice(request, error))
 
     def _advice(self, request: Request, error: BaseException) -> str:
-        """What may be done about an error that does not pass."""
+        """What to do about an error that will recur."""
         model = self.ask.model
-        said = error.response.text if isinstance(error, openai.APIStatusError) else str(error)
+        text = error.response.text if isinstance(error, openai.APIStatusError) else str(error)
 
-        def named(name: str) -> bool:
-            return bool(re.search(rf"\b{re.escape(name)}\b", said))
+        def mentions(name: str) -> bool:
+            return bool(re.search(rf"\b{re.escape(name)}\b", text))
 
         if isinstance(error, _FORBIDDEN) and model.endpoint.key == NO_KEY:
-            return " (no key was sent: --key-variable names the variable that holds it)"
-        if isinstance(error, _REFUSED_PARAMETERS):
-            for name in filter(named, request.parameters):
-                return f"; `parameters: {{{name}: null}}` in the model's entry sends no {name}"
-        elif isinstance(error, _ELSEWHERE) and not urlsplit(self._url).path[: -len(PATH)]:
-            return "" if named(model.served_as) else " (is /v1 missing at the end of the base URL?)"
+            return " (no key was sent; name the variable that holds it with --key-variable)"
+        if isinstance(error, _REJECTED_PARAMETERS):
+            for name in filter(mentions, request.parameters):
+                return f"; to omit {name}, put `parameters: {{{name}: null}}` in the model's entry"
+        elif isinstance(error, _WRONG_URL) and not urlsplit(self._url).path[: -len(PATH)]:
+            return "" if mentions(model.served_as) else " (is /v1 missing at the end of the base URL?)"
         return ""
 
 
 async def _either(done: asyncio.Future[Any], event: asyncio.Event, timeout: float | None = None) -> None:
-    """Wait for one of two, for so many seconds at most."""
+    """Wait until the future or the event is done, at most ``timeout`` seconds."""
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait([done, waiting], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

@@ -1,8 +1,8 @@
-"""The batch service of OpenAI and its like: half the price, an answer within a day.
+"""Batch services like OpenAI's: half the price, replies within a day.
 
-The requests that a record lacks are uploaded in parts and each part is made a batch. What is under way
-is in ``<model>.batch.json`` beside the record, written after every step, so that whatever is cut off
-goes on where it was: no request is put into two batches that are open.
+The requests that a record lacks are uploaded in parts, each of which becomes a batch. The state is saved in
+``<model>.batch.json`` next to the record after every step, so that an interrupted command can continue and
+no request gets into two open batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from deepvalues.ask.engine import Ask, Job, Request, answer_from, groups, log_entry, sidecar
 from deepvalues.ask.letters import NoLogprobsError
-from deepvalues.ask.protocol import MalformedReplyError, ReportedError, filtered, receive, told, words
+from deepvalues.ask.protocol import (
+    MalformedReplyError,
+    ReportedError,
+    describe,
+    error_text,
+    filtered,
+    receive,
+)
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Journal, Record
 from deepvalues.ask.registry import Model, proxy_for
@@ -29,11 +36,11 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types import Batch
 
-#: The service's limits on one file.
+#: The service's limits per file.
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
 _URL: Final = "/v1/chat/completions"
-#: Statuses that a batch does not leave.
+#: Final statuses of a batch.
 _FINAL = ("completed", "failed", "expired", "cancelled")
 _LISTED = 100
 _OK = 200
@@ -43,7 +50,7 @@ _SCHEMA = 1
 
 @dataclass
 class Part:
-    """An uploaded file of requests, and the batch made from it: item and repeat by key."""
+    """An uploaded file and its batch; ``requests`` gives item and repeat by key."""
 
     file: str
     requests: dict[str, tuple[str, int]]
@@ -52,14 +59,14 @@ class Part:
 
 @dataclass
 class State:
-    """The parts that are under way for one record."""
+    """The open parts of one record."""
 
     path: Path
     parts: list[Part] = field(default_factory=list)
 
     @classmethod
     def beside(cls, record: Record) -> State:
-        """Read the state that belongs to a record.
+        """Read the state of a record.
 
         Raises
         ------
@@ -79,17 +86,17 @@ class State:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{state.path}: the list of open batches can't be read ({error!r}). Restore it from a "
-                "backup; or delete it, and its batches' answers will be asked for again."
+                "backup; or delete it, and the answers of its batches will be requested again."
             ) from None
         return state
 
     @property
     def keys(self) -> set[str]:
-        """Keys of all requests in batches."""
+        """Keys of all requests in open batches."""
         return {key for part in self.parts if part.batch for key in part.requests}
 
     def save(self) -> None:
-        """Write the state in one step, or remove it when nothing is under way."""
+        """Write the state atomically, or delete it when no batch is open."""
         temporary = self.path.with_suffix(".tmp")
         content = {"v": _SCHEMA, "parts": [part.__dict__ for part in self.parts]}
         try:
@@ -107,14 +114,14 @@ class State:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one file may hold."""
+    """The maximum size of one file."""
 
     requests: int = MOST_REQUESTS
     bytes: int = MOST_BYTES
 
 
 class Collected(NamedTuple):
-    """What a collection brought: replies, failures, requests that are still under way."""
+    """The result of a collection: replies, failures, and requests in open batches."""
 
     answered: int
     failed: int
@@ -123,7 +130,7 @@ class Collected(NamedTuple):
 
 
 class _FailedRequestError(Exception):
-    """A request that a batch did not answer: the class of its error, and a message."""
+    """A request that a batch did not answer; ``kind`` is the class of its error."""
 
     def __init__(self, kind: str, message: object) -> None:
         super().__init__(str(message))
@@ -133,12 +140,12 @@ class _FailedRequestError(Exception):
 def submit(
     questions: Questions, confirm: Callable[[Sequence[Job]], None], limits: Limits | None = None
 ) -> list[Part]:
-    """Put what the record lacks and no open batch holds into new batches.
+    """Submit what the record and all open batches lack, in new batches.
 
     Parameters
     ----------
     confirm
-        Called with what will be sent, before it costs anything; raises to prevent it.
+        Called with the jobs before anything is sent; raises to prevent it.
 
     Returns
     -------
@@ -148,27 +155,27 @@ def submit(
     Raises
     ------
     UserError
-        When a conversation has several turns, a key is missing, the service refuses, or another run
-        writes to the record. What was submitted before is in the state; the same call goes on from there.
+        When a conversation has several turns, a key is missing, the service rejects the request, or another
+        run is writing to the record. What was submitted before is in the state; call again to continue.
     """
     if any(conversation.n_turns > 1 for conversation in questions.conversations):
         raise UserError(
-            f"{questions.study.name}: a batch can't hold a conversation of several turns, since later turns "
-            "follow from replies: use `deepvalues query`"
+            f"{questions.study.name}: a batch can't hold conversations of several turns, since later turns "
+            "depend on replies: use `deepvalues query`"
         )
     with _service(questions) as client, questions.record.locked():
         state = State.beside(questions.record)
         _find_lost(client, state)
-        under_way, before = state.keys, {part.batch for part in state.parts}
+        pending, before = state.keys, {part.batch for part in state.parts}
         jobs = [job for group in groups(questions.jobs()).values() for job in group]
         keyed = {questions.ask.key(job.conversation, (), job.repeat): job for job in jobs}
-        missing = {key: job for key, job in keyed.items() if key not in under_way}
+        missing = {key: job for key, job in keyed.items() if key not in pending}
         if not missing:
             return []
         confirm(list(missing.values()))
         for part in [part for part in state.parts if part.batch is None]:
             _resume(client, state, part, missing)
-        # Made one by one: all requests of a large set together are most of a gigabyte.
+        # A generator: all requests of a large set together take most of a gigabyte.
         requests = (questions.ask.request(job.conversation, (), job.repeat) for job in missing.values())
         for file, held in _parts(requests, questions.model, limits or Limits()):
             _upload(client, state, file, held)
@@ -184,30 +191,30 @@ def _service(questions: Questions) -> Iterator[OpenAI]:
     model, endpoint = questions.model, questions.model.endpoint
     if endpoint.base_url is None:
         raise UserError(
-            f"{model.name}: its endpoint {endpoint.kind} ends with this command and can't hold a batch: use "
-            "`deepvalues query`"
+            f"{model.name}: its endpoint {endpoint.kind} stops with this command, so it can't run a batch: "
+            "use `deepvalues query`"
         )
     key = model.require_key()
     proxy_for(endpoint.base_url)
     parts = urlsplit(endpoint.base_url)
-    # The client puts paths behind a base URL, and the query behind both.
+    # The client appends paths to the base URL, so the query string is passed separately.
     base_url, query = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
     try:
         with of_vendor(openai.OpenAI(base_url=base_url, api_key=key, default_query=query)) as client:
             yield client
     except openai.OpenAIError as error:
-        message = f"{type(error).__name__}: {told(error, model)}"
+        message = f"{type(error).__name__}: {describe(error, model)}"
         if isinstance(error, openai.NotFoundError):
             state = State.beside(questions.record).path
             message += (
-                f". Is this the base URL, and the account, that the batches of {state} were submitted to? "
-                "To give them up, delete that file; their answers will be asked, and paid, for again"
+                f". Were the batches of {state} submitted to another base URL or account? "
+                "To abandon them, delete that file; their answers will be requested, and paid for, again"
             )
         raise UserError(f"{model.name}: the batch service: {message}") from None
 
 
 def _find_lost(client: OpenAI, state: State) -> None:
-    """Note batches that were made, but whose id was not received or not written down."""
+    """Find batches that were created but whose ids were not saved."""
     without = {part.file: part for part in state.parts if part.batch is None}
     if without:
         for batch in client.batches.list(limit=_LISTED):
@@ -217,7 +224,7 @@ def _find_lost(client: OpenAI, state: State) -> None:
 
 
 def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, Job]) -> None:
-    """Make a batch of a file that is uploaded, unless it holds what need not be asked."""
+    """Create a batch from an uploaded file, unless some of its requests are no longer needed."""
     if part.requests.keys() <= missing.keys():
         _create(client, state, part)
         for key in part.requests:
@@ -230,9 +237,9 @@ def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, Job]) -
 def _parts(
     requests: Iterable[Request], model: Model, limits: Limits
 ) -> Iterator[tuple[IO[bytes], dict[str, tuple[str, int]]]]:
-    """Files of requests on disk, each within the limits, with item and repeat by key.
+    """Temporary files of requests, each within the limits, with item and repeat by key.
 
-    A file is gone when the next one is asked for.
+    Each file is deleted when the next one is requested.
     """
     with contextlib.ExitStack() as files:
         file, held = _new_file(files), dict[str, tuple[str, int]]()
@@ -252,7 +259,7 @@ def _parts(
 
 
 def _new_file(files: contextlib.ExitStack) -> IO[bytes]:
-    """Close the file before, and open a new one."""
+    """Close the previous file and open a new one."""
     with _needing_room():
         files.close()
         return files.enter_context(tempfile.TemporaryFile())
@@ -270,8 +277,8 @@ def _needing_room() -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"the requests can't be written to {tempfile.gettempdir()} ({error.strerror}): make room there, "
-            "or name another folder in the environment variable TMPDIR. The same command goes on from there."
+            f"the requests can't be written to {tempfile.gettempdir()} ({error.strerror}): free some space, "
+            "or set TMPDIR to another folder. Then run the same command to continue."
         ) from None
 
 
@@ -284,7 +291,7 @@ def _upload(client: OpenAI, state: State, file: IO[bytes], requests: dict[str, t
 
 
 def _create(client: OpenAI, state: State, part: Part) -> None:
-    # No retry: a request whose response was lost may have made a batch, which `_find_lost` then finds.
+    # No retry: if the response was lost, `_find_lost` will find the batch.
     once = client.with_options(max_retries=0)
     batch = once.batches.create(input_file_id=part.file, endpoint=_URL, completion_window="24h")
     part.batch = batch.id
@@ -292,7 +299,7 @@ def _create(client: OpenAI, state: State, part: Part) -> None:
 
 
 def status(questions: Questions) -> list[str]:
-    """Each part's batch id, status and counts, one line a part.
+    """The batch id, status and counts of each part, one line per part.
 
     Raises
     ------
@@ -315,15 +322,15 @@ def status(questions: Questions) -> list[str]:
 
 
 def collect(questions: Questions) -> Collected:
-    """Take the replies of finished batches into the record; the others are left for later.
+    """Add the replies of finished batches to the record; other batches stay open.
 
-    A request that failed is logged, and free to be submitted again.
+    Failed requests are logged, and can be submitted again.
 
     Raises
     ------
     UserError
-        When a key is missing, the service does not know a batch, its file is damaged, or another run
-        writes to the record. What was collected before is in the record.
+        When a key is missing, the service does not know a batch, its file is damaged, or another run is
+        writing to the record. What was collected before is in the record.
     """
     answered = failed = 0
     last_error = ""
@@ -355,14 +362,14 @@ def _replies(client: OpenAI, batch: Batch) -> dict[str, Any]:
                 lines[line["custom_id"]] = line
             except (ValueError, KeyError, TypeError):
                 raise UserError(
-                    f"{batch.id}: line {number} of its file {file} is damaged; nothing of this batch was "
-                    "taken into the record. Collect again."
+                    f"{batch.id}: line {number} of its file {file} is damaged; nothing from this batch was "
+                    "added to the record. Collect again."
                 ) from None
     return lines
 
 
 def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journal, ask: Ask) -> list[str]:
-    """Write a part's answers and failures down; gives the failures' messages."""
+    """Save a part's answers and failures; returns the failures' messages."""
     errors = []
     try:
         for key, (item, repeat) in part.requests.items():
@@ -373,10 +380,10 @@ def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journa
                 journal.log({**entry, **sidecar(reply)})
             except (_FailedRequestError, MalformedReplyError, ReportedError, NoLogprobsError) as error:
                 kind = error.kind if isinstance(error, _FailedRequestError) else type(error).__name__
-                message = told(error, ask.model)
+                message = describe(error, ask.model)
                 journal.log({**entry, "error": kind, "message": message})
                 errors.append(f"{kind}: {message}")
-        # The part is forgotten next, so its answers must be safe.
+        # The caller forgets the part next, so its answers must be on disk.
         journal.sync()
     except OSError as error:
         raise UserError(f"the record can't be written ({error.strerror}); collect again") from None
@@ -384,7 +391,7 @@ def _merge(part: Part, batch: Batch, replies: Mapping[str, Any], journal: Journa
 
 
 def _body(line: Any, batch: Batch, model: Model) -> Any:
-    """The chat completion of a line of an output file."""
+    """The chat completion in a line of an output file."""
     if line is None:
         problems = [problem.message for problem in (batch.errors and batch.errors.data) or ()]
         raise _FailedRequestError("no_reply", f"the batch is {batch.status}: {problems}")
@@ -396,12 +403,12 @@ def _body(line: Any, batch: Batch, model: Model) -> Any:
     if status_code != _OK:
         if refused := filtered(status_code or 0, body, model):
             return refused
-        raise _FailedRequestError(_error_class(status_code or 0), words(body))
+        raise _FailedRequestError(_error_class(status_code or 0), error_text(body))
     return body
 
 
 def _error_class(status_code: int) -> str:
-    """The class that the engine would have met with this status."""
+    """The name of the openai client's exception for this status."""
     import openai
 
     if status_code >= _SERVER_ERROR:

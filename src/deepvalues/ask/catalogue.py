@@ -1,4 +1,4 @@
-"""What the project has, by name: its studies, its items, its models, and where each model is reached."""
+"""The project's studies, items and models by name, and the URL of each model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import writing
 
-#: The package whose folders are the studies; this one need not know them.
+#: The package whose folders are the studies.
 _STUDIES = "deepvalues.studies"
 
 
@@ -32,19 +32,19 @@ def _folders() -> frozenset[str]:
 
 
 def studies() -> dict[str, Study]:
-    """All studies by name, in the order of their numbers."""
+    """All studies by name, ordered by number."""
     for folder in sorted(_folders()):
         importlib.import_module(f"{_STUDIES}.{folder}.study")
     return dict(sorted(REGISTERED.items(), key=lambda entry: entry[1].number))
 
 
 def study(name: str) -> Study:
-    """Find a study; of the studies' folders only its own is loaded.
+    """Find a study by name, loading only its own folder.
 
     Raises
     ------
     UserError
-        When there is none of that name.
+        When there is no such study.
     """
     if name not in REGISTERED and (folder := name.partition("-")[0]) in _folders():
         importlib.import_module(f"{_STUDIES}.{folder}.study")
@@ -54,53 +54,53 @@ def study(name: str) -> Study:
 
 
 def titles() -> dict[str, str]:
-    """What readers call each study, by its name."""
+    """The studies' titles, by name."""
     return {name: each.title for name, each in studies().items()}
 
 
 def read_items(study_name: str, item_set: str, folder: Path = paths.DERIVED) -> pd.DataFrame:
-    """The items of a set as the notebook 01_load_data wrote them, held to the study's contract.
+    """Read the items of a set, as written by the notebook 01_load_data, and validate them.
 
     Raises
     ------
     UserError
-        When the study or set is unknown, what the set is made of is not there, or the file is missing, older
-        than the stimuli, or not what this version writes.
+        When the study or set is unknown, the set's sources are missing, or the file is missing, older than
+        the stimuli, or written by another version.
     """
-    path, found = folder / paths.items_file(study_name, item_set).name, study(study_name)
+    path, owner = folder / paths.items_file(study_name, item_set).name, study(study_name)
     if not path.is_file():
-        found.items(item_set)  # tells what keeps the set from being built, such as that there is none
+        owner.items(item_set)  # raises if the set can't be built
     else:
         _stop_if_older(path)
-    return read_items_file(path, found.contract)
+    return read_items_file(path, owner.contract)
 
 
 def read_items_file(path: Path, contract: pa.DataFrameSchema) -> pd.DataFrame:
-    """Read items from Parquet and hold them to a contract.
+    """Read items from Parquet and validate them.
 
     Raises
     ------
     UserError
-        When the file is missing, is no Parquet, or breaks the contract.
+        When the file is missing, not Parquet, or invalid.
     """
     try:
-        # From an open file: a read that pyarrow does by itself leaves no trace for the manifest.
+        # Opened here, since the manifest can't see files that pyarrow opens itself.
         with path.open("rb") as file:
             validated: pd.DataFrame = contract.validate(pd.read_parquet(file))
     except FileNotFoundError:
         raise UserError(f"{paths.shown(path)}: no items yet; run the notebook 01_load_data first") from None
-    # pandera has one exception for columns' contents and another for the columns themselves.
+    # pandera has separate exceptions for the columns and for their contents.
     except (pa.errors.SchemaError, pa.errors.SchemaErrors, ArrowInvalid) as error:
         first = getattr(error, "schema_errors", [error])[0]
         reason = textwrap.shorten(str(first), 200, placeholder=" …")
         raise UserError(
-            f"{paths.shown(path)}: not the items this version writes ({reason}); run 01_load_data"
+            f"{paths.shown(path)}: items of another version ({reason}); run the notebook 01_load_data again"
         ) from None
     return validated
 
 
 def _stop_if_older(items_file: Path) -> None:
-    """Stop where items were built before the stimuli were changed; make sees this, a notebook does not."""
+    """Raise if the stimuli are newer than the items, which make checks by itself but notebooks don't."""
     sources = [*paths.STIMULI.glob("*.yml"), *paths.BANK.glob("*/*.yml")]
     newest = max(sources, key=lambda file: file.stat().st_mtime)
     if newest.stat().st_mtime > items_file.stat().st_mtime:
@@ -113,7 +113,7 @@ def _stop_if_older(items_file: Path) -> None:
 def write_items(
     item_sets: Mapping[str, Sequence[str]], folder: Path = paths.DERIVED
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """Build the items of sets and write them where `read_items` finds them.
+    """Build the items of sets and write them for `read_items`.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def write_items(
     Raises
     ------
     UserError
-        When a study or set is unknown, or what a set is made of is not there.
+        When a study or set is unknown, or a set's sources are missing.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,15 +149,15 @@ def registry() -> Registry:
 
 
 def local_models() -> dict[str, LocalModel]:
-    """Everything that the loopback server serves, study by study."""
+    """All local models, study by study."""
     return {name: model for each in studies().values() for name, model in each.local_models().items()}
 
 
 @contextmanager
 def endpoints(threads: int | None = None) -> Iterator[Callable[[Model], str]]:
-    """A function from a model to its base URL; starts the server on loopback that the model needs.
+    """A function that returns a model's base URL, and starts its server if it needs one.
 
-    Of models with weights one is served at a time, as memory is short; ``threads`` are those of its server.
+    Models with weights are served one at a time, to save memory, with ``threads`` threads.
     """
     address: list[str] = []
     served: dict[str, str] = {}

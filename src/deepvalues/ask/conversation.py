@@ -1,8 +1,8 @@
 """Conversations, requests and their keys.
 
-A study describes what to ask as conversations; the engine sends them turn by turn. The key of a
-request is a hash of endpoint kind, model, parameters, messages and repeat, for weights of one's own
-also of their SHA-256, and of nothing else: not of time, not of the API key.
+A study describes what to ask as conversations; the engine sends them turn by turn. A request's key is a
+hash of endpoint kind, model, parameters, messages and repeat, and for local weights of their SHA-256. Nothing
+else enters it: neither the time nor the API key.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ _QUOTE = re.compile(r"\{\{reply (\d+)\}\}")
 
 @dataclass(frozen=True, init=False)
 class Conversation:
-    """One item as it is asked: user turns, perhaps a system text, perhaps several repeats.
+    """One item as asked: user turns, optionally with a system text and several repeats.
 
-    A turn may quote the model's own reply to an earlier turn as ``{{reply 1}}``; another number is a
-    `ValueError`. The first turn is sent as it stands. Conversations with the same ``prefix`` begin with
-    the same long text; the engine sends them together so that providers' prompt caches apply. They share
-    that text in memory, too: ``parts`` are the turns, the first one without its ``head``, which is the
-    prefix where the turn begins with it.
+    A later turn may quote the model's reply to an earlier one as ``{{reply 1}}``; any other number is a
+    `ValueError`. Conversations with the same ``prefix`` begin with the same long text; the engine sends them
+    together so that providers' prompt caches take effect. They also share that text in memory: ``parts`` are
+    the turns, the first one without its ``head``, which is the prefix if the turn begins with it.
 
-    Repeats are numbered from ``first_repeat``. The number enters the keys, so two conversations that begin
-    with the same words have answers of their own where their numbers differ; where they don't, they share.
+    Repeats are numbered from ``first_repeat``. The number is part of the keys, so conversations with the same
+    beginning share answers if their numbers are the same.
 
-    ``begun`` are words put into the model's mouth: the last message is then the assistant's, and the endpoint
-    goes on from there.
+    ``begun`` is the beginning of a reply: the last message is then the assistant's, and the endpoint
+    continues it.
 
-    Turns after a reply for which ``until`` holds are not asked; later turns that ask again for what could not
-    be read need no more than that. It is a function that another process can be sent, and enters no key.
+    Turns after a reply for which ``until`` returns true are not asked; this allows turns that repeat a
+    question only if needed. The function must be picklable, and is not part of any key.
     """
 
     item: str
@@ -74,12 +73,12 @@ class Conversation:
         prefix = sys.intern(prefix)
         head = prefix if turns and turns[0].startswith(prefix) else ""
         parts = (turns[0][len(head) :], *turns[1:]) if head else turns
-        # A frozen dataclass sets its own fields in this way.
+        # The dataclass is frozen, so fields are set directly.
         self.__dict__.update(item=item, head=head, parts=parts, system=system, prefix=prefix)
         self.__dict__.update(repeats=repeats, first_repeat=first_repeat, until=until, begun="")
 
     def with_reply(self, begun: str, turns: tuple[str, ...]) -> Conversation:
-        """The conversation with other turns, and a reply that is begun for the model."""
+        """The conversation with other turns and the beginning of a reply."""
         arguments = (self.system, self.repeats, self.prefix, self.first_repeat, self.until)
         changed = Conversation(self.item, turns, *arguments)
         changed.__dict__["begun"] = begun
@@ -92,12 +91,12 @@ class Conversation:
 
     @property
     def turns(self) -> tuple[str, ...]:
-        """The user's turns, as a study wrote them."""
+        """The user's turns, as the study wrote them."""
         return (self.head + self.parts[0], *self.parts[1:]) if self.head else self.parts
 
     @property
     def n_turns(self) -> int:
-        """Number of turns; the texts need not be put together for it."""
+        """Number of turns."""
         return len(self.parts)
 
     def is_over(self, answers: Sequence[Answer]) -> bool:
@@ -109,20 +108,20 @@ class Conversation:
 
     @cached_property
     def first_digest(self) -> bytes:
-        """Digest of the messages of the first turn, worked out once for all models and repeats."""
-        whole = _digest_of_begin(self.system, self.head).copy()
+        """Digest of the messages of the first turn, computed once for all models and repeats."""
+        hashed = _digest_of_head(self.system, self.head).copy()
         rest = [{"role": "user", "content": self.parts[0]}, *self._last_message]
-        whole.update(_json(rest).removeprefix(_CONTENT))
-        return whole.digest()
+        hashed.update(_json(rest).removeprefix(_CONTENT))
+        return hashed.digest()
 
     @cached_property
     def first_length(self) -> int:
-        """Characters of the messages of the first turn."""
+        """Number of characters in the messages of the first turn."""
         return sum(map(len, (self.system or "", self.head, self.parts[0], self.begun)))
 
     def messages(self, replies: Sequence[str]) -> list[Message]:
         """The messages of the turn that follows the given replies."""
-        # Half a surrogate pair, which a reply may hold, can't be sent; it is written out, as in the digest.
+        # Half a surrogate pair, which a reply may contain, can't be sent; it is escaped as in the digest.
         replies = [reply.encode(errors="backslashreplace").decode() for reply in replies]
         messages = [{"role": "system", "content": self.system}] if self.system else []
         for turn, text in enumerate(self.turns[: len(replies) + 1]):
@@ -134,7 +133,7 @@ class Conversation:
 
     @property
     def _last_message(self) -> list[Message]:
-        """The words put into the model's mouth, where there are any."""
+        """The message that begins the reply, if any."""
         return [{"role": "assistant", "content": self.begun}] if self.begun else []
 
     def digest(self, replies: Sequence[str]) -> bytes:
@@ -148,13 +147,13 @@ class Withheld(Conversation):
     Parameters
     ----------
     digests
-        Digests of its messages, by the words with which the reply is begun; "" where it is not begun.
+        Digests of its messages by the beginning of the reply; "" for none.
     length
-        Characters of the text.
+        Number of characters in the text.
     advice
-        What the message says that whoever wants to ask it gets.
+        The error message when the question is asked.
     begun
-        The words put into the model's mouth.
+        The beginning of the reply.
     """
 
     digests: Mapping[str, bytes]
@@ -169,19 +168,13 @@ class Withheld(Conversation):
         self.__dict__.update(digests=digests, length=length, advice=advice, **known)
 
     def beginning(self, begun: str) -> Withheld:
-        """The same question with words put into the model's mouth.
-
-        Raises
-        ------
-        UserError
-            When nothing is known of it with these words.
-        """
+        """The same question with a beginning of the reply; unknown ones are a `UserError`."""
         if begun not in self.digests:
             raise UserError(self.advice)
         return Withheld(self.item, self.digests, self.length, self.advice, begun)
 
-    def messages(self, replies: Sequence[str]) -> list[Message]:  # noqa: ARG002 - that of every conversation
-        """Nothing that could be sent: always a `UserError` that says where the text can be had."""
+    def messages(self, replies: Sequence[str]) -> list[Message]:  # noqa: ARG002 - overrides
+        """Raise a `UserError` that says where to get the text."""
         raise UserError(self.advice)
 
 
@@ -195,28 +188,28 @@ def _json(messages: Sequence[Message]) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-#: How one message of the user begins in canonical JSON, and how it ends.
+#: The beginning and end of a user message in canonical JSON.
 _CONTENT, _ROLE = b'[{"content":"', b'","role":"user"}]'
 
 
-@lru_cache(maxsize=64)  # Conversations that share a head come one after the other.
-def _digest_of_begin(system: str | None, head: str) -> hashlib._Hash:
-    """The SHA-256 of messages up to the end of a head that many share, to be copied and gone on with."""
+@lru_cache(maxsize=64)  # conversations that share a head are adjacent
+def _digest_of_head(system: str | None, head: str) -> hashlib._Hash:
+    """The SHA-256 of messages up to the end of a shared head, to be copied and continued."""
     messages = [{"role": "system", "content": system}] if system else []
     return hashlib.sha256(_json([*messages, {"role": "user", "content": head}]).removesuffix(_ROLE))
 
 
 def request_seed(study_seed: int, messages_digest: bytes, repeat: int) -> int:
-    """The seed a request carries: of study seed, messages and repeat, within 31 bits."""
+    """The seed of a request, from study seed, messages and repeat; 31 bits."""
     return stable_random.integer(study_seed, messages_digest.hex(), repeat) % (1 << 31)
 
 
 def key_head(
     kind: str, model: str, parameters: Mapping[str, Any], repeat: object, weights: str | None = None
 ) -> str:
-    """What a request's key is made of beside its messages, as canonical JSON.
+    """The parts of a request's key other than its messages, as canonical JSON.
 
-    ``weights`` is the SHA-256 of weights of one's own; without it the key says nothing of weights.
+    ``weights`` is the SHA-256 of local weights, if any.
     """
     respondent = [kind, model] if weights is None else [kind, model, weights]
     return json.dumps([*respondent, parameters, repeat], sort_keys=True, separators=(",", ":"))

@@ -1,6 +1,6 @@
-"""What a set costs each model: worked out once, and kept until something that it rests on is changed.
+"""What a set costs with each model, cached until something it depends on changes.
 
-Building items and reading records takes seconds, and libraries that take seconds to load.
+Building items, reading records and loading the libraries for it take seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ FILE = paths.ROOT / "build" / "costs.json"
 
 
 class Costs(NamedTuple):
-    """A set, whether its study is asked by letters where it can be, and US dollars by model.
+    """A set, whether its study can be asked by letters, and US dollars by model.
 
-    Dollars are those of what a model's record lacks, without a cache; models without a price have none.
+    Dollars are for the answers that a model's record lacks, without prompt caching; only for models with a
+    price.
     """
 
     study: str
@@ -34,53 +35,51 @@ class Costs(NamedTuple):
 
 
 def costs(registry: Registry, study: str | None, item_set: str | None, file: Path | None = None) -> Costs:
-    """The costs of a set; by default of Study 1, and of the first set of a study that the paper reads.
+    """The costs of a set; by default Study 1, and the first set of the study that the paper uses.
 
     Parameters
     ----------
     file
-        Where they are kept, by default `FILE`.
+        The cache, by default `FILE`.
 
     Raises
     ------
     UserError
-        When study or set are unknown, or a record is damaged.
+        When study or set is unknown, or a record is damaged.
     """
     file = file or FILE
-    state, place = _state(registry), f"{study}/{item_set}"
-    known = _known(file, state)
-    if place not in known:
-        known[place] = _worked_out(registry, study, item_set)
-        # Where nothing can be written it is worked out again the next time.
+    state, name = _state(registry), f"{study}/{item_set}"
+    cached = _cached(file, state)
+    if name not in cached:
+        cached[name] = _computed(registry, study, item_set)
+        # The cache is optional: without it, costs are computed again next time.
         with contextlib.suppress(OSError):
             file.parent.mkdir(exist_ok=True)
-            file.write_text(json.dumps({"state": state, "sets": known}))
-    return known[place]
+            file.write_text(json.dumps({"state": state, "sets": cached}))
+    return cached[name]
 
 
 @dataclass
-class _Kept:
-    """What the file holds."""
-
+class _Cache:
     state: str
     sets: dict[str, Costs]
 
 
-def _known(file: Path, state: str) -> dict[str, Costs]:
-    # Whatever else the file holds, it is written anew.
+def _cached(file: Path, state: str) -> dict[str, Costs]:
+    # An unreadable or outdated cache is overwritten.
     with contextlib.suppress(OSError, ValueError):
-        kept = TypeAdapter(_Kept).validate_json(file.read_bytes())
-        if kept.state == state:
-            return kept.sets
+        cache = TypeAdapter(_Cache).validate_json(file.read_bytes())
+        if cache.state == state:
+            return cache.sets
     return {}
 
 
 def _state(registry: Registry) -> str:
-    """Changes with the models, and with any file that items, conversations and answers come from."""
+    """A digest of the models and of all files that items, conversations and answers come from."""
     digest = hashlib.sha256(repr([*registry.paper, *registry.models.items()]).encode())
     for path in sorted(_sources()):
-        about = path.stat()
-        digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+        stat = path.stat()
+        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -90,12 +89,12 @@ def _sources() -> Iterator[Path]:
         yield from folder.rglob("*.*")
 
 
-def _worked_out(registry: Registry, study: str | None, item_set: str | None) -> Costs:
+def _computed(registry: Registry, study: str | None, item_set: str | None) -> Costs:
     from deepvalues.ask import catalogue, run_query
 
-    found = catalogue.study(study or "dvb")
-    item_set = item_set or (*registry.sets(found.name), "standard")[0]
+    asked = catalogue.study(study or "dvb")
+    item_set = item_set or (*registry.sets(asked.name), "standard")[0]
     priced = [model for model in registry.models.values() if model.price]
-    plans = run_query.plans(found.name, priced, found.items(item_set))
+    plans = run_query.plans(asked.name, priced, asked.items(item_set))
     dollars = {plan.model: plan.usage.uncached().cost(plan.price) for plan in plans if plan.price}
-    return Costs(found.name, item_set, found.letter_choice is not None, dollars)
+    return Costs(asked.name, item_set, asked.letter_choice is not None, dollars)

@@ -1,6 +1,6 @@
-"""What the query engine is given and what it keeps: requests with their keys, jobs, and answers from replies.
+"""The query engine's data: requests with their keys, jobs, and answers from replies.
 
-`deepvalues.ask.asker` sends them; its client takes a second to load, which those who send nothing are spared.
+`deepvalues.ask.asker` sends the requests; it is a separate module because its client takes a second to load.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from deepvalues.ask.protocol import FILTERED, Reply
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Model
 
-#: Stands in for the seed in the head of a key; no endpoint takes a parameter with such a text.
+#: Placeholder for the seed in a key's head; no parameter has such a value.
 _SEED_MARK, _SEED_IN_JSON = "\0the seed", r'"\u0000the seed"'
 
 
 @dataclass(frozen=True)
 class Ask:
-    """How a study asks a model: parameters of every request, and the seed of the study.
+    """How a study asks a model: the parameters of every request, and the study's seed.
 
-    ``choice`` is given where the choice is read from letter probabilities.
+    ``choice`` is set if choices are read from letter probabilities.
     """
 
     model: Model
@@ -42,32 +42,34 @@ class Ask:
 
     @property
     def shown_parameters(self) -> dict[str, Any]:
-        """Those of every request, for readers: of a seed, where one is sent, that each item has its own."""
+        """The parameters of every request, for display; a seed is shown as "by item"."""
         return self._parameters("by item")
 
     @property
     def longest_reply(self) -> float:
-        """The most tokens that a reply may have, 0 where no parameter says so."""
+        """The token limit of a reply, 0 without one."""
         return longest_reply(self._parameters(0))
 
     @cached_property
     def cut_at(self) -> float:
-        """The number of tokens at which a reply was cut, whatever is said of it; 0 where that is not known.
+        """The number of tokens at which a reply counts as cut off, whatever its finish reason; 0 for never.
 
-        A reply by letters is one token in any case, and this project's own server knows what it has cut.
+        A choice by letter is always one token, and this project's own server reports reliably.
         """
         return 0 if self.choice or self.model.is_local else self.longest_reply
 
     @cached_property
     def _head(self) -> str:
-        """The head of every key but for seed and repeat: put into JSON once, not 100,000 times."""
+        """The head of every key without seed and repeat, cached because there may be 100,000 keys."""
         model = self.model
         head = key_head(
             model.endpoint.kind, model.served_as, self._parameters(_SEED_MARK), 0, model.weights_sha256
         )
         return head.removesuffix("0]")
 
-    def _place(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> tuple[str, int]:
+    def _key_and_seed(
+        self, conversation: Conversation, replies: Sequence[str], repeat: int
+    ) -> tuple[str, int]:
         """The key and the seed of the turn that follows the given replies."""
         messages_digest = conversation.digest(replies)
         seed = request_seed(self.seed, messages_digest, repeat)
@@ -76,11 +78,11 @@ class Ask:
 
     def key(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> str:
         """The key of the turn that follows the given replies."""
-        return self._place(conversation, replies, repeat)[0]
+        return self._key_and_seed(conversation, replies, repeat)[0]
 
     def request(self, conversation: Conversation, replies: Sequence[str], repeat: int) -> Request:
         """The request of the turn that follows the given replies."""
-        key, seed = self._place(conversation, replies, repeat)
+        key, seed = self._key_and_seed(conversation, replies, repeat)
         return Request(
             key, self._parameters(seed), conversation, tuple(replies), repeat, self.choice is not None
         )
@@ -88,7 +90,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Request:
-    """One turn to be asked."""
+    """The request of one turn."""
 
     key: str
     parameters: Mapping[str, Any]
@@ -99,29 +101,29 @@ class Request:
 
     @cached_property
     def messages(self) -> list[Message]:
-        """What is sent: the system text, and the turns so far with their replies."""
+        """The messages to send: the system text, and the turns so far with their replies."""
         return self.conversation.messages(self.replies)
 
     def body(self, model: Model, top_logprobs: int | None = None) -> dict[str, Any]:
-        """The body of the request as it is sent; ``top_logprobs`` enters no key."""
+        """The request body; ``top_logprobs`` is not part of the key."""
         body = {"model": model.served_as, "messages": self.messages, **self.parameters}
         if self.by_letters:
             body["top_logprobs"] = top_logprobs or letters.top_logprobs(model)
         return body
 
     def estimate(self) -> Usage:
-        """Tokens that the request will use: input by its length, output at its longest."""
+        """Estimated tokens: input from the text's length, output at its limit."""
         characters = sum(len(message["content"]) for message in self.messages)
         return Usage(characters / CHARACTERS_PER_TOKEN, 0.0, longest_reply(self.parameters))
 
 
 def longest_reply(parameters: Mapping[str, Any]) -> float:
-    """The most tokens that a reply may have, 0 where no parameter says so."""
+    """The token limit of a reply, 0 without one."""
     return float(parameters.get("max_completion_tokens", parameters.get("max_tokens")) or 0)
 
 
 def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) -> list[Answer]:
-    """The answers that the record holds for a conversation, turn by turn until one is missing."""
+    """The recorded answers of a conversation, up to the first missing turn."""
     answers: list[Answer] = []
     replies: list[str] = []
     while not conversation.is_over(answers):
@@ -134,7 +136,7 @@ def recorded(ask: Ask, conversation: Conversation, repeat: int, record: Record) 
 
 
 class Job(NamedTuple):
-    """A conversation to be held, with the answers that need not be asked for."""
+    """A conversation to hold, with the answers that are already known."""
 
     conversation: Conversation
     repeat: int
@@ -143,9 +145,9 @@ class Job(NamedTuple):
 
 @dataclass
 class Summary:
-    """What a run did: replies received, failures, why it stopped early, and what it used.
+    """The result of a run: replies received, failures, why it stopped early, and tokens used.
 
-    ``lost`` are replies that could be written nowhere.
+    ``lost`` counts replies that could not be saved anywhere.
     """
 
     asked: int = 0
@@ -156,7 +158,7 @@ class Summary:
     lost: int = 0
 
     def add(self, other: Summary) -> None:
-        """Take in what another process did; the first that stopped says why, the others only followed."""
+        """Add another process's summary; the first one that stopped gives the reason."""
         self.asked += other.asked
         self.failed += other.failed
         self.lost += other.lost
@@ -167,27 +169,27 @@ class Summary:
 
 
 def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """Jobs by shared prefix, in the order in which they come; a prefix that goes on with another follows it.
+    """Jobs by shared prefix, in order of appearance, but prefixes that extend another one follow it.
 
-    So a server that remembers one prompt has the beginning of the next one read, as far as there is one.
+    So a server that caches only the last prompt can reuse the beginning of it.
     """
-    found: dict[str, list[Job]] = defaultdict(list)
+    by_prefix: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        found[job.conversation.prefix or f"\0{job.conversation.item}\0"].append(job)
+        by_prefix[job.conversation.prefix or f"\0{job.conversation.item}\0"].append(job)
     roots: dict[str, str] = {}
     root = ""
-    for prefix in sorted(found):
+    for prefix in sorted(by_prefix):
         root = root if root and prefix.startswith(root) else prefix
         roots[prefix] = root
     first: dict[str, int] = {}
-    for number, prefix in enumerate(found):
+    for number, prefix in enumerate(by_prefix):
         first.setdefault(roots[prefix], number)
-    order = sorted(found, key=lambda prefix: (first[roots[prefix]], prefix))
-    return {prefix: found[prefix] for prefix in order}
+    order = sorted(by_prefix, key=lambda prefix: (first[roots[prefix]], prefix))
+    return {prefix: by_prefix[prefix] for prefix in order}
 
 
 def log_entry(key: str, item: str, repeat: int) -> dict[str, Any]:
-    """What every line of the log begins with."""
+    """The fields that every log entry has."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return {"key": key, "item": item, "repeat": repeat, "date": date}
 
@@ -195,17 +197,17 @@ def log_entry(key: str, item: str, repeat: int) -> dict[str, Any]:
 def answer_from(
     reply: Reply, key: str, item: str, repeat: int, turn: int, by_letters: LetterChoice | None = None
 ) -> Answer:
-    """Keep of a reply what request and reply determine.
+    """The record's line for a reply.
 
     Raises
     ------
     NoLogprobsError
-        When it was asked for by letters and has no log probabilities.
+        When a choice by letter has no log probabilities.
     """
     text, logprobs = reply.text, reply.logprobs
     if by_letters and not (reply.refusal or reply.finish_reason == FILTERED):
-        # The token alone: an endpoint may repeat the words that it was to continue.
-        text, logprobs = letters.kept(logprobs, by_letters)
+        # Only the token, since an endpoint may repeat the beginning that it was given.
+        text, logprobs = letters.condensed(logprobs, by_letters)
     return Answer(
         key=key,
         item=item,
@@ -223,5 +225,5 @@ def answer_from(
 
 
 def sidecar(reply: Reply) -> dict[str, Any]:
-    """What the log keeps of a reply."""
+    """The fields of a reply that go to the log."""
     return {"fingerprint": reply.fingerprint, "cached_tokens": reply.cached_tokens}

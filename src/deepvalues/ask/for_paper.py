@@ -1,4 +1,4 @@
-"""What the paper needs of a model: every set of every study, as one plan that is confirmed once."""
+"""All sets that the paper needs from a model, as one plan that is confirmed once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from deepvalues.core.number_format import listed
 
 
 class Part(NamedTuple):
-    """What a model is asked in one study: the items of its sets, each once, and what its record lacks.
+    """What a model is asked in one study: the items of its sets, each once, and the plan.
 
-    ``withheld`` are sets that its record lacks and whose prompts are not on this machine; they are no part
-    of the items.
+    ``withheld`` names incomplete sets whose prompts are not on this machine; their items are left out.
     """
 
     study: str
@@ -37,21 +36,21 @@ class Part(NamedTuple):
 def parts(
     models: Sequence[Model], record_folder: Path = paths.RESPONSES, retry: frozenset[str] = frozenset()
 ) -> list[Part]:
-    """What the paper asks of models, model by model and study by study; nothing is sent.
+    """What the paper needs from each model, study by study; sends nothing.
 
     Raises
     ------
     UserError
-        When the paper has no set for a model, or what a set is made of is not there.
+        When the paper has no set for a model, or a set's sources are missing.
     """
     registry = catalogue.registry()
-    found = []
+    parts = []
     for model in models:
         needed = registry.needed_of(model)
         if not needed:
-            raise UserError(f"{model.name}: {paths.shown(paths.MODELS)} names no set under `paper` for it")
-        found += [_part(study, sets, model, record_folder, retry) for study, sets in needed.items()]
-    return found
+            raise UserError(f"{model.name}: {paths.shown(paths.MODELS)} lists no set for it under `paper`")
+        parts += [_part(study, sets, model, record_folder, retry) for study, sets in needed.items()]
+    return parts
 
 
 def _part(
@@ -60,9 +59,9 @@ def _part(
     frames = {name: catalogue.study(study).items(name) for name in item_sets}
     withheld = [name for name, items in frames.items() if _is_withheld(study, model, items, record_folder)]
     sendable = [name for name in item_sets if name not in withheld]
-    # Sets may share items, which are asked once.
-    shared = [frames[name] for name in sendable] or [frames[item_sets[0]].head(0)]
-    items = pd.concat(shared).drop_duplicates("id", ignore_index=True)
+    # Items that sets share are asked once.
+    chosen = [frames[name] for name in sendable] or [frames[item_sets[0]].head(0)]
+    items = pd.concat(chosen).drop_duplicates("id", ignore_index=True)
     (plan,) = run_query.plans(study, [model], items, record_folder, retry)
     return Part(study, sendable, withheld, model, items, plan)
 
@@ -72,68 +71,69 @@ def _is_withheld(study: str, model: Model, items: pd.DataFrame, record_folder: P
     return questions.withheld and questions.missing() > 0
 
 
-def lines(found: Sequence[Part]) -> list[str]:
-    """The plan in words: of each model what it is asked, study by study, and what that takes together."""
-    shown = []
-    for name in dict.fromkeys(part.model.name for part in found):
-        own = [part for part in found if part.model.name == name]
-        whole = replace(
+def lines(parts: Sequence[Part]) -> list[str]:
+    """The plan as text: for each model, what each study asks, and the total."""
+    text = []
+    for name in dict.fromkeys(part.model.name for part in parts):
+        own = [part for part in parts if part.model.name == name]
+        first, *rest = replace(
             own[0].plan,
             requests=sum(part.plan.requests for part in own),
             usage=total(part.plan.usage for part in own),
             letters=None,
         ).lines()
-        shown += [whole[0], *(line for part in own for line in _lines(part)), *whole[1:]]
-    return shown
+        text += [first, *(line for part in own for line in _lines(part)), *rest]
+    return text
 
 
 def _lines(part: Part) -> list[str]:
     how = f", choices by letter probability ({part.plan.letters})" if part.plan.letters else ""
-    shown = [f"  {part.study} ({listed(part.item_sets)}): {part.plan.requests:,}{how}"]
+    text = [f"  {part.study} ({listed(part.item_sets)}): {part.plan.requests:,}{how}"]
     if part.withheld:
-        shown.append(
+        text.append(
             f"  {part.study} ({listed(part.withheld)}): left out, as its prompts are not on this machine; "
-            "`make data` fetches them"
+            "fetch them with `make data`"
         )
-    return shown
+    return text
 
 
 def ask(
-    found: Sequence[Part],
-    tell: Callable[[str, run_query.Outcome], None],
+    parts: Sequence[Part],
+    report: Callable[[str, run_query.Outcome], None],
     *,
     record_folder: Path = paths.RESPONSES,
     settings: Settings | None = None,
     retry: frozenset[str] = frozenset(),
     yes: bool = False,
 ) -> bool:
-    """Show the whole plan, have it confirmed where it costs money, and ask study by study.
+    """Show the whole plan, have it confirmed if it costs money, and ask study by study.
 
     Parameters
     ----------
-    found
-        From `parts`.
-    tell
-        Is told of each study what was done.
+    parts
+        From the function `parts`.
+    report
+        Called with each study and its outcome.
     settings
-        The maximum cost is that of all studies and models together.
+        Their maximum cost applies to all studies and models together.
 
     Returns
     -------
     bool
-        Whether no request has failed.
+        Whether all requests succeeded.
 
     Raises
     ------
     UserError
-        As from `deepvalues.ask.run_query.query`. What was received before is in the record, and the same
-        command goes on from there.
+        As from `deepvalues.ask.run_query.query`. What was received before is in the record; call again to
+        continue.
     """
     settings = settings or Settings()
-    _confirm([part for part in found if part.plan.requests], lines(found), yes)
-    whole = True
-    for part in found:
-        done = run_query.query(
+    print("\n".join(lines(parts)), flush=True)
+    _confirm([part for part in parts if part.plan.requests], yes)
+    succeeded = True
+    for part in parts:
+        outcomes = run_query.query(
             part.study,
             [part.model],
             part.items,
@@ -142,20 +142,19 @@ def ask(
             retry=retry,
             yes=True,
         )
-        for row in done.itertuples(index=False, name=None):
-            tell(part.study, run_query.Outcome(*row))
-        whole = whole and not done["failed"].any()
+        for row in outcomes.itertuples(index=False, name=None):
+            report(part.study, run_query.Outcome(*row))
+        succeeded = succeeded and not outcomes["failed"].any()
         if settings.max_cost is not None:
-            left = settings.max_cost - float(np.nansum(done["spent"]))
+            left = settings.max_cost - float(np.nansum(outcomes["spent"]))
             settings = replace(settings, max_cost=max(left, 0.0))
-    return whole
+    return succeeded
 
 
-def _confirm(waiting: Sequence[Part], shown: Sequence[str], yes: bool) -> None:
-    """Show the plan; before anything is sent every model has its key, and whoever pays has agreed."""
-    print("\n".join(shown), flush=True)
-    for part in waiting:
+def _confirm(pending: Sequence[Part], yes: bool) -> None:
+    """Require every key and the user's consent before anything is sent."""
+    for part in pending:
         part.model.require_key(part.plan.requests)
-    priced = dict.fromkeys(part.model.name for part in waiting if part.model.price)
+    priced = dict.fromkeys(part.model.name for part in pending if part.model.price)
     if priced and not yes:
-        run_query.ask_leave(", ".join(priced))
+        run_query.require_consent(", ".join(priced))

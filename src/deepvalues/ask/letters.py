@@ -1,9 +1,9 @@
-"""Choosing by letter probability: one token is asked for, and what counts is how likely each letter is.
+"""Choices by letter probability: the model replies with one token, and the likeliest letter counts.
 
-An endpoint says in ``data/models.yml`` how it can be asked so. One that *continues* a last message of
-the assistant gets the begin of the reply put into its mouth ("Option"); elsewhere the *bare* letter is
-asked for. Either way the reply is one token, and the record keeps the log probabilities of the letters
-and what they leave over, not the list they were read from.
+An endpoint's entry in ``data/models.yml`` says how. If it *continues* a final assistant message, the
+reply is begun for it ("Option"); otherwise the prompt asks for the *bare* letter. Either way the reply is one
+token, and the record keeps the log probabilities of the letters and the remaining probability, not the full
+list of tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,15 +23,15 @@ from deepvalues.ask.spelling import DIGITS, IMPOSSIBLE, by_letter
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 
-#: Parameters of every such request, in place of the study's own; those of a model are laid over them.
+#: Parameters of such requests, instead of the study's; a model's own override them.
 PARAMETERS: Final[Mapping[str, Any]] = {"temperature": 0, "max_tokens": 1, "logprobs": True}
-#: How many of the likeliest tokens are asked for: the most first, less where an endpoint refuses that.
+#: Numbers of top log probabilities to request, in turn, until the endpoint accepts one.
 TOP_LOGPROBS = (20, 10, 5)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 class NoLogprobsError(Exception):
-    """An endpoint that gives no log probabilities of the first token and its alternatives."""
+    """A reply without log probabilities of its first token and alternatives."""
 
 
 class _Token(BaseModel):
@@ -49,16 +49,16 @@ class _First(_Token):
 
 @dataclass(frozen=True)
 class LetterChoice:
-    """How a study's questions are put where the choice is read from letter probabilities.
+    """How a study's questions are worded for choices by letter probability.
 
     Parameters
     ----------
     letters
-        Two to nine capitals, one an option.
+        Two to nine capitals, one per option.
     begin
-        Words put into the model's mouth where its endpoint continues them.
+        The beginning of the reply, where the endpoint continues it.
     ending, bare_ending
-        How the questions end, and what stands there instead where the bare letter is asked for.
+        The ending of the questions, and its replacement where the prompt asks for the bare letter.
     """
 
     letters: tuple[str, ...]
@@ -68,7 +68,7 @@ class LetterChoice:
 
 
 def put(conversation: Conversation, choice: LetterChoice, mode: str) -> Conversation:
-    """A conversation as it is put to an endpoint that is asked by letters.
+    """A conversation reworded for a choice by letter probability.
 
     Parameters
     ----------
@@ -78,69 +78,59 @@ def put(conversation: Conversation, choice: LetterChoice, mode: str) -> Conversa
     Raises
     ------
     UserError
-        When it has several turns, or does not end as the study's questions do and the bare letter is
-        to be asked for.
+        When it has several turns, or in mode `BARE` does not end with the study's ending.
     """
     if conversation.n_turns != 1:
         raise UserError(f"{conversation.item}: a conversation of several turns can't be asked by letters")
     if isinstance(conversation, Withheld):
-        # Nothing is known of its text with another ending, which is what a mode names that begins no reply.
+        # No digest has the key `BARE`, so asking for the bare letter raises here.
         return conversation.beginning(choice.begin if mode == CONTINUE else mode)
     turn = conversation.turns[0]
     if mode == BARE:
         if not turn.endswith(choice.ending):
             raise UserError(
-                f"{conversation.item}: this question does not end with {choice.ending!r}, so it can't be "
-                f"made to ask for the bare letter: give the model `letters: {CONTINUE}` or `letters: free`"
+                f"{conversation.item}: this question does not end with {choice.ending!r}, so it can't ask "
+                f"for the bare letter: give the model `letters: {CONTINUE}` or `letters: free`"
             )
         turn = turn.removesuffix(choice.ending) + choice.bare_ending
     return conversation.with_reply(choice.begin if mode == CONTINUE else "", (turn,))
 
 
 def parameters(model: Model) -> dict[str, Any]:
-    """What stands in for the study's parameters, with the flags by which the endpoint continues."""
+    """The parameters that replace the study's, with any flags that make the endpoint continue a reply."""
     flags = model.endpoint.continue_flags if model.letters == CONTINUE else {}
     return {**PARAMETERS, **flags}
 
 
 def one_token(merged: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters with a model's laid over them, still for one token.
+    """Merged parameters, limited to one token whatever the model's limit.
 
-    Room that a model needs to think is none here. How many alternatives are listed is left out: an
-    endpoint's limit must not change the key of an answer.
+    ``top_logprobs`` is removed, so that an endpoint's limit does not change the key of an answer.
     """
-    kept = {name: setting for name, setting in merged.items() if name != "top_logprobs"}
-    return {**kept, **{name: 1 for name in _LIMITS if name in kept}}
+    others = {name: setting for name, setting in merged.items() if name != "top_logprobs"}
+    return {**others, **{name: 1 for name in _LIMITS if name in others}}
 
 
 def top_logprobs(model: Model, most: int = TOP_LOGPROBS[0]) -> int:
-    """How many alternatives a model is asked for, given the most that its endpoint allows."""
+    """The number of top log probabilities to request, given the endpoint's maximum."""
     own = model.parameters.get("top_logprobs")
     return min(most, own) if own else most
 
 
 def fewer(refused: int) -> int | None:
-    """How many alternatives to ask for where so many were refused; None when no fewer will do."""
+    """The next smaller number of top log probabilities to request; None if there is none."""
     return next((number for number in TOP_LOGPROBS if number < refused), None)
 
 
-_NONE = "the reply has no log probabilities of its first token and alternatives to it"
+_NONE = "the reply has no log probabilities of its first token and its alternatives"
 
 
-class Kept(NamedTuple):
-    """What the record keeps of a reply: the token received, and its log probabilities in short.
+def condensed(logprobs: Any, choice: LetterChoice) -> tuple[str, dict[str, Any]]:
+    """The first token of a reply, and its log probabilities in the short form of the record.
 
-    ``logprobs`` has ``letters`` (natural logarithms by letter, spellings added up), ``rest`` (the
-    probability that the letters leave over) and, where a letter is not listed, ``unlisted``: the most
-    probability that it may have, which is what the whole list leaves over.
-    """
-
-    text: str
-    logprobs: dict[str, Any]
-
-
-def kept(logprobs: Any, choice: LetterChoice) -> Kept:
-    """Read the letters off the first token of a reply.
+    The short form has ``letters`` (natural logarithms by letter, summed over spellings), ``rest`` (the
+    remaining probability) and, if some letter is not listed, ``unlisted``: an upper bound for its
+    probability, which is what the whole list leaves over.
 
     Parameters
     ----------
@@ -150,7 +140,7 @@ def kept(logprobs: Any, choice: LetterChoice) -> Kept:
     Raises
     ------
     NoLogprobsError
-        When there is no first token with alternatives, or the list is not of the protocol's shape.
+        When there is no first token with alternatives, or the list does not follow the protocol.
     """
     try:
         first = _First.model_validate(logprobs["content"][0])
@@ -165,14 +155,14 @@ def kept(logprobs: Any, choice: LetterChoice) -> Kept:
         "rest": round(_left_over(sums.values()), DIGITS),
     }
     if len(sums) < len(choice.letters):
-        # Rounded up, so that it stays a bound.
+        # Rounded up, so that it remains an upper bound.
         short["unlisted"] = math.ceil(_left_over(listed.values()) * 10**DIGITS) / 10**DIGITS
-    return Kept(first.token, short)
+    return first.token, short
 
 
 def _number(logprob: float) -> float:
     if math.isnan(logprob):
-        raise NoLogprobsError("a log probability is no number")
+        raise NoLogprobsError("a log probability is not a number")
     return max(IMPOSSIBLE, logprob)
 
 
@@ -181,27 +171,26 @@ def _left_over(logprobs: Any) -> float:
 
 
 def is_kept(logprobs: Any) -> bool:
-    """Whether the record has log probabilities in the short form that `kept` gives them."""
+    """Whether log probabilities are in the short form that the record keeps; see `condensed`."""
     return isinstance(logprobs, Mapping) and "letters" in logprobs
 
 
 def probabilities(logprobs: Mapping[str, Any]) -> dict[str, float]:
-    """The probability of each letter that was listed, by letter, of log probabilities in the short form."""
+    """The probability of each listed letter, from log probabilities in the short form."""
     return {letter: math.exp(logprob) for letter, logprob in logprobs["letters"].items()}
 
 
 def shares(logprobs: Mapping[str, Any]) -> dict[str, float]:
-    """The same as shares of the letters that were listed: they sum to 1 where their sum is above 0."""
-    found = probabilities(logprobs)
-    total = math.fsum(found.values())
-    return {letter: p / total for letter, p in found.items()} if total > 0 else {}
+    """The probabilities of the listed letters, normalized to sum to 1; empty if their sum is 0."""
+    by_letter = probabilities(logprobs)
+    total = math.fsum(by_letter.values())
+    return {letter: p / total for letter, p in by_letter.items()} if total > 0 else {}
 
 
 def read(answer: Answer, seed: int) -> Reading:
-    """The likeliest letter of an answer; a fair coin, the same ever after, where several are.
+    """The likeliest letter of an answer; ties are broken by a reproducible coin flip.
 
-    A letter counts however small its probability is, as what is chosen by probability need not be said.
-    Where none is listed the answer is unparsable, and its probabilities stay on record.
+    A letter counts however small its probability. If none is listed, the answer is unparsable.
     """
     letters: Mapping[str, float] = answer.logprobs["letters"]
     if not letters:
@@ -211,11 +200,11 @@ def read(answer: Answer, seed: int) -> Reading:
 
 
 def coin(seed: int, item: str, repeat: int) -> int:
-    """The number that settles which of several letters counts that are equally likely."""
+    """The random number that breaks a tie between letters."""
     return stable_random.integer(seed, "tied letters", item, repeat)
 
 
 def shown(logprobs: Mapping[str, Any]) -> str:
-    """The probabilities of an answer in words: "A .553, B .446, other tokens .001"."""
+    """The probabilities of an answer as text: "A .553, B .446, other tokens .001"."""
     named = [*probabilities(logprobs).items(), ("other tokens", logprobs["rest"])]
     return ", ".join(f"{name} {p:.3f}" for name, p in named)

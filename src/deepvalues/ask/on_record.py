@@ -1,4 +1,4 @@
-"""What the record holds of sets of items: who has answered how much of each, and what they answered."""
+"""What the record holds for sets of items: which model has answered how much, and what."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from deepvalues.core.errors import UserError
 
 
 class Chosen(NamedTuple):
-    """A set of items, and the models that are to answer it."""
+    """A set of items and the models chosen for it."""
 
     study: str
     item_set: str
@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A set of items, the models whose records answer all of it, and where these records are."""
+    """A set of items, the models that have answered all of it, and the folder of their records."""
 
     study: str
     item_set: str
@@ -43,11 +43,11 @@ class Answered(NamedTuple):
     record_folder: Path
 
     def answers(self) -> pd.DataFrame:
-        """What the models answered, read anew at each call: see the function `answers`."""
+        """The models' answers, read again on each call; see the function `answers`."""
         return answers(self.study, self.models, self.items, self.record_folder)
 
     def questions(self) -> Iterator[Questions]:
-        """The items as they were put to each model, with its record, read anew at each call."""
+        """The questions for each model, with its record, read again on each call."""
         return questions_by_model(self.study, self.models, self.items, self.record_folder)
 
     @property
@@ -57,7 +57,7 @@ class Answered(NamedTuple):
 
     @property
     def about(self) -> pd.DataFrame:
-        """What comparisons of models ask about them: model, developer, size_tier."""
+        """What comparisons of models need to know: model, developer, size_tier."""
         rows = [(model.name, model.developer, model.size_tier) for model in self.models]
         return pd.DataFrame(rows, columns=["model", "developer", "size_tier"])
 
@@ -68,15 +68,14 @@ def questions_by_model(
     items: pd.DataFrame,
     record_folder: Path = paths.RESPONSES,
 ) -> Iterator[Questions]:
-    """A study's items put to each model in turn, with the model's record."""
-    return (put for _, put in by_record([Chosen(study, "", items, models)], record_folder))
+    """A study's questions for each model in turn, with the model's record."""
+    return (questions for _, questions in by_record([Chosen(study, "", items, models)], record_folder))
 
 
 def by_record(sets: Sequence[Chosen], record_folder: Path) -> Iterator[tuple[int, Questions]]:
-    """Sets put to their models, record by record, each with its place among the sets.
+    """The questions of sets for their models, record by record, each with the position of its set.
 
-    A record is read once for all sets of its study. All models share the conversations, so that each prompt
-    is hashed once.
+    Each record is read once for all sets of its study, and each prompt is hashed once for all models.
     """
     for name in dict.fromkeys(each.study for each in sets):
         study = catalogue.study(name)
@@ -93,20 +92,20 @@ def by_record(sets: Sequence[Chosen], record_folder: Path) -> Iterator[tuple[int
 def command_line(
     name: str, study: str, model: Model | str, record_folder: Path, item_set: str | None = None
 ) -> str:
-    """A command with all that the user gave, so that whoever copies it asks, and pays, where it was asked."""
+    """A command that repeats the user's options, so that a copy of it asks the same endpoint."""
     words = ["deepvalues", *name.split(), "--study", study, *(["--set", item_set] if item_set else [])]
     words += ["--model", model if isinstance(model, str) else model.name]
     return shlex.join([*words, *given_options(model, record_folder)])
 
 
 def given_options(model: Model | str, record_folder: Path) -> list[str]:
-    """The options of a command by which the user named an address, a key and a record."""
+    """The options that give the user's endpoint, key and record."""
     words = _endpoint_options(model) if isinstance(model, Model) else []
     return words if record_folder == paths.RESPONSES else [*words, "--record", str(record_folder)]
 
 
 def _endpoint_options(model: Model) -> list[str]:
-    """What makes a command ask where a model was asked, with the key that it was asked with."""
+    """The options that select a model's endpoint and key."""
     endpoint, registry = model.endpoint, catalogue.registry()
     for base_url, variable in itertools.product((None, endpoint.base_url), (None, endpoint.key_variable)):
         with suppress(UserError):
@@ -117,14 +116,14 @@ def _endpoint_options(model: Model) -> list[str]:
 
 
 def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[Chosen]:
-    """The sets of a notebook's parameters, with their items and models.
+    """The sets that a notebook's parameters select, with their items and models.
 
     Parameters
     ----------
     item_sets
         Item sets by study.
     names
-        Models; where none is named, those that the paper lists: see `Registry.choose`.
+        Models; if empty, those that the paper lists: see `Registry.choose`.
 
     Raises
     ------
@@ -142,27 +141,20 @@ def chosen(item_sets: Mapping[str, Sequence[str]], names: Sequence[str]) -> list
 
 
 def stop_if_left_out(parameter: str, item_sets: Mapping[str, Sequence[str]], needed: Sequence[str]) -> None:
-    """Stop where a notebook's parameter leaves out studies that the notebook reads.
-
-    Raises
-    ------
-    UserError
-        With the parameter and the studies.
-    """
+    """Raise a `UserError` if a notebook's parameter leaves out studies that the notebook needs."""
     if left_out := [study for study in needed if not item_sets.get(study)]:
         raise UserError(
-            f"{parameter} names no set of {', '.join(left_out)}, which this notebook reads: name one of "
-            "each, or leave the parameter as it is"
+            f"{parameter} names no set of {', '.join(left_out)}, which this notebook needs: name one of "
+            "each, or keep the default"
         )
 
 
 def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """How much of each set each model's record answers.
+    """How much of each set each model has answered.
 
-    Sets of a study may share items. A set was not asked where the record holds no more of it than answers
-    that it shares with an earlier one, or with one that is answered in full: such a record is no part of
-    the set that waits to be completed. A single turn of a conversation that no other set accounts for
-    makes the record a part.
+    Sets of a study may share items. A set counts as not asked if all recorded answers to it also belong to
+    an earlier set, or to one that is answered in full. A single further answer, even to one turn of a
+    conversation, makes the set partial.
 
     Returns
     -------
@@ -181,7 +173,7 @@ def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> p
         if recorded == questions.items:
             state = "complete"
         elif keys:
-            state = "not asked" if keys <= _accounted_for(questions, others(place)) else "partial"
+            state = "not asked" if keys <= _keys_of_others(questions, others(place)) else "partial"
         rows[place, questions.model.name] = (questions.model.family, questions.items, recorded, state)
     columns = ["study", "item_set", "model", "family", "items", "recorded", "state"]
     in_order = [
@@ -193,31 +185,31 @@ def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> p
 
 
 class _Other(NamedTuple):
-    """Conversations of another set of a study; whether their answers count before all of them are there."""
+    """Conversations of another set of a study, and whether its answers count even if incomplete."""
 
     conversations: Sequence[Conversation]
     in_part: bool
 
 
 def _others(sets: Sequence[Chosen], place: int) -> list[_Other]:
-    """The sets that may share items with the one at a place: those beside it, and those the study names."""
+    """The sets that may share items with the given one: the study's others, and its `sets_that_share`."""
     study = catalogue.study(sets[place].study)
-    others, known = [], set()
+    others, listed = [], set()
     for other_place, other in enumerate(sets):
         if other.study == study.name:
-            known.add(other.item_set)
+            listed.add(other.item_set)
             if other_place != place:
                 others.append(_Other(study.conversations(other.items), other_place < place))
     for item_set in study.sets_that_share:
-        # What a set is made of need not be there.
+        # Ignore sets whose sources are missing.
         with suppress(UserError):
-            if item_set not in known:
+            if item_set not in listed:
                 others.append(_Other(study.conversations(study.items(item_set)), in_part=False))
     return others
 
 
-def _accounted_for(questions: Questions, others: Sequence[_Other]) -> set[str]:
-    """Keys of the answers that a model's record holds because other sets were asked."""
+def _keys_of_others(questions: Questions, others: Sequence[_Other]) -> set[str]:
+    """Keys of a model's recorded answers to other sets."""
     keys: set[str] = set()
     for conversations, in_part in others:
         other = replace(questions, conversations=conversations)
@@ -227,13 +219,7 @@ def _accounted_for(questions: Questions, others: Sequence[_Other]) -> set[str]:
 
 
 def complete(each: Chosen, table: pd.DataFrame) -> list[Model]:
-    """The models of a set whose records answer all of it.
-
-    Parameters
-    ----------
-    table
-        From `coverage`.
-    """
+    """The models that have answered all of a set, given the table from `coverage`."""
     return _in_state("complete", each, table)
 
 
@@ -246,9 +232,9 @@ def _in_state(state: str, each: Chosen, table: pd.DataFrame) -> list[Model]:
 def to_ask(
     sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
 ) -> pd.DataFrame:
-    """What it would take to ask the models that were not asked; nothing is sent.
+    """What it would take to ask the models that were not asked; sends nothing.
 
-    Sets of a study may share items. Each set is counted as if it were the only one.
+    Each set is counted by itself, even if it shares items with others.
 
     Parameters
     ----------
@@ -259,12 +245,12 @@ def to_ask(
     -------
     pandas.DataFrame
         study, item_set, model, requests, input_tokens, output_tokens (at most), dollars, dollars_cached (with
-        the provider's prefix cache); dollars are NaN where the registry has no price.
+        the provider's prompt cache); dollars are NaN where the registry has no price.
     """
     rows = []
     for each in sets:
-        waiting = _in_state("not asked", each, table)
-        for questions in questions_by_model(each.study, waiting, each.items, record_folder):
+        not_asked = _in_state("not asked", each, table)
+        for questions in questions_by_model(each.study, not_asked, each.items, record_folder):
             plan = questions.plan(questions.jobs())
             price, usage = plan.price, plan.usage
             costs = [use.cost(price) if price else math.nan for use in (usage.uncached(), usage)]
@@ -275,17 +261,12 @@ def to_ask(
 
 
 def stop_if_partial(table: pd.DataFrame, record_folder: Path) -> None:
-    """Stop when a record answers only a part of a set.
+    """Raise a `UserError` with the completing commands if any model has answered only part of a set.
 
     Parameters
     ----------
     table
         From `coverage`.
-
-    Raises
-    ------
-    UserError
-        With study, model, count, and the command that completes the record.
     """
     partial = table[table["state"] == "partial"]
     columns = ["study", "item_set", "model", "items", "recorded"]
@@ -301,22 +282,17 @@ def stop_if_partial(table: pd.DataFrame, record_folder: Path) -> None:
 
 
 def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path) -> None:
-    """Stop when no model has answered a set, of which there would be nothing to say.
+    """Raise a `UserError` with a command that asks a model if none has answered a set.
 
     Parameters
     ----------
     table
         From `coverage`.
-
-    Raises
-    ------
-    UserError
-        With study, set, folder, and a command that asks a model.
     """
     if complete(each, table):
         return
-    free_first = [model.name for model in sorted(each.models, key=lambda model: not model.is_local)]
-    model = [*free_first, "NAME"][0]
+    local_first = [model.name for model in sorted(each.models, key=lambda model: not model.is_local)]
+    model = [*local_first, "NAME"][0]
     command = command_line("query", each.study, model, record_folder, each.item_set)
     raise UserError(
         f"no model has answered {each.study}/{each.item_set} in {paths.shown(record_folder)}; "
@@ -325,7 +301,7 @@ def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path) -
 
 
 def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """Recorded answers, and those of them that none of a study's sets asks for: kept, and counted.
+    """Number of recorded answers, and of those to prompts that are in none of a study's sets.
 
     Returns
     -------
@@ -345,12 +321,12 @@ def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd
 
 
 def unlisted(record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """Models with answers on record to a study for which the paper does not list them.
+    """Models with recorded answers to a study for which the paper does not list them.
 
     Returns
     -------
     pandas.DataFrame
-        study, model, sorted. Their answers are kept, and enter no result.
+        study, model, sorted. Their answers are kept but enter no result.
     """
     listed: dict[str, set[str]] = {}
     for place, names in catalogue.registry().paper.items():
@@ -369,34 +345,33 @@ def answers(
     items: pd.DataFrame,
     record_folder: Path = paths.RESPONSES,
 ) -> pd.DataFrame:
-    """The recorded answers of several models, read: see `Questions.answers`; without models no rows."""
+    """The recorded answers of several models with their readings; see `Questions.answers`."""
     frames = [questions.answers() for questions in questions_by_model(study, models, items, record_folder)]
     columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def letter_probabilities(asked: Iterable[Questions], letters: Sequence[str]) -> pd.DataFrame:
-    """Read the letters of recorded answers, one row a model and item.
+    """The letter probabilities of recorded answers, one row per model and item.
 
     Parameters
     ----------
     asked
-        One set of items as it was put to each model; of several repeats the first counts.
+        The questions of one set for each model; only the first repeat counts.
     letters
-        The letters that the study's options have.
+        The letters of the study's options.
 
     Returns
     -------
     pandas.DataFrame
-        model, item, status (failed without a recorded answer), choice, p_A, p_B … (shares of the letters
-        that were listed; 0 for one that was not, NaN where a reply has no letter probabilities or none is
-        listed), mass (probability of all listed letters together) and unlisted (the most that each other
-        letter may have; 0 where all are listed).
+        model, item, status (failed without a recorded answer), choice, p_A, p_B … (normalized over the
+        letters that were listed; 0 for others, NaN where no letter is listed), mass (total probability of
+        the listed letters) and unlisted (upper bound for each other letter; 0 where all are listed).
     """
     rows = [row for each in asked for row in _letter_rows(each, letters)]
     numbers = [*(f"p_{letter}" for letter in letters), "mass", "unlisted"]
     frame = pd.DataFrame(rows, columns=["model", "item", "status", "choice", *numbers])
-    # Without any row they would hold nothing known as numbers.
+    # Without rows the columns would not be numeric.
     return frame.astype(dict.fromkeys(numbers, float))
 
 
@@ -428,7 +403,7 @@ def read(
     record_folder: Path = paths.RESPONSES,
     other_sets: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Answered]:
-    """The sets of a notebook's parameters, each with the models whose records answer all of it.
+    """The sets that a notebook's parameters select, each with the models that have answered all of it.
 
     Parameters
     ----------
@@ -437,7 +412,7 @@ def read(
     names
         Models, as for `chosen`.
     other_sets
-        Further sets, answered by the models that the paper lists for them.
+        Further sets, with the models that the paper lists for them.
 
     Raises
     ------
@@ -454,13 +429,7 @@ def read(
 def answered(
     sets: Sequence[Chosen], table: pd.DataFrame, record_folder: Path = paths.RESPONSES
 ) -> list[Answered]:
-    """Several sets with the models whose records answer all of them, in the order of these.
-
-    Parameters
-    ----------
-    table
-        From `coverage`, of these sets.
-    """
+    """Several sets, each with the models that have answered all of it, given their `coverage`."""
     return [
         Answered(each.study, each.item_set, each.items, complete(each, table), record_folder) for each in sets
     ]

@@ -1,13 +1,12 @@
-"""How fast to ask: requests in flight, and requests and tokens per minute.
+"""Rate control: the number of requests in flight, and requests and tokens per minute.
 
-The number in flight starts at its maximum. Refusals for haste (status 429) halve it once they are more
-than a third of a round of replies, once per burst: refusals of requests that were under way at the last
-halving say nothing new. Every reply lets it grow back, by one and an eighth for each round of replies.
+The number in flight starts at its maximum. It is halved when more than a third of a round of replies are
+refusals with status 429, and once per burst: refusals of requests that were in flight at the last halving
+don't count. With each round of replies it grows back by one plus an eighth of itself.
 
-To halve at every refusal, as congestion on a line calls for, is not enough here: shared endpoints refuse
-a few requests at random whatever the pace is, and 1% of them would keep 64 in flight down to 15, 10% to
-5. What an endpoint bears, on the other hand, is found as well by the share of refusals, since the client
-tries a refused request again, later.
+Halving at every refusal, as in network congestion control, would be too slow: shared endpoints refuse a few
+requests at random whatever the rate, and refusals of 1% would keep 64 in flight down to 15, of 10% to 5.
+The share of refusals shows an endpoint's capacity just as well, since the client retries them later.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 SECONDS_PER_MINUTE = 60.0
-#: The share of refusals in a round that halves the number in flight.
+#: A larger share of refusals in a round halves the number in flight.
 TOLERATED = 0.35
-#: A round has as many replies as requests may be in flight, but not so few that chance decides.
+#: A round has as many replies as requests may be in flight, but at least this many, to limit chance.
 LEAST_ROUND = 32
-#: How much the number in flight grows in a round, beside one, as a share of itself.
+#: The number in flight grows per round by one plus this share of itself.
 GROWTH = 0.125
 
 
 class Pace:
-    """Admits requests at the pace that an endpoint bears.
+    """Admits requests at a rate that the endpoint accepts.
 
     Parameters
     ----------
     most
-        The most requests in flight.
+        The maximum number of requests in flight.
     requests_per_minute, tokens_per_minute
-        Limits to keep; None keeps none.
+        Limits; None for no limit.
     clock, sleep
-        Time in seconds, and waiting for it; tests put their own in.
+        Time in seconds, and a function that waits; replaced in tests.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Pace:
         self._replies = self._refusals = 0
 
     async def enter(self, tokens: float = 0) -> int:
-        """Wait for a place; gives the request's number, which `refused` wants."""
+        """Wait for a free slot; returns the request's number, which `refused` needs."""
         while self.in_flight >= max(1, int(self.limit)):
             place = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
@@ -78,12 +77,12 @@ class Pace:
         return number
 
     def leave(self) -> None:
-        """Give a place back."""
+        """Free a slot."""
         self.in_flight -= 1
         self._wake()
 
     def refused(self, number: int) -> None:
-        """Note a refusal for haste of the request with this number."""
+        """Record a 429 refusal of the request with this number."""
         if number <= self._halved_at:
             return
         self._refusals += 1
@@ -95,7 +94,7 @@ class Pace:
             self._count()
 
     def answered(self) -> None:
-        """Note a reply."""
+        """Record a reply."""
         self._count()
         if self.limit < self.most:
             self.limit = min(float(self.most), self.limit + 1 / self.limit + GROWTH)

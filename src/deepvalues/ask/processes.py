@@ -1,4 +1,4 @@
-"""Running askers: in this process, or in several where one event loop is the limit.
+"""Running askers: in this process, or in several where one event loop is too slow.
 
 A worker process gets its jobs on standard input, appends to its own part of the record, and reports
 on standard output. It stops when its input closes, and so also when this process dies.
@@ -28,9 +28,9 @@ from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
 
 T = TypeVar("T")
-#: One event loop keeps about this many requests in flight before it is the limit.
+#: One event loop can handle about this many requests in flight.
 REQUESTS_PER_LOOP = 64
-#: Too few jobs are done before a second process has started.
+#: With fewer jobs, starting another process takes longer than it saves.
 JOBS_PER_PROCESS = 2_000
 
 Report = Callable[[Sequence[Answer] | None], None]
@@ -39,7 +39,7 @@ INTERRUPTED = "it was interrupted"
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker process is told."""
+    """What a worker process is sent."""
 
     ask: Ask
     base_url: str
@@ -50,14 +50,14 @@ class Orders:
 
 
 def processors() -> int:
-    """Processors that this process may use: on a cluster fewer than the machine has."""
+    """Number of processors available to this process; on a cluster fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def number_of_processes(settings: Settings, jobs: int) -> int:
-    """How many processes a run deserves: 1, up to one a core for many requests in flight.
+    """The number of processes for a run: one, or up to one per core for many requests in flight.
 
-    A maximum cost is kept exactly by one ledger, so it keeps a run to one process.
+    A run with a maximum cost uses one process, since only one ledger can enforce it exactly.
     """
     if settings.max_cost is not None:
         return 1
@@ -68,8 +68,8 @@ def number_of_processes(settings: Settings, jobs: int) -> int:
 def run(
     ask: Ask, base_url: str, settings: Settings, jobs: Sequence[Job], record: Record, report: Report
 ) -> Summary:
-    """Do the jobs; the first Ctrl-C lets what is in flight come back, and then stops."""
-    # Here, where its message comes through: a worker process could only die of it.
+    """Run the jobs; the first Ctrl-C waits for requests in flight, then stops."""
+    # Checked here because a worker process could not report the error.
     proxy_for(base_url)
     processes = number_of_processes(settings, len(jobs))
     summary = Summary()
@@ -80,7 +80,7 @@ def run(
             else:
                 summary = _in_this_process(ask, base_url, settings, jobs, journal, report)
     except UserError:
-        # Why the run stopped says more than that its record can't be put in order, which the next run does.
+        # The reason for a stop matters more than an unsorted record, which the next run sorts.
         if not summary.stopped:
             raise
     return summary
@@ -104,27 +104,27 @@ def _in_this_process(
 def _on_interrupt(stop: Callable[[], object]) -> Iterator[None]:
     """Call ``stop`` on the first Ctrl-C; a second one interrupts as usual.
 
-    Signals can be had in the main thread only; elsewhere (a notebook) Ctrl-C is left alone.
+    Signals can be handled in the main thread only; elsewhere (as in a notebook) Ctrl-C is left alone.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    previous = signal.getsignal(signal.SIGINT)
 
     def handler(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        print("\nStopping: waiting a few seconds for what is in flight.", file=sys.stderr)
+        signal.signal(signal.SIGINT, previous)
+        print("\nStopping: waiting a few seconds for requests in flight.", file=sys.stderr)
         stop()
 
     signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also from inside a notebook, whose own loop is running."""
+    """Run a coroutine to completion, even in a notebook, whose own event loop is running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -133,12 +133,12 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     try:
         return pool.submit(asyncio.run, work).result()
     finally:
-        # Who interrupts a notebook need not wait for what is under way.
+        # Interrupting a notebook must not wait for requests in flight.
         pool.shutdown(wait=False)
 
 
 def _share_out(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
-    """Deal groups of jobs to processes; jobs that share a prefix stay together."""
+    """Distribute groups of jobs over processes; jobs that share a prefix stay together."""
     shares: list[list[Job]] = [[] for _ in range(processes)]
     for group in groups(jobs).values():
         min(shares, key=len).extend(group)
@@ -167,7 +167,7 @@ def _in_processes(
     report: Report,
 ) -> Summary:
     events: queue.Queue[Any] = queue.Queue()
-    # They load their client, which takes a second, while their jobs are put together.
+    # Started first, since loading their client takes a second.
     workers = [_Worker(events, record.lock) for _ in range(processes)]
     divided = _divided(settings, processes)
     orders = [
@@ -194,19 +194,19 @@ def _in_processes(
             else:
                 for answers in event:
                     report(answers)
-    # A worker holds the lock of the record until it is gone, and the same command may follow at once.
+    # Workers hold the record's lock until they exit, and the same command may follow at once.
     for worker in workers:
         worker.process.wait()
     return summary
 
 
 class _Worker:
-    """A worker process and the thread that listens to it."""
+    """A worker process, and the thread that reads its reports."""
 
     def __init__(self, events: queue.Queue[Any], lock: int | None) -> None:
         self.events = events
         command = [sys.executable, "-m", "deepvalues.ask.processes"]
-        # A session of its own: Ctrl-C reaches this process only, which then stops the worker.
+        # In its own session, so that Ctrl-C reaches only this process, which then stops the worker.
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -217,7 +217,7 @@ class _Worker:
 
     def start(self, orders: Orders) -> None:
         assert self.process.stdin is not None
-        # A worker that has died already is noticed by the thread that listens to it.
+        # If the worker has already died, the thread that reads its reports will notice.
         with contextlib.suppress(BrokenPipeError):
             pickle.dump(orders, self.process.stdin)
             self.process.stdin.flush()
@@ -242,12 +242,12 @@ class _Worker:
         self.process.wait()
 
 
-#: Reports of a worker are sent in batches, to spare both sides.
+#: A worker sends its reports in batches of this size, for speed.
 _BATCH = 32
 
 
 def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
-    """Be a worker process."""
+    """Run a worker process."""
     from deepvalues.ask.asker import Asker
 
     journal = Journal(orders.part, orders.log)
@@ -264,14 +264,14 @@ def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
             pickle.dump(event, speaking, protocol=pickle.HIGHEST_PROTOCOL)
             speaking.flush()
         except BrokenPipeError:
-            asker.stop("the process that asked for this is gone")
+            asker.stop("the parent process is gone")
 
     async def work() -> Summary:
         loop = asyncio.get_running_loop()
 
         def wait_for_stop() -> None:
             listening.read()
-            with contextlib.suppress(RuntimeError):  # the loop has ended before
+            with contextlib.suppress(RuntimeError):  # if the loop has already ended
                 loop.call_soon_threadsafe(asker.stop, INTERRUPTED)
 
         threading.Thread(target=wait_for_stop, daemon=True).start()
@@ -285,10 +285,10 @@ def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    import deepvalues.ask.asker  # noqa: F401 - before there are orders
+    import deepvalues.ask.asker  # noqa: F401 - loaded before the orders arrive
 
-    # Without orders the process that was to give them has ended.
+    # Standard input is empty if the parent process has ended.
     with contextlib.suppress(EOFError):
         _work(pickle.load(sys.stdin.buffer), sys.stdin.buffer, sys.stdout.buffer)
-    # The thread that listens for a stop would keep the interpreter from ending.
+    # Exit despite the thread that waits for a stop.
     os._exit(0)

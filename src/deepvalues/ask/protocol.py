@@ -1,8 +1,8 @@
-"""The door: all that an endpoint sends is held against one model of the protocol here, and nowhere else.
+"""Validation of everything that endpoints send, against one model of the chat-completions protocol.
 
-A chat completion as the protocol has it passes at once. What fails is looked at again for the dialects of
-servers: content in parts, no message, no choices. What is still not understood is set aside, and stays on
-the record's line beside the rest (`Reply.more`), since it was paid for and may be read some day.
+A standard chat completion passes at once. Anything else is checked for known deviations: content in parts,
+no message, no choices. What is still not understood is kept on the record's line (`Reply.more`), since it
+was paid for and may become readable later.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from deepvalues.ask.registry import NO_KEY, Model
 if TYPE_CHECKING:
     import openai
 
-#: How much of what came is shown in a message, in characters.
-SHOWN = 300
+#: How many characters of a response an error message quotes.
+QUOTED = 300
 STOP, CUT, FILTERED = "stop", "length", "content_filter"
-#: What other APIs say for the protocol's reasons, in small letters.
+#: Other APIs' names for the protocol's finish reasons, in lower case.
 _REASONS = {
     **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete"), STOP),
     **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens"), CUT),
@@ -36,9 +36,9 @@ _REASONS = {
     **dict.fromkeys(("guardrail_intervened", "error_toxic", "sensitive"), FILTERED),
     **dict.fromkeys(("error", "network_error", "insufficient_system_resource"), "error"),
 }
-#: Statuses with which a service says that its filter stopped a prompt.
+#: Statuses of responses to prompts that a content filter blocked.
 _FILTER_STATUSES = (400, 403, 422, 451)
-#: How it says so: the error's code or kind, or a sentence of its message.
+#: Error codes or types, and phrases in messages, that identify such a response.
 _FILTER_CODES = frozenset(
     (
         "content_filter",
@@ -55,7 +55,7 @@ _FILTER_WORDS = re.compile(
     r"(?:prompt|input) (?:was|has been) (?:flagged|blocked)|may contain inappropriate content",
     re.IGNORECASE,
 )
-#: What in the query of an address may be a secret.
+#: Query parameters of a URL that may be secret.
 _SECRET = re.compile(r"([^=&?]*(?:key|token|secret|sig|password|code)[^=&]*=)[^&]+", re.IGNORECASE)
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
@@ -63,7 +63,7 @@ Count = Annotated[int | None, Field(ge=0)]
 
 
 class _Shape(BaseModel):
-    """What is received; fields that it does not name are kept, too."""
+    """Part of a response; unknown fields are kept."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
@@ -82,7 +82,7 @@ class _Counts(_Shape):
         return self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
 
 
-class _Said(_Shape):
+class _Message(_Shape):
     role: Any = None
     content: str | None = None
     refusal: str | None = None
@@ -90,7 +90,7 @@ class _Said(_Shape):
 
 class _Choice(_Shape):
     index: Any = None
-    message: _Said
+    message: _Message
     finish_reason: str | None = None
     logprobs: Any = None
     error: Any = None
@@ -113,11 +113,10 @@ class ReportedError(Exception):
 
 
 class Reply(NamedTuple):
-    """A reply as the rest of the program knows it.
+    """A reply in the form that the rest of the program uses.
 
-    ``finish_reason`` is in the protocol's words where it has one for what the endpoint said. ``more`` is
-    what message and choice held beside the other fields, by name, and what of the reply was not understood,
-    by its place in it.
+    ``finish_reason`` is the protocol's name for the endpoint's reason, where there is one. ``more`` holds
+    further fields of message and choice by name, and parts that were not understood by their path.
     """
 
     text: str | None
@@ -133,7 +132,7 @@ class Reply(NamedTuple):
 
     @property
     def usage(self) -> Usage:
-        """The tokens that it counts."""
+        """The token counts that it reports."""
         return _usage(self.prompt_tokens, self.cached_tokens, self.completion_tokens)
 
 
@@ -141,24 +140,24 @@ def _usage(*counts: int | None) -> Usage:
     return Usage(*(float(count or 0) for count in counts))
 
 
-def parsed(content: bytes) -> Any:
-    """The JSON of a body.
+def parse_json(content: bytes) -> Any:
+    """Parse a response body.
 
     Raises
     ------
     MalformedReplyError
-        When it is none; the message has the body.
+        When it is not JSON; the message quotes the body.
     """
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
         text = content.decode(errors="replace").strip()
-        what = "a stream of events, which nobody asked for" if text.startswith("data:") else "not JSON"
-        raise MalformedReplyError(f"{what}: {text or 'nothing came'}") from None
+        what = "an event stream, which was not requested" if text.startswith("data:") else "not JSON"
+        raise MalformedReplyError(f"{what}: {text or 'empty body'}") from None
 
 
 def usage(body: Any) -> Usage:
-    """The tokens that a body counts, whether the rest of it can be used or not; none where it counts none."""
+    """The tokens that a body reports, even if the rest is unusable; `NO_USAGE` if it reports none."""
     try:
         counted = _Counts.model_validate(body["usage"])
         return _usage(counted.prompt_tokens, counted.cached_tokens, counted.completion_tokens)
@@ -167,13 +166,13 @@ def usage(body: Any) -> Usage:
 
 
 def receive(body: Any, longest: float = 0) -> Reply:
-    """Take in the body of a reply with status 200.
+    """Validate the body of a response with status 200.
 
     Parameters
     ----------
     longest
-        The most tokens that the reply may have; 0 where that is not known. A reply that has them all was
-        cut, whatever its reason says.
+        The reply's token limit; 0 if unknown. A reply that reaches it was cut off, whatever its finish
+        reason says.
 
     Raises
     ------
@@ -182,81 +181,85 @@ def receive(body: Any, longest: float = 0) -> Reply:
     MalformedReplyError
         When it is not a chat completion.
     """
-    aside: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     try:
         completion = _Completion.model_validate(body)
     except ValidationError as error:
-        completion = _mended(body, error, aside)
+        completion = _repaired(body, error, more)
     choice = completion.choices[0]
-    said, counted = choice.message, completion.usage or _Counts()
-    reason = _reason(choice.finish_reason)
+    message, counted = choice.message, completion.usage or _Counts()
+    reason = _finish_reason(choice.finish_reason)
     if completion.error or choice.error or reason == "error":
-        raise ReportedError(words(body if completion.error else {"error": choice.error or body}))
+        raise ReportedError(error_text(body if completion.error else {"error": choice.error or body}))
     if reason in (STOP, None) and longest and counted.completion_tokens == longest:
         reason = CUT
     if reason != choice.finish_reason:
-        aside.setdefault("finish_reason", choice.finish_reason)
+        more.setdefault("finish_reason", choice.finish_reason)
     if len(completion.choices) > 1:
-        aside["choices"] = body["choices"][1:]
-    for extra in (said.model_extra, choice.model_extra):
-        aside.update((name, given) for name, given in (extra or {}).items() if given not in _EMPTY)
+        more["choices"] = body["choices"][1:]
+    for extra in (message.model_extra, choice.model_extra):
+        more.update((name, given) for name, given in (extra or {}).items() if given not in _EMPTY)
     return Reply(
-        text=said.content,
-        refusal=said.refusal,
+        text=message.content,
+        refusal=message.refusal,
         finish_reason=reason,
         logprobs=choice.logprobs,
-        model=_without_folder(completion.model),
+        model=_model_name(completion.model),
         prompt_tokens=counted.prompt_tokens,
         completion_tokens=counted.completion_tokens,
         cached_tokens=counted.cached_tokens,
         fingerprint=completion.system_fingerprint,
-        more=aside or None,
+        more=more or None,
     )
 
 
-def _mended(body: Any, error: ValidationError, aside: dict[str, Any]) -> _Completion:
-    """Read the dialects of servers; what is not understood is put aside, place by place."""
+def _repaired(body: Any, error: ValidationError, more: dict[str, Any]) -> _Completion:
+    """Parse a nonstandard body; parts that are not understood go to ``more``."""
     if isinstance(body, Mapping):
         if body.get("error"):
-            raise ReportedError(words(body))
-        body = _in_the_protocols_words(body, aside)
+            raise ReportedError(error_text(body))
+        body = _standardized(body, more)
         try:
             return _Completion.model_validate(body)
-        except ValidationError as found:
-            error = found
-        if all(_put_aside(body, each["loc"], aside) for each in error.errors()):
+        except ValidationError as remaining:
+            error = remaining
+        if all(_move(body, each["loc"], more) for each in error.errors()):
             return _Completion.model_validate(body)
-    where = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
-    shown = json.dumps(body, ensure_ascii=False, default=str)
-    # Not cut here: half of a key that it repeats could not be found and taken out.
-    raise MalformedReplyError(f"not a chat completion ({where}: {error.errors()[0]['msg']}): {shown}")
+    where = ".".join(map(str, error.errors()[0]["loc"])) or "body"
+    quoted = json.dumps(body, ensure_ascii=False, default=str)
+    # Not shortened here: a truncated API key in it could no longer be redacted.
+    raise MalformedReplyError(f"not a chat completion ({where}: {error.errors()[0]['msg']}): {quoted}")
 
 
-def _in_the_protocols_words(body: Mapping[str, Any], aside: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a body with content in one piece, and a message and a choice where a filter took them."""
+def _standardized(body: Mapping[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a body with content in one piece, and with message and choice if a filter removed them."""
     copy: dict[str, Any] = json.loads(json.dumps(body))
     choices = copy.get("choices")
     if choices == [] and copy.get("usage"):
-        # Tokens of the prompt were counted, and nothing was said to it: the way of a filter.
-        told = {name: copy[name] for name in copy if "filter" in name or "feedback" in name.casefold()}
-        aside.update(choices=[], **told)
+        # The prompt's tokens were counted but there is no reply: the prompt was filtered.
+        details = {name: copy[name] for name in copy if "filter" in name or "feedback" in name.casefold()}
+        more.update(choices=[], **details)
         choices = copy["choices"] = [{"message": {}, "finish_reason": FILTERED}]
     if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
         return copy
     choice, *others = choices
     if others:
-        aside["choices"], copy["choices"] = others, [choice]
+        more["choices"], copy["choices"] = others, [choice]
     reason = choice.get("finish_reason")
-    if choice.get("message") is None and isinstance(reason, str) and _reason(reason) in (CUT, FILTERED):
+    if (
+        choice.get("message") is None
+        and isinstance(reason, str)
+        and _finish_reason(reason) in (CUT, FILTERED)
+    ):
         choice["message"] = {}
     message = choice.get("message")
     if isinstance(message, dict) and isinstance(message.get("content"), list | dict):
-        message["content"] = _put_together(message["content"], aside)
+        message["content"] = _joined(message["content"], more)
     return copy
 
 
-def _put_together(content: list[Any] | dict[str, Any], aside: dict[str, Any]) -> str | None:
-    """The text of content in parts; parts of another kind, such as thinking, are put aside."""
+def _joined(content: list[Any] | dict[str, Any], more: dict[str, Any]) -> str | None:
+    """The text of content in parts; other parts, such as thinking, go to ``more``."""
     texts, others = [], []
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
@@ -270,56 +273,56 @@ def _put_together(content: list[Any] | dict[str, Any], aside: dict[str, Any]) ->
         else:
             others.append(part)
     if others:
-        aside["content"] = others
+        more["content"] = others
     return "".join(texts) if texts else None
 
 
-#: Places without which nothing is a reply.
-_NEEDED = ((), ("choices",), ("choices", 0), ("choices", 0, "message"))
+#: Paths without which a body is no reply.
+_REQUIRED = ((), ("choices",), ("choices", 0), ("choices", 0, "message"))
 
 
-def _put_aside(body: Any, place: tuple[int | str, ...], aside: dict[str, Any]) -> bool:
-    """Take what stands at a place out of a body; whether that was possible and a reply may be left."""
-    if place in _NEEDED:
+def _move(body: Any, path: tuple[int | str, ...], more: dict[str, Any]) -> bool:
+    """Move the part at a path from a body to ``more``; False if the part is required."""
+    if path in _REQUIRED:
         return False
     inside = body
-    for step in place[:-1]:
+    for step in path[:-1]:
         inside = inside[step]
-    name = ".".join(str(step) for step in place if step not in ("choices", 0))
-    aside[name] = inside.pop(place[-1])
+    name = ".".join(str(step) for step in path if step not in ("choices", 0))
+    more[name] = inside.pop(path[-1])
     return True
 
 
 @lru_cache(maxsize=256)
-def _reason(given: str | None) -> str | None:
-    """A finish reason in the protocol's words; one that it has no word for stays as it is."""
+def _finish_reason(given: str | None) -> str | None:
+    """The protocol's name for a finish reason; unknown reasons stay as they are."""
     if given is None or given in (STOP, CUT, FILTERED):
         return given
     name = given.casefold().split(":")[0].rsplit(".", 1)[-1].strip().removeprefix("finish_reason_")
     return _REASONS.get(name, given)
 
 
-def _without_folder(model: str | None) -> str | None:
-    """A reported model; of a file, as a server of one's own may report it, the name alone."""
+def _model_name(model: str | None) -> str | None:
+    """The reported model; of a file path, which local servers may report, only the file's name."""
     return PurePosixPath(model).name if model and model.startswith("/") else model
 
 
 def filtered(status: int, body: Any, model: Model) -> dict[str, Any] | None:
-    """What a service says that refuses a prompt for good, in the words of a chat completion.
+    """A content filter's error as a chat completion whose refusal is the error's text, without the key.
 
-    None where an error is another one. The filter's words are the refusal, without the key.
+    None if the error is a different one.
     """
     if status not in _FILTER_STATUSES:
         return None
-    said = words(body)
-    if not _FILTER_WORDS.search(said) and _FILTER_CODES.isdisjoint(_codes(body)):
+    text = error_text(body)
+    if not _FILTER_WORDS.search(text) and _FILTER_CODES.isdisjoint(_codes(body)):
         return None
-    message = {"refusal": without_key(said, model)}
+    message = {"refusal": redact_key(text, model)}
     return {"choices": [{"message": message, "finish_reason": FILTERED}]}
 
 
 def _codes(body: Any) -> set[str]:
-    """Codes and types of an error, in small letters."""
+    """Codes and types of an error, in lower case."""
     if isinstance(body, list):
         return _codes(body[0]) if body else set()
     if not isinstance(body, Mapping):
@@ -328,8 +331,8 @@ def _codes(body: Any) -> set[str]:
     return found.union(*(_codes(body.get(name)) for name in ("error", "innererror")))
 
 
-def words(body: Any) -> str:
-    """What an error says: its message in the protocol's place, else the body as it came."""
+def error_text(body: Any) -> str:
+    """The message of an error in the protocol's format; otherwise the whole body."""
     error = body.get("error") if isinstance(body, Mapping) else None
     if isinstance(error, Mapping) and not error.get("metadata"):
         message = error.get("message")
@@ -339,45 +342,44 @@ def words(body: Any) -> str:
 
 
 def error_body(error: openai.APIStatusError) -> Any:
-    """The body of an error with a status, also where the client takes only a part of it for the body."""
+    """The whole body of an error response, of which the client may keep only a part."""
     try:
         return json.loads(error.response.content)
     except (ValueError, RecursionError):
         return error.response.text.strip()
 
 
-def told(error: BaseException, model: Model, address: str = "") -> str:
-    """An error in words: the address that was asked, and the begin of what came; never the key.
+def describe(error: BaseException, model: Model, url: str = "") -> str:
+    """Describe an error by its URL and the beginning of the response, without the API key.
 
     Parameters
     ----------
-    address
-        That was asked, where the error does not know it.
+    url
+        The request's URL, used if the error has none.
     """
     import openai
 
     if isinstance(error, openai.APIError):
-        address = str(error.request.url)
+        url = str(error.request.url)
     if isinstance(error, openai.APIStatusError):
-        text = f"HTTP {error.status_code}: {words(error_body(error)) or 'nothing came'}"
+        text = f"HTTP {error.status_code}: {error_text(error_body(error)) or 'empty body'}"
     else:
-        # The cause alone tells a refused connection from a timeout.
+        # Only the cause distinguishes a refused connection from a timeout.
         text = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
-    # Endpoints quote the key that they reject; the key is taken out before the cut, which could halve it.
-    text = " ".join(without_key(text, model).split())
-    text = text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
-    return f"{without_key(_shown(address), model)}: {text}" if address else text
+    # Endpoints quote the key that they reject. Redact it before the text is shortened, which could split it.
+    text = " ".join(redact_key(text, model).split())
+    text = text if len(text) <= QUOTED else f"{text[:QUOTED]} …"
+    return f"{redact_key(_without_secrets(url), model)}: {text}" if url else text
 
 
-def _shown(address: str) -> str:
-    """An address without what may be a secret in it."""
-    parts = urlsplit(address)
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=host, query=_SECRET.sub(r"\1…", parts.query)))
 
 
-def without_key(text: str, model: Model) -> str:
-    """A text without the API key, also as JSON and addresses write it."""
+def redact_key(text: str, model: Model) -> str:
+    """Remove the API key from a text, in plain form and as escaped in JSON and URLs."""
     key = model.endpoint.key
     if key and key != NO_KEY:
         for written in (key, json.dumps(key)[1:-1], quote(key, safe="")):

@@ -1,4 +1,4 @@
-"""A study's questions put to one model: what the record holds of them, what is to be asked, what it costs."""
+"""A study's questions for one model: what is recorded, what remains to be asked, and what that costs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ from deepvalues.core.errors import UserError
 
 @dataclass(frozen=True)
 class Questions:
-    """A study's conversations for one set of items, put to one model.
+    """A study's conversations for one set of items, as asked of one model.
 
-    ``conversations`` are the study's, the same for all models; ``own_conversations`` are as this model is
-    asked them.
+    ``conversations`` are the same for all models; ``own_conversations`` are in this model's form.
     """
 
     study: Study
@@ -40,17 +39,17 @@ class Questions:
         """How this model is asked."""
         if choice := self.letter_choice:
             return Ask(self.model, letters.parameters(self.model), self.study.seed, choice)
-        # A plain copy: what is read-only in a study could not be sent to other processes.
+        # A plain copy, since a study's read-only mapping can't be pickled.
         return Ask(self.model, dict(self.study.parameters), self.study.seed)
 
     @property
     def letter_choice(self) -> LetterChoice | None:
-        """How the model is asked by letter probability; None where it is asked for free replies."""
+        """How choices by letter probability are requested; None for free replies."""
         return self.study.letter_choice if self.model.letters else None
 
     @cached_property
     def own_conversations(self) -> Sequence[Conversation]:
-        """The conversations as this model is asked them."""
+        """The conversations in this model's form."""
         choice, mode = self.letter_choice, self.model.letters
         if choice is None or mode is None:
             return self.conversations
@@ -68,7 +67,7 @@ class Questions:
 
     @cached_property
     def _first_keys(self) -> list[str]:
-        """The key of each conversation's and repeat's first turn: hashed once, looked up often."""
+        """The key of the first turn of each conversation and repeat."""
         ask = self.ask
         return [
             ask.key(conversation, (), repeat)
@@ -82,7 +81,7 @@ class Questions:
 
     def recorded(self) -> Iterator[tuple[Conversation, int, list[Answer]]]:
         """Each conversation and repeat with the answers that the record holds for it."""
-        # What an empty record can't hold need not be hashed.
+        # No need to hash keys for an empty record.
         ask, keys = self.ask, iter(self._first_keys) if self.record.answers else itertools.repeat("")
         for conversation in self.own_conversations:
             for repeat in conversation.repeat_numbers:
@@ -94,17 +93,17 @@ class Questions:
 
     def recorded_keys(self) -> set[str]:
         """Keys of the answers that the record holds for these conversations."""
-        return {answer.key for _, _, found in self.recorded() for answer in found}
+        return {answer.key for _, _, answers in self.recorded() for answer in answers}
 
     def missing(self) -> int:
-        """Number of conversations that the record does not answer in full."""
-        return sum(not conversation.is_over(found) for conversation, _, found in self.recorded())
+        """Number of conversations without a complete recorded answer."""
+        return sum(not conversation.is_over(answers) for conversation, _, answers in self.recorded())
 
     def read(self, answer: Answer, conversation: Conversation | None = None) -> Reading:
         """The reading of a recorded answer.
 
-        Without the conversation it is looked up by the answer's item; items that were renamed since are not
-        found, and the study then reads without the question.
+        By default the conversation is looked up by the answer's item. If the item has been renamed, the
+        study reads the answer without its question.
         """
         if letters.is_kept(answer.logprobs):
             return letters.read(answer, self.study.seed)
@@ -113,21 +112,21 @@ class Questions:
         return self.study.read(Received(answer.text, answer.refusal, answer.finish_reason, question))
 
     def jobs(self, retry: frozenset[str] = frozenset()) -> list[Job]:
-        """What is to be asked: what the record lacks, and what was read with a status in ``retry``.
+        """What to ask: what the record lacks, and answers whose status is in ``retry``.
 
-        Where later turns are asked only if needed, what one of them has put right is not asked again.
+        Where later turns are asked only if needed, only the last answer counts for ``retry``.
         """
         jobs = []
-        for conversation, repeat, found in self.recorded():
-            over = conversation.is_over(found)
-            final = found if conversation.until is None else found[-1:] if over else []
+        for conversation, repeat, answers in self.recorded():
+            over = conversation.is_over(answers)
+            final = answers if conversation.until is None else answers[-1:] if over else []
             again = {a.key for a in final if retry and self.read(a, conversation).status in retry}
             if again or not over:
-                jobs.append(Job(conversation, repeat, {a.key: a for a in found if a.key not in again}))
+                jobs.append(Job(conversation, repeat, {a.key: a for a in answers if a.key not in again}))
         return jobs
 
     def plan(self, jobs: Sequence[Job]) -> Plan:
-        """What the jobs will use: later turns carry all turns before them, and replies at their longest.
+        """Tokens and cost of the jobs; each turn resends all turns before it, with replies of maximum length.
 
         Turns that are asked only if needed are not counted.
         """
@@ -148,31 +147,32 @@ class Questions:
         return Plan(self.model.name, requests, total(usages), self.model.price, mode)
 
     def replayed(self) -> Usage:
-        """Tokens of the answers that the record gave."""
+        """Tokens of the recorded answers."""
         return total(
             Usage(float(answer.prompt_tokens or 0), 0.0, float(answer.completion_tokens or 0))
-            for _, _, found in self.recorded()
-            for answer in found
+            for _, _, answers in self.recorded()
+            for answer in answers
         )
 
     def answers(self) -> pd.DataFrame:
         """One row per item, repeat and turn: status, choice, reply text and error class.
 
-        A turn without a recorded answer has the status ``failed``, and the class of the last error if
-        the log has one. Turns that were not needed have no row.
+        A turn without a recorded answer has the status ``failed``, and the class of its last logged error,
+        if any. Turns that were not needed have no row.
         """
         failures = self.record.failures()
         rows: list[tuple[object, ...]] = []
-        for conversation, repeat, found in self.recorded():
-            needed = len(found) if conversation.is_over(found) else conversation.n_turns
-            for turn in range(needed if conversation.until is None else min(needed, len(found) + 1)):
-                if turn < len(found):
-                    answer = found[turn]
+        for conversation, repeat, answers in self.recorded():
+            needed = len(answers) if conversation.is_over(answers) else conversation.n_turns
+            for turn in range(needed if conversation.until is None else min(needed, len(answers) + 1)):
+                if turn < len(answers):
+                    answer = answers[turn]
                     reading = self.read(answer, conversation)
-                    reply = answer.text and _without_halves(answer.text)
+                    # Half a surrogate pair, which no text column can hold, is escaped.
+                    reply = answer.text and answer.text.encode(errors="backslashreplace").decode()
                     rows.append((conversation.item, repeat, turn, *reading, reply, None))
                 else:
-                    replies = [answer.text or "" for answer in found]
+                    replies = [answer.text or "" for answer in answers]
                     key = self.ask.key(conversation, replies, repeat)
                     reading = Reading("failed")
                     rows.append((conversation.item, repeat, turn, *reading, None, failures.get(key)))
@@ -182,7 +182,7 @@ class Questions:
         return frame
 
     def orphans(self) -> int:
-        """Number of recorded answers that no conversation of this set asks for."""
+        """Number of recorded answers to prompts that are not in this set."""
         return len(self.record.answers.keys() - self.recorded_keys())
 
 
@@ -190,27 +190,22 @@ def _turns_to_ask(job: Job) -> int:
     return 1 if job.conversation.until else job.conversation.n_turns - len(job.known)
 
 
-def _without_halves(text: str) -> str:
-    """A reply with half a surrogate pair, which no column of text can hold, written out."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def record_path(folder: Path, study: str, model: str) -> Path:
-    """Where a model's answers to a study are; a slash in a model's name becomes two underscores.
+    """The file of a model's answers to a study; a slash in a model's name becomes two underscores.
 
     Raises
     ------
     UserError
-        When the name ends with .log: the file would be the log of another model.
+        When the name ends with .log: the file would be another model's log.
     """
     if model.endswith(".log"):
         raise UserError(
-            f"{model}: a model's name can't end with .log, as the names of logs do. Give it an entry in "
+            f"{model}: a model's name can't end with .log, which marks logs. Give it an entry in "
             "data/models.yml with another name, and this one as served_as"
         )
     return folder / study / f"{model.replace('/', '__')}.jsonl"
 
 
 def model_of(path: Path) -> str:
-    """The model whose answers a file of `record_path` holds."""
+    """The model's name, from its `record_path`."""
     return path.name.removesuffix(".jsonl").replace("__", "/")

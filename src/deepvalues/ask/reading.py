@@ -1,11 +1,11 @@
-"""What a reading of a reply is, and the one reader of choices that all studies share.
+"""Readings of replies, and the reader of choices that all studies share.
 
-A reply counts where it has one of the known forms that say a choice: an option alone, a line of answer, a
-sentence of choosing. Whatever else names an option (rejects it, quotes it, weighs it) makes a reply
-unparsable; nothing is guessed. The table of examples, reply by reply, is in ``tests/ask/test_reading.py``.
+A reply counts if it has a known form that states a choice: an option alone, an answer with a label, or a
+sentence that chooses. Any other mention of an option (rejecting, quoting, weighing it) makes the reply
+unparsable; nothing is guessed. ``tests/ask/test_reading.py`` has a table of examples.
 
-Time is linear in the reply. Runs of space are folded before anything is matched, the forms are tried on
-statements of bounded length only, and every other pattern passes over the text once.
+The time is linear in the reply's length. Whitespace is collapsed before anything is matched, forms are tried
+only on statements of bounded length, and every other pattern scans the text once.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-#: answered: a choice was read. refused: the model declined. unparsable: a whole reply that the rules
-#: do not read for certain. truncated: cut off before its choice. failed: no reply was received.
+#: answered: a choice was read. refused: the model declined. unparsable: a complete reply without a clear
+#: choice. truncated: cut off before its choice. failed: no reply was received.
 STATUSES = ("answered", "refused", "unparsable", "truncated", "failed")
 
 
 class Received(NamedTuple):
-    """What an endpoint returned for one turn, as far as a reader needs it, and what the turn asked.
+    """The parts of a reply that a reader needs, and the question.
 
-    ``question`` is the turn as the study wrote it, without quotes filled in and without the prefix that it
-    shares with other conversations.
+    ``question`` is the turn as the study wrote it, without quoted replies filled in and without the prefix
+    that it shares with other conversations.
     """
 
     text: str | None
@@ -36,12 +36,12 @@ class Received(NamedTuple):
 
     @property
     def cut(self) -> bool:
-        """Whether the limit of tokens ended the reply."""
+        """Whether the token limit ended the reply."""
         return self.finish_reason == "length"
 
 
 class Reading(NamedTuple):
-    """A status and, when it is ``answered``, the choice."""
+    """A status and, if it is ``answered``, the choice."""
 
     status: str
     choice: str | None = None
@@ -53,9 +53,9 @@ _THOUGHT = re.compile(r"<(/?)(?:think(?:ing)?|thought|reasoning)>", re.IGNORECAS
 
 
 def without_thinking(text: str) -> str:
-    """What a reply says after its thinking; nothing where a thought was not brought to its end.
+    """The text of a reply after its thinking; empty if the thinking is unfinished.
 
-    What stands before the last closing tag is thought, also where the prompt opened it.
+    Everything before the last closing tag is thinking, even if the prompt opened it.
     """
     tags = list(_THOUGHT.finditer(text))
     closed = [tag.end() for tag in tags if tag[1]]
@@ -64,7 +64,7 @@ def without_thinking(text: str) -> str:
     return (text[closed[-1] :] if closed else text).strip()
 
 
-# Replies that need no reading, and refusals.
+# Refusals, and replies that need no reading.
 
 _REFUSAL = re.compile(
     r"\W*(?:i['’]?m sorry|sorry|i apologi[sz]e|as an ai\b.{0,80}?\bi|unfortunately,? i|"
@@ -81,12 +81,12 @@ def declines(text: str) -> bool:
 
 
 def says_something(text: str | None) -> bool:
-    """Whether a reply has a word beside thinking, closed or cut."""
+    """Whether a reply has any text besides thinking."""
     return bool(text and without_thinking(text))
 
 
 def settled(received: Received) -> Reading | None:
-    """The cases that no reader needs the text for."""
+    """The reading of a reply for which no text is needed, if so."""
     if received.refusal or received.finish_reason == "content_filter":
         return Reading("refused")
     if received.text is None or not received.text.strip():
@@ -102,11 +102,11 @@ def unread(received: Received) -> Reading:
     return Reading("refused" if declines(text) and not _NAMES.search(text) else "unparsable")
 
 
-# The forms. All are matched against statements whose words stand one space apart.
+# The forms. All are matched against statements with single spaces between words.
 
-#: An option in a sentence: "Option B", "option b", "(B)", "B"; "?" is what stands for no option.
+#: An option in a sentence: "Option B", "option b", "(B)", "B"; "?" stands for no option.
 _OPTION = r"['(\[]{0,2}(?:(?:the )?(?:option|letter) ['(\[]?([a-z?])|(?-i:([A-Z])))['\])]{0,2}"
-#: An option that stands by itself may be a small letter.
+#: An option by itself may be a small letter.
 _BY_ITSELF = r"['(\[]{0,2}(?:(?:option|letter) ?['(\[]?)?([a-z?])['\])]{0,2}"
 _END = r"[.!:,]{0,3}"
 _TWICE = rf"(?:[:.,-]{{0,2}} {_OPTION})?"
@@ -167,19 +167,19 @@ _CHOICES = tuple(
 )
 #: No known form is longer.
 _LONGEST = 400
-#: Any mention of an option, chosen or not. "A", "a", "I" before a word are words, but for "Option A".
+#: Any mention of an option, chosen or not. "A", "a" and "I" before a word are words, except in "Option A".
 _NAMES = re.compile(
     r"\b(?i:options?|letters?|choices?|answers?):? [(\[\"']?(?:[B-HJ-Zb-hj-z?]|A|[aiI](?! [a-z]))(?![\w'’])"
     r"|(?<![\w'’])(?:[B-HJ-Z]|[AI](?!['’]| [a-z]))(?![\w'’])"
 )
-#: Doubt, negation, comparison. No such list is whole, so it reads nothing: it only takes readings away.
+#: Doubt, negation, comparison. No such list is complete, so it is used only to discard readings.
 _DOUBT = re.compile(
     r"\b(?:not|never|neither|nor|no|wrong|rather|instead|except|unlikely|less|than|but|however|although|unless|"
     r"if|might|maybe|perhaps|either|both|could|unsure|uncertain|wait|actually|cannot)\b|n['’]t\b",
     re.IGNORECASE,
 )
-#: A sentence that says what the choice before it is takes it back if it rejects: "That is the wrong one."
-#: This, too, only takes readings away. "This option avoids jargon" explains a choice, and leaves it.
+#: A sentence that comments on the previous choice and rejects it: "That is the wrong one." This, too, only
+#: discards readings. "This option avoids jargon" explains a choice and does not reject it.
 _CALLS_IT = re.compile(
     r"(?:and |but )?(?:this|that|it|which)(?: (?:option|choice|one|letter|answer|pick))?"
     r"(?:'s| is| was| would be| isn't| wasn't| wouldn't be)\b",
@@ -197,7 +197,7 @@ class _Statement(NamedTuple):
     """A sentence: what it chooses and how, and whether it names an option."""
 
     says: str | None = None
-    #: alone: an option and nothing else. answer: with a label before it. prose: a sentence of choosing.
+    #: alone: just an option. answer: an option after a label. prose: a sentence that chooses.
     form: str = ""
     names: bool = False
     doubts: bool = False
@@ -211,18 +211,19 @@ def _statement(text: str) -> _Statement:
             *(("prose", each) for each in _CHOICES),
         ):
             if match := pattern.fullmatch(text):
-                return _said(match, form, text)
-    names = _NAMES.search(text) or _takes_back(text)
+                return _chosen(match, form, text)
+    names = _NAMES.search(text) or _rejects(text)
     return _Statement(names=bool(names), doubts=bool(_DOUBT.search(text)))
 
 
-def _takes_back(text: str) -> bool:
+def _rejects(text: str) -> bool:
+    """Whether a sentence rejects the choice before it."""
     patterns = (_CALLS_IT.match, _THE_CHOICE.search, _REJECTS.search)
-    return len(text) <= _LONGEST and all(look(text) for look in patterns)
+    return len(text) <= _LONGEST and all(matches(text) for matches in patterns)
 
 
-def _said(match: re.Match[str], form: str, text: str) -> _Statement:
-    """What a form says; a reason in it may neither doubt nor name another option."""
+def _chosen(match: re.Match[str], form: str, text: str) -> _Statement:
+    """The choice in a form, whose reason must not express doubt or name another option."""
     named = {each.upper() for each in match.groups() if each and len(each) == 1}
     reason = text[match.end(match.re.groups) :] if match[match.re.groups] and form == "prose" else ""
     if len(named) > 1 or _NAMES.search(reason) or _DOUBT.search(reason):
@@ -230,7 +231,7 @@ def _said(match: re.Match[str], form: str, text: str) -> _Statement:
     return _Statement(named.pop(), form, names=True)
 
 
-# From a reply to its statements.
+# Splitting a reply into statements.
 
 _COMMAND = re.compile(r"\\(?:boxed|text\w{0,9}|math\w{0,9})\{([^{}\\]{0,200})\}")
 _MARKUP = re.compile(r"^```\w*$|[*_`#$]+|\\[()\[\]]", re.MULTILINE)
@@ -243,7 +244,7 @@ _FIELDS = frozenset({"answer", "choice", "option", "letter", "prediction", "deci
 
 
 def _unquoted(match: re.Match[str]) -> str:
-    """An option in quotes without them; of any other quotation, only whether it names an option."""
+    """A quoted option without quotation marks; any other quotation becomes a placeholder."""
     inner = " ".join((match[1] or match[2] or match[3] or "").split())
     if len(inner) <= _LONGEST and _ALONE.fullmatch(inner):
         return inner
@@ -251,35 +252,35 @@ def _unquoted(match: re.Match[str]) -> str:
 
 
 def _plain(text: str, question: str) -> str:
-    """A reply without its markup; the text of an option that the question shows stands for the option."""
+    """A reply without markup, where "(option A)" replaces the text of an option in the question."""
     text = _COMMAND.sub(r"\1", _COMMAND.sub(r"\1", text))
     text = _MARKUP.sub("", text).replace("’", "'").strip()
-    shown = _SHOWN.findall(question)
-    for letter, words in shown if len({letter for letter, _ in shown}) == len(shown) else []:
+    options = _SHOWN.findall(question)
+    for letter, words in options if len({letter for letter, _ in options}) == len(options) else []:
         text = text.replace(words.strip().rstrip("."), f"(option {letter})")
-    whole = _QUOTED.fullmatch(text)
-    return (whole[1] or whole[2] or whole[3] or "") if whole else _QUOTED.sub(_unquoted, text)
+    quoted = _QUOTED.fullmatch(text)
+    return (quoted[1] or quoted[2] or quoted[3] or "") if quoted else _QUOTED.sub(_unquoted, text)
 
 
 def _lines(text: str) -> list[list[str]]:
-    """The sentences of each line. After a colon, question or broken sentence a line goes on in the next."""
-    found: list[list[str]] = []
+    """The sentences of each line; a colon, question or unfinished sentence continues on the next line."""
+    lines: list[list[str]] = []
     for paragraph in re.split(r"\n\s*\n| / ", text):
         for place, raw in enumerate(paragraph.split("\n")):
             line = _ITEM.sub("", " ".join(raw.split()))
-            before = found[-1][-1] if found else ""
-            goes_on = before.endswith((":", "?", ",")) or (
+            before = lines[-1][-1] if lines else ""
+            continues = before.endswith((":", "?", ",")) or (
                 place and line[:2].islower() and len(line) > 2 and not before.endswith((".", "!"))
             )
-            if line and before and goes_on:
-                found[-1].append(line)
+            if line and before and continues:
+                lines[-1].append(line)
             elif line:
-                found.append([line])
-    return [_SENTENCE.split(" ".join(parts)) for parts in found]
+                lines.append([line])
+    return [_SENTENCE.split(" ".join(parts)) for parts in lines]
 
 
 def _json_answer(text: str) -> str | None:
-    """The answer of a reply that is one JSON object, as a line of answer."""
+    """The answer in a reply that is a single JSON object, as a labelled line."""
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
@@ -290,11 +291,11 @@ def _json_answer(text: str) -> str | None:
     return f"Answer: {given[0]}" if len(given) == 1 and isinstance(given[0], str) else None
 
 
-# From the statements to the choice.
+# Finding the choice among the statements.
 
 
 def _concluded(lines: Sequence[Sequence[_Statement]]) -> str | None:
-    """The choice of lines that are an answer and nothing else: with a label, or the first or last line."""
+    """The choice from lines that are nothing but an answer: labelled, or the first or last line."""
     single = {place: line[0] for place, line in enumerate(lines) if len(line) == 1 and line[0].says}
     ends = (0, len(lines) - 1)
     counted = [
@@ -310,12 +311,12 @@ def _concluded(lines: Sequence[Sequence[_Statement]]) -> str | None:
 
 
 def _choice(lines: Sequence[Sequence[str]]) -> str | None:
-    """The one choice that the lines of a reply say, if they do."""
+    """The single choice that the lines of a reply state, if any."""
     read = [[_statement(sentence) for sentence in line] for line in lines]
     if (concluded := _concluded(read)) is not None:
         return concluded
     every = [each for line in read for each in line]
-    # An option alone within prose says nothing ("Which is worse? Option A."), but for the first sentence.
+    # An option alone within prose states no choice ("Which is worse? Option A."), unless it comes first.
     counts = [bool(each.says) and (each.form != "alone" or place == 0) for place, each in enumerate(every)]
     said = {each.says for each, counted in zip(every, counts, strict=True) if counted}
     others = [each for each, counted in zip(every, counts, strict=True) if not counted]
@@ -323,14 +324,14 @@ def _choice(lines: Sequence[Sequence[str]]) -> str | None:
     return said.pop() if certain else None
 
 
-@lru_cache(maxsize=4096)  # Most replies are one of a few.
-def _whole_choice(text: str) -> str | None:
-    """The choice of a reply that came to its end."""
+@lru_cache(maxsize=4096)  # few replies are distinct
+def _complete_choice(text: str) -> str | None:
+    """The choice in a complete reply."""
     return _choice(_lines(text))
 
 
 def _cut_choice(text: str) -> str | None:
-    """The choice of a reply that was cut: an option alone, or a first line that answered before the cut."""
+    """The choice in a truncated reply: an option alone, or a complete first line that answers."""
     first, ended, rest = text.lstrip().partition("\n")
     lines = _lines(first)
     if not ended:
@@ -340,37 +341,32 @@ def _cut_choice(text: str) -> str | None:
     return _choice(lines)
 
 
-def _same(text: str) -> str:
-    return text
-
-
 def read_choice(
-    received: Received, letters: Collection[str], respell: Callable[[str], str] = _same
+    received: Received, letters: Collection[str], respell: Callable[[str], str] | None = None
 ) -> Reading:
-    """Read a reply to a question that shows options.
+    """Read a reply to a question with options.
 
     Parameters
     ----------
     received
-        Text, refusal field and finish reason of a reply, and the turn that it replies to. The text of an
-        option as the turn shows it counts as that option.
+        The reply and its question; the text of an option as shown in the question counts as that option.
     letters
         The letters that the question offers.
     respell
-        Puts "(option X)" for what else stands for an option in this study, and "(option ?)" for what looks
-        like one and is none.
+        Writes "(option X)" for other expressions that mean an option in this study, and "(option ?)" for
+        those that only look like one.
 
     Returns
     -------
     Reading
-        ``answered`` with one of the letters, or one of the other statuses without a choice.
+        ``answered`` with one of the letters, or another status without a choice.
     """
     if (known := settled(received)) is not None:
         return known
-    said = without_thinking(unicodedata.normalize("NFKC", received.text or ""))
-    fenced = _MARKUP.sub("", said).strip() if said.startswith("```") else said
-    text = _json_answer(fenced) or _plain(respell(said), received.question)
-    # What `strip` took from the end tells whether the first line was ended.
+    reply = without_thinking(unicodedata.normalize("NFKC", received.text or ""))
+    unfenced = _MARKUP.sub("", reply).strip() if reply.startswith("```") else reply
+    text = _json_answer(unfenced) or _plain(respell(reply) if respell else reply, received.question)
+    # `strip` has removed the newline that shows that the first line was complete.
     ended = "\n" if (received.text or "").rstrip(" ").endswith("\n") else ""
-    choice = _cut_choice(text + ended) if received.cut else _whole_choice(text)
+    choice = _cut_choice(text + ended) if received.cut else _complete_choice(text)
     return Reading("answered", choice) if choice and choice in letters else unread(received)

@@ -1,7 +1,7 @@
-"""`make reproduce OPEN=1`: open models asked again for a sample of what is on record.
+"""`make reproduce OPEN=1`: ask open models again for a sample of their recorded answers.
 
-Another processor or version of llama.cpp may give other last digits, so that choices are held against each
-other, and of the probabilities the largest difference is told.
+Last digits may differ between processors and versions of llama.cpp, so choices are compared, and the largest
+difference between probabilities is reported.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from deepvalues.ask.weights.serve import ready
 from deepvalues.core import paths, stable_random
 from deepvalues.core.errors import UserError
 
-#: Answers of a model that are asked for again, and the least share of them that must choose the same.
+#: The number of answers per model to ask for again, and the minimum share of them with the same choice.
 SAMPLE = 100
 LEAST = 0.99
-#: What reports call what was not asked again.
+#: How reports describe answers that were not asked for again.
 REPLAYED = "replayed, not re-asked"
 
 
 class Drawn(NamedTuple):
-    """A recorded answer that is asked for again, and what it answers."""
+    """A recorded answer to ask for again, with its conversation."""
 
     questions: Questions
     conversation: Conversation
@@ -37,10 +37,10 @@ class Drawn(NamedTuple):
 
 
 class Reasked(NamedTuple):
-    """How a model answered when it was asked again.
+    """How a model answered when asked again.
 
-    ``same`` of ``asked`` answers chose what is on record; ``difference`` is the largest between two
-    probabilities of an option, NaN where replies have none. ``why`` says why it was not asked, else None.
+    ``same`` of ``asked`` choices match the record; ``difference`` is the largest difference between the two
+    probabilities of an option, NaN if replies have none. ``why`` is the reason if it was not asked.
     """
 
     model: str
@@ -52,59 +52,59 @@ class Reasked(NamedTuple):
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether enough choices are the same; a model that was not asked is passed over."""
+        """Whether enough choices are the same; True if the model was not asked."""
         return self.why is not None or self.same >= LEAST * self.asked
 
     def __str__(self) -> str:
         if self.why is not None:
             return f"{self.model}: {REPLAYED}: {self.why}"
-        found = f"{self.model}: {self.asked} of {self.recorded:,} recorded answers asked for again, "
-        found += f"{self.same / self.asked:.1%} of the choices are the same"
+        line = f"{self.model}: {self.asked} of {self.recorded:,} recorded answers asked for again, "
+        line += f"{self.same / self.asked:.1%} of the choices are the same"
         if not math.isnan(self.difference):
-            found += f", probabilities differ by {self.difference:.2g} at most"
-        return found if self.is_reproduced else f"{found}; fewer than {LEAST:.0%}"
+            line += f", probabilities differ by {self.difference:.2g} at most"
+        return line if self.is_reproduced else f"{line}; fewer than {LEAST:.0%}"
 
 
 def reask(
     models: Sequence[Model], record_folder: Path = paths.RESPONSES, number: int = SAMPLE
 ) -> list[Reasked]:
-    """Ask each model with weights and a record for a fixed sample of its answers again.
+    """Ask each model with weights and recorded answers for a sample of them again.
 
     Parameters
     ----------
     number
-        Answers of a model, drawn from all studies by their keys: the same as long as the record is.
+        Sample size per model; the sample is drawn from all studies by key, so it depends only on the record.
 
     Returns
     -------
     list of Reasked
-        One for each model that has weights and answers on record.
+        One for each model with weights and recorded answers.
 
     Raises
     ------
     UserError
         When a server dies, or a record is damaged.
     """
-    found = []
+    results = []
     for model in models:
-        drawn = _drawn(model, record_folder) if model.weights else []
-        if not drawn:
+        candidates = _candidates(model, record_folder) if model.weights else []
+        if not candidates:
             continue
         try:
             ready(model)
         except UserError as error:
-            found.append(Reasked(model.name, len(drawn), why=str(error).removeprefix(f"{model.name}: ")))
+            why = str(error).removeprefix(f"{model.name}: ")
+            results.append(Reasked(model.name, len(candidates), why=why))
             continue
-        sample = sorted(drawn, key=lambda each: stable_random.integer("asked again", each.answer.key))[
-            :number
-        ]
-        found.append(_compared(model, len(drawn), sample, _asked_again(model, sample)))
-    return found
+        shuffled = sorted(candidates, key=lambda each: stable_random.integer("asked again", each.answer.key))
+        sample = shuffled[:number]
+        results.append(_compared(model, len(candidates), sample, _asked_again(model, sample)))
+    return results
 
 
-def _drawn(model: Model, record_folder: Path) -> list[Drawn]:
-    """A model's recorded answers to all studies, of conversations of one turn."""
-    found = []
+def _candidates(model: Model, record_folder: Path) -> list[Drawn]:
+    """A model's recorded answers to conversations of one turn, from all studies."""
+    candidates = []
     for study in catalogue.studies().values():
         path = record_path(record_folder, study.name, model.name)
         if not path.exists():
@@ -114,12 +114,12 @@ def _drawn(model: Model, record_folder: Path) -> list[Drawn]:
         questions = Questions(study, study.conversations(items), model, record)
         for conversation, _, turns in questions.recorded():
             if turns and conversation.n_turns == 1:
-                found.append(Drawn(questions, conversation, turns[0]))
-    return found
+                candidates.append(Drawn(questions, conversation, turns[0]))
+    return candidates
 
 
 def _asked_again(model: Model, sample: Sequence[Drawn]) -> dict[str, Answer]:
-    """What the model answers now, by key."""
+    """The model's new answers, by key."""
     by_study: dict[str, set[str]] = {}
     for each in sample:
         by_study.setdefault(each.questions.study.name, set()).add(each.answer.item)
@@ -136,7 +136,7 @@ def _compared(model: Model, recorded: int, sample: Sequence[Drawn], again: dict[
     same, differences = 0, []
     for questions, conversation, answer in sample:
         fresh = again.get(answer.key)
-        if fresh is None:  # it failed, which the query has told
+        if fresh is None:  # it failed, as the query has reported
             continue
         same += questions.read(fresh, conversation) == questions.read(answer, conversation)
         differences.append(_difference(fresh.logprobs, answer.logprobs))
@@ -145,7 +145,7 @@ def _compared(model: Model, recorded: int, sample: Sequence[Drawn], again: dict[
 
 
 def _difference(fresh: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None) -> float:
-    """The largest between two probabilities of an option; NaN where other letters are listed now, or none."""
+    """The largest difference for one option; NaN if no letters, or other letters, are listed now."""
     if not (fresh and recorded and letters.is_kept(fresh) and letters.is_kept(recorded)):
         return math.nan
     now, before = letters.shares(fresh), letters.shares(recorded)
@@ -155,5 +155,5 @@ def _difference(fresh: Mapping[str, Any] | None, recorded: Mapping[str, Any] | N
 
 
 def report(found: Sequence[Reasked]) -> str:
-    """A line for each model."""
+    """The results as text, one line per model."""
     return "\n".join(map(str, found)) or "No open model has an answer on record."

@@ -1,8 +1,8 @@
-"""The record: every answer ever received, one line each, and the log beside it.
+"""The record: every answer ever received, one per line, and a log.
 
 ``<model>.jsonl`` holds what request and reply determine, so that two runs can be compared byte by
-byte. ``<model>.log.jsonl`` holds what they don't: date, latency, fingerprint, failures, and lines that
-a retry replaced. Lines are appended as replies arrive, and put in order at the end of a run.
+byte. ``<model>.log.jsonl`` holds the rest: date, latency, fingerprint, failures, and answers that
+a retry replaced. Lines are appended as replies arrive, and sorted at the end of a run.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from deepvalues.core.errors import UserError
 from deepvalues.core.paths import shown
 
 SCHEMA = 1
-#: Half a surrogate pair, as a reply cut by a token limit may hold, is written as JSON's \ud83d.
+#: Escapes half a surrogate pair, which a truncated reply may end with, as \ud83d.
 _ESCAPE = "backslashreplace"
-#: Reads a line whose check sum is right, and which therefore is JSON from its first to its last byte.
+#: Decodes lines whose checksum has been verified; faster than `json.loads`.
 _DECODER = json.JSONDecoder()
-#: Bytes that the check sum adds to a line.
+#: Number of bytes that the checksum adds to a line.
 _CHECK_LENGTH = len(b',"check":"01234567"}')
-#: What git puts at the beginning of lines that a merge could not settle.
+#: Git's merge conflict markers.
 _MERGE_MARKS = (b"<<<<<<< ", b"||||||| ", b"=======", b">>>>>>> ")
-#: With these a file system says that it has no locks.
+#: Errors of a file system without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _PART = re.compile(r"\.part[0-9]+")
 
 
 class Answer(NamedTuple):
-    """One line of the record: what was received for one turn of one repeat of one item.
+    """One line of the record: the reply to one turn of one repeat of one item.
 
-    ``more`` is what a reply held that has no field here, such as ``reasoning_content``, by name; a line
-    without it has no such field.
+    ``more`` holds further parts of the reply by name, such as ``reasoning_content``; a line without any has
+    no such field.
     """
 
     key: str
@@ -61,11 +61,11 @@ class Answer(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int, int, str]:
-        """Where the line stands in the sorted record."""
+        """The sort key of the line."""
         return self.item, self.repeat, self.turn, self.key
 
     def line(self) -> bytes:
-        """The line in canonical form, ending with a check sum of itself."""
+        """The line in canonical form, ending with its checksum."""
         fields = {"v": SCHEMA, **self._asdict()}
         if self.more is None:
             del fields["more"]
@@ -78,41 +78,41 @@ def _check(body: bytes) -> bytes:
     return b',"check":"%b"}' % hashlib.blake2b(body, digest_size=4).hexdigest().encode()
 
 
-def _is_whole(line: bytes) -> bool:
+def _is_intact(line: bytes) -> bool:
     return _check(line[:-_CHECK_LENGTH]) == line[-_CHECK_LENGTH:]
 
 
 def _damage(line: bytes) -> str:
-    """What has happened to a line, and what to do."""
-    if line.endswith(b"\r") and _is_whole(line[:-1]):
+    """What is wrong with a line, and what to do."""
+    if line.endswith(b"\r") and _is_intact(line[:-1]):
         return (
-            "the line endings of this file were converted to those of Windows. Clone the project anew with "
-            "`git clone -c core.autocrlf=false`, or convert them back to \\n; else this line is whole."
+            "the line endings of this file were converted to those of Windows. Clone the project again with "
+            "`git clone -c core.autocrlf=false`, or convert them back to \\n; the line itself is intact."
         )
     if line.startswith(_MERGE_MARKS):
         return (
-            "a mark that a git merge left. Delete the lines that begin with <<<<<<<, |||||||, ======= and "
-            ">>>>>>>, and keep the lines between them: what is there twice is settled by itself."
+            "a git merge left a conflict marker. Delete the lines that begin with <<<<<<<, |||||||, ======= "
+            "and >>>>>>>, and keep the lines between them: duplicates do no harm."
         )
     return (
-        "this line of the record was cut or altered. Restore the file from git or a backup; or delete the "
-        "line, and the answer will be asked for again."
+        "this line of the record was truncated or altered. Restore the file from git or a backup; or delete "
+        "the line, and its answer will be requested again."
     )
 
 
 def read_line(line: bytes, where: str) -> Answer:
-    """Read a line and verify its check sum.
+    """Read a line and verify its checksum.
 
     Raises
     ------
     UserError
-        When the line was cut or altered; the message says where.
+        When the line was truncated or altered; the message says where.
     """
-    if not _is_whole(line):
+    if not _is_intact(line):
         raise UserError(f"{where}: {_damage(line)}")
     fields, _ = _DECODER.raw_decode(line.decode())
     if fields["v"] != SCHEMA:
-        raise UserError(f"{where}: schema {fields['v']}, and this program reads schema {SCHEMA}")
+        raise UserError(f"{where}: schema {fields['v']}, but this version reads schema {SCHEMA}")
     del fields["v"], fields["check"]
     return Answer(**fields)
 
@@ -120,8 +120,7 @@ def read_line(line: bytes, where: str) -> Answer:
 class Journal:
     """Appends answers and attempts to files, each line in one write.
 
-    A write that fails half-way, on a full disk say, is taken back, so that a journal holds whole
-    lines only.
+    A partial write, such as on a full disk, is undone, so that files hold complete lines only.
     """
 
     def __init__(self, path: Path, log_path: Path) -> None:
@@ -135,11 +134,11 @@ class Journal:
             raise
 
     def append(self, answer: Answer) -> None:
-        """Write an answer at once."""
-        _write_whole(self._record, answer.line())
+        """Write an answer."""
+        _write(self._record, answer.line())
 
     def set_aside(self, answer: Answer) -> bool:
-        """Write an answer to another folder, where this one has no room; whether there was any."""
+        """Write an answer to another folder because this disk is full; whether that succeeded."""
         before, after = aside_names(self._path).split("*")
         for folder in _folders():
             with contextlib.suppress(OSError):
@@ -156,10 +155,10 @@ class Journal:
     def log(self, attempt: Mapping[str, Any]) -> None:
         """Write a line about an attempt."""
         line = json.dumps(attempt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        _write_whole(self._log, line.encode(errors=_ESCAPE) + b"\n")
+        _write(self._log, line.encode(errors=_ESCAPE) + b"\n")
 
     def sync(self) -> None:
-        """Have the answers on the disk, also if the machine fails now."""
+        """Flush the answers to disk."""
         os.fsync(self._record)
 
     def close(self) -> None:
@@ -168,7 +167,7 @@ class Journal:
         os.close(self._log)
 
 
-def _write_whole(descriptor: int, line: bytes) -> None:
+def _write(descriptor: int, line: bytes) -> None:
     written = os.write(descriptor, line)
     if written < len(line):
         os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
@@ -176,18 +175,18 @@ def _write_whole(descriptor: int, line: bytes) -> None:
 
 
 def aside_names(record: Path) -> str:
-    """The names of files of answers for which the record's disk has no room; other records have other ones.
+    """The name pattern, unique to a record, of files for answers that its full disk can't take.
 
-    Each lies in another folder and holds one answer. The next reading of the record takes them in, as it does
-    what worker processes have written.
+    Each file lies in another folder and holds one answer. They are merged when the record is next read, like
+    the parts that worker processes write.
     """
-    # A worker's part belongs to the record that it lies beside.
+    # Without the suffix, so that a worker's part has its record's pattern.
     place = os.fsencode(record.resolve().with_suffix(""))
     return f"deepvalues-{hashlib.blake2b(place, digest_size=8).hexdigest()}-*.jsonl"
 
 
 def _folders() -> Iterator[Path]:
-    """Where there may be room: the temporary folders, and the user's own."""
+    """Folders that may be on another disk: the temporary folders, and the user's home."""
     with contextlib.suppress(OSError):
         yield Path(tempfile.gettempdir())
     yield Path("/var/tmp")
@@ -196,19 +195,19 @@ def _folders() -> Iterator[Path]:
 
 
 def found_aside(record: Path) -> list[Path]:
-    """The files of a record's answers; what other users put there is none."""
+    """A record's files that `Journal.set_aside` wrote, ignoring those of other users."""
     files = {file for folder in _folders() for file in folder.glob(aside_names(record))}
-    about = {file: file.lstat() for file in files}
+    stats = {file: file.lstat() for file in files}
     own = os.getuid()
-    return sorted(file for file in files if stat.S_ISREG(about[file].st_mode) and about[file].st_uid == own)
+    return sorted(file for file in files if stat.S_ISREG(stats[file].st_mode) and stats[file].st_uid == own)
 
 
 class Record:
     """The answers of one model to one study.
 
     Reading needs no lock. Writing does: ``with record.writing() as journal:``. Worker processes write
-    parts beside the record (``part``), which the next reading takes in; they inherit ``lock``, the
-    descriptor of the locked file, so that the record stays locked until the last of them has ended.
+    parts next to the record (``part``), which are merged on the next read. They inherit ``lock``, the
+    descriptor of the locked file, so that the record stays locked until the last of them has exited.
     """
 
     def __init__(self, path: Path) -> None:
@@ -217,19 +216,19 @@ class Record:
         self.answers: dict[str, Answer] = {}
         self.notices: list[str] = []
         self.lock: int | None = None
-        # What newer lines of the files replace: it goes to the log before the record is put in order.
+        # Answers that newer lines replace; they are logged before the record is sorted.
         self._replaced: list[Answer] = []
         self._read()
 
     def part(self, number: int) -> Path:
-        """Where a worker process appends."""
+        """The file to which a worker process appends."""
         return self.path.with_suffix(f".part{number}")
 
     def _parts(self) -> list[Path]:
-        """What worker processes have written, and what found no room on this disk."""
-        beside = self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*")
-        # Another model's name may go on after this one's.
-        parts = (path for path in beside if _PART.fullmatch(path.name.removeprefix(self.path.stem)))
+        """Files of worker processes, and of answers that did not fit on this disk."""
+        candidates = self.path.parent.glob(f"{glob.escape(self.path.stem)}.part*")
+        # Another model's name may begin with this one's.
+        parts = (path for path in candidates if _PART.fullmatch(path.name.removeprefix(self.path.stem)))
         return [*sorted(parts), *found_aside(self.path)]
 
     def _read(self) -> None:
@@ -247,7 +246,7 @@ class Record:
         name = shown(path)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n") and not _is_whole(line):
+                if not line.endswith(b"\n") and not _is_intact(line):
                     notice = f"{path.name}: dropped a half-written last line (line {number})"
                     if notice not in self.notices:
                         self.notices.append(notice)
@@ -259,66 +258,66 @@ class Record:
                 self.answers[answer.key] = answer
 
     def _stop_if_lost(self) -> None:
-        """Stop where the log tells of answers and the file of the answers is gone.
+        """Raise if the log mentions answers but the record is missing.
 
-        Whoever took it for a model that was never asked would leave it out of the paper, or pay once more.
+        Otherwise the model would seem never asked, and be left out of the paper or paid for again.
         """
         if self.answers or self.path.exists():
             return
         received = len(self.received())
         if received:
             raise UserError(
-                f"{shown(self.path)}: the record is gone, and its log, {self.log_path.name}, tells of "
+                f"{shown(self.path)}: the record is missing, but its log, {self.log_path.name}, mentions "
                 f"{received:,} answers. Restore it from git or a backup; or delete the log, and they will be "
-                "asked, and perhaps paid, for again."
+                "requested, and perhaps paid for, again."
             )
 
     def failures(self) -> dict[str, str]:
-        """Error class of the last failed attempt, by key, of what has no answer."""
+        """Error class of the last failed attempt by key, for requests without an answer."""
         attempts = (attempt for attempt in self._attempts() if "error" in attempt)
         return {each["key"]: each["error"] for each in attempts if each["key"] not in self.answers}
 
     def received(self) -> dict[str, dict[str, Any]]:
-        """What the log says of each reply that came, by key."""
+        """The log entry of each received reply, by key."""
         return {each["key"]: each for each in self._attempts() if "fingerprint" in each}
 
     def cached_tokens(self) -> dict[str, int]:
-        """How many tokens of its prompt the endpoint had read before, by key, where the log says so."""
+        """Number of prompt tokens from the endpoint's cache, by key, where logged."""
         attempts = (attempt for attempt in self._attempts() if attempt.get("cached_tokens") is not None)
         return {each["key"]: each["cached_tokens"] for each in attempts if each["key"] in self.answers}
 
     def log(self) -> dict[str, dict[str, Any]]:
-        """What the log says of the attempt that gave each answer, by key: its date, and more where known."""
+        """The log entry of the attempt that gave each answer, by key: its date, and more where known."""
         attempts = (attempt for attempt in self._attempts() if "date" in attempt and "error" not in attempt)
         return {each["key"]: each for each in attempts if each["key"] in self.answers}
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
-        """What the log says of attempts, in the order in which they were made."""
+        """The log entries, in order."""
         if self.log_path.is_file():
             for line in self.log_path.read_bytes().splitlines():
-                # A run that was killed may have left half a line; the log is no evidence of answers.
+                # A killed run may have left half a line, which can be ignored here.
                 with contextlib.suppress(ValueError):
                     yield json.loads(line)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Journal]:
-        """Open the record for appending, alone; put it in order at the end.
+        """Open the record for appending, exclusively; sort it at the end.
 
         Raises
         ------
         UserError
-            When another run writes to the same record, or the folder can't be written.
+            When another run is writing to the same record, or the folder is not writable.
         """
         with self.locked():
-            # A killed run may have left parts or half a line, which must not stand before new lines.
-            self._put_in_order()
+            # A killed run may have left parts or half a line, to which nothing must be appended.
+            self._sort()
             journal = self._journal()
             try:
                 yield journal
             finally:
                 journal.close()
                 self._read()
-                self._put_in_order()
+                self._sort()
 
     def _journal(self) -> Journal:
         try:
@@ -326,8 +325,8 @@ class Record:
         except OSError as error:
             raise UserError(f"{shown(self.path)}: can't write the record: {error.strerror}") from None
 
-    def _put_in_order(self) -> None:
-        """Keep in the log what newer answers replaced; only then may it leave the record."""
+    def _sort(self) -> None:
+        """Log the answers that newer ones replaced, then sort the record without them."""
         if self._replaced:
             journal = self._journal()
             try:
@@ -342,12 +341,12 @@ class Record:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs from writing, and read what the last one wrote.
+        """Lock the record against other runs, and read it again.
 
         Raises
         ------
         UserError
-            When another run writes to the same record, or the folder can't be written.
+            When another run is writing to the same record, or the folder is not writable.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -363,19 +362,19 @@ class Record:
                 if error.errno not in _NO_LOCKS:
                     raise UserError(f"{shown(self.path)}: can't lock the record: {error.strerror}") from None
                 print(
-                    f"{shown(self.path)}: this file system has no locks ({error.strerror}): see to it that "
+                    f"{shown(self.path)}: this file system has no locks ({error.strerror}): make sure that "
                     "no other run writes to this record",
                     file=sys.stderr,
                 )
             self.lock = lock.fileno()
-            # Between reading and locking another run may have ended.
+            # Another run may have finished between reading and locking.
             self._read()
             yield
 
     def _compact(self) -> None:
-        """Rewrite the record in sorted order, one line per key, in one step; then drop the parts.
+        """Replace the record atomically by a sorted one with one line per key, and delete its parts.
 
-        A record without answers is no file.
+        A record without answers is deleted.
         """
         ordered = sorted(self.answers.values(), key=lambda answer: answer.place)
         content = b"".join(answer.line() for answer in ordered)
@@ -390,8 +389,8 @@ class Record:
             except OSError as error:
                 temporary.unlink(missing_ok=True)
                 raise UserError(
-                    f"{shown(self.path)}: can't put the record in order: {error.strerror}. Nothing is lost: "
-                    "the answers are there, in the order of their arrival, and the next run sorts them."
+                    f"{shown(self.path)}: can't sort the record: {error.strerror}. Nothing is lost: "
+                    "the answers are there in order of arrival, and the next run will sort them."
                 ) from None
         if not content:
             self.path.unlink(missing_ok=True)

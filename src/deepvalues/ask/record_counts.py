@@ -1,6 +1,6 @@
-"""What the record holds, counted and shown, and how models were asked.
+"""Counts of what the record holds, and how models were asked.
 
-``data/dictionary.yml`` has the columns of the tables.
+``data/dictionary.yml`` describes the columns of the tables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepvalues.ask.record import Answer
 from deepvalues.ask.registry import FREE, HEAD
 from deepvalues.core.number_format import MISSING, listed, plural
 
-#: Columns of counts by the family that they count, in the order in which tables show them.
+#: Count columns and the family that each counts, in the order of the tables.
 FAMILY_COUNTS = {
     "language_models": "language model",
     "heads": HEAD,
@@ -28,8 +28,8 @@ HOW_ASKED = (
     "first", "last", "fingerprints",
 )  # fmt: skip
 _Replies = dict[str, tuple[Answer, Reading]]
-#: A provider may give many fingerprints; a table has room for so many.
-_FINGERPRINTS = 2
+#: A table has room for this many fingerprints.
+_MAX_FINGERPRINTS = 2
 
 
 def by_set(coverage: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def by_study(orphans: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
-    """What it would take to ask one model more, set by set.
+    """What it would take to ask one more model, set by set.
 
     Parameters
     ----------
@@ -82,8 +82,9 @@ def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        study, item_set, models (not asked); requests, input_tokens, output_tokens of one model, the largest
-        where models differ; least and most: dollars of the cheapest and the dearest model without caching.
+        study, item_set, models (not asked); requests, input_tokens, output_tokens for one model, the largest
+        where models differ; least and most: dollars for the cheapest and the most expensive model without
+        caching.
     """
     groups = to_ask.groupby(["study", "item_set"], sort=False)
     counted = groups.agg(
@@ -98,9 +99,9 @@ def to_ask_by_set(to_ask: pd.DataFrame) -> pd.DataFrame:
 
 
 def models_sentence(counted: Mapping[str, int]) -> str:
-    """Who has answered, in a clause: "8 reference agents, 8 text learners and no language model".
+    """Who has answered, as a phrase: "8 reference agents, 8 text learners and no language model".
 
-    Heads on hidden states are named where there are any.
+    Heads on hidden states are named only if there are any.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def models_sentence(counted: Mapping[str, int]) -> str:
 
 
 def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
-    """The numbers of the record that a text may want.
+    """Numbers of models and answers for the text.
 
     Parameters
     ----------
@@ -129,9 +130,9 @@ def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
     Returns
     -------
     dict
-        language_models, heads, text_learners, reference_agents: models whose records answer all of the
-        set; not_asked; answers: what these models answered of the set, a repeat like an item of its own and a
-        conversation of several turns once.
+        language_models, heads, text_learners, reference_agents: models that have answered all of the set;
+        not_asked; answers: these models' answers to the set, counting each repeat, and a conversation of
+        several turns once.
     """
     of_set = coverage[(coverage["study"] == study) & (coverage["item_set"] == item_set)]
     complete = of_set[of_set["state"] == "complete"]
@@ -142,8 +143,8 @@ def counts(coverage: pd.DataFrame, study: str, item_set: str) -> dict[str, int]:
     }
 
 
-def not_whole(coverage: pd.DataFrame) -> list[str]:
-    """Models that are listed and have not answered all of a set, a line for each state and group of sets.
+def incomplete(coverage: pd.DataFrame) -> list[str]:
+    """Listed models that have not answered all of a set, one line per state and group of sets.
 
     Parameters
     ----------
@@ -163,21 +164,20 @@ def not_whole(coverage: pd.DataFrame) -> list[str]:
 
 
 def how_asked(asked: Iterable[Questions]) -> pd.DataFrame:
-    """How models were asked that do not answer on loopback.
+    """How models other than the local ones were asked.
 
     Parameters
     ----------
     asked
-        Items as they were put to each model, set by set; a reply that two sets share counts once.
+        The questions for each model, set by set; a reply that two sets share counts once.
 
     Returns
     -------
     pandas.DataFrame
-        One row a model and study, in sorted order: model, study, endpoint (its name in the registry),
-        served_as, mode (how letters were asked for, or `FREE`), parameters ("name setting, …"), replies,
-        log_probabilities (share of replies that have them), read (share of replies that were read as
-        answers), first and last (days, UTC; None where the log has none), fingerprints (all that the server
-        gave, with commas between them; None where it gave none).
+        One row per model and study, sorted: model, study, endpoint (its name in the registry), served_as,
+        mode (how letters were requested, or `FREE`), parameters ("name setting, …"), replies,
+        log_probabilities (share of replies with them), read (share of replies with a choice), first and last
+        (days, UTC; None if not logged), fingerprints (the server's, separated by commas; None without any).
     """
     replies: dict[tuple[str, str], _Replies] = {}
     whose: dict[tuple[str, str], Questions] = {}
@@ -223,7 +223,7 @@ def _share(hits: Iterable[bool]) -> float:
 
 
 def _written(parameters: Mapping[str, Any]) -> str:
-    """Parameters as "max_tokens 1, temperature 0"; of one with parts, such as a schema, its type."""
+    """Parameters as "max_tokens 1, temperature 0"; a nested one, such as a schema, by its type."""
     short = {
         name: setting.get("type", "…") if isinstance(setting, Mapping) else setting
         for name, setting in sorted(parameters.items())
@@ -232,21 +232,21 @@ def _written(parameters: Mapping[str, Any]) -> str:
 
 
 def unlisted(table: pd.DataFrame) -> str:
-    """Which models have answers that enter no result, from `deepvalues.ask.on_record.unlisted`."""
+    """A sentence on models whose answers enter no result, from `deepvalues.ask.on_record.unlisted`."""
     if table.empty:
         return "Every model with answers on record is a model of the paper."
     names = table.groupby("model")["study"].agg(", ".join)
-    found = "; ".join(f"{model} ({studies})" for model, studies in names.items())
-    return f"On record, but not listed under `paper` in `data/models.yml`, and so in no result: {found}."
+    models = "; ".join(f"{model} ({studies})" for model, studies in names.items())
+    return f"On record, but not listed under `paper` in `data/models.yml`, and so in no result: {models}."
 
 
 def titled(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """A table of this module, with what readers call each study."""
+    """A table of this module with the studies' titles."""
     return table.assign(title=table["study"].map(titles))
 
 
 def how_asked_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """How each model was asked, study by study, from `how_asked`."""
+    """The table from `how_asked` with columns for display."""
     return table.assign(
         days=[_days(first, last) for first, last in zip(table["first"], table["last"], strict=True)],
         fingerprints=table["fingerprints"].map(_fingerprints),
@@ -262,5 +262,5 @@ def _days(first: str | None, last: str | None) -> str:
 def _fingerprints(names: str | None) -> str:
     if pd.isna(names):
         return MISSING
-    found = str(names).split(", ")
-    return str(names) if len(found) <= _FINGERPRINTS else f"{len(found)} of them"
+    number = len(str(names).split(", "))
+    return str(names) if number <= _MAX_FINGERPRINTS else f"{number} of them"

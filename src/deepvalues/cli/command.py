@@ -1,4 +1,4 @@
-"""What a command is, and the options that several have."""
+"""Commands, and options that several of them share."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import Any, NamedTuple
 
 from deepvalues.core import paths
 
-#: Does what a command says; gives its exit status, 0 where it says nothing.
+#: Runs a command; returns its exit status, where None means 0.
 Run = Callable[[argparse.Namespace], int | None]
 
 
 class Option(NamedTuple):
-    """An argument of a command: its names, and what `argparse` is told of it."""
+    """An argument of a command: its names, and the settings for `argparse`."""
 
     names: tuple[str, ...]
-    told: dict[str, Any]
+    settings: dict[str, Any]
 
 
-def option(name: str, metavar: str, about: str, type: Callable[[str], object] = str, **told: Any) -> Option:
-    """An option that has a value, or an argument without a name; several names have spaces between them."""
-    return Option(tuple(name.split()), {"metavar": metavar, "help": about, "type": type, **told})
+def option(
+    name: str, metavar: str, help: str, type: Callable[[str], object] = str, **settings: Any
+) -> Option:
+    """An option with a value, or a positional argument; several names are separated by spaces."""
+    return Option(tuple(name.split()), {"metavar": metavar, "help": help, "type": type, **settings})
 
 
-def flag(name: str, about: str) -> Option:
-    """An option that is given or not."""
-    return Option((name,), {"action": "store_true", "help": about})
+def flag(name: str, help: str) -> Option:
+    """An option without a value."""
+    return Option((name,), {"action": "store_true", "help": help})
 
 
 class Command(NamedTuple):
-    """A command, or one step of a command; without a function it has steps only.
+    """A command, or a step of one; a command without a function has only steps.
 
-    ``notes`` stand before the example in its help, with the lines as they are.
+    ``notes`` are shown before the example in its help, with their line breaks.
     """
 
     run: Run | None
@@ -46,21 +48,21 @@ class Command(NamedTuple):
 
 
 class Commands(dict[str, Command]):
-    """Commands by name, each before its steps (``batch``, ``batch submit``), in the order of the help."""
+    """Commands by name, in the order of the help; each comes before its steps, as in ``batch submit``."""
 
     def add(
         self, example: str = "", *options: Option, notes: str = "", for_make: bool = False
     ) -> Callable[[Run], Run]:
-        """Make a function a command of its name, with its docstring for help; ``batch_submit`` is a step.
+        """Register a function as the command of its name, with its docstring as help.
 
-        A name that Python keeps to itself ends with an underscore: ``import_``.
+        ``batch_submit`` becomes a step; a reserved word ends with an underscore, as in ``import_``.
 
         Parameters
         ----------
         example
-            What stands after the name in the example of the help.
+            The arguments in the example of the help.
         for_make
-            Whether it is listed as one that make calls; people can, too.
+            Whether the help lists it among the commands that make uses.
         """
 
         def register(run: Run) -> Run:
@@ -71,7 +73,7 @@ class Commands(dict[str, Command]):
         return register
 
 
-# Of a ValueError argparse would tell with the name of the function that raised it.
+# argparse would mention these functions' names in its messages for a ValueError.
 
 
 def positive(text: str) -> float:
@@ -94,19 +96,19 @@ def whole(text: str) -> int:
 
 
 STUDY = option("--study", "NAME", "the study (default: dvb)")
-#: Which set a study's first one is stands in data/models.yml.
+#: data/models.yml determines a study's first set.
 SET = option(
-    "--set", "NAME", "its item set (default: the first that the paper reads, such as standard or subset)"
+    "--set", "NAME", "its item set (default: the first that the paper uses, such as standard or subset)"
 )
-MODEL = option("--model", "NAME", "may be given repeatedly", action="append", required=True)
+MODEL = option("--model", "NAME", "the model; can be repeated", action="append", required=True)
 KEY_VARIABLE = option(
     "--key-variable",
     "NAME",
-    "the environment variable that holds the key for --base-url; without it a key of data/models.yml is sent "
-    "to its own host, and none to any other",
+    "the environment variable with the API key for --base-url (default: the key that data/models.yml lists "
+    "for the same host, or none)",
 )
 
 
-def record(about: str = "where answers are kept") -> Option:
-    """The option that names the folder of the record."""
-    return option("--record", "DIR", f"{about} (default: data/responses)", Path, default=paths.RESPONSES)
+def record(help: str = "where answers are saved") -> Option:
+    """The option for the record's folder."""
+    return option("--record", "DIR", f"{help} (default: data/responses)", Path, default=paths.RESPONSES)

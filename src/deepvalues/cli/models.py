@@ -1,4 +1,4 @@
-"""Commands about models: their report cards, data and weights that are fetched, what is served or listed."""
+"""Commands for report cards, downloads, the loopback server, and the list of models."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from deepvalues.card.gather import Asked
 
 COMMANDS = Commands()
-#: Apart from the cards of the site, which `make paper` writes anew.
+#: The user's cards, and those of the site, which `make paper` replaces.
 _OUT, _OF_SITE = paths.BY_HAND / "cards", paths.ROOT / "build" / "cards"
 
 
 @COMMANDS.add(
     "smollm2-135m",
-    option("model", "MODEL", "a model on record, or two that are to be compared", nargs="+"),
-    option("--base-url", "URL", "where the model was asked, if it was asked by its address"),
+    option("model", "MODEL", "a model on record, or two to compare", nargs="+"),
+    option("--base-url", "URL", "the --base-url with which the model was asked, if any"),
     KEY_VARIABLE,
     record(),
-    option("--out", "DIR", "the folder of page and PDF (default: build/by_hand/cards)", Path, default=_OUT),
-    flag("--replace", "overwrite files that are there with another content"),
+    option("--out", "DIR", "the folder for page and PDF (default: build/by_hand/cards)", Path, default=_OUT),
+    flag("--replace", "overwrite existing files that differ"),
 )
 def card(arguments: argparse.Namespace) -> None:
-    """Write a model's report card as a page and a PDF, or the card of what tells two models apart."""
+    """Write a model's report card, or a comparison of two models, as a web page and a PDF."""
     from deepvalues.card.compare import comparison
     from deepvalues.card.write import card, rendered, write
 
@@ -51,8 +51,8 @@ def _asked(name: str, arguments: argparse.Namespace) -> Asked:
     files = (record_path(arguments.record, study, name) for study in catalogue.studies())
     if name not in registry.models and not arguments.base_url and any(file.is_file() for file in files):
         raise UserError(
-            f"{name}: {paths.shown(arguments.record)} has answers of it, but {paths.shown(paths.MODELS)} "
-            "has no entry: give the --base-url at which it was asked"
+            f"{name}: {paths.shown(arguments.record)} has answers from it, but {paths.shown(paths.MODELS)} "
+            "has no entry for it: give the --base-url with which it was asked"
         )
     return gather(registry.model(name, arguments.base_url, arguments.key_variable), arguments.record)
 
@@ -60,11 +60,11 @@ def _asked(name: str, arguments: argparse.Namespace) -> Asked:
 @COMMANDS.add(
     "",
     record("the paper's record"),
-    option("--out", "DIR", "the folder, which is replaced (default: build/cards)", Path, default=_OF_SITE),
+    option("--out", "DIR", "the folder to write or replace (default: build/cards)", Path, default=_OF_SITE),
     for_make=True,
 )
 def cards(arguments: argparse.Namespace) -> None:
-    """Write the report cards of the site: one of each language model of the paper that is on record."""
+    """Write the site's report cards, one for each of the paper's language models on record."""
     from deepvalues.card.write import write_cards
 
     models = write_cards(arguments.out, arguments.record)
@@ -75,7 +75,7 @@ def cards(arguments: argparse.Namespace) -> None:
     "released-1302", option("name", "NAME", "names from data/sources.yml (default: all)", nargs="*")
 )
 def data(arguments: argparse.Namespace) -> None:
-    """Fetch the released data sets of others into data/downloads/, and verify them."""
+    """Download other authors' published data sets to data/downloads/, and verify them."""
     from deepvalues.core.downloads import NoNetworkError, Store
     from deepvalues.studies.dvb.items import public_prompts
     from deepvalues.studies.dvb.study import BENCHMARK
@@ -87,9 +87,9 @@ def data(arguments: argparse.Namespace) -> None:
     problems = [str(error) for name, error in errors.items() if len(offline) == 1 or name not in offline]
     if len(offline) > 1:
         problems.append(
-            f"no network: {', '.join(offline)} could not be fetched. Copies of the files in "
-            f"{paths.shown(store.folder)}/ would do (names and addresses: "
-            f"{paths.shown(store.sources_file)}); then run this again"
+            f"no network: {', '.join(offline)} could not be downloaded. Put copies of the files into "
+            f"{paths.shown(store.folder)}/ (for names and addresses see "
+            f"{paths.shown(store.sources_file)}) and run this again"
         )
     if set(names) >= set(public_prompts.FILES) and all(
         store.path(name).exists() for name in public_prompts.FILES
@@ -99,7 +99,7 @@ def data(arguments: argparse.Namespace) -> None:
 
 
 def _print_each(names: Iterable[str], fetch: Callable[[str], object]) -> dict[str, UserError]:
-    """Fetch one after the other; an address that is out of reach says nothing about the others."""
+    """Fetch one after the other, continuing after errors, which are returned by name."""
     errors = {}
     for name in names:
         try:
@@ -110,9 +110,9 @@ def _print_each(names: Iterable[str], fetch: Callable[[str], object]) -> dict[st
 
 
 def _stop_if(problems: Iterable[object]) -> None:
-    # What holds for all, such as a folder that can't be written to, is told once.
-    if told := "\n".join(dict.fromkeys(map(str, problems))):
-        raise UserError(told)
+    # A common problem, such as a folder that is not writable, is reported once.
+    if message := "\n".join(dict.fromkeys(map(str, problems))):
+        raise UserError(message)
 
 
 @COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", whole, default=8901))
@@ -123,10 +123,10 @@ def serve(arguments: argparse.Namespace) -> None:
 
     models = catalogue.local_models()
 
-    def tell(url: str) -> None:
+    def report(url: str) -> None:
         print(f"Serving {len(models)} local models at {url} (Ctrl-C stops)", flush=True)
 
-    serve_forever(create_app(models), arguments.port, tell)
+    serve_forever(create_app(models), arguments.port, report)
 
 
 @COMMANDS.add(
@@ -134,18 +134,18 @@ def serve(arguments: argparse.Namespace) -> None:
     option(
         "--fetch",
         "NAME",
-        "fetch the weights of these models, or of all that have any, into the user's cache",
+        "download the weights of these models (default: all) to the user's cache",
         nargs="*",
     ),
     STUDY,
     SET,
 )
 def models(arguments: argparse.Namespace) -> None:
-    """List the models, which are ready, and what a set costs; or fetch open weights."""
+    """List the models, whether they are ready, and what a set costs; or download open weights."""
     from deepvalues.ask.costs import costs
     from deepvalues.ask.registry import FREE, load_registry
 
-    # Not the catalogue's: with its studies come libraries that this list can do without.
+    # Not from the catalogue, which loads all studies and their libraries.
     registry = load_registry(paths.MODELS)
     if arguments.fetch is not None:
         return _fetch_weights(registry, arguments.fetch)
@@ -169,7 +169,7 @@ def _fetch_weights(registry: Registry, names: list[str]) -> None:
 
 
 def _readiness(model: Model) -> str:
-    """Whether a model can be asked, or what it lacks; weights are not read for this."""
+    """Whether a model can be asked, or how to make it ready; does not verify weights."""
     if model.weights:
         from deepvalues.ask.weights.fetch import place
         from deepvalues.ask.weights.serve import is_installed

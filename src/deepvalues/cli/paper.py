@@ -1,4 +1,4 @@
-"""Commands that build the paper, follow its numbers, and rebuild all of it."""
+"""Commands that build the paper, trace its numbers, and reproduce it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 COMMANDS = Commands()
-#: What it reports of one that SIGTERM, 15, has ended.
-_TERMINATED = 143
+#: A shell's exit status for a program ended by SIGTERM: 128 + 15.
+_SIGTERM_STATUS = 143
 
 
 @COMMANDS.add(
     "06_social_values -p most_missing=0.2",
-    option("name", "name", "its name without folder and ending"),
-    option("-p --parameter", "NAME=VALUE", "YAML value", action="append", default=[]),
+    option("name", "name", "its name without folder and extension"),
+    option(
+        "-p --parameter", "NAME=VALUE", "a parameter, as YAML; can be repeated", action="append", default=[]
+    ),
 )
 def notebook(arguments: argparse.Namespace) -> None:
-    """Run a notebook and keep a scrubbed copy in paper/notebooks/."""
+    """Run a notebook and save a cleaned copy in paper/notebooks/."""
     from deepvalues.paper.execute import run_notebook
 
     run_notebook(paths.ROOT, arguments.name, dict(_parameter(text) for text in arguments.parameter))
@@ -45,43 +47,39 @@ def _parameter(text: str) -> tuple[str, object]:
 
 @COMMANDS.add(
     "--keep /tmp/copies",
-    flag("--encoder", "ask the encoder, too (needs PyTorch)"),
-    flag("--open", "ask the open models again for 100 recorded answers each"),
-    option("--keep", "DIR", "a new folder for the two copies, kept for a look", Path),
+    flag("--encoder", "also ask the encoder again (needs PyTorch)"),
+    flag("--open", "also ask each open model again for 100 of its recorded answers"),
+    option("--keep", "DIR", "keep the two copies in this new folder", Path),
 )
 def reproduce(arguments: argparse.Namespace) -> int:
-    """Ask all local models again in a copy, rebuild everything, compare with what is in git."""
+    """Ask all local models again in a copy, rebuild everything, and compare it with git."""
     from deepvalues.core import guard
     from deepvalues.paper import reproduce
 
     if "MAKELEVEL" in os.environ:
-        # Folders that are to be deleted are, also when make is killed.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+        # Exit cleanly, so that temporary folders are deleted, even if make is killed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_SIGTERM_STATUS))
         guard.end_with(os.getppid(), signal.SIGTERM)
     rows = reproduce.reproduce(paths.ROOT, encoder=arguments.encoder, keep=arguments.keep)
     print(reproduce.report(rows), flush=True)
     same = reproduce.reproduced(rows)
     if same:
-        print("Everything was rebuilt as it is in git.")
+        print("All rebuilt files are identical to those in git.")
     else:
-        print("\n".join(["The rebuilt files are not those in git.", *reproduce.other_versions(paths.ROOT)]))
-    return 0 if _reask(arguments.open) and same else 1
+        differ = "Some rebuilt files differ from those in git."
+        print("\n".join([differ, *reproduce.other_versions(paths.ROOT)]))
+    if arguments.open:
+        from deepvalues.ask import catalogue, reask
 
-
-def _reask(wanted: bool) -> bool:
-    """Ask the open models again, where that is wanted; whether they choose as on record."""
-    if not wanted:
-        return True
-    from deepvalues.ask import catalogue, reask
-
-    found = reask.reask(list(catalogue.registry().models.values()))
-    print(reask.report(found))
-    return all(each.is_reproduced for each in found)
+        results = reask.reask(list(catalogue.registry().models.values()))
+        print(reask.report(results))
+        same = same and all(each.is_reproduced for each in results)
+    return 0 if same else 1
 
 
 @COMMANDS.add("dvb.pooled.dvgr", option("key", "KEY", "as in {{< var KEY >}}", nargs="+"))
 def trace(arguments: argparse.Namespace) -> None:
-    """Follow numbers of the text back to the answers."""
+    """Trace numbers in the text back to the answers."""
     from deepvalues.paper.trace import trace
 
     for key in arguments.key:
@@ -103,7 +101,7 @@ def variables(_: argparse.Namespace) -> None:
     option(
         "--out",
         "DIR",
-        "the folder, which is replaced (default: paper/_site/answers)",
+        "the folder to write or replace (default: paper/_site/answers)",
         Path,
         default=paths.SITE / "answers",
     ),
@@ -119,7 +117,7 @@ def browser(arguments: argparse.Namespace) -> None:
 
 @COMMANDS.add(for_make=True)
 def manifest(_: argparse.Namespace) -> None:
-    """Write data/results/manifest.json: what made each result."""
+    """Write data/results/manifest.json, which says what made each result."""
     from deepvalues.paper import manifest
 
     print(f"{paths.shown(manifest.write(paths.ROOT))}: {manifest.summary(paths.ROOT)}")

@@ -1,7 +1,7 @@
-"""The parser of all commands, and the help that lists them.
+"""The argument parser, and the help that lists all commands.
 
-It is argparse's. typer has no option with any number of values (``--fetch [NAME ...]``, ``--read FILE ...``),
-words mistakes otherwise, and would add a tenth of a second to every start; it would save no lines.
+It uses argparse: typer does not support options with any number of values (``--fetch [NAME ...]``, ``--read
+FILE ...``), would add a tenth of a second to every start, and would save no lines.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ COMMANDS = {**query.COMMANDS, **models.COMMANDS, **stimuli.COMMANDS, **paper.COM
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
-    whole = _Grouped(
+    """Build the parser for the command line."""
+    top = _Grouped(
         prog="deepvalues",
         usage="%(prog)s [-h] [--version] COMMAND ...",
         description="Ask language models, trace the paper's numbers to their answers, rebuild the paper.",
-        epilog="deepvalues COMMAND --help tells more of each, with an example.",
+        epilog="deepvalues COMMAND --help describes each command, with an example.",
     )
-    whole.add_argument("--version", action="version", version=__version__)
+    top.add_argument("--version", action="version", version=__version__)
     groups = {
-        "": whole.add_subparsers(
-            prog=whole.prog,
+        "": top.add_subparsers(
+            prog=top.prog,
             dest="command",
             required=True,
             metavar="COMMAND",
@@ -45,16 +45,16 @@ def parser() -> argparse.ArgumentParser:
         if command.run is None:
             groups[name] = added.add_subparsers(dest="step", required=True, metavar="STEP")
         added.set_defaults(run=command.run)
-        for names, told in command.options:
-            added.add_argument(*names, **told)
-    return whole
+        for names, settings in command.options:
+            added.add_argument(*names, **settings)
+    return top
 
 
 class _Grouped(argparse.ArgumentParser):
-    """A parser whose help lists the commands in two groups: argparse has groups of options only."""
+    """A parser whose help lists commands in two groups, which argparse does not support."""
 
     def format_help(self) -> str:
-        """The help, with commands for users before those that make calls."""
+        """The help, with commands for users before those that make uses."""
         parts = [self.format_usage(), f"{self.description}\n"]
         for title, for_make in (("for users", False), ("for make", True)):
             lines = [
@@ -63,7 +63,7 @@ class _Grouped(argparse.ArgumentParser):
                 if command.for_make is for_make and " " not in name
             ]
             parts.append("\n".join([f"{title}:", *lines, ""]))
-        options = "options:\n    -h, --help  show this\n    --version   show the version\n"
+        options = "options:\n    -h, --help  show this help\n    --version   show the version\n"
         return "\n".join([*parts, options, f"{self.epilog}\n"])
 
 

@@ -1,4 +1,4 @@
-"""Commands that ask models and keep their answers: query, batch, record."""
+"""Commands that ask models and manage their answers: query, batch, record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 COMMANDS = Commands()
 _USUAL, _DEFAULT = Settings(), "(default: %(default)s)"
-#: In the help of `query`; a test holds it to the studies, which would take seconds to load for it.
+#: For the help of `query`; a test compares it with the studies, which take seconds to load.
 SETS = {
     "dvb, dvb-explicit, dvb-cot": "smoke, standard, full, subset, n4, n20, n40, n4-50 (cells; -100, -200, "
     "and of n20 and n40), layers, ladder, released, released-1302, authors",
@@ -56,7 +56,7 @@ def price(text: str) -> Price:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not dollars per million tokens in and out, as in 0.1,0.4"
         )
-    # Without a word on cached tokens they may cost as much as others.
+    # The price of cached tokens is unknown; they may cost as much as others.
     return Price(into, into, out, f"{datetime.now():%Y-%m-%d}")
 
 
@@ -72,28 +72,30 @@ def _studies_and_sets() -> str:
     "--study dvb --set smoke --model agent-value --record /tmp/answers",
     STUDY,
     SET,
-    flag("--paper", "ask all that the paper needs of the models, in all studies"),
+    flag("--paper", "ask everything that the paper needs from the models, in all studies"),
     MODEL,
-    option("--base-url", "URL", "any OpenAI-compatible endpoint; then any model name will do"),
+    option("--base-url", "URL", "any OpenAI-compatible endpoint, with any model name"),
     KEY_VARIABLE,
     record(),
     option(
-        "--concurrency", "N", f"the most requests in flight {_DEFAULT}", whole, default=_USUAL.concurrency
+        "--concurrency",
+        "N",
+        f"maximum number of requests in flight {_DEFAULT}",
+        whole,
+        default=_USUAL.concurrency,
     ),
-    option(
-        "--timeout", "SECONDS", f"for one attempt at one request {_DEFAULT}", positive, default=_USUAL.timeout
-    ),
-    option("--threads", "N", "of the server of open weights; by default one for each processor", whole),
-    option("--rpm", "N", "keep to so many requests a minute", positive),
-    option("--tpm", "N", "keep to so many tokens a minute", positive),
-    option("--max-cost", "USD", "stop before the next request could pass this", positive),
-    option("--price", "IN,OUT", "dollars per million tokens, in place of those of the registry", price),
-    flag("--dry-run", "show what would be sent and what it costs"),
-    flag("--yes", "ask a paid endpoint without a confirmation"),
+    option("--timeout", "SECONDS", f"timeout per attempt {_DEFAULT}", positive, default=_USUAL.timeout),
+    option("--threads", "N", "threads of the server for open weights (default: one per processor)", whole),
+    option("--rpm", "N", "maximum requests per minute", positive),
+    option("--tpm", "N", "maximum tokens per minute", positive),
+    option("--max-cost", "USD", "stop before the next request could exceed this cost", positive),
+    option("--price", "IN,OUT", "dollars per million tokens, instead of the price in data/models.yml", price),
+    flag("--dry-run", "show what would be sent and what it would cost"),
+    flag("--yes", "skip the confirmation of costs"),
     option(
         "--retry",
         "STATUS",
-        "ask again what was read as refused, unparsable or truncated; may be given repeatedly",
+        "ask again for answers read as refused, unparsable or truncated; can be repeated",
         action="append",
         default=[],
     ),
@@ -124,22 +126,22 @@ def query(arguments: argparse.Namespace) -> int:
         for plan in run_query.plans(study, models, items, arguments.record, retry):
             print("\n".join(plan.lines()))
         return 0
-    done = run_query.query(study, models, items, **how)
-    for row in done.itertuples(index=False, name=None):
+    outcomes = run_query.query(study, models, items, **how)
+    for row in outcomes.itertuples(index=False, name=None):
         print(outcome(run_query.Outcome(*row)))
-    return _ended(not done["failed"].any(), models, arguments.record, [(study, item_set)])
+    return _finish(not outcomes["failed"].any(), models, arguments.record, [(study, item_set)])
 
 
-def _ended(
-    whole: bool, models: Sequence[Model], record_folder: Path, asked: Sequence[tuple[str, str]]
+def _finish(
+    succeeded: bool, models: Sequence[Model], record_folder: Path, asked: Sequence[tuple[str, str]]
 ) -> int:
-    """The status of a run, which names each model's report card where it asked all that a section reads."""
+    """The exit status of a run; suggests report cards if the run covered one of their sections."""
     from deepvalues.card.gather import ENOUGH, card_command
 
-    if whole and any(item_set in ENOUGH.get(study, ()) for study, item_set in asked):
+    if succeeded and any(item_set in ENOUGH.get(study, ()) for study, item_set in asked):
         for model in models:
-            print(f"{model.name}: its report card: {card_command(model, record_folder)}")
-    return 0 if whole else 1
+            print(f"{model.name}: for its report card, run: {card_command(model, record_folder)}")
+    return 0 if succeeded else 1
 
 
 def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
@@ -150,7 +152,7 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
 
 
 def _place(arguments: argparse.Namespace) -> tuple[str, str]:
-    """Study and set as they are named; by default Study 1, and the first set of it that the paper reads."""
+    """The study and set to ask; by default Study 1, and the first set of a study that the paper uses."""
     from deepvalues.ask import catalogue
 
     study = catalogue.study(arguments.study or "dvb").name
@@ -161,22 +163,22 @@ def _query_for_paper(arguments: argparse.Namespace, models: Sequence[Model], how
     from deepvalues.ask import for_paper
 
     if arguments.study or arguments.set:
-        raise UserError("--paper asks all sets of all studies that the paper needs: drop --study and --set")
-    found = for_paper.parts(models, arguments.record, how["retry"])
+        raise UserError("--paper asks everything that the paper needs: drop --study and --set")
+    parts = for_paper.parts(models, arguments.record, how["retry"])
     if arguments.dry_run:
-        print("\n".join(for_paper.lines(found)))
+        print("\n".join(for_paper.lines(parts)))
         return 0
 
-    def tell(study: str, row: Outcome) -> None:
+    def report(study: str, row: Outcome) -> None:
         print(f"{study}: {outcome(row)}", flush=True)
 
-    whole = for_paper.ask(found, tell, **how)
-    asked = [(part.study, item_set) for part in found for item_set in part.item_sets]
-    return _ended(whole, models, arguments.record, asked)
+    succeeded = for_paper.ask(parts, report, **how)
+    asked = [(part.study, item_set) for part in parts for item_set in part.item_sets]
+    return _finish(succeeded, models, arguments.record, asked)
 
 
 def outcome(row: Outcome) -> str:
-    """What a run did, in one line."""
+    """The outcome of a run, in one line."""
     line = f"{row.model}: {row.asked} asked, {row.replayed} replayed, {row.failed} failed"
     if row.unread:
         line += f"; {row.unread}"
@@ -193,7 +195,7 @@ _BATCH_OPTIONS = (
     STUDY,
     SET,
     MODEL,
-    option("--base-url", "URL", "an endpoint with batches like OpenAI's"),
+    option("--base-url", "URL", "an endpoint with a batch service like OpenAI's"),
     KEY_VARIABLE,
     record(),
 )
@@ -214,9 +216,9 @@ def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
             print(notice)
 
 
-@COMMANDS.add(_BATCH, *_BATCH_OPTIONS, flag("--yes", "submit to a paid endpoint without a confirmation"))
+@COMMANDS.add(_BATCH, *_BATCH_OPTIONS, flag("--yes", "skip the confirmation of costs"))
 def batch_submit(arguments: argparse.Namespace) -> None:
-    """Submit what the records lack; what is in an open batch is left out."""
+    """Submit what the records and all open batches lack."""
     from deepvalues.ask import run_query
 
     for questions in _batch_questions(arguments):
@@ -239,7 +241,7 @@ def batch_status(arguments: argparse.Namespace) -> None:
 
 @COMMANDS.add(_BATCH, *_BATCH_OPTIONS)
 def batch_collect(arguments: argparse.Namespace) -> int:
-    """Take the replies of finished batches; status 0 when none is missing."""
+    """Collect the replies of finished batches; the exit status is 0 if none is missing."""
     from deepvalues.ask import batch
 
     complete = True
@@ -247,15 +249,15 @@ def batch_collect(arguments: argparse.Namespace) -> int:
         done = batch.collect(questions)
         missing = questions.missing()
         line = f"{questions.model.name}: {done.answered:,} replies collected, {done.failed:,} failed"
-        line += f", {done.open:,} under way; the record lacks {missing:,} of {questions.items:,}"
-        print(line + (f"; the last error: {done.last_error}" if done.last_error else ""))
+        line += f", {done.open:,} pending; the record lacks {missing:,} of {questions.items:,}"
+        print(line + (f"; last error: {done.last_error}" if done.last_error else ""))
         complete = complete and not missing
     return 0 if complete else 1
 
 
 COMMANDS["record"] = Command(
     None,
-    "Adopt answers asked by an address, or name models that are not in the paper in full.",
+    "Adopt answers from another base URL, or list models that are not fully in the paper.",
     "record adopt --model NAME --from /tmp/answers",
 )
 
@@ -263,23 +265,23 @@ COMMANDS["record"] = Command(
 @COMMANDS.add(
     "--model NAME --from /tmp/answers --base-url https://host/v1",
     option("--model", "NAME", "its name in data/models.yml", required=True),
-    option("--from", "DIR", "the record that holds them", Path, dest="source", required=True),
-    option("--base-url", "URL", "where they were asked (default: the address of the model's endpoint)"),
+    option("--from", "DIR", "the record with the answers", Path, dest="source", required=True),
+    option("--base-url", "URL", "the --base-url that was used (default: that of the model's endpoint)"),
     record("the paper's record"),
 )
 def record_adopt(arguments: argparse.Namespace) -> None:
-    """Bring answers that were asked by --base-url into the record of a model's entry; sends nothing."""
+    """Copy answers that were requested with --base-url to the record of a model's entry; sends nothing."""
     from deepvalues.ask import catalogue
     from deepvalues.ask.adopt import adopt
 
     model = catalogue.registry().model(arguments.model)
-    for found in adopt(model, arguments.source, arguments.base_url, arguments.record):
-        print(f"{model.name}: {found}")
+    for adopted in adopt(model, arguments.source, arguments.base_url, arguments.record):
+        print(f"{model.name}: {adopted}")
 
 
 @COMMANDS.add("", record("the paper's record"))
 def record_status(arguments: argparse.Namespace) -> None:
-    """Name models that are on record and not listed, and listed and not whole."""
+    """List models that are on record but not in the paper, and those in the paper but incomplete."""
     import pandas as pd
 
     from deepvalues.ask import on_record, record_counts
@@ -288,12 +290,12 @@ def record_status(arguments: argparse.Namespace) -> None:
     file = paths.RESULTS / "query" / "coverage.csv"
     if not file.is_file():
         raise UserError(f"{paths.shown(file)}: missing; make paper writes it")
-    beside = on_record.unlisted(arguments.record)
+    unlisted = on_record.unlisted(arguments.record)
     changed = manifest.changed_records(paths.ROOT) if arguments.record == paths.RESPONSES else []
     lines = [
-        *([] if beside.empty else [record_counts.unlisted(beside)]),
-        *record_counts.not_whole(pd.read_csv(file)),
+        *([] if unlisted.empty else [record_counts.unlisted(unlisted)]),
+        *record_counts.incomplete(pd.read_csv(file)),
     ]
     if changed:
-        lines += ["The record has changed since the last make paper, on which these lines rest:", *changed]
+        lines += ["This is as of the last make paper; the record has changed since:", *changed]
     print("\n".join(lines))

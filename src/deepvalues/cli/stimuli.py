@@ -1,4 +1,4 @@
-"""Commands for what is asked: its exports and logs of other harnesses, checks, forms for people, wordings."""
+"""Commands for the stimuli: exports, imports of other harnesses' logs, checks, surveys, wordings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ COMMANDS = Commands()
     "--to /tmp/deepvalues --study dvb --set n4-50",
     option("--to", "DIR", "a new or empty folder", Path, required=True),
     option("--study", "NAME", "the study (default: all)"),
-    option("--set", "NAME", "its item set (default: those that the paper reads)"),
+    option("--set", "NAME", "its item set (default: those that the paper uses)"),
 )
 def export(arguments: argparse.Namespace) -> None:
-    """Write the items as a data set for the model hub, with tasks of lm-evaluation-harness."""
+    """Write the items as a data set for the model hub, with tasks for lm-evaluation-harness."""
     from deepvalues.export import material, write
 
     for line in write.write(arguments.to, material.chosen(arguments.study, arguments.set)):
@@ -35,28 +35,26 @@ def export(arguments: argparse.Namespace) -> None:
 
 @COMMANDS.add(
     "logs/results_2026-11-20T10-00-00.json --record /tmp/answers",
-    option("log", "LOG", "results_….json of lm_eval (or its folder), or a log of Inspect", Path),
-    option("--model", "NAME", "the respondent's name (default: the model's and the harness's)"),
+    option("log", "LOG", "results_….json of lm_eval (or its folder), or an Inspect log", Path),
+    option("--model", "NAME", "the respondent's name (default: model and harness)"),
     record(),
 )
 def import_(arguments: argparse.Namespace) -> None:
-    """Read a log of lm-evaluation-harness or Inspect into the record, as a respondent of its own."""
+    """Import a log of lm-evaluation-harness or Inspect into the record, as a separate respondent."""
     from deepvalues.export import importing
 
     entries = []
     for log in importing.read(arguments.log):
-        # Each is told once it is in the record, as another log of the file may be refused.
+        # Reported one by one, since a later log of the file may be rejected.
         print(done := importing.bring_in(log, arguments.model, arguments.record))
         entries.append(done.entry())
     for entry in dict.fromkeys(entries):
-        print(
-            f"In the paper only if data/models.yml has it, under `models` and `language_models`:\n  {entry}"
-        )
+        print(f"For the paper, list it in data/models.yml under `models` and `language_models`:\n  {entry}")
 
 
 @COMMANDS.add()
 def check(_: argparse.Namespace) -> int:
-    """Check bank, design and manuscript sources."""
+    """Check the wording bank, the design and the manuscript's sources."""
     from deepvalues.ask import catalogue
     from deepvalues.paper import check, manifest
     from deepvalues.studies.dvb.study import BENCHMARK
@@ -64,38 +62,38 @@ def check(_: argparse.Namespace) -> int:
     print(f"bank {BENCHMARK.bank.version}: every rule holds")
     print(f"design: {len(BENCHMARK.design.cells)} cells, made for this bank")
     names = catalogue.registry().models
-    found = check.problems(paths.PAPER, names=names, declared=manifest.made(paths.ROOT))
-    found += [
+    problems = check.problems(paths.PAPER, names=names, declared=manifest.made(paths.ROOT))
+    problems += [
         check.Problem(paths.ROOT / manifest.MANIFEST, 1, fault) for fault in manifest.faults(paths.ROOT)
     ]
-    for problem in found:
+    for problem in problems:
         print(problem)
     print(f"manuscript: {check.summary(paths.PAPER)}")
     print(f"manifest: {manifest.summary(paths.ROOT)}")
-    return 1 if found else 0
+    return 1 if problems else 0
 
 
 def surveys() -> dict[str, Callable[[int], Survey]]:
-    """Every survey by name; each is built from a seed."""
+    """Functions that build each survey from a seed, by name."""
     from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.dvb.surveys import SURVEYS
     from deepvalues.studies.profiles import survey
     from deepvalues.studies.profiles.study import PROFILES
 
-    found = {name: partial(build, BENCHMARK) for name, build in SURVEYS.items()}
-    return {**found, survey.NAME: partial(survey.value_profiles, PROFILES.stimuli)}
+    of_benchmark = {name: partial(build, BENCHMARK) for name, build in SURVEYS.items()}
+    return {**of_benchmark, survey.NAME: partial(survey.value_profiles, PROFILES.stimuli)}
 
 
 @COMMANDS.add(
     "value-predicts --out forms --respondents 20",
     option("name", "NAME", "shallowness, value-predicts, embodies, embodies-pole, profiles"),
-    option("--out", "DIR", "where files are written", Path, required=True),
-    option("--seed", "SEED", "draws questions, their order and codes (default: the study seed)", whole),
-    option("--respondents", "N", "codes to hand out (default: %(default)s)", whole, default=30),
+    option("--out", "DIR", "the output folder", Path, required=True),
+    option("--seed", "SEED", "seed for questions, their order and codes (default: the study's)", whole),
+    option("--respondents", "N", "number of codes to hand out (default: %(default)s)", whole, default=30),
     option("--read", "FILE", "completed forms to read instead", Path, nargs="+"),
 )
 def survey(arguments: argparse.Namespace) -> None:
-    """Write a survey for people as a form that works offline, or read completed forms."""
+    """Write a survey as an offline form, or read completed forms."""
     from deepvalues.studies.dvb.study import BENCHMARK
     from deepvalues.studies.profiles.survey import NAME, reference_tables
     from deepvalues.survey.form import write_survey, write_tables
@@ -131,19 +129,16 @@ def design(arguments: argparse.Namespace) -> None:
     print(f"{paths.shown(paths.DESIGNS)}: {len(design.cells)} cells from seed {design.seed}")
 
 
-@COMMANDS.add("--check", flag("--check", "only measure the bank as it is, and write nothing"), for_make=True)
+@COMMANDS.add("--check", flag("--check", "only measure the current bank, and write nothing"), for_make=True)
 def select(arguments: argparse.Namespace) -> None:
-    """Choose the bank's wordings from data/stimuli/pool/, and measure what text learners make of it.
-
-    Takes minutes.
-    """
+    """Choose the bank's wordings from data/stimuli/pool/, and measure text learners on it (takes minutes)."""
     from deepvalues.studies.dvb.stimuli import selection
     from deepvalues.studies.dvb.stimuli.bank import check_rules, checksum, load_bank, read_bank
 
     if not arguments.check:
         pool = selection.read_pool(paths.POOL)
         chosen = selection.select(read_bank(paths.BANK), pool)
-        # Before the files are touched: what breaks a rule replaces nothing.
+        # Checked before any file is overwritten.
         check_rules(chosen, paths.POOL)
         selection.write_wordings(chosen, paths.BANK)
         print(f"{paths.shown(paths.BANK)}: chosen from {sum(map(len, pool.values())):,} wordings", flush=True)

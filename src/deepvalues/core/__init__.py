@@ -1,1 +1,1 @@
-"""What everything else rests on: paths, files, errors, downloads, number formats, stable random draws."""
+"""Shared foundations: paths, files, errors, downloads, number formats, stable random draws."""

@@ -1,14 +1,14 @@
-"""The one exception that means "the user can mend this"."""
+"""The exception for errors that the user can fix."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake in input or set-up; its text says what is wrong, where, and what to do.
+    """An error in input or setup; its message says what is wrong, where, and what to do.
 
-    The command line prints the text without a traceback and exits with status 2; a notebook shows it alone.
+    The command line and notebooks show the message without a traceback; the exit status is 2.
     """
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback."""
+        """What IPython shows instead of a traceback."""
         return [str(self)]

@@ -1,4 +1,4 @@
-"""Reading and writing files so that what goes wrong is one message: which file, what, and what to do."""
+"""Reading and writing files, with errors as one message: which file, what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_json(file: Path, remedy: str) -> Any:
     Parameters
     ----------
     remedy
-        What to do about a file that is missing or damaged: the end of the message.
+        What to do about a missing or damaged file; the end of the message.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_yaml(file: Path) -> Any:
     except OSError as error:
         raise UserError(f"{shown(file)}: can't be read: {_why(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
-        # A ValueError is of what is no text, or of a date that the calendar does not have.
+        # A ValueError means invalid text, or an impossible date.
         raise UserError(f"{shown(file)}: not valid YAML: {yaml_fault(error)}") from None
     if content is None:
         raise UserError(f"{shown(file)}: the file is empty; restore it from git")
@@ -64,7 +64,7 @@ def read_yaml(file: Path) -> Any:
 
 
 def yaml_fault(error: Exception) -> str:
-    """What the reader of YAML stumbled over and where, on one line."""
+    """The place and cause of a YAML error, on one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
@@ -73,12 +73,12 @@ def yaml_fault(error: Exception) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path, note: str = "") -> Iterator[None]:
-    """Turn a write that the system refuses into a message that names the path.
+    """Turn an OSError while writing into a `UserError` that names the path.
 
     Parameters
     ----------
     note
-        What else the message says.
+        Added to the message.
     """
     try:
         yield
@@ -87,14 +87,14 @@ def writing(path: Path, note: str = "") -> Iterator[None]:
 
 
 def write_text(path: Path, text: str, note: str = "", *, keep_time: bool = False) -> Path:
-    """Write a text into a file, whose folder is made where there is none; give the path.
+    """Write text to a file, creating its folder if needed; returns the path.
 
     Parameters
     ----------
     note
-        What else the message says when the system refuses.
+        Added to the error message.
     keep_time
-        Whether a file that holds the text already is left alone, so that make takes it for unchanged.
+        Whether to leave a file with the same text alone, so that make considers it unchanged.
 
     Raises
     ------
@@ -109,15 +109,15 @@ def write_text(path: Path, text: str, note: str = "", *, keep_time: bool = False
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Put a copy of a folder where an older one may be, which stays until the copy is whole.
+    """Copy a folder, replacing an older copy once the new one is complete.
 
     Raises
     ------
     UserError
-        If the copy can't be written; what was there before is there still.
+        If the copy can't be written; the previous copy then remains.
     """
     target = target.resolve()
-    with writing(target, "; what was there before is there still"):
+    with writing(target, "; the previous copy remains"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True
@@ -136,12 +136,12 @@ def replace_folder(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def kept(folder: Path) -> Iterator[None]:
-    """Put a folder aside while something else is made in its place; after a failure the old one is back.
+    """Move a folder away while it is written anew; restore it after a failure.
 
     Raises
     ------
     UserError
-        If the folder can't be put aside.
+        If the folder can't be moved.
     """
     folder = folder.resolve()
     with contextlib.ExitStack() as stack:
@@ -162,6 +162,6 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, shutil.Error):  # of many files; each with source, target and reason
+    if isinstance(error, shutil.Error):  # a list of errors, each with source, target and reason
         return str(error.args[0][0][2])
     return error.strerror or str(error)

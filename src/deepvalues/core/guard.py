@@ -1,7 +1,7 @@
-"""Nothing outlives its parent: what was started for a command ends with it, whatever it ends of.
+"""Child processes end with their parent, however that ends.
 
-As a program it runs a command, and ends all that came of it, also what went into sessions of its own, when
-the command ends or standard input closes, as it does when the process that started this one dies.
+Run as a program, this module runs a command and kills all its descendants, even those in other sessions, when
+the command ends or standard input closes, which also happens when the parent process dies.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def end_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel end this process by a signal when its parent ends; only Linux can.
+    """Have the kernel signal this process when its parent ends (Linux only).
 
     Parameters
     ----------
     parent
-        The parent's process id: it may have ended before this could be asked for.
+        The parent's process id, needed to notice that it has already ended.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
@@ -36,20 +36,20 @@ def end_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
 
 
 def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> int:
-    """Run a command under guard; gives its exit status."""
-    # By its path: the command may be given another version of this package.
+    """Run a command with this module as a program; returns its exit status."""
+    # By path, since the command's environment may have another version of this package.
     guarded = [sys.executable, __file__, *command]
     with subprocess.Popen(guarded, cwd=cwd, env=environment, stdin=subprocess.PIPE) as process:
-        # Kept open, which is what the guard listens to.
+        # The guard watches standard input, which stays open until then.
         return process.wait()
 
 
 def _end_all() -> None:
-    while found := psutil.Process().children(recursive=True):
-        for each in found:
+    while children := psutil.Process().children(recursive=True):
+        for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-        psutil.wait_procs(found, timeout=1)
+                child.kill()
+        psutil.wait_procs(children, timeout=1)
 
 
 def _watch() -> None:
@@ -60,9 +60,9 @@ def _watch() -> None:
 
 
 def main() -> int:
-    """Run the command of the arguments, and give its exit status."""
+    """Run the command given as arguments, and return its exit status."""
     if sys.platform == "linux":
-        # What loses its parent becomes a child of this process, and so is found.
+        # Orphaned descendants become children of this process, so that they are found.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     threading.Thread(target=_watch, daemon=True).start()
     try:

@@ -1,4 +1,4 @@
-"""Every path of the project, named once."""
+"""All paths of the project."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _root() -> Path:
             return folder.resolve()
     raise UserError(
         "The project's folder was not found: run from inside the clone, "
-        "or set DEEPVALUES_ROOT to the folder that holds data/ and paper/."
+        "or set DEEPVALUES_ROOT to the folder that contains data/ and paper/."
     )
 
 
@@ -42,12 +42,12 @@ SOURCES = DATA / "sources.yml"
 SOURCES_LOCK = DATA / "sources.lock"
 DOWNLOADS = DATA / "downloads"
 RESPONSES = DATA / "responses"
-#: What lies beside a record for the run that writes it; no result depends on it.
+#: Suffixes of files next to a record that no result depends on.
 PASSING = (".lock", ".tmp", ".log.jsonl")
 DERIVED = DATA / "derived"
 RESULTS = DATA / "results"
-#: Where a notebook's results go that somebody runs by hand, and the environment variable, set by `deepvalues
-#: notebook`, with which they go to their own places.
+#: Results of notebooks that are run by hand go here, unless the environment variable `KEEP` is set, as by
+#: `deepvalues notebook`.
 BY_HAND = ROOT / "build" / "by_hand"
 KEEP = "DEEPVALUES_KEEP"
 MANIFEST = RESULTS / "manifest.json"
@@ -60,18 +60,18 @@ SITE = PAPER / "_site"
 
 
 def items_file(study: str, item_set: str) -> Path:
-    """Where the items of a set are."""
+    """The file with the items of a set."""
     return DERIVED / f"{study}_{item_set}.parquet"
 
 
 def shown(path: Path) -> str:
-    """A path as people type it: relative to the project where it lies inside."""
+    """A path as users type it: relative to the project if inside it."""
     resolved = path.resolve()
     return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(path)
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra of ``pyproject.toml``, typed in the project's folder."""
+    """The command that installs an extra of ``pyproject.toml``, to be run in the project's folder."""
     own = Path(sys.executable)
     python = own.relative_to(ROOT) if own.is_relative_to(ROOT) else "python"
     return f'{python} -m pip install -e ".[{extra}]"'

@@ -1,4 +1,4 @@
-"""Holding what people write to the types of a dataclass; a message says which key is wrong, and how."""
+"""Validation of user-written data against dataclasses, with messages that name the wrong key."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, Val
 from pydantic_core import ErrorDetails
 
 Kind = TypeVar("Kind")
-#: Of a dataclass that is read from a file: a key that it does not have is an error.
+#: For dataclasses that are read from files: unknown keys are errors.
 STRICT = ConfigDict(extra="forbid")
-#: A text that YAML reads as one: 4711 and 2025-05-01 are none unless they are in quotes.
+#: Text; YAML reads 4711 and 2025-05-01 as text only if they are quoted.
 Text = Annotated[str, Strict(), Field(min_length=1)]
-#: A number that is not negative; "2.0" in quotes is none.
+#: A non-negative number, not quoted.
 Amount = Annotated[float, Strict(), Field(ge=0)]
-#: A whole number from 1 on.
+#: A positive integer.
 Whole = Annotated[int, Strict(), Field(ge=1)]
 
 
 def checked(kind: type[Kind], given: object, context: object = None) -> Kind:
-    """What was written as a dataclass.
+    """Build a dataclass from user-written data.
 
     Parameters
     ----------
@@ -34,33 +34,32 @@ def checked(kind: type[Kind], given: object, context: object = None) -> Kind:
     given
         Its keys and values.
     context
-        What its validators are told.
+        Passed to its validators.
 
     Raises
     ------
     ValueError
-        When a key is unknown or missing, or a value is of another type; the message names the key.
+        When a key is unknown or missing, or a value is invalid; the message names the key.
     """
     try:
         return cast(Kind, _adapter(cast(Any, kind)).validate_python(given, context=context))
     except ValidationError as error:
-        details = error.errors()[0]
-        raise ValueError(_told(kind, details)) from None
+        raise ValueError(_message(kind, error.errors()[0])) from None
 
 
-def like(pattern: str, wanted: str) -> AfterValidator:
-    """A validator of texts that have to be of some form, which a message tells in words."""
+def like(pattern: str, description: str) -> AfterValidator:
+    """A validator of text by a pattern, whose error message uses the description."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {wanted}, not {text!r:.80}")
+            raise ValueError(f"must be {description}, not {text!r:.80}")
         return text
 
     return AfterValidator(check)
 
 
 def near(name: str, known: Collection[str]) -> str:
-    """The known name that a misspelt one is likely to mean; empty where there is none."""
+    """The known name most similar to a misspelt one; "" if none is similar."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), "")
 
 
@@ -69,7 +68,7 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _told(kind: type, details: ErrorDetails) -> str:
+def _message(kind: type, details: ErrorDetails) -> str:
     *above, last = details["loc"] or ("its entry",)
     place = ".".join(map(str, [*above, last]))
     if details["type"] == "unexpected_keyword_argument":
@@ -80,18 +79,18 @@ def _told(kind: type, details: ErrorDetails) -> str:
     if details["type"] == "value_error":
         return f"{place} {details['ctx']['error']}"
     given = details["input"]
-    return f"{place} {_wanted(details)}, not {str(given) if isinstance(given, date) else repr(given):.60}"
+    return f"{place} {_rule(details)}, not {str(given) if isinstance(given, date) else repr(given):.60}"
 
 
-def _wanted(details: ErrorDetails) -> str:
+def _rule(details: ErrorDetails) -> str:
     given, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "string_type" if isinstance(given, (int, float, date)):
-            return "must be a text: put it in quotes"
+            return "must be text: put it in quotes"
         case "float_type" | "int_type" if isinstance(given, str):
             return "must be a number, without quotes"
         case "mapping_type" | "dict_type" | "dataclass_type":
-            return "must be keys with values"
+            return "must be a mapping"
         case "literal_error":
             return f"must be {context['expected']}"
     return (

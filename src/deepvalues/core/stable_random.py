@@ -1,8 +1,8 @@
-"""Seeded draws that never change.
+"""Seeded random draws that never change.
 
-Prompts are the keys under which paid answers are stored, so the draws that make them must give the
-same result under every release of every library. numpy and `random` promise that only within a
-release; a hash promises it for good. (Statistics draw with numpy: there, speed matters more.)
+Paid answers are stored under keys that depend on the prompts, so the draws that make prompts must be the same
+with every release of every library. numpy and `random` guarantee that only within a release; a hash
+guarantees it for ever. (Statistics draw with numpy, where speed matters more.)
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ T = TypeVar("T")
 
 
 def integer(*key: object) -> int:
-    """A 64-bit integer that depends on the key alone."""
+    """A 64-bit integer that depends only on the key."""
     return int.from_bytes(_hash("\x1f".join(map(str, key))), "big")
 
 
 def uniform(*key: object) -> float:
-    """A number in [0, 1) that depends on the key alone."""
+    """A number in [0, 1) that depends only on the key."""
     return (integer(*key) >> 11) / (1 << 53)
 
 
 def shuffled(items: Sequence[T], *key: object) -> list[T]:
-    """The items in an order that depends on the key alone."""
-    # The order of `integer(*key, place)`, for which the key is written out once.
+    """The items in an order that depends only on the key."""
+    # Equivalent to sorting by `integer(*key, place)`, but the key is formatted only once.
     head = "".join(f"{part}\x1f" for part in key)
     order = sorted(range(len(items)), key=lambda place: _hash(f"{head}{place}"))
     return [items[place] for place in order]

@@ -1,9 +1,9 @@
 """Agreement between raters, coders, models or runs: coefficients with bootstrap intervals over units.
 
-Ratings are a frame with a row per unit and a column per rater, NaN where a rater gave none. A draw
-of the bootstrap weighs units by how often they were drawn, and each coefficient is a function of
-sums over units; so all draws are computed at once, and the libraries are asked for the estimate alone,
-but for Krippendorff's alpha, whose package is quick enough to be asked for every draw.
+Ratings are a frame with one row per unit and one column per rater, NaN where missing. A bootstrap draw
+weights units by how often they were drawn, and each coefficient is a function of sums over units, so all
+draws are computed at once. Libraries compute only the estimates, except for Krippendorff's alpha, whose
+package is fast enough for every draw.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEVELS = ("nominal", "ordinal", "interval")
 
 
 class Agreement(NamedTuple):
-    """A coefficient with its percentile interval, and what it rests on."""
+    """A coefficient with its percentile interval, and the numbers of units and raters."""
 
     estimate: float
     low: float
@@ -41,25 +41,25 @@ class Agreement(NamedTuple):
 
 
 def _coded(ratings: pd.DataFrame) -> tuple[NDArray[np.int64], list[object]]:
-    """Ratings as numbers of their category, −1 where missing, and the categories in order."""
+    """Ratings as category codes, −1 where missing, and the sorted categories."""
     flat = pd.Series(ratings.to_numpy().ravel())
     codes, categories = pd.factorize(flat, sort=True)
     return codes.reshape(ratings.shape), list(categories)
 
 
 def _one_hot(codes: NDArray[np.int64], categories: int) -> Floats:
-    """Units × raters × categories."""
+    """Indicators of shape (units, raters, categories)."""
     return np.asarray(codes[:, :, None] == np.arange(categories), dtype=float)
 
 
 def _complete(ratings: pd.DataFrame) -> pd.DataFrame:
     if ratings.shape[1] < 2:
-        raise UserError(f"agreement needs 2 raters or more, and there is {ratings.shape[1]}")
+        raise UserError(f"agreement needs at least 2 raters, not {ratings.shape[1]}")
     return ratings.dropna()
 
 
 def _bootstrap(units: int, statistic: Callable[[Floats], Floats], draws: int, seed: int) -> Interval:
-    """Percentile interval over draws of units; draws that leave nothing to estimate are left out."""
+    """Percentile interval over draws of units, without draws for which there is no estimate."""
     if units < 2:
         return NO_INTERVAL
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,9 +67,9 @@ def _bootstrap(units: int, statistic: Callable[[Floats], Floats], draws: int, se
 
 
 def raw_agreement(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agreement:
-    """Share of pairs of raters that agree, over all pairs of ratings of the same unit.
+    """Share of agreeing pairs among all pairs of ratings of the same unit.
 
-    With two raters the share of units on which they agree. Units with one rating say nothing.
+    With two raters this is the share of units on which they agree. Units with one rating don't count.
     """
     codes, categories = _coded(ratings)
     counts = _one_hot(codes, len(categories)).sum(axis=1)
@@ -89,25 +89,23 @@ def cohens_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
     Returns
     -------
     Agreement
-        NaN where both raters use one and the same category throughout.
+        NaN if both raters use only one and the same category.
 
     References
     ----------
     Cohen (1960), Educational and Psychological Measurement 20.
     """
     if ratings.shape[1] != 2:
-        raise UserError(
-            f"Cohen's kappa is of two raters, and there are {ratings.shape[1]}; use Fleiss' or alpha"
-        )
+        raise UserError(f"Cohen's kappa needs two raters, not {ratings.shape[1]}; use Fleiss' kappa or alpha")
     both = _complete(ratings)
     codes, categories = _coded(both)
     hot = _one_hot(codes, len(categories))
-    alike = (codes[:, 0] == codes[:, 1]).astype(float)
+    agrees = (codes[:, 0] == codes[:, 1]).astype(float)
 
     def kappa(drawn: Floats) -> Floats:
         n = drawn.sum(axis=1)
-        by_chance = ((drawn @ hot[:, 0]) * (drawn @ hot[:, 1])).sum(axis=1) / n**2
-        return np.asarray((drawn @ alike / n - by_chance) / (1 - by_chance))
+        chance = ((drawn @ hot[:, 0]) * (drawn @ hot[:, 1])).sum(axis=1) / n**2
+        return np.asarray((drawn @ agrees / n - chance) / (1 - chance))
 
     estimate = float(cohen_kappa_score(codes[:, 0], codes[:, 1])) if len(categories) > 1 else math.nan
     return Agreement(estimate, *_bootstrap(len(both), kappa, draws, seed), len(both), 2)
@@ -147,14 +145,14 @@ def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: 
     Parameters
     ----------
     kind
-        One of `ICC_KINDS`: absolute agreement of raters drawn from many, of a single rating (1) or of the
-        mean of all raters (k).
+        One of `ICC_KINDS`: absolute agreement of random raters, for a single rating (1) or the mean of all
+        raters (k).
 
     Returns
     -------
     Agreement
-        The interval is the bootstrap's; pingouin's own assumes normal ratings. NaN with fewer than
-        five complete units, pingouin's least, or without variation.
+        The interval is the bootstrap's; pingouin's assumes normal ratings. NaN with fewer than five complete
+        units, pingouin's minimum, or without variation.
 
     References
     ----------
@@ -182,14 +180,14 @@ def icc_table(x: Floats) -> pd.DataFrame:
     long = pd.DataFrame(
         {"unit": np.repeat(np.arange(n), k), "rater": np.tile(np.arange(k), n), "y": x.ravel()}
     )
-    # Ratings that agree to the last digit leave no error to divide by.
+    # With perfect agreement, pingouin divides by an error of zero.
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning), np.errstate(all="ignore"):
         table: pd.DataFrame = pg.intraclass_corr(long, targets="unit", raters="rater", ratings="y")
     return table.set_index("Type")
 
 
 def _icc(x: Floats, drawn: Floats) -> dict[str, Floats]:
-    """Both kinds for each draw, from the mean squares of the two-way layout (McGraw and Wong 1996)."""
+    """Both kinds for each draw, from the mean squares of a two-way layout (McGraw and Wong 1996)."""
     n, k = x.shape
     x = x - x.mean()
     grand = drawn @ x.sum(axis=1) / (n * k)
@@ -217,7 +215,7 @@ def krippendorff_alpha(
     Returns
     -------
     Agreement
-        NaN where all ratings are of one category. The interval draws units with replacement.
+        NaN if all ratings are of one category. The interval draws units with replacement.
 
     References
     ----------
@@ -227,16 +225,16 @@ def krippendorff_alpha(
         raise UserError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
     codes, categories = _coded(ratings)
     if level == "interval" and any(isinstance(category, str) for category in categories):
-        raise UserError("the level 'interval' needs numbers, and these ratings are words")
+        raise UserError("the level 'interval' needs numeric ratings, not text")
     counts = _one_hot(codes, len(categories)).sum(axis=1)
     counts = counts[counts.sum(axis=1) > 1]
-    # The package's types are narrower than what it takes.
+    # The package's type annotations are too narrow.
     measured: Any = level
     domain: Any = categories if level == "interval" else list(range(len(categories)))
 
     def alpha(drawn: Floats) -> float:
         used = np.repeat(counts, drawn.astype(int), axis=0)
-        # The package stops at fewer than two categories.
+        # The package raises an error with fewer than two categories.
         if (used.sum(axis=0) > 0).sum() < 2:
             return math.nan
         return float(

@@ -1,10 +1,10 @@
-"""Bootstrap over whole clusters or units, for any statistic of sums over them.
+"""Bootstrap of whole clusters or units, for any statistic of sums over them.
 
-Rates, differences between models and paired differences need no more of a sample than each cluster's
-sums. So the table is summed by cluster once, and a resample is a row of counts (how often each cluster
-was drawn) times those sums: one matrix product for all resamples. scipy.stats.bootstrap gives the same
-intervals but takes cluster means or indices one statistic at a time, which is too slow for a table of
-every model. `draw_counts` gives the counts alone, for statistics that weigh units by them.
+Rates, differences between models and paired differences depend only on each cluster's sums. So the table is
+summed by cluster once, and a resample is a row of counts (how often each cluster was drawn) times those sums:
+one matrix product for all resamples. scipy.stats.bootstrap gives the same intervals but handles one statistic
+at a time, which is too slow for a table of all models. `draw_counts` returns only the counts, for statistics
+that weight units by them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]
 
 RESAMPLES = 10_000
-#: Levels of the bounds of a percentile interval.
+#: Quantiles of the bounds of a percentile interval.
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-#: Counts of clusters held in memory at once.
+#: Maximum number of counts in memory at once.
 _AT_ONCE = 2**20
 
 
 class Bootstrapped(NamedTuple):
-    """Estimates and their bounds, each of the shape that the statistic gives for one sample."""
+    """Estimates and their bounds, each of the shape that the statistic returns for one sample."""
 
     estimate: Array
     low: Array
@@ -40,18 +40,18 @@ class Bootstrapped(NamedTuple):
 
 
 def ratios(sums: Array) -> Array:
-    """Each even column over the odd one after it: sums of (followed, answered, …) to rates."""
+    """Rates from sums of (followed, answered, …): each even column divided by the next one."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(sums[..., ::2] / sums[..., 1::2])
 
 
 def sums_by_cluster(columns: pd.DataFrame, clusters: pd.Series[str]) -> Array:
-    """Sum each column by cluster, clusters in order of appearance, shape (clusters, columns).
+    """Sums of each column by cluster, in order of appearance, shape (clusters, columns).
 
     Raises
     ------
     UserError
-        When a number or a cluster is missing: a sum over what is missing has no meaning.
+        When a number or a cluster is missing.
     """
     codes, names = pd.factorize(clusters)
     numbers = columns.to_numpy(dtype=float)
@@ -75,10 +75,10 @@ def resampled(sums: Array, resamples: int, seed: int) -> Array:
 
 
 def draw_counts(units: int, draws: int, seed: int | np.random.Generator) -> Array:
-    """How often each unit is drawn when as many as there are are drawn with replacement.
+    """How often each unit is drawn in samples with replacement of the same size.
 
-    By one multinomial draw each, where `resampled` picks units one by one: the numbers of a seed differ,
-    so that either stays as it is.
+    This uses multinomial draws, and `resampled` single picks. Their random numbers differ for the same seed,
+    so changing either would change results.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def draw_counts(units: int, draws: int, seed: int | np.random.Generator) -> Arra
 
 
 def percentiles(draws: Array) -> Interval:
-    """Percentile interval of one estimate's draws, leaving out those without one; NaN where all are."""
+    """Percentile interval of draws of one estimate, ignoring those that are not finite; NaN if none is."""
     finite = draws[np.isfinite(draws)]
     return Interval(*map(float, np.quantile(finite, TAILS))) if len(finite) else NO_INTERVAL
 
@@ -107,19 +107,19 @@ def bootstrap(
     Parameters
     ----------
     sums
-        From `sums_by_cluster`, shape (clusters, columns). Columns that are summed together are resampled
-        together: with a pair of columns for each model, differences between models are paired.
+        From `sums_by_cluster`, shape (clusters, columns). All columns are resampled together: with a pair of
+        columns for each model, differences between models are paired.
     statistic
         From sums, shape (..., columns), to estimates, shape (...) or (..., estimates); called once with
         the sums of the sample and once with those of all resamples.
     seed
-        Of the resamples.
+        The random seed of the resamples.
 
     Returns
     -------
     Bootstrapped
-        Bounds are NaN with fewer than two clusters, where an estimate does not vary between resamples,
-        and where a resample has none.
+        Bounds are NaN with fewer than two clusters, if an estimate does not vary between resamples, or if a
+        resample has none.
 
     References
     ----------
@@ -143,14 +143,14 @@ def bootstrapped_mean(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Interval of a mean by resampling whole clusters; see `bootstrap`.
+    """Interval for a mean by resampling whole clusters; see `bootstrap`.
 
     Outcomes and clusters are as for `deepvalues.stats.clusters.clustered`.
 
     Returns
     -------
     Interval
-        NaN with fewer than two clusters or where nothing varies between them.
+        NaN with fewer than two clusters, or without variation between them.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Clustered standard errors: of means and differences, of clusters that cross, and of few clusters.
+"""Clustered standard errors: for means and differences, crossed clusters, and few clusters.
 
-All rest on `sandwich`. What needs the clusters' totals and sizes only takes totals of many samples at once
-(a leading axis), so that a simulation asks for thousands of intervals in one call. statsmodels gives the
-same one-way and two-way intervals of one sample (tested), at the cost of a regression each, and has no wild
-bootstrap. Logistic regressions are its own.
+All are based on `sandwich`. Functions that need only the clusters' totals and sizes accept many samples at
+once (a leading axis), so that a simulation can compute thousands of intervals in one call. statsmodels gives
+the same one-way and two-way intervals for one sample (tested), but needs a regression for each, and has no
+wild bootstrap. It is used for logistic regressions.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ Floats = NDArray[np.float64]
 #: The cluster of each trial.
 Clusters = Sequence[Any] | NDArray[Any] | pd.Series
 
-#: Up to this many clusters all sign vectors are gone through; beyond it they are drawn.
+#: Up to this many clusters, all sign vectors are used; with more, they are drawn at random.
 MOST_ENUMERATED = 12
-#: With g clusters no p-value is below 2^(1 − g): fewer clusters than this cannot reject at 5%.
+#: With g clusters no p-value is below 2^(1 − g), so with fewer clusters nothing can be rejected at 5%.
 FEWEST_WILD = 6
 _DRAWN_SIGNS = 4_999
-#: Halvings of a bracket a few standard errors wide: bounds are good to 10⁻⁴ standard errors.
+#: Bisections of a bracket a few standard errors wide; bounds are accurate to 10⁻⁴ standard errors.
 _HALVINGS = 16
 
 
 class Estimate(NamedTuple):
     """An estimate with its standard error and the degrees of freedom of Student's t.
 
-    Without a standard error there is nothing to test: the properties are NaN.
+    Without a standard error, intervals and p-values are NaN.
     """
 
     value: float
@@ -47,7 +47,7 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> Interval:
-        """The interval of coverage `CONFIDENCE`."""
+        """The interval with coverage `CONFIDENCE`."""
         if not self.error > 0:
             return NO_INTERVAL
         half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.error
@@ -55,20 +55,20 @@ class Estimate(NamedTuple):
 
     @property
     def rate_interval(self) -> Interval:
-        """The interval of a rate, which stays within 0 and 1; see `rate_intervals`."""
+        """The interval for a rate, which stays within 0 and 1; see `rate_intervals`."""
         variance = 0.0 if math.isnan(self.error) else self.error**2
         low, high = rate_intervals(np.asarray(self.value), np.asarray(variance), self.df + 1)
         return Interval(float(low), float(high))
 
     @property
     def p_value(self) -> float:
-        """Two-sided, against no difference."""
+        """Two-sided p-value against zero."""
         if not self.error > 0:
             return math.nan
         return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
 
     def equivalence(self, bound: float) -> float:
-        """P-value of two one-sided tests (TOST) against a difference of `bound` or more either way.
+        """P-value of two one-sided tests (TOST) against a difference of at least `bound` in either direction.
 
         The larger of the p-values of t = (d + bound)/SE and t = (bound − d)/SE; below .05 exactly when
         the 90% interval lies within (−bound, bound).
@@ -83,12 +83,12 @@ class Estimate(NamedTuple):
 
 
 def sandwich(influence: Floats) -> Floats:
-    """Variance of an estimate from the influence of each cluster on it, G/(G − 1) · Σ_g ψ_g².
+    """Variance of an estimate from each cluster's influence on it, G/(G − 1) · Σ_g ψ_g².
 
     Parameters
     ----------
     influence
-        ψ_g, the sum of its trials' influence, in the unit of the estimate, shape (..., G).
+        ψ_g, the sum over the cluster's trials, in the unit of the estimate, shape (..., G).
 
     Returns
     -------
@@ -106,22 +106,22 @@ def sandwich(influence: Floats) -> Floats:
 
 
 def from_influence(value: float, influence: Floats, clusters: Clusters) -> Estimate:
-    """An estimate with its clustered standard error, on G − 1 degrees of freedom; see `sandwich`.
+    """An estimate with its clustered standard error and G − 1 degrees of freedom; see `sandwich`.
 
     Parameters
     ----------
     influence
-        ψ_i per trial, in the unit of the estimate: for a mean (y_i − ȳ)/n.
+        ψ_i per trial, in the unit of the estimate; for a mean (y_i − ȳ)/n.
     """
     codes, _ = pd.factorize(clusters if isinstance(clusters, pd.Series) else np.asarray(clusters))
     sums = np.asarray(np.bincount(codes, weights=influence), dtype=np.float64)
     variance = float(sandwich(sums))
-    # What rounding leaves of a sum of zeros is no variation.
+    # A variance this small is a rounding error of zero.
     return Estimate(value, math.sqrt(variance) if variance > 1e-24 else math.nan, max(len(sums) - 1, 0))
 
 
 def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
-    """The mean of outcomes (or of paired differences) that come in clusters; NaN without trials."""
+    """The mean of clustered outcomes (or paired differences); NaN without trials."""
     if not len(outcomes):
         return Estimate(math.nan, math.nan, 0)
     value = float(np.mean(outcomes))
@@ -129,7 +129,7 @@ def mean(outcomes: Floats, clusters: Clusters) -> Estimate:
 
 
 def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
-    """Interval of a rate whose trials come in clusters; see `rate_intervals`.
+    """Interval for a rate of clustered trials; see `rate_intervals`.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def clustered(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Interval:
 
 
 def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -> Estimate:
-    """Mean of the first group minus mean of the rest, clusters shared or not; NaN if a group is empty."""
+    """Mean of the first group minus mean of the rest, which may share clusters; NaN if a group is empty."""
     n, m = int(first.sum()), int((~first).sum())
     if not n or not m:
         return Estimate(math.nan, math.nan, 0)
@@ -157,14 +157,14 @@ def two_groups(outcomes: Floats, first: NDArray[np.bool_], clusters: Clusters) -
 
 
 class Sums(NamedTuple):
-    """Totals of the outcomes, shape (..., clusters), and sizes of the clusters, shape (clusters,)."""
+    """The clusters' totals of the outcomes, shape (..., clusters), and their sizes, shape (clusters,)."""
 
     totals: Floats
     sizes: Floats
 
 
 def cluster_sums(outcomes: pd.Series[float], clusters: pd.Series[str]) -> Sums:
-    """Totals and sizes of the clusters of one sample, clusters in order of appearance."""
+    """Totals and sizes of one sample's clusters, in order of appearance."""
     codes, names = pd.factorize(clusters)
     weights = (outcomes.to_numpy(dtype=float), np.ones(len(outcomes)))
     return Sums(*(np.asarray(np.bincount(codes, one, len(names)), dtype=np.float64) for one in weights))
@@ -176,7 +176,7 @@ def mean_variance(totals: Floats, sizes: Floats) -> Floats:
     Parameters
     ----------
     totals
-        Shape (..., G), one row a sample.
+        Shape (..., G), one row per sample.
     sizes
         Shape (G,).
     """
@@ -187,23 +187,22 @@ def mean_variance(totals: Floats, sizes: Floats) -> Floats:
 def rate_intervals(rates: Floats, variances: Floats, clusters: int) -> tuple[Floats, Floats]:
     """Lower and upper bounds of rates, by Wilson's score interval at the effective number of trials.
 
-    n = p(1 − p) / variance is how many independent trials would leave a rate as uncertain as the clusters do.
-    With t = t(G − 1) for Wilson's z, the bounds are (p + c/2 ± √(t² variance + c²/4)) / (1 + c), c = t²/n.
-    They stay within 0 and 1, where those of p ± t · SE can leave them. A rate of 0 or 1 has no variance to go
-    by and counts as one trial a cluster, the fewest there can be; a rate between them that is the same in all
-    clusters has an interval without width.
+    n = p(1 − p) / variance is the number of independent trials that would give the same variance. With
+    t = t(G − 1) for Wilson's z, the bounds are (p + c/2 ± √(t² variance + c²/4)) / (1 + c), c = t²/n. Unlike
+    p ± t · SE, they stay within 0 and 1. A rate of 0 or 1 has no estimate of its variance and counts as one
+    trial per cluster, the minimum; any other rate that is the same in all clusters has a zero-width interval.
 
     Parameters
     ----------
     rates, variances
-        Of any one shape; the variance of a rate of 0 or 1 is not looked at.
+        Of the same shape; the variance of a rate of 0 or 1 is ignored.
     clusters
         Their number G.
 
     Returns
     -------
     tuple of numpy.ndarray
-        Of that shape; NaN with fewer than two clusters.
+        Of the same shape; NaN with fewer than two clusters.
 
     References
     ----------
@@ -219,12 +218,12 @@ def rate_intervals(rates: Floats, variances: Floats, clusters: int) -> tuple[Flo
     c = t**2 * per_trial
     half = np.sqrt(t**2 * variances + c**2 / 4)
     low, high = (rates + c / 2 - half) / (1 + c), (rates + c / 2 + half) / (1 + c)
-    # At the ends the formula gives 0 and 1, its computation all but.
+    # Exact at the ends, where rounding errors would leave nearly 0 or 1.
     return np.where(rates <= 0, 0 * low, low), np.where(rates >= 1, 1 + 0 * high, high)
 
 
 def clustered_intervals(totals: Floats, sizes: Floats) -> tuple[Floats, Floats]:
-    """`clustered` of many samples at once.
+    """`clustered` for many samples at once.
 
     Parameters
     ----------
@@ -238,12 +237,11 @@ def clustered_intervals(totals: Floats, sizes: Floats) -> tuple[Floats, Floats]:
 
 
 def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Floats]:
-    """Intervals of rates whose trials are clustered in two crossed ways; see `rate_intervals`.
+    """Intervals for rates of trials that are clustered in two crossed ways; see `rate_intervals`.
 
-    V = V_first + V_second − V_both, where ``both`` are the clusters that the two make together, each
-    with its own G/(G − 1); the number of clusters is that of the way with fewer. The difference
-    can come out at zero or below, when the two ways have little to tell apart; the larger of the two
-    one-way variances then takes its place, which never makes the interval too short on that account.
+    V = V_first + V_second − V_both, where ``both`` are the intersections of the two, each variance with its
+    own G/(G − 1); the number of clusters is the smaller one. If V is zero or negative, as can happen when
+    clustering matters little, it is replaced by the larger one-way variance, which is conservative.
 
     References
     ----------
@@ -251,7 +249,7 @@ def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Fl
     """
     one, other = (mean_variance(*sums) for sums in (first, second))
     crossed = one + other - mean_variance(*both)
-    # Rounding may leave a few ulps where the three cancel.
+    # A variance this small is a rounding error of zero.
     usable = crossed > 1e-12 * np.maximum(one, other)
     variances = np.where(usable, crossed, np.maximum(one, other))
     rates = first.totals.sum(axis=-1) / first.sizes.sum()
@@ -259,14 +257,14 @@ def two_way_intervals(first: Sums, second: Sums, both: Sums) -> tuple[Floats, Fl
 
 
 def two_way(outcomes: pd.Series[float], first: pd.Series[str], second: pd.Series[str]) -> Interval:
-    """Interval of a rate whose trials are clustered in two crossed ways; see `two_way_intervals`.
+    """Interval for a rate of trials that are clustered in two crossed ways; see `two_way_intervals`.
 
-    Outcomes and either way's clusters are as for `clustered`.
+    Outcomes and both kinds of clusters are as for `clustered`.
 
     Returns
     -------
     Interval
-        NaN where either way has fewer than two clusters.
+        NaN if either way has fewer than two clusters.
     """
     if len(outcomes) == 0 or min(first.nunique(), second.nunique()) < 2:
         return NO_INTERVAL
@@ -277,9 +275,9 @@ def two_way(outcomes: pd.Series[float], first: pd.Series[str], second: pd.Series
 
 
 def _signs(clusters: int, seed: int) -> Floats:
-    """Sign vectors, shape (vectors, clusters); the first one changes no sign.
+    """Sign vectors, shape (vectors, clusters); the first one is all positive.
 
-    A vector and its negative give the same |t|, so the first cluster's sign stays.
+    A vector and its negative give the same |t|, so the first cluster's sign is fixed.
     """
     if clusters <= MOST_ENUMERATED:
         bits = np.arange(2 ** (clusters - 1))[:, None] >> np.arange(clusters - 1)[None, :] & 1
@@ -290,11 +288,11 @@ def _signs(clusters: int, seed: int) -> Floats:
 
 
 def _p_values(totals: Floats, sizes: Floats, null: Floats, signs: Floats) -> Floats:
-    """P-value of "the mean is ``null``" for each sample: the share of sign vectors with as large a |t|.
+    """P-value of "the mean is ``null``" for each sample: the share of sign vectors with at least its |t|.
 
-    A bootstrap sample turns the residuals around ``null`` of whole clusters by their signs, y* = null +
-    w_g (y − null). With a_g their total, t*² is (Σ w_g a_g)² over Σ (w_g a_g − n_g Σ w a / n)², up to a
-    factor that all t*² share; as w² = 1 the sum of squares takes two matrix products.
+    A bootstrap sample multiplies the residuals of whole clusters by their signs, y* = null + w_g (y − null).
+    With a_g their total, t*² is (Σ w_g a_g)² over Σ (w_g a_g − n_g Σ w a / n)², up to a constant factor;
+    since w² = 1, the sum of squares takes two matrix products.
     """
     residuals = totals - null[..., None] * sizes
     shift = residuals @ signs.T
@@ -303,9 +301,9 @@ def _p_values(totals: Floats, sizes: Floats, null: Floats, signs: Floats) -> Flo
     spread *= shift
     shift *= shift
     spread += shift * ((sizes**2).sum() / sizes.sum() ** 2) + squares
-    # Where turned residuals are all alike the spread is zero and t* infinite, but for rounding.
+    # If all signed residuals are equal, the spread is zero up to rounding and t* infinite.
     np.maximum(spread, 1e-14 * squares + np.finfo(float).tiny, out=spread)
-    # The first one is t² itself; the factor keeps ties in spite of rounding.
+    # The first vector gives t² itself; the factor preserves ties despite rounding.
     as_large = shift >= spread * (shift[..., :1] / spread[..., :1] * (1 - 1e-9))
     return np.asarray(np.count_nonzero(as_large, axis=-1) / len(signs))
 
@@ -322,18 +320,18 @@ def wild_p_values(totals: Floats, sizes: Floats, null: Floats, seed: int = 0) ->
     null
         Shape (...), one for each sample.
     seed
-        Of the sign vectors; without effect where all of them are gone through.
+        The random seed of the sign vectors; unused with few clusters.
     """
     return _p_values(totals, sizes, null, _signs(len(sizes), seed))
 
 
 def wild_intervals(totals: Floats, sizes: Floats, seed: int = 0) -> tuple[Floats, Floats]:
-    """Intervals of means with few clusters: all values that a wild cluster bootstrap does not reject.
+    """Intervals for means with few clusters: all values that a wild cluster bootstrap does not reject.
 
-    Rademacher weights (whole clusters keep or change the sign of their residuals), residuals under the
-    null hypothesis, and a studentised mean. With up to `MOST_ENUMERATED` clusters all sign vectors are gone
-    through, so the interval is exact and needs no seed. The bounds are found by bisection from the mean
-    outwards; the p-value is a step function of the null, and taken to fall outwards.
+    It uses Rademacher weights (whole clusters keep or change the sign of their residuals), residuals under
+    the null hypothesis, and a studentised mean. With up to `MOST_ENUMERATED` clusters all sign vectors are
+    used, so the interval is exact and needs no seed. The bounds are found by bisection outwards from the
+    mean, assuming that the p-value, a step function of the null, decreases.
 
     Parameters
     ----------
@@ -345,8 +343,8 @@ def wild_intervals(totals: Floats, sizes: Floats, seed: int = 0) -> tuple[Floats
     Returns
     -------
     tuple of numpy.ndarray
-        Lower and upper bounds, shape (...); NaN where all clusters have one mean, and with fewer than
-        `FEWEST_WILD` clusters, where no value could be rejected.
+        Lower and upper bounds, shape (...); NaN if all clusters have the same mean, or with fewer than
+        `FEWEST_WILD` clusters, with which no value can be rejected.
 
     References
     ----------
@@ -361,33 +359,32 @@ def wild_intervals(totals: Floats, sizes: Floats, seed: int = 0) -> tuple[Floats
     errors = np.sqrt(np.where(usable, variances, 1.0))
 
     def bound(side: int) -> Floats:
-        """In standard errors from the mean."""
-
-        def held(distance: Floats) -> NDArray[np.bool_]:
+        def accepted(distance: Floats) -> NDArray[np.bool_]:
+            """For a distance from the mean in standard errors."""
             p = _p_values(totals, sizes, means + side * distance * errors, signs)
             return p > 1 - CONFIDENCE
 
         inside, outside = np.zeros_like(means), np.full_like(means, 4.0)
-        while (still := held(outside) & usable).any():
-            outside = np.where(still, 2 * outside, outside)
+        while (too_near := accepted(outside) & usable).any():
+            outside = np.where(too_near, 2 * outside, outside)
         for _ in range(_HALVINGS):
             middle = (inside + outside) / 2
-            keeps = held(middle)
-            inside, outside = np.where(keeps, middle, inside), np.where(keeps, outside, middle)
+            accepts = accepted(middle)
+            inside, outside = np.where(accepts, middle, inside), np.where(accepts, outside, middle)
         return np.where(usable, means + side * inside * errors, np.nan)
 
     return bound(-1), bound(1)
 
 
 def wild(outcomes: pd.Series[float], clusters: pd.Series[str], seed: int = 0) -> Interval:
-    """Interval of a mean with few clusters by the wild cluster bootstrap; see `wild_intervals`.
+    """Interval for a mean with few clusters, by the wild cluster bootstrap; see `wild_intervals`.
 
     Outcomes and clusters are as for `clustered`.
 
     Returns
     -------
     Interval
-        NaN with fewer than `FEWEST_WILD` clusters or where nothing varies between them.
+        NaN with fewer than `FEWEST_WILD` clusters, or without variation between them.
     """
     if len(outcomes) == 0:
         return NO_INTERVAL
@@ -396,19 +393,19 @@ def wild(outcomes: pd.Series[float], clusters: pd.Series[str], seed: int = 0) ->
 
 
 def excess_over_place(agree: Floats, first_option: Floats, clusters: Clusters) -> Estimate:
-    """Order consistency less 2p(1 − p), what answering by place alone gives at a rate p of first options.
+    """Order consistency minus 2p(1 − p), its value if only the options' positions mattered.
 
-    With y_i whether both choices of a pair of orders are of the same option, and a_i its share of first
-    options, the influence of a pair is (y_i − ȳ)/n − 2(1 − 2p)(a_i − p)/n.
+    p is the rate of choosing the first option. With y_i whether both choices in a pair of orders are the same
+    option, and a_i its share of first options, a pair's influence is (y_i − ȳ)/n − 2(1 − 2p)(a_i − p)/n.
 
     Parameters
     ----------
     agree
         1 or 0 for each pair of orders.
     first_option
-        0, .5 or 1 for each.
+        0, .5 or 1 for each pair.
     clusters
-        The cluster of each.
+        The cluster of each pair.
     """
     if not len(agree):
         return Estimate(np.nan, np.nan, 0)
@@ -417,38 +414,38 @@ def excess_over_place(agree: Floats, first_option: Floats, clusters: Clusters) -
     return from_influence(consistency - 2 * p * (1 - p), influence, clusters)
 
 
-#: Beyond this many logits a coefficient is the sign of a likelihood without a maximum.
+#: A coefficient beyond this many logits indicates that the likelihood has no maximum.
 SEPARATED = 15.0
 
 
 def clustered_logit(
     outcomes: NDArray[np.float64], design: NDArray[np.float64], groups: NDArray[np.int64]
 ) -> Any | None:
-    """Fit a logistic regression by statsmodels, with the sandwich errors of clusters.
+    """Fit a logistic regression with clustered sandwich errors, by statsmodels.
 
     Parameters
     ----------
     outcomes
         0 or 1, shape (trials,).
     design
-        Shape (trials, columns), an intercept among them.
+        Shape (trials, columns), including an intercept.
     groups
         The cluster of each trial, shape (trials,).
 
     Returns
     -------
     statsmodels results or None
-        None where nothing tells the columns apart or the likelihood has no maximum (separation).
+        None if the columns are collinear or the likelihood has no maximum (separation).
 
     References
     ----------
     Liang and Zeger (1986), Biometrika 73; Albert and Anderson (1984), Biometrika 71 (separation).
     """
-    # Rounding may hide from the fit that nothing tells the columns apart.
+    # Rounding may hide collinearity from the fit.
     if not len(design) or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
     try:
-        # Separation is looked for below; a warning adds nothing.
+        # Separation is checked below.
         with warnings.catch_warnings(action="ignore"):
             fit = sm.Logit(outcomes, design).fit(
                 disp=False, cov_type="cluster", cov_kwds={"groups": groups}, warn_convergence=False

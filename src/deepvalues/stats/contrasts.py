@@ -20,13 +20,13 @@ from deepvalues.stats.rates import CONFIDENCE, NO_INTERVAL, Interval, cohens_g, 
 
 
 def tango(only_first: int, only_second: int, n: int) -> Interval:
-    """Tango's score interval of a difference of paired rates, (only_first − only_second)/n.
+    """Tango's score interval for a difference of paired rates, (only_first − only_second)/n.
 
-    The differences δ that the score test does not reject: |only_first − only_second − nδ| ≤
-    z √(n (2q + δ(1 − δ))), with q the likeliest share of pairs of the second kind under δ, the larger root of
-    2n q² + B q + C = 0, B = −only_first − only_second + (2n − only_first + only_second) δ and
-    C = −only_second δ (1 − δ). NaN without pairs. At δ = 0 it is McNemar's test without correction. Own
-    code, because neither pingouin, statsmodels nor scipy has an interval of a paired difference.
+    It contains the differences δ that the score test does not reject: |only_first − only_second − nδ| ≤
+    z √(n (2q + δ(1 − δ))), with q the most likely share of pairs of the second kind under δ, the larger root
+    of 2n q² + B q + C = 0, B = −only_first − only_second + (2n − only_first + only_second) δ and
+    C = −only_second δ (1 − δ). NaN without pairs. At δ = 0 it is McNemar's test without correction.
+    Implemented here because pingouin, statsmodels and scipy have no interval for a paired difference.
 
     References
     ----------
@@ -43,7 +43,7 @@ def tango(only_first: int, only_second: int, n: int) -> Interval:
         variance = max(n * (2 * q + delta * (1 - delta)), 0.0)
         return only_first - only_second - n * delta - side * z * math.sqrt(variance)
 
-    # At the observed difference itself the variance may be 0, and with it the score: no bound.
+    # At the observed difference the score may be 0, so the search for the bounds starts next to it.
     observed, step = (only_first - only_second) / n, 1e-9
     low = -1.0 if only_second == n else float(brentq(score, -1, observed - step, args=(1,)))
     high = 1.0 if only_first == n else float(brentq(score, observed + step, 1, args=(-1,)))
@@ -51,7 +51,7 @@ def tango(only_first: int, only_second: int, n: int) -> Interval:
 
 
 class Independent(NamedTuple):
-    """Two independent rates compared: first minus second."""
+    """Comparison of two independent rates: first minus second."""
 
     difference: float
     newcombe_low: float
@@ -64,8 +64,8 @@ class Independent(NamedTuple):
 def independent(first: int, n_first: int, second: int, n_second: int) -> Independent:
     """Difference of two independent rates, with Newcombe's interval and the chi-squared test.
 
-    Chi-squared carries Yates' correction, as the published size pairs do; V = √(χ²/n) from the corrected
-    value. NaN where a group is empty or nothing varies.
+    Chi-squared has Yates' correction, like the published comparisons of model sizes; V = √(χ²/n) uses the
+    corrected value. NaN if a group is empty or there is no variation.
 
     References
     ----------
@@ -85,7 +85,7 @@ def independent(first: int, n_first: int, second: int, n_second: int) -> Indepen
 
 
 class Paired(NamedTuple):
-    """Two models on the items that both answered: first minus second."""
+    """Comparison of two models on the items that both answered: first minus second."""
 
     items: int
     rate_a: float
@@ -106,29 +106,28 @@ class Paired(NamedTuple):
 def paired(
     first: Floats, second: Floats, clusters: Clusters, bound: float, units: Clusters | None = None
 ) -> Paired:
-    """Contrast two models' outcomes on the same items.
+    """Compare two models' outcomes on the same items.
 
     Parameters
     ----------
     first, second
-        1, 0 or NaN (no answer) per item; items that lack either are left out.
+        1, 0 or NaN (no answer) per item; items without both answers are left out.
     clusters
         The cluster of each item.
     bound
         Differences smaller than this count as equivalent.
     units
-        The unit that each item belongs to, such as a test that is asked in two orders; each its own where
-        None.
+        The unit that each item belongs to, such as a test that is asked in two orders; by default each item
+        is a unit.
 
     Returns
     -------
     Paired
-        McNemar's test (1947, Psychometrika 12), exact and two-sided, takes units as independent: each counts
-        for the model that followed more of its items, and not at all where both followed as many. Tango's
-        interval, only_a, only_b and Cohen's g are of items, which Tango's takes as independent; the clustered
-        interval, p_clustered
-        (t-test on the mean difference) and p_equivalence (TOST) do not. All NaN without common items;
-        Cohen's g, of the discordant items, and the tests are NaN where none is discordant.
+        McNemar's test (1947, Psychometrika 12), exact and two-sided, assumes independent units; each counts
+        for the model that followed more of its items, ties not at all. Tango's interval, which assumes
+        independent items, only_a, only_b and Cohen's g refer to items. The clustered interval, p_clustered
+        (t-test of the mean difference) and p_equivalence (TOST) allow for clusters. All are NaN without
+        common items; Cohen's g and the tests are NaN without discordant items.
     """
     both = ~(np.isnan(first) | np.isnan(second))
     n = int(both.sum())
@@ -141,7 +140,7 @@ def paired(
     g = cohens_g(only_a / discordant) if discordant else math.nan
     codes = np.arange(n) if units is None else pd.factorize(np.asarray(units)[both])[0]
     net = np.bincount(codes, weights=a - b)
-    # McNemar, exact at every size, so that no table changes its test at some count of pairs.
+    # Always exact, so that the test does not depend on the number of pairs.
     p_mcnemar = exact_test(int((net > 0).sum()), int((net != 0).sum()))
     tests = (p_mcnemar, estimate.p_value, estimate.equivalence(bound))
     intervals = (*estimate.interval, *tango(only_a, only_b, n))
@@ -150,12 +149,12 @@ def paired(
 
 
 def outcome_matrix(frame: pd.DataFrame, outcome: str = "followed") -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Outcomes as items × models, and the cell of each item.
+    """Outcomes of shape (items, models), and the cell of each item.
 
     Raises
     ------
     UserError
-        When a model has an item twice: contrasts need one answer an item.
+        When a model has more than one answer to an item.
     """
     twice = frame.duplicated(["model", "item"])
     if twice.any():
@@ -172,18 +171,18 @@ def paired_contrasts(
     pairs: Sequence[tuple[str, str]] | None = None,
     unit: Sequence[str] = ("item",),
 ) -> pd.DataFrame:
-    """Contrast models pair by pair on the same items, with Holm's correction over the family of pairs.
+    """Compare models pair by pair on the same items, with Holm's correction over all pairs.
 
     Parameters
     ----------
     frame
         Trials: model, item, cell, followed, and the columns named by ``unit``.
     bound
-        Bound of equivalence, a difference of rates.
+        Equivalence bound for the difference of rates.
     pairs
-        All pairs in sorted order where None.
+        By default all pairs, in sorted order.
     unit
-        Columns that name the unit of McNemar's test; see `paired`.
+        Columns that identify the unit of McNemar's test; see `paired`.
 
     Returns
     -------
@@ -193,7 +192,7 @@ def paired_contrasts(
     Raises
     ------
     UserError
-        When a pair names a model without trials.
+        When a model in a pair has no trials.
     """
     wide, cells = outcome_matrix(frame)
     clusters = pd.factorize(cells)[0]
@@ -215,27 +214,27 @@ def paired_contrasts(
 def factor_test(table: pd.DataFrame | ArrayLike) -> pd.Series[float]:
     """Pearson's chi-squared test of independence, with Cramér's V.
 
-    χ² = Σ (O − E)² / E with E = row sum · column sum / total, on (rows − 1)(columns − 1) degrees of
-    freedom; with one degree of freedom Yates' correction, which takes ½ (at most |O − E|) off each
-    |O − E|. V = √(χ² / (total · (min(rows, columns) − 1))), from the χ² that is returned.
+    χ² = Σ (O − E)² / E with E = row sum · column sum / total and (rows − 1)(columns − 1) degrees of
+    freedom; with one degree of freedom, Yates' correction reduces each |O − E| by ½ (at most to 0).
+    V = √(χ² / (total · (min(rows, columns) − 1))), from the returned χ².
 
     Parameters
     ----------
     table
-        Shape (levels, outcomes), at least 2 × 2: numbers of trials, one row per level of the factor.
-        Numbers worked back from rounded rates need not be whole.
+        Shape (levels, outcomes), at least 2 × 2: numbers of trials, one row per level of the factor. They
+        need not be integers, since they may be computed from rounded rates.
 
     Returns
     -------
     pandas.Series
-        chi2, df, p_value (0 where it is below the smallest float, about 1e-308) and cramers_v (0 to 1).
+        chi2, df, p_value (0 below the smallest float, about 1e-308) and cramers_v (0 to 1).
 
     Raises
     ------
     UserError
-        Where the table has another shape, an entry is missing, infinite, negative or no number, or a row
-        or column sums to zero. A level without trials is not dropped: that would change the degrees of
-        freedom unasked.
+        When the table has another shape, an entry is missing, infinite, negative or not a number, or a row
+        or column sums to zero. Levels without trials are not dropped, since that would silently change the
+        degrees of freedom.
 
     References
     ----------
@@ -243,8 +242,8 @@ def factor_test(table: pd.DataFrame | ArrayLike) -> pd.Series[float]:
     Statistical Society 1; Cramér (1946), Mathematical Methods of Statistics, section 21.9.
     """
     counts = _counts(table)
-    _stop_at_empty(table, counts)
-    # pingouin's test wants one row per trial, statsmodels' has no Yates' correction.
+    _stop_if_empty(table, counts)
+    # pingouin's test needs one row per trial; statsmodels' has no Yates' correction.
     chi2, p_value, df, _ = stats.chi2_contingency(counts, correction=True)
     cramers_v = math.sqrt(chi2 / (counts.sum() * (min(counts.shape) - 1)))
     return pd.Series(
@@ -261,18 +260,18 @@ def _counts(table: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
     try:
         counts = np.asarray(table, dtype=float)
     except (TypeError, ValueError):
-        raise UserError("the table of a factor test holds entries that are no numbers") from None
+        raise UserError("the table of a factor test has entries that are not numbers") from None
     if counts.ndim != 2 or min(counts.shape) < 2:
         raise UserError(
-            f"a factor test needs a table of two or more levels (rows) by two or more outcomes (columns), "
-            f"got shape {counts.shape}"
+            f"a factor test needs a table of at least two levels (rows) by two outcomes (columns), not of "
+            f"shape {counts.shape}"
         )
     if not np.isfinite(counts).all() or (counts < 0).any():
-        raise UserError("the table of a factor test holds missing, infinite or negative counts: mend them")
+        raise UserError("the table of a factor test has missing, infinite or negative counts: correct them")
     return counts
 
 
-def _stop_at_empty(table: pd.DataFrame | ArrayLike, counts: NDArray[np.float64]) -> None:
+def _stop_if_empty(table: pd.DataFrame | ArrayLike, counts: NDArray[np.float64]) -> None:
     frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(counts)
     for kind, labels, sums in (
         ("level", frame.index, counts.sum(axis=1)),
@@ -281,5 +280,6 @@ def _stop_at_empty(table: pd.DataFrame | ArrayLike, counts: NDArray[np.float64])
         empty = [str(label) for label, total in zip(labels, sums, strict=True) if total == 0]
         if empty:
             raise UserError(
-                f"a factor test needs trials in every {kind} and has none in {', '.join(empty)}: leave it out"
+                f"a factor test needs trials for every {kind}, but there are none for {', '.join(empty)}: "
+                "leave it out"
             )

@@ -14,12 +14,12 @@ from statsmodels.stats.proportion import proportion_confint, proportion_effectsi
 
 from deepvalues.core.errors import UserError
 
-#: All intervals of the paper have this coverage.
+#: The coverage of all intervals in the paper.
 CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """Lower and upper bound, in the unit of the estimate."""
+    """Lower and upper bounds, in the unit of the estimate."""
 
     low: float
     high: float
@@ -29,7 +29,7 @@ NO_INTERVAL = Interval(math.nan, math.nan)
 
 
 def wilson(successes: float, n: int) -> Interval:
-    """Wilson's score interval of a proportion; NaN without trials. A trial may succeed by half.
+    """Wilson's score interval for a proportion; NaN without trials. Half successes are allowed.
 
     Formula: (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n), as in statsmodels.
 
@@ -40,12 +40,12 @@ def wilson(successes: float, n: int) -> Interval:
     if n == 0:
         return NO_INTERVAL
     low, high = proportion_confint(successes, n, alpha=1 - CONFIDENCE, method="wilson")
-    # At the ends the formula gives 0 and 1, its computation all but.
+    # Exact at the ends, where rounding errors would leave nearly 0 or 1.
     return Interval(0.0 if successes == 0 else float(low), 1.0 if successes == n else float(high))
 
 
 def t_interval(numbers: ArrayLike) -> Interval:
-    """Student's interval of a mean; NaN without two different numbers. pingouin's has two decimals only."""
+    """Student's t interval for a mean; NaN without variation. pingouin rounds it to two decimals."""
     known = np.asarray(numbers, dtype=float)
     if len(known) < 2 or np.ptp(known) == 0:
         return NO_INTERVAL
@@ -53,14 +53,14 @@ def t_interval(numbers: ArrayLike) -> Interval:
     return Interval(float(low), float(high))
 
 
-#: Fewer pairs than this leave Fisher's interval of a rank correlation without degrees of freedom.
+#: With fewer pairs, Fisher's interval for a rank correlation has no degrees of freedom.
 FEWEST_RANKED = 4
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
-    """Spearman's ρ, its interval (Fisher's z) and p-value, as in pingouin.
+    """Spearman's ρ with Fisher's interval and p-value, as in pingouin.
 
-    NaN with fewer than `FEWEST_RANKED` pairs or without variation.
+    NaN with fewer than `FEWEST_RANKED` pairs, or without variation.
     """
     one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(one) < FEWEST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
@@ -71,7 +71,7 @@ def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
 
 
 def signed_ranks(differences: ArrayLike) -> float:
-    """Two-sided p-value of Wilcoxon's signed ranks, as in pingouin; NaN where nothing differs."""
+    """Two-sided p-value of Wilcoxon's signed-rank test, as in pingouin; NaN if all differences are 0."""
     known = np.asarray(differences, dtype=float)
     return float(pg.wilcoxon(known)["p_val"].iloc[0]) if (known != 0).any() else math.nan
 
@@ -82,7 +82,7 @@ def exact_test(successes: int, n: int, chance: float = 0.5) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected by Holm's step-down rule, as in pingouin; NaN stays NaN.
+    """P-values with Holm's step-down correction, as in pingouin; NaN stays NaN.
 
     References
     ----------
@@ -104,7 +104,7 @@ def cohens_h(rate: float) -> float:
 
 
 def cohens_g(rate: float) -> float:
-    """Cohen's g, the distance of a share from one half: .05 small, .15 medium, .25 large.
+    """Cohen's g, the difference between a share and one half: .05 is small, .15 medium, .25 large.
 
     References
     ----------
@@ -114,35 +114,35 @@ def cohens_g(rate: float) -> float:
 
 
 def smallest_sample(effect: float, power: float, alpha: float) -> int:
-    """Smallest n at which a two-sided exact binomial test against .5 first reaches a power.
+    """Smallest n at which a two-sided exact binomial test against .5 reaches a given power.
 
     The test rejects outside [c + 1, n − c − 1], with c the largest count for which P(K ≤ c | .5) ≤ alpha/2.
-    Power is a sawtooth in n, so that some larger samples fall short again; this is the first that does not.
+    Power is a sawtooth function of n, so some larger samples fall short again.
 
     Parameters
     ----------
     effect
-        Cohen's g, the distance of the true rate from .5; above 0, at most .5.
+        Cohen's g, the difference between the true rate and .5; above 0, at most .5.
     power, alpha
         Both between 0 and 1.
 
     Raises
     ------
     UserError
-        Where a parameter is out of its range, or no n up to 100,000 is enough.
+        When a parameter is out of range, or no n up to 100,000 is enough.
 
     References
     ----------
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, chapter 5.
     """
     if not (0 < effect <= 0.5 and 0 < power < 1 and 0 < alpha < 1):
-        raise UserError("smallest_sample: effect lies in (0, .5], power and alpha between 0 and 1")
+        raise UserError("smallest_sample: effect must be in (0, .5], power and alpha in (0, 1)")
     block = 2_000
     for first in range(1, 100_000, block):
         reached = exact_power(np.arange(first, first + block), effect, alpha) >= power
         if reached.any():
             return first + int(reached.argmax())
-    raise UserError("smallest_sample: no sample up to 100,000 is enough")
+    raise UserError("smallest_sample: no sample size up to 100,000 is enough")
 
 
 def exact_power(n: NDArray[np.int64], effect: float, alpha: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What rounded figures still say: ranges of the figures computed from them."""
+"""Ranges of quantities that are computed from rounded figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepvalues.stats.rates import CONFIDENCE, wilson
 
 
 class Range(NamedTuple):
-    """What a figure is at its inputs as printed, and the least and most that their rounding allows."""
+    """A quantity computed from printed inputs, and its minimum and maximum given their rounding."""
 
     estimate: float
     low: float
@@ -26,12 +26,12 @@ class Range(NamedTuple):
 
 
 def corner_range(figure: Callable[..., float], *inputs: tuple[float, float]) -> Range:
-    """Range of a figure that is monotone in each input: its least and most over the inputs' corners.
+    """Range of a function that is monotone in each input, from the corners of the inputs' ranges.
 
     Parameters
     ----------
     inputs
-        Each an input as printed and half a unit of its last digit.
+        Each a printed value and half a unit of its last digit.
     """
     corners = itertools.product(*[(value - half, value + half) for value, half in inputs])
     reached = [figure(*corner) for corner in corners]
@@ -39,7 +39,7 @@ def corner_range(figure: Callable[..., float], *inputs: tuple[float, float]) -> 
 
 
 def wilson_ranges(rate: float, half: float, n: int) -> tuple[Range, Range]:
-    """Ranges of the two bounds of Wilson's interval when the rate is known to ± `half`."""
+    """Ranges of the two bounds of Wilson's interval for a rate that is known to ± `half`."""
     least = max(math.ceil((rate - half) * n - 1e-9), 0)
     most = min(math.floor((rate + half) * n + 1e-9), n)
     at, lowest, highest = (wilson(k, n) for k in (round(rate * n), least, most))
@@ -47,12 +47,12 @@ def wilson_ranges(rate: float, half: float, n: int) -> tuple[Range, Range]:
 
 
 def rate_range(low: tuple[float, float], high: tuple[float, float], n: int) -> Range:
-    """Range of the rate whose Wilson interval has the printed bounds; NaN where no count has both.
+    """Range of the rate whose Wilson interval has the printed bounds; NaN if no count gives both.
 
     Parameters
     ----------
     low, high
-        Each a bound as printed and half a unit of its last digit.
+        Each a printed bound and half a unit of its last digit.
     """
     counts = np.arange(n + 1)
     bounds = proportion_confint(counts, n, alpha=1 - CONFIDENCE, method="wilson")
@@ -68,11 +68,11 @@ def rate_range(low: tuple[float, float], high: tuple[float, float], n: int) -> R
 def chi_squared_range(
     rates: NDArray[np.float64], half: float, n: NDArray[np.float64], successes: int
 ) -> Range:
-    """Range of a factor's chi-squared when its rates are rounded and the sum of successes is known.
+    """Range of a factor's chi-squared for rounded rates and a known total number of successes.
 
-    With p = successes / Σ n fixed, χ² = Σ n (r − p)² / (p (1 − p)) is convex in the rates. Its least is
-    where the rates are as near one another as rounding allows: all at one common rate, clipped to their
-    boxes. Its most is at a corner, where all rates but one are at an end of their box.
+    With p = successes / Σ n fixed, χ² = Σ n (r − p)² / (p (1 − p)) is convex in the rates. Its minimum is
+    where the rates are as close together as rounding allows: at one common rate, clipped to each rate's
+    range. Its maximum is at a corner, where all rates but one are at an end of their range.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ def chi_squared_range(
     Raises
     ------
     UserError
-        Where no rates that round to the printed ones add up to `successes`.
+        If no rates that round to the printed ones add up to `successes`.
     """
     low, high = np.clip(rates - half, 0, 1), np.clip(rates + half, 0, 1)
     if not n @ low <= successes <= n @ high:
-        raise UserError("chi_squared_range: the printed rates and the number of successes do not agree")
+        raise UserError("chi_squared_range: the printed rates do not match the number of successes")
     p = successes / n.sum()
 
     def chi2(r: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,8 +103,8 @@ def chi_squared_range(
 def _corners(
     low: NDArray[np.float64], high: NDArray[np.float64], n: NDArray[np.float64], successes: int
 ) -> NDArray[np.float64]:
-    """Shape (corners, levels): the corners of the rates' boxes where they add up to the successes."""
-    found = []
+    """The corners of the rates' ranges that add up to the successes, shape (corners, levels)."""
+    corners = []
     for free in range(len(n)):
         others = np.delete(np.arange(len(n)), free)
         at_high = np.array(list(itertools.product((False, True), repeat=len(others))))
@@ -112,5 +112,5 @@ def _corners(
         rates[:, others] = np.where(at_high, high[others], low[others])
         rates[:, free] = (successes - rates[:, others] @ n[others]) / n[free]
         fits = (rates[:, free] >= low[free] - 1e-12) & (rates[:, free] <= high[free] + 1e-12)
-        found.append(rates[fits])
-    return np.concatenate(found)
+        corners.append(rates[fits])
+    return np.concatenate(corners)

@@ -231,7 +231,7 @@ def test_no_text_is_read_twice_not_even_by_the_next_run(reader, tmp_path):
 
 def test_a_damaged_file_of_vectors_is_one_message(reader, tmp_path):
     (tmp_path / NAME).write_bytes(b"no data base" * 100)
-    with pytest.raises(UserError, match=r"tiny: its vectors can't be kept in .*; make room"):
+    with pytest.raises(UserError, match=r"tiny: its vectors can't be saved in .*; free some space"):
         HiddenStates(MODEL, reader, tmp_path).vectors(["one"], "mean")
 
 
@@ -275,12 +275,12 @@ def test_the_server_outlives_the_thread_that_first_needs_it(served):
 
 
 def test_missing_weights_or_a_missing_server_are_one_message(served, monkeypatch, tmp_path):
-    with pytest.raises(UserError, match=r"tiny: .*none\.gguf is not there; "):
+    with pytest.raises(UserError, match=r"tiny: .*none\.gguf is missing; "):
         HiddenStates(tiny(str(tmp_path / "none.gguf"))).vectors(["one"], "mean")
     monkeypatch.setattr(serve, "is_installed", lambda: False)
     with pytest.raises(
         UserError,
-        match=r"tiny: llama\.cpp's server is not installed; it comes with the extra `open`: make models",
+        match=r"tiny: llama\.cpp's server is not installed; install the extra `open` with: make models",
     ):
         HiddenStates(served).vectors(["one"], "mean")
 
@@ -288,9 +288,9 @@ def test_missing_weights_or_a_missing_server_are_one_message(served, monkeypatch
 def test_a_server_without_vectors_is_one_message(served):
     with (
         serve.serving(served) as url,
-        pytest.raises(UserError, match=r"tiny: its server gave no vectors .*501"),
+        pytest.raises(UserError, match=r"tiny: its server returned no vectors .*501"),
     ):
-        hidden._asked("tiny", url.removesuffix("/v1") + "/embeddings", "one")
+        hidden._states("tiny", url.removesuffix("/v1") + "/embeddings", "one")
 
 
 # ---- in the project ----

@@ -695,13 +695,15 @@ VIOLATIONS = {
 def test_a_frame_that_breaks_the_contract_is_refused(items_smoke, tmp_path, violation):
     change, message = VIOLATIONS[violation]
     change(items_smoke.copy()).to_parquet(tmp_path / "items.parquet", index=False)
-    with pytest.raises(UserError, match=rf"(?s)items\.parquet: not the items.*{message}.*run 01_load_data"):
+    with pytest.raises(
+        UserError, match=rf"(?s)items\.parquet: items of another version.*{message}.*01_load_data"
+    ):
         read_items_file(tmp_path / "items.parquet", CONTRACT)
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "items.parquet").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match=r"items\.parquet: not the items .*run 01_load_data"):
+    with pytest.raises(UserError, match=r"items\.parquet: items of another version .*01_load_data"):
         read_items_file(tmp_path / "items.parquet", CONTRACT)
 
 

@@ -196,7 +196,7 @@ def test_a_file_without_tests_is_told(store, bank):
 
 def test_a_missing_file_names_the_command(store, bank):
     store.path(made.DEBUG).unlink()
-    with pytest.raises(UserError, match=r"tests\.md: not there yet; fetch it with: make data"):
+    with pytest.raises(UserError, match=r"tests\.md: missing; download it with: make data"):
         public_prompts.read_files(store, bank)
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_another_sum_is_not_read(fresh, store, bank):
     study = fresh()
     items = study.items("authors")
     for read in (lambda: public_prompts.read_files(store, bank), lambda: study.conversations(items)):
-        with pytest.raises(UserError, match=r"tests\.md is not the file that is expected"):
+        with pytest.raises(UserError, match=r"tests\.md is not the expected file"):
             read()
 
 
@@ -378,16 +378,16 @@ def test_without_a_network_one_line_says_where_copies_would_do(command, store):
         status, out, err = command()
     assert status == 2 and out == "" and err.count("\n") == 1
     assert err.startswith(
-        f"deepvalues: no network: {', '.join(public_prompts.FILES)} could not be fetched. Copies of"
+        f"deepvalues: no network: {', '.join(public_prompts.FILES)} could not be downloaded. Put copies of"
     )
-    assert f"{paths.shown(store.folder)}/ would do" in err
+    assert f"{paths.shown(store.folder)}/ (for names and addresses" in err
 
 
 def test_a_copy_of_another_sum_is_kept_aside_and_the_facts_are_not_touched(command, store, facts_file):
     before = facts_file.read_bytes()
     store.path(made.DEBUG).write_text("something else")
     status, out, err = command()
-    assert status == 2 and "tests.md is not the file that is expected" in err and "authors:" not in out
+    assert status == 2 and "tests.md is not the expected file" in err and "authors:" not in out
     assert (store.folder / "tests.md.changed").exists() and facts_file.read_bytes() == before
 
 

@@ -174,12 +174,12 @@ def test_some_larger_samples_fall_short_again():
 
 @pytest.mark.parametrize("wrong", [(0, 0.9, 0.05), (0.6, 0.9, 0.05), (0.1, 1, 0.05), (0.1, 0.9, 0)])
 def test_a_power_statement_out_of_range_is_named(wrong):
-    with pytest.raises(UserError, match="smallest_sample: effect lies in"):
+    with pytest.raises(UserError, match="smallest_sample: effect must be in"):
         rates.smallest_sample(*wrong)
 
 
 def test_an_effect_too_small_for_a_million_is_named():
-    with pytest.raises(UserError, match="no sample up to 100,000"):
+    with pytest.raises(UserError, match="no sample size up to 100,000"):
         rates.smallest_sample(1e-4, 0.95, 0.05)
 
 
@@ -233,7 +233,7 @@ def test_no_rates_that_round_alike_leave_the_range_of_chi_squared(levels, seed):
 
 
 def test_rates_that_cannot_add_up_are_named():
-    with pytest.raises(UserError, match="do not agree"):
+    with pytest.raises(UserError, match="do not match"):
         rounded.chi_squared_range(np.array([0.2, 0.3]), 0.005, np.array([100.0, 100.0]), 90)
 
 

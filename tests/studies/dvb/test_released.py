@@ -384,13 +384,13 @@ def test_the_study_reads_released_sets_and_asks_them_like_its_own(project, items
 
 def test_without_the_file_the_study_says_make_data(project, store):
     store.path("released").unlink()
-    with pytest.raises(UserError, match=r"not there yet; fetch it with: make data"):
+    with pytest.raises(UserError, match=r"missing; download it with: make data"):
         project.items("released")
 
 
 def test_a_file_changed_after_it_was_fetched_is_not_read(project, store):
     store.path("released").write_text("[]")
-    with pytest.raises(UserError, match=r"not the file that is expected.*deepvalues data released"):
+    with pytest.raises(UserError, match=r"is not the expected file.*deepvalues data released"):
         project.items("released")
 
 
@@ -425,7 +425,7 @@ def test_learners_and_reference_agents_are_asked_the_same_way_and_agents_say_wha
     models = [catalogue.registry().model(name) for name in ("learner-words", "agent-value")]
     done = run_query.query("dvb", models, items, record_folder=tmp_path)
     assert list(done["asked"]) == [24, 0] and list(done["failed"]) == [0, 24]
-    assert "agent-value: 24 failed, the last with: " in (out := capsys.readouterr().out)
+    assert "agent-value: 24 failed; last error: " in (out := capsys.readouterr().out)
     assert "not a value and a pole in wordings of the bank, which is all that reference agents know" in out
     answers = on_record.answers("dvb", models[:1], items, record_folder=tmp_path)
     trials = statistics.trials(items, answers)

@@ -125,7 +125,7 @@ def test_items_are_written_and_read(items, tmp_path):
     items.to_parquet(path)
     pd.testing.assert_frame_equal(catalogue.read_items("dvb-validation", "standard", tmp_path), items)
     items.assign(right="C").to_parquet(path)
-    with pytest.raises(UserError, match="not the items"):
+    with pytest.raises(UserError, match="items of another version"):
         catalogue.read_items("dvb-validation", "standard", tmp_path)
 
 

@@ -1,8 +1,4 @@
-"""Local models, and the loopback server that serves them by the OpenAI protocol.
-
-A local model is a name, a family, and a reply to messages. Studies implement this protocol; the server knows
-no study.
-"""
+"""The interface of local models, which studies implement and the loopback server serves."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ Message = Mapping[str, str]
 
 
 class ProtocolError(Exception):
-    """An error to be returned in OpenAI's shape."""
+    """An error to be returned in OpenAI's format."""
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, param: str | None = None
@@ -32,9 +28,8 @@ class ProtocolError(Exception):
 class Reply(NamedTuple):
     """A local model's reply.
 
-    ``alternatives`` maps each continuation that the model weighed at its deciding token to its
-    probability (for the Deep Value Benchmark ``{"A": p, "B": 1 - p}``); the server turns it into
-    ``logprobs``. None where the model has no such distribution.
+    ``alternatives`` maps each possible choice to its probability (for the Deep Value Benchmark ``{"A": p,
+    "B": 1 - p}``); the server reports it in ``logprobs``. None if the model has no such distribution.
     """
 
     text: str
@@ -44,9 +39,9 @@ class Reply(NamedTuple):
 class LocalModel(Protocol):
     """A model that answers on this machine.
 
-    ``family`` is "reference agent" (its results are known before the run), "text learner" (it gets the
-    prompt's text and nothing else) or "head on hidden states" (it gets what a language model makes of the
-    text). All of its chance comes from ``seed``.
+    ``family`` is "reference agent" (its results are known in advance), "text learner" (it sees only the
+    prompt's text) or "head on hidden states" (it sees a language model's hidden states for the text). All
+    randomness comes from ``seed``.
     """
 
     @property
@@ -62,4 +57,4 @@ class LocalModel(Protocol):
         """One line on how it answers."""
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Answer the last message; `ValueError` when it is not one it can read."""
+        """Answer the last message; raise `ValueError` if it is not understood."""

@@ -27,14 +27,14 @@ from deepvalues.ask.loopback import LocalModel, Message, ProtocolError, Reply
 from deepvalues.core.errors import UserError
 
 HOST = "127.0.0.1"
-#: How the server counts and cuts tokens: words and single marks. Any rule would do that is stable.
+#: The server's tokens: words and single punctuation marks. Any stable rule would do.
 _TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
-_MOST_TOP_LOGPROBS = 20
+_MAX_TOP_LOGPROBS = 20
 
 
 def _on_protocol_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProtocolError)
-    # What this machine can't do it can't do a second later: clients need not try again.
+    # Something missing on this machine: retrying would not help.
     headers = {"x-should-retry": "false"} if error.status == 501 else None
     return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
@@ -50,16 +50,16 @@ def _on_crash(request: Request, error: Exception) -> JSONResponse:
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text into the server's tokens, spaces kept with the token that they precede."""
+    """Split a text into the server's tokens, each with the spaces before it."""
     return _TOKEN.findall(text)
 
 
-def _whole_number(body: Mapping[str, Any], name: str, default: int | None) -> int | None:
+def _integer(body: Mapping[str, Any], name: str, default: int | None) -> int | None:
     number = body.get(name)
     if number is None:
         return default
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        message = f"'{name}' must be a whole number from 0 up, not {number!r}"
+        message = f"'{name}' must be a non-negative integer, not {number!r}"
         raise ProtocolError(400, message, param=name)
     return number
 
@@ -89,17 +89,17 @@ def _checked(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _logprobs(body: Mapping[str, Any], reply: Reply, shown: Sequence[str]) -> dict[str, Any] | None:
-    """Log probabilities token by token; all chance sits in the token that decides."""
-    top = _whole_number(body, "top_logprobs", 0) or 0
-    if top > _MOST_TOP_LOGPROBS or (top and not body.get("logprobs")):
-        message = f"'top_logprobs' needs logprobs = true and at most {_MOST_TOP_LOGPROBS}"
+def _logprobs(body: Mapping[str, Any], reply: Reply, sent: Sequence[str]) -> dict[str, Any] | None:
+    """Log probabilities of each token; only the first token that is a choice has alternatives."""
+    top = _integer(body, "top_logprobs", 0) or 0
+    if top > _MAX_TOP_LOGPROBS or (top and not body.get("logprobs")):
+        message = f"'top_logprobs' must be at most {_MAX_TOP_LOGPROBS} and needs logprobs = true"
         raise ProtocolError(400, message, param="top_logprobs")
     if not body.get("logprobs"):
         return None
     content = []
     undecided = True
-    for token in shown:
+    for token in sent:
         space = token[: len(token) - len(token.lstrip())]
         weighed: Mapping[str, float] = {token: 1.0}
         if undecided and reply.alternatives and token.strip() in reply.alternatives:
@@ -112,19 +112,19 @@ def _logprobs(body: Mapping[str, Any], reply: Reply, shown: Sequence[str]) -> di
 
 
 def _logprob(token: str, p: float) -> dict[str, Any]:
-    # -9999 is what the protocol uses for "as good as impossible"; JSON has no infinity.
+    # The protocol's value for a practically impossible token; JSON has no infinity.
     logprob = round(math.log(p), 9) if p > 0 else -9999.0
     return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
 
 
 def _completion(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
     messages = _messages(body)
-    seed = _whole_number(body, "seed", 0) or 0
-    most = _whole_number(body, "max_completion_tokens", _whole_number(body, "max_tokens", None))
+    seed = _integer(body, "seed", 0) or 0
+    limit = _integer(body, "max_completion_tokens", _integer(body, "max_tokens", None))
     reply = model.reply(messages, seed)
-    whole = tokens(reply.text)
-    shown = whole if most is None else whole[:most]
-    cut = len(shown) < len(whole)
+    every = tokens(reply.text)
+    sent = every if limit is None else every[:limit]
+    cut = len(sent) < len(every)
     prompt_tokens = sum(len(tokens(message["content"])) for message in messages)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:24]
     return {
@@ -138,17 +138,17 @@ def _completion(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
                 "index": 0,
                 "message": {
                     "role": "assistant",
-                    "content": "".join(shown) if cut else reply.text,
+                    "content": "".join(sent) if cut else reply.text,
                     "refusal": None,
                 },
-                "logprobs": _logprobs(body, reply, shown),
+                "logprobs": _logprobs(body, reply, sent),
                 "finish_reason": "length" if cut else "stop",
             }
         ],
         "usage": {
             "prompt_tokens": prompt_tokens,
-            "completion_tokens": len(shown),
-            "total_tokens": prompt_tokens + len(shown),
+            "completion_tokens": len(sent),
+            "total_tokens": prompt_tokens + len(sent),
         },
     }
 
@@ -186,12 +186,12 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 async def complete(models: Mapping[str, LocalModel], body: dict[str, Any]) -> dict[str, Any]:
-    """From the body of a request for a chat completion to that of its response.
+    """The response body for the body of a chat-completion request.
 
     Raises
     ------
     ProtocolError
-        When there is no such model, or it can't reply to this.
+        When there is no such model, or it can't answer this request.
     """
     _described(models, _checked(body)["model"])
     try:
@@ -203,7 +203,7 @@ async def complete(models: Mapping[str, LocalModel], body: dict[str, Any]) -> di
     except UserError as error:
         raise ProtocolError(501, str(error), code="model_not_available") from None
     except Exception as error:
-        # Left to the framework, the connection may be reset before the client has read of it.
+        # If left to the framework, the connection may be reset before the client has read the error.
         logging.getLogger(__name__).exception("%s failed", body["model"])
         raise ProtocolError(500, f"{type(error).__name__}: {error}") from error
 
@@ -213,7 +213,7 @@ def create_app(models: Mapping[str, LocalModel]) -> Starlette:
 
     Routes: ``GET /v1/models``, ``GET /v1/models/{name}``, ``POST /v1/chat/completions`` with ``seed``,
     ``max_tokens`` or ``max_completion_tokens``, ``logprobs`` and ``top_logprobs``; other parameters are
-    accepted and have no effect. Errors have OpenAI's shape and status codes.
+    ignored. Errors have OpenAI's format and status codes.
     """
 
     async def list_models(_: Request) -> JSONResponse:
@@ -240,8 +240,8 @@ def create_app(models: Mapping[str, LocalModel]) -> Starlette:
 
 
 def _listener(port: int) -> socket.socket:
-    """A listening socket on loopback; a client that comes before the server is ready waits."""
-    # asyncio switches Nagle's algorithm off only where the protocol is named; else replies come 40 ms late.
+    """A listening socket on loopback; clients that connect before the server is ready wait."""
+    # asyncio disables Nagle's algorithm only if the protocol is given; otherwise replies arrive 40 ms late.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -273,21 +273,21 @@ def serve_forever(app: Starlette, port: int, on_bound: Callable[[str], None] | N
 
     Parameters
     ----------
-    app, port
-        What is served, and where; port 0 is any free port.
+    port
+        0 selects any free port.
     on_bound
-        Called with the base URL once the port is taken.
+        Called with the base URL once the port is bound.
 
     Raises
     ------
     UserError
-        When the port is taken, or is none.
+        When the port is in use or invalid.
     """
     try:
         listener = _listener(port)
     except OverflowError:
         raise UserError(
-            f"can't use port {port}: a port is from 0 to 65535; choose another one with --port"
+            f"can't use port {port}: ports range from 0 to 65535; choose another one with --port"
         ) from None
     except OSError as error:
         raise UserError(f"can't use port {port} ({error}); choose another one with --port") from None

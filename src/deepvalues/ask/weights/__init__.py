@@ -1,1 +1,1 @@
-"""Open models on this machine: their weights fetched and checked, and served while they are asked."""
+"""Open models on this machine: fetching, checking and serving their weights."""

@@ -1,8 +1,8 @@
-"""Hidden states: what a language model's last layer makes of a text, as a vector.
+"""Hidden states: the output of a language model's last layer for a text, as a vector.
 
-A model reads a text in one pass, which gives one vector a token. Two summaries are kept: the mean over the
-tokens, and the last token's, which has read all that comes before it. Both are set to length 1. They are
-kept on disk, outside the project, so that no text is read twice: the options of the prompts come back often.
+A model reads a text in one pass, which gives one vector per token. Two summaries are kept, each normalized to
+length 1: the mean over tokens, and the last token's vector, which depends on the whole text. They are cached
+on disk, outside the project, since prompts often share options.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ from deepvalues.core.errors import UserError
 TokenStates: TypeAlias = Any
 #: Reads a text.
 ReadText: TypeAlias = Callable[[str], TokenStates]
-#: Starts what reads texts, and ends it with the block.
+#: A context manager that provides a `ReadText`.
 Reader: TypeAlias = Callable[[], AbstractContextManager[ReadText]]
 
-#: What is kept of a text: the mean of its tokens' vectors, and the last token's.
+#: The summaries of a text: the mean of its tokens' vectors, and the last token's.
 POOLINGS = ("mean", "last")
-#: Seconds for one text; the largest model takes two or three on a busy processor.
-_ONE_TEXT = 300.0
+#: Timeout in seconds for one text; the largest model takes two or three on a busy processor.
+_TIMEOUT = 300.0
 
 
 def hidden_folder() -> Path:
-    """Where vectors are kept: beside the weights, in the user's cache."""
+    """The folder for vectors: next to the weights, in the user's cache."""
     return cache_folder().with_name("hidden")
 
 
 @contextmanager
 def server(model: Model) -> Iterator[ReadText]:
-    """Have llama.cpp's server read texts for as long as the block runs.
+    """Read texts with llama.cpp's server while the block runs.
 
     Raises
     ------
     UserError
-        As from `deepvalues.ask.weights.serve.serving`, or when the server gives no vectors.
+        As from `deepvalues.ask.weights.serve.serving`, or when the server returns no vectors.
     """
     with serving(model, vectors=True) as base_url:
-        yield lambda text: _asked(model.name, f"{base_url.removesuffix('/v1')}/embeddings", text)
+        yield lambda text: _states(model.name, f"{base_url.removesuffix('/v1')}/embeddings", text)
 
 
-def _asked(name: str, url: str, text: str) -> TokenStates:
+def _states(name: str, url: str, text: str) -> TokenStates:
     request = urllib.request.Request(
         url, json.dumps({"content": text}).encode(), {"Content-Type": "application/json"}
     )
-    # A proxy of the environment is not for loopback.
+    # Loopback must bypass any proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=_ONE_TEXT) as reply:
+        with opener.open(request, timeout=_TIMEOUT) as reply:
             return np.asarray(json.load(reply)[0]["embedding"], dtype=np.float64)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise UserError(f"{name}: its server gave no vectors for a text ({error}); ask again") from None
+        raise UserError(f"{name}: its server returned no vectors for a text ({error}); try again") from None
 
 
 def pooled(states: TokenStates) -> dict[str, Any]:
@@ -82,16 +82,16 @@ def pooled(states: TokenStates) -> dict[str, Any]:
 
 
 class HiddenStates:
-    """The vectors of texts under one model's weights, kept on disk once they are made.
+    """The vectors of texts for one model's weights, cached on disk.
 
     Parameters
     ----------
     model
-        One with weights: their SHA-256, with the pooling and the text, is the key of a vector.
+        A model with weights; a vector's key is their SHA-256, the pooling and the text.
     reader
-        Started when a text is met for the first time; by default `server`.
+        Started for the first text that is not cached; by default `server`.
     folder
-        Where vectors are kept; by default `hidden_folder`.
+        The cache; by default `hidden_folder`.
     """
 
     def __init__(self, model: Model, reader: Reader | None = None, folder: Path | None = None) -> None:
@@ -113,42 +113,42 @@ class HiddenStates:
         Raises
         ------
         UserError
-            When vectors have to be made and the server or the weights are missing, or can't be kept.
+            When the server or the weights are needed but missing, or vectors can't be saved.
         """
         path = (self._folder or hidden_folder()) / f"{weights_of(self.model).sha256}.sqlite"
-        # One at a time: the server has one slot, and a text that two prompts share is read once.
+        # One at a time: the server has one slot, and a text shared by two prompts should be read once.
         with self._lock:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(sqlite3.connect(path, timeout=60)) as kept:
-                    kept.execute(_TABLE)
-                    return np.stack([self._vector(kept, text, pooling) for text in texts]).astype(np.float64)
+                with closing(sqlite3.connect(path, timeout=60)) as cache:
+                    cache.execute(_TABLE)
+                    return np.stack([self._vector(cache, text, pooling) for text in texts]).astype(np.float64)
             except (sqlite3.Error, OSError) as error:
                 raise UserError(
-                    f"{self.model.name}: its vectors can't be kept in {path} ({error}); make room there, "
-                    f"delete the file if it is damaged, or name another folder in {CACHE_VARIABLE}"
+                    f"{self.model.name}: its vectors can't be saved in {path} ({error}); free some space, "
+                    f"delete the file if it is damaged, or set {CACHE_VARIABLE} to another folder"
                 ) from None
 
-    def _vector(self, kept: sqlite3.Connection, text: str, pooling: str) -> Any:
-        found = kept.execute(_FIND, (text, pooling)).fetchone()
-        if found is not None:
-            return np.frombuffer(found[0], dtype="<f4")
-        made = pooled((self._read or self._start())(text))
-        with kept:
-            kept.executemany(
-                _KEEP, [(text, name, each.astype("<f4").tobytes()) for name, each in made.items()]
+    def _vector(self, cache: sqlite3.Connection, text: str, pooling: str) -> Any:
+        row = cache.execute(_FIND, (text, pooling)).fetchone()
+        if row is not None:
+            return np.frombuffer(row[0], dtype="<f4")
+        vectors = pooled((self._read or self._start())(text))
+        with cache:
+            cache.executemany(
+                _INSERT, [(text, name, each.astype("<f4").tobytes()) for name, each in vectors.items()]
             )
-        return made[pooling]
+        return vectors[pooling]
 
     def _start(self) -> ReadText:
-        # A server ends with the thread that starts it, and those that answer requests come and go.
-        keeper = self._open.enter_context(ThreadPoolExecutor(1))
-        self._read = keeper.submit(lambda: self._open.enter_context(self._reader())).result()
+        # A server ends with the thread that starts it, so that must not be one that answers a request.
+        thread = self._open.enter_context(ThreadPoolExecutor(1))
+        self._read = thread.submit(lambda: self._open.enter_context(self._reader())).result()
         atexit.register(self.close)
         return self._read
 
     def close(self) -> None:
-        """End what reads texts; it is started again when needed."""
+        """Stop the reader; it is started again when needed."""
         self._read = None
         self._open.close()
 
@@ -157,4 +157,4 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS vectors (text TEXT, pooling TEXT, vector BLOB, PRIMARY KEY (text, pooling))"
 )
 _FIND = "SELECT vector FROM vectors WHERE text = ? AND pooling = ?"
-_KEEP = "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)"
+_INSERT = "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)"

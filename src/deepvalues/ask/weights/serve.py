@@ -1,4 +1,4 @@
-"""A model's weights served on loopback while it is asked."""
+"""Serving a model's weights on loopback while it is asked."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from deepvalues.ask.weights.fetch import verified, weights_of
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
 
-#: Sets the number of threads where no command line does.
+#: The environment variable for the number of threads, if none is given.
 THREADS_VARIABLE = "DEEPVALUES_THREADS"
-#: Seconds that a server gets to end by itself, and for one look at its health.
-_TO_END = 5.0
-_ONE_LOOK = 10.0
+#: Timeouts in seconds for the server to exit, and for one health check.
+_EXIT_TIMEOUT = 5.0
+_HEALTH_TIMEOUT = 10.0
 _MEMORY = re.compile(r"alloc|out of memory|cannot map|mmap failed", re.IGNORECASE)
-#: What a message of llama.cpp's log begins with.
+#: The beginning of a message in llama.cpp's log.
 _STAMP = re.compile(r"^[\d.]+ [A-Z] (?:\w+ +)?")
 
 
@@ -38,40 +38,40 @@ def is_installed() -> bool:
 
 
 def ready(model: Model) -> Path:
-    """The checked file of a model's weights, where there is a server for it.
+    """The path of a model's verified weights, if the server is installed.
 
     Raises
     ------
     UserError
-        When the server is not installed, or the weights are not there or not the expected ones.
+        When the server is not installed, or the weights are missing or not the expected ones.
     """
     if not is_installed():
         raise UserError(
-            f"{model.name}: llama.cpp's server is not installed; it comes with the extra `open`: make "
-            f"models, or {install('open')}"
+            f"{model.name}: llama.cpp's server is not installed; install the extra `open` with: make "
+            f"models (or: {install('open')})"
         )
     return verified(model)
 
 
 @contextmanager
 def serving(model: Model, threads: int | None = None, *, vectors: bool = False) -> Iterator[str]:
-    """Serve a model's weights on a free loopback port for as long as the block runs; yields the base URL.
+    """Serve a model's weights on a free loopback port while the block runs; yields the base URL.
 
-    The server is a process of its own, which ends with the block and with this process, also when this one
-    is killed.
+    The server is a separate process, which ends with the block and with this process, even if this one is
+    killed.
 
     Parameters
     ----------
     threads
-        By default what `THREADS_VARIABLE` says, else one for each processor.
+        By default the value of `THREADS_VARIABLE`, else one per processor.
     vectors
-        Whether it gives the vectors of texts' tokens, by ``/embeddings`` beside the base URL, not replies.
+        Whether to serve the vectors of a text's tokens, at ``/embeddings``, instead of replies.
 
     Raises
     ------
     UserError
-        When the server is not installed, the weights are not there or not the expected ones, they don't fit
-        into memory, or the server dies; a `UserError` of the block then says of what it died.
+        When the server is not installed, the weights are missing, not the expected ones or too large for
+        memory, or the server dies; the cause is added to a `UserError` raised in the block.
     """
     path = ready(model)
     _require_memory(model.name, path)
@@ -96,7 +96,7 @@ def _require_memory(name: str, path: Path) -> None:
     if free < needed:
         raise UserError(
             f"{name}: not enough memory: its weights take {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB "
-            "are free; end other programs, or ask a smaller model"
+            "are free; close other programs, or ask a smaller model"
         )
 
 
@@ -107,7 +107,7 @@ def _threads(given: int | None) -> int:
     if given is not None or not text:
         return given or processors()
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{THREADS_VARIABLE} must be a number of threads from 1 up, not {text!r}")
+        raise UserError(f"{THREADS_VARIABLE} must be a number of threads, at least 1, not {text!r}")
     return int(text)
 
 
@@ -127,62 +127,62 @@ def _started(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        # A session of its own: at Ctrl-C it answers what is in flight, and is ended after that.
+        # In its own session, so that after Ctrl-C it can still answer requests in flight.
         start_new_session=True,
     )
 
 
 def _address(name: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
-    """Where the server listens, once it says that it is well."""
+    """The server's address, once it reports that it is healthy."""
     assert process.stdout is not None
     address = process.stdout.readline().decode().strip()
     while address and process.poll() is None:
-        if _is_well(address):
+        if _is_healthy(address):
             return address
         time.sleep(0.05)
     process.wait()
     raise UserError(f"{name}: {_death(name, process.returncode, log)}")
 
 
-def _is_well(address: str) -> bool:
-    # A proxy of the environment is not for loopback.
+def _is_healthy(address: str) -> bool:
+    # Loopback must bypass any proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{address}/health", timeout=_ONE_LOOK) as reply:
+        with opener.open(f"{address}/health", timeout=_HEALTH_TIMEOUT) as reply:
             return bool(reply.status == 200)
-    except OSError:  # such as the status 503, until the model is loaded
+    except OSError:  # such as status 503 until the model is loaded
         return False
 
 
 def _has_died(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has ended, or is just about to: its connections close a moment before it does."""
+    """Whether the process has exited or is about to; its connections close a moment earlier."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
     return process.returncode is not None
 
 
 def _death(name: str, status: int, log: IO[bytes]) -> str:
-    """What a server died of, in a sentence."""
+    """A sentence on why the server died."""
     log.seek(0)
-    told = log.read().decode(errors="replace")
+    output = log.read().decode(errors="replace")
     if status == -signal.SIGKILL:
         cause = "it was killed, as happens when memory runs out"
     elif status == -signal.SIGILL:
         cause = "its build uses instructions that this processor does not have"
-    elif _MEMORY.search(told):
-        cause = f"not enough memory: {_words(told)}"
+    elif _MEMORY.search(output):
+        cause = f"not enough memory: {_first_error(output)}"
     elif status < 0:
-        cause = f"it ended with the signal {signal.Signals(-status).name}"
+        cause = f"it was ended by signal {signal.Signals(-status).name}"
     else:
-        cause = f"it ended with status {status}: {_words(told)}"
-    return f"The server of {name} has died: {cause}."
+        cause = f"it exited with status {status}: {_first_error(output)}"
+    return f"The server of {name} died: {cause}."
 
 
-def _words(told: str) -> str:
-    """The first error in a log, of which the others follow; else its last line."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+def _first_error(output: str) -> str:
+    """The first error in a log, which usually causes the others; otherwise the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|fail|alloc", line, re.IGNORECASE)]
-    return _STAMP.sub("", [*errors, *lines[-1:], "it said nothing"][0]).rstrip(".")
+    return _STAMP.sub("", [*errors, *lines[-1:], "its log is empty"][0]).rstrip(".")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -191,7 +191,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
     process.stdout.close()
     try:
-        process.wait(_TO_END)
+        process.wait(_EXIT_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

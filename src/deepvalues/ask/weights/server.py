@@ -1,7 +1,7 @@
-"""llama.cpp's server in a process of its own, which ends with the process that started it.
+"""llama.cpp's server in a separate process, which ends with the process that started it.
 
-The one argument is what to serve, as JSON. When the model is loaded the server's address goes to standard
-output, in a line. The process ends when its standard input closes, and so also when its parent dies.
+The only argument is a JSON object of options. Once the server listens, its address is written to standard
+output on one line. The process ends when its standard input closes, and so also when its parent dies.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ HOST = "127.0.0.1"
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent does, whatever the parent dies of."""
+    """End this process when its parent does, however that ends."""
     threading.Thread(target=_watch, daemon=True).start()
-    # While a model is loaded no thread of Python's may run, so that the kernel is asked as well.
+    # The kernel is asked too, since loading a model can block all Python threads.
     guard.end_with(parent)
 
 
 def _watch() -> None:
     while os.read(sys.stdin.fileno(), 1 << 10):
         pass
-    # Not by sys.exit: it would wait for the request that is being answered.
+    # Not sys.exit, which would wait for requests in flight.
     os._exit(0)
 
 
@@ -36,16 +36,15 @@ def _start(options: dict[str, Any]) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = options["path"]
-    # Replies name their model by it; without it they would by the file's path.
+    # The model's name in replies; by default it is the file's path.
     params.model_alias = {options["name"]}
-    # Any free port: one that is chosen here first could be taken before it is used.
+    # The server picks a free port, since one picked here could be taken before it is used.
     params.hostnames, params.port = [HOST], 0
     params.n_ctx, params.n_parallel = options["context"], 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options["threads"]
-    # Prompts come in the order of their beginnings, which the one slot keeps; gigabytes of earlier ones
-    # are not needed.
+    # No cache of earlier prompts, which takes gigabytes: prompts with the same beginning are adjacent.
     params.cache_ram_mib = 0
-    # A context that is cut to the memory that happens to be free would answer otherwise elsewhere.
+    # Answers must not depend on the free memory of a machine.
     params.fit_params = False
     params.ui = False
     if options["vectors"]:
@@ -55,10 +54,10 @@ def _start(options: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Serve until the parent closes standard input, or dies."""
+    """Serve until the parent closes standard input or dies."""
     options = json.loads(sys.argv[1])
     _end_with(options["parent"])
-    # Whatever the library prints goes to standard error; the parent reads one line of the other.
+    # Redirect the library's output to standard error, since the parent reads standard output.
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     server = _start(options)

@@ -56,7 +56,7 @@ def weigh(logprobs: Mapping[str, Any] | None) -> Weighed:
     logprobs
         As in a choice of the chat-completions protocol: ``content``, a list of {token, logprob,
         top_logprobs}, where spellings of a letter (``A``, `` A``, ``(A``) are added up; or the short form of
-        `deepvalues.ask.letters.kept`.
+        `deepvalues.ask.letters.condensed`.
 
     Returns
     -------
