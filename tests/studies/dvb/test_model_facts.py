@@ -132,8 +132,8 @@ def test_who_was_asked_and_who_was_not():
         "Two language models on the paper's list were not asked."
     )
     assert told("asked", ONE, ["x"]) == (
-        "We asked one language model: gpt-x (400 cells, 2,200 items). One language model on the paper's list "
-        "was not asked."
+        "We asked one language model on 400 cells (2,200 items): gpt-x. One language model on the paper's "
+        "list was not asked."
     )
     assert told("asked", TWO, []) == (
         "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
@@ -286,17 +286,48 @@ def test_what_heads_read_stands_beside_the_null_and_the_lexical_learners():
     )
 
 
-def test_what_heads_make_of_shuffled_examples_is_told_with_the_intervals_off_one_half():
-    head = {"model": "h", "family": HEAD, "shuffled_probe_value": 0.66, "shuffled_probe_surface": 0.5}
-    null = head | {"model": "h-shuffled", "shuffled_probe_value": 0.9}
-    found = told("read", READ, table(head, null))
-    assert found.endswith(
-        "With shuffled examples, which favour neither layer, 1 of the 2 intervals of the heads' probes "
-        "excludes one half."
+def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_one_half():
+    null = rates(*of_all_arms(NULL, 4, 0.5, 0.5, 0.45), ("a", NULL, "control", 4, 0.44))
+    wide = null.assign(rate_low=null["rate"] - 0.04, rate_high=null["rate"] + 0.04)
+    assert told("read", pd.concat([READ, wide]), NO_TABLE).endswith(
+        "Fitted to shuffled choices, heads have a control of .440 at N = 4. Of their 4 intervals on control, "
+        "probes and DVGR, 2 lie below one half and none above it; all heads share the same coins, so these "
+        "misses come together."
     )
-    below = head | {"model": "g", "shuffled_probe_surface": 0.4}
-    assert told("read", READ, table(head, below)).endswith(
-        "3 of the 4 intervals of the heads' probes exclude one half."
+
+
+def test_heads_are_compared_with_the_models_that_they_read():
+    columns = ["model", "respondent", "arm", "n_examples", "difference", "clustered_low", "clustered_high"]
+    rows = [
+        ("a", "head, mean", "probe_value", 4, 0.2, 0.1, 0.3),
+        ("b", "head, last", "probe_value", 4, 0.3, 0.2, 0.4),
+        ("a", NULL, "probe_value", 4, 0.01, -0.1, 0.12),
+        ("a", "head, mean", "control", 4, 0.9, 0.8, 1.0),
+        ("a", "head, mean", "probe_value", 20, 0.9, 0.8, 1.0),
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    assert told("less_asked", frame) == (
+        "On the same tests at N = 4, the accuracy of a head on the value probe minus that of the model that "
+        "it reads ranges from .200 [.100, .300] (head-a-mean) to .300 [.200, .400] (head-b-last); with "
+        "shuffled choices, this difference is .010 [−.100, .120] (a)."
+    )
+    assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
+
+
+def test_a_model_that_examples_make_choose_by_position_is_named():
+    turned = PLACE | {"prior_consistency": 0.77}
+    found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
+    assert "In a, then, it is the examples that bring the choice by position about." in found
+    both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
+    assert "In two models, then, it is the examples" in both
+    assert "it is the examples" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
+
+
+def test_models_that_go_by_position_when_asked_outright_are_said_to():
+    of_place = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
+    assert told("outright", of_place.assign(followed=0.5)) == (
+        "Asked outright which of two options shows a value or a pole, a goes by position as well: the rate "
+        "of right choices over both orders is .500, so this question does not show what can be recognized."
     )
 
 
@@ -332,10 +363,11 @@ def test_what_heads_gain_on_the_lexical_learners_is_told_by_the_state_that_is_re
         {"model": "g-mean-shuffled", "family": HEAD, **span("probe_value", 0.9, 0.1)},
         learner | {"model": "learner-words"},
         learner | {"model": "learner-nearest", "verdict": "layer_open"},
+        learner | {"model": "learner-characters", "verdict": "place"},
     ]
     assert told("gain", table(*rows)) == (
-        "By the same rules, one of the two lexical learners learned from the examples too, so heads must be "
-        "compared with them. On the value probe at N = 4, the accuracy of heads on mean states minus that of "
+        "By the same rules, two of the three lexical learners learned from the examples too, so heads must "
+        "be compared with them. On the value probe at N = 4, the accuracy of heads on mean states minus that of "
         "the lexical learners ranges from .100 [.080, .120] (h-mean) to .200 [.100, .300] (g-mean); that of "
         "heads on the last token's state is .050 [−.050, .150] (h-last). On the surface probe, 1 of the 2 "
         "intervals of this difference lies above zero."
@@ -382,14 +414,15 @@ def test_public_prompts_by_family():
         "models asked is .500 [.400, .600] (a); that of the heads on mean states is .670 [.600, .700] "
         "(head-a-mean); that of the heads on the state of the last token is .550 [.400, .600] (head-a-last). "
         "The published language models have a DVGR of .302 on the prompts of their study, below the "
-        "intervals of all of these. So the state that is read decides what is found: heads on the mean are "
+        "intervals of all of these. So the DVGR depends on the state that is read: heads on the mean are "
         "above one half, and "
-        "those on the last token are not."
+        "those on the last token are not. As these prompts have no control and no probe, they cannot say "
+        "what was learned."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
-    assert "a DVGR of .302 on the prompts of their study. So the state" in low
+    assert "a DVGR of .302 on the prompts of their study. So the DVGR" in low
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)))
-    assert worse.endswith("those on the last token are not, with head-b-last even below it.")
+    assert "those on the last token are not, with head-b-last even below it. As" in worse
     for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
         assert "decides" not in told("public", public(*rows, more))
 

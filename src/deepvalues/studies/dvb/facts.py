@@ -368,12 +368,16 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     -------
     dict
         models (number), n and more (numbers of examples), certain (by arm, how many models significantly
-        prefer the right option), and each measure as `deepvalues.paper.sentences.spread` returns it.
+        prefer the right option), turned_by_examples (`spread` of prior_consistency, of the models that are
+        less consistent with examples, by intervals that do not overlap), and each measure as
+        `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
     certain = {arm: int(_above(rows, lean).sum()) for lean, arm in _LEANS.items()}
     measures = {name: spread(rows, name) for name in (*_MEASURES, *_AT_BOTH)}
     measures |= {f"{name}_more": spread(rows, f"{name}_n{rules.MORE}") for name in _AT_BOTH}
+    turned = rows[rows["prior_consistency_low"] > rows["order_consistency_high"]]
+    measures["turned_by_examples"] = spread(turned, "prior_consistency")
     return {"models": len(rows), "n": rules.N, "more": rules.MORE, "certain": certain, **measures}
 
 
@@ -430,7 +434,7 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
             for n in ends
         ],
         "verdicts": _verdicts_by_state(table),
-        "nothing": _nothing_to_learn(table),
+        "null": _null(rates),
     }
 
 
@@ -446,12 +450,16 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
 
 
-def _nothing_to_learn(table: pd.DataFrame) -> dict[str, int]:
-    """How many intervals heads have on the probes with shuffled examples, and how many exclude one half."""
-    probes = [f"shuffled_{probe}" for probe in ("probe_value", "probe_surface")]
-    low, high = (_fitted(table)[[f"{probe}_{end}" for probe in probes]] for end in ("low", "high"))
-    off = (low > 0.5).to_numpy() | (high < 0.5).to_numpy()
-    return {"intervals": int(low.count().sum()), "off": int(off.sum())}
+def _null(rates: pd.DataFrame) -> dict[str, Any]:
+    """Heads fitted to shuffled choices, at the N of the verdicts: control, and intervals off one half."""
+    null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
+    known = null[null["arm"].isin(rules.TESTS)].reindex(columns=["rate_low", "rate_high"]).dropna()
+    return {
+        "control": spread(null[null["arm"] == "control"], "rate"),
+        "intervals": len(known),
+        "below": int((known["rate_high"] < 0.5).sum()),
+        "above": int((known["rate_low"] > 0.5).sum()),
+    }
 
 
 def _lexical(table: pd.DataFrame, n: int) -> dict[str, Any]:
@@ -482,12 +490,28 @@ def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
     return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
 
 
+def less_asked(table: pd.DataFrame) -> dict[str, Any]:
+    """How much more often heads are right on the value probe than the models that they read, paired by item.
+
+    Parameters
+    ----------
+    table
+        From `analysis.asked_read.read_less_asked`.
+    """
+    ends = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
+    found = table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=ends)
+    null = found["respondent"] == NULL
+    names = "head-" + found["model"] + "-" + found["respondent"].str.removeprefix("head, ")
+    heads = spread(found.assign(model=names)[~null], "difference")
+    return {"n": rules.N, "heads": heads, "null": spread(found[null], "difference")}
+
+
 def gain(table: pd.DataFrame) -> dict[str, Any]:
     """How much better heads are than the lexical learners on the same tests, paired by cell.
 
     On the value probe by the state that they read (``mean``, ``last``). ``surface.above`` is the number of
     intervals on the surface probe above 0, and ``learned`` the number of lexical learners (of ``learners``)
-    whose own verdict is that they learned a layer.
+    whose own verdict is that they learned, be it clear which layer or not.
 
     Parameters
     ----------
@@ -501,7 +525,7 @@ def gain(table: pd.DataFrame) -> dict[str, Any]:
         **{state: spread(heads[heads["model"].str.endswith(f"-{state}")], value) for state in POOLINGS},
         "surface": spread(heads, surface) | {"above": int((heads[f"{surface}_low"] > 0).sum())},
         "learners": len(words),
-        "learned": int(words["verdict"].isin(_LEARNED).sum()),
+        "learned": int(words["verdict"].isin([*_LEARNED, "layer_open"]).sum()),
     }
 
 

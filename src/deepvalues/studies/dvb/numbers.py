@@ -27,6 +27,10 @@ def instrument(results: Results, check: pd.DataFrame) -> None:
     results.count("instrument.exact", exact.sum())
     results.count("instrument.inexact", (~exact).sum())
     results.count("instrument.inexact_within", check.loc[~exact, "within"].sum())
+    # Of 95% intervals.
+    results.count("instrument.inexact_expected", round(0.95 * (~exact).sum()))
+    missed = check.loc[~check["within"].astype(bool), "model"].value_counts()
+    results.count("instrument.most_missed", missed.max() if len(missed) else 0)
 
 
 def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
