@@ -162,9 +162,24 @@ def agency_of(p_value, claimed, family):
 @pytest.mark.parametrize(
     ("p_value", "claimed", "family", "expected"),
     [
-        (0.01, True, "language model", "1 of 2 profiles"),
-        (0.01, False, "language model", "1 of 1 profile"),
-        (0.2, True, "language model", "none of 1 profile"),
+        (
+            0.01,
+            True,
+            "language model",
+            "it comes last in 1 of 2 profiles of language models that the answers support.",
+        ),
+        (
+            0.01,
+            False,
+            "language model",
+            "the one profile of a language model that its answers support puts it last.",
+        ),
+        (
+            0.2,
+            True,
+            "language model",
+            "the one profile of a language model that its answers support does not put it last.",
+        ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),
         (0.01, True, "reference agent", None),
@@ -175,8 +190,7 @@ def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value
     asked = claimed is False and family == "language model"
     how = ": asked in pairs, one of them chooses by position" if asked else ""
     nobody = f"no language model on record gives answers that support a profile{how}."
-    last = f"here, it comes last in {expected} of language models that the answers support."
-    assert agency_of(p_value, claimed, family) == about + (last if expected else nobody)
+    assert agency_of(p_value, claimed, family) == about + (f"here, {expected}" if expected else nobody)
 
 
 @pytest.mark.parametrize(

@@ -343,7 +343,7 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
 #: Measures that the sentences use, and those that are also known for more examples.
 _MEASURES = (
     *("order_consistency", "by_place", "first_option_rate", "prior", "prior_consistency", "shuffled"),
-    *("repeat_copy", "repeat_swapped", "control", "soft_dvgr", "dvgr_minus_lexical", "readable"),
+    *("repeat_copy", "repeat_swapped", "control", "readable"),
 )
 _AT_BOTH = ("dvgr", "probe_value", "probe_surface")
 #: If all cells are equal, Wilson's interval is above one half from this many cells; see `verdicts.above`.
@@ -417,7 +417,7 @@ def _right(judged: pd.DataFrame) -> dict[str, Any]:
 
 
 def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
-    """Results of the heads on hidden states with the fewest and the most examples, or with both of two.
+    """Results of the heads on hidden states at the number of examples of the verdicts.
 
     Parameters
     ----------
@@ -426,13 +426,9 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     table
         From `analysis.verdicts.verdicts`, for the results of the lexical learners.
     """
-    steps = sorted(_heads(rates)["n_examples"].unique())
-    ends = steps if len(steps) < 3 else [steps[0], steps[-1]]
+    own = rates[rates["n_examples"] == rules.N]
     return {
-        "steps": [
-            _read_at(rates[rates["n_examples"] == n], int(n)) | {"lexical": _lexical(table, int(n))}
-            for n in ends
-        ],
+        "at": _read_at(own) | {"lexical": _lexical(table)} if len(_heads(own)) else None,
         "verdicts": _verdicts_by_state(table),
         "null": _null(rates),
     }
@@ -453,36 +449,31 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
     """Heads fitted to shuffled choices, at the N of the verdicts: control, and intervals off one half."""
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
-    known = null[null["arm"].isin(rules.TESTS)].reindex(columns=["rate_low", "rate_high"]).dropna()
+    known = null[null["arm"].isin(rules.TESTS)].dropna(subset=["low", "high"])
     return {
         "control": spread(null[null["arm"] == "control"], "rate"),
         "intervals": len(known),
-        "below": int((known["rate_high"] < 0.5).sum()),
-        "above": int((known["rate_low"] > 0.5).sum()),
+        "below": int((known["high"] < 0.5).sum()),
+        "above": int((known["low"] > 0.5).sum()),
     }
 
 
-def _lexical(table: pd.DataFrame, n: int) -> dict[str, Any]:
-    """Results of the lexical learners with ``n`` examples, which the verdicts may lack."""
+def _lexical(table: pd.DataFrame) -> dict[str, Any]:
+    """Results of the lexical learners on the probes."""
     rows = table[table["model"].isin(rules.LEXICAL)]
-    ending = "" if n == rules.N else f"_n{n}"
-    names = {"deconfounded": "dvgr", "probe_value": "probe_value", "probe_surface": "probe_surface"}
-    return {
-        arm: spread(rows.reindex(columns=["model", f"{name}{ending}"]), f"{name}{ending}")
-        for arm, name in names.items()
-    }
+    return {name: spread(rows, name) for name in ("probe_value", "probe_surface")}
 
 
 def _heads(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[~rates["respondent"].isin([ASKED, NULL])]
 
 
-def _read_at(rates: pd.DataFrame, n: int) -> dict[str, Any]:
-    """Heads and their null with ``n`` examples; None if there are none."""
+def _read_at(rates: pd.DataFrame) -> dict[str, Any]:
+    """Heads and their null."""
     heads, shuffled = _heads(rates), rates[rates["respondent"] == NULL]
     arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled)}
     cells = {"least": int(heads["cells"].min()), "most": int(heads["cells"].max())}
-    return {"n": n, "models": sorted(heads["model"].unique()), "cells": cells, **arms}
+    return {"n": rules.N, "models": sorted(heads["model"].unique()), "cells": cells, **arms}
 
 
 def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
@@ -587,7 +578,7 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     heads = {
         "value": spread(read, "rate"),
         "shuffled": spread(null, "rate"),
-        "lexical": _lexical(table, rules.N)["probe_value"],
+        "lexical": _lexical(table)["probe_value"],
         # Named only if some model that was asked has no head.
         "models": models if models != asked else [],
     }
