@@ -363,10 +363,10 @@ def test_what_heads_gain_on_the_lexical_learners_is_told_by_the_state_that_is_re
     ]
     assert told("gain", table(*rows)) == (
         "By the same rules, two of the three lexical learners learned from the examples too, so heads "
-        "must be compared with them. On the value probe at N = 4, the accuracy of heads on mean states minus "
-        "that of the lexical learners ranges from .100 [.080, .120] (h-mean) to .200 [.100, .300] (g-mean); that of "
-        "heads on the last token's state is .050 [−.050, .150] (h-last). On the surface probe, 1 of the 2 "
-        "intervals of this difference lies above zero."
+        "must be compared with them. On the value probe at N = 4, the accuracy of heads on mean states "
+        "minus that of the lexical learners ranges from .100 [.080, .120] (h-mean) to .200 [.100, .300] "
+        "(g-mean); that of heads on the last token's state is .050 [−.050, .150] (h-last). On the surface "
+        "probe, 1 of the 2 intervals of this difference lies above zero."
     )
     assert told("gain", table(*rows[:4])).startswith("On the value probe")
     assert told("gain", NO_TABLE) == "No head can be compared with the lexical learners."

@@ -372,18 +372,18 @@ def probes(table: pd.DataFrame) -> Figure:
     lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stages(row)]
     if lexical:
         axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
-    colours = {row["model"]: line_style(n)["color"] for n, row in enumerate(models)}
+    styles = {row["model"]: line_style(n) for n, row in enumerate(models)}
     reached, ends = list(lexical), []
     for rank, row in enumerate(models, start=1):
         stages = _stages(row)
-        reached += _path(axes, stages, colours[row["model"]])
+        reached += _path(axes, stages, styles[row["model"]])
         ends += [(rank, at["x"], at["y"]) for _, at in stages[-1:]]
     _square(axes, reached)
     _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
     axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
     handles = [
-        Line2D([], [], color=colour, linewidth=1.6, label=f"{rank}  {model}")
-        for rank, (model, colour) in enumerate(colours.items(), start=1)
+        Line2D([], [], linewidth=1.6, label=f"{rank}  {model}", **style)
+        for rank, (model, style) in enumerate(styles.items(), start=1)
     ]
     met = {stage for row in models for stage, _ in _stages(row)}
     handles += [
@@ -399,16 +399,17 @@ def probes(table: pd.DataFrame) -> Figure:
 
 
 def _path(
-    axes: Axes, stages: Sequence[tuple[str, dict[str, float]]], colour: str
+    axes: Axes, stages: Sequence[tuple[str, dict[str, float]]], style: Mapping[str, Any]
 ) -> list[tuple[float, float]]:
     """Draw a respondent's stages, their crosses and the arrows between them; return all points and bounds."""
+    colour = style["color"]
     thin: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.6, "zorder": 2}
     for _, at in stages:
         axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
         axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
     positions = [(at["x"], at["y"]) for _, at in stages]
     for start, end in pairwise(positions):
-        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3}
+        arrow = {"arrowstyle": "-|>", "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3, **style}
         axes.annotate("", end, start, arrowprops=arrow, zorder=3)
     for (stage, _), position in zip(stages, positions, strict=True):
         axes.plot(*position, marker=_STAGES[stage][0], color=colour, markersize=4, zorder=4)
