@@ -80,9 +80,9 @@ def change(tmp_path, **changes):
     ("changes", "told"),
     [
         ({"frames": []}, "there must be 6 themes, 5 frames"),
-        ({"modes": None}, "wrong or missing entry"),
-        ({"themes": {"agency": {"name": "Agency"}}}, "wrong or missing entry"),
-        ({"seed": "x"}, "wrong or missing entry"),
+        ({"modes": None}, "an entry is missing or invalid"),
+        ({"themes": {"agency": {"name": "Agency"}}}, "an entry is missing or invalid"),
+        ({"seed": "x"}, "an entry is missing or invalid"),
     ],
 )
 def test_a_broken_instrument_is_told(tmp_path, changes, told):
@@ -94,15 +94,18 @@ def test_files_that_are_none_are_told(tmp_path):
     with pytest.raises(UserError, match=r"none\.yml: file not found"):
         load_stimuli(tmp_path / "none.yml")
     (tmp_path / "list.yml").write_text("- 1\n")
-    with pytest.raises(UserError, match="not a list of named entries"):
+    with pytest.raises(UserError, match="an entry is missing or invalid"):
+        load_stimuli(tmp_path / "list.yml")
+    (tmp_path / "list.yml").write_text("text")
+    with pytest.raises(UserError, match="an entry is missing or invalid"):
         load_stimuli(tmp_path / "list.yml")
     (tmp_path / "empty.yml").touch()
     with pytest.raises(UserError, match=r"empty\.yml: the file is empty; restore it from git"):
         load_stimuli(tmp_path / "empty.yml")
     (tmp_path / "bank.yml").write_text("performance: [same]\nagency: [same]\n")
-    with pytest.raises(UserError, match="wrong or missing entry"):
+    with pytest.raises(UserError, match=r"an entry is missing or invalid .*; restore the file from git"):
         load_bank(tmp_path / "bank.yml", STIMULI.themes)
-    with pytest.raises(UserError, match="its themes are not those"):
+    with pytest.raises(UserError, match="the themes must be those"):
         load_codebook(change(tmp_path), tuple(reversed(STIMULI.themes)))
 
 

@@ -171,7 +171,7 @@ def test_questions_show_every_payoff_of_their_item(standard, talks):
 @pytest.mark.parametrize("spoil", ["labels: 3", "version: 1\nlabels: {altruistic: a}"])
 def test_other_wordings_are_refused(tmp_path, spoil):
     (tmp_path / "svo.yml").write_text(spoil)
-    with pytest.raises(UserError, match="not the wording of this study"):
+    with pytest.raises(UserError, match=r"an entry is missing or invalid .*; restore the file from git"):
         load_wording(tmp_path / "svo.yml")
     (tmp_path / "svo.yml").write_text("")
     with pytest.raises(UserError, match="the file is empty; restore it from git"):
