@@ -27,9 +27,9 @@ def test_every_status_has_its_column():
 def test_too_many_missing_replies_stop_the_notebook():
     table = pd.DataFrame({"model": ["p", "q", "s"], "items": 8, "missing_share": [0.5, 0.25, 0.0]})
     stop_if_missing(table, 0.5)
-    with pytest.raises(UserError, match=r"more than 40% has no answer: p \(50\.0%\)\. "):
+    with pytest.raises(UserError, match=r"more than 40% of answers missing: p \(50\.0%\); see"):
         stop_if_missing(table, 0.4)
-    with pytest.raises(UserError, match=r"p in rating \(50\.0%\), q in rating \(25\.0%\)\. .*most_missing"):
+    with pytest.raises(UserError, match=r"p in rating \(50\.0%\), q in rating \(25\.0%\); .*most_missing"):
         stop_if_missing(table.assign(mode="rating")[["model", "mode", "missing_share"]], 0.2)
 
 

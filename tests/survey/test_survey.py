@@ -333,26 +333,29 @@ def changed(column, value, where=lambda row: row[4] == "choice.0"):
 
 
 FAULTS = {
-    "another survey": (changed("survey", "other"), r"an answer to the survey 'other'.*--read"),
-    "another version": (changed("form", "0" * 12), r"line \d+: the form 0{12} is another version.*--seed"),
+    "another survey": (changed("survey", "other"), r"this answers the survey 'other'.*--read"),
+    "another version": (
+        changed("form", "0" * 12),
+        r"line \d+: the form 0{12} is from another.*--seed",
+    ),
     "not a code": (changed("respondent", "AAAAA", lambda row: True), r"'AAAAA' is not a respondent code"),
     "unknown question": (changed("question", "choice.99"), r"no question 'choice.99'; see its codebook"),
     "unknown part": (changed("part", "q"), r"no question 'choice.0 q'"),
-    "unknown option": (changed("answer", "c"), r"line \d+: choice.0: 'c' is none of a, b, unsure; mend"),
+    "unknown option": (changed("answer", "c"), r"line \d+: choice.0: 'c' is not one of a, b, unsure; cor"),
     "not a number": (changed("answer", "two", lambda r: r[4] == "rating.1"), r"'two' is not a whole number"),
-    "off the scale": (changed("answer", "3", lambda r: r[4] == "rating.1"), r"3 is not within -2 to 2"),
+    "off the scale": (changed("answer", "3", lambda r: r[4] == "rating.1"), r"3 is not between -2 and 2"),
     "no ranking": (changed("answer", "2", lambda r: r[4] == "rank"), r"rank: a rank is used more than once"),
     "points": (changed("answer", "30", lambda r: r[4] == "points"), r"the points add up to 90, not 100"),
     "half a ranking": (
         changed("answer", "", lambda r: r[4] == "rank" and r[5] == "x"),
-        r"rank: some parts are empty; mend it, or leave all",
+        r"rank: some parts are empty; correct it, or leave all",
     ),
-    "position": (changed("position", "0"), r"the position '0' is not a number from 1 on"),
-    "twice": (lambda rows: [*rows, rows[3]], r"is answered in .*line 4 too; delete one line"),
-    "cut short": (lambda rows: rows[:-1], r"no line for .*; the file is cut short"),
+    "position": (changed("position", "0"), r"the position '0' is not a positive whole number"),
+    "twice": (lambda rows: [*rows, rows[3]], r"is also answered in .*line 4; delete one line"),
+    "cut short": (lambda rows: rows[:-1], r"no line for .*, so the file is incomplete; request it again"),
     "a column short": (lambda rows: [row[:-1] for row in rows], r"line 1: the columns are .*spreadsheet"),
     "a cell short": (lambda rows: [*rows[:4], rows[4][:-1], *rows[5:]], r"line 5: 6 cells, not 7"),
-    "header only": (lambda rows: rows[:1], r"no line for check.1; the file is cut short"),
+    "header only": (lambda rows: rows[:1], r"no line for check.1, so the file is incomplete"),
 }
 
 
@@ -369,14 +372,14 @@ def test_faulty_files(survey, people, tmp_path, name):
 def test_another_respondents_line_in_a_file(survey, people, tmp_path):
     rows = completed(survey, people[0], np.random.default_rng(1))
     rows[-1][2] = people[1]
-    with pytest.raises(UserError, match=f"respondent {people[1]} in a file of {people[0]}"):
+    with pytest.raises(UserError, match=f"respondent {people[1]} is in the file of {people[0]}"):
         read_answers(survey, [saved(rows, tmp_path / "a.csv")])
 
 
 def test_two_files_of_one_respondent(survey, people, tmp_path):
     rows = completed(survey, people[0], np.random.default_rng(1))
     files = [saved(rows, tmp_path / name) for name in ("a.csv", "b.csv")]
-    with pytest.raises(UserError, match=rf"b\.csv: respondent {people[0]} is in .*a\.csv too; keep the one"):
+    with pytest.raises(UserError, match=rf"b\.csv: respondent {people[0]} is also in .*a\.csv; leave one"):
         read_answers(survey, files)
 
 
@@ -384,7 +387,7 @@ def test_two_files_of_one_respondent(survey, people, tmp_path):
     ("content", "message"),
     [
         (None, "file not found"),
-        (b"\xff\xfe\x00", "not a text file in UTF-8"),
+        (b"\xff\xfe\x00", "cannot be read as UTF-8 text"),
         (b"", "line 1: the columns are ''"),
         (b'"survey', "line 1: not CSV"),
         (b"survey;form\r\n", "line 1: the columns are 'survey;form'"),
@@ -566,13 +569,13 @@ def test_files_that_cannot_be_written(survey, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "rule"),
     [
-        ({"type": "guess"}, "type is one of"),
-        ({"id": "Q 1"}, "an id is of"),
+        ({"type": "guess"}, "the type must be one of"),
+        ({"id": "Q 1"}, "an id must consist of"),
         ({"options": (AB[0], AB[0])}, "each used once"),
-        ({"options": AB[:1]}, "two options or more"),
-        ({"type": "text"}, "two options or more"),
-        ({"type": "rating", "options": ()}, "a rating has a scale"),
-        ({"correct": "c"}, "is a possible answer"),
+        ({"options": AB[:1]}, "two or more options"),
+        ({"type": "text"}, "two or more options"),
+        ({"type": "rating", "options": ()}, "need a scale"),
+        ({"correct": "c"}, "must be a possible one"),
     ],
 )
 def test_questions_that_do_not_fit(fields, rule):

@@ -1,4 +1,4 @@
-"""What the studies share: missing replies, the models that sentences are about, and measures side by side."""
+"""Shared by the studies: wording files, letter replies, missing answers, and measures side by side."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepvalues.ask.loopback import Message, Reply
 from deepvalues.ask.reading import STATUSES
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
@@ -20,81 +21,87 @@ from deepvalues.stats.rates import spearman
 
 @contextmanager
 def wording_of(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The content of a wording's file; whoever finds it wanting raises any of the errors of a look-up.
+    """The content of a wording file, for a ``with`` block that reads it.
 
     Raises
     ------
     UserError
-        In place of these errors, and when the file cannot be read.
+        When the file cannot be read, or the block finds an entry missing or invalid.
     """
     content = read_yaml(path)
     try:
         yield content
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{shown(path)}: not the wording of this study: {error!r}") from None
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{shown(path)}: an entry is missing or invalid ({error!r}); restore the file from git"
+        ) from None
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """The first user message of a conversation."""
+    return next(message["content"] for message in messages if message["role"] == "user")
+
+
+def letter_reply(messages: Sequence[Message], shares: Mapping[str, float]) -> Reply:
+    """Reply with the most probable letter, the first of several equals."""
+    # A token that continues a reply already begun includes the space before it.
+    space = " " if messages[-1]["role"] == "assistant" else ""
+    return Reply(space + max(shares, key=shares.__getitem__), shares)
 
 
 def count_statuses(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Number of rows of each group with each status: indexed by ``by``, a column a status, zeros included."""
+    """Count the rows of each group by status: indexed by ``by``, one column per status, zeros included."""
     counts = frame.groupby([*by, "status"]).size().unstack(fill_value=0)
     return counts.reindex(columns=list(STATUSES), fill_value=0).rename_axis(columns=None)
 
 
 def stop_if_missing(table: pd.DataFrame, most: float) -> None:
-    """Stop when a model lacks more than a share of its answers.
+    """Stop when a model has more than the share ``most`` of its answers missing.
 
     Parameters
     ----------
     table
-        One row per model, or per mode and model, with the columns model and perhaps mode; its last column is
-        the share without an answer, from 0 to 1.
+        One row per model, or per mode and model, with the column model and optionally mode; the last column
+        is the share without an answer, from 0 to 1.
 
     Raises
     ------
     UserError
-        With the models concerned and their shares.
+        Names these models and their shares.
     """
     named = table["model"] + (" in " + table["mode"] if "mode" in table else "")
     shares = table.iloc[:, -1]
     above = [f"{name} ({share:.1%})" for name, share in zip(named, shares, strict=True) if share > most]
     if above:
         raise UserError(
-            f"more than {most:.0%} has no answer: {', '.join(above)}. See the table of missing replies; "
-            "raise the notebook's parameter most_missing to go on all the same."
+            f"more than {most:.0%} of answers missing: {', '.join(above)}; see the table of missing replies, "
+            "or raise the notebook's parameter most_missing to continue anyway"
         )
 
 
 def stop_if_stray(answers: pd.DataFrame, items: pd.DataFrame) -> None:
-    """Stop when an answer belongs to no item.
-
-    Parameters
-    ----------
-    answers
-        From `deepvalues.ask.questions.Questions.answers`.
-    items
-        The items that were asked, with their ids.
-    """
+    """Stop when an answer (from `Questions.answers`) belongs to none of the items that were asked."""
     stray = answers.loc[~answers["item"].isin(items["id"]), "item"]
     if len(stray):
-        raise UserError(f"{len(stray)} answers belong to no item of this set, the first is {stray.iloc[0]}")
+        raise UserError(f"{len(stray)} answers belong to no item of this set; the first is {stray.iloc[0]}")
 
 
 def language_models_or_all(table: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of the language models where there are any, else all: local models check the instrument.
+    """The rows of the language models, or all rows if there are none (local models check the instrument).
 
     Parameters
     ----------
     table
-        Its rows name their model in the column model.
+        With a column model.
     family
-        Of each model.
+        Family of each model.
     """
     of_language_models = table["model"].map(dict(family)) == "language model"
     return table[of_language_models] if of_language_models.any() else table
 
 
-#: What each study contributes: how far the value moves a choice (logits), value rationality corrected for
-#: chance (0 random, 1 ideal), and fidelity to the reference (−1 to 1).
+#: One measure per study: how far the value moves a choice (logits), value rationality corrected for chance
+#: (0 random, 1 ideal), and fidelity to the reference (−1 to 1).
 MEASURES = ("value_sensitivity", "value_rationality", "profile_fidelity")
 
 
@@ -103,8 +110,8 @@ def side_by_side(
 ) -> pd.DataFrame:
     """One row for each model that has at least one of the three measures.
 
-    A model without an estimate in some condition or mode has no average: one that refuses what is hard
-    would come out the better for it.
+    A model that lacks an estimate in any condition or mode has no average; otherwise refusing the hard ones
+    would raise it.
 
     Parameters
     ----------
@@ -118,7 +125,7 @@ def side_by_side(
     Returns
     -------
     pandas.DataFrame
-        model, and `MEASURES`, missing where the model has none; sorted by model.
+        model and `MEASURES` (NaN if missing), sorted by model.
     """
     columns = [
         sensitivities.set_index("model")["b_v"],
@@ -130,30 +137,18 @@ def side_by_side(
 
 
 def in_several(table: pd.DataFrame) -> pd.DataFrame:
-    """The models that have at least two of the three measures.
-
-    Parameters
-    ----------
-    table
-        From `side_by_side`.
-    """
+    """The models with at least two of the three measures, from `side_by_side`."""
     return table[table[list(MEASURES)].notna().sum(axis=1) >= 2].reset_index(drop=True)
 
 
 def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of each two measures, over the models that have both.
-
-    Parameters
-    ----------
-    table
-        From `side_by_side`.
+    """Spearman's correlation of each pair of measures in `side_by_side`, over the models that have both.
 
     Returns
     -------
     pandas.DataFrame
-        first, second, models_first and models_second (models that have the measure), models (that have
-        both), rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than four models or
-        without variation.
+        first, second, models_first and models_second (models with each measure), models (with both), rho,
+        low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than four models or no variation.
     """
     rows = []
     for first, second in combinations(MEASURES, 2):
@@ -167,21 +162,21 @@ def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
 def held_to_agents(
     table: pd.DataFrame, agents: Mapping[str, Any], subject: str, measure: str, precision: float
 ) -> pd.DataFrame:
-    """Hold the reference agents among the models of a table to what the measure must find.
+    """Compare a measure of the reference agents in a table with its known values.
 
     Parameters
     ----------
     table
-        model, and the columns named by ``subject`` and ``measure``.
+        model, and the columns named by ``subject`` and ``measure``; other models are left out.
     agents
-        By name, each with a method `expected`: what the measure must find for a subject.
+        By name; the method `expected` of each gives the known value for a subject.
     precision
-        How far a measure may be off, in its unit.
+        Largest difference that still agrees, in the unit of the measure.
 
     Returns
     -------
     pandas.DataFrame
-        model, the subject, expected, the measure, off, agrees.
+        model, the subject, expected, the measure, off (measure − expected), agrees.
     """
     found = table[table["model"].isin(list(agents))][["model", subject, measure]].reset_index(drop=True)
     known = [agents[model].expected(of) for model, of in zip(found["model"], found[subject], strict=True)]

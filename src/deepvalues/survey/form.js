@@ -1,11 +1,11 @@
 "use strict";
 
-// Open questions that the summary names; the rest are counted.
+// Number of open questions that the summary lists; it only counts the rest.
 const LISTED = 8;
 
-// Pure: what a test can call without a page.
+// Pure functions, which tests can call without a page.
 
-// FNV-1a, then the last mixing of MurmurHash3, so that keys that differ in one character lie far apart.
+// FNV-1a, then the finalizer of MurmurHash3, so that keys that differ in one character get unrelated hashes.
 function hash(text) {
   let h = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) h = Math.imul(h ^ byte, 0x01000193);
@@ -33,7 +33,7 @@ function csv(rows) {
   return rows.map((row) => row.map(quoted).join(",") + "\r\n").join("");
 }
 
-// Why an answer cannot stand, or nothing. `values` holds a text for each part.
+// Why an answer is invalid, or "" if it is not. `values` has the text of each part.
 function fault(type, values, total) {
   const numbers = values.map(Number);
   if (type === "choice" || type === "rating") return values[0] ? "" : "Please choose one answer.";
@@ -44,7 +44,7 @@ function fault(type, values, total) {
     return twice ? `Two have rank ${twice}: please use each rank once.` : "";
   }
   if (values.includes("")) return "Please give each one a number of points; 0 is allowed.";
-  if (!values.every((value) => /^[0-9]+$/.test(value))) return "Points are whole numbers from 0 on.";
+  if (!values.every((value) => /^[0-9]+$/.test(value))) return "Points must be whole numbers, 0 or more.";
   const sum = numbers.reduce((a, b) => a + b, 0);
   return sum === total ? "" : `Your points add up to ${sum}; they must add up to ${total}.`;
 }
@@ -171,10 +171,10 @@ function page() {
   function rows() {
     const found = [survey.columns];
     fieldsets().forEach((fieldset, number) => {
-      // An answer that cannot stand is an answer that is missing.
-      const stands = !faultOf(fieldset);
+      // An invalid answer counts as missing.
+      const valid = !faultOf(fieldset);
       for (const [part, value] of values(fieldset)) {
-        const answer = stands ? value : "";
+        const answer = valid ? value : "";
         found.push([survey.name, survey.form, begun, number + 1, fieldset.dataset.question, part, answer]);
       }
     });
@@ -221,7 +221,7 @@ function page() {
     try {
       localStorage.removeItem(storageKey);
     } catch {
-      // Nothing was kept, so nothing is left to remove.
+      // Nothing was stored, so there is nothing to remove.
     }
     form.reset();
     location.reload();

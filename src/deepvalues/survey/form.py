@@ -1,9 +1,8 @@
-"""The form: one HTML file that works from disk and sends nothing anywhere; its codebook and its codes.
+"""The form (one HTML file that works from disk and sends no data), its codebook, and respondent codes.
 
-Python writes the questions, so that they can be read and checked without a browser; the page's script
-orders them for the respondent, keeps the answers on the respondent's machine, and saves them as CSV.
-Correct answers are not in the page. A respondent's code is short and drawn, and its last character gives a
-slip of the pen away.
+Python writes the questions, so they can be checked without a browser. The page's script orders them for the
+respondent, stores the answers on the respondent's machine, and saves them as CSV. The page does not contain
+the correct answers. A respondent's code is short and random, and its last character detects copying errors.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ from deepvalues.core.errors import UserError
 from deepvalues.core.files import write_text
 from deepvalues.survey.questions import TYPES, Question, Survey
 
-#: Without most of what is read for something else (0, O, 1, I, L, B, S, Z), and without vowels:
-#: spreadsheets take 23E45 for a number and MAR22 for a date. 23 is a prime, so that the check character
-#: finds every single wrong character and every two neighbours swapped.
+#: Without most ambiguous characters (0, O, 1, I, L, B, S, Z), and without vowels, because spreadsheets read
+#: 23E45 as a number and MAR22 as a date. 23 is prime, so the check character detects every single wrong
+#: character and every swap of adjacent ones.
 ALPHABET = "23456789CDFGHJKMNPRTWXY"
 LENGTH = 5
-#: There are 23⁴ codes; so many are drawn without trouble.
+#: Largest number of codes; there are 23⁴, so distinct ones are still easy to draw.
 MOST = 100_000
 
 
 def check_character(body: str) -> str:
-    """The last character of a code: the sum of the others' places, weighted 2, 3, 4 …, modulo 23."""
+    """The last character of a code: the sum of the others' indices, weighted 2, 3, 4 …, modulo 23."""
     return ALPHABET[sum((place + 2) * ALPHABET.index(c) for place, c in enumerate(body)) % len(ALPHABET)]
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is a code."""
+    """Whether a text is a valid code."""
     known = len(text) == LENGTH and set(text) <= set(ALPHABET)
     return known and check_character(text[:-1]) == text[-1]
 
 
 def codes(survey: str, seed: int, respondents: int) -> list[str]:
-    """Draw different codes for a survey's respondents; more respondents only add codes."""
+    """Draw distinct codes for a survey's respondents; a larger number keeps the codes of a smaller one."""
     drawn: dict[str, None] = {}
     for number in range(2 * respondents + 10):
         at = stable_random.integer(seed, survey, "respondent", number)
@@ -58,7 +57,7 @@ def codes(survey: str, seed: int, respondents: int) -> list[str]:
 
 # ---- the page ----
 
-#: Columns of the CSV that a form saves, a row for each part of each question in the order shown.
+#: Columns of the CSV saved by a form, with a row per part of each question in the order shown.
 COLUMNS = ("survey", "form", "respondent", "position", "question", "part", "answer")
 
 _FOLDER = Path(__file__).parent
@@ -73,36 +72,36 @@ _TEMPLATES = jinja2.Environment(
 
 
 def _source(text: str) -> str:
-    """A policy source that allows this very script or style and no other."""
+    """A policy source that allows exactly this script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def form(survey: Survey) -> str:
-    """Write a survey as one HTML page, the same bytes every time.
+    """Render a survey as one HTML page, byte for byte reproducible.
 
-    The page's content security policy forbids every connection, and every script but its own.
+    The page's content security policy forbids all connections, and all scripts but its own.
     """
     script, style = ((_FOLDER / f"form.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     policy = (
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)};"
         " base-uri 'none'; form-action 'none'"
     )
-    # What the script needs to know; no correct answer is in it.
-    told = {
+    # For the script; correct answers must not be included.
+    settings = {
         "name": survey.name,
         "form": survey.checksum,
         "columns": COLUMNS,
         "alphabet": ALPHABET,
         "codeLength": LENGTH,
     }
-    data = json.dumps(told).replace("<", "\\u003c")
+    data = json.dumps(settings).replace("<", "\\u003c")
     page = _TEMPLATES.get_template("form.html")
     return page.render(survey=survey, policy=policy, style=style, script=script, data=data, length=LENGTH)
 
 
 # ---- the codebook, and files ----
 
-#: The codebook: one row for each question of a survey.
+#: The codebook: one row per question of a survey.
 CONTRACT = pa.DataFrameSchema(
     {
         "id": pa.Column(str, unique=True),
@@ -156,9 +155,9 @@ def codebook(survey: Survey) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per question, checks first: id, block, check (is it a comprehension check), type, measure,
-        stratum, subject, passage (what is shown above it), text, options (code = text), correct (an option's
-        code, or below/above the middle of a scale), scoring (in words), form (the survey's checksum).
+        A row per question, checks first: id, block, check (whether it is a comprehension check), type,
+        measure, stratum, subject, passage (text shown above it), text, options (code = text), correct (an
+        option's code, or below or above for a scale), scoring (in words), form (the survey's checksum).
     """
     placed = [("", "", question) for question in survey.checks]
     placed += [(block.id, " / ".join(block.passage), q) for block in survey.blocks for q in block.questions]
@@ -177,7 +176,7 @@ def codebook(survey: Survey) -> pd.DataFrame:
     return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
-#: What the message says where a file can't be written.
+#: What to do if a file can't be written.
 _REMEDY = "; name another folder"
 
 
@@ -191,7 +190,7 @@ def write_survey(survey: Survey, folder: Path, seed: int, respondents: int) -> l
     Raises
     ------
     UserError
-        When the number of respondents is out of bounds, or the folder cannot be written.
+        When the number of respondents is out of bounds, or the folder is not writable.
     """
     if not 1 <= respondents <= MOST:
         raise UserError(f"--respondents is {respondents}; there can be 1 to {MOST:,}")
@@ -209,6 +208,6 @@ def write_tables(survey: Survey, tables: Mapping[str, pd.DataFrame], folder: Pat
     Raises
     ------
     UserError
-        When the folder cannot be written.
+        When the folder is not writable.
     """
     return [_write_table(table, folder / f"{survey.name}_{name}.csv") for name, table in tables.items()]

@@ -1,4 +1,4 @@
-"""What a survey asks: questions of five types, in blocks that are shown together."""
+"""The contents of a survey: questions of five types, in blocks that are shown together."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-#: One of several options; a number on a scale; an order of all options; points shared among all
-#: options; a text.
+#: One of several options; a number on a scale; an order of all options; points divided among them; text.
 TYPES = ("choice", "rating", "ranking", "allocation", "text")
-#: Types whose answer has a part for each option.
+#: Types whose answer has one part per option.
 IN_PARTS = ("ranking", "allocation")
-#: Of a rating: the side of the scale's middle that is right.
+#: The correct side of the scale's middle, for a rating.
 SIDES = ("below", "above")
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class Option:
-    """Something to choose, rank or give points to; ``detail`` explains it."""
+    """Something to choose, rank or give points to, with an optional explanation."""
 
     code: str
     text: str
@@ -30,7 +29,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Scale:
-    """Whole numbers from low to high, with what the ends mean."""
+    """Whole numbers from low to high, with labels for both ends."""
 
     low: int
     high: int
@@ -50,17 +49,17 @@ class Question:
     Parameters
     ----------
     measure, stratum, subject
-        What the statistics group by: what is measured, of which kind of thing (training or test stimuli,
-        deep or shallow pairs), of which thing (the parts of a ranking or allocation are its subjects).
+        The groups of the statistics: the quantity measured, the kind of stimulus (training or test, deep or
+        shallow pairs), and the stimulus itself (for a ranking or allocation, its parts).
     correct
-        The code of the right option; for a rating one of `SIDES`; empty where nothing is right or wrong.
+        The code of the correct option; for a rating, one of `SIDES`; empty if no answer is correct.
     total
         The points of an allocation.
 
     Raises
     ------
     ValueError
-        When the parts do not fit the type.
+        When the fields do not fit the type.
     """
 
     id: str
@@ -78,14 +77,15 @@ class Question:
         codes = [option.code for option in self.options]
         correctable = {"choice": codes, "rating": SIDES}
         rules = {
-            f"type is one of {', '.join(TYPES)}": self.type in TYPES,
-            "an id is of lower-case letters, digits, and _ . -": bool(_ID.fullmatch(self.id)),
-            "option codes are ids, each used once": len(set(codes)) == len(codes)
+            f"the type must be one of {', '.join(TYPES)}": self.type in TYPES,
+            "an id must consist of lower-case letters, digits, and _ . -": bool(_ID.fullmatch(self.id)),
+            "option codes must be ids, each used once": len(set(codes)) == len(codes)
             and all(_ID.fullmatch(code) for code in codes),
-            "choices, rankings and allocations have two options or more": (len(codes) > 1)
+            "choices, rankings and allocations, and no others, need two or more options": (len(codes) > 1)
             == (self.type in ("choice", *IN_PARTS)),
-            "a rating has a scale": (self.scale is not None) == (self.type == "rating"),
-            "what is correct is a possible answer": self.correct in ("", *correctable.get(self.type, ())),
+            "ratings, and no others, need a scale": (self.scale is not None) == (self.type == "rating"),
+            "the correct answer must be a possible one": self.correct
+            in ("", *correctable.get(self.type, ())),
         }
         broken = [rule for rule, kept in rules.items() if not kept]
         if broken:
@@ -93,7 +93,7 @@ class Question:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of an answer: an empty name where there is only one."""
+        """The parts of an answer; a single part has an empty name."""
         return tuple(option.code for option in self.options) if self.type in IN_PARTS else ("",)
 
 
@@ -101,8 +101,8 @@ class Question:
 class Block:
     """Questions shown together under a passage.
 
-    ``shuffled``: questions, and what is ranked or given points, come in the respondent's own order.
-    ``fixed``: the block comes before those that change places.
+    ``shuffled``: questions, and the options of rankings and allocations, are in random order.
+    ``fixed``: the block precedes all others, whose order is random.
     """
 
     id: str
@@ -114,9 +114,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Survey:
-    """A survey. Its checks come first, in order; its blocks in an order of each respondent's own.
+    """A survey: its checks in fixed order, then its blocks in a random order for each respondent.
 
-    ``version`` names the material that the questions were drawn from: a bank and a seed.
+    ``version`` identifies the source of the questions: a bank and a seed.
 
     Raises
     ------
@@ -150,6 +150,6 @@ class Survey:
 
     @property
     def checksum(self) -> str:
-        """Twelve hexadecimal digits that stand for every word of the survey."""
+        """Twelve hexadecimal digits that depend on every word of the survey."""
         text = json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Completed forms, read back and held to the survey they answer."""
+"""Reading completed forms, and checking them against their survey."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ANSWERS = pa.DataFrameSchema(
 
 
 class Line(NamedTuple):
-    """A line of a completed form, with where it stands."""
+    """A line of a completed form, with its file and line number."""
 
     place: str
     survey: str
@@ -57,7 +57,7 @@ def _lines(path: Path) -> Iterator[Line]:
         raise UserError(f"{path}: file not found; name the CSV files that respondents saved") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: not a text file in UTF-8 ({error}); use the file as the form saved it"
+            f"{path}: cannot be read as UTF-8 text ({error}); use the file as the form saved it"
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     as_saved = "use the file as the form saved it, without opening it in a spreadsheet"
@@ -78,31 +78,31 @@ def _lines(path: Path) -> Iterator[Line]:
 def _check_origin(survey: Survey, line: Line, first: Line) -> None:
     if line.survey != survey.name:
         raise UserError(
-            f"{line.place}: an answer to the survey {line.survey!r}, not {survey.name!r}; "
+            f"{line.place}: this answers the survey {line.survey!r}, not {survey.name!r}; "
             f"read it with: deepvalues survey {line.survey} --read …"
         )
     if line.form != survey.checksum:
         raise UserError(
-            f"{line.place}: the form {line.form} is another version of {survey.name} than {survey.checksum} "
-            f"({survey.version}); give the --seed with which the form was written, or read it with the "
-            "version of the project that wrote it"
+            f"{line.place}: the form {line.form} is from another version of {survey.name}, not "
+            f"{survey.checksum} ({survey.version}); give the --seed that the form was written with, or read "
+            "it with the version of the project that wrote it"
         )
     if not is_code(line.respondent):
         raise UserError(
-            f"{line.place}: {line.respondent!r} is not a respondent code; mend the typing mistake"
+            f"{line.place}: {line.respondent!r} is not a respondent code; correct the typing error"
         )
     if line.respondent != first.respondent:
         raise UserError(
-            f"{line.place}: respondent {line.respondent} in a file of {first.respondent}; "
-            "keep one file for each respondent"
+            f"{line.place}: respondent {line.respondent} is in the file of {first.respondent}; "
+            "keep each respondent in a separate file"
         )
 
 
 def _fault(question: Question, answer: str) -> str:
-    """Why one answer cannot stand, or nothing."""
+    """Why an answer to one part is invalid; empty if it is valid."""
     if question.type == "choice":
         codes = [option.code for option in question.options]
-        return "" if answer in codes else f"{answer!r} is none of {', '.join(codes)}"
+        return "" if answer in codes else f"{answer!r} is not one of {', '.join(codes)}"
     if question.type == "text":
         return ""
     scale = question.scale
@@ -112,11 +112,11 @@ def _fault(question: Question, answer: str) -> str:
         number = int(answer)
     except ValueError:
         return f"{answer!r} is not a whole number"
-    return "" if low <= number <= high else f"{answer} is not within {low} to {high}"
+    return "" if low <= number <= high else f"{answer} is not between {low} and {high}"
 
 
 def _fault_of_parts(question: Question, answers: Sequence[str]) -> str:
-    """Why the answers to all parts do not go together, or nothing."""
+    """Why valid answers to all parts are inconsistent; empty if they are not."""
     numbers = [int(answer) for answer in answers]
     if question.type == "ranking" and len(set(numbers)) < len(numbers):
         return "a rank is used more than once"
@@ -130,21 +130,21 @@ def _check_answer(line: Line, question: Question | None) -> None:
         shown = f"{line.question} {line.part}".strip()
         raise UserError(f"{line.place}: the survey has no question {shown!r}; see its codebook")
     if not (line.position.isdecimal() and int(line.position)):
-        raise UserError(f"{line.place}: the position {line.position!r} is not a number from 1 on")
+        raise UserError(f"{line.place}: the position {line.position!r} is not a positive whole number")
     fault = _fault(question, line.answer) if line.answer else ""
     if fault:
-        raise UserError(f"{line.place}: {line.question}: {fault}; mend it, or leave the answer empty")
+        raise UserError(f"{line.place}: {line.question}: {fault}; correct it, or leave the answer empty")
 
 
 def _read_file(survey: Survey, path: Path) -> dict[tuple[str, str], Line]:
-    """The lines of a file by question and part, each of them valid, none missing."""
+    """The lines of a file by question and part, checked for validity and completeness."""
     questions = {question.id: question for question in survey.questions}
     found: dict[tuple[str, str], Line] = {}
     for line in _lines(path):
         _check_origin(survey, line, next(iter(found.values()), line))
         if (line.question, line.part) in found:
             other = found[line.question, line.part].place
-            raise UserError(f"{line.place}: {line.question} is answered in {other} too; delete one line")
+            raise UserError(f"{line.place}: {line.question} is also answered in {other}; delete one line")
         _check_answer(line, questions.get(line.question))
         found[line.question, line.part] = line
     for question in questions.values():
@@ -157,19 +157,19 @@ def _check_whole(path: Path, question: Question, found: dict[tuple[str, str], Li
     present = [line for line in lines if line is not None]
     if len(present) < len(lines):
         raise UserError(
-            f"{path}: no line for {question.id}; the file is cut short: ask for it again "
-            "(an open question has a line with an empty answer)"
+            f"{path}: no line for {question.id}, so the file is incomplete; request it again "
+            "(an unanswered question still has a line)"
         )
     answers = [line.answer for line in present]
     if not any(answers) or question.type not in IN_PARTS:
         return
     fault = "some parts are empty" if not all(answers) else _fault_of_parts(question, answers)
     if fault:
-        raise UserError(f"{present[-1].place}: {question.id}: {fault}; mend it, or leave all parts empty")
+        raise UserError(f"{present[-1].place}: {question.id}: {fault}; correct it, or leave all parts empty")
 
 
 def _right(question: Question, answer: str) -> float:
-    """1 or 0; NaN where nothing is right, nothing was answered, or the rating is the middle one."""
+    """1 if correct, 0 if wrong; NaN for a missing or middle answer, or if no answer is correct."""
     if not question.correct or not answer:
         return float("nan")
     if question.scale is None:
@@ -197,22 +197,21 @@ def read_answers(survey: Survey, files: Sequence[Path]) -> pd.DataFrame:
     Parameters
     ----------
     survey
-        The survey that wrote the form, from the same material and seed.
+        The survey of the form, from the same material and seed.
     files
-        CSV files as the form saves them, one a respondent.
+        CSV files as the form saves them, one per respondent.
 
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `ANSWERS`, in the order of respondents and of the survey: a row for each part of
-        each question. ``answer`` is empty where missing; ``number`` is the answer to a rating, a rank, or
-        points; ``right`` is 1, 0, or NaN (nothing right or wrong, missing, or the middle of a scale).
+        A frame that meets `ANSWERS`, with a row per part of each question, sorted by respondent, then in the
+        order of the survey. ``answer`` is empty if missing; ``number`` is a rating, a rank, or points;
+        ``right`` is 1, 0, or NaN (missing, middle of a scale, or no correct answer).
 
     Raises
     ------
     UserError
-        For what is not an answer to this survey: file, line, what is wrong, what to do. Also when there is
-        no file, or when two files are of one respondent.
+        When there are no files, two files are from one respondent, or a line is not an answer to this survey.
     """
     if not files:
         raise UserError("no completed forms to read; name the CSV files that respondents saved")
@@ -224,8 +223,8 @@ def read_answers(survey: Survey, files: Sequence[Path]) -> pd.DataFrame:
         respondent = next(iter(found.values())).respondent
         if respondent in by_respondent:
             raise UserError(
-                f"{path}: respondent {respondent} is in {by_respondent[respondent]} too; "
-                "keep the one that counts and leave the other out"
+                f"{path}: respondent {respondent} is also in {by_respondent[respondent]}; "
+                "leave one of the two out"
             )
         by_respondent[respondent] = path
         for question in survey.questions:

@@ -1,4 +1,4 @@
-"""What completed forms say: who is left out and why, rates, means, and agreement."""
+"""Results of completed forms: exclusions, rates, means, and agreement."""
 
 from __future__ import annotations
 
@@ -25,22 +25,20 @@ from deepvalues.survey.questions import Survey
 from deepvalues.survey.reading import read_answers
 
 ALL = "all"
-
-
-#: Who is left out: people who fail more checks, or leave open a larger share of questions, than this.
+#: Respondents who fail more checks, or leave a larger share of questions open, are excluded.
 MOST_FAILED, MOST_MISSING = 0, 0.1
 
 
 def respondents(answers: pd.DataFrame) -> pd.DataFrame:
-    """Apply the rules of exclusion to each respondent.
+    """Apply the exclusion rules to each respondent.
 
-    A check without an answer is a failed check. A ranking or allocation counts as one question.
+    An unanswered check is a failed check. A ranking or allocation counts as one question.
 
     Returns
     -------
     pandas.DataFrame
-        respondent, checks, failed_checks, questions (checks aside), missing, excluded (the reason, empty for
-        those who stay; failed checks go first).
+        respondent, checks, failed_checks, questions (without checks), missing, excluded (the reason, empty if
+        included; failed checks take precedence).
     """
     rows = []
     for respondent, given in answers.groupby("respondent", sort=True):
@@ -56,13 +54,13 @@ def respondents(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def exclusions(people: pd.DataFrame) -> pd.DataFrame:
-    """Count who was left out by which rule; `people` comes from `respondents`.
+    """Count the respondents excluded by each rule; ``people`` comes from `respondents`.
 
     Returns
     -------
     pandas.DataFrame
-        rule, limit (in words), respondents: a row for each rule, zeros included, and for those who stay; then
-        the answers that those who stay left open, which are left out one by one.
+        rule, limit (in words), respondents: a row for each rule (zeros included), for those included, and for
+        those of them with open questions, which are left out individually.
     """
     counts = people["excluded"].value_counts()
     stay = people[people["excluded"] == ""]
@@ -76,30 +74,30 @@ def exclusions(people: pd.DataFrame) -> pd.DataFrame:
 
 
 def included(answers: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
-    """The answers of those who stay, checks and open questions aside."""
+    """The answers of included respondents, without checks and open questions."""
     stay = people.loc[people["excluded"] == "", "respondent"]
     return answers[answers["respondent"].isin(stay) & ~answers["check"] & (answers["answer"] != "")]
 
 
 def statistics(answers: pd.DataFrame) -> pd.DataFrame:
-    """Rates, means and agreement for each measure, in each stratum and in all.
+    """Rates, means and agreement for each measure, by stratum and overall.
 
     Parameters
     ----------
     answers
-        Those that count, from `included`.
+        From `included`.
 
     Returns
     -------
     pandas.DataFrame
         measure, stratum (or ``all``), statistic, estimate, low, high, p, n (answers), respondents, questions.
-        Choices with a right answer: ``accuracy`` (Wilson's interval, and the exact test against .5, take
-        answers as independent), ``accuracy, clustered`` (by respondent), ``raw agreement``, ``Fleiss'
+        Choices with a correct answer: ``accuracy`` (Wilson's interval and the exact test against .5, both
+        for independent answers), ``accuracy, clustered`` (by respondent), ``raw agreement``, ``Fleiss'
         kappa``, ``Krippendorff's alpha``. Ratings: ``mean`` (clustered by respondent), ``SD``, ``ICC(A,1)``,
-        ``ICC(A,k)``, ``Krippendorff's alpha`` (interval); where a side of the middle is right, ``accuracy``
-        without the answers in the middle; between two strata ``difference`` (paired within respondents,
-        Student's t) and ``Cohen's d`` (of answers). Rankings and allocations: ``Krippendorff's alpha``
-        (ordinal, interval). Intervals of agreement coefficients are the bootstrap's over questions.
+        ``ICC(A,k)``, ``Krippendorff's alpha`` (interval); with a correct side, ``accuracy`` without middle
+        answers; between two strata, ``difference`` (paired within respondents, Student's t) and ``Cohen's
+        d`` (of answers). Rankings and allocations: ``Krippendorff's alpha`` (ordinal, interval). Intervals
+        of agreement coefficients are bootstrapped over questions.
     """
     rows: list[tuple[object, ...]] = []
     for (measure, kind), of_measure in answers.groupby(["measure", "type"], sort=False):
@@ -127,7 +125,7 @@ def _line(measure: str, stratum: str, name: str, numbers: _Numbers, chosen: pd.D
     return measure, stratum, name, *numbers, *counts
 
 
-#: By type of question, the level on which its answers are compared.
+#: Level of measurement, by type of question.
 _LEVELS = {"choice": "nominal", "rating": "interval", "ranking": "ordinal", "allocation": "interval"}
 
 
@@ -145,7 +143,7 @@ def _of_type(kind: str, chosen: pd.DataFrame) -> Iterator[tuple[str, _Numbers]]:
         yield "accuracy", (right / n, *wilson(right, n), exact_test(right, n))
         around = clustered(scored["right"], scored["respondent"])
         yield "accuracy, clustered", (right / n, *around, math.nan)
-    # A row for each question or part, a column for each respondent.
+    # One row per question or part, one column per respondent.
     values = "answer" if kind == "choice" else "number"
     units = chosen.pivot(index=["question", "part"], columns="respondent", values=values)
     if units.shape[1] < 2:
@@ -165,7 +163,7 @@ def _between(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, _
     differences = (means[0] - means[1]).dropna()
     low, high, p = *NO_INTERVAL, math.nan
     if differences.nunique() > 1:
-        # SciPy: pingouin rounds the interval to two decimals.
+        # From SciPy, because pingouin rounds the interval to two decimals.
         test = stats.ttest_1samp(differences, 0)
         (low, high), p = test.confidence_interval(CONFIDENCE), float(test.pvalue)
     yield "difference", (float(differences.mean()), float(low), float(high), p)
@@ -174,18 +172,18 @@ def _between(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, _
 
 
 def by_question(answers: pd.DataFrame) -> pd.DataFrame:
-    """Summarize each question, or each part of it; open questions show in ``n``.
+    """Summarize each question or part; ``n`` counts its answers.
 
     Parameters
     ----------
     answers
-        Those that count, from `included`.
+        From `included`.
 
     Returns
     -------
     pandas.DataFrame
         measure, stratum, subject, question, part, type, n, statistic (``mean`` or ``accuracy``), estimate,
-        low, high (Student's t over respondents, or Wilson), sd. Texts, and choices without a right answer,
+        low, high (Student's t over respondents, or Wilson), sd. Texts, and choices without a correct answer,
         have no row.
     """
     keys = ["measure", "stratum", "subject", "question", "part", "type"]
@@ -205,12 +203,12 @@ def by_question(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def checks(answers: pd.DataFrame) -> pd.DataFrame:
-    """How many of all respondents passed each comprehension check.
+    """Count the respondents, included or not, who passed each comprehension check.
 
     Returns
     -------
     pandas.DataFrame
-        question, n, right, accuracy, low, high (Wilson); a check without an answer is not passed.
+        question, n, right, accuracy, low, high (Wilson); an unanswered check is failed.
     """
     rows = []
     for question, given in answers[answers["check"]].groupby("question", sort=False):
@@ -220,13 +218,13 @@ def checks(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def results_of(survey: Survey, files: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Read completed forms and say what they say.
+    """Read completed forms and compute all their results.
 
     Returns
     -------
     dict
-        ``answers`` (all of them), ``respondents``, ``exclusions``, ``checks``, ``statistics`` and
-        ``questions`` (of those who stay), as described in this module.
+        ``answers`` (all), ``respondents``, ``exclusions``, ``checks``, and ``statistics`` and ``questions``
+        (included respondents only), from the functions of this module.
 
     Raises
     ------

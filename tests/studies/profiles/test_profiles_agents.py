@@ -121,10 +121,10 @@ def test_a_file_without_a_word_on_it_is_of_people():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"mode": "vote"}, r"line 2 has a mode that is none of ranking"),
-        ({"theme": "beauty"}, "line 2 has a theme that is none of"),
+        ({"mode": "vote"}, r"line 2 has a mode other than ranking"),
+        ({"theme": "beauty"}, "line 2 has a theme other than"),
         ({"theme": "agency"}, "line 3 repeats a theme"),
-        ({"response": ["x", *"12345"]}, "line 2 has no number as a response: p1, rating, performance, x"),
+        ({"response": ["x", *"12345"]}, "line 2 has a response that is not a number: p1, rating, p.*, x"),
         ({"respondent": " "}, "line 2 names no respondent"),
         ({"response": [5, 4, 6, 8, 4, 1]}, "p1, rating: a rating is not a whole number from 1 to 7"),
         ({"mode": "ranking"}, "p1, ranking: the ranks are not 1 to 6, each once"),
@@ -143,7 +143,7 @@ def test_what_is_missing_is_told(tmp_path):
         check_reference(rows().drop(columns="mode"), KEYS)
     with pytest.raises(UserError, match="no responses"):
         check_reference(rows().iloc[:0], KEYS)
-    with pytest.raises(UserError, match="not a reference as CSV"):
+    with pytest.raises(UserError, match="cannot be read as CSV"):
         read_reference(tmp_path / "none.csv", KEYS)
 
 

@@ -16,6 +16,7 @@ from deepvalues.ask.reading import Received
 from deepvalues.ask.record import Answer
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
 from deepvalues.studies.profiles.items import build_items, orders
 from deepvalues.studies.profiles.reading import off_scale, parse, read_closed, read_code, read_open, written
 from deepvalues.studies.profiles.stimuli import (
@@ -80,9 +81,9 @@ def change(tmp_path, **changes):
     ("changes", "told"),
     [
         ({"frames": []}, "there must be 6 themes, 5 frames"),
-        ({"modes": None}, "wrong or missing entry"),
-        ({"themes": {"agency": {"name": "Agency"}}}, "wrong or missing entry"),
-        ({"seed": "x"}, "wrong or missing entry"),
+        ({"modes": None}, "an entry is missing or invalid"),
+        ({"themes": {"agency": {"name": "Agency"}}}, "an entry is missing or invalid"),
+        ({"seed": "x"}, "an entry is missing or invalid"),
     ],
 )
 def test_a_broken_instrument_is_told(tmp_path, changes, told):
@@ -94,15 +95,18 @@ def test_files_that_are_none_are_told(tmp_path):
     with pytest.raises(UserError, match=r"none\.yml: file not found"):
         load_stimuli(tmp_path / "none.yml")
     (tmp_path / "list.yml").write_text("- 1\n")
-    with pytest.raises(UserError, match="not a list of named entries"):
+    with pytest.raises(UserError, match="an entry is missing or invalid"):
+        load_stimuli(tmp_path / "list.yml")
+    (tmp_path / "list.yml").write_text("text")
+    with pytest.raises(UserError, match="an entry is missing or invalid"):
         load_stimuli(tmp_path / "list.yml")
     (tmp_path / "empty.yml").touch()
     with pytest.raises(UserError, match=r"empty\.yml: the file is empty; restore it from git"):
         load_stimuli(tmp_path / "empty.yml")
     (tmp_path / "bank.yml").write_text("performance: [same]\nagency: [same]\n")
-    with pytest.raises(UserError, match="wrong or missing entry"):
+    with pytest.raises(UserError, match=r"an entry is missing or invalid .*; restore the file from git"):
         load_bank(tmp_path / "bank.yml", STIMULI.themes)
-    with pytest.raises(UserError, match="its themes are not those"):
+    with pytest.raises(UserError, match="the themes must be those"):
         load_codebook(change(tmp_path), tuple(reversed(STIMULI.themes)))
 
 
@@ -333,8 +337,7 @@ def test_a_coder_may_refuse():
 
 
 def test_released_words_are_never_edited():
-    """Answers are keyed by the text: a change is a new version in files of its own."""
-    words = b"".join(
-        (paths.STIMULI / name).read_bytes() for name in ("profiles.yml", "profiles_codebook.yml")
-    )
-    assert hashlib.sha256(words).hexdigest()[:16] == "30c5c55ae58a5955"
+    """Answers are keyed by the text, so a new version needs new files."""
+    files = (paths.STIMULI / f"{name}.yml" for name in ("profiles", "profiles_codebook"))
+    words = (json.dumps(read_yaml(file)) for file in files)
+    assert hashlib.sha256("".join(words).encode()).hexdigest()[:16] == "d42c325acf89be72"

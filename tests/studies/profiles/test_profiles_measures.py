@@ -162,9 +162,9 @@ def test_of_two_flat_profiles_nothing_can_be_told():
         ([1, 2, 3], H, r"x: its shape is \(3,\)"),
         (H, 4.0, r"h: its shape is \(\)"),
         ([H, H], H, r"x: its shape is \(2, 6\); give one profile"),
-        ([1, 2, 3, 4, 5, math.nan], H, "x: it holds a number that is missing or infinite"),
-        (H, [1, 2, 3, 4, 5, math.inf], "h: it holds"),
-        (["a"] * 6, H, "x: not numbers"),
+        ([1, 2, 3, 4, 5, math.nan], H, "x: contains a missing or infinite number"),
+        (H, [1, 2, 3, 4, 5, math.inf], "h: contains"),
+        (["a"] * 6, H, "x: not numeric"),
     ],
 )
 def test_what_is_no_profile_is_told(x, h, told):

@@ -1,6 +1,7 @@
 """Study 3 in pairs: items, words, and worths held to respondents who choose by known ones."""
 
 import hashlib
+import json
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, CONTINUE
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
+from deepvalues.core.files import read_yaml
 from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis import pair_profiles as scoring
 from deepvalues.studies.profiles.items import load_pairs
@@ -24,7 +26,7 @@ from deepvalues.studies.profiles.respondents import pair_agents
 from markdown_cells import shown
 
 #: Of data/stimuli/profiles_pairs.yml: answers are keyed by these words.
-FROZEN = "aba3924b852feb18"
+FROZEN = "14c8186730940588"
 WORTHS = np.array([0.9, -0.3, 0.2, 1.4, -0.6, -1.6])
 
 
@@ -81,7 +83,7 @@ def worths(table):
 
 
 def test_the_words_are_those_that_answers_are_keyed_by():
-    assert hashlib.sha256(paths.PROFILES_PAIRS.read_bytes()).hexdigest()[:16] == FROZEN
+    assert hashlib.sha256(json.dumps(read_yaml(paths.PROFILES_PAIRS)).encode()).hexdigest()[:16] == FROZEN
 
 
 def test_a_set_is_whole(items, study):

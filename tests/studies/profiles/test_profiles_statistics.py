@@ -457,7 +457,7 @@ def test_two_models_fit_a_line_and_one_is_none(all_profiles):
     found = plane(centred_profiles(two, "rating", KEYS))
     assert found.shares == pytest.approx((1, 0))
     assert np.allclose(found.points["y"], 0, atol=1e-9)
-    with pytest.raises(UserError, match="two models or more, and there is 1"):
+    with pytest.raises(UserError, match="two models or more; there is 1"):
         centred_profiles(two[two["model"] == "agent-profile-reversed"], "rating", KEYS)
 
 

@@ -1,6 +1,6 @@
-"""Study 3, value-priority profiles: instrument, open text, human reference, fidelity and its statistics.
+"""Study 3, value-priority profiles; `fidelity` is public API.
 
-Instrument and metric are this project's own, reconstructed from an abstract.
+The instrument and the metric are our own, reconstructed from an abstract.
 """
 
 from deepvalues.studies.profiles.analysis.measures import fidelity

@@ -1,6 +1,6 @@
-"""Facts of study 3 for its sentences, ``paper/sentences/profiles.md``, and the numbers of the text.
+"""Facts behind the sentences of study 3 in ``paper/sentences/profiles.md``, and numbers in the text.
 
-Facts are the arguments of the macro of the same name; `keep_…` functions put numbers under their keys.
+A fact function returns the arguments of the macro of its name; a `keep_…` function stores numbers by key.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from deepvalues.studies.profiles.analysis.reference import label
 if TYPE_CHECKING:
     from deepvalues.paper.results import Results
 
-#: The mode whose fidelity the text reports.
+#: The mode that the text reports.
 MODE = "rating"
-#: The theme of which the published study tells.
+#: The theme that the published study discusses.
 AGENCY = "agency"
 
 # ---- facts ----
 
 
 def runs(missing: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
-    """How many runs of how many models of each family there are, and how many have no answer.
+    """Number of runs, of runs without an answer, and of models by family.
 
     Parameters
     ----------
@@ -43,23 +43,17 @@ def runs(missing: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
 
 
 def recovery(recovery: pd.DataFrame) -> dict[str, Any]:
-    """How many of the agents' known fidelities and spreads lie in their intervals.
-
-    Parameters
-    ----------
-    recovery
-        From `analysis.recovery.recovery`.
-    """
+    """How many known fidelities and spreads of agents lie in their intervals, from `analysis.recovery`."""
     return {"held": int(recovery["held"].sum()), "compared": len(recovery)}
 
 
 def fidelity(table: pd.DataFrame) -> dict[str, Any]:
-    """Between which models fidelity lies, and to which reference.
+    """Range of fidelity over models, and its reference.
 
     Parameters
     ----------
     table
-        From `analysis.comparison.fidelity_table`, of the models in focus.
+        From `analysis.comparison.fidelity_table`, for the models in focus.
     """
     of_mode = table[table["mode"] == MODE]
     between = spread(of_mode, "fidelity", written=number_format.logit)
@@ -68,7 +62,7 @@ def fidelity(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def at_random(table: pd.DataFrame) -> dict[str, Any]:
-    """How far replies at random get, in the mode that the text reports.
+    """The fidelity of random replies in the mode that the text reports.
 
     Parameters
     ----------
@@ -81,7 +75,7 @@ def at_random(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def coverage(table: pd.DataFrame) -> dict[str, Any]:
-    """Between which agents and modes the coverage of intervals lies, by measure.
+    """Range over agents and modes of the coverage of intervals, by measure.
 
     Parameters
     ----------
@@ -100,10 +94,10 @@ def agency(
     by_model: pd.DataFrame,
     family: Mapping[str, str],
 ) -> dict[str, Any]:
-    """How many of the profiles that can be claimed of language models put Agency last.
+    """How many of the language models' attributable profiles put Agency last.
 
-    A model that fills in a form has a profile if its runs agree on an order (Friedman's test), and one that
-    is asked in pairs if it does not choose by position.
+    A profile from a form is attributable to a model if its runs agree on an order (Friedman's test), and one
+    from pairs if the model does not choose by position.
 
     Parameters
     ----------
@@ -129,13 +123,7 @@ def agency(
 
 
 def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:
-    """How many of a reference's respondents put Agency below every other theme.
-
-    Parameters
-    ----------
-    reference
-        From `analysis.reference.check_reference`.
-    """
+    """How many respondents of a reference (from `check_reference`) put Agency below every other theme."""
     of_mode = reference[reference["mode"] == MODE].pivot(
         index="respondent", columns="theme", values="priority"
     )
@@ -150,7 +138,7 @@ def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:
 
 
 def size(associations: pd.DataFrame, table: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
-    """Of how many language models fidelity is known, and whether a correlation with anything is.
+    """Number of language models with a fidelity, and whether any correlation could be computed.
 
     Parameters
     ----------
@@ -169,14 +157,14 @@ def size(associations: pd.DataFrame, table: pd.DataFrame, family: Mapping[str, s
 
 
 def keep_reference(results: Results, reference: pd.DataFrame, ceiling: pd.DataFrame) -> None:
-    """Keep what the reference is called, its respondents, and how faithful they are to each other.
+    """Keep the name of the reference, its number of respondents, and their fidelity to each other in `MODE`.
 
     Parameters
     ----------
     reference
         From `analysis.reference.check_reference`.
     ceiling
-        From `analysis.comparison.human_ceiling`; that of `MODE` is numbers.
+        From `analysis.comparison.human_ceiling`.
     """
     top = ceiling[ceiling["mode"] == MODE].iloc[0]
     results.text("reference", label(reference))
@@ -186,7 +174,7 @@ def keep_reference(results: Results, reference: pd.DataFrame, ceiling: pd.DataFr
 
 
 def keep_coding(results: Results, sentences: pd.DataFrame, agreement: pd.DataFrame) -> None:
-    """Keep how many sentences the open answers have, and how far their coders agree.
+    """Keep the number of sentences in the open answers, and the agreement of their coders.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Figures of the value-priority profiles; each says which reference it was made with."""
+"""Figures of the value-priority profiles; those that depend on the reference name it."""
 
 from __future__ import annotations
 
@@ -40,31 +40,26 @@ UNITS = {
     "allocation": "points of 100",
     "open": "share of coded sentences, %",
 }
-#: Of differences within a profile.
-DIFFERENCES = {
-    "ranking": "ranks",
-    "rating": "rating points",
-    "allocation": "points of 100",
-    "open": "% of coded sentences",
-}
+#: Units of differences within a profile.
+DIFFERENCES = UNITS | {"ranking": "ranks", "rating": "rating points", "open": "% of coded sentences"}
 PEOPLE = "#222222"
 _AGENT = "agent-profile-"
 _BAND = "#cccccc"
 _FAINT = "#eeeeee"
 #: Fidelity on the curves of the plane.
 ISO = (0.25, 0.5, 0.8, 0.95)
-#: Points left of this r have their numbers beside them, the others on the right, at `_NUMBERS_AT`.
+#: Points below this r have their numbers beside them; the others have them on the right, at `_NUMBERS_AT`.
 _NEAR, _NUMBERS_AT = 0.3, 1.08
-#: How far the plane reaches, with room for numbers on the right and names of curves on the left.
+#: Range of r in the plane, with space for numbers on the right and labels of curves on the left.
 _R_LIMITS = (-1.28, 1.5)
-#: Points nearer than this have their numbers together: on the logarithm of v, and on r.
+#: Points closer than this, in log v and in r, share one label.
 _TOGETHER = 0.12
-#: v is drawn from a quarter to four times the reference's spread; what lies beyond is drawn at the edge.
+#: v is shown from a quarter to four times the reference's spread; values beyond are drawn at the edge.
 V_LIMITS = (0.25, 4.0)
 
 
 def _short(model: str) -> str:
-    """A model's name; of an agent without the study's prefix, but never to be taken for the reference."""
+    """A model's name, for agents without the study's prefix but clearly distinct from the reference."""
     name = model.removeprefix(_AGENT)
     return model if name == model else f"agent: {name}"
 
@@ -78,7 +73,7 @@ def _family(families: Mapping[str, str], model: str) -> str:
 
 
 def _mark(families: Mapping[str, str], model: str) -> dict[str, Any]:
-    """How a model's points are drawn: by its family, and the reference as people."""
+    """The style of a model's points: that of its family, or of people for the reference."""
     if _is_people(model):
         return {"marker": "s", "color": PEOPLE, "markersize": 5, "zorder": 5}
     return family_mark(_family(families, model))
@@ -95,21 +90,19 @@ def _legend(
     more: Sequence[Any] = (),
     loc: Literal["outside upper left", "outside lower center"] = "outside upper left",
 ) -> None:
-    """The marks of the families that are there, beside the line that names the reference."""
-    there = {_family(families, model) for model in models if not _is_people(model)}
+    """A legend of the families present, beside the line that names the reference."""
+    present = {_family(families, model) for model in models if not _is_people(model)}
     handles = [
-        *more,
-        *(
-            Line2D([], [], linestyle="", label=f"{family}s", **family_mark(family))
-            for family in FAMILY_ORDER
-            if family in there
-        ),
+        Line2D([], [], linestyle="", label=f"{family}s", **family_mark(family))
+        for family in FAMILY_ORDER
+        if family in present
     ]
+    handles = [*more, *handles]
     figure.legend(handles=handles, loc=loc, ncols=min(3, len(handles)), handletextpad=0.4)
 
 
 def _made_with(figure: Figure, frame: pd.DataFrame) -> None:
-    """Say which reference a figure was made with, in a line of its own above it."""
+    """Name the reference that a figure was made with, in a line above it."""
     (reference,) = set(frame["reference"])
     figure.suptitle(f"made with a {reference}", fontsize=8, x=0.995, ha="right", color="#8a1c1c")
 
@@ -122,7 +115,7 @@ def profile_lines(
     names: Mapping[str, str],
     families: Mapping[str, str],
 ) -> Figure:
-    """Mean profiles of all models in a mode over the reference's mean and the middle half of respondents.
+    """Mean profiles of all models in a mode, over the reference's mean and the middle half of respondents.
 
     Parameters
     ----------
@@ -165,7 +158,7 @@ def profile_lines(
 
 
 def _iso_curves(axes: Axes) -> None:
-    """Curves of equal fidelity, F = r · 2 / (v + 1/v), named where they leave the plane on the left."""
+    """Curves of equal fidelity, F = r · 2 / (v + 1/v), labelled where they leave the plane on the left."""
     low, high = V_LIMITS
     v = np.geomspace(low, high, 200)
     for value in ISO:
@@ -185,7 +178,7 @@ def _iso_curves(axes: Axes) -> None:
 def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
     """Ordering r against spread v, with curves of equal fidelity, a panel for each mode.
 
-    Points have numbers, whose key stands in a panel of its own: names would cover what they name.
+    Points are numbered, with the key in a separate panel, because names would cover the points.
 
     Parameters
     ----------
@@ -204,7 +197,7 @@ def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
         _plane(axes, known[known["mode"] == mode], numbers, families)
         axes.set_title(mode)
         axes.label_outer()
-    # Below the last two there is no other plane.
+    # The last two have no plane below them.
     for axes in panels[max(0, len(modes) - 2) : len(modes)]:
         axes.tick_params(labelbottom=True)
     key(panels[len(modes)], numbers, partial(_mark, families), _short)
@@ -218,7 +211,7 @@ def fidelity_plane(table: pd.DataFrame, families: Mapping[str, str]) -> Figure:
 
 
 def _plane(axes: Axes, known: pd.DataFrame, numbers: Mapping[str, int], families: Mapping[str, str]) -> None:
-    """The points of a mode with their intervals and numbers."""
+    """The points of one mode, with their intervals and numbers."""
     _iso_curves(axes)
     axes.set(yscale="log", ylim=V_LIMITS, xlim=_R_LIMITS)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["−1", "−.5", "0", ".5", "1"])
@@ -234,10 +227,10 @@ def _plane(axes: Axes, known: pd.DataFrame, numbers: Mapping[str, int], families
 
 
 def _number_plane(axes: Axes, known: pd.DataFrame) -> None:
-    """Numbers of the points that order like the reference on the right, at their heights; others beside them.
+    """Number the points: on the right, joined by dotted lines, if their order is like the reference's.
 
-    From a point that lies further to the left a dotted line leads to its number. Points of about the same
-    height, or of about the same place, have their numbers together. An arrow says that v is off the plane.
+    The others have their numbers beside them. Points at about the same height, or the same place, share one
+    label. An arrow means that v is outside the plane.
     """
     known = known.assign(height=np.log(np.clip(known["v"], *V_LIMITS)))
     near = known["r"] >= _NEAR
@@ -252,12 +245,12 @@ def _number_plane(axes: Axes, known: pd.DataFrame) -> None:
 
 
 def _inside(height: float) -> float:
-    """A height that leaves a number clear of the plane's edges."""
+    """A height that keeps a number clear of the plane's edges."""
     return float(np.clip(height, V_LIMITS[0] * 1.07, V_LIMITS[1] / 1.07))
 
 
 def _numbered(group: pd.DataFrame) -> str:
-    """The numbers of a group of points, with an arrow to those that are off the plane."""
+    """The numbers of a group of points, with arrows if any are outside the plane."""
     low, high = V_LIMITS
     arrows = {" ↓": group["v"] < low, " ↑": group["v"] > high}
     return runs(group["number"]) + "".join(arrow for arrow, off in arrows.items() if off.any())
@@ -270,7 +263,7 @@ def _estimates(
     order: Sequence[str],
     families: Mapping[str, str],
 ) -> None:
-    """A row for each model of an order that is there: the estimate on its interval."""
+    """A row for each model present, in the given order: the estimate on its interval."""
     estimate, low, high = columns
     for place, model in enumerate(order):
         if model in rows.index:
@@ -319,9 +312,9 @@ def tree_and_map(
     names: Mapping[str, str],
     families: Mapping[str, str],
 ) -> Figure:
-    """A dendrogram of models, numbered from above, beside their map, on which the numbers stand.
+    """A dendrogram of models, numbered from the top, beside a map with the same numbers.
 
-    The map's axes name the themes that gain most either way.
+    Each axis of the map names the themes that rise and fall most along it.
 
     Parameters
     ----------
@@ -332,9 +325,9 @@ def tree_and_map(
     themes
         x and y by theme: loadings.
     shares
-        Of the variance, on either axis.
+        Share of the variance on each axis.
     mode
-        Whose unit distances are in.
+        Gives the unit of distances.
     names
         Name of each theme by key.
     families
@@ -361,7 +354,7 @@ def tree_and_map(
 
 
 def _scale(axes: Axes, points: pd.DataFrame) -> None:
-    """One scale on both axes, or distances would mislead; half as high as wide where points allow."""
+    """The same scale on both axes, so that distances compare; about half as high as wide if points allow."""
     reach = 1.12 * float(np.abs(points["x"]).max())
     height = max(1.25 * float(np.abs(points["y"]).max()), 0.55 * reach)
     axes.set(xlim=(-reach, reach), ylim=(-height, height))
@@ -375,7 +368,7 @@ def _scale(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _number_points(axes: Axes, points: pd.DataFrame, numbers: Mapping[str, int]) -> None:
-    """Numbers above points; points too near each other for that have theirs in one place."""
+    """Write numbers above points; points too close together share one label."""
     numbered = points.assign(number=points.index.map(numbers))
     for group in groups(numbered, ["x", "y"], 0.11 * max(np.abs(axes.get_xlim()))):
         above = (float(group["x"].mean()), float(group["y"].max()))
@@ -392,7 +385,7 @@ def _dendrogram(
     height = float(linkage[:, 2].max())
     for model, number in numbers.items():
         colour = PEOPLE if _is_people(model) else COLOURS[_family(families, model)]
-        # Leaves are drawn from below, ten units apart.
+        # scipy places leaves from the bottom up, ten units apart.
         at = (-0.03 * height, 10 * (len(numbers) - number) + 5)
         axes.text(*at, f"{number}  {_short(model)}", color=colour, va="center", **NUMBER)
     axes.set(xlim=(1.03 * height, -0.85 * height), yticks=[])
@@ -406,7 +399,7 @@ def _dendrogram(
 def residuals(
     table: pd.DataFrame, mode: str, names: Mapping[str, str], families: Mapping[str, str]
 ) -> Figure:
-    """Centred residual of every theme, a panel for each: right of zero a model puts it higher than people do.
+    """Centred residual of every theme, a panel for each: right of zero, a model ranks it higher than people.
 
     Parameters
     ----------

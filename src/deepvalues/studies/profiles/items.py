@@ -1,4 +1,4 @@
-"""Items: the questions of a set, one per mode and run or per pair of themes."""
+"""Items: the questions of a set, one per mode and run, or per pair of themes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.stimuli import CLOSED_MODES, MODES, OPEN, WORDINGS, Stimuli, Theme
 from deepvalues.studies.shared import wording_of
 
-#: Runs per mode: every run is a conversation of its own. A set holds those of the smaller ones.
+#: Runs per mode, each a separate conversation; a set includes those of the smaller sets.
 ITEM_SETS = {"smoke": 5, "standard": 30, "full": 150}
-#: A row of a Latin square in which every theme also stands once after every other (Williams 1949).
+#: A row of a Latin square in which every theme also follows every other exactly once (Williams 1949).
 _WILLIAMS = (0, 5, 1, 4, 2, 3)
 
 CONTRACT = pa.DataFrameSchema(
@@ -41,19 +41,18 @@ CONTRACT = pa.DataFrameSchema(
 
 
 def orders(keys: Sequence[str], runs: int, *seed: object) -> list[tuple[str, ...]]:
-    """An order of the themes for each run, no two alike, balanced in every six runs.
+    """A different order of the themes for each run, balanced in every six runs.
 
-    Six runs are a Latin square: each theme stands once at each place, and once after each other theme.
-    Squares begin with a seeded shuffle; one that would repeat an order is drawn again. More runs keep the
-    first ones.
+    Six runs form a Latin square: each theme appears once at each position and once after each other theme.
+    Squares start from a seeded shuffle; one that would repeat an order is redrawn. More runs extend fewer.
 
     Raises
     ------
     UserError
-        When there are fewer orders than runs: six themes have 720, in 120 squares.
+        When there are too few orders: six themes have 720, in 120 squares.
     """
     if runs > 600:
-        raise UserError(f"{runs} runs of a mode: there are not enough orders of six themes; 600 is the most")
+        raise UserError(f"{runs} runs of a mode: six themes have too few orders for that; 600 is the most")
     found: list[tuple[str, ...]] = []
     attempt = 0
     while len(found) < runs:
@@ -69,7 +68,7 @@ def orders(keys: Sequence[str], runs: int, *seed: object) -> list[tuple[str, ...
 
 
 def _closed_rows(stimuli: Stimuli, mode: str, runs: int) -> Iterator[tuple[object, ...]]:
-    """A frame, the themes in an order, the question of the mode, and how to reply."""
+    """Rows whose prompt is a frame, the ordered themes, the question of the mode, and the reply format."""
     lines = {theme.key: f"- {theme.name}: {theme.definition}" for theme in stimuli.themes}
     how = stimuli.reply_format.format(reply=stimuli.replies[mode])
     for run, order in enumerate(orders(stimuli.keys, runs, stimuli.seed, mode)):
@@ -84,39 +83,38 @@ def _open_rows(stimuli: Stimuli, runs: int) -> Iterator[tuple[object, ...]]:
     for run in range(runs):
         wording = wordings[run % WORDINGS]
         prompt = f"{stimuli.open_questions[wording]} {stimuli.open_format}"
-        # The same words are asked several times; the number of the repeat keeps their answers apart.
+        # The same prompt is asked several times; the repeat number keeps its answers apart.
         yield f"{OPEN}-{run:03d}", OPEN, wording, run, run // WORDINGS, "", prompt
 
 
 def build_items(stimuli: Stimuli, runs: int, modes: Sequence[str] = CLOSED_MODES) -> pd.DataFrame:
-    """The items of some modes, in sorted order of mode and run.
+    """The items of some modes, sorted by mode and run.
 
     Parameters
     ----------
     runs
-        Conversations per mode; wordings take turns, so that a multiple of 30 balances them with the orders.
+        Conversations per mode. Wordings alternate, so a multiple of 30 balances them against the orders.
 
     Returns
     -------
     pandas.DataFrame
-        id, mode, wording, run, repeat (number of the same words before), order (keys of the themes as listed,
-        empty in the open mode), prompt.
+        id, mode, wording, run, repeat (number of earlier runs with the same prompt), order (keys of the
+        themes as listed, empty in the open mode), prompt.
     """
     rows = [
         row
         for mode in modes
         for row in (_open_rows(stimuli, runs) if mode == OPEN else _closed_rows(stimuli, mode, runs))
     ]
-    frame = pd.DataFrame(rows, columns=list(CONTRACT.columns))
-    return CONTRACT.validate(frame)
+    return CONTRACT.validate(pd.DataFrame(rows, columns=list(CONTRACT.columns)))
 
 
 # ---- pairs ----
 
 LETTERS = ("A", "B")
-#: What is put into a model's mouth; the lines of the options begin with it.
+#: The start of a reply that the model continues; the option lines begin with it.
 BEGIN = "Option"
-#: How many of the five frames each set has.
+#: Number of the five frames in each set.
 PAIR_SETS = {"smoke": 1, "standard": WORDINGS}
 
 PAIR_CONTRACT = pa.DataFrameSchema(
@@ -148,24 +146,20 @@ class PairWording:
     bare_ending: str
 
     def opening(self, frame: str) -> str:
-        """What stands before the options."""
+        """The text before the options."""
         return f"{self.frames[frame]}\n\n"
 
     def prompt(self, frame: str, shown: Sequence[Theme]) -> str:
-        """A whole prompt, with two themes in the order in which they are shown."""
-        options = [
-            self.option.format(letter=letter, name=theme.name, definition=theme.definition)
-            for letter, theme in zip(LETTERS, shown, strict=True)
-        ]
+        """A complete prompt with two themes, in the order shown."""
+        options = map(self._line, LETTERS, shown)
         return self.opening(frame) + "\n".join([*options, "", f"{self.question} {self.ending}"])
 
+    def _line(self, letter: str, theme: Theme) -> str:
+        return self.option.format(letter=letter, name=theme.name, definition=theme.definition)
+
     def themes_of(self, prompt: str) -> tuple[str, ...]:
-        """Keys of the themes that a prompt shows, in the order shown; empty where it is no such prompt."""
-        lines = {
-            self.option.format(letter=letter, name=theme.name, definition=theme.definition): theme.key
-            for theme in self.themes
-            for letter in LETTERS
-        }
+        """Keys of the themes in a prompt, in the order shown; empty if it is not a prompt of two themes."""
+        lines = {self._line(letter, theme): theme.key for theme in self.themes for letter in LETTERS}
         found = tuple(lines[line] for line in prompt.splitlines() if line in lines)
         return found if len(found) == len(LETTERS) else ()
 
@@ -176,7 +170,7 @@ def load_pairs(path: Path, themes: tuple[Theme, ...]) -> PairWording:
     Raises
     ------
     UserError
-        When the file lacks a text, has not five frames, or a text has other slots.
+        When a text is missing or has unknown slots, or there are not five frames.
     """
     with wording_of(path) as content:
         frames = {str(entry["id"]): str(entry["text"]) for entry in content["frames"]}
@@ -194,7 +188,7 @@ def build_pairs(wording: PairWording, item_set: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `PAIR_CONTRACT`: 150 rows in ``standard``; ``smoke`` has the 30 of one frame.
+        A frame that meets `PAIR_CONTRACT`: 150 rows in ``standard``, the 30 of one frame in ``smoke``.
     """
     rows = [
         (

@@ -1,9 +1,9 @@
-"""Reading replies: strict JSON where a model keeps to it, and a tolerant parser where it does not.
+"""A tolerant reader of JSON replies.
 
-What is not certain is unparsable, with the reason; nothing is guessed. Tolerated are code fences, thinking,
-prose around the JSON, commas before a closing bracket, names of themes in another case or with other marks,
-numbers as text, a plain object of names and numbers, and for a ranking a list of names in order. Two JSON
-values that read differently, a theme twice, or a number off the scale make a reply unparsable.
+It never guesses: an ambiguous reply is unparsable, with the reason. It accepts code fences, thinking, prose
+around the JSON, trailing commas, theme names in another case or punctuation, numbers as text, a plain object
+of names and numbers and, for a ranking, a list of names in order. Two JSON values that differ in meaning, a
+repeated theme, or a number off the scale make a reply unparsable.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _NUMBER = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,9})?) ?(?:%|points?|pts?\.?)?", re.IGNORECASE)
 _LISTED = re.compile(r"(?:\d{1,2} ?)?[.):-]? ?([^\d]+)")
 _BEGIN = re.compile(r"[{\[]")
-#: Brackets in the prose around a value; more than any reply has that means to give one.
+#: Limit on brackets that begin no JSON value; no sensible reply has as many in its prose.
 _FALSE_STARTS = 100
-#: Points may miss 100 by rounding of decimals, not by more.
+#: Points may differ from 100 only by the rounding of decimals.
 _SUM_TOLERANCE = 0.011
 
 
 class Parsed(NamedTuple):
-    """The six numbers of a reply in the fixed order of the themes, or why there are none."""
+    """The six numbers of a reply in the fixed order of themes, or the reason why there are none."""
 
     numbers: tuple[float, ...] | None
     reason: str = ""
 
 
 class _UnreadableError(Exception):
-    """A JSON value about themes that can't be read for certain."""
+    """A JSON value about themes is ambiguous or incomplete."""
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as its pairs, so that a name given twice is noticed."""
+    """A JSON object as a list of pairs, which keeps repeated names."""
 
 
 def _values(text: str) -> Iterator[Any]:
-    """Every outermost JSON value that is an object or a list, up to `_FALSE_STARTS` that begin none."""
+    """Yield each outermost JSON object or list, up to the limit of `_FALSE_STARTS`."""
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs)
     place = failed = 0
-    # A bracket that begins no value may be followed to the end of the text, so their number is bounded.
+    # The decoder may read from a false start to the end of the text, so their number is limited.
     while failed < _FALSE_STARTS and (found := _BEGIN.search(text, place)):
         try:
             value, place = decoder.raw_decode(text, found.start())
@@ -74,7 +74,7 @@ def _number(value: Any) -> float:
 
 
 def _entry(value: Any) -> tuple[str, Any] | None:
-    """A theme's name and its number, of one entry ``{"theme": …, "response": …}``."""
+    """The theme name and number in an entry ``{"theme": …, "response": …}``."""
     fields = dict(value) if isinstance(value, _Pairs) else {}
     name = fields.get("theme", fields.get("name"))
     numbers = [fields[key] for key in ("response", "rank", "rating", "points", "score") if key in fields]
@@ -82,7 +82,7 @@ def _entry(value: Any) -> tuple[str, Any] | None:
 
 
 def _pairs(value: Any, mode: str, names: Mapping[str, int]) -> list[tuple[str, Any]] | None:
-    """Names and numbers of a JSON value; None where it is about something else."""
+    """Names and numbers in a JSON value; None if it is about something else."""
     if isinstance(value, _Pairs):
         if any(letters(name) in names for name, _ in value):
             return list(value)
@@ -93,7 +93,7 @@ def _pairs(value: Any, mode: str, names: Mapping[str, int]) -> list[tuple[str, A
 
 
 def _listed_pairs(value: Sequence[Any], mode: str) -> list[tuple[str, Any]] | None:
-    """Of a list of entries, of objects of one name each, or, in a ranking, of names in order."""
+    """Pairs from a list of entries, of objects with one name each or, in a ranking, of names in order."""
     entries = [entry for each in value if (entry := _entry(each))]
     single = [each[0] for each in value if isinstance(each, _Pairs) and len(each) == 1]
     matches = [_LISTED.fullmatch(_squeezed(each)) for each in value if isinstance(each, str)]
@@ -119,10 +119,10 @@ def _assigned(pairs: Sequence[tuple[str, Any]], names: Mapping[str, int]) -> lis
 
 
 def off_scale(numbers: Sequence[float], mode: str) -> str:
-    """Why six numbers are no response in a mode; empty where they are one.
+    """Why six numbers are not a valid response in a mode; empty if they are.
 
-    A ranking is a permutation of 1 to 6, ratings are whole numbers from 1 to 7, points are 0 or more and
-    sum to 100; so do the shares, in per cent, of the open mode.
+    A ranking is a permutation of 1 to 6, ratings are whole numbers from 1 to 7, and points are at least 0 and
+    sum to 100, as do the percentages of the open mode.
     """
     if mode == "ranking" and sorted(numbers) != list(range(1, THEMES + 1)):
         return "the ranks are not 1 to 6, each once"
@@ -137,7 +137,7 @@ def off_scale(numbers: Sequence[float], mode: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """A reply without its thinking, full-width letters and digits folded."""
+    """A reply without its thinking, with full-width letters and digits folded."""
     return unicodedata.normalize("NFKC", without_thinking(text))
 
 
@@ -147,7 +147,7 @@ def parse(text: str, mode: str, theme_names: Sequence[str]) -> Parsed:
     Parameters
     ----------
     theme_names
-        Names of the themes in their fixed order; keys in their place are read, too.
+        Names of the themes in their fixed order; their keys are also accepted.
 
     Returns
     -------
@@ -155,10 +155,9 @@ def parse(text: str, mode: str, theme_names: Sequence[str]) -> Parsed:
         The numbers as given (a rank stays a rank), or None and the reason.
     """
     names = {letters(name): place for place, name in enumerate(theme_names)}
-    candidates = _folded(text)
     readings: set[tuple[float, ...]] = set()
     reasons: list[str] = []
-    for value in _values(_TRAILING_COMMA.sub(r"\1", candidates)):
+    for value in _values(_TRAILING_COMMA.sub(r"\1", _folded(text))):
         pairs = _pairs(value, mode, names)
         if pairs is None:
             continue
@@ -186,12 +185,12 @@ def _unread(received: Received) -> Reading:
 
 
 def written(numbers: Sequence[float]) -> str:
-    """Six numbers as the choice of a reading: separated by spaces, in the fixed order of the themes."""
+    """Format six numbers as the choice of a reading: separated by spaces, in the fixed order of themes."""
     return " ".join(f"{number:g}" for number in numbers)
 
 
 def read_closed(received: Received, mode: str, theme_names: Sequence[str]) -> Reading:
-    """Read a reply in a closed mode; the choice is `written`."""
+    """Read a reply in a closed mode; the choice is formatted by `written`."""
     if (known := settled(received)) is not None:
         return known
     parsed = parse(received.text or "", mode, theme_names)
@@ -199,7 +198,7 @@ def read_closed(received: Received, mode: str, theme_names: Sequence[str]) -> Re
 
 
 def read_open(received: Received) -> Reading:
-    """Read an open answer: any text that is whole and no refusal is one; there is no choice."""
+    """Read an open answer: any complete text that is not a refusal. It has no choice."""
     if (known := settled(received)) is not None:
         return known
     shown = without_thinking(received.text or "")
@@ -213,7 +212,7 @@ def read_open(received: Received) -> Reading:
 def read_code(received: Received, names: Mapping[str, str]) -> Reading:
     """Read a coder's reply; the choice is the key of a theme, or ``none``.
 
-    Read are ``{"theme": "…"}``, also in prose or fences, and a reply that is a name and nothing else.
+    Accepted are ``{"theme": "…"}``, also within prose or code fences, and a bare name.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Reference agents of study 3: local models whose mean profile, and so fidelity, is known before the run.
+"""Reference agents of study 3: local models with known profiles, for testing the instrument.
 
-They prove the instrument. Their profiles are made from the synthetic reference, and what a run gives has
-exactly the stated mean, in every mode: rankings are drawn from all orders with weights of that mean, ratings
-and points are rounded up or down by chance, and open answers hold sentences of known themes in that
-proportion. The agents of the pairs choose by known worths and a liking for a place.
+Their profiles are derived from the synthetic reference, and their responses have exactly the stated mean in
+every mode: rankings are drawn from all orders, weighted to have that mean; ratings and points are rounded up
+or down at random; open answers contain sentences of known themes in that proportion. The agents of the pairs
+choose by known worths and a preference for a position.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from deepvalues.studies.profiles.analysis.reference import (
 from deepvalues.studies.profiles.items import LETTERS, PairWording
 from deepvalues.studies.profiles.stimuli import MODES, NONE, OPEN, WORDINGS, Codebook, SentenceBank, Stimuli
 from deepvalues.studies.profiles.study import SENTENCE_MARK
+from deepvalues.studies.shared import letter_reply, question_of
 
 Array = NDArray[np.float64]
 
-#: Where each mode's numbers lie around: priorities, ratings, points.
+#: Mean over themes in each mode: priorities, ratings, points.
 CENTRES = {"ranking": 3.5, "rating": 4.0, "allocation": 100 / THEMES, OPEN: 100 / THEMES}
 #: Exaggeration and flattening, as factors of the reference's differences.
 EXAGGERATION, FLATTENING = 2.0, 0.5
-#: The themes that the swapping agent exchanges, as in the specification's test vector.
+#: The themes exchanged by the swapping agent, as in the specification's test vector.
 SWAPPED = (0, 2)
-#: What the drifting agent's differences are multiplied by in each wording; their mean is .2.
+#: Factors of the drifting agent's differences by wording; their mean is .2.
 DRIFT = (1.0, 0.6, 0.2, -0.2, -0.6)
-#: Shares of replies that can't be read: first replies, and replies to a repair; and of refused runs.
+#: Shares of unreadable replies, at first and to a repair, and of refused runs.
 MALFORMED_FIRST, MALFORMED_REPAIR = 0.6, 0.3
 REFUSED = 0.25
-#: Sentences with a theme in an open answer; and how often one without comes first.
+#: Number of sentences with a theme in an open answer, and how often one without a theme precedes them.
 SENTENCES = 8
 OPENED = 0.5
-#: The most that a run's points are moved by chance.
+#: Largest random change of a run's points.
 WOBBLE = 2.0
 #: Every order of the priorities 1 to 6, shape (720, 6).
 ORDERS = np.array(list(permutations(range(1, THEMES + 1))), dtype=float)
-#: Wrong codes, and unreadable replies, of the erring coder.
+#: The erring coder's shares of wrong codes and of unreadable replies.
 CODER_ERROR, CODER_UNREADABLE = 0.15, 0.4
 
 
 def order_weights(target: Sequence[float]) -> Array:
-    """Probabilities of the 720 orders of 1 to 6 whose mean is a target, as even as that allows.
+    """Probabilities of the 720 orders of 1 to 6 with a given mean and maximum entropy.
 
-    p(o) ∝ exp(θ·o), the distribution of most entropy with this mean; θ by Newton's method, halving steps
-    that do not bring the mean nearer.
+    p(o) ∝ exp(θ·o), with θ by Newton's method; steps that bring the mean no closer are halved.
 
     Parameters
     ----------
     target
-        Six numbers that sum to 21, within what a mean of orders can be.
+        Six numbers that sum to 21, in the convex hull of the orders.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def order_weights(target: Sequence[float]) -> Array:
     Raises
     ------
     ValueError
-        When no mean of orders is the target.
+        When no mixture of orders has this mean.
     """
     goal, theta = np.asarray(target, dtype=float), np.zeros(THEMES)
     weights, left = _weights(theta), np.inf
@@ -83,7 +83,7 @@ def order_weights(target: Sequence[float]) -> Array:
         difference = goal - weights @ ORDERS
         left = np.abs(difference).max()
         if left < 1e-10:
-            # Rounded, so that the last bits, in which machines differ, settle no draw.
+            # Rounded because the last bits differ between machines and must not decide a draw.
             return np.round(weights, 12)
         covariance = (ORDERS.T * weights) @ ORDERS - np.outer(weights @ ORDERS, weights @ ORDERS)
         step = np.linalg.pinv(covariance, rcond=1e-10) @ difference
@@ -99,7 +99,7 @@ def _weights(theta: Array) -> Array:
 
 
 class Task(NamedTuple):
-    """What an agent reads off a conversation; ``turn`` is the number of repairs."""
+    """What an agent reads from a conversation; ``turn`` is the number of repairs."""
 
     mode: str
     wording: int
@@ -113,7 +113,7 @@ def task_of(stimuli: Stimuli, messages: Sequence[Message]) -> Task:
     Raises
     ------
     ValueError
-        When the question is not one of this instrument.
+        When the question is not from this instrument.
     """
     asked = [message["content"] for message in messages if message["role"] == "user"]
     mode = stimuli.mode_of(asked[0]) if asked else None
@@ -129,7 +129,7 @@ def task_of(stimuli: Stimuli, messages: Sequence[Message]) -> Task:
 class ProfileAgent:
     """An agent with a known mean profile in each mode and wording.
 
-    ``targets`` are by mode and wording, shape (5, 6); None stands for numbers that are all chance.
+    ``targets`` has shape (5, 6) for each mode, by wording and theme; None means random responses.
     """
 
     name: str
@@ -142,30 +142,30 @@ class ProfileAgent:
     family: str = "reference agent"
 
     def expected(self, mode: str) -> Array:
-        """The mean profile over runs in a mode, shape (6,); wordings are balanced."""
+        """The mean profile in a mode over runs with balanced wordings, shape (6,)."""
         if self.targets is None:
             return np.full(THEMES, CENTRES[mode])
         return np.asarray(self.targets[mode].mean(axis=0))
 
     @property
     def steady(self) -> bool:
-        """Whether it answers every run, from one profile whatever the wording: then it can be `simulated`."""
+        """Whether it answers every run with the same profile in any wording, as `simulated` requires."""
         targets = (self.targets or {}).values()
         alike = all(np.allclose(by_wording, by_wording[0]) for by_wording in targets)
         return alike and not self.malformed and not self.refused
 
     def simulated(self, mode: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        """Priorities of as many runs as wanted in a closed mode, by the rules of its replies.
+        """Draw priorities in a closed mode, by the same rules as its replies.
 
         Parameters
         ----------
         shape
-            Of the runs.
+            Shape of the runs.
 
         Returns
         -------
         numpy.ndarray
-            Shape (..., 6).
+            Shape (*shape, 6).
 
         Raises
         ------
@@ -173,7 +173,7 @@ class ProfileAgent:
             When the agent is not `steady`.
         """
         if not self.steady:
-            raise ValueError(f"{self.name} does not answer all runs alike; simulate a steady agent")
+            raise ValueError(f"{self.name} does not answer all runs alike; choose a steady agent")
         if self.targets is None:
             return chance_runs(mode, shape, rng)
         target = self.expected(mode)
@@ -185,16 +185,16 @@ class ProfileAgent:
 
     @cached_property
     def _ends(self) -> Array:
-        """Running sums of the weights of the orders, by wording."""
+        """Cumulative weights of the orders, by wording."""
         assert self.targets is not None
-        # Wordings mostly have the same target.
+        # Most agents have the same target in all wordings.
         weights = {tuple(target): order_weights(target) for target in self.targets["ranking"]}
         return np.array([np.cumsum(weights[tuple(target)]) for target in self.targets["ranking"]])
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
         """Answer the last message."""
         task = task_of(self.stimuli, messages)
-        # The same question has the same seed for all models; their chance must be their own.
+        # The seed of a question is the same for all models, but their draws must be independent.
         seed = stable_random.integer(self.name, seed)
         if stable_random.uniform(seed, "refuse") < self.refused:
             return Reply(self.bank.refusal)
@@ -207,7 +207,7 @@ class ProfileAgent:
         return Reply(self._json(task, numbers))
 
     def _numbers(self, task: Task, seed: int) -> list[int]:
-        """Ranks, ratings or points by theme in the fixed order."""
+        """Ranks, ratings or points in the fixed order of themes."""
         if self.targets is None:
             return _by_chance(task.mode, seed)
         target = self.targets[task.mode][task.wording]
@@ -229,7 +229,7 @@ class ProfileAgent:
         return json.dumps({"responses": self._entries(task, numbers)})
 
     def _odd(self, task: Task, numbers: Sequence[int], seed: int, unreadable: bool) -> str:
-        """A reply in another form than was asked for: one that can be read, or one that can't."""
+        """A reply in a form that was not asked for, readable or not."""
         entries, whole = self._entries(task, numbers), self._json(task, numbers)
         flat = {str(entry["theme"]): entry["response"] for entry in entries}
         good = [
@@ -248,7 +248,7 @@ class ProfileAgent:
         return forms[stable_random.integer(seed, "form") % len(forms)]
 
     def _text(self, task: Task, seed: int) -> str:
-        """Sentences of the bank, whose themes have the target's proportions on average."""
+        """Sentences from the bank, whose themes have the target's proportions on average."""
         keys = self.stimuli.keys
         if self.targets is None:
             shares = [SENTENCES * points / 100 for points in _by_chance(OPEN, seed)]
@@ -267,26 +267,26 @@ class ProfileAgent:
 
 
 def _points(target: Array, drawn: Array, rounding: Array) -> Array:
-    """Points near a target that sum to 100: moved by chance without a change of their mean, then rounded.
+    """Points near a target that sum to 100: randomly changed without affecting their mean, then rounded.
 
     ``drawn`` and ``rounding`` are uniform draws, shapes (..., 6) and (...).
     """
     moved = drawn - 0.5
-    # No theme is moved by more than its target, so that none falls below 0.
+    # No theme changes by more than its target, so none falls below 0.
     wobble = min(WOBBLE, float(target.min()))
     return parts_at(target + wobble * (moved - moved.mean(axis=-1, keepdims=True)), 100, rounding)
 
 
 def chance_replies(mode: str, drawn: Array) -> Array:
-    """Replies with no preference for any theme: ranks, ratings or points.
+    """Replies without a preference for any theme: ranks, ratings or points.
 
-    A ranking is one of the 720 orders, each as likely; a rating one of 1 to 7; points are what lies between
-    five cuts drawn from 0 to 100.
+    A ranking is any of the 720 orders and a rating any of 1 to 7, with equal probability; points are the gaps
+    between five cuts drawn from 0 to 100.
 
     Parameters
     ----------
     mode
-        One of the modes; open answers have the points' proportions.
+        Any mode; open answers have the proportions of points.
     drawn
         Uniform draws from 0 to 1, shape (..., 6).
 
@@ -304,10 +304,10 @@ def chance_replies(mode: str, drawn: Array) -> Array:
 
 
 def chance_runs(mode: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Priorities of runs without an opinion, shape (..., 6).
+    """Priorities of runs without an opinion, shape (*shape, 6).
 
-    The numbers of each of the `chance_replies` are dealt to the themes anew: five cuts leave the first and
-    the last part half a point less than the parts between them.
+    Each of the `chance_replies` is reshuffled over the themes, because five cuts give the first and last gap
+    half a point less than the others.
     """
     replies = rng.permuted(chance_replies(mode, rng.random((*shape, THEMES))), axis=-1)
     return np.asarray(THEMES + 1 - replies if mode == "ranking" else replies)
@@ -322,7 +322,7 @@ def _by_chance(mode: str, seed: int) -> list[int]:
 
 
 def _shifted(deviations: Mapping[str, Array], factors: float | Sequence[float] = 1.0) -> dict[str, Array]:
-    """Targets by mode and wording: the centre and the deviations times a factor, or each wording's own."""
+    """Targets by mode and wording: the centre plus the deviations times a factor, or one per wording."""
     by_wording = np.broadcast_to(factors, WORDINGS)
     return {mode: CENTRES[mode] + np.outer(by_wording, deviations[mode]) for mode in MODES}
 
@@ -362,7 +362,7 @@ def profile_agents(stimuli: Stimuli, bank: SentenceBank) -> dict[str, ProfileAge
 
 @dataclass(frozen=True)
 class CoderAgent:
-    """A coder that knows the sentence bank by heart, and errs with a known rate."""
+    """A coder that knows the codes of the sentence bank and errs at a known rate."""
 
     name: str
     description: str
@@ -377,7 +377,7 @@ class CoderAgent:
         return {sentence: code for code, listed in self.bank.sentences.items() for sentence in listed}
 
     def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Code the sentence of the first message; one that is not in the bank is coded none."""
+        """Code the sentence of the first message; one that is not in the bank gets ``none``."""
         _, mark, sentence = messages[0]["content"].partition(f"\n\n{SENTENCE_MARK}")
         if not mark:
             raise ValueError("not a sentence to be coded")
@@ -405,17 +405,15 @@ def coder_agents(codebook: Codebook, bank: SentenceBank) -> dict[str, CoderAgent
 
 #: Worths of the themes in logits, in their fixed order; they sum to 0.
 WORTHS = (0.5, 0.1, 0.3, 1.0, -0.4, -1.5)
-#: How much an agent likes option A, in logits.
-LIKING = 0.6
-#: The same of the agent that chooses by place alone.
-PLACE_LIKING = 2.0
+#: Preference for option A, in logits: of the agent with worths, and of the one that has no others.
+LIKING, PLACE_LIKING = 0.6, 2.0
 
 
 @dataclass(frozen=True)
 class PairAgent:
     """An agent whose log odds of option A over option B are w_A − w_B + liking.
 
-    Its reply is the likelier letter, A where both are as likely; there is no chance in it.
+    It always replies with the more probable letter, A if both are equal.
     """
 
     name: str
@@ -425,22 +423,20 @@ class PairAgent:
     wording: PairWording
     family: str = "reference agent"
 
-    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - that of every model
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - as for every model
         """Answer a question.
 
         Raises
         ------
         ValueError
-            When it is not one of this study.
+            When the question is not from this study.
         """
-        question = next(message["content"] for message in messages if message["role"] == "user")
+        question = question_of(messages)
         shown = self.wording.themes_of(question)
         if not shown:
             raise ValueError(f"not a question about two themes: {question[:60]!r}")
         p = float(expit(self.worths[shown[0]] - self.worths[shown[1]] + self.liking))
-        # After a reply that is begun for it, a token has the space before it.
-        space = " " if messages[-1]["role"] == "assistant" else ""
-        return Reply(space + LETTERS[p < 0.5], dict(zip(LETTERS, (p, 1 - p), strict=True)))
+        return letter_reply(messages, dict(zip(LETTERS, (p, 1 - p), strict=True)))
 
     def expected(self, theme: str) -> float:
         """The worth of a theme, in logits."""
@@ -450,20 +446,10 @@ class PairAgent:
 def pair_agents(wording: PairWording) -> dict[str, PairAgent]:
     """The reference agents by name."""
     worths = {theme.key: worth for theme, worth in zip(wording.themes, WORTHS, strict=True)}
+    equal = dict.fromkeys(worths, 0.0)
+    both = "choices by fixed worths, and a liking for option A"
     agents = [
-        PairAgent(
-            "agent-pairs-worths",
-            "choices by fixed worths, and a liking for option A",
-            worths,
-            LIKING,
-            wording,
-        ),
-        PairAgent(
-            "agent-pairs-place",
-            "a liking for option A alone",
-            dict.fromkeys(worths, 0.0),
-            PLACE_LIKING,
-            wording,
-        ),
+        PairAgent("agent-pairs-worths", both, worths, LIKING, wording),
+        PairAgent("agent-pairs-place", "a liking for option A alone", equal, PLACE_LIKING, wording),
     ]
     return {agent.name: agent for agent in agents}

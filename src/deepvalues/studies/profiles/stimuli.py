@@ -1,4 +1,4 @@
-"""The instrument's words: themes, frames, questions, codebook and sentence bank of ``data/stimuli/``."""
+"""The wording of study 3: themes, frames, questions, codebook and sentence bank in ``data/stimuli/``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_yaml
 from deepvalues.core.paths import shown
 from deepvalues.studies.profiles.analysis.measures import THEMES
+from deepvalues.studies.shared import wording_of
 
-#: Modes with a number for each theme; a ranking's priority is 7 − rank, in the others the number itself.
+#: Modes with a number per theme. The priority is 7 − rank in a ranking, the number itself in the others.
 CLOSED_MODES = ("ranking", "rating", "allocation")
-#: Where the profile is counted from coded sentences.
+#: The mode whose profiles are counted from coded sentences.
 OPEN = "open"
 MODES = (*CLOSED_MODES, OPEN)
-#: The code of a sentence that is about no theme.
+#: The code of a sentence about none of the themes.
 NONE = "none"
-#: Wordings of the frame.
+#: Number of wordings of the frame.
 WORDINGS = 5
 
 
 class Theme(NamedTuple):
-    """A theme: its key in frames, its name and definition in prompts."""
+    """A theme: its key in tables, and its name and definition in prompts."""
 
     key: str
     name: str
@@ -34,7 +34,7 @@ class Theme(NamedTuple):
 
 @dataclass(frozen=True)
 class Stimuli:
-    """What people and models are asked."""
+    """The questions put to people and models."""
 
     version: str
     seed: int
@@ -53,11 +53,11 @@ class Stimuli:
         return [theme.key for theme in self.themes]
 
     def repair_turn(self, mode: str) -> str:
-        """What is said where a reply in a mode could not be read."""
+        """The turn that follows an unreadable reply in a mode."""
         return self.repair.format(reply=self.replies[mode])
 
     def mode_of(self, question: str) -> str | None:
-        """The mode that a first turn or a repair turn asks in; None where it is neither."""
+        """The mode of a first turn or repair turn; None for any other text."""
         for mode in CLOSED_MODES:
             if self.questions[mode] in question or question == self.repair_turn(mode):
                 return mode
@@ -67,7 +67,7 @@ class Stimuli:
 
 @dataclass(frozen=True)
 class Codebook:
-    """How sentences are coded: the same text for coder models and for people."""
+    """Instructions for coding sentences, the same for coder models and people."""
 
     version: str
     text: str
@@ -82,22 +82,15 @@ class Codebook:
 
 @dataclass(frozen=True)
 class SentenceBank:
-    """Sentences of known code, by code, from which reference agents write open answers."""
+    """Sentences by their known code, from which reference agents compose open answers."""
 
     sentences: Mapping[str, tuple[str, ...]]
     refusal: str
 
 
 def letters(text: str) -> str:
-    """A name reduced to its letters without "and", so that ways to write it, and its key, agree."""
+    """Reduce a name to its letters without "and", so that its spellings and its key match."""
     return re.sub(r"\band\b|[^a-z]", "", text.casefold().replace("_", " "))
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{shown(path)}: not a list of named entries; restore it from git")
-    return content
 
 
 def load_stimuli(path: Path) -> Stimuli:
@@ -106,10 +99,9 @@ def load_stimuli(path: Path) -> Stimuli:
     Raises
     ------
     UserError
-        When an entry is missing, or the numbers of themes, wordings or modes are not six, five and three.
+        When an entry is missing or invalid, or there are not six themes, five wordings and three modes.
     """
-    content = _yaml(path)
-    try:
+    with wording_of(path) as content:
         themes = tuple(Theme(key, **entry) for key, entry in content["themes"].items())
         stimuli = Stimuli(
             version=content["version"],
@@ -123,8 +115,6 @@ def load_stimuli(path: Path) -> Stimuli:
             open_questions={entry["id"]: entry["text"] for entry in content["open"]},
             open_format=content["open_format"],
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{shown(path)}: wrong or missing entry {error}") from None
     counts = (len(themes), len(stimuli.frames), len(stimuli.open_questions), tuple(stimuli.questions))
     if counts != (THEMES, WORDINGS, WORDINGS, CLOSED_MODES):
         raise UserError(
@@ -135,17 +125,16 @@ def load_stimuli(path: Path) -> Stimuli:
 
 
 def load_codebook(path: Path, themes: tuple[Theme, ...]) -> Codebook:
-    """Read ``profiles_codebook.yml`` for these themes.
+    """Read ``profiles_codebook.yml``.
 
     Raises
     ------
     UserError
-        When an entry is missing, or its themes are others.
+        When an entry is missing or invalid, or the file's themes differ from these.
     """
-    content = _yaml(path)
-    try:
+    with wording_of(path) as content:
         if list(content["themes"]) != [theme.key for theme in themes]:
-            raise UserError(f"{shown(path)}: its themes are not those of the instrument, in their order")
+            raise UserError(f"{shown(path)}: the themes must be those of the instrument, in the same order")
         names = {theme.key: theme.name for theme in themes} | {NONE: "None"}
         lines = [content["task"], "", *(f"- {rule}" for rule in content["rules"]), ""]
         for theme in themes:
@@ -155,26 +144,23 @@ def load_codebook(path: Path, themes: tuple[Theme, ...]) -> Codebook:
         listed = ", ".join(f'"{name}"' for name in names.values())
         text = "\n".join([*lines, "", content["format"].format(names=listed)])
         return Codebook(content["version"], text, content["repair"].format(names=listed), names)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{shown(path)}: wrong or missing entry {error}") from None
 
 
 def load_bank(path: Path, themes: tuple[Theme, ...]) -> SentenceBank:
-    """Read ``profiles_sentences.yml`` for these themes.
+    """Read ``profiles_sentences.yml``.
 
     Raises
     ------
     UserError
         When a theme has no sentences, or a sentence has two codes.
     """
-    content = _yaml(path)
-    try:
+    with wording_of(path) as content:
         codes = [*(theme.key for theme in themes), NONE]
         bank = SentenceBank({code: tuple(content[code]) for code in codes}, content["refusal"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{shown(path)}: wrong or missing entry {error}") from None
     listed = [sentence for sentences in bank.sentences.values() for sentence in sentences]
     twice = {sentence for sentence in listed if listed.count(sentence) > 1}
     if twice or not all(bank.sentences.values()):
-        raise UserError(f"{shown(path)}: each code needs sentences of its own; twice: {sorted(twice)[:1]}")
+        raise UserError(
+            f"{shown(path)}: each code needs its own sentences; repeated: {sorted(twice)[:1] or 'none'}"
+        )
     return bank

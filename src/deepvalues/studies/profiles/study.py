@@ -1,4 +1,4 @@
-"""Study 3: value priorities, in closed modes, in pairs and in open text, whose sentences models code."""
+"""Study 3: value priorities in closed modes, pairs and open text, and the coding of that text by models."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from deepvalues.studies.profiles.stimuli import (
     load_stimuli,
 )
 
-#: How often a reply that could not be read is asked for again.
+#: How often an unreadable reply is asked for again.
 REPAIRS = 2
-#: What stands before the sentence to be coded.
+#: Precedes the sentence to be coded.
 SENTENCE_MARK = "The sentence: "
 
 
@@ -56,7 +56,7 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def profile_schema(stimuli: Stimuli) -> dict[str, Any]:
-    """The ``response_format`` of the closed modes: a list, so that a model may keep the prompt's order."""
+    """The ``response_format`` of the closed modes: a list, so that a model can keep the prompt's order."""
     entry = {
         "theme": {"type": "string", "enum": [theme.name for theme in stimuli.themes]},
         "response": {"type": "integer"},
@@ -65,12 +65,12 @@ def profile_schema(stimuli: Stimuli) -> dict[str, Any]:
 
 
 def _is_settled(study: Study, received: Received) -> bool:
-    """A refusal is an answer of its own; only what can't be read is asked for again."""
+    """Whether a reply needs no repair: only unreadable ones do, not refusals."""
     return study.read(received).status in ("answered", "refused")
 
 
 def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """The open answers on record of the paper's models that have any: see `Questions.answers`."""
+    """The recorded open answers of the paper's models, as from `Questions.answers`."""
     opened, registry = catalogue.study("profiles-open"), catalogue.registry()
     conversations = opened.conversations(opened.items(item_set))
     found = [pd.DataFrame(columns=["model", "item", "repeat", "status", "reply"])]
@@ -84,7 +84,7 @@ def open_answers(item_set: str, record_folder: Path = paths.RESPONSES) -> pd.Dat
 
 @dataclass(frozen=True)
 class _OfInstrument(Study):
-    """A study with the instrument's words."""
+    """A study that uses the instrument's wording."""
 
     stimuli_file: Path = paths.PROFILES
     number = 3
@@ -94,7 +94,7 @@ class _OfInstrument(Study):
 
     @cached_property
     def stimuli(self) -> Stimuli:
-        """The instrument's words."""
+        """The instrument's wording."""
         return load_stimuli(self.stimuli_file)
 
     @property
@@ -103,7 +103,7 @@ class _OfInstrument(Study):
         return self.stimuli.seed
 
     def sentences(self) -> SentenceBank:
-        """What reference agents write and code."""
+        """The sentences that reference agents write and code."""
         return load_bank(paths.PROFILES_SENTENCES, self.stimuli.themes)
 
 
@@ -111,13 +111,13 @@ class _OfInstrument(Study):
 class ValueProfiles(_OfInstrument):
     """The closed modes: ranking, rating and allocation.
 
-    ``response_format`` asks for JSON by its schema; a model whose endpoint can't do that takes it out by
-    ``parameters: {response_format: null}`` in the registry.
+    ``response_format`` requests JSON by schema; if a model's endpoint can't do that, remove it in the
+    registry with ``parameters: {response_format: null}``.
     """
 
     name = "profiles"
     title = "Study 3: value priorities"
-    #: Room for a profile as JSON.
+    #: Enough for a profile as JSON.
     max_tokens = 600
 
     @cached_property
@@ -151,7 +151,7 @@ class ValueProfiles(_OfInstrument):
         return read_closed(received, mode, [theme.name for theme in self.stimuli.themes])
 
     def local_models(self) -> Mapping[str, LocalModel]:
-        """Agents with known profiles, who answer the open question as well."""
+        """Agents with known profiles, which also answer the open question."""
         from deepvalues.studies.profiles.respondents import profile_agents
 
         return profile_agents(self.stimuli, self.sentences())
@@ -159,12 +159,12 @@ class ValueProfiles(_OfInstrument):
 
 @dataclass(frozen=True)
 class ThemePairs(_OfInstrument):
-    """Which of two themes matters more."""
+    """Choices of the more important of two themes."""
 
     wording_file: Path = paths.PROFILES_PAIRS
     name = "profiles-pairs"
     title = "Study 3, pairs"
-    #: Room for an option alone.
+    #: Enough for an option alone.
     max_tokens = 10
     item_sets: ClassVar[Collection[str]] = items.PAIR_SETS
     contract = items.PAIR_CONTRACT
@@ -172,12 +172,12 @@ class ThemePairs(_OfInstrument):
 
     @cached_property
     def wording(self) -> items.PairWording:
-        """The words of the pairs."""
+        """The wording of the pairs."""
         return items.load_pairs(self.wording_file, self.stimuli.themes)
 
     @cached_property
     def letter_choice(self) -> LetterChoice:
-        """How it is asked by letter probability."""
+        """The request for letter probabilities."""
         return LetterChoice(items.LETTERS, items.BEGIN, self.wording.ending, self.wording.bare_ending)
 
     def build(self, item_set: str) -> pd.DataFrame:
@@ -185,7 +185,7 @@ class ThemePairs(_OfInstrument):
         return items.build_pairs(self.wording, item_set)
 
     def local_models(self) -> Mapping[str, LocalModel]:
-        """Agents to whom each theme has a known worth."""
+        """Agents with a known worth for each theme."""
         from deepvalues.studies.profiles.respondents import pair_agents
 
         return pair_agents(self.wording)
@@ -193,7 +193,7 @@ class ThemePairs(_OfInstrument):
 
 @dataclass(frozen=True)
 class OpenProfiles(_OfInstrument):
-    """The open question: what an AI's optimal functioning means, in a few sentences."""
+    """The open question: what optimal functioning means for an AI, in a few sentences."""
 
     name = "profiles-open"
     title = "Study 3, open text"
@@ -209,15 +209,15 @@ class OpenProfiles(_OfInstrument):
         return [Conversation(id, (prompt,), first_repeat=repeat) for id, repeat, prompt in columns]
 
     def read(self, received: Received) -> Reading:
-        """Whether there is a text."""
+        """Read an open answer."""
         return read_open(received)
 
 
 @dataclass(frozen=True)
 class ProfileCoding(_OfInstrument):
-    """The coding of open answers by coder models: an item is a sentence, and carries no trace of its author.
+    """The coding of open answers by coder models: each item is a sentence without a trace of its author.
 
-    ``open_answers`` gives, for a set, the answers to ``profiles-open`` on record (`Questions.answers`).
+    ``open_answers`` returns the recorded answers to ``profiles-open`` in a set (as `Questions.answers`).
     """
 
     codebook_file: Path = paths.PROFILES_CODEBOOK
@@ -229,7 +229,7 @@ class ProfileCoding(_OfInstrument):
 
     @cached_property
     def codebook(self) -> Codebook:
-        """How sentences are coded."""
+        """The instructions for coding sentences."""
         return load_codebook(self.codebook_file, self.stimuli.themes)
 
     @cached_property
@@ -240,7 +240,7 @@ class ProfileCoding(_OfInstrument):
         return {"max_tokens": self.max_tokens, "temperature": 0, "response_format": schema}
 
     def build(self, item_set: str) -> pd.DataFrame:
-        """Every different sentence of a set's open answers, once: id and sentence.
+        """Each distinct sentence of a set's open answers: id and sentence.
 
         Raises
         ------
@@ -250,7 +250,7 @@ class ProfileCoding(_OfInstrument):
         return unique_sentences(sentences_of(self.open_answers(item_set)))
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """The codebook and a sentence, and at most two repairs."""
+        """The codebook with a sentence, and at most two repairs."""
         until = partial(_is_settled, self)
         prefix = f"{self.codebook.text}\n\n{SENTENCE_MARK}"
         repairs = (self.codebook.repair,) * REPAIRS
@@ -265,7 +265,7 @@ class ProfileCoding(_OfInstrument):
         return read_code(received, self.codebook.names)
 
     def local_models(self) -> Mapping[str, LocalModel]:
-        """Agents that code sentences, some of them with known mistakes."""
+        """Agents that code sentences, one of them with a known error rate."""
         from deepvalues.studies.profiles.respondents import coder_agents
 
         return coder_agents(self.codebook, self.sentences())

@@ -1,6 +1,6 @@
-"""The survey of study 3: people read the very themes and questions that models read.
+"""The survey of study 3, with the same themes and questions as for models.
 
-What comes back is the human reference against which profiles are compared.
+Its answers form the human reference for the models' profiles.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SCALE = Scale(1, 7, "not important at all", "extremely important")
 def value_profiles(stimuli: Stimuli, seed: int) -> Survey:
     """The open question and the three closed modes, in one of the five wordings of the frame.
 
-    The open question comes first, then the closed modes in each respondent's own order. So are the themes
-    inside each mode. Measures are the modes; subjects are the themes.
+    The open question comes first. The closed modes, and the themes in each, are shuffled for each respondent.
+    Measures are the modes; subjects are the themes.
 
     Parameters
     ----------
     seed
-        Settles the wording: seed mod 5. Orders are each respondent's own.
+        Selects the wording: seed mod 5.
     """
     wording = list(stimuli.frames)[seed % len(stimuli.frames)]
     yes_no = (Option("yes", "Yes"), Option("no", "No"), Option("unsure", "I cannot tell"))
@@ -56,7 +56,7 @@ def value_profiles(stimuli: Stimuli, seed: int) -> Survey:
 
 
 def _block(stimuli: Stimuli, wording: str, mode: str) -> Block:
-    """A closed mode: its ratings one by one, or all themes in one question."""
+    """A closed mode: one rating per theme, or all themes in one question."""
     frame, asked = stimuli.frames[wording], stimuli.questions[mode]
     if mode == "rating":
         ratings = tuple(
@@ -78,7 +78,7 @@ def _block(stimuli: Stimuli, wording: str, mode: str) -> Block:
 
 
 def reference_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """What completed forms give study 3.
+    """The tables of completed forms that study 3 uses.
 
     Parameters
     ----------
@@ -88,14 +88,13 @@ def reference_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFra
     Returns
     -------
     dict
-        ``reference``, which `analysis.reference.read_reference` reads: respondent, mode, theme (its key),
-        response (a rank, 1 the most important; a rating; points). A mode in which a respondent left anything
-        open is left out for that respondent. And ``texts``, the answers to the open question, to be coded:
-        respondent, text.
+        ``reference``, as read by `analysis.reference.read_reference`: respondent, mode, theme (its key),
+        response (a rank, 1 the most important; a rating; points); modes that a respondent left incomplete are
+        left out. ``texts``, the answers to the open question, to be coded: respondent, text.
     """
     counting = included(tables["answers"], tables["respondents"])
     closed = counting[counting["measure"].isin(CLOSED_MODES)]
-    # A rating left open makes a profile of five themes, which cannot be compared with one of six.
+    # With a missing rating, a profile has five themes and can't be compared with one of six.
     given = closed.groupby(["respondent", "measure"])["subject"].transform("size")
     whole = closed[given == closed["subject"].nunique()]
     names = {"respondent": "respondent", "measure": "mode", "subject": "theme", "number": "response"}

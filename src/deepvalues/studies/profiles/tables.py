@@ -1,6 +1,6 @@
-"""What tables show of the value-priority profiles, and of the three studies side by side.
+"""Tables of the value-priority profiles, and of the three studies side by side.
 
-Their columns are in ``data/dictionary.yml``.
+``data/dictionary.yml`` lists their columns.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from deepvalues.paper.tables import intervals, markdown
 from deepvalues.studies.profiles.analysis.recovery import RECOVERED
 from deepvalues.studies.profiles.stimuli import CLOSED_MODES, MODES
 
-#: What a model does to the reference's differences, where its spread says so for certain.
+#: Words for the directions of which the interval of the spread leaves no doubt.
 _DIRECTIONS = {"exaggerates": "exaggerated", "flattens": "flattened"}
 
 
 def by_mode(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows by mode, in the order of the text and the figures; within one as they were."""
+    """Sort rows by mode, in the order of the text and figures, keeping their order within a mode."""
     return table.sort_values("mode", key=lambda modes: modes.map(MODES.index), kind="stable")
 
 
 def pairs(table: pd.DataFrame, by_model: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """Worths of the themes by model, dashes where its choices go by place, beside what they go by.
+    """Worths of the themes by model (dashes if it chooses by position), beside its order consistency.
 
     Parameters
     ----------
@@ -44,23 +44,20 @@ def pairs(table: pd.DataFrame, by_model: pd.DataFrame, names: Mapping[str, str])
 
 
 def _middle(table: pd.DataFrame) -> pd.DataFrame:
-    """With the middle half of the fidelity, as text."""
+    """Add the interquartile range of the fidelity, as text."""
     quartiles = table[["fidelity_q25", "fidelity_q75"]].set_axis(["low", "high"], axis="columns")
     return table.assign(middle=intervals(quartiles, digits=2, bounded=False))
 
 
 def ceiling(table: pd.DataFrame) -> pd.DataFrame:
-    """How faithful single respondents are, from `analysis.comparison.human_ceiling`."""
+    """Fidelity of single respondents, from `analysis.comparison.human_ceiling`."""
     return by_mode(_middle(table))
 
 
 def agents(table: pd.DataFrame) -> pd.DataFrame:
-    """What agents' known profiles imply and what was estimated from ratings; held over all modes.
+    """Values implied by agents' known profiles and estimates from ratings, from `analysis.recovery.recovery`.
 
-    Parameters
-    ----------
-    table
-        From `analysis.recovery.recovery`.
+    The last column counts, over all modes, the implied values that lie in their intervals.
     """
     if table.empty:
         return table
@@ -75,13 +72,7 @@ def agents(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(table: pd.DataFrame) -> pd.DataFrame:
-    """Coverage by agent, with a column for each measure and mode.
-
-    Parameters
-    ----------
-    table
-        From `analysis.recovery.simulated_coverage`.
-    """
+    """Coverage by agent, a column per measure and mode, from `analysis.recovery.simulated_coverage`."""
     wide = table.pivot(index=["model", "reference"], columns=["measure", "mode"], values="coverage")
     wide.columns = wide.columns.map("_".join)
     columns = [f"{measure}_{mode}" for measure in RECOVERED for mode in CLOSED_MODES]
@@ -90,23 +81,17 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
 
 def fidelity(table: pd.DataFrame) -> pd.DataFrame:
     """Fidelity of each model and mode, from `analysis.comparison.fidelity_table`."""
-    # What is not certain has no word, and so a dash.
+    # An uncertain direction has no word and shows as a dash.
     return by_mode(table).assign(direction=lambda sorted_: sorted_["direction"].map(_DIRECTIONS))
 
 
 def single_respondents(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean profiles against single respondents, by their ratings.
-
-    Parameters
-    ----------
-    table
-        From `analysis.comparison.against_single_respondents`.
-    """
+    """Ratings against single respondents, from `analysis.comparison.against_single_respondents`."""
     return _middle(table[table["mode"] == "rating"])
 
 
 def reported(table: pd.DataFrame) -> str:
-    """Figures of abstracts, from ``data/published/profiles_reported.csv`` read as text."""
+    """Numbers reported in abstracts, from ``data/published/profiles_reported.csv`` read as text."""
     names = {"version": "version", "date": "of", "statement": "what is reported", "value": "as printed"}
     shown = table.assign(value=table["value"].str.replace("-", "–"))
     return markdown(shown[list(names)].rename(columns=names))
@@ -118,7 +103,7 @@ def joint(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     Parameters
     ----------
     reference
-        What fidelity is to.
+        Name of the reference that fidelity refers to.
     """
     named = {"profile_fidelity": f"fidelity to the {reference}"}
     measures = {name: table[name].replace(named).str.replace("_", " ") for name in ("first", "second")}

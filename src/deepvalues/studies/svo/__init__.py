@@ -1,7 +1,4 @@
-"""Study 2: social value orientation and value rationality.
-
-Scripts can rely on `score`.
-"""
+"""Study 2: social value orientation and value rationality; `score` is public API."""
 
 from deepvalues.studies.svo.analysis.scoring import score
 

@@ -1,6 +1,6 @@
-"""Facts of study 2 for its sentences, ``paper/sentences/svo.md``, and the numbers of the text.
+"""Facts behind the sentences of study 2 in ``paper/sentences/svo.md``, and numbers in the text.
 
-Facts are the arguments of the macro of the same name; `keep_…` functions put numbers under their keys.
+A fact function returns the arguments of the macro of its name; a `keep_…` function stores numbers by key.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from deepvalues.studies.svo.stimuli import N_PRIMARY
 if TYPE_CHECKING:
     from deepvalues.paper.results import Results
 
-#: Below this a p-value, corrected by Holm, counts as a difference.
+#: A Holm-corrected p-value below this counts as a difference.
 SIGNIFICANCE = 0.05
-#: Shares of the degrees between the extreme targets. Above the first a model follows the value; below the
-#: second it hardly moves.
+#: Shares of the distance between the extreme targets: a model that moves by more than the first follows the
+#: value, one that moves by less than the second hardly moves.
 MOST, LITTLE = 0.75, 0.25
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
@@ -30,7 +30,7 @@ _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive
 
 
 def instrument(check: pd.DataFrame) -> dict[str, Any]:
-    """In how many conditions the reference agents do what their rules imply.
+    """Number of conditions in which the reference agents do what their rules imply.
 
     Parameters
     ----------
@@ -48,19 +48,19 @@ def instrument(check: pd.DataFrame) -> dict[str, Any]:
 
 
 def rationality(means: pd.DataFrame) -> dict[str, Any]:
-    """Between which models corrected value rationality lies, mode by mode.
+    """Range over models of corrected value rationality, by mode.
 
     Parameters
     ----------
     means
-        From `analysis.statistics.mean_rationality`, of the models in focus.
+        From `analysis.statistics.mean_rationality`, for the models in focus.
     """
     known = means.dropna(subset="corrected").groupby("mode", sort=True)
     return {"modes": {mode: spread(part, "corrected", written=number_format.logit) for mode, part in known}}
 
 
 def rationality_left_out(means: pd.DataFrame) -> dict[str, Any]:
-    """Which values the means of value rationality leave out, and what these could at worst be.
+    """Values that the means of value rationality leave out, and the worst-case means with them.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def rationality_left_out(means: pd.DataFrame) -> dict[str, Any]:
 
 
 def anova_left_out(anova: pd.DataFrame, left_out: pd.DataFrame) -> dict[str, Any]:
-    """Which models the analysis of variance leaves out, and why.
+    """Models that the analysis of variance leaves out, and why.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def anova_left_out(anova: pd.DataFrame, left_out: pd.DataFrame) -> dict[str, Any
 
 
 def position(position: pd.DataFrame) -> dict[str, Any]:
-    """Which models choose by the place of an option.
+    """Models with a position bias.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def position(position: pd.DataFrame) -> dict[str, Any]:
 
 
 def keep_goal(results: Results, effects: pd.DataFrame) -> None:
-    """Count the comparisons with goal prompting that leave anything to test, and those that differ.
+    """Count the testable comparisons with goal prompting, and those with a significant difference.
 
     Parameters
     ----------
@@ -126,19 +126,19 @@ def keep_goal(results: Results, effects: pd.DataFrame) -> None:
 
 
 def keep_first_place(results: Results) -> None:
-    """What always taking the first place gives in the printed order: ``first_place.angle``, ``.category``."""
+    """Score of always taking the first option in printed order: ``first_place.angle``, ``.category``."""
     angle = scoring.angles(np.zeros((1, N_PRIMARY), dtype=int))
     results.decimals("first_place.angle", float(angle[0]), 1)
     results.text("first_place.category", scoring.categories(angle).iloc[0])
 
 
 def keep_people(results: Results, norms: pd.DataFrame) -> None:
-    """Say who the people are: ``people.n``, ``people.mean`` (degrees) and ``people.prosocial`` (a share).
+    """Describe the human sample: ``people.n``, ``people.mean`` (degrees) and ``people.prosocial`` (a share).
 
     Parameters
     ----------
     norms
-        ``data/published/svo_human_norms.csv``; of its groups "all".
+        ``data/published/svo_human_norms.csv``; the group "all" is used.
     """
     (everyone,) = norms[norms["group"] == "all"].to_dict("records")
     results.count("people.n", everyone["n"])
@@ -147,7 +147,7 @@ def keep_people(results: Results, norms: pd.DataFrame) -> None:
 
 
 def keep_published(results: Results, by_value: pd.DataFrame) -> None:
-    """Give each value's published means under ``published``, and say whether giving stands above taking.
+    """Keep each value's published mean under ``published``, and whether giving values lie above taking ones.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def keep_published(results: Results, by_value: pd.DataFrame) -> None:
 
 
 def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
-    """Say whether the published models lean to neutral values, and whether that survives the correction.
+    """Keep whether the published models lean to neutral values, and whether that survives the correction.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
 def keep_blind(
     results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: float, read_high: float
 ) -> None:
-    """What the null of value rationality gets, and how far the published models move with the assigned value.
+    """Keep the scores of the null, and how far the published models move with the assigned value.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def keep_blind(
 def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, Any]:
     """How far language models move with the assigned value when they choose by letter probability.
 
-    Counted are those that answered under both values between which steering lies.
+    Only models that answered under both extreme values count.
 
     Parameters
     ----------

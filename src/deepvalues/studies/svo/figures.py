@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.ticker import MultipleLocator
 
 from deepvalues.paper.theme import CHANCE, COLOURS, WIDTH, in_order, new_figure, themed
 
-#: Okabe and Ito's colours for the assigned values, from giving to taking.
+#: Okabe and Ito's colours for the assigned values, ordered from giving to taking.
 VALUE_COLOURS = {
     "altruistic": "#009E73",
     "prosocial": "#56B4E9",
@@ -23,18 +23,18 @@ VALUE_COLOURS = {
     "competitive": "#D55E00",
     "none": "#000000",
 }
-#: Marks of the same, for readers and printers without colour.
+#: Marker shapes of the values, for readers and printers without colour.
 VALUE_MARKS = {"altruistic": "^", "prosocial": "o", "individualistic": "s", "competitive": "v", "none": "D"}
-#: Areas that make marks look alike, where they do not by themselves.
+#: Relative areas of the markers that would otherwise look too large.
 _MARK_SIZES = {"D": 0.55, "s": 0.85}
 PEOPLE = "#999999"
 _RADAR_COLOUR = "#0072B2"
 #: Inner rings of the radar, in degrees.
 _RINGS = (20.0, 40.0)
-#: Where ideal answers lie on either scale.
+#: Scores of ideal answers on each scale.
 _BEST = {"raw": 60.0, "corrected": 1.0}
 _CENTRED: Mapping[str, Any] = {"ha": "center", "va": "center"}
-#: How the radar draws figures with goal prompting and without it: marks at the figures, lines for the eye.
+#: Radar styles with and without goal prompting: markers are data, lines only guide the eye.
 _RADAR_STYLES: Mapping[bool, Mapping[str, Any]] = {
     True: {"linestyle": "-", "marker": "o", "markersize": 3},
     False: {"linestyle": ":", "marker": "o", "markersize": 3, "markerfacecolor": "white"},
@@ -42,15 +42,15 @@ _RADAR_STYLES: Mapping[bool, Mapping[str, Any]] = {
 _CENTRE, _RADIUS = 50, 50
 _PER_ROW = 4
 _FAINT = "#dddddd"
-#: Of the answers, from the lowest angle to the highest.
+#: In ascending order of the angle.
 CATEGORIES = ("competitive", "individualistic", "prosocial", "altruistic")
-#: Degrees of the axis of angles: all that can be reached, and room for the names of the outer categories.
+#: Range of the angle axis in degrees: all attainable angles, with space for the outer categories' names.
 _ANGLES_SHOWN = (-22.0, 67.0)
-#: Ends of the sectors, in degrees: the ring as far as single choices reach.
-_LOWEST, _HIGHEST = -45.0, 90.0
-#: Coins between marks of the same point.
+#: Range of the sectors in degrees: the part of the ring that single choices can reach.
+_RING_SHOWN = (-45.0, 90.0)
+#: Distance between markers at the same point, in coins.
 _BESIDE = 2.6
-#: Where the names of the sectors begin, in coins from the centre.
+#: Distance of the sector names from the centre, in coins.
 _NAMES_FROM = 11
 
 
@@ -58,10 +58,24 @@ def _short(model: str) -> str:
     return model.removeprefix("agent-svo-")
 
 
+def _between(bounds: Sequence[float], shown: tuple[float, float]) -> Iterator[tuple[str, float, float]]:
+    """Each category with its lowest and highest angle within the range shown."""
+    return zip(CATEGORIES, [shown[0], *bounds], [*bounds, shown[1]], strict=True)
+
+
+def _grid(models: Sequence[str], margin: float, height: float, **settings: Any) -> tuple[Figure, Any]:
+    """A figure with a panel per model in rows of the given height, and its panels."""
+    rows = -(-len(models) // _PER_ROW)
+    figure = Figure(figsize=(WIDTH, margin + height * rows))
+    panels = figure.subplots(rows, _PER_ROW, squeeze=False, **settings).ravel()
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
+    return figure, panels
+
+
 def _ring(axes: Axes, payoffs: pd.DataFrame, bounds: Sequence[float]) -> None:
-    """The part of the ring that answers can reach, its items as chords, the categories as sectors."""
-    edges = [_LOWEST, *bounds, _HIGHEST]
-    for value, low, high in zip(CATEGORIES, edges[:-1], edges[1:], strict=True):
+    """The part of the ring that answers can reach, with items as chords and categories as sectors."""
+    for value, low, high in _between(bounds, _RING_SHOWN):
         sector = Wedge((_CENTRE, _CENTRE), _RADIUS, low, high, color=VALUE_COLOURS[value], alpha=0.13)
         axes.add_patch(sector).set_linewidth(0)
     for _, item in payoffs[payoffs["block"] == "primary"].groupby("item"):
@@ -71,9 +85,8 @@ def _ring(axes: Axes, payoffs: pd.DataFrame, bounds: Sequence[float]) -> None:
 
 
 def _name_sectors(axes: Axes, bounds: Sequence[float]) -> None:
-    """Each category's name along the middle of its sector."""
-    edges = [_LOWEST, *bounds, _HIGHEST]
-    for value, low, high in zip(CATEGORIES, edges[:-1], edges[1:], strict=True):
+    """Write each category's name along the middle of its sector."""
+    for value, low, high in _between(bounds, _RING_SHOWN):
         middle = np.radians((low + high) / 2)
         x, y = _CENTRE + _NAMES_FROM * np.cos(middle), _CENTRE + _NAMES_FROM * np.sin(middle)
         along = {"rotation": np.degrees(middle), "rotation_mode": "anchor", "ha": "left", "va": "center"}
@@ -81,10 +94,10 @@ def _name_sectors(axes: Axes, bounds: Sequence[float]) -> None:
 
 
 def _points(of_model: pd.DataFrame) -> pd.DataFrame:
-    """The points that trials came to: value, mean_self, mean_other, trials; most trials first.
+    """The points that trials reached: value, mean_self, mean_other, trials; most trials first.
 
-    Where trials of several values came to the same point, they are set side by side along its angle, so that
-    each stays in its sector; the values from giving to taking, away from the centre.
+    Values at the same point are placed side by side along its angle, so that they stay in its sector; from
+    giving to taking, outwards.
     """
     key = ["mean_self", "mean_other"]
     points = of_model.groupby([*key, "value"]).size().reset_index(name="trials")
@@ -94,16 +107,16 @@ def _points(of_model: pd.DataFrame) -> pd.DataFrame:
     angle = np.arctan2(points["mean_other"] - _CENTRE, points["mean_self"] - _CENTRE)
     points["mean_self"] += beside * np.cos(angle)
     points["mean_other"] += beside * np.sin(angle)
-    # Values by turns within as many trials, or the last one would hide the others.
+    # Points with equally many trials keep an order that mixes values, or the last value would hide others.
     return points.sort_index().sort_values("trials", ascending=False, kind="stable")
 
 
 @themed
 def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[float]) -> Figure:
-    """Where the trials of each model lie in the plane of payoffs, one panel a model.
+    """Trials in the plane of payoffs, one panel per model.
 
-    A mark is one point that trials came to, its size their number, its colour and shape the assigned value;
-    where that is the colour of the sector, the trials are in the category of the value.
+    A marker is a point that trials reached. Its size shows their number, its colour and shape the assigned
+    value; if the sector has the same colour, the trials are in that value's category.
 
     Parameters
     ----------
@@ -112,12 +125,10 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
     payoffs
         item, block, self, other.
     bounds
-        Angles between categories, rising, in degrees.
+        Angles between categories, ascending, in degrees.
     """
     models = list(dict.fromkeys(trials["model"]))
-    rows = -(-len(models) // _PER_ROW)
-    figure = Figure(figsize=(WIDTH, 0.5 + 2.3 * rows))
-    panels = figure.subplots(rows, _PER_ROW, sharex=True, sharey=True, squeeze=False).ravel()
+    figure, panels = _grid(models, 0.5, 2.3, sharex=True, sharey=True)
     known = trials.dropna(subset="mean_self").round({"mean_self": 3, "mean_other": 3})
     for axes, model in zip(panels, models, strict=False):
         _ring(axes, payoffs, bounds)
@@ -128,8 +139,6 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
             size = (5 + 45 * row["trials"] / len(of_model)) * _MARK_SIZES.get(mark, 1.0)
             style = {"color": colour, "marker": mark, "alpha": 0.8, "linewidth": 0, "zorder": 3}
             axes.scatter(row["mean_self"], row["mean_other"], s=size, **style)
-    for axes in panels[len(models) :]:
-        axes.set_visible(False)
     _name_sectors(panels[0], bounds)
     figure.supxlabel("mean coins for oneself", fontsize=8)
     figure.supylabel("mean coins for the other", fontsize=8)
@@ -138,13 +147,11 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
 
 
 def _value_legend(figure: Figure, values: Sequence[str]) -> None:
+    labels = [{"none": "no value assigned"}.get(value, value) for value in values]
     handles = [
-        Line2D([], [], marker=VALUE_MARKS[value], label={"none": "no value assigned"}.get(value, value))
-        for value in values
+        Line2D([], [], marker=VALUE_MARKS[value], color=VALUE_COLOURS[value], linestyle="", label=label)
+        for value, label in zip(values, labels, strict=True)
     ]
-    for handle, value in zip(handles, values, strict=True):
-        label = "no value assigned" if value == "none" else value
-        handle.set(color=VALUE_COLOURS[value], linestyle="", label=label)
     title = "value assigned (marks) and category of the answers (sectors)"
     style: Mapping[str, Any] = {"title_fontsize": 8, "loc": "outside upper center", "ncols": len(values)}
     figure.legend(handles=handles, title=title, **style)
@@ -152,16 +159,16 @@ def _value_legend(figure: Figure, values: Sequence[str]) -> None:
 
 @themed
 def angle_distributions(trials: pd.DataFrame, histogram: pd.DataFrame, bounds: Sequence[float]) -> Figure:
-    """Angles of each model's trials, in bins, each row in front of the people's distribution.
+    """Histograms of each model's angles, one per row, in front of the distribution of people.
 
     Parameters
     ----------
     trials
-        model, family, angle: of trials without an assigned value; incomplete ones are left out.
+        model, family, angle, for trials without an assigned value; incomplete ones are left out.
     histogram
         bin_low_degrees, bin_width_degrees, count: people by angle.
     bounds
-        Angles between categories, rising, in degrees.
+        Angles between categories, ascending, in degrees.
     """
     known = trials.dropna(subset="angle")
     means = known.groupby(["model", "family"])["angle"].mean().reset_index()
@@ -187,14 +194,14 @@ def angle_distributions(trials: pd.DataFrame, histogram: pd.DataFrame, bounds: S
 
 
 def _people(axes: Axes, histogram: pd.DataFrame, alpha: float = 1.0) -> None:
-    """The people's histogram, its highest bar 1."""
+    """The histogram of people, scaled to a highest bar of 1."""
     heights = histogram["count"] / histogram["count"].max()
     low, width = histogram["bin_low_degrees"], histogram["bin_width_degrees"]
     axes.bar(low, heights, width, align="edge", color=PEOPLE, alpha=alpha, linewidth=0)
 
 
 def _bars(axes: Axes, angles: pd.Series[float], histogram: pd.DataFrame, colour: str) -> None:
-    """Angles in the bins of the people's histogram, the highest bar 1; narrower than the people's bars."""
+    """Angles in the bins of the histogram of people, scaled to a highest bar of 1, in narrower bars."""
     low = histogram["bin_low_degrees"].to_numpy(dtype=float)
     width = float(histogram["bin_width_degrees"].iloc[0])
     counts, _ = np.histogram(angles.round(9), np.append(low, low[-1] + width))
@@ -203,7 +210,7 @@ def _bars(axes: Axes, angles: pd.Series[float], histogram: pd.DataFrame, colour:
 
 
 def _label_row(axes: Axes, name: str, size: int) -> None:
-    """A row's name, with the number of its trials or people."""
+    """Label a row with its name and the number of its trials or people."""
     axes.set_ylabel(f"{_short(name)} ({size:,})", rotation=0, ha="right", va="center", fontsize=8)
     axes.set(yticks=[], ylim=(0, 1.08))
     axes.spines["left"].set_visible(False)
@@ -217,15 +224,14 @@ def _bounds(axes: Axes, bounds: Sequence[float]) -> None:
 
 
 def _name_categories(axes: Axes, bounds: Sequence[float]) -> None:
-    """Each category's name above its share of the axis."""
-    left, right = _ANGLES_SHOWN
-    for name, low, high in zip(CATEGORIES, [left, *bounds], [*bounds, right], strict=True):
+    """Write each category's name above its part of the axis."""
+    for name, low, high in _between(bounds, _ANGLES_SHOWN):
         axes.text((low + high) / 2, 1.12, name, ha="center", va="bottom")
 
 
 @themed
 def radar(table: pd.DataFrame) -> Figure:
-    """Value rationality on one radar a model, as published, with what random answers get in grey.
+    """Value rationality as published: a radar per model, with the scores of random answers in grey.
 
     Parameters
     ----------
@@ -233,18 +239,14 @@ def radar(table: pd.DataFrame) -> Figure:
         model, value, goal, raw, random.
     """
     models = list(dict.fromkeys(table["model"]))
-    rows = -(-len(models) // _PER_ROW)
-    figure = Figure(figsize=(WIDTH, 0.4 + 1.95 * rows))
-    # Names at the sides of neighbours need room between them.
+    # The names at the sides of adjacent radars need space between them.
     grid: dict[str, Any] = {"subplot_kw": {"projection": "polar"}, "gridspec_kw": {"wspace": 0.14}}
-    panels = figure.subplots(rows, _PER_ROW, squeeze=False, **grid).ravel()
+    figure, panels = _grid(models, 0.4, 1.95, **grid)
     for axes, model in zip(panels, models, strict=False):
         _radar_panel(axes, table[table["model"] == model])
         axes.set_title(_short(model), fontsize=8, loc="center", pad=19)
     for ring in (_RINGS[1], _BEST["raw"]):
         panels[0].text(1.25 * np.pi, ring + 7, f"{ring:g}", color="#777777", **_CENTRED)
-    for axes in panels[len(models) :]:
-        axes.set_visible(False)
     handles = [
         Line2D([], [], color=_RADAR_COLOUR, label="with goal prompting", **_RADAR_STYLES[True]),
         Line2D([], [], color=_RADAR_COLOUR, label="without", **_RADAR_STYLES[False]),
@@ -255,7 +257,7 @@ def radar(table: pd.DataFrame) -> Figure:
 
 
 def _radar_panel(axes: Any, of_model: pd.DataFrame) -> None:
-    """One model's radar on polar axes, the first value on top."""
+    """One model's radar on polar axes, with the first value at the top."""
     values = [value for value in VALUE_COLOURS if value in set(of_model["value"])]
     angles = np.linspace(0, 2 * np.pi, len(values), endpoint=False)
     around = np.append(angles, angles[0])
@@ -269,7 +271,7 @@ def _radar_panel(axes: Any, of_model: pd.DataFrame) -> None:
     axes.set_theta_zero_location("N")
     axes.set_xticklabels([])
     for angle, value in zip(angles, values, strict=True):
-        # At the sides names stand upright, or there would be no room for the radar.
+        # Names at the sides run vertically, to leave space for the radar.
         rotation = 90.0 * round(np.sin(angle))
         axes.text(angle, 1.14 * best, value, rotation=rotation, **_CENTRED)
     axes.grid(color=_FAINT, linewidth=0.5)
@@ -277,19 +279,19 @@ def _radar_panel(axes: Any, of_model: pd.DataFrame) -> None:
 
 
 def _closed(table: pd.DataFrame, values: Sequence[str], column: str) -> list[float]:
-    """A column in the order of the values, the first one again at the end."""
+    """A column in the order of the values, with the first repeated at the end."""
     numbers = list(table.set_index("value")[column].reindex(list(values)))
     return [*numbers, numbers[0]]
 
 
 @themed
 def value_rationality(table: pd.DataFrame) -> Figure:
-    """Value rationality raw beside corrected for chance: a row per value and model, a dot per prompting.
+    """Value rationality, raw and corrected for chance: a row per value and model, a dot per prompting.
 
     Parameters
     ----------
     table
-        model, value, goal, raw, corrected, random; perhaps raw_low … corrected_high, drawn as whiskers.
+        model, value, goal, raw, corrected, random; optionally raw_low … corrected_high for whiskers.
     """
     means = table.groupby("model")["raw"].mean().round(9)
     models = list(means.sort_values(ascending=False, kind="stable").index)
@@ -322,7 +324,7 @@ def value_rationality(table: pd.DataFrame) -> Figure:
 
 
 def _prompting() -> list[Line2D]:
-    """What a filled and an open dot stand for."""
+    """Legend handles for filled and open dots."""
     faces = {"with goal prompting": "black", "without": "white"}
     style: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 4, "linestyle": ""}
     return [Line2D([], [], markerfacecolor=face, label=label, **style) for label, face in faces.items()]
@@ -331,7 +333,7 @@ def _prompting() -> list[Line2D]:
 def _dots(
     axes: Axes, table: pd.DataFrame, scale: str, places: Mapping[tuple[str, str], float], colour: str
 ) -> None:
-    """A value's dots, with whiskers where the table has bounds."""
+    """A value's dots, with whiskers if the table has bounds."""
     for row in table.to_dict("records"):
         place = places[row["value"], row["model"]] + (0.16 if row["goal"] else -0.16)
         if f"{scale}_low" in table:
@@ -342,29 +344,24 @@ def _dots(
 def _point(
     axes: Axes, at: tuple[float, float], colour: str, mark: str, *, filled: bool, size: float, edge: float
 ) -> None:
-    """A point, filled with goal prompting, open without."""
+    """A point: filled for goal prompting, open without."""
     face = colour if filled else "white"
     axes.plot(*at, mark, color=colour, markerfacecolor=face, markersize=size, markeredgewidth=edge)
 
 
 def _name_rows(axes: Axes, places: Mapping[tuple[str, str], float], values: Sequence[str]) -> None:
-    """Models at the rows, and each value above its block."""
+    """Label the rows with models, and each block with its value."""
     axes.set_yticks(list(places.values()), [_short(model) for _, model in places])
     axes.set_ylim(min(places.values()) - 1, 1.4)
+    style: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
     for value in values:
         top = max(place for (name, _), place in places.items() if name == value)
-        style: dict[str, Any] = {
-            "transform": axes.get_yaxis_transform(),
-            "fontweight": "bold",
-            "ha": "right",
-            "va": "center",
-        }
-        axes.text(-0.02, top + 1, value, **style)
+        axes.text(-0.02, top + 1, value, fontweight="bold", **style)
 
 
 @themed
 def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -> Figure:
-    """How far published models move with the assigned value, beside the lean that this leaves.
+    """How far published models move with the assigned value, beside their lean to neutral values.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Items: one row a trial of a condition, or a question alone, with what the statistics need to know of it.
+"""Items: one row per trial of a condition, or per single question, with all that the statistics need.
 
-Models that choose by letter probability are asked one question at a time: a prompt holds the definition of a
-value, or none, and one primary item in one of the nine cyclic orders of its options. Each option stands once
-at each letter, so that what a model likes of a letter and what it likes of a division come apart.
+Models that choose by letter probability are asked one question at a time: a prompt contains at most one
+value's definition, and one primary item in one of the nine cyclic orders of its options. Each option appears
+once at each letter, which separates a preference for a letter from a preference for a division.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from deepvalues.studies.svo.stimuli import (
     lines_of,
 )
 
-#: Trials of each condition (None: as many as the study has), and whether the secondary items are asked.
+#: Trials per condition (None: as many as the study has), and whether the secondary items are asked.
 ITEM_SETS: dict[str, tuple[int | None, bool]] = {
     "smoke": (1, False),
     "standard": (None, False),
     "full": (None, True),
 }
 CONDITIONS = (NO_VALUE, *VALUES)
-#: Between the orders of the questions of a trial, and between the orders of their options.
+#: Separates a trial's item numbers, and the option orders of its questions.
 SEPARATOR = " "
 
 CONTRACT = pa.DataFrameSchema(
@@ -48,9 +48,9 @@ CONTRACT = pa.DataFrameSchema(
         "value": pa.Column(str, pa.Check.isin(CONDITIONS)),
         "goal": pa.Column(bool),
         "trial": pa.Column("int64", pa.Check.ge(0)),
-        # Enters the keys: trials that begin with the same words have answers of their own.
+        # Part of the keys, so that trials with the same opening words get separate answers.
         "repeat": pa.Column("int64", pa.Check.ge(0)),
-        # Item numbers in the order asked, and for each question the item's options in the order shown.
+        # Item numbers in the order asked, and each question's options in the order shown.
         "item_order": pa.Column(str, pa.Check.str_matches(r"^\d+( \d+){5}(( \d+){9})?$")),
         "option_orders": pa.Column(str, pa.Check.str_matches(r"^[A-I]{9}( [A-I]{9}){5}(( [A-I]{9}){9})?$")),
         "openings": pa.Column("int64", pa.Check.in_range(0, 3)),
@@ -59,7 +59,7 @@ CONTRACT = pa.DataFrameSchema(
     },
     checks=pa.Check(
         lambda frame: frame["turns"] == frame["openings"] + frame["item_order"].str.count(" ") + 1,
-        error="turns are not openings and questions",
+        error="turns must be openings plus questions",
     ),
     strict=True,
     ordered=True,
@@ -68,7 +68,7 @@ CONTRACT = pa.DataFrameSchema(
 
 
 def item_order(seed: int, mode: str, trial: int, secondary: bool) -> list[int]:
-    """Item numbers in the order asked: as printed, or drawn for each trial; secondary items always last."""
+    """Item numbers in the order asked: as printed, or drawn per trial; secondary items always come last."""
     blocks = [list(range(1, N_PRIMARY + 1))]
     if secondary:
         blocks.append(list(range(N_PRIMARY + 1, N_ITEMS + 1)))
@@ -78,10 +78,10 @@ def item_order(seed: int, mode: str, trial: int, secondary: bool) -> list[int]:
 
 
 def option_order(seed: int, mode: str, trial: int, item: int) -> str:
-    """The options of an item in the order in which a trial shows them.
+    """The options of an item in the order that a trial shows.
 
-    In controlled mode a drawn order is turned from trial to trial, so that each option stands once at
-    each place within nine trials; the next nine have another order.
+    In controlled mode a random order is rotated from trial to trial, so that each option appears once at each
+    position within nine trials; the next nine have a new order.
     """
     if mode != CONTROLLED:
         return LETTERS
@@ -92,18 +92,18 @@ def option_order(seed: int, mode: str, trial: int, item: int) -> str:
 
 
 def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.DataFrame:
-    """Build the items of a set: 2 modes × (4 values and none) × goal prompting or not × trials.
+    """Build the items of a set: 2 modes × (4 values and none) × with or without goal prompting × trials.
 
     Parameters
     ----------
     trials
-        Trials K of each condition in the sets ``standard`` and ``full``; ``smoke`` has one.
+        Trials K per condition in the sets ``standard`` and ``full``; ``smoke`` has one.
 
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `CONTRACT`. ``full`` adds the nine secondary items to the conversations of
-        ``standard``, after their last turn, so that recorded answers serve both.
+        A frame that meets `CONTRACT`. ``full`` appends the nine secondary items to the conversations of
+        ``standard``, so that recorded answers serve both.
     """
     number, secondary = ITEM_SETS[item_set]
     rows = []
@@ -119,8 +119,8 @@ def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.D
                     "value": value,
                     "goal": goal,
                     "trial": trial,
-                    # A trial begins in the same words with and without a goal, or, without a value, in both
-                    # modes.
+                    # Some trials open in the same words: with and without a goal or, without a value, in
+                    # both modes.
                     "repeat": 4 * trial + 2 * MODES.index(mode) + goal,
                     "item_order": SEPARATOR.join(map(str, order)),
                     "option_orders": SEPARATOR.join(options),
@@ -133,22 +133,22 @@ def build_items(wording: Wording, seed: int, trials: int, item_set: str) -> pd.D
 
 
 def questions_of(item_order: str, option_orders: str) -> list[tuple[int, str]]:
-    """(item number, options as shown) of each question of a row, in the order asked."""
+    """(item number, options as shown) for each question of a row, in the order asked."""
     numbers = map(int, item_order.split(SEPARATOR))
     return list(zip(numbers, option_orders.split(SEPARATOR), strict=True))
 
 
 # ---- one question at a time ----
 
-#: How many of the nine cyclic orders each set has.
+#: Number of the nine cyclic orders in each set.
 LETTER_SETS = {"smoke": 1, "standard": N_OPTIONS}
-#: What is put into a model's mouth; the lines of the options begin with it.
+#: The start of a reply that the model continues; the option lines begin with it.
 BEGIN = "Option"
 _TEXTS = ("define", "question", "option", "ending", "bare_ending")
 
 
 def turned(places: int) -> str:
-    """The options in the printed order, turned by a number of places: 1 gives BCDEFGHIA."""
+    """The options in printed order, rotated by a number of places: 1 gives BCDEFGHIA."""
     return LETTERS[places:] + LETTERS[:places]
 
 
@@ -157,7 +157,7 @@ LETTER_CONTRACT = pa.DataFrameSchema(
         "id": pa.Column(str, unique=True),
         "value": pa.Column(str, pa.Check.isin(CONDITIONS)),
         "item": pa.Column("int64", pa.Check.in_range(1, N_PRIMARY)),
-        # By how many places the printed order is turned, and the item's options in the order shown.
+        # The number of places by which the printed order is rotated, and the options in the order shown.
         "turned": pa.Column("int64", pa.Check.in_range(0, N_OPTIONS - 1)),
         "shown": pa.Column(str, pa.Check.str_matches(r"^[A-I]{9}$")),
         "prefix_chars": pa.Column("int64", pa.Check.gt(0)),
@@ -166,7 +166,7 @@ LETTER_CONTRACT = pa.DataFrameSchema(
     },
     checks=pa.Check(
         lambda frame: frame["shown"] == frame["turned"].map(turned),
-        error="options are not in the order that they are turned to",
+        error="options must be shown in the printed order rotated by turned",
     ),
     strict=True,
     ordered=True,
@@ -176,13 +176,13 @@ LETTER_CONTRACT = pa.DataFrameSchema(
 
 @dataclass(frozen=True)
 class OneQuestionWording:
-    """The texts of ``data/stimuli/svo_letters.yml``, with labels and definitions of `Wording`."""
+    """The texts of ``data/stimuli/svo_letters.yml``, with the labels and definitions of `Wording`."""
 
     values: Wording
     texts: Mapping[str, str]
 
     def opening(self, value: str) -> str:
-        """What stands before the options: the value, where one is assigned, and the question."""
+        """The text before the options: the value, if one is assigned, and the question."""
         question = f"{self.texts['question']}\n"
         if value == NO_VALUE:
             return question
@@ -190,15 +190,7 @@ class OneQuestionWording:
         return f"{self.texts['define'].format(**filled)}\n\n{question}"
 
     def prompt(self, value: str, item: int, shown: str) -> str:
-        """A whole prompt.
-
-        Parameters
-        ----------
-        item
-            A primary item, 1 to 6.
-        shown
-            Its nine options in the order in which they are shown.
-        """
+        """A complete prompt for a primary item (1 to 6), with its nine options in the order ``shown``."""
         lines = lines_of(self.texts["option"], item, shown)
         return self.opening(value) + "\n".join([*lines, "", self.texts["ending"]])
 
@@ -209,7 +201,7 @@ def load_one_question(path: Path, values: Wording) -> OneQuestionWording:
     Raises
     ------
     UserError
-        When the file lacks a text, or a text has other slots.
+        When a text is missing or has unknown slots.
     """
     with wording_of(path) as content:
         wording = OneQuestionWording(values, {name: str(content[name]) for name in _TEXTS})
@@ -218,12 +210,12 @@ def load_one_question(path: Path, values: Wording) -> OneQuestionWording:
 
 
 def build_letter_items(wording: OneQuestionWording, item_set: str) -> pd.DataFrame:
-    """Build the items of a set: 5 conditions × 6 items × the nine cyclic orders, or the first of them.
+    """Build the items of a set: 5 conditions × 6 items × nine cyclic orders (or only the first).
 
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `LETTER_CONTRACT`: 270 rows in ``standard``, of which ``smoke`` has 30.
+        A frame that meets `LETTER_CONTRACT`: 270 rows in ``standard``, 30 of them in ``smoke``.
     """
     rows = []
     for value, item, places in product(CONDITIONS, range(1, N_PRIMARY + 1), range(LETTER_SETS[item_set])):
@@ -240,7 +232,4 @@ def build_letter_items(wording: OneQuestionWording, item_set: str) -> pd.DataFra
                 "hash": hashlib.sha256(prompt.encode()).hexdigest()[:16],
             }
         )
-    validated: pd.DataFrame = LETTER_CONTRACT.validate(
-        pd.DataFrame(rows, columns=list(LETTER_CONTRACT.columns))
-    )
-    return validated
+    return LETTER_CONTRACT.validate(pd.DataFrame(rows, columns=list(LETTER_CONTRACT.columns)))

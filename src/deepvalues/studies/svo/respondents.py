@@ -1,7 +1,6 @@
-"""Reference agents of study 2: local models whose angles are known before the run.
+"""Reference agents of study 2: local models with known angles, for testing the instrument.
 
-They prove the instrument. They read the options off the question, and the assigned value off what stands
-before it, which they recognize by its wording.
+They read the options from the question and recognize the assigned value by the wording before it.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from scipy.special import softmax
 
 from deepvalues.ask.loopback import Message, Reply
 from deepvalues.core import stable_random
+from deepvalues.studies.shared import letter_reply, question_of
 from deepvalues.studies.svo.analysis.scoring import angles_of
 from deepvalues.studies.svo.items import CONDITIONS, OneQuestionWording
 from deepvalues.studies.svo.stimuli import (
@@ -31,13 +31,13 @@ from deepvalues.studies.svo.stimuli import (
     options_of,
 )
 
-#: The agent whose weights `analysis.instrument` must find.
+#: The agent whose weights `analysis.instrument` must recover.
 NOISY = "agent-svo-noisy"
-#: Precision of the noisy agents, in logits per coin of utility cos φ · self + sin φ · other.
+#: Precision of the noisy agents, in logits per coin of the utility cos φ · self + sin φ · other.
 PRECISION = 0.12
-#: Weight angle φ in degrees: of the agent that ignores the value, and of the noisy one where there is none.
+#: Weight angle φ of the agent that ignores the value, and of the noisy one without a value, in degrees.
 OWN_WEIGHT = 30.0
-#: Weight angle φ of the noisy agent for each value, in degrees.
+#: Weight angle φ of the noisy agent under each value, in degrees.
 WEIGHTS = {
     "altruistic": 75.0,
     "prosocial": 45.0,
@@ -46,7 +46,7 @@ WEIGHTS = {
     NO_VALUE: OWN_WEIGHT,
 }
 INEQUALITY_AVERSE = "inequality averse"
-#: What the followers do where no value is assigned.
+#: How the followers choose if no value is assigned.
 OWN_TYPE = INEQUALITY_AVERSE
 
 PROSE = (
@@ -62,7 +62,7 @@ REFUSAL = "I'm sorry, I can't take part in choices that are meant to leave someo
 READY = "I am ready to divide coins."
 GOAL = "My goal is the division that suits me best."
 
-#: What a type wants to be large, of (self, other).
+#: What each type maximizes.
 Utility = Callable[[Coins], float]
 UTILITIES: Mapping[str, Utility] = {
     "altruistic": lambda coins: coins.other,
@@ -71,28 +71,27 @@ UTILITIES: Mapping[str, Utility] = {
     "competitive": lambda coins: coins.own - coins.other,
     INEQUALITY_AVERSE: lambda coins: -abs(coins.own - coins.other),
 }
-#: Probability of each option, given the options and the assigned value.
+#: Gives each option's probability from the options and the assigned value.
 Rule = Callable[[Mapping[str, Coins], str], dict[str, float]]
 
-#: Payoffs are printed as whole coins, so merits that differ by no more were equal before rounding.
+#: Payoffs are printed as whole coins, so utilities this close were equal before rounding.
 ROUNDING = 1.0
 
 
 def best(options: Mapping[str, Coins], kind: str) -> str:
-    """The option that suits a type best; where several do, the one nearest its ideal point on the ring.
+    """The best option for a type; of several, the one nearest its ideal point on the ring.
 
-    Never the place among the options: the choice is the same however they are ordered.
+    The choice does not depend on the order of the options.
     """
     own, other = IDEAL_POINTS.get(kind, IDEAL_POINTS["prosocial"])
-
-    merits = {letter: UTILITIES[kind](coins) for letter, coins in options.items()}
-    most = max(merits.values())
+    utilities = {letter: UTILITIES[kind](coins) for letter, coins in options.items()}
+    most = max(utilities.values())
 
     def distance(letter: str) -> tuple[float, Coins]:
         coins = options[letter]
         return float(np.hypot(coins.own - own, coins.other - other)), coins
 
-    return min((letter for letter in options if merits[letter] >= most - ROUNDING), key=distance)
+    return min((letter for letter in options if utilities[letter] >= most - ROUNDING), key=distance)
 
 
 def _certain(options: Mapping[str, Coins], chosen: str) -> dict[str, float]:
@@ -112,7 +111,7 @@ def _follow(options: Mapping[str, Coins], value: str) -> dict[str, float]:
 
 
 def logit(options: Mapping[str, Coins], weight: float, precision: float) -> dict[str, float]:
-    """Logit choice: P proportional to exp(precision · (cos φ · self + sin φ · other)), φ in degrees.
+    """Logit choice: P ∝ exp(precision · (cos φ · self + sin φ · other)), with φ = ``weight`` in degrees.
 
     References
     ----------
@@ -136,7 +135,7 @@ def _random(options: Mapping[str, Coins], _: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ReferenceAgent:
-    """A rule that turns options and value into probabilities, words for the choice, and what it refuses."""
+    """An agent with a rule for its probabilities, a form of reply, and values that it refuses."""
 
     name: str
     description: str
@@ -148,7 +147,7 @@ class ReferenceAgent:
 
     @cached_property
     def _values(self) -> dict[str, str]:
-        """The value that each opening turn assigns."""
+        """The value assigned by each opening turn."""
         return {
             opening: value
             for mode in MODES
@@ -162,7 +161,7 @@ class ReferenceAgent:
         Raises
         ------
         ValueError
-            When the conversation is not one of this study.
+            When the conversation is not from this study.
         """
         turns = [message["content"] for message in messages if message["role"] == "user"]
         value = self._values.get(turns[0], NO_VALUE)
@@ -177,13 +176,13 @@ class ReferenceAgent:
         if value in self.refuses:
             return Reply(REFUSAL)
         shares = self.rule(options, value)
-        # With its name, or agents would err alike on a question that all of them are asked in the same words.
+        # The name enters the draw, or all agents would err alike on a question in the same words.
         place = stable_random.uniform(seed, self.name)
         reached = np.cumsum(list(shares.values()))
         letter = list(shares)[min(int(np.searchsorted(reached, place, side="right")), len(shares) - 1)]
         if not self.prose:
             return Reply(letter, shares)
-        # In prose no token decides: its first "I" is no option.
+        # Prose has no letter probabilities: a first token "I" is not an option.
         text = PROSE[stable_random.integer(seed, "prose") % len(PROSE)]
         return Reply(text.format(letter=letter, own=options[letter].own, other=options[letter].other))
 
@@ -215,20 +214,20 @@ def reference_agents(wording: Wording) -> dict[str, ReferenceAgent]:
 
 # ---- one question at a time ----
 
-#: How much an agent likes the letters A to I, in logits.
+#: An agent's preference for each of the letters A to I, in logits.
 LIKING = (2.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class LetterAgent:
-    """An agent whose probability of a letter is in proportion to taste · exp(liking).
+    """An agent whose probability of a letter is proportional to taste · exp(liking).
 
-    Its reply is the likeliest letter; there is no chance in it.
+    It always replies with the most probable letter.
     """
 
     name: str
     description: str
-    #: Its probabilities if letters meant nothing.
+    #: Its probabilities without a preference for letters.
     taste: Rule
     liking: tuple[float, ...]
     wording: OneQuestionWording
@@ -239,26 +238,23 @@ class LetterAgent:
         weights = np.array(list(self.taste(options, value).values())) * np.exp(self.liking)
         return dict(zip(options, map(float, weights / weights.sum()), strict=True))
 
-    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - that of every model
+    def reply(self, messages: Sequence[Message], seed: int) -> Reply:  # noqa: ARG002 - as for every model
         """Answer a question.
 
         Raises
         ------
         ValueError
-            When it is not one of this study.
+            When the question is not from this study.
         """
-        question = next(message["content"] for message in messages if message["role"] == "user")
+        question = question_of(messages)
         options = option_lines(question)
         values = [value for value in CONDITIONS if question.startswith(self.wording.opening(value))]
         if len(options) != N_OPTIONS or not values:
             raise ValueError(f"not a question of the slider measure alone: {question[:60]!r}")
-        shares = self.shares(options, values[0])
-        # After a reply that is begun for it, a token has the space before it.
-        space = " " if messages[-1]["role"] == "assistant" else ""
-        return Reply(space + max(shares, key=shares.__getitem__), shares)
+        return letter_reply(messages, self.shares(options, values[0]))
 
     def expected(self, value: str) -> float:
-        """The angle of expected payoffs that the agent's taste implies in a condition, in degrees."""
+        """The angle of the expected payoffs under the agent's taste in a condition, in degrees."""
         sums = np.zeros(2)
         for item in range(1, N_PRIMARY + 1):
             options = options_of(item, LETTERS)

@@ -1,7 +1,7 @@
-"""The slider measure, its payoffs and ideal points, and the words of a conversation. Nothing here draws.
+"""The slider measure, its payoffs and ideal points, and the wording of a conversation; nothing is random.
 
-The structure of a conversation follows the published study (a value described and played, perhaps a goal,
-then the choices); the sentences are the project's own, in ``data/stimuli/svo.yml``.
+Conversations follow the structure of the published study (a value described and adopted, optionally a goal,
+then the choices); the sentences in ``data/stimuli/svo.yml`` are our own.
 
 References
 ----------
@@ -29,9 +29,9 @@ Floats = npt.NDArray[np.float64]
 
 LETTERS = "ABCDEFGHI"
 N_OPTIONS = len(LETTERS)
-#: Items 1 to 6 make the angle; 7 to 15 tell kinds of prosocial people apart.
+#: Items 1 to 6 give the angle; 7 to 15 distinguish kinds of prosocial people.
 N_PRIMARY, N_ITEMS = 6, 15
-#: Where each orientation would like the coins to lie on the ring: (self, other).
+#: Each orientation's ideal point on the ring, in coins: (self, other).
 IDEAL_POINTS = {
     "altruistic": (50, 100),
     "prosocial": (85, 85),
@@ -39,7 +39,7 @@ IDEAL_POINTS = {
     "competitive": (85, 15),
 }
 VALUES = tuple(IDEAL_POINTS)
-#: The two ideal points that each primary item joins, the one at option A first.
+#: The two ideal points that each primary item connects, the one at option A first.
 ENDS = (
     ("prosocial", "competitive"),
     ("competitive", "individualistic"),
@@ -48,8 +48,8 @@ ENDS = (
     ("individualistic", "altruistic"),
     ("individualistic", "prosocial"),
 )
-#: The answers to items 1 to 6 that suit each orientation best; where all options of an item do so equally,
-#: the one nearest the ideal point. The angles that they come to are the targets of value rationality.
+#: Each orientation's best answers to items 1 to 6; if all options of an item are equally good, the one
+#: nearest the ideal point. Their angles are the targets of value rationality.
 IDEAL_ANSWERS = {
     "altruistic": "AIAAII",
     "prosocial": "AIIAEI",
@@ -59,7 +59,7 @@ IDEAL_ANSWERS = {
 
 
 class Payoffs(NamedTuple):
-    """Coins for oneself and for the other, each of shape (items, options)."""
+    """Coins for self and other, each of shape (items, options)."""
 
     own: Floats
     other: Floats
@@ -72,43 +72,44 @@ def payoffs() -> Payoffs:
     Raises
     ------
     UserError
-        When the file lacks an option of an item.
+        When the file does not have exactly the options of all items.
     """
     path = paths.PUBLISHED / "svo_items.csv"
     frame = pd.read_csv(path)
     whole = pd.MultiIndex.from_product([range(1, N_ITEMS + 1), list(LETTERS)], names=["item", "option"])
     table = frame.set_index(["item", "option"])[["self", "other"]].reindex(whole)
     if len(frame) != len(whole) or table.isna().any(axis=None):
-        raise UserError(f"{paths.shown(path)}: not the {N_ITEMS} items with {N_OPTIONS} options each")
+        wanted = f"{N_ITEMS} items with {N_OPTIONS} options each"
+        raise UserError(f"{paths.shown(path)}: there must be {wanted}; restore the file from git")
     own, other = (
         table[column].to_numpy(dtype=float).reshape(N_ITEMS, N_OPTIONS) for column in ("self", "other")
     )
     return Payoffs(own, other)
 
 
-#: The model describes the value itself, options in their printed order; or definition and order are ours.
+#: Faithful: the model describes the value itself, options in printed order. Controlled: we set both.
 FAITHFUL, CONTROLLED = "faithful", "controlled"
 MODES = (FAITHFUL, CONTROLLED)
-#: In place of a value: none is assigned.
+#: Stands for the value if none is assigned.
 NO_VALUE = "none"
 _OPTION_LINE = re.compile(r"^(?:Option )?([A-I]): (\d+), (\d+)$", re.MULTILINE)
 _TEXTS = ("describe", "embody", "define", "goal", "keep_goal", "no_goal", "question", "option", "further")
 
 
 class Coins(NamedTuple):
-    """What an option pays."""
+    """The payoffs of an option."""
 
     own: int
     other: int
 
 
 def option_lines(question: str) -> dict[str, Coins]:
-    """The options that a question shows, by letter; empty for a turn that shows none."""
+    """The options in a question, by letter; empty for a turn without options."""
     return {letter: Coins(int(own), int(other)) for letter, own, other in _OPTION_LINE.findall(question)}
 
 
 def options_of(item: int, shown: str) -> dict[str, Coins]:
-    """What each letter pays when the options of an item (1 to 15) stand in the order ``shown``."""
+    """Payoffs by letter when the options of an item (1 to 15) appear in the order ``shown``."""
     pay, row = payoffs(), item - 1
     places = [LETTERS.index(option) for option in shown]
     pairs = [Coins(int(pay.own[row, place]), int(pay.other[row, place])) for place in places]
@@ -116,7 +117,7 @@ def options_of(item: int, shown: str) -> dict[str, Coins]:
 
 
 def lines_of(wording: str, item: int, shown: str) -> list[str]:
-    """The lines that show the options of an item in the order ``shown``, each worded alike."""
+    """The lines for the options of an item in the order ``shown``, all in the same wording."""
     options = options_of(item, shown).items()
     return [wording.format(letter=letter, **pays._asdict()) for letter, pays in options]
 
@@ -130,7 +131,7 @@ class Wording:
     texts: Mapping[str, str]
 
     def openings(self, mode: str, value: str) -> list[str]:
-        """The turns that assign a value; none where no value is assigned."""
+        """The turns that assign a value; empty if none is assigned."""
         if value == NO_VALUE:
             return []
         filled = {"label": self.labels[value], "definition": self.definitions[value]}
@@ -145,9 +146,9 @@ class Wording:
         Parameters
         ----------
         order
-            Item numbers (1 to 15) as they are asked.
+            Item numbers (1 to 15) in the order asked.
         options
-            For each question the nine option letters of the item, in the order in which they are shown.
+            Each question's nine option letters in the order shown.
         """
         turns = self.openings(mode, value)
         if goal:
@@ -171,7 +172,7 @@ def load_wording(path: Path) -> Wording:
     Raises
     ------
     UserError
-        When the file lacks a text, or a value.
+        When a text or value is missing.
     """
     with wording_of(path) as content:
         wording = Wording(

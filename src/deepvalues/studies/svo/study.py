@@ -24,9 +24,7 @@ from deepvalues.studies.svo.stimuli import LETTERS, Wording, load_wording, optio
 #: Trials of each condition, as published.
 TRIALS = 10
 SEED = 20230517
-
-
-#: Two amounts as the options show them: "85, 50", "(85 / 50)", "85 for me and 50 for the other".
+#: The two amounts of an option: "85, 50", "(85 / 50)", "85 for me and 50 for the other".
 _AMOUNTS = re.compile(
     r"(?<![\d.,])[(\[]?(\d{1,3})(?: coins?)?(?: (?:for|to) (?:me|myself))? ?(?:,|/|;|:|\band\b|-) ?(?:and )?"
     r"(\d{1,3})(?: coins?)?(?: (?:for|to) (?:them|you|(?:the )?other(?: (?:person|participant))?))?"
@@ -39,13 +37,13 @@ _GAP = re.compile(r"[^\S\n]+")
 def read(received: Received) -> Reading:
     """Read a reply to a turn of this study.
 
-    A reply to a turn that shows no options (a description, a goal) is answered by any text.
+    Any text answers a turn without options (a description, a goal).
 
     Returns
     -------
     Reading
-        ``answered`` with the letter as shown (no choice for a turn without options), or one of the other
-        statuses without a choice.
+        ``answered`` with the letter shown (no choice for a turn without options), or another status without
+        a choice.
     """
     options = option_lines(received.question)
     if not options:
@@ -60,7 +58,7 @@ def read(received: Received) -> Reading:
 
 @dataclass(frozen=True)
 class SocialValues(Study):
-    """The slider measure in conversations; ``trials`` is K. The wording is read on first use."""
+    """The slider measure in conversations, with ``trials`` (K) per condition."""
 
     wording_file: Path = paths.SVO
     trials: int = TRIALS
@@ -68,7 +66,7 @@ class SocialValues(Study):
     name = "svo"
     title = "Study 2: social values"
     number = 2
-    #: Room for a description of a value.
+    #: Enough for a description of a value.
     max_tokens = 300
     item_sets: ClassVar[Collection[str]] = items.ITEM_SETS
     contract = items.CONTRACT
@@ -84,7 +82,7 @@ class SocialValues(Study):
         return items.build_items(self.wording, self.seed, self.trials, item_set)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
-        """One conversation a trial: the value, perhaps a goal, then question by question."""
+        """One conversation per trial: the value, optionally a goal, then the questions one by one."""
         columns = ["id", "mode", "value", "goal", "repeat", "item_order", "option_orders"]
         return [
             Conversation(
@@ -98,7 +96,7 @@ class SocialValues(Study):
         ]
 
     def read(self, received: Received) -> Reading:
-        """Read a reply: a letter as shown, or any text where the turn shows no options."""
+        """Read a reply: a letter shown, or any text if the turn has no options."""
         return read(received)
 
     def local_models(self) -> Mapping[str, LocalModel]:
@@ -110,7 +108,7 @@ class SocialValues(Study):
 
 @dataclass(frozen=True)
 class OneQuestion(Study):
-    """The slider measure with each question alone; the wordings are read on first use."""
+    """The slider measure with each question asked alone."""
 
     wording_file: Path = paths.SVO_LETTERS
     values_file: Path = paths.SVO
@@ -118,7 +116,7 @@ class OneQuestion(Study):
     name = "svo-letters"
     title = "Study 2, one question at a time"
     number = 2
-    #: Room for an option alone.
+    #: Enough for an option alone.
     max_tokens = 10
     item_sets: ClassVar[Collection[str]] = items.LETTER_SETS
     contract = items.LETTER_CONTRACT
@@ -130,7 +128,7 @@ class OneQuestion(Study):
 
     @cached_property
     def letter_choice(self) -> LetterChoice:
-        """How it is asked by letter probability: nine letters, after "Option"."""
+        """The request for letter probabilities: nine letters, after "Option"."""
         texts = self.wording.texts
         return LetterChoice(tuple(LETTERS), items.BEGIN, texts["ending"], texts["bare_ending"])
 
@@ -139,7 +137,7 @@ class OneQuestion(Study):
         return items.build_letter_items(self.wording, item_set)
 
     def read(self, received: Received) -> Reading:
-        """Read a free reply: the letter as shown."""
+        """Read a free reply: the letter shown."""
         return read(received)
 
     def local_models(self) -> Mapping[str, LocalModel]:

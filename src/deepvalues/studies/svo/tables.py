@@ -1,4 +1,4 @@
-"""What tables of study 2 show where that is not the frame itself; ``data/dictionary.yml`` has the heads."""
+"""Tables of study 2 that differ from their frames; ``data/dictionary.yml`` gives the heads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deepvalues.paper.tables import intervals
 
 
 def steering(table: pd.DataFrame) -> pd.DataFrame:
-    """How far the assigned value moves the angle: a row a model, a column a mode and kind of prompting.
+    """How far the assigned value moves the angle: a row per model, a column per mode and prompting.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ def steering(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rationality(means: pd.DataFrame) -> pd.DataFrame:
-    """Value rationality, raw and corrected for chance: a row a model, columns by mode.
+    """Value rationality, raw and corrected for chance: a row per model, columns by mode.
 
-    The column of values says how many of them a mean is over, in the order of the modes: "4 / 3".
+    The column ``values`` gives the number of values behind each mean, in the order of the modes: "4 / 3".
 
     Parameters
     ----------
@@ -43,24 +43,24 @@ def rationality(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def anova(table: pd.DataFrame) -> pd.DataFrame:
-    """Analysis of variance of the angle, with words for the prompting.
+    """Analysis of variance of the angle, with the prompting in words.
 
     Parameters
     ----------
     table
-        Rows of `analysis.effects.anova`, of one mode.
+        Rows of `analysis.effects.anova` for one mode.
     """
     prompting = table["goal"].map({True: "goal", False: "no goal"})
     return table.assign(goal=prompting, source=table["source"].str.replace("*", "×"))
 
 
 def against_people(table: pd.DataFrame) -> pd.DataFrame:
-    """Distance of models from people, in brackets what 95% of samples of as many people do not exceed.
+    """Distance of models from people, with the 95% quantile for equally large samples of people in brackets.
 
     Parameters
     ----------
     table
-        Rows of `analysis.people.against_people`, one a model.
+        Rows of `analysis.people.against_people`, one per model.
     """
     shown = table[["model", "angle"]].copy()
     for measure, example in (("wasserstein", "0.0"), ("categories", ".000"), ("options", ".000")):
@@ -70,14 +70,14 @@ def against_people(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lean(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether published models lean to neutral values: raw in degrees, corrected with two decimals.
+    """Lean of the published models to neutral values: degrees with one decimal, corrected with two.
 
     Parameters
     ----------
     table
         From `analysis.published.neutral_lean`.
     """
-    # Figures are read off to half a point, so that degrees have no second decimal.
+    # Scores were read off the figure to half a degree, so degrees get no second decimal.
     parts = [
         part.assign(
             scale=part["scale"].str.replace("_", " "),

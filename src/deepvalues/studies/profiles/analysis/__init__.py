@@ -1,1 +1,1 @@
-"""Statistics of study 3: profiles, their fidelity, stability and structure."""
+"""Statistics of study 3: profiles and their fidelity, stability and structure."""

@@ -1,4 +1,4 @@
-"""Models against the reference: fidelity with intervals, residuals, the human ceiling, single respondents."""
+"""Comparison of models with the reference: fidelity, residuals, human ceiling, and single respondents."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from deepvalues.studies.profiles.analysis.stability import mean_interval
 
 Array = NDArray[np.float64]
 _BOUNDED = ("r", "fidelity", "ccc")
-#: Below this a corrected variance is as good as zero.
+#: A corrected variance below this counts as zero.
 _LEAST = 1e-9
-#: Tiers of the registry, from the lowest.
+#: Size tiers of the registry, in ascending order.
 TIERS = ("small", "middle", "large")
 
 
 class Resampled(NamedTuple):
-    """Means of resamples, shape (draws, 6), and how much chance adds to the variance of a mean profile."""
+    """Means of resamples, shape (draws, 6), and the sampling variance of a mean profile."""
 
     means: Array
     noise: float
@@ -51,14 +51,14 @@ def resampled(x: Array, counts: Array) -> Resampled:
     Parameters
     ----------
     x
-        Shape (rows, 6): a model's runs, or the respondents.
+        Shape (rows, 6): a model's runs, or respondents.
     counts
         From `draw_counts`, shape (draws, rows).
 
     Returns
     -------
     Resampled
-        ``noise`` is the sampling variance of the centred mean, averaged over themes; NaN with one row.
+        ``noise`` is the sampling variance of the centred mean, averaged over themes; NaN for one row.
     """
     m = len(x)
     centred = x - x.mean(axis=1, keepdims=True)
@@ -67,12 +67,12 @@ def resampled(x: Array, counts: Array) -> Resampled:
 
 
 def without_chance(model: Resampled, reference: Resampled) -> dict[str, Array]:
-    """r, v, F, CCC and ICC of each resample, as if chance had added nothing to the spread of its means.
+    """r, v, F, CCC and ICC of each resample, corrected for the sampling variance of its means.
 
-    Chance differences between runs widen a mean profile: its variance is too large by the sampling variance
-    of the mean, and that of a resample by twice as much. Left alone that keeps every draw of F below 1 even
-    where F is 1. So twice the sampling variance is taken off. Where that leaves the model no spread, v is 0,
-    and r is that of the means as they are.
+    Random differences between runs inflate the variance of a mean profile by the sampling variance of the
+    mean, and that of a resample by twice as much. Uncorrected, this keeps every draw of F below 1 even if F
+    is 1, so twice the sampling variance is subtracted. If that leaves the model no spread, v is 0, and r is
+    that of the uncorrected means.
 
     Returns
     -------
@@ -94,16 +94,16 @@ def without_chance(model: Resampled, reference: Resampled) -> dict[str, Array]:
 
 
 def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
-    """Intervals of all measures from a two-level bootstrap: of runs of the model, and of respondents.
+    """Percentile intervals of all measures from a two-level bootstrap of the model's runs and of respondents.
 
-    They are percentile intervals, for the measures of `without_chance` of its draws. `analysis.recovery`
-    says how often they hold the truth. An estimate itself is what the profiles give, and need not lie in its
-    interval: a mean difference of pairs near 0 can only be larger in a resample.
+    The draws are those of `without_chance`, for the measures that it corrects. `analysis.recovery` tests the
+    coverage. Estimates are uncorrected and need not lie in their intervals: for example, a mean pairwise
+    difference near 0 can only be larger in a resample.
 
     Returns
     -------
     dict
-        Bounds by measure; NaN where either side has one row.
+        Bounds by measure; NaN if either side has only one row.
     """
     if not (math.isfinite(model.noise) and math.isfinite(reference.noise)):
         return dict.fromkeys(MEASURES, NO_INTERVAL)
@@ -112,7 +112,7 @@ def bootstrapped(model: Resampled, reference: Resampled) -> dict[str, Interval]:
 
 
 def direction(low: float, high: float) -> str:
-    """What an interval of v says: exaggerates, flattens, or neither for certain."""
+    """The conclusion from an interval of v: exaggerates, flattens, or neither for certain."""
     if low > 1:
         return "exaggerates"
     return "flattens" if high < 1 else "neither for certain"
@@ -130,7 +130,7 @@ def fidelity_table(
     Parameters
     ----------
     draws, seed
-        Of the bootstrap; all models are set against the same resamples of the reference.
+        Number and seed of the resamples; all models share those of the reference.
 
     Returns
     -------
@@ -205,14 +205,14 @@ def _by_mode(reference: pd.DataFrame, themes: Sequence[str]) -> dict[str, Array]
 def _compared(
     responses: pd.DataFrame, people: Mapping[str, Array], themes: Sequence[str]
 ) -> Iterator[tuple[str, str, Array, Array]]:
-    """Mode, model, its runs and the respondents, where the reference has the mode."""
+    """Yield mode, model, its runs and the respondents, for the modes of the reference."""
     for (mode, model), x in matrices(responses, themes).items():
         if mode in people:
             yield mode, model, x, people[mode]
 
 
 def reference_profiles(reference: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
-    """The reference's mean profile in each mode, and how people spread around it.
+    """The reference's mean profile in each mode, and the spread of people around it.
 
     Returns
     -------
@@ -271,14 +271,14 @@ def against_the_rest(h: Array) -> Array:
 def human_ceiling(
     reference: pd.DataFrame, themes: Sequence[str], draws: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """How faithful single respondents are to the mean of the others: what a model can be held against.
+    """Fidelity of single respondents to the mean of the others, as a standard of comparison for models.
 
     Returns
     -------
     pandas.DataFrame
         mode, reference, respondents, mean of F with its percentile interval over respondents (low, high),
-        fidelity_q05, _q25, _median, _q75, _q95, r_median, v_median. Respondents who make no difference
-        between themes have F = 0.
+        fidelity_q05, _q25, _median, _q75, _q95, r_median, v_median. Respondents with equal numbers for all
+        themes have F = 0.
     """
     rows = []
     for mode, h in _by_mode(reference, themes).items():
@@ -298,22 +298,22 @@ def against_single_respondents(
 ) -> pd.DataFrame:
     """Every model's mean profile, and its single runs, against single respondents.
 
-    A mean over many people is flatter than any one of them, so that a part of what looks like exaggeration
-    against the mean is their averaging; against single respondents that part is gone. Single runs against
-    single respondents average on neither side.
+    The mean of many people is flatter than a single person, so some of the apparent exaggeration against the
+    mean is due to averaging, which single respondents avoid. Single runs against single respondents average
+    on neither side.
 
     Returns
     -------
     pandas.DataFrame
-        mode, model, reference, pairs; fidelity_median, fidelity_q25, fidelity_q75, v_median, v_q25, v_q75 and
-        exaggerates (share of respondents with v above 1) of the mean profile; run_fidelity_median,
-        run_v_median.
+        mode, model, reference, pairs; for the mean profile fidelity_median, fidelity_q25, fidelity_q75,
+        v_median, v_q25, v_q75 and exaggerates (share of respondents with v above 1); for single runs
+        run_fidelity_median and run_v_median.
     """
     rows = []
     for mode, model, x, h in _compared(responses, _by_mode(reference, themes), themes):
         mean = measures(x.mean(axis=0), h)
         single = measures(x[:, None, :], h[None, :, :])
-        # A flat respondent is exaggerated by any profile that is not.
+        # Any profile that is not flat exaggerates a flat respondent.
         v = np.where(np.isnan(mean.v), np.inf, mean.v)
         quartiles = [np.quantile(each, [0.5, 0.25, 0.75]) for each in (mean.fidelity, v)]
         medians = np.nanmedian(single.fidelity), np.nanmedian(single.v)
@@ -328,13 +328,12 @@ def against_single_respondents(
 
 
 def traits(models: Iterable[Model]) -> pd.DataFrame:
-    """Size, date and tier of models, as the registry has them.
+    """Size, release date and tier of models in the registry.
 
     Returns
     -------
     pandas.DataFrame
-        model, size (billions of parameters), date (days since 1970) and tier (ordered); missing where
-        unknown.
+        model, size (billions of parameters), date (days since 1970) and tier (ordered); missing if unknown.
     """
     rows = [(each.name, each.billions, each.released, each.size_tier) for each in models]
     frame = pd.DataFrame(rows, columns=["model", "size", "date", "tier"])
@@ -350,7 +349,7 @@ def traits(models: Iterable[Model]) -> pd.DataFrame:
 
 
 def associations(fidelity: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """Does fidelity follow size, date or tier? Spearman's correlation over the models that have them.
+    """Spearman's correlation of fidelity with size, date and tier, over the models that have both.
 
     Parameters
     ----------
@@ -370,6 +369,6 @@ def associations(fidelity: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     for mode, group in joined.groupby("mode"):
         for name in ("size", "date", "tier"):
             known = group[[name, "fidelity"]].dropna()
-            # Ranks, as categories have no numbers.
+            # Ranked because the tiers are categories, not numbers.
             rows.append((mode, name, len(known), *spearman(known[name].rank(), known["fidelity"])))
     return pd.DataFrame(rows, columns=["mode", "predictor", "models", "rho", "low", "high", "p_value"])

@@ -1,14 +1,14 @@
-"""Profile fidelity and what it is made of: pure functions of two profiles over the six themes.
+"""Profile fidelity and its components: pure functions of two profiles over the six themes.
 
-Fidelity is this project's reconstruction from the abstract of Lau and others (arXiv 2506.12617), whose own
-formula is not public. With population moments m, s and c of a model's profile x and a reference's h,
+Fidelity is our reconstruction from the abstract of Lau and others (arXiv 2506.12617), whose formula is not
+public. With population moments m, s and c of a model's profile x and a reference's h,
 
     r = c / (s_x s_h)            ordering
     v = s_x / s_h                spread: above 1 exaggerates differences, below 1 flattens them
     F = 2c / (s_x² + s_h²)       fidelity, = r · 2 / (v + 1/v)
 
-All functions take many profiles at once, in leading axes, because a bootstrap asks for thousands; pingouin
-and scipy take one pair at a time. The tests hold each of them to pingouin, scipy or the definition.
+All functions are vectorized over leading axes, because a bootstrap needs thousands of profiles; pingouin and
+scipy take one pair at a time. The tests compare each function with pingouin, scipy or the definition.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ THEMES = 6
 _PAIRS = np.array(list(combinations(range(THEMES), 2)))
 #: All 720 orders of the themes, the identity first.
 _ORDERS = np.array(list(permutations(range(THEMES))))
-#: Two sums of the same numbers in another order differ by rounding; so much is no difference.
+#: Digits kept before comparing, because sums of the same numbers in another order differ by rounding.
 _DIGITS = 9
 
 MEASURES = ("r", "rho", "v", "fidelity", "ccc", "icc_a1", "pair_mae", "sign_agreement")
 
 
 class Measures(NamedTuple):
-    """What `fidelity` reports, each of the shape of the leading axes."""
+    """The measures of `fidelity`, each with the shape of the leading axes."""
 
     r: Array
     rho: Array
@@ -50,7 +50,7 @@ class Measures(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The squared distance of two profiles and its parts, which sum to it."""
+    """The squared distance of two profiles, and the parts that sum to it."""
 
     total: Array
     elevation: Array
@@ -59,7 +59,7 @@ class Parts(NamedTuple):
 
 
 class PermutationP(NamedTuple):
-    """Exact p-values over the 720 orders: of a correlation as high, and of one as far from zero."""
+    """Exact p-values over the 720 orders, for a correlation as high and for one as far from zero."""
 
     greater: float
     two_sided: float
@@ -76,29 +76,29 @@ def profile(values: ArrayLike, name: str = "profile") -> Array:
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name}: not numbers ({error}); give six numbers, one a theme") from None
+        raise UserError(f"{name}: not numeric ({error}); give six numbers, one per theme") from None
     if array.ndim == 0 or array.shape[-1] != THEMES:
-        raise UserError(f"{name}: its shape is {array.shape}; give six numbers, one a theme")
+        raise UserError(f"{name}: its shape is {array.shape}; give six numbers, one per theme")
     if not np.isfinite(array).all():
-        raise UserError(f"{name}: it holds a number that is missing or infinite; leave such profiles out")
+        raise UserError(f"{name}: contains a missing or infinite number; leave such profiles out")
     return array
 
 
 def _ratio(above: Array, below: Array) -> Array:
-    """Quotient, NaN where below is zero: nothing can be estimated there."""
+    """Quotient, with NaN where ``below`` is zero."""
     zero = below == 0
     return np.asarray(np.where(zero, np.nan, above / np.where(zero, 1.0, below)))
 
 
 def _centred(x: Array) -> Array:
-    """Deviations from the mean theme; exact zeros for a flat profile, whatever its rounding."""
+    """Deviations from the mean over themes, exactly zero for a flat profile despite rounding."""
     centred = x - x.mean(axis=-1, keepdims=True)
     flat = np.ptp(x, axis=-1, keepdims=True) == 0
     return np.asarray(np.where(flat, 0.0, centred))
 
 
 def correlation(x: Array, h: Array) -> Array:
-    """Pearson's r over the last axis; NaN where either profile is flat."""
+    """Pearson's r over the last axis; NaN if either profile is flat."""
     return of_moments(moments(x, h))["r"]
 
 
@@ -118,7 +118,7 @@ def moments(x: Array, h: Array) -> Moments:
 
 
 def of_moments(given: Moments) -> dict[str, Array]:
-    """The measures that follow from moments alone: r, v, fidelity, ccc, icc_a1.
+    """The measures that depend only on moments: r, v, fidelity, ccc, icc_a1.
 
     ICC(A,1) of two raters is (MSR − MSE) / (MSR + MSE + 2(MSC − MSE)/n); with n = 6 themes MSR − MSE = 12/5
     c, MSR + MSE = 6/5 (s_x² + s_h²), MSE = 3/5 (s_x² + s_h² − 2c) and MSC = 3 (m_x − m_h)².
@@ -146,7 +146,7 @@ def measures(x: ArrayLike, h: ArrayLike) -> Measures:
     Raises
     ------
     UserError
-        When a profile has another shape or a number that is not finite.
+        When a profile has the wrong shape or a number is not finite.
     """
     x, h = np.broadcast_arrays(profile(x, "x"), profile(h, "h"))
     dx, dh = (np.round(y[..., _PAIRS[:, 0]] - y[..., _PAIRS[:, 1]], _DIGITS) for y in (x, h))
@@ -159,7 +159,7 @@ def measures(x: ArrayLike, h: ArrayLike) -> Measures:
 
 
 def fidelity(x: ArrayLike, h: ArrayLike) -> pd.Series[float]:
-    """Fidelity of a profile x to a reference profile h, with all its companions.
+    """Fidelity of a profile x to a reference profile h, with related measures.
 
     F = 2c / (s_x² + s_h²) = r · 2 / (v + 1/v) is the concordance of all 15 pairwise differences between
     themes, and Lin's concordance coefficient of the mean-centred profiles. It is our reconstruction.
@@ -167,22 +167,22 @@ def fidelity(x: ArrayLike, h: ArrayLike) -> pd.Series[float]:
     Parameters
     ----------
     x, h
-        Six numbers each, one a theme, in the same order of themes.
+        Six numbers each, one per theme, in the same order of themes.
 
     Returns
     -------
     pandas.Series
-        r (Pearson) and rho (Spearman): ordering; v = s_x / s_h: above 1 x exaggerates the differences, below
+        r (Pearson) and rho (Spearman): ordering; v = s_x / s_h: above 1, x exaggerates the differences, below
         1 it flattens them; fidelity: F; ccc: Lin's coefficient, uncentred; icc_a1: ICC(A,1), uncentred;
         pair_mae: mean absolute difference of the 15 pairwise differences, in the unit of the profiles;
-        sign_agreement: share of the 15 pairs in the same order, a tie agreeing with a tie only.
-        Where x is flat r and rho are NaN, and v, F and ccc are 0; where h is, v is NaN too; where both are,
-        so is F.
+        sign_agreement: share of the 15 pairs in the same order, where a tie agrees only with a tie.
+        If x is flat, r and rho are NaN, and v, F and ccc are 0; if h is flat, v is also NaN; if both are, so
+        is F.
 
     Raises
     ------
     UserError
-        When a profile has another shape or a number that is not finite.
+        When a profile has the wrong shape or a number is not finite.
 
     References
     ----------
@@ -213,7 +213,7 @@ def cronbach_gleser(x: ArrayLike, h: ArrayLike) -> Parts:
     x, h = np.broadcast_arrays(profile(x, "x"), profile(h, "h"))
     a, b = _centred(x), _centred(h)
     s_x, s_h = np.sqrt((a**2).mean(-1)), np.sqrt((b**2).mean(-1))
-    # s_x s_h (1 − r) is s_x s_h − c, which holds for flat profiles, too.
+    # s_x s_h (1 − r) is s_x s_h − c, which also works for flat profiles.
     shape = 2 * THEMES * (s_x * s_h - (a * b).mean(-1))
     elevation = THEMES * (x.mean(-1) - h.mean(-1)) ** 2
     return Parts(((x - h) ** 2).sum(-1), elevation, THEMES * (s_x - s_h) ** 2, shape)
@@ -225,10 +225,10 @@ def residuals(x: ArrayLike, h: ArrayLike) -> Array:
 
 
 def permutation_p(x: ArrayLike, h: ArrayLike, statistic: str = "r") -> PermutationP:
-    """Exact p-value of the ordering: over all 720 ways to give x's six numbers to the themes.
+    """Exact p-values of the ordering, over all 720 ways to assign x's six numbers to the themes.
 
-    Spreads stay what they are under a permutation, so that the p-value of r is that of F, too. With ties
-    several permutations give the same profile; all 720 are counted. The smallest p-value is 1/720 (greater).
+    A permutation does not change the spread, so the p-value of r is also that of F. With ties, several
+    permutations give the same profile; all 720 are counted. The smallest one-sided p-value is 1/720.
 
     Parameters
     ----------
@@ -238,19 +238,19 @@ def permutation_p(x: ArrayLike, h: ArrayLike, statistic: str = "r") -> Permutati
     Returns
     -------
     PermutationP
-        NaN where either profile is flat.
+        NaN if either profile is flat.
 
     Raises
     ------
     UserError
-        When a profile is not six finite numbers or the statistic is unknown.
+        When a profile is not six finite numbers, or the statistic is unknown.
 
     References
     ----------
     Pitman (1937), Supplement to the Journal of the Royal Statistical Society 4.
     """
     if statistic not in ("r", "rho"):
-        raise UserError(f"unknown statistic {statistic!r}; there are r and rho")
+        raise UserError(f"unknown statistic {statistic!r}; choose r or rho")
     one, other = profile(x, "x"), profile(h, "h")
     if statistic == "rho":
         one, other = stats.rankdata(one), stats.rankdata(other)

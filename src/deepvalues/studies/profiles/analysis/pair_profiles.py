@@ -1,11 +1,11 @@
-"""Profiles from pairs: worths of the themes by the model of Bradley and Terry, with what they rest on.
+"""Profiles from pairs: worths of the themes in a Bradley-Terry model, and checks of their validity.
 
-The log odds that theme i is chosen over theme j are modelled as w_i − w_j, with worths that sum to 0. Log
-odds are means over both orders, which cancels a liking for a place. Intervals are clustered by frame: the
-fifteen pairs are all there are, and frames are a sample of ways to ask.
+The log odds of choosing theme i over theme j are modelled as w_i − w_j, with worths that sum to 0. Log odds
+are averaged over both orders, which cancels a position bias. Intervals are clustered by frame: the frames are
+a sample of possible wordings, while the fifteen pairs are complete.
 
-Pairs claim no fidelity to people: nobody was asked them. And of a model that chooses by place
-(`deepvalues.stats.clusters.excess_over_place`) no profile is claimed either.
+No fidelity to people is claimed from pairs, because no people were asked, and no profile is claimed for a
+model that chooses by position (`deepvalues.stats.clusters.excess_over_place`).
 
 References
 ----------
@@ -32,12 +32,12 @@ from deepvalues.studies.shared import held_to_agents
 
 Array = NDArray[np.float64]
 
-#: Probabilities nearer to 0 or 1 than this are moved to this distance before log odds are taken.
+#: Probabilities are clipped to this distance from 0 and 1 before taking log odds.
 CLIP = 1e-6
-#: What is added to the wins of either side of a pair, so that no worth is infinite: as much as Firth's
-#: correction (1993, Biometrika 80) adds on average where fifteen pairs give five worths.
+#: Added to the wins of each side of a pair to keep worths finite. Firth's correction (1993, Biometrika 80)
+#: adds as much on average when fifteen pairs give five worths.
 _PRIOR = 1 / 6
-#: How far an agent's worth may be off, in logits: probabilities are recorded with six digits.
+#: Tolerance for an agent's worth, in logits: probabilities are recorded to six digits.
 _PRECISION = 1e-3
 
 
@@ -54,11 +54,11 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a model, frame and pair: model, wording, first, second (the themes in their fixed order),
+        One row per model, frame and pair: model, wording, first, second (the themes in their fixed order),
         pair, log_odds (of the first over the second, mean of both orders; NaN unless both have letter
-        probabilities), wins (orders in which the first was chosen), agree (1 where both choices are of one
-        theme), first_option (share of choices of option A), mass (mean of both orders). What joins both
-        orders is NaN unless both were answered.
+        probabilities), wins (number of orders in which the first was chosen), agree (1 if both orders lead to
+        the same theme), first_option (share of choices of option A), mass (mean of both orders). The last
+        four are NaN unless both orders were answered.
     """
     asked = answers.rename(columns={"item": "id"}).merge(items, on="id", validate="many_to_one")
     chose_a = (asked["choice"] == "A").astype(float).where(asked["choice"].notna())
@@ -70,7 +70,7 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     )
     both = asked.groupby(["model", "wording", "first", "second"], sort=False)
     known = both[["log_odds", "wins", "first_option", "mass"]]
-    # One order alone cancels nothing.
+    # A single order would not cancel the position bias.
     found = known.mean().where(known.count() == 2).reset_index()
     found["wins"] = 2 * found["wins"]
     found["agree"] = (found["wins"] != 1).astype(float).where(found["wins"].notna())
@@ -79,7 +79,7 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _design(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
-    """Which theme is first (+1) and which second (−1), shape (rows, themes)."""
+    """Design matrix with +1 for the first theme and −1 for the second, shape (rows, themes)."""
     signs = [(frame["first"] == theme).astype(float) - (frame["second"] == theme) for theme in themes]
     return np.column_stack(signs)
 
@@ -90,26 +90,26 @@ def worths_of_odds(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
     Parameters
     ----------
     frame
-        Rows of `pairs`; those without log odds are left out. NaN where some theme is in none.
+        Rows of `pairs`; those without log odds are left out. NaN if the others do not connect all themes.
     """
     known = frame.dropna(subset="log_odds")
     design = _design(known, themes)
     if np.linalg.matrix_rank(design) < len(themes) - 1:
         return np.full(len(themes), np.nan)
-    # The least norm among all solutions is the one that sums to 0.
+    # The minimum-norm solution is the one that sums to 0.
     return np.asarray(np.linalg.lstsq(design, known["log_odds"].to_numpy(), rcond=None)[0])
 
 
 def worths_of_choices(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
-    """Worths in logits by maximum likelihood of the choices alone, shape (themes,); they sum to 0.
+    """Worths in logits by maximum likelihood from choices alone, shape (themes,); they sum to 0.
 
-    Each pair counts with both orders, in which a liking for a place cancels to first order. A sixth
-    of a win a side is added to each pair, so that a theme that always wins has no infinite worth.
+    Both orders of each pair count, which cancels a position bias to first order. A sixth of a win is added to
+    each side of a pair, so that a theme that always wins has a finite worth.
 
     Parameters
     ----------
     frame
-        Rows of `pairs`; those without both choices are left out. NaN where some theme is in none.
+        Rows of `pairs`; those without both choices are left out. NaN if the others do not connect all themes.
     """
     known = frame.dropna(subset="wins").groupby(["first", "second"], sort=False)["wins"]
     counts = known.agg(["sum", "size"]).reset_index()
@@ -118,17 +118,17 @@ def worths_of_choices(frame: pd.DataFrame, themes: Sequence[str]) -> Array:
         return np.full(len(themes), np.nan)
     won = counts["sum"].to_numpy() + _PRIOR
     lost = 2 * counts["size"].to_numpy() - counts["sum"].to_numpy() + _PRIOR
-    # One theme less, or the worths have no one solution.
+    # Without the first theme, as only differences of worths are identified.
     model = sm.GLM(np.column_stack([won, lost]), design[:, 1:], sm.families.Binomial())
     with warnings.catch_warnings():
-        # Shares that the worths meet exactly are no separation: what is added keeps them finite.
+        # The added wins rule out separation; the warning comes from shares that the worths fit exactly.
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         found = np.concatenate([[0.0], model.fit().params])
     return np.asarray(found - found.mean())
 
 
 def profiles(frame: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
-    """The profile of each model: log odds where it has them throughout, else choices.
+    """The profile of each model, from log odds if all pairs have them, else from choices.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def profiles(frame: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         model, theme, by (log odds or choices), worth (logits, 0 on average) with low and high (jackknife over
-        frames, Student's t; NaN with one frame).
+        frames, Student's t; NaN for one frame).
     """
     rows = []
     for model, group in frame.groupby("model", sort=True):
@@ -161,23 +161,23 @@ def _jackknifed(
         return [Estimate(float(worth), math.nan, 0) for worth in whole]
     left_out = np.array([fit(group[group["wording"] != frame], themes) for frame in frames])
     squares = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0) * (n - 1) / n
-    # What rounding leaves of equal numbers is no variation.
+    # Differences due to rounding do not count as variation.
     errors = np.where(squares > 1e-20, np.sqrt(squares), np.nan)
     return [Estimate(float(w), float(error), n - 1) for w, error in zip(whole, errors, strict=True)]
 
 
 def by_model(frame: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
-    """What a model's choices in pairs go by.
+    """What determines a model's choices in pairs: the themes or their position.
 
     Returns
     -------
     pandas.DataFrame
         model, pairs (pairs of orders asked), answered (in both orders), mass, consistency (share of these in
-        which both choices are of one theme), by_place (2p(1 − p), what place alone gives), excess with
-        excess_low and excess_high (clustered by pair of themes), first_option (p) with first_option_low and
-        first_option_high, explained (share of the log odds' sum of squares over pairs that the worths
-        explain; NaN without log odds), claimed (whether consistency is above what place gives, so that the
-        profile is the model's).
+        which both orders lead to the same theme), by_place (2p(1 − p), expected from position alone), excess
+        with excess_low and excess_high (clustered by pair of themes), first_option (p) with first_option_low
+        and first_option_high, explained (share of the log odds' sum of squares over pairs explained by the
+        worths; NaN without log odds), claimed (whether consistency exceeds by_place, so that the profile can
+        be attributed to the model).
     """
     rows = []
     for model, group in frame.groupby("model", sort=True):
@@ -200,7 +200,7 @@ def by_model(frame: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
 
 
 def _above(excess: Estimate) -> bool:
-    """Whether an excess lies above 0; one that does not vary has no interval, and is what it is."""
+    """Whether an excess is above 0: by its interval or, if it does not vary and has none, by its value."""
     low = excess.interval.low
     return bool((excess.value if math.isnan(low) else low) > 0)
 
@@ -216,7 +216,7 @@ def _explained(group: pd.DataFrame, themes: Sequence[str]) -> float:
 
 
 def instrument(table: pd.DataFrame, agents: Mapping[str, PairAgent]) -> pd.DataFrame:
-    """Hold the reference agents to the worths that they choose by.
+    """Compare the reference agents' estimated worths with their true ones.
 
     Parameters
     ----------

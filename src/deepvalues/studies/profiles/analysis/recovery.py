@@ -1,4 +1,4 @@
-"""The instrument against what is known: agents' profiles, simulated studies, and the null of every score."""
+"""Validation of the instrument: agents' known profiles, simulated studies, and scores of random replies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ from deepvalues.studies.profiles.analysis.reference import label, mean_profiles,
 from deepvalues.studies.profiles.respondents import ProfileAgent, chance_runs
 from deepvalues.studies.profiles.stimuli import OPEN
 
-#: The measures that are compared.
+Array = NDArray[np.float64]
+
+#: The measures compared with their true values.
 RECOVERED = ("fidelity", "v")
-#: Rounding that puts no truth outside an interval whose end it is.
+#: Tolerance for a true value at the end of an interval.
 ROUNDING = 1e-9
+#: Resamples in each simulated study: fewer than in the notebook, so interval ends are less exact.
+RESAMPLES = 500
+#: Respondents simulated for each mode and number of runs.
+RESPONDENTS = 10_000
+#: The measures simulated.
+SCORES = ("fidelity", "r", "v")
 
 
 def recovery(
@@ -29,11 +37,11 @@ def recovery(
     Parameters
     ----------
     table
-        From `analysis.comparison.fidelity_table`; models that are no agents are left out.
+        From `analysis.comparison.fidelity_table`; models that are not agents are left out.
     agents
         By name, from `respondents.profile_agents`.
     reference
-        The reference that the table was made with.
+        The reference of the table.
     themes
         Keys of the themes in their fixed order.
 
@@ -41,7 +49,7 @@ def recovery(
     -------
     pandas.DataFrame
         model, mode, measure (one of `RECOVERED`), implied, estimate, low, high, held (whether the interval
-        holds what is implied), reference.
+        contains the implied value), reference.
     """
     means = mean_profiles(reference, themes)
     rows = []
@@ -56,21 +64,15 @@ def recovery(
     return frame.assign(held=held, reference=label(reference))
 
 
-Array = NDArray[np.float64]
-
-#: Resamples of each simulated study: an interval's ends are a little less exact than the notebook's.
-RESAMPLES = 500
-
-
 def _held(x: Array, h: Array, truth: pd.Series[float], counts: tuple[Array, Array]) -> Array:
-    """Whether the interval of each of `RECOVERED` holds the truth, in each study, shape (studies, measures).
+    """Whether the interval of each of `RECOVERED` contains the truth, shape (studies, measures).
 
     Parameters
     ----------
     x, h
         Runs and respondents of each study, shapes (studies, rows, 6).
     counts
-        Resamples of either, alike in all studies, which leaves each study's own interval as it is.
+        Resamples of each. All studies share them, which does not bias their intervals.
     """
     held = np.empty((len(x), len(RECOVERED)), dtype=bool)
     for study, (runs, people) in enumerate(zip(x, h, strict=True)):
@@ -90,18 +92,18 @@ def simulated_coverage(
     studies: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Simulate studies of agents with known profiles, and count the intervals that hold the truth.
+    """Simulate studies of agents with known profiles, and count the intervals that contain the truth.
 
-    In each study an agent replies anew, and as many respondents as the reference has are drawn from it with
-    replacement. So the reference's respondents are the population, and the truth is what the agent's known
-    profile implies against their mean.
+    Each study has new replies of an agent and new respondents, drawn with replacement from the reference and
+    equal in number. The population is thus the reference's respondents, and the truth is the measure between
+    the agent's known profile and their mean.
 
     Parameters
     ----------
     agents
-        Those that answer all wordings alike.
+        Agents that are `steady`.
     runs
-        Of an agent in each study.
+        Runs of an agent in each study.
 
     Returns
     -------
@@ -127,14 +129,8 @@ def simulated_coverage(
     return pd.DataFrame(rows, columns=[*about, "implied", "mean_estimate", "coverage", "coverage_error"])
 
 
-#: Respondents that are simulated for each mode and number of runs.
-RESPONDENTS = 10_000
-#: What is simulated.
-SCORES = ("fidelity", "r", "v")
-
-
 def null_scores(mode: str, runs: int, h: Array, seed: int) -> dict[str, Array]:
-    """Scores of respondents whose runs are `chance_runs`, against a reference.
+    """Scores of simulated respondents without an opinion (`chance_runs`) against a reference.
 
     Parameters
     ----------
@@ -144,7 +140,7 @@ def null_scores(mode: str, runs: int, h: Array, seed: int) -> dict[str, Array]:
     Returns
     -------
     dict
-        F, r and v of the mean profile over the runs, shape (`RESPONDENTS`,) each, by the names of `SCORES`.
+        Each of `SCORES` for the mean profiles over runs, shape (`RESPONDENTS`,).
     """
     x = chance_runs(mode, (RESPONDENTS, runs), np.random.default_rng(seed)).mean(axis=1)
     found = of_moments(moments(x, h))
@@ -154,21 +150,21 @@ def null_scores(mode: str, runs: int, h: Array, seed: int) -> dict[str, Array]:
 def null_table(
     reference: pd.DataFrame, ceiling: pd.DataFrame, themes: Sequence[str], runs: int, seed: int
 ) -> pd.DataFrame:
-    """What respondents without an opinion get in each closed mode of a reference.
+    """Scores of respondents without an opinion in each closed mode of a reference.
 
     Parameters
     ----------
     ceiling
         From `analysis.comparison.human_ceiling`.
     runs
-        Of each simulated respondent in each mode: as many as models are asked for.
+        Runs of each simulated respondent per mode: the number that models are asked for.
 
     Returns
     -------
     pandas.DataFrame
-        mode, reference, runs, simulated (respondents); of each of `SCORES` its _median, and the ends of its
-        middle 95% as _low and _high; to_exceed (95% quantile of F); as_people (share with an F at or above
-        the mean F of the reference's respondents to the mean of the others).
+        mode, reference, runs, simulated (respondents); for each of `SCORES` its _median, and the middle 95%
+        from _low to _high; to_exceed (95% quantile of F); as_people (share with an F of at least the mean in
+        ``ceiling``).
     """
     people = ceiling.set_index("mode")["mean"]
     rows = []
@@ -189,7 +185,7 @@ def null_table(
 def null_p(
     table: pd.DataFrame, reference: pd.DataFrame, themes: Sequence[str], seed: int
 ) -> pd.Series[float]:
-    """How often a respondent without an opinion, and with as many runs, has a fidelity as high.
+    """How often a respondent without an opinion, with the same number of runs, has a fidelity as high.
 
     Parameters
     ----------
@@ -199,8 +195,8 @@ def null_p(
     Returns
     -------
     pandas.Series
-        One-sided p by row of the table, the observed fidelity counted among the simulated ones; NaN where it
-        is.
+        One-sided p for each row of the table, counting the observed fidelity as one of the simulated; NaN if
+        there is none.
 
     References
     ----------

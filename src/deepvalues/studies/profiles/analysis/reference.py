@@ -1,7 +1,7 @@
-"""The human reference: a file that the user supplies, its contract, and a synthetic one for checks.
+"""The human reference: a file supplied by the user, its contract, and a synthetic one for testing.
 
-No data of people are published with the study that this one follows, and none are here. The synthetic
-reference is drawn from a stated rule; ``synthetic`` says so in every frame, and `label` on every figure.
+The original study published no data from people, and none are included here. The synthetic reference is
+drawn by a stated rule; the column ``synthetic`` marks it in every frame, and `label` on every figure.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ REFERENCE = pa.DataFrameSchema(
     name="reference",
 )
 
-#: The synthetic respondents: their number, and the seed of all their draws.
+#: Number of synthetic respondents, and the seed of all their draws.
 RESPONDENTS = 200
 SEED = 12617
-#: Their mean latent priority of each theme, in the order of the themes: our choice, but that Agency comes
-#: last, as the abstract tells of its "deprioritisation" by people.
+#: Mean latent priority of each theme, in the order of the themes: our choice, except that Agency comes last,
+#: because the abstract reports its "deprioritisation" by people.
 LATENT = (0.36, -0.36, 0.72, 1.08, -0.72, -1.08)
-#: Standard deviations of a respondent's own deviation per theme, and of their level on the rating scale.
+#: Standard deviations of a respondent's deviation per theme, and of their level on the rating scale.
 OWN, LEVEL = 1.5, 0.4
-#: The middle of ratings, and points of an allocation per unit of latent priority.
+#: Mean rating, and points of an allocation per unit of latent priority.
 MIDDLE, POINTS = 4.5, 4.5
-#: Sentences that a synthetic respondent's open answer is said to have.
+#: Number of sentences in a synthetic respondent's open answer.
 OPEN_SENTENCES = 8
 
 
 def label(reference: pd.DataFrame) -> str:
-    """What every figure and table made with a reference calls it."""
+    """The name of a reference in all figures and tables."""
     kinds = set(reference["synthetic"])
     if kinds == {True}:
         return "synthetic reference"
@@ -63,7 +63,7 @@ def label(reference: pd.DataFrame) -> str:
 
 
 def _complete(frame: pd.DataFrame, themes: Sequence[str], source: str) -> None:
-    """Every respondent has all themes of a mode, and a response on its scale."""
+    """Check that every respondent has a response on the scale for all themes of a mode."""
     wide = frame.pivot(index=["mode", "respondent"], columns="theme", values="response")
     for (mode, respondent), *numbers in wide.reindex(columns=list(themes)).itertuples(name=None):
         lacking = [theme for theme, number in zip(themes, numbers, strict=True) if np.isnan(number)]
@@ -75,35 +75,35 @@ def _complete(frame: pd.DataFrame, themes: Sequence[str], source: str) -> None:
 
 
 def check_reference(frame: pd.DataFrame, themes: Sequence[str], source: str = "reference") -> pd.DataFrame:
-    """Hold a reference to its contract, and add priorities.
+    """Check a reference against its contract, and add priorities.
 
     Parameters
     ----------
     frame
-        respondent, mode (ranking, rating, allocation or open), theme (key or name) and response: a rank from
-        1 to 6, each once; a whole number from 1 to 7; points from 0 that sum to 100; shares of coded
-        sentences in per cent. Perhaps ``synthetic``.
+        respondent, mode (ranking, rating, allocation or open), theme (key or name) and response: ranks from
+        1 to 6, each once; integers from 1 to 7; points of at least 0 that sum to 100; shares of coded
+        sentences in per cent. Optionally ``synthetic``.
     themes
         Keys of the themes in their fixed order.
     source
-        What messages call it.
+        Name of the reference in messages.
 
     Returns
     -------
     pandas.DataFrame
-        respondent, mode, theme (key), response, priority (7 − rank in a ranking, else the
-        response), synthetic.
+        respondent, mode, theme (key), response, priority (7 − rank in a ranking, else the response),
+        synthetic.
 
     Raises
     ------
     UserError
-        With the first respondent and mode that breaks the contract, and how.
+        Names the first respondent and mode that breaks the contract, and how.
     """
     absent = {"respondent", "mode", "theme", "response"} - set(frame.columns)
     if absent:
         raise UserError(f"{source}: the column {sorted(absent)[0]!r} is missing")
     if frame.empty:
-        raise UserError(f"{source}: there are no responses in it")
+        raise UserError(f"{source}: contains no responses")
     known = {letters(theme): theme for theme in themes}
     checked = pd.DataFrame(
         {
@@ -115,9 +115,9 @@ def check_reference(frame: pd.DataFrame, themes: Sequence[str], source: str = "r
     )
     problems = {
         "names no respondent": checked["respondent"].isin(["", "nan", "<NA>"]),
-        f"has a mode that is none of {', '.join(MODES)}": ~checked["mode"].isin(MODES),
-        f"has a theme that is none of {', '.join(themes)}": checked["theme"] == "",
-        "has no number as a response": ~np.isfinite(checked["response"]),
+        f"has a mode other than {', '.join(MODES)}": ~checked["mode"].isin(MODES),
+        f"has a theme other than {', '.join(themes)}": checked["theme"] == "",
+        "has a response that is not a number": ~np.isfinite(checked["response"]),
         "repeats a theme": checked.duplicated(["respondent", "mode", "theme"]),
     }
     for problem, wrong in problems.items():
@@ -130,7 +130,7 @@ def check_reference(frame: pd.DataFrame, themes: Sequence[str], source: str = "r
     _complete(checked, themes, source)
     pairs = checked[["mode", "response"]].itertuples(index=False, name=None)
     checked["priority"] = [priority(mode, response) for mode, response in pairs]
-    # A reference says that it is synthetic, or is taken for one of people.
+    # A reference that does not say it is synthetic counts as human.
     said = frame["synthetic"].astype("str").str.lower() if "synthetic" in frame else "false"
     checked["synthetic"] = pd.Series(said, index=frame.index).isin(["true", "1"])
     checked["theme"] = pd.Categorical(checked["theme"], list(themes), ordered=True)
@@ -149,15 +149,15 @@ def read_reference(path: Path, themes: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"{shown(path)}: not a reference as CSV: {error}") from None
+        raise UserError(f"{shown(path)}: cannot be read as CSV: {error}") from None
     return check_reference(frame, themes, str(path))
 
 
 def parts_at(shares: Array, total: int, draws: Array) -> Array:
-    """Round shares that sum to a total to whole numbers that do, each right on average.
+    """Round shares to integers with the same total, each unbiased.
 
-    One draw u settles all: part i is ⌊c_i + u⌋ − ⌊c_{i−1} + u⌋ with c the running sums, so that the mean of
-    part i is its share exactly (systematic sampling; Madow 1949, Annals of Mathematical Statistics 20).
+    With cumulative sums c and one draw u, part i is ⌊c_i + u⌋ − ⌊c_{i−1} + u⌋. Its mean is exactly its share
+    (systematic sampling; Madow 1949, Annals of Mathematical Statistics 20).
 
     Parameters
     ----------
@@ -166,21 +166,20 @@ def parts_at(shares: Array, total: int, draws: Array) -> Array:
     draws
         Uniform from 0 to 1, shape (...).
     """
-    # Rounded, so that the last running sum is the total and not all but.
+    # Rounded because an error in the last bits could push a sum just below an integer.
     sums = np.round(np.cumsum(shares, axis=-1), 9)
     sums[..., -1] = total
-    # Below 1, the draw itself has no whole part.
     return np.diff(np.floor(sums + np.asarray(draws)[..., None]), axis=-1, prepend=0)
 
 
 def whole_parts(shares: Sequence[float], total: int, key: Iterable[object]) -> list[int]:
-    """Round shares by `parts_at`, with the draw that a key gives."""
+    """Round shares by `parts_at`, with a draw determined by a key."""
     drawn = np.array(stable_random.uniform(*key))
     return [int(part) for part in parts_at(np.asarray(shares, dtype=float), total, drawn)]
 
 
 def _normal(*key: object) -> float:
-    # Kept off 0, where the inverse has no value.
+    # Bounded away from 0, where the inverse is undefined.
     return NormalDist().inv_cdf(max(stable_random.uniform(*key), 1e-12))
 
 
@@ -205,17 +204,18 @@ def _respondent(name: str, seed: int) -> dict[str, list[float]]:
 def synthetic_reference(
     themes: Sequence[str], respondents: int = RESPONDENTS, seed: int = SEED
 ) -> pd.DataFrame:
-    """A reference of no people, for checks: drawn by a stated rule, and called synthetic wherever it shows.
+    """A synthetic reference for testing, drawn by a stated rule.
 
-    Respondent i has the latent priority t_ij = `LATENT`_j + `OWN` · z_ij, with z standard normal. The ranking
-    is the order of t; a rating is `MIDDLE` + t_ij + `LEVEL` · z_i, rounded and cut to 1 to 7; points are
-    100/6 + `POINTS` · (t_ij − t̄_i), not below 0, scaled to sum to 100 and rounded without bias; an open
-    answer has `OPEN_SENTENCES` sentences in the proportions of the points. All draws are hashes of the seed.
+    Respondent i has the latent priority t_ij = `LATENT`_j + `OWN` · z_ij for theme j, with z standard normal.
+    The ranking is the order of t; a rating is `MIDDLE` + t_ij + `LEVEL` · z_i, rounded and clipped to 1 to 7;
+    points are 100/6 + `POINTS` · (t_ij − t̄_i), at least 0, scaled to sum to 100 and rounded without bias; an
+    open answer has `OPEN_SENTENCES` sentences in the proportions of the points. All draws are hashes of the
+    seed.
 
     Returns
     -------
     pandas.DataFrame
-        As from `check_reference`, ``synthetic`` throughout.
+        As from `check_reference`, with all rows marked ``synthetic``.
     """
     rows = [
         (f"synthetic-{number:03d}", mode, theme, response)
@@ -233,7 +233,7 @@ def respondents(reference: pd.DataFrame, mode: str, themes: Sequence[str]) -> Ar
     Raises
     ------
     UserError
-        When nobody responded in the mode.
+        When there are no responses in the mode.
     """
     chosen = reference[reference["mode"] == mode]
     if chosen.empty:
@@ -243,6 +243,6 @@ def respondents(reference: pd.DataFrame, mode: str, themes: Sequence[str]) -> Ar
 
 
 def mean_profiles(reference: pd.DataFrame, themes: Sequence[str]) -> dict[str, Array]:
-    """The mean profile of a reference in each of its modes."""
+    """The mean profile of a reference, for each of its modes."""
     modes = [mode for mode in MODES if mode in set(reference["mode"])]
     return {mode: respondents(reference, mode, themes).mean(axis=0) for mode in modes}

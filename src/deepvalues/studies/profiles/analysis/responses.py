@@ -1,4 +1,4 @@
-"""From items and answers to responses: what each run said of each theme, and what is missing and why."""
+"""From items and answers to responses: each run's number for each theme, and why runs are missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESPONSES = pa.DataFrameSchema(
         "item": pa.Column(str),
         "turn": pa.Column("int64", pa.Check.in_range(0, 2)),
         "theme": pa.Column(str),
-        # Where in the prompt the theme stood, from 0; -1 where none was named.
+        # Position of the theme in the prompt, from 0; -1 if the prompt names no themes.
         "place": pa.Column("int64", pa.Check.in_range(-1, 5)),
         "response": pa.Column(float),
         "priority": pa.Column(float),
@@ -36,12 +36,12 @@ RESPONSES = pa.DataFrameSchema(
 
 
 def priority(mode: str, response: float) -> float:
-    """How high a response puts a theme: 7 − rank in a ranking, else the response itself."""
+    """The priority of a theme by a response: 7 − rank in a ranking, else the response itself."""
     return THEMES + 1 - response if mode == "ranking" else response
 
 
 def runs(stimuli: Stimuli, items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    """One row per model and item: how its last turn was read, after how many repairs, and why it is missing.
+    """One row per model and item: the reading of its last turn, the number of repairs, and why it is missing.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def runs(stimuli: Stimuli, items: pd.DataFrame, answers: pd.DataFrame) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        model, item, mode, wording, run, order, turn (0 where no repair was needed), status, choice, and
-        reason: empty where answered, else why the reply could not be read, or the status.
+        model, item, mode, wording, run, order, turn (number of repairs), status, choice, and reason (empty if
+        answered, else why the reply could not be read, or the status).
 
     Raises
     ------
@@ -69,8 +69,8 @@ def runs(stimuli: Stimuli, items: pd.DataFrame, answers: pd.DataFrame) -> pd.Dat
         for status, reply, mode in columns
     ]
     frame.loc[frame["status"] == "answered", "reason"] = ""
-    columns_kept = ["model", "item", "mode", "wording", "run", "order", "turn", "status", "choice", "reason"]
-    return frame.sort_values(["model", "mode", "run"], ignore_index=True)[columns_kept]
+    kept = ["model", "item", "mode", "wording", "run", "order", "turn", "status", "choice", "reason"]
+    return frame.sort_values(["model", "mode", "run"], ignore_index=True)[kept]
 
 
 def responses(runs: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def responses(runs: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
     runs
         From `runs`.
     themes
-        Keys of the themes in their fixed order, in which choices are written.
+        Keys of the themes in their fixed order, as in the choices.
 
     Returns
     -------
@@ -103,13 +103,7 @@ def responses(runs: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
 
 
 def missing(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs per model and mode: asked, answered, of these after repair, and missing.
-
-    Returns
-    -------
-    pandas.DataFrame
-        model, mode, runs, answered, repaired, missing, share (of the missing).
-    """
+    """Runs per model and mode: model, mode, runs, answered, repaired (of these), missing, share (missing)."""
     answered = runs["status"] == "answered"
     counts = runs.assign(
         answered=answered, repaired=answered & (runs["turn"] > 0), missing=~answered, runs=True
@@ -132,7 +126,7 @@ def reasons(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def matrices(responses: pd.DataFrame, themes: Sequence[str]) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """Priorities of every mode and model, in sorted order: each of shape (runs, 6), runs in order."""
+    """Priorities by mode and model, sorted: each of shape (runs, 6), with runs in order."""
     found = {}
     for (mode, model), group in responses.groupby(["mode", "model"], sort=True):
         wide = group.pivot(index="run", columns="theme", values="priority").reindex(columns=list(themes))

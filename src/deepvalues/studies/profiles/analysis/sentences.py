@@ -1,4 +1,4 @@
-"""Open answers: splitting into sentences, profiles from codes, and how far coders agree."""
+"""Open answers: splitting into sentences, profiles from codes, and agreement of coders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MARKER = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^\s*#{1,6}\s")
 _BOLD_LINE = re.compile(r"^\s*(\*\*|__)[^*_]+(\*\*|__):?\s*$")
 _MARKUP = re.compile(r"\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?,])[*_](?!\w)")
-#: The end of a sentence: a stop, perhaps closing marks, a space, and what a sentence can begin with.
+#: The end of a sentence: a stop, optional closing marks, a space, and a possible beginning of a sentence.
 _END = re.compile(r"([.!?…]+[\"'”’)\]]*)\s+(?=[\"'“‘(\[]*[A-Z0-9])")
 _FINISHED = re.compile(r"[.!?…:;][\"'”’)\]]*$")
-#: A stop after these ends no sentence; nor does one after a single capital, but for "I".
+#: Abbreviations whose stop does not end a sentence, including single capitals except "I".
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[\"'“‘])(?:e\.g|i\.e|cf|vs|approx|no|fig|dr|mr|mrs|ms|prof|st|al|(?-i:[A-HJ-Z])|(?-i:[A-Z]\.)+(?-i:[A-Z]))\.$",
     re.IGNORECASE,
@@ -42,7 +42,7 @@ SENTENCES = pa.DataFrameSchema(
     name="sentences",
 )
 
-#: The items of the coding: every different sentence once.
+#: The items of the coding: every distinct sentence once.
 UNIQUE = pa.DataFrameSchema(
     {"id": pa.Column(str, unique=True), "sentence": pa.Column(str, unique=True)},
     strict=True,
@@ -52,7 +52,7 @@ UNIQUE = pa.DataFrameSchema(
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Lines without markers and headings; a line that breaks off goes on in the next one."""
+    """Lines without markers and headings, joined if a sentence continues on the next line."""
     found: list[str] = []
     open_line = False
     for line in text.splitlines():
@@ -73,15 +73,15 @@ def _paragraphs(text: str) -> list[str]:
 def split_sentences(text: str) -> list[str]:
     """Split an answer into sentences by rules.
 
-    List markers, headings and emphasis are taken out; a list entry is a sentence of its own. A sentence ends
-    with a stop, question or exclamation mark, or an ellipsis, with its closing quotes and brackets, before a
-    space and a capital or a digit. Stops after abbreviations ("e.g.", "Dr.", "U.S.") and single capitals end
-    none. Pieces without a letter are dropped.
+    List markers, headings and emphasis are removed; a list entry is a separate sentence. A sentence ends with
+    a stop, question or exclamation mark or ellipsis, and any closing quotes and brackets, before a space and
+    a capital or digit. Stops after abbreviations ("e.g.", "Dr.", "U.S.") and single capitals don't end one.
+    Pieces without a letter are dropped.
 
     Returns
     -------
     list of str
-        In the order of the text, single spaces between words.
+        In the order of the text, with single spaces between words.
     """
     sentences = []
     for paragraph in _paragraphs(without_thinking(text)):
@@ -96,7 +96,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def sentence_id(sentence: str) -> str:
-    """The id of a sentence: of its text alone, so that the same words are coded once."""
+    """The id of a sentence, from its text alone, so that equal sentences are coded once."""
     return f"s{stable_random.integer('sentence', sentence):016x}"
 
 
@@ -106,12 +106,12 @@ def sentences_of(answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     answers
-        From `Questions.answers` for ``profiles-open``; those that are not answered are left out.
+        From `Questions.answers` for ``profiles-open``; only those with status answered are used.
 
     Returns
     -------
     pandas.DataFrame
-        model, item, repeat, place (number in the answer), id, sentence.
+        model, item, repeat, place (position in the answer, from 0), id, sentence.
     """
     columns = ["model", "item", "repeat", "reply"]
     answered = answers.loc[answers["status"] == "answered", columns]
@@ -126,16 +126,16 @@ def sentences_of(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def unique_sentences(sentences: pd.DataFrame) -> pd.DataFrame:
-    """Every different sentence once: id and sentence, sorted by id, so that nothing shows whose it is.
+    """Every distinct sentence once: id and sentence, sorted by id to hide the authors.
 
     Raises
     ------
     UserError
-        When there is none.
+        When there are no sentences.
     """
     if sentences.empty:
         raise UserError(
-            "there are no open answers on record to be coded; ask for them first: "
+            "no open answers to code are on record; ask for them first with: "
             "deepvalues query --study profiles-open --model NAME"
         )
     unique = sentences[["id", "sentence"]].drop_duplicates("id").sort_values("id", ignore_index=True)
@@ -153,7 +153,7 @@ def codes_of(answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        id, coder, code (key of a theme or ``none``; missing where a reply could not be read), status.
+        id, coder, code (key of a theme or ``none``; missing if the reply could not be read), status.
     """
     last = answers.sort_values("turn", kind="stable").groupby(["model", "item"], as_index=False).last()
     codes = last.rename(columns={"item": "id", "model": "coder", "choice": "code"})
@@ -163,17 +163,17 @@ def codes_of(answers: pd.DataFrame) -> pd.DataFrame:
 def open_responses(
     items: pd.DataFrame, sentences: pd.DataFrame, codes: pd.DataFrame, themes: Sequence[str]
 ) -> pd.DataFrame:
-    """Profiles of the open mode: per run the share of coded sentences that each theme has, in per cent.
+    """Profiles of the open mode: each theme's share of the coded sentences of a run, in per cent.
 
-    Sentences coded ``none``, and those without a code, are left out; a run without any other has no profile.
-    Every run counts alike, however long it is.
+    Sentences coded ``none`` or without a code are left out; a run with no others has no profile. All runs
+    have equal weight, whatever their length.
 
     Parameters
     ----------
     items
-        Of ``profiles-open``.
+        Items of ``profiles-open``.
     codes
-        Of one coder: id and code.
+        id and code, from one coder.
 
     Returns
     -------
@@ -183,10 +183,10 @@ def open_responses(
     Raises
     ------
     UserError
-        When the codes are of more than one coder.
+        When there is more than one coder.
     """
     if codes["id"].duplicated().any():
-        raise UserError("the open profiles need the codes of one coder, and there are several: choose one")
+        raise UserError("the open profiles need the codes of one coder; there are several, so choose one")
     coded = sentences.merge(codes[["id", "code"]], on="id")
     coded = coded[coded["code"].isin(themes)]
     counts = coded.groupby(["model", "item"])["code"].value_counts().unstack(fill_value=0)
@@ -201,19 +201,19 @@ def open_responses(
 
 
 def code_table(codes: pd.DataFrame, coders: Sequence[str]) -> pd.DataFrame:
-    """A row per sentence that some coder saw, a column per coder; NaN where a code is missing."""
+    """One row per sentence seen by any coder, one column per coder; NaN if a code is missing."""
     chosen = codes[codes["coder"].isin(coders)]
     wide = chosen.pivot(index="id", columns="coder", values="code")
     return wide.reindex(columns=list(coders))
 
 
 def coder_agreement(codes: pd.DataFrame, coders: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
-    """Agreement of coders on sentences, with intervals over sentences.
+    """Agreement of coders, with intervals over sentences.
 
     Returns
     -------
     pandas.DataFrame
-        measure (raw agreement, Cohen's kappa with two coders, Krippendorff's alpha, which takes missing
+        measure (raw agreement; Cohen's kappa, with two coders; Krippendorff's alpha, which allows missing
         codes), estimate, low, high, units, raters.
     """
     table = code_table(codes, coders)

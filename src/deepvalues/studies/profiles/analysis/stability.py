@@ -1,4 +1,4 @@
-"""How alike a model's runs and models are: Kendall's W and intraclass correlations, a tree and a map."""
+"""Similarity of runs and of models: Kendall's W, intraclass correlations, a tree and a map."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.analysis.responses import matrices
 
 Array = NDArray[np.float64]
-#: Intraclass correlations by their names in frames.
+#: Intraclass correlations by column name.
 ICCS = {"icc_c1": "ICC(C,1)", "icc_a1": "ICC(A,1)", "icc_ck": "ICC(C,k)", "icc_ak": "ICC(A,k)"}
 _CUBES = THEMES**3 - THEMES
 
@@ -53,8 +53,8 @@ def kendall_w(x: Array) -> float:
     """Kendall's coefficient of concordance of rows, corrected for ties.
 
     W = 12 Σ_j (R_j − R̄)² / (m²(n³ − n) − m Σ_i T_i), with m rows of n = 6 themes, rank sums R_j, and T_i the
-    sum of t³ − t over row i's groups of t tied themes. Own code, as a bootstrap asks for thousands; the tests
-    hold it to pingouin's ``friedman``.
+    sum of t³ − t over row i's groups of t tied themes. A bootstrap needs thousands of them, which pingouin's
+    ``friedman`` is too slow for; the tests compare the two.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def kendall_w(x: Array) -> float:
     Returns
     -------
     float
-        NaN with fewer than two rows, or where all of them are flat.
+        NaN with fewer than two rows, or if all are flat.
 
     References
     ----------
@@ -79,7 +79,7 @@ def kendall_w(x: Array) -> float:
 def mean_correlation(w: Array, rankers: int) -> Array:
     """(mW − 1)/(m − 1): the mean Spearman correlation of m rankers without ties.
 
-    It is what W comes to with more and more rankers of the same kind; W of few is higher by (1 − W)/m or so.
+    It is the limit of W for many rankers of the same kind; W of a few is higher by about (1 − W)/m.
     """
     return np.asarray((rankers * w - 1) / (rankers - 1))
 
@@ -87,17 +87,17 @@ def mean_correlation(w: Array, rankers: int) -> Array:
 def concordance(x: Array, draws: int, seed: int) -> Concordance:
     """Kendall's W of rows with Friedman's test, and an interval over rows.
 
-    A sample's W is too high on average, and that of a resample of it too high again. So each resample's W is
-    corrected twice by `mean_correlation`, and the interval is that of the W of unlimited rows. In simulations
-    of the reference agents with 30 runs it held the true W in 93 to 96% of samples, and the plain percentile
-    interval in 70 to 86%.
+    W is biased upwards in a sample, and again in a resample of it. So each resample's W is corrected twice by
+    `mean_correlation`, and the interval is for the limit of W with many rows. In simulations of the reference
+    agents with 30 runs, it contained the true W in 93 to 96% of samples; the plain percentile interval, in 70
+    to 86%.
 
     Parameters
     ----------
     x
         Shape (m, 6).
     draws, seed
-        Of the bootstrap over rows.
+        Number and seed of the resamples of rows.
 
     Returns
     -------
@@ -123,13 +123,13 @@ def concordance(x: Array, draws: int, seed: int) -> Concordance:
 
 
 def intraclass(x: Array) -> dict[str, float]:
-    """ICC(C,1), ICC(A,1) and their averages over rows, as in pingouin: themes are targets, rows are raters.
+    """ICC(C,1), ICC(A,1), ICC(C,k) and ICC(A,k) from pingouin: themes are targets, rows are raters.
 
     Returns
     -------
     dict
         icc_c1, icc_a1, icc_ck, icc_ak, each with _low and _high from its F distribution, to two digits; NaN
-        with fewer than two rows or without variation.
+        with fewer than two rows or no variation.
 
     References
     ----------
@@ -144,7 +144,7 @@ def intraclass(x: Array) -> dict[str, float]:
 
 
 def mean_interval(x: Array) -> tuple[Array, Array]:
-    """Student's interval of the mean of each column; NaN with fewer than two rows or without variation."""
+    """Student's interval of the mean of each column; NaN with fewer than two rows or no variation."""
     low, high = np.transpose([t_interval(column) for column in x.T])
     return low, high
 
@@ -167,7 +167,7 @@ def profiles(responses: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
 def stability(
     responses: pd.DataFrame, themes: Sequence[str], draws: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """How alike the runs of every model are in every mode.
+    """Similarity of the runs of every model in every mode.
 
     Returns
     -------
@@ -181,17 +181,17 @@ def stability(
 def convergence(
     profiles: pd.DataFrame, themes: Sequence[str], draws: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """How alike the mean profiles of models are in every mode.
+    """Similarity of the models' mean profiles in every mode.
 
     Parameters
     ----------
     profiles
-        From `profiles`; leave out models that are not to count.
+        From `profiles`, only for the models to include.
 
     Returns
     -------
     pandas.DataFrame
-        As from `stability` without ``model``, with ``models`` for ``runs``; intervals are over models.
+        As from `stability`, without ``model`` and with ``models`` for ``runs``; intervals are over models.
     """
     wide = profiles.pivot(index=["mode", "model"], columns="theme", values="mean")[list(themes)]
     rows = {(mode,): np.asarray(group, dtype=float) for mode, group in wide.groupby(level="mode")}
@@ -214,7 +214,7 @@ def _concordances(
 
 
 class Map(NamedTuple):
-    """Points of models in a plane, which way each theme lies, and the share of variance on each axis."""
+    """Points of models in a plane, the direction of each theme, and each axis's share of the variance."""
 
     points: pd.DataFrame
     themes: pd.DataFrame
@@ -222,7 +222,7 @@ class Map(NamedTuple):
 
 
 def with_reference(profiles: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Mean profiles with the reference as one model more, under its name.
+    """Mean profiles with the reference as an additional model under its own name.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def with_reference(profiles: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFr
 
 
 def centred_profiles(profiles: pd.DataFrame, mode: str, themes: Sequence[str]) -> pd.DataFrame:
-    """Mean profiles of a mode without their elevation: a row per model, a column per theme, sorted by model.
+    """Mean profiles of a mode minus their means: a row per model, a column per theme, sorted by model.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def centred_profiles(profiles: pd.DataFrame, mode: str, themes: Sequence[str]) -
     """
     wide = profiles[profiles["mode"] == mode].pivot(index="model", columns="theme", values="mean")
     if len(wide) < 2:
-        raise UserError(f"{mode}: a tree or map needs two models or more, and there is {len(wide)}")
+        raise UserError(f"{mode}: a tree or map needs two models or more; there is {len(wide)}")
     wide = wide[list(themes)].sort_index()
     return wide.sub(wide.mean(axis=1), axis=0)
 
@@ -264,27 +264,27 @@ def centred_profiles(profiles: pd.DataFrame, mode: str, themes: Sequence[str]) -
 def tree(centred: pd.DataFrame) -> Array:
     """Hierarchical clustering by average linkage of Euclidean distances between centred profiles.
 
-    Distances are rounded, so that rounding errors settle no merger. The squared distance of two centred
-    profiles is the sum of scatter and shape of Cronbach and Gleser.
+    Distances are rounded so that rounding errors don't decide a merger. The squared distance of two centred
+    profiles is the sum of Cronbach and Gleser's scatter and shape.
 
     Returns
     -------
     numpy.ndarray
-        A linkage matrix, shape (models − 1, 4), as from scipy.
+        scipy's linkage matrix, shape (models − 1, 4).
     """
     return np.asarray(linkage(np.round(pdist(centred.to_numpy()), 9), method="average"))
 
 
 def plane(centred: pd.DataFrame) -> Map:
-    """A map whose distances are as near as can be to those between centred profiles.
+    """A map with distances as close as possible to those between centred profiles.
 
-    Classical scaling of Euclidean distances, which is principal components; signs are settled by the largest
-    theme's loading being positive, so that the map is the same on every run.
+    This is classical scaling of Euclidean distances, that is, principal components. The largest loading on
+    each axis is positive, so the map is the same on every run.
 
     Returns
     -------
     Map
-        points: x and y by model; themes: x and y by theme (loadings); shares of the variance of both axes.
+        points: x and y by model; themes: x and y by theme (loadings); shares: of the variance, on each axis.
 
     References
     ----------

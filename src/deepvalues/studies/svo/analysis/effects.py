@@ -1,4 +1,4 @@
-"""Do angles differ by model and by assigned value: analysis of variance, and by permutation."""
+"""Differences in angle between models and assigned values: analysis of variance and permutation tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pingouin as pg
 from deepvalues.studies.svo.stimuli import NO_VALUE, Floats
 
 PERMUTATIONS = 1999
-#: What makes an analysis.
+#: There is one analysis per combination of these.
 _WITHIN = ["mode", "goal"]
 SOURCES = ("model", "value", "model * value")
 
@@ -20,24 +20,24 @@ SOURCES = ("model", "value", "model * value")
 def anova(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Two-way analysis of variance of the angle, models × assigned values, by mode and goal prompting.
 
-    Sums of squares are of type II. The classical test supposes equal variances, which models that always
-    answer alike break; so each F stands beside a permutation test. For values it permutes angles within each
-    model, for models within each value (exact where the factor has no effect in any stratum); for the
-    interaction it permutes the residuals of the additive model (approximate). Models without a complete
-    trial for some value are left out; `left_out` names them.
+    Sums of squares are of type II. The classical test assumes equal variances, which models with constant
+    answers violate, so each F comes with a permutation test. For values it permutes angles within each model,
+    and for models within each value (exact if the factor has no effect in any stratum); for the interaction
+    it permutes the residuals of the additive model (approximate). Models that lack a complete trial for some
+    value are left out; `left_out` names them.
 
     Parameters
     ----------
     frame
-        From `analysis.statistics.trials`; trials without a value or with a choice missing are left out.
+        From `analysis.statistics.trials`; trials without a value or with missing choices are left out.
     seed
-        Of the permutations.
+        Seed of the permutations.
 
     Returns
     -------
     pandas.DataFrame
         mode, goal, source, df, df_residual, f, p_value, eta (partial eta squared), p_permutation, models,
-        trials. NaN where there are fewer than two models or values, or no variation within cells.
+        trials. NaN with fewer than two models or values, or no variation within cells.
 
     References
     ----------
@@ -70,9 +70,9 @@ def _anova(group: pd.DataFrame, seed: int) -> list[tuple[object, ...]]:
 
 
 def left_out(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name the models that `anova` leaves out, with the values of which they have no complete trial.
+    """The models that `anova` leaves out, with the values for which they have no complete trial.
 
-    A value of which no model at all has a complete trial is no level of the analysis, and leaves nobody out.
+    A value without a complete trial of any model is not a level of the analysis and excludes no model.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def left_out(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, value, lacking (how many analyses leave the model out for want of that value), analyses.
+        model, value, lacking (number of analyses in which the model lacks that value), analyses.
     """
     assigned = frame[frame["value"] != NO_VALUE]
     sizes = assigned.groupby([*_WITHIN, "model", "value"])["angle"].count().unstack("value", fill_value=0)
@@ -94,20 +94,20 @@ def left_out(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _basis(columns: Floats) -> Floats:
-    """Orthonormal basis of the space that columns span, however many of them are redundant."""
+    """Orthonormal basis of the span of columns, which may be linearly dependent."""
     left, strengths, _ = np.linalg.svd(columns, full_matrices=False)
     return np.asarray(left[:, strengths > 1e-9 * strengths[0]])
 
 
 def _design(model: npt.NDArray[np.intp], value: npt.NDArray[np.intp]) -> list[Floats]:
-    """Bases of the columns of each model of the design: by model, by value, additive, full."""
+    """Bases of the column spaces of four designs: by model, by value, additive, full."""
     models, values = (np.eye(codes.max() + 1)[codes] for codes in (model, value))
     cells = (models[:, :, None] * values[:, None, :]).reshape(len(model), -1)
     return [_basis(columns) for columns in (models, values, np.hstack([models, values]), cells)]
 
 
 def _f(design: list[Floats], angles: Floats) -> Floats:
-    """F of (model, value, model * value) for columns of angles, shape (3, columns)."""
+    """F of the three `SOURCES` for each column of angles, shape (3, columns)."""
     by_model, by_value, additive, full = (np.square(basis.T @ angles).sum(axis=0) for basis in design)
     size = [basis.shape[1] for basis in design]
     residual = (np.square(angles).sum(axis=0) - full) / (len(angles) - size[3])
@@ -120,7 +120,7 @@ def _f(design: list[Floats], angles: Floats) -> Floats:
 
 
 def _permuted(group: pd.DataFrame, seed: int) -> list[float]:
-    """P-values of the three sources."""
+    """Permutation p-values of the three `SOURCES`."""
     rng = np.random.default_rng(seed)
     model, value = (pd.factorize(group[name])[0] for name in ("model", "value"))
     angles = group["angle"].to_numpy(dtype=float)

@@ -1,8 +1,8 @@
-"""Does the instrument measure what it should: reference agents against what they must come to.
+"""Validation of the instrument against reference agents, and estimates of a model's weights for coins.
 
-And how a model weighs its own and the other's coins: logit choice, estimated from all its choices. The angle
-of the slider measure sums a trial up; this says by which weights single choices come about, and how
-precisely. With the reference agents the truth is known, so both can be tested.
+The angle of the slider measure summarizes a trial. A logit model of all single choices estimates the weights
+of one's own and the other's coins, and the precision of the choices. The true values of the reference agents
+are known, so both measures can be tested.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from deepvalues.studies.svo.items import questions_of
 from deepvalues.studies.svo.respondents import ReferenceAgent
 from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, Floats, options_of, payoffs
 
-#: How many standard errors an agent with chance may be off: about one in 16,000 fails by chance.
+#: Tolerance for random agents in standard errors: about one in 16,000 exceeds it by chance.
 MOST_ERRORS = 4.0
-#: Degrees that computing may lose.
+#: Tolerance for rounding errors, in degrees.
 _PRECISION = 1e-6
 
 
@@ -39,17 +39,17 @@ class Moments(NamedTuple):
 
 
 def trial_moments(agent: ReferenceAgent, value: str, questions: list[tuple[int, str]]) -> Moments:
-    """Mean and variance of the angle of a trial, exactly: over all 9⁶ answers by their probability.
+    """Exact mean and variance of the angle of a trial, over all 9⁶ answers weighted by probability.
 
     Parameters
     ----------
     questions
-        Item number and options as shown of each primary question.
+        Item number and options as shown, for each question.
 
     Returns
     -------
     Moments
-        NaN where the agent refuses.
+        NaN if the agent refuses.
     """
     if value in agent.refuses:
         return Moments(math.nan, math.nan)
@@ -58,15 +58,15 @@ def trial_moments(agent: ReferenceAgent, value: str, questions: list[tuple[int, 
         if item <= N_PRIMARY:
             of_letters = agent.rule(options_of(item, shown), value)
             by_option = dict(zip(shown, of_letters.values(), strict=True))
-            # The order shown touches the last digits, and each set of shares is worked out once only.
+            # Rounded, as the order shown affects the last digits and would defeat the cache.
             shares[item - 1] = tuple(round(by_option[option], 12) for option in LETTERS)
     return _moments(tuple(shares))
 
 
 @lru_cache(maxsize=256)
 def _moments(shares: tuple[tuple[float, ...], ...]) -> Moments:
-    """Moments of the angle where each item is answered by itself with the given shares."""
-    # Angles depend on two sums of whole coins alone: fold the items' distributions of coins.
+    """Moments of the angle if the items are answered independently with the given shares."""
+    # The angle depends only on two sums of whole coins, so convolve the items' distributions of coins.
     pay = payoffs()
     sums: dict[tuple[float, float], float] = {(0.0, 0.0): 1.0}
     for item, of_item in enumerate(shares):
@@ -86,7 +86,7 @@ def _moments(shares: tuple[tuple[float, ...], ...]) -> Moments:
 def instrument(
     frame: pd.DataFrame, items: pd.DataFrame, agents: Mapping[str, ReferenceAgent]
 ) -> pd.DataFrame:
-    """Compare the mean angle of each reference agent and condition with what it must be.
+    """Compare the mean angle of each reference agent and condition with its expectation.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def instrument(
     Returns
     -------
     pandas.DataFrame
-        model, mode, value, goal, trials, complete, expected (degrees; NaN where the agent refuses),
-        standard_error (of the mean; 0 for an agent without chance), angle, off (in degrees), agrees: within
-        four standard errors, exactly without chance, and without any complete trial where the agent refuses.
+        model, mode, value, goal, trials, complete, expected (degrees; NaN if the agent refuses),
+        standard_error (of the mean; 0 for a deterministic agent), angle, off (degrees), agrees: within four
+        standard errors or, if the agent refuses, no complete trial.
     """
     asked = items[["id", "item_order", "option_orders"]].itertuples(index=False, name=None)
     questions = {id: questions_of(order, options) for id, order, options in asked}
@@ -121,17 +121,12 @@ def instrument(
 
 
 def by_agent(check: pd.DataFrame, agents: Mapping[str, ReferenceAgent]) -> pd.DataFrame:
-    """Sum the conditions of each agent up.
-
-    Parameters
-    ----------
-    check
-        From `instrument`.
+    """Summarize the conditions of each agent in `instrument`.
 
     Returns
     -------
     pandas.DataFrame
-        model, rule (in words), conditions, agree (how many of them), largest (difference, in degrees).
+        model, rule (in words), conditions, agree (number of them), largest (difference, in degrees).
     """
     measures = {"conditions": ("agrees", "size"), "agree": ("agrees", "sum"), "largest": ("off", "max")}
     table = check.assign(off=check["off"].abs()).groupby("model").agg(**measures).reset_index()
@@ -142,15 +137,15 @@ def by_agent(check: pd.DataFrame, agents: Mapping[str, ReferenceAgent]) -> pd.Da
 # ---- weights of the coins ----
 
 _STEPS = 100
-#: A precision beyond this, in logits per coin, is no estimate: some weights explain all choices.
+#: Above this precision, in logits per coin, the estimate diverges: some weights explain all choices.
 _MOST_PRECISION = 20.0
 
 
 class Weights(NamedTuple):
-    """Weight angle in degrees and precision in logits per coin, with their intervals.
+    """Weight angle φ in degrees and precision in logits per coin, with their intervals.
 
-    Utility is cos φ · self + sin φ · other: φ is 0 for oneself alone, 45 for both alike, 90 for the other
-    alone, below 0 against the other.
+    Utility is cos φ · self + sin φ · other: only self at φ = 0, both equally at 45, only the other at 90, and
+    against the other below 0.
     """
 
     choices: int
@@ -166,7 +161,7 @@ def fit(items: npt.ArrayLike, options: npt.ArrayLike) -> Weights:
     """Estimate weights by maximum likelihood of a conditional logit on both sides' coins.
 
     P(option) ∝ exp(b_self · self + b_other · other); weight φ = arctan2(b_other, b_self), precision
-    = √(b_self² + b_other²). Intervals by the delta method, with choices independent given the weights.
+    = √(b_self² + b_other²). Intervals use the delta method, for independent choices given the weights.
 
     Parameters
     ----------
@@ -176,8 +171,8 @@ def fit(items: npt.ArrayLike, options: npt.ArrayLike) -> Weights:
     Returns
     -------
     Weights
-        NaN where no finite weights are best: a model that always maximizes something has no finite precision.
-        The weight alone is NaN where choices may as well be random (Wald's test of both coefficients).
+        NaN if the likelihood has no finite maximum, as for a model that always maximizes something. Only the
+        weight is NaN if the choices may be random (Wald's test of both coefficients).
 
     References
     ----------
@@ -210,10 +205,10 @@ def fit(items: npt.ArrayLike, options: npt.ArrayLike) -> Weights:
 
 
 def _maximum(coins: Floats, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floats] | None:
-    """Coefficients and covariance by Newton's steps; None where the likelihood has no finite maximum.
+    """Coefficients and covariance by Newton's method; None if the likelihood has no finite maximum.
 
-    statsmodels.ConditionalLogit gives the same numbers (tested), but by a recursion over each choice that
-    takes a second for a model's six hundred, where this takes milliseconds.
+    statsmodels' ConditionalLogit gives the same numbers (tested), but takes a second for a model's six
+    hundred choices instead of milliseconds.
 
     Parameters
     ----------
@@ -229,7 +224,7 @@ def _maximum(coins: Floats, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floa
         if np.hypot(*b) > _MOST_PRECISION or np.linalg.cond(information) > 1e12:
             return None
         step = np.linalg.solve(information, score)
-        # The likelihood is concave; short steps keep the first ones from leaping past the maximum.
+        # The likelihood is concave; short steps keep the first ones from overshooting.
         b = b + step * min(1.0, 0.5 / np.hypot(*step)) if np.hypot(*step) > 0 else b
         if np.hypot(*step) < 1e-10:
             return b, np.linalg.inv(information)
@@ -237,7 +232,7 @@ def _maximum(coins: Floats, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floa
 
 
 def weights(asked: pd.DataFrame) -> pd.DataFrame:
-    """Weights of each model's choices under each value.
+    """Estimate the weights of each model under each value.
 
     Parameters
     ----------
@@ -255,22 +250,22 @@ def weights(asked: pd.DataFrame) -> pd.DataFrame:
 
 
 def recovery(table: pd.DataFrame, true_weights: Mapping[str, float], precision: float) -> pd.DataFrame:
-    """Put the estimates for an agent beside the weights that it chooses by.
+    """Compare the estimates for an agent with its true weights.
 
     Parameters
     ----------
     table
-        Rows of `weights` of that agent, one an assigned value.
+        The agent's rows of `weights`, one per assigned value.
     true_weights
-        Weight angle of each assigned value, in degrees.
+        Weight angle under each assigned value, in degrees.
     precision
         Its precision, in logits per coin.
 
     Returns
     -------
     pandas.DataFrame
-        The rows, with true_weight and true_precision, and weight_held and precision_held: whether the
-        interval holds the truth.
+        ``table`` with true_weight, true_precision, and weight_held and precision_held (whether the interval
+        contains the true value).
     """
     truth = table["value"].map(true_weights).astype(float)
     found = table.assign(true_weight=truth, true_precision=precision)

@@ -1,14 +1,13 @@
 """Scoring the slider measure one question at a time, from letter probabilities.
 
-Each question is put in the nine cyclic orders of its options, so that each option stands once at each letter.
-The mean over these orders of the probability of an option is what is scored; the mean of a letter's
-probability over all questions and orders is a liking for its place. A reply without letter probabilities
-counts as probability 1 for what it chose.
+Each question is asked in the nine cyclic orders of its options, so each option appears once at each letter.
+The score uses the mean probability of each option over these orders; the mean probability of each letter over
+all questions and orders measures a position bias. A reply without letter probabilities counts as
+probability 1 for its choice.
 
-Intervals resample the nine orders, the same for all items: what would move had the options stood elsewhere.
-The six items stay, as the angle is defined on them, and a model asked by letters at temperature 0 has no
-other chance. The orders are complete, and a resample is not, so that a liking for places widens the
-intervals.
+Intervals resample the nine orders, jointly for all items, to show how much the placement of options matters.
+The six items are fixed, because the angle is defined on them, and letter probabilities at temperature 0 have
+no other randomness. A resample of the orders is not balanced, so a position bias widens the intervals.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ from deepvalues.studies.svo.items import CONDITIONS
 from deepvalues.studies.svo.respondents import LetterAgent
 from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, VALUES, payoffs
 
-#: The share of a letter by place, as shown; and of an option, as printed.
+#: Columns with the shares of letters as shown, and of options in printed order.
 PLACES = [f"place_{letter}" for letter in LETTERS]
 OPTIONS = [f"option_{letter}" for letter in LETTERS]
-#: Shares smaller than this are moved up to it before logarithms are taken.
+#: Smaller shares are raised to this before taking logarithms.
 CLIP = 1e-6
-#: Mean shares that differ by no more are alike.
+#: Mean shares that differ by no more than this are tied.
 _TIED = 1e-9
-#: How far an agent's angle may be off, in degrees: shares are recorded with six digits, and clipped.
+#: Tolerance for an agent's angle, in degrees: shares are recorded to six digits and clipped.
 _PRECISION = 0.01
 
 
 def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    """Map the letters of every answer back to the options that they stood for.
+    """Map the letters of every answer back to their options.
 
     Parameters
     ----------
@@ -53,9 +52,9 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a model and prompt: model, id, value, item, turned, status, mass, by_letters (whether the
+        One row per model and prompt: model, id, value, item, turned, status, mass, by_letters (whether the
         reply has letter probabilities), place_A … (share of each letter) and option_A … (share of each
-        option in the printed order); shares are NaN without a choice.
+        option in printed order); shares are NaN without a choice.
     """
     asked = answers.rename(columns={"item": "id"}).merge(items, on="id", validate="many_to_one")
     shares = asked[[f"p_{letter}" for letter in LETTERS]].to_numpy(dtype=float)
@@ -64,7 +63,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     certain = np.eye(N_OPTIONS)[chosen.fillna(0).astype(int)]
     certain[chosen.isna().to_numpy()] = np.nan
     places = np.where(by_letters[:, None], shares, certain)
-    # Option o stands at place o − turned, around the nine.
+    # Option o is at position o − turned, modulo nine.
     at = (np.arange(N_OPTIONS) - asked["turned"].to_numpy()[:, None]) % N_OPTIONS
     options = np.take_along_axis(places, at, axis=1)
     kept = asked[["model", "id", "value", "item", "turned", "status", "mass"]]
@@ -79,32 +78,32 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shares(frame: pd.DataFrame) -> Array:
-    """Shares of one model and condition, shape (orders, items, options); NaN where there is no answer."""
+    """Shares of one model and condition, shape (orders, items, options); NaN without an answer."""
     found = np.full((N_OPTIONS, N_PRIMARY, N_OPTIONS), np.nan)
     found[frame["turned"], frame["item"] - 1] = frame[OPTIONS].to_numpy(dtype=float)
     return found
 
 
 def _by_condition(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Each model with its shares in the conditions that it has an answer in, in their order."""
+    """Yield each model with its shares by condition, for the conditions with an answer."""
     for model, group in frame.dropna(subset=OPTIONS[0]).groupby("model", sort=True):
         by_value = {str(value): _shares(part) for value, part in group.groupby("value")}
         yield str(model), {value: by_value[value] for value in CONDITIONS if value in by_value}
 
 
 def _mean(shares: Array) -> Array:
-    """Mean share of each option over the orders that were answered, shape (items, options)."""
+    """Mean share of each option over the answered orders, shape (items, options)."""
     answered = ~np.isnan(shares)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nansum(shares, axis=0) / answered.sum(axis=0))
 
 
 def place_free(shares: Array) -> Array:
-    """Shares of the options with a liking for places taken out, shape (items, options).
+    """Shares of the options without the position bias, shape (items, options).
 
-    The mean over orders of the logarithm of an option's share, as shares again. If a share is in proportion
-    to taste(option) · liking(place), each option has met each place once and the liking cancels exactly,
-    which it does not in a mean of shares. NaN for an item that lacks an order.
+    Log shares are averaged over orders and renormalized. If a share is proportional to taste(option) ·
+    liking(position), the liking cancels exactly, because each option has been at each position once; in a
+    mean of shares it would not. NaN for an item that lacks an order.
 
     Parameters
     ----------
@@ -115,13 +114,13 @@ def place_free(shares: Array) -> Array:
 
 
 def _likeliest(mean: Array) -> Array:
-    """The likeliest option of each item for certain; in equal shares where several are."""
+    """All of each item's share on its most probable option, divided equally among several."""
     most = np.where(np.isnan(mean), np.nan, mean >= mean.max(axis=1, keepdims=True) - _TIED)
     return np.asarray(most / most.sum(axis=1, keepdims=True))
 
 
 def angle(shares: Array) -> float:
-    """Angle of the payoffs expected under shares of the options, in degrees; NaN where an item has none.
+    """Angle of the expected payoffs for shares of the options, in degrees; NaN if an item has none.
 
     Parameters
     ----------
@@ -134,12 +133,12 @@ def angle(shares: Array) -> float:
 
 
 def centre() -> float:
-    """The angle of who chooses by place alone, in degrees: all options alike."""
+    """The angle of choosing by position alone, in degrees: all options are equally likely."""
     return angle(np.full((N_PRIMARY, N_OPTIONS), 1 / N_OPTIONS))
 
 
 def _sums(shares: Array) -> Array:
-    """Sums by order for `_angles`: own coins, the other's, and whether answered, item by item."""
+    """Terms of the sums over orders for `_angles`: own coins, the other's, and whether answered, by item."""
     pay = payoffs()
     coins = [(shares * side[:N_PRIMARY]).sum(axis=2) for side in pay]
     answered = ~np.isnan(coins[0])
@@ -154,27 +153,27 @@ def _angles(sums: Array) -> Array:
 
 
 def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Angles of each model and condition, and value rationality where a value is assigned.
+    """Angles of each model and condition, and value rationality if a value is assigned.
 
-    Value rationality is 60 − |angle − target|, a reconstruction; see `analysis.scoring.targets`. Two
-    nulls stand beside it: choosing by place alone, which has the centre's angle (``corrected`` is 0 there and
-    1 at the target), and the model itself without a value (``blind``).
+    Value rationality is 60 − |angle − target|, a reconstruction; see `analysis.scoring.targets`. It has two
+    nulls: choosing by position alone, at the angle of `centre` (``corrected`` is 0 there and 1 at the
+    target), and the model itself without a value (``blind``).
 
     Parameters
     ----------
     frame
         From `trials`.
     seed
-        Of the resamples.
+        Seed of the resamples.
 
     Returns
     -------
     pandas.DataFrame
         model, value, prompts, answered, angle (of expected payoffs) with low and high, likeliest (angle of
-        the likeliest options; equally likely ones in equal shares), category (of the likeliest), place_free
-        (angle with a liking for places taken out; see `place_free`), target, rationality, corrected, blind,
-        and gain (degrees that the value brings the angle nearer its target than no value does) with gain_low
-        and gain_high, orders resampled in pairs.
+        the most probable options, several in equal shares), category (of likeliest), place_free (angle
+        without the position bias; see `place_free`), target, rationality, corrected, blind, and gain (degrees
+        by which the value brings the angle closer to its target) with gain_low and gain_high, from paired
+        resamples of orders.
     """
     by_letters = frame.groupby("model")["by_letters"].all()
     rows = []
@@ -194,7 +193,7 @@ def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def _rational(value: str, conditions: Mapping[str, Array], seed: int) -> tuple[float, ...]:
-    """Target, rationality, corrected, blind, gain and its interval; NaN without a value."""
+    """Target, rationality, corrected, blind, gain and its interval; NaN if no value is assigned."""
     if value == NO_VALUE:
         return (math.nan,) * 7
     target = scoring.targets()[value]
@@ -219,7 +218,7 @@ def _numbers(found: Bootstrapped) -> tuple[float, float, float]:
 
 
 def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """What moves a model's letters: the assigned value, the option, or the place.
+    """What determines a model's letters: the assigned value, the option, or the position.
 
     Parameters
     ----------
@@ -229,13 +228,13 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, prompts, answered, mass (mean probability of all letters together; NaN for free replies),
-        first (mean share of the letter A, 1/9 for who has no liking for places) with first_low and
-        first_high (clustered by question), letter (the one with the largest mean share; None where all are
-        alike), place (total variation of the letters' mean shares from 1/9, 0 to 8/9), content (the same of
-        options, mean over questions), steering (angle under the altruistic minus that under the competitive
-        value, in degrees) with steering_low and steering_high, ideal. Shares by letter are free of what the
-        options are only where all nine orders are answered.
+        model, prompts, answered, mass (mean total probability of the letters; NaN for free replies), first
+        (mean share of the letter A, 1/9 without a position bias) with first_low and first_high (clustered by
+        question), letter (with the largest mean share; None if all are equal), place (total variation of the
+        letters' mean shares from 1/9, 0 to 8/9), content (the same for options, mean over questions),
+        steering (angle under the altruistic minus that under the competitive value, in degrees) with
+        steering_low and steering_high, ideal. Shares by letter are independent of the options' contents only
+        if all nine orders are answered.
     """
     of_places = places(frame).set_index(["model", "letter"])["share"]
     rows = []
@@ -264,7 +263,7 @@ def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, ...]:
 
 
 def _ends(conditions: Mapping[str, Array]) -> Array:
-    """Sums by order under the two values between which steering lies."""
+    """The terms of `_sums` under the two extreme values."""
     return np.hstack([_sums(conditions[value]) for value in (VALUES[0], VALUES[-1])])
 
 
@@ -279,12 +278,12 @@ def steering_difference(frame: pd.DataFrame, one: str, other: str, *, seed: int)
     Parameters
     ----------
     frame
-        From `trials`, of both models. The nine orders are resampled in pairs.
+        From `trials`, for both models; their orders are resampled in pairs.
 
     Returns
     -------
     Bootstrapped or None
-        None unless both answered under both values.
+        None unless both models answered under both extreme values.
     """
     conditions = dict(_by_condition(frame))
     if any(not {VALUES[0], VALUES[-1]} <= conditions.get(model, {}).keys() for model in (one, other)):
@@ -308,7 +307,7 @@ def option_shares(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _long(means: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Nine columns of means, one a letter, as rows."""
+    """Reshape nine columns of means, one per letter, into rows."""
     keys = [str(key) for key in means.index.names]
     named = means.set_axis(list(LETTERS), axis=1).reset_index()
     rows = named.melt(id_vars=keys, var_name=name, value_name="share").dropna(subset="share")
@@ -316,7 +315,7 @@ def _long(means: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def instrument(table: pd.DataFrame, agents: Mapping[str, LetterAgent]) -> pd.DataFrame:
-    """Hold the reference agents to the angles of their tastes, once places are taken out.
+    """Compare the reference agents' angles without position bias with the angles of their tastes.
 
     Parameters
     ----------
@@ -326,6 +325,6 @@ def instrument(table: pd.DataFrame, agents: Mapping[str, LetterAgent]) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        model, value, expected (degrees), place_free, off (in degrees), agrees (within .01 degrees).
+        model, value, expected (degrees), place_free, off (degrees), agrees (within .01 degrees).
     """
     return held_to_agents(table, agents, "value", "place_free", _PRECISION)

@@ -1,7 +1,7 @@
-"""Models beside people: how far the answers without an assigned value are from the 6,234 people's.
+"""Distance of models, without an assigned value, from 6,234 people.
 
-People come as published tables (``data/published/svo_human_*.csv``): a histogram of the angle, shares of
-categories and of options.
+The published tables of people (``data/published/svo_human_*.csv``) are a histogram of the angle, and shares
+of categories and of options.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from deepvalues.studies.svo.analysis.scoring import CATEGORIES
 from deepvalues.studies.svo.analysis.statistics import option_shares
 from deepvalues.studies.svo.stimuli import LETTERS, NO_VALUE, Floats
 
-#: Points that stand for a bin of the histogram: people are taken to be spread evenly within it, and are
-#: themselves nearer to that than one degree (tested).
+#: Points per bin of the histogram. People are assumed to be spread evenly within a bin; their actual distance
+#: from that is less than one degree (tested).
 _POINTS_PER_BIN = 100
-#: Samples of people that a model's distances are compared with.
+#: Number of samples of people for comparison with a model's distances.
 SAMPLES = 2000
 
 
 def spread_people(histogram: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Angles that stand for people, evenly within the bins of a histogram, and their weights."""
+    """Angles that represent people, spread evenly within the bins of a histogram, and their weights."""
     offsets = (np.arange(_POINTS_PER_BIN) + 0.5) / _POINTS_PER_BIN
     low, width = histogram["bin_low_degrees"].to_numpy(float), histogram["bin_width_degrees"].to_numpy(float)
     points = (low[:, None] + width[:, None] * offsets).ravel()
@@ -35,17 +35,14 @@ def spread_people(histogram: pd.DataFrame) -> tuple[Floats, Floats]:
 
 
 def wasserstein(angles: npt.ArrayLike, histogram: pd.DataFrame) -> float:
-    """First Wasserstein distance between angles and people, in degrees; NaN without angles.
-
-    The area between their distribution functions, as in scipy.
-    """
+    """First Wasserstein distance between angles and people, in degrees; NaN without angles."""
     known = np.asarray(angles, dtype=float)
     points, weights = spread_people(histogram)
     return float(stats.wasserstein_distance(known, points, None, weights)) if len(known) else math.nan
 
 
 def total_variation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Half the sum of absolute differences of shares: 0 the same, 1 nothing in common."""
+    """Half the sum of absolute differences of shares: 0 if equal, 1 if disjoint."""
     return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).sum() / 2)
 
 
@@ -60,17 +57,17 @@ def against_people(
 ) -> pd.DataFrame:
     """Compare each model's trials without an assigned value with people.
 
-    A handful of trials is at some distance from people even if people held them; so beside each distance
-    stand the mean and the 95% quantile of the distances of as many people, drawn from the same tables.
+    Even a few trials by people would be at some distance from all people, so each distance comes with the
+    mean and 95% quantile of the distances of equally many people, drawn from the same tables.
 
     Parameters
     ----------
     frame, asked
         From `analysis.statistics.trials` and `analysis.statistics.choices`.
     histogram, norms, shares
-        The published tables; of the norms the group "all".
+        The published tables; only the group "all" of the norms is used.
     seed
-        Of the samples of people.
+        Seed of the samples of people.
 
     Returns
     -------
@@ -78,7 +75,7 @@ def against_people(
         model, mode, goal, trials, complete, angle, people_angle, wasserstein (degrees) with
         wasserstein_people and wasserstein_people_95, categories (total variation) with categories_people and
         categories_people_95, options (total variation, mean over the six items) with options_people and
-        options_people_95. A distance above its 95% quantile tells the model from people.
+        options_people_95. A distance above its 95% quantile distinguishes the model from people.
     """
     everyone = norms.set_index("group").loc["all"]
     of_people = np.array([everyone[f"{name}_pct"] for name in CATEGORIES], dtype=float)
@@ -119,7 +116,7 @@ def against_people(
 
 
 def _options(part: pd.DataFrame, table: Floats) -> float:
-    """Total variation of option shares, mean over the items that have a choice."""
+    """Mean total variation of option shares over the items with a choice."""
     wide = part.pivot(index="item", columns="option", values="share")[list(LETTERS)]
     distances = [
         total_variation(shares, table[int(item) - 1])
@@ -129,7 +126,7 @@ def _options(part: pd.DataFrame, table: Floats) -> float:
 
 
 def _angles_of_people(n: int, histogram: pd.DataFrame, seed: int) -> tuple[float, float]:
-    """Mean and 95% quantile of the Wasserstein distance of n people from all."""
+    """Mean and 95% quantile of the Wasserstein distance of n people from all people."""
     if n == 0:
         return math.nan, math.nan
     points, weights = spread_people(histogram)
@@ -139,9 +136,9 @@ def _angles_of_people(n: int, histogram: pd.DataFrame, seed: int) -> tuple[float
 
 
 def _shares_of_people(n: int, table: Floats, seed: int) -> tuple[float, float]:
-    """Mean and 95% quantile of the total variation of n people from all, mean over the rows of shares.
+    """Mean and 95% quantile of the total variation of n people from all people, averaged over rows of shares.
 
-    Rows are drawn by themselves, though people answer items alike; that touches the quantile only.
+    Rows are drawn independently although people's answers are correlated; this affects only the quantile.
     """
     if n == 0:
         return math.nan, math.nan

@@ -1,13 +1,13 @@
-"""The published radar figure, read again with a correction for chance, and beside a null.
+"""Reanalysis of the published radar figure, with a correction for chance and a null.
 
 Do models lean to neutral values (prosocial, individualistic) rather than extreme ones (altruistic,
-competitive)? The raw figure says so, but random answers lean the same way. Everything here rests on the
-reconstruction of value rationality, and on values read off a figure to half a unit.
+competitive)? The raw figure says so, but random answers lean the same way. All of this relies on the
+reconstruction of value rationality, and on scores read off a figure to half a degree.
 
-The null is whoever answers at one angle, whatever value was assigned. Value rationality is 60 − |angle −
-target|, and the extreme targets lie at the ends of what can be answered, so that a score there gives the
-angle back. The published scores thus say how far each model moved between the assignments, which a lean to
-neutral values does not.
+The null is a respondent that always answers at one angle, whatever the assigned value. Value rationality is
+60 − |angle − target|, and the extreme targets are the ends of the attainable range, so the scores there
+determine the angles. The published scores thus show how far each model moved between the assignments; a lean
+to neutral values does not.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from deepvalues.studies.svo.stimuli import VALUES
 
 #: Trials behind each published value.
 TRIALS = 10
-#: How far a value read off the figure may be from the one drawn.
+#: Largest error of a score read off the figure, in degrees.
 READING_ERROR = 0.5
 NEUTRAL = ("prosocial", "individualistic")
 EXTREME = ("altruistic", "competitive")
-#: Degrees as read, degrees above what random answers get, and the latter on a scale from 0 to 1.
+#: Degrees as read, degrees above random answers, and the latter on a scale from 0 (random) to 1 (ideal).
 SCALES = ("raw", "above_chance", "corrected")
 
 
 def reread(published: pd.DataFrame) -> pd.DataFrame:
-    """Put random answers beside the published value rationality, and correct for them.
+    """Correct the published value rationality for random answers.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def reread(published: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, value, goal, target, random (expected of random answers to ten trials), raw (as read),
-        above_chance (raw − random) and corrected (0 random, 1 ideal), with raw_low … corrected_high: where
-        the value drawn may lie. All but corrected in degrees.
+        model, value, goal, target, random (expected score of random answers to ten trials), raw (as read),
+        above_chance (raw − random) and corrected (0 random, 1 ideal), with raw_low … corrected_high (bounds
+        for reading errors). All but corrected in degrees.
     """
     names = {"target_value": "value", "goal_prompt": "goal", "value_rationality": "raw"}
     table = published.rename(columns=names)
@@ -68,13 +68,13 @@ def reread(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_value(reread_table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over models of each value's rationality, raw and corrected, both kinds of prompting together.
+    """Mean rationality of each value over models and both kinds of prompting.
 
     Returns
     -------
     pandas.DataFrame
         value, models, random, and for each of `SCALES` the mean with _low and _high (Student's t over
-        models) and _read_low and _read_high (were all read too high, or too low).
+        models) and _read_low and _read_high (if all scores were read too high, or too low).
     """
     rows = []
     for value in VALUES:
@@ -91,19 +91,18 @@ def by_value(reread_table: pd.DataFrame) -> pd.DataFrame:
 
 
 def neutral_lean(reread_table: pd.DataFrame) -> pd.DataFrame:
-    """Answer whether models lean to neutral values, raw, above chance and corrected for chance.
+    """Whether models lean to neutral values, on each of `SCALES`.
 
-    Per model the mean of the two neutral values minus that of the two extreme ones, both kinds of prompting
-    together; then over models. And the same for each value against the other three, since neutral values need
+    The lean of a model is the mean of the two neutral values minus that of the two extreme ones, over both
+    kinds of prompting. Each value is also contrasted with the other three, because the neutral values need
     not move together.
 
     Returns
     -------
     pandas.DataFrame
         scale, contrast, models, lean, low, high (Student's t over models), read_low, read_high (the interval
-        widened by reading errors that all point one way), p_value (t), p_wilcoxon, models_leaning (how
-        many are above 0), verdict: "yes" where read_low is above 0, "no" where read_high is below 0, else
-        "open".
+        widened by reading errors in one direction), p_value (t), p_wilcoxon, models_leaning (number above 0),
+        verdict: "yes" if read_low is above 0, "no" if read_high is below 0, else "open".
     """
     contrasts: dict[str, tuple[Sequence[str], Sequence[str]]] = {"neutral minus extreme": (NEUTRAL, EXTREME)}
     for value in VALUES:
@@ -120,7 +119,7 @@ def _lean(table: pd.DataFrame, scale: str, first: Sequence[str], second: Sequenc
     wide = table.pivot_table(index="model", columns="value", values=scale, aggfunc="mean")
     leans = lean(wide, first, second)
     low, high = t_interval(leans)
-    # The mean of each side moves by the mean of its values' errors, at worst both against each other.
+    # Each side's mean is off by the mean of its values' errors; at worst, the two have opposite signs.
     per_value = {
         value: READING_ERROR
         / (BEST - random_value_rationality(value, TRIALS) if scale == "corrected" else 1.0)
@@ -148,7 +147,7 @@ def _lean(table: pd.DataFrame, scale: str, first: Sequence[str], second: Sequenc
 def lean(
     rationality: pd.DataFrame, first: Sequence[str] = NEUTRAL, second: Sequence[str] = EXTREME
 ) -> pd.Series[float]:
-    """Mean of some values, the neutral ones, minus mean of others, the extreme ones, row by row.
+    """Mean of the first values (by default neutral) minus mean of the second (extreme), row by row.
 
     Parameters
     ----------
@@ -159,7 +158,7 @@ def lean(
 
 
 def blind(angles: np.ndarray) -> pd.DataFrame:
-    """What answering at one angle gets, whatever value was assigned.
+    """Scores of answering at one angle, whatever the assigned value.
 
     Parameters
     ----------
@@ -169,9 +168,8 @@ def blind(angles: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        angle, a column for each value with its raw value rationality, and lean, all in degrees; and
-        corrected_lean, the lean of scores on the scale from 0 (random answers) to 1 (ideal ones). From 0 to
-        45 degrees the lean is (77.65 − 45) / 2 = 16.3, whatever the angle.
+        angle, each value's raw value rationality, and lean, all in degrees; corrected_lean, on the scale from
+        0 (random) to 1 (ideal). At any angle from 0 to 45 degrees the lean is (77.65 − 45) / 2 = 16.3.
     """
     raw = pd.DataFrame({value: [value_rationality(angle, value) for angle in angles] for value in VALUES})
     random = pd.Series({value: random_value_rationality(value, TRIALS) for value in VALUES})
@@ -180,7 +178,7 @@ def blind(angles: np.ndarray) -> pd.DataFrame:
 
 
 def implied(reread: pd.DataFrame) -> pd.DataFrame:
-    """The angles behind published scores, and the lean that was published.
+    """The angles and leans implied by published scores.
 
     Parameters
     ----------
@@ -192,9 +190,8 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row per model and kind of prompting: model, goal, altruistic and competitive (implied angles under
         these assignments), range (their difference), range_share (of `full_range`), lean (neutral minus
-        extreme), blind_lean (the lean of whoever ignores the assignment), and range_low … lean_high: bounds
-        if all four scores were misread by half a degree in the least favourable way. In degrees, the share
-        apart.
+        extreme), blind_lean (the lean of a respondent that ignores the assignment), and range_low … lean_high
+        (bounds if all four scores are misread by half a degree). All but range_share in degrees.
     """
     wide = reread.pivot(index=["model", "goal"], columns="value", values="raw").reset_index()
     wide.columns.name = None
@@ -203,7 +200,7 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
     found["competitive"] = targets()["competitive"] + (BEST - wide["competitive"])
     found["range"] = found["altruistic"] - found["competitive"]
     found["lean"] = lean(wide)
-    # Two scores enter the range, each with the weight 1, and four the lean, each with the weight one half.
+    # The range depends on two scores with weight 1, the lean on four with weight one half.
     for name in ("range", "lean"):
         found[f"{name}_low"] = found[name] - 2 * READING_ERROR
         found[f"{name}_high"] = found[name] + 2 * READING_ERROR

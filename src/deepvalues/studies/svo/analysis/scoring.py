@@ -1,6 +1,6 @@
 """Scoring the slider measure: pure functions on arrays of option indices.
 
-Choices are option indices 0 to 8 (A to I), −1 for no choice; one row a trial, one column an item.
+Choices are option indices 0 to 8 (A to I), −1 for no choice, with a row per trial and a column per item.
 
 References
 ----------
@@ -37,58 +37,58 @@ INCOMPLETE = "incomplete"
 #: Bounds between categories, in degrees; a bound belongs to the category below it.
 BOUNDS = (-12.04, 22.45, 57.15)
 CATEGORIES = ("competitive", "individualistic", "prosocial", "altruistic")
-#: The centre of the ring, in coins for either side.
+#: Centre and radius of the ring, in coins for either side.
 CENTRE = 50
 RADIUS = 50
 #: Value rationality of a mean angle that meets its target.
 BEST = 60.0
-#: Ideal positions (1 to 9, NaN: any) in items 7 to 15.
+#: Ideal positions in items 7 to 15, from 1 to 9; NaN means any.
 SECONDARY_IDEALS = {
     "inequality averse": (6, 5, 4, 7, 5, 8, 5, 3, 2),
     "joint gain": (9, np.nan, 1, 9, np.nan, 9, np.nan, 1, 1),
     "individualist": (1, 9, 1, 1, 9, 9, 9, 1, 9),
     "altruist": (9, 1, 9, 9, 1, 1, 1, 9, 1),
 }
-#: Step of the grid on which the distribution of a mean of random angles is worked out, in degrees, and the
-#: most points of that grid: up to ten trials the expected distance is off by less than 1e-6 degrees.
+#: Step in degrees, and largest size, of the grid for the distribution of a mean of random angles. Up to ten
+#: trials, the error of the expected distance is below 1e-6 degrees.
 _STEP = 0.02
 _MOST_POINTS = 40_000
 
 
 def checked(choices: npt.ArrayLike, items: int = N_PRIMARY) -> Ints:
-    """An array of choices that is what it should be.
+    """Check choices and return them as an array.
 
     Raises
     ------
     UserError
-        When it is not a table of whole numbers from −1 to 8 with one column an item.
+        When they are not a table of integers from −1 to 8 with one column per item.
     """
     table = np.asarray(choices)
     if table.ndim != 2 or table.shape[1] != items:
-        raise UserError(f"choices must have the shape (n, {items}), one row a trial, not {table.shape}")
+        raise UserError(f"choices must have shape (n, {items}), one row per trial, not {table.shape}")
     if table.dtype.kind not in "iu":
         raise UserError(
-            f"choices must be whole numbers, not {table.dtype}: option indices 0 to 8, -1 for none"
+            f"choices must be integers (option indices 0 to 8, -1 for no choice), not {table.dtype}"
         )
     wrong = np.argwhere((table < NO_CHOICE) | (table >= N_OPTIONS))
     if len(wrong):
         row, item = wrong[0]
         raise UserError(
-            f"choices[{row}, {item}] is {table[row, item]}; an option is 0 to {N_OPTIONS - 1}, "
+            f"choices[{row}, {item}] is {table[row, item]}; use 0 to {N_OPTIONS - 1} for an option, "
             f"or {NO_CHOICE} for no choice"
         )
     return table.astype(np.int64)
 
 
 def parse(letters: str) -> list[int]:
-    """Option indices of answers written as letters, ``-`` for no choice: "AIIAEI"."""
+    """Option indices of answers written as letters, such as "AIIAEI", with ``-`` for no choice."""
     return [LETTERS.find(letter) for letter in letters]
 
 
 def angles_of(own: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
     """Angle of mean payoffs about the ring's centre, in degrees.
 
-    Formula: arctan((mean other − 50) / (mean self − 50)); mean self is above 50 for any answers.
+    Formula: arctan((mean other − 50) / (mean self − 50)); mean self always exceeds 50.
     """
     x, y = (np.asarray(mean, dtype=float) - CENTRE for mean in (own, other))
     degrees: Floats = np.degrees(np.arctan2(y, x))
@@ -97,15 +97,14 @@ def angles_of(own: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
 
 @cache
 def _coins() -> tuple[Floats, Floats]:
-    """Payoffs with a last column for no choice, which pays nothing."""
+    """Payoffs with an extra last column for no choice, which pays nothing."""
     own, other = (np.pad(side, ((0, 0), (0, 1))) for side in payoffs())
     return own, other
 
 
 def _sums(table: Ints) -> tuple[Floats, Floats]:
-    """Coins for oneself and the other over the items of each row that have a choice."""
-    # Column by column: half a million rows are then summed in a few hundredths of a second. −1 takes the
-    # last column.
+    """Total coins for self and other over the items of each row that have a choice."""
+    # Column by column, half a million rows take a few hundredths of a second. −1 takes the last column.
     own, other = (
         np.sum([side[item].take(column, mode="wrap") for item, column in enumerate(table.T)], axis=0)
         for side in _coins()
@@ -114,7 +113,7 @@ def _sums(table: Ints) -> tuple[Floats, Floats]:
 
 
 def angles(choices: npt.ArrayLike) -> Floats:
-    """Angle of each trial in degrees, −16.26 to 61.39; NaN where a choice is missing.
+    """Angle of each trial in degrees, −16.26 to 61.39; NaN if a choice is missing.
 
     Parameters
     ----------
@@ -136,7 +135,7 @@ def categories(degrees: npt.ArrayLike) -> pd.Series[str]:
 
 @cache
 def _preferred_ends() -> Ints:
-    """(6, 9): 0 where an option is nearer to the end at A, 2 to that at I, 1 as near to both."""
+    """Shape (6, 9): 0 if an option is nearer to the end at A, 2 if nearer to that at I, 1 if equally near."""
     pay = payoffs()
     sides = []
     for end in (0, N_OPTIONS - 1):
@@ -146,7 +145,7 @@ def _preferred_ends() -> Ints:
 
 
 def _generations(edges: list[tuple[str, str]]) -> list[list[str]]:
-    """Values layer by layer, each after all that are preferred to it; a cycle leaves some out."""
+    """Values in layers, each after all that are preferred to it; a cycle leaves some out."""
     left, layers = list(VALUES), []
     while left:
         first = [value for value in left if not any(b == value and a in left for a, b in edges)]
@@ -159,7 +158,7 @@ def _generations(edges: list[tuple[str, str]]) -> list[list[str]]:
 
 @cache
 def _orders() -> list[str]:
-    """Preference order of each of the 3⁶ patterns of preferred ends; "" where there is a cycle."""
+    """Preference order for each of the 3⁶ patterns of preferred ends; "" for a cycle."""
     found = []
     for ends in product(range(3), repeat=N_PRIMARY):
         edges = [pair if end == 0 else pair[::-1] for pair, end in zip(ENDS, ends, strict=True) if end != 1]
@@ -170,7 +169,7 @@ def _orders() -> list[str]:
 
 
 def _patterns(table: Ints) -> Ints:
-    """Which of the 3⁶ patterns of preferred ends a complete row has."""
+    """Index of a complete row's pattern of preferred ends, among the 3⁶ possible."""
     pattern = np.zeros(len(table), dtype=np.int64)
     for ends, column in zip(_preferred_ends(), table.T, strict=True):
         pattern = 3 * pattern + ends.take(np.maximum(column, 0))
@@ -178,18 +177,18 @@ def _patterns(table: Ints) -> Ints:
 
 
 def transitive(choices: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether the preferences that a complete row shows have no cycle.
+    """Whether the preferences in a complete row have no cycle.
 
-    Each item compares two ideal points; the nearer one is preferred, equal distance says nothing.
+    Each item compares two ideal points: the nearer one is preferred, and equal distances are neutral.
     """
     return np.array([bool(order) for order in _orders()])[_patterns(checked(choices))]
 
 
 def preference_orders(choices: npt.ArrayLike) -> list[str | None]:
-    """The order of the four values that a row shows, "prosocial > individualistic > altruistic = …".
+    """The order of the four values in each row, such as "prosocial > individualistic > altruistic = …".
 
-    Values joined by "=" stand after the same others, and nothing in the row puts one of them first. None
-    where the preferences have a cycle or a choice is missing.
+    Values joined by "=" follow the same others, and nothing in the row puts one of them first. None if the
+    preferences have a cycle or a choice is missing.
     """
     table = checked(choices)
     names, patterns = _orders(), _patterns(table)
@@ -211,14 +210,14 @@ def score(choices: npt.ArrayLike) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a trial: ``angle`` in degrees, ``category`` and ``transitive``. A trial that lacks a choice
-        has NaN, "incomplete" and NaN. ``transitive`` is boolean; where some trial is incomplete it holds
-        True, False and NaN as objects, as pandas does for truth values with gaps.
+        One row per trial: ``angle`` in degrees, ``category`` and ``transitive``; for a trial with a missing
+        choice, NaN, "incomplete" and NaN. ``transitive`` is boolean, or an object column of True, False and
+        NaN if any trial is incomplete.
 
     Raises
     ------
     UserError
-        When the input is anything else.
+        When ``choices`` has another shape or other values.
     """
     table = checked(choices)
     degrees = angles(table)
@@ -226,20 +225,18 @@ def score(choices: npt.ArrayLike) -> pd.DataFrame:
     acyclic = transitive(table)
     if not complete.all():
         acyclic = np.where(complete, acyclic.astype(object), np.nan)
-    frame = {"angle": degrees, "category": categories(degrees), "transitive": acyclic}
-    return pd.DataFrame(frame)
+    return pd.DataFrame({"angle": degrees, "category": categories(degrees), "transitive": acyclic})
 
 
 def ring(choices: npt.ArrayLike) -> pd.DataFrame:
-    """Where each trial lies in the plane of payoffs.
+    """Position of each trial in the plane of payoffs.
 
     Returns
     -------
     pandas.DataFrame
         mean_self, mean_other: mean coins; ring_self, ring_other: the point of the ring (centre 50, radius
         50 coins) in that direction; length: distance of the means from the centre, in coins (42.5 for the
-        individualist's ideal answers, less for answers that contradict each other). NaN where a choice is
-        missing.
+        individualist's ideal answers, less for contradictory answers). NaN if a choice is missing.
     """
     table = checked(choices)
     whole = (table >= 0).all(axis=1)
@@ -253,7 +250,7 @@ def ring(choices: npt.ArrayLike) -> pd.DataFrame:
 
 @cache
 def _attainable(missing: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """All sums (self, other) that the items in ``missing`` can still add."""
+    """All sums of coins (self, other) that the items in ``missing`` could add."""
     pay = payoffs()
     sums = np.zeros((1, 2))
     for item in missing:
@@ -263,12 +260,12 @@ def _attainable(missing: tuple[int, ...]) -> tuple[Floats, Floats]:
 
 
 def angle_bounds(choices: npt.ArrayLike) -> pd.DataFrame:
-    """Lowest and highest angle that each trial could still come to, given the choices made.
+    """Lowest and highest possible angle of each trial, given the choices made.
 
     Returns
     -------
     pandas.DataFrame
-        angle_low, angle_high in degrees: both the angle itself where no choice is missing.
+        angle_low, angle_high in degrees; both equal the angle if no choice is missing.
     """
     table = checked(choices)
     bounds = np.column_stack([angles(table)] * 2)
@@ -281,11 +278,11 @@ def angle_bounds(choices: npt.ArrayLike) -> pd.DataFrame:
 
 
 def inequality_aversion(secondary: npt.ArrayLike) -> Floats:
-    """Index of inequality aversion: 0 purely inequality averse, 1 purely after joint gain.
+    """Index of inequality aversion: 0 is pure inequality aversion, 1 pure maximization of joint gain.
 
-    For each type the distance d is the mean over items of |position − ideal position| / 8; the index is
-    d_inequality / (d_inequality + d_joint). It has a meaning for prosocial people, and is NaN where a choice
-    is missing or where individualist or altruist is as near as the farther one of the two.
+    For each type, the distance d is the mean over items of |position − ideal position| / 8; the index is
+    d_inequality / (d_inequality + d_joint). It is meaningful for prosocial people, and NaN if a choice is
+    missing or if individualist or altruist is as near as the farther of these two types.
 
     Parameters
     ----------
@@ -305,7 +302,8 @@ def inequality_aversion(secondary: npt.ArrayLike) -> Floats:
 def targets() -> dict[str, float]:
     """Target angle of each value in degrees: the angle of its ideal answers.
 
-    The published study prints neither targets nor distance; these fit its figure (a reconstruction).
+    This is a reconstruction: the published study states neither targets nor distance, but these fit its
+    figure.
     """
     found = angles([parse(letters) for letters in IDEAL_ANSWERS.values()])
     return dict(zip(IDEAL_ANSWERS, map(float, found), strict=True))
@@ -325,25 +323,25 @@ def all_answers() -> Ints:
 
 @cache
 def random_angles() -> tuple[Floats, Floats]:
-    """Angles that random answers come to, and the probability of each."""
+    """The possible angles of random answers, and their probabilities."""
     found, counts = np.unique(angles(all_answers()), return_counts=True)
     return found, counts / counts.sum()
 
 
 def _step(trials: int) -> float:
-    """Step of the grid for the sum of a number of angles, in degrees."""
+    """Step of the grid for the sum of ``trials`` angles, in degrees."""
     found, _ = random_angles()
     return max(_STEP, trials * float(found[-1] - found[0]) / _MOST_POINTS)
 
 
 @lru_cache(maxsize=64)
 def _random_mean(trials: int) -> tuple[Floats, Floats]:
-    """Distribution of the mean angle of a number of trials with random answers, on an even grid.
+    """Distribution of the mean angle of ``trials`` trials with random answers, on an even grid.
 
-    The distribution of one angle, each mass split between the two nearest points of the grid so that the
-    mean is kept, folded with itself. By sums of products and not by Fourier transform, whose
-    rounding errors of about 1e-17 would drown the tails: here every term is positive, so that the
-    smallest probability is as exact as the largest, on every processor.
+    The distribution of one angle is convolved with itself, with each mass split between the two nearest grid
+    points so that the mean is preserved. Direct convolution has only positive terms, so the smallest
+    probabilities are as accurate as the largest on any processor; with a Fourier transform, rounding errors
+    of about 1e-17 would swamp the tails.
     """
     found, mass = random_angles()
     step = _step(trials)
@@ -354,7 +352,7 @@ def _random_mean(trials: int) -> tuple[Floats, Floats]:
     one += np.bincount(below, mass * (1 - (place - below)), points)
     one += np.bincount(below + 1, mass * (place - below), points)
     folded = one
-    # By the binary digits of their number, from the second: each doubles the trials, a 1 adds one.
+    # Each binary digit of the number of trials after the first doubles them, and a 1 adds one.
     for digit in f"{trials:b}"[1:]:
         folded = np.convolve(folded, folded)
         if digit == "1":
@@ -364,13 +362,13 @@ def _random_mean(trials: int) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=256)
 def random_value_rationality(value: str, trials: int) -> float:
-    """Value rationality that random answers are expected to have: 60 − E|mean angle − target|.
+    """Expected value rationality of random answers: 60 − E|mean angle − target|.
 
     Parameters
     ----------
     trials
-        Number of trials K whose angles are averaged. One trial is enumerated; more are exact up to the
-        step of the grid, which moves the expectation by less than 1e-4 degrees.
+        Number of trials K whose angles are averaged. One trial is enumerated; with more, the grid changes the
+        expectation by less than 1e-4 degrees.
     """
     if trials < 1:
         return float("nan")
@@ -381,17 +379,17 @@ def random_value_rationality(value: str, trials: int) -> float:
 def random_at_least(value: str, trials: int, rationality: float) -> float:
     """Probability that random answers have at least a given value rationality (one-sided).
 
-    One trial is enumerated. For more the probability is never too small: the grid moves an angle, and so
-    a mean, by less than a step, and a step is added to the distance from the target. It is at most the
-    exact probability of a distance two steps longer (0.04 degrees up to ten trials). With ten trials that
-    makes it about 3 parts in 100 too large at 1e-6 and less above, and several times only in the last
+    One trial is enumerated. With more, the probability is never too small: the grid moves an angle, and so a
+    mean, by less than one step, and one step is added to the distance from the target. It is at most the
+    exact probability at a distance two steps larger (0.04 degrees up to ten trials). With ten trials this
+    makes it about 3% too large at 1e-6, less above that, and several times too large only within the last
     tenth of a degree.
     """
     if trials < 1 or np.isnan(rationality):
         return float("nan")
     points, mass = random_angles() if trials == 1 else _random_mean(trials)
     moved = 0.0 if trials == 1 else _step(trials)
-    # The last term takes in what lies at the distance itself but for its last bits.
+    # The last term includes points at exactly this distance despite rounding errors.
     near = np.abs(points - targets()[value]) <= BEST - rationality + moved + 1e-9
     return float(min(1.0, mass[near].sum()))
 
@@ -405,9 +403,9 @@ def value_rationality(mean_angle: float, value: str) -> float:
 
 
 def chance_corrected(rationality: float, value: str, trials: int) -> float:
-    """Value rationality on a scale where random answers have 0 and ideal ones 1.
+    """Value rationality on a scale from 0 (random answers) to 1 (ideal ones).
 
-    Formula: (VR − VR_random) / (60 − VR_random), with VR_random for the number of trials at hand.
+    Formula: (VR − VR_random) / (60 − VR_random), with VR_random for this number of trials.
     """
     chance = random_value_rationality(value, trials)
     return (rationality - chance) / (BEST - chance)

@@ -1,8 +1,7 @@
-"""Statistics of social value orientation: from items and answers to angles and what they mean.
+"""Statistics of social value orientation, from items and answers to angles and value rationality.
 
-Means of angles are plain: attainable angles span 77.65°, far from any wrap-around, and the published
-targets and norms are defined on plain means. Intervals resample whole trials: the six choices of a trial
-belong together.
+Angles are averaged arithmetically: attainable angles span only 77.65°, and the published targets and norms
+are defined on arithmetic means. Intervals resample whole trials, whose six choices are not independent.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.items import questions_of
 from deepvalues.studies.svo.stimuli import CONTROLLED, LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, Floats
 
-#: What makes a condition of a model.
+#: Columns that identify a condition of a model.
 CONDITION = ["model", "mode", "value", "goal"]
 #: Columns of the primary and the secondary items of a trial.
 PRIMARY = [f"item{item}" for item in range(1, N_PRIMARY + 1)]
 SECONDARY = [f"item{item}" for item in range(N_PRIMARY + 1, 16)]
-#: The values between which a steering range lies.
+#: The extreme values, between which steering is measured.
 _ENDS = ("altruistic", "competitive")
 ALL_VALUES = "all values"
 RATIONALITY = [
@@ -41,7 +40,7 @@ PERMUTATIONS = 1999
 
 
 def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    """Map every reply to a question back to the option it means.
+    """Map every reply to a question back to the option chosen.
 
     Parameters
     ----------
@@ -53,9 +52,9 @@ def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per model, trial and question: model, id, mode, value, goal, trial, question (1 is the first
-        asked), item (1 to 15), shown (the options' letters in the order shown), place (0 to 8 as shown),
-        option (0 to 8 in the printed order), status. Place and option are −1 without a choice.
+        One row per model, trial and question: model, id, mode, value, goal, trial, question (from 1, in the
+        order asked), item (1 to 15), shown (the options' letters in the order shown), place (0 to 8 as
+        shown), option (0 to 8 in printed order), status. Place and option are −1 without a choice.
 
     Raises
     ------
@@ -98,10 +97,10 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per model and trial: model, id, mode, value, goal, trial; item1 … (option indices, −1 for no
-        choice); given (choices in the six primary items), angle, category and transitive as from
-        `scoring.score`; angle_low and angle_high (what missing choices could still make of it), order
-        (of preference), mean_self, mean_other, ring_self, ring_other, length; inequality_aversion (prosocial
-        trials with secondary items, else NaN).
+        choice); given (number of choices in the six primary items); angle, category and transitive as from
+        `scoring.score`; angle_low and angle_high (bounds for missing choices); order (of preference);
+        mean_self, mean_other, ring_self, ring_other, length; inequality_aversion (only for prosocial trials
+        with secondary items).
     """
     key = [*CONDITION, "trial", "id"]
     wide = asked.pivot(index=key, columns="item", values="option")
@@ -128,14 +127,14 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
 
 
 def missing_by_reason(asked: pd.DataFrame) -> pd.DataFrame:
-    """Number of questions per model and status, with the share that has no choice."""
+    """Number of questions per model and status, with the share without a choice."""
     counts = count_statuses(asked, ["model"])
     return counts.assign(no_choice_share=1 - counts["answered"] / counts.sum(axis=1)).reset_index()
 
 
 def _mean_interval(numbers: pd.Series[float], clusters: pd.Series[str], seed: int) -> Interval:
     known = numbers.dropna()
-    # Means of equal numbers differ in their last digit; that is no variation.
+    # Means of equal numbers differ in their last digit, which is not variation.
     if known.nunique() < 2:
         return NO_INTERVAL
     return bootstrapped_mean(known, clusters[known.index], seed=seed)
@@ -149,14 +148,14 @@ def mean_angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     frame
         From `trials`.
     seed
-        Of the resamples.
+        Seed of the resamples.
 
     Returns
     -------
     pandas.DataFrame
         model, mode, value, goal, trials, complete, angle, sd, low, high (percentile bootstrap, NaN without
-        variation), bound_low and bound_high (the mean were all missing choices the lowest, or the highest,
-        possible), transitive (share of complete trials), all angles in degrees.
+        variation), bound_low and bound_high (the mean with all missing choices at their lowest or highest),
+        transitive (share of complete trials); all angles in degrees.
     """
     rows = []
     for key, group in frame.groupby(CONDITION):
@@ -176,7 +175,7 @@ def category_shares(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, mode, value, goal, category, count, complete, share, low, high; four rows a condition.
+        model, mode, value, goal, category, count, complete, share, low, high; four rows per condition.
     """
     rows = []
     for key, group in frame.groupby(CONDITION):
@@ -192,17 +191,17 @@ def category_shares(frame: pd.DataFrame) -> pd.DataFrame:
 def value_rationality(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Value rationality of each model, mode, value and goal prompting, raw and corrected for chance.
 
-    Raw: 60 − |mean angle − target|, a reconstruction (see `analysis.scoring.targets`). Corrected:
-    0 for random answers to as many trials, 1 for ideal ones. Intervals are the images of the mean angle's.
+    Raw: 60 − |mean angle − target|, a reconstruction (see `analysis.scoring.targets`). Corrected: 0 for
+    random answers to equally many trials, 1 for ideal ones. Intervals are transformed from the mean angle's.
 
     Returns
     -------
     pandas.DataFrame
         model, mode, value, goal, trials, complete, angle, target, rationality, low, high, bound_low and
         bound_high (missing choices at their worst and best), random (expected of random answers), corrected,
-        corrected_low, corrected_high, p_value (random answers do as well; one-sided, never too small: see
-        `analysis.scoring.random_at_least`), p_holm, hits (trials in the category of the value),
-        hit_rate, hit_low, hit_high.
+        corrected_low, corrected_high, p_value (that random answers do as well; one-sided, never too small:
+        see `analysis.scoring.random_at_least`), p_holm, hits (trials in the value's category), hit_rate,
+        hit_low, hit_high.
     """
     assigned = frame[frame["value"] != NO_VALUE]
     table = mean_angles(assigned, seed=seed)
@@ -232,8 +231,8 @@ def value_rationality(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
     """Mean of value rationality over the values, without goal prompting.
 
-    A value without a complete trial has no rationality. The mean leaves it out, so that a model which
-    refuses a value is not scored on it; the bounds take it in.
+    The mean leaves out values without a complete trial, so that a model is not scored on a value that it
+    refuses; the bounds include them.
 
     Parameters
     ----------
@@ -243,9 +242,10 @@ def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, mode, values (how many have a complete trial), left_out (the others' names, with commas),
-        complete (trials behind the mean), rationality and corrected (means over the values that have one),
-        bound_low and bound_high (mean rationality over all values, missing choices at their worst and best).
+        model, mode, values (number with a complete trial), left_out (names of the others, separated by
+        commas), complete (trials behind the mean), rationality and corrected (means over the values with
+        complete trials), bound_low and bound_high (means over all values, missing choices at their worst and
+        best).
     """
     rows = []
     for key, group in table[~table["goal"].astype(bool)].groupby(["model", "mode"]):
@@ -258,18 +258,18 @@ def mean_rationality(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at_ends(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The trials of one model, mode and kind of prompting under either value of `_ENDS`, by trial."""
+    """The trials of one model, mode and kind of prompting under each of `_ENDS`, indexed by trial."""
     up, down = (group[group["value"] == end].set_index("trial") for end in _ENDS)
     return up, down
 
 
 def changes(group: pd.DataFrame) -> pd.Series[float]:
-    """How far each trial moves between the altruistic and the competitive value, in degrees, by trial.
+    """Angle under the altruistic minus that under the competitive value, in degrees, by trial.
 
     Parameters
     ----------
     group
-        From `trials`, of one model, mode and kind of prompting. Trials that lack either angle are left out.
+        From `trials`, for one model, mode and kind of prompting. Trials that lack either angle are left out.
     """
     up, down = _at_ends(group)
     return (up["angle"] - down["angle"]).dropna()
@@ -278,7 +278,7 @@ def changes(group: pd.DataFrame) -> pd.Series[float]:
 def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Mean angle under the altruistic minus that under the competitive value; 77.65° for ideal answers.
 
-    The interval resamples trials; a trial's angles under both values share its orders and stay together.
+    The interval resamples trials in pairs, because a trial has the same orders under both values.
 
     Returns
     -------
@@ -299,15 +299,15 @@ def steering_range(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def goal_effect(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """What goal prompting changes, paired by value and trial.
+    """Effect of goal prompting, paired by value and trial.
 
     Returns
     -------
     pandas.DataFrame
-        model, mode, value (and "all values" together, without the one where none is assigned), pairs,
-        angle_change with low and high, closer (degrees nearer the value's target; NaN without a value) with
-        closer_low and closer_high, p_value (Wilcoxon's signed ranks on what comes closer, on the angle
-        without a value; NaN where nothing differs) and p_holm.
+        model, mode, value (and "all values", the assigned ones together), pairs, angle_change with low and
+        high, closer (degrees closer to the value's target; NaN without a value) with closer_low and
+        closer_high, p_value (Wilcoxon's signed-rank test of closer or, without a value, of the change; NaN if
+        nothing differs) and p_holm.
     """
     targets = frame["value"].map(scoring.targets())
     known = frame.assign(off=(frame["angle"] - targets).abs())
@@ -320,7 +320,7 @@ def goal_effect(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     pooled = pairs[pairs["value"] != NO_VALUE].assign(value=ALL_VALUES)
     rows = []
     for key, group in pd.concat([pairs, pooled]).groupby(["model", "mode", "value"]):
-        # Trials of the same number share their orders, and are resampled together.
+        # Trials with the same number have the same orders and are resampled together.
         cluster = group["trial"].astype(str)
         measures = [
             (group[name].mean(), *_mean_interval(group[name], cluster, seed)) for name in ("change", "closer")
@@ -333,26 +333,26 @@ def goal_effect(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def position_bias(asked: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Whether choices in controlled mode go by the place of an option.
+    """Test whether choices in controlled mode depend on the position of an option.
 
-    Were they not to, the options chosen in a condition's trials would be the same whichever trial had which
-    order. So orders are assigned to trials anew, within condition and item, and the numbers of choices by
-    place compared with what such assignments give: a test that no taste for options can upset.
+    Under the null, the options chosen in a condition's trials do not depend on which trial had which order.
+    So orders are reassigned to trials at random, within condition and item, and the number of choices by
+    position is compared with these assignments. A preference for options does not affect the test.
 
     Parameters
     ----------
     asked
         From `choices`.
     seed
-        Of the assignments.
+        Seed of the assignments.
 
     Returns
     -------
     pandas.DataFrame
         model, choices, first_share with first_low and first_high (Wilson), first_expected (mean over all
-        assignments), excess (total variation of the shares by place from what is expected, 0 to 8/9), chi2
-        (over places, against what is expected), p_value (share of assignments with as large a chi2; 1 for a
-        model that always takes the same option) and p_holm.
+        assignments), excess (total variation of the shares by position from the expected ones, 0 to 8/9),
+        chi2 (over positions, against the expected counts), p_value (share of assignments with an equal or
+        larger chi2; 1 for a model that always takes the same option) and p_holm.
     """
     given = asked[(asked["mode"] == CONTROLLED) & (asked["place"] >= 0)]
     rows = []
@@ -374,14 +374,14 @@ def _chi2(counts: npt.NDArray[Any], expected: Floats) -> Any:
 
 
 def _places_by_chance(group: pd.DataFrame, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Choices by place, expected and drawn, if a trial's orders were those of any trial of its condition."""
+    """Choices by position, expected and drawn, if orders are reassigned among the trials of a condition."""
     rng = np.random.default_rng(seed)
     expected = np.zeros(N_OPTIONS)
     drawn = np.zeros((PERMUTATIONS, N_OPTIONS), dtype=np.int64)
     rows = np.arange(PERMUTATIONS)[:, None] * N_OPTIONS
     for _, cell in group.groupby([*CONDITION, "item"]):
         options = cell["option"].to_numpy()
-        # Place of every trial's option in every trial's order.
+        # Position of each trial's option (columns) in each trial's order (rows).
         places = np.array([[shown.index(LETTERS[option]) for option in options] for shown in cell["shown"]])
         expected += np.bincount(places.ravel(), minlength=N_OPTIONS) / len(cell)
         assigned = rng.permuted(np.tile(np.arange(len(cell)), (PERMUTATIONS, 1)), axis=1)
