@@ -44,6 +44,7 @@ def test_servers_with_the_same_model_name_have_separate_answers(study, few, serv
     assert [row.replayed for row in done] == [0, 0, done[0]["items"], done[0]["items"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["by address", CUSTOM])
 def test_an_entry_adopts_answers_from_its_url(study, few, serving, tmp_path, kind):
     source, paper = tmp_path / "source", tmp_path / "paper"

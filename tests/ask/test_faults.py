@@ -259,6 +259,7 @@ def storm(text, times, _):
     return good(text)
 
 
+@pytest.mark.slow
 def test_status_429_costs_no_answer(query, path, undisturbed):
     with FaultyServer(storm) as server:
         run = query(server, 200, "--concurrency", 16)
@@ -446,6 +447,7 @@ class Killer:
         return [reply, self.chance.random() / 200, self.kill]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "victims"), [(1, ["run"]), (2, ["run", "worker", "all"])])
 def test_after_a_kill_nothing_received_is_requested_again(query, path, undisturbed, parts, victims):
     number = 900
@@ -667,6 +669,7 @@ def interrupting(after, hanging=0):
     return rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
 def test_an_interrupted_run_saves_replies_in_flight_and_can_continue(query, path, undisturbed, parts):
     number = 300
@@ -752,6 +755,7 @@ class PromptCache:
         return http(completion("Option A", prompt_tokens=tokens, cached=cached))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [32, 10**9])
 def test_three_quarters_of_the_input_come_from_the_providers_cache(
     study, items_full, marked, tmp_path, memory, record_property
@@ -885,6 +889,7 @@ def notebook(folder, cells):
     return source
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_does_not_contain_the_key(tmp_path, marked, capfd, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     kinds = list(FAULTS.values())
@@ -991,6 +996,7 @@ def test_a_third_party_server_gets_every_question_once(query, path, foreign):
     assert passed and "60 call(s), 60 attempt(s)" in said, said
 
 
+@pytest.mark.slow
 def test_a_third_party_server_approves_of_the_error_handling(query, path, foreign):
     server = foreign("--error-rate", "429=0.15", "--error-rate", "503=0.15")
     # It rejects requests at random; those that failed in one run are sent again by the next.

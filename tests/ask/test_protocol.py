@@ -378,6 +378,7 @@ def test_a_base_url_without_v1_is_reported_with_url_and_response(asked, rule, sh
     assert "is /v1 missing" not in stopped(asked, rule), "where it is there nobody is asked for it"
 
 
+@pytest.mark.slow
 def test_a_very_long_reply_is_kept_and_read(asked):
     long = "The user likes calm. " * 400_000
     asked.ask(lambda n, _: http(body(long, "length") if n == 3 else body("Option A")))

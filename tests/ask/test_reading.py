@@ -384,6 +384,7 @@ signal.setitimer(signal.ITIMER_PROF, 0)
 """
 
 
+@pytest.mark.slow
 def test_long_repetitive_replies_are_read_quickly():
     done = subprocess.run([sys.executable, "-c", LONG, json.dumps(PIECES)], capture_output=True, check=False)
     assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr[-2000:])

@@ -64,6 +64,7 @@ def again(record, serve, rule, number=40):
     return found
 
 
+@pytest.mark.slow
 def test_the_same_answers_are_reproduced(record, serve):
     asked = []
     found = again(record, serve, lambda text, *_: asked.append(text) or chosen(BEFORE))

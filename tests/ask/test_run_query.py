@@ -93,6 +93,7 @@ def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_s
     assert {name: lines(folder, name) for name in NAMES} == before
 
 
+@pytest.mark.slow
 def test_local_models_are_completed_several_at_a_time(answered, items, models, tmp_path, monkeypatch):
     folder, _ = answered
     monkeypatch.setattr(run_query, "processors", lambda: 2)
@@ -120,6 +121,7 @@ def test_complete_local_models_are_not_asked(answered, items, models, monkeypatc
     assert table.empty and list(table.columns) == list(run_query.Outcome._fields)
 
 
+@pytest.mark.slow
 def test_a_failure_in_another_process_is_reported(items, models, tmp_path, monkeypatch):
     monkeypatch.setattr(run_query, "processors", lambda: 2)
     chosen = [on_record.Chosen("dvb", "smoke", items.head(3), models)]
@@ -234,6 +236,7 @@ def test_an_endpoint_without_a_url_is_reported(items, tmp_path):
 # Coverage.
 
 
+@pytest.mark.slow
 def test_coverage_distinguishes_complete_partial_and_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items)
     ask(["agent-first"], items.head(30))
@@ -248,6 +251,7 @@ def test_coverage_distinguishes_complete_partial_and_not_asked(ask, items, tmp_p
     assert on_record.complete(each._replace(item_set="standard"), table) == []
 
 
+@pytest.mark.slow
 def test_a_set_with_answers_to_shared_items_only_was_not_asked(ask, items, tmp_path):
     ask(["agent-value"], items.head(30))
     models = catalogue.registry().choose(["agent-value"], "dvb")
@@ -312,6 +316,7 @@ def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypa
     assert stranger in set(on_record.unlisted(tmp_path)["model"])
 
 
+@pytest.mark.slow
 def test_asking_a_subset_does_not_make_a_set_partial(ask, items, items_standard, study, tmp_path):
     """Whether or not the smaller set is listed too, in any order."""
     ask(["agent-value"], items)

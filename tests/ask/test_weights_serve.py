@@ -274,6 +274,7 @@ def test_a_killed_parents_server_ends(command, tmp_path):
     assert len(answers(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_server_and_keeps_received_answers(command, tmp_path):
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=PATIENCE)

@@ -468,9 +468,9 @@ def test_too_heavy_a_page_and_a_foreign_folder_are_refused(tmp_path, monkeypatch
         write.write_files(foreign, {"index": "", "texts-000": ""})
     assert (foreign / "thesis.txt").exists()
     with pytest.raises(UserError, match="list fewer models"):
-        write.write_files(tmp_path / "a", {"index": "x" * 3_000_001, "texts-000": ""})
+        write.write_files(tmp_path / "a", {"index": "x" * (write.MOST_FIRST + 1), "texts-000": ""})
     with pytest.raises(UserError, match="list fewer models"):
-        write.write_files(tmp_path / "a", {"index": "", "texts-000": "x" * 1_500_001})
+        write.write_files(tmp_path / "a", {"index": "", "texts-000": "x" * (write.MOST_PART + 1)})
     with pytest.raises(UserError, match="no recorded answer"):
         write.write_browser(tmp_path / "a", record_folder=tmp_path / "nowhere")
     assert not (tmp_path / "a").exists()

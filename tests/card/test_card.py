@@ -351,6 +351,7 @@ def test_what_a_model_says_is_shown_as_it_is(cards):
     )
 
 
+@pytest.mark.slow
 def test_the_cards_of_the_site_link_to_what_is_there(tmp_path):
     for name in ("index.html", "answers/index.html"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -407,6 +408,7 @@ def test_steering_is_compared_within_its_mode(asked, cards):
     assert compare.differences(asked("agent-svo-noisy"), asked(MODELS[0]))["social"] == []
 
 
+@pytest.mark.slow
 def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
     card = compare.comparison(*map(asked, MODELS))
     files = write.rendered(card)
@@ -418,6 +420,7 @@ def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
         assert f"**{name}.**" in shown
 
 
+@pytest.mark.slow
 def test_the_fidelity_of_two_models_is_compared(asked, cards):
     flattening = gather.gather(catalogue.registry().model("agent-profile-flattening"))
     one, other = flattening, asked("agent-profile-reversed")

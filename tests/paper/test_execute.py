@@ -184,6 +184,7 @@ def test_whoever_runs_a_notebook_by_hand_sees_a_users_mistake_alone(tmp_path):
     assert str(error).strip().splitlines()[-1] == "no such file: a.yml"
 
 
+@pytest.mark.slow
 def test_papermill_by_hand_leaves_the_papers_results_alone_and_tells_of_old_items(sources, monkeypatch):
     """With nothing of ours around it: no `deepvalues notebook`, no make."""
     monkeypatch.delenv(paths.KEEP, raising=False)

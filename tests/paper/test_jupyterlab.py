@@ -26,6 +26,7 @@ def test_sources_are_kept_without_outputs(notebook):
     assert not kept, f"clear the outputs of {notebook.name} before it is committed"
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_in_jupyterlab_and_a_failing_cell_is_an_error(sources, tmp_path):
     failing = {
         "cell_type": "code",

@@ -153,6 +153,7 @@ print(*(module.__file__ for name, module in sys.modules.items() if name.split(".
 """
 
 
+@pytest.mark.slow
 def test_all_that_notebooks_import_is_among_the_files_that_make_is_told(told):
     """Python itself says what is imported, down to the last module."""
     codes = [cell.source for file in SOURCES.values() for cell in read_cells(file) if cell.kind == "code"]

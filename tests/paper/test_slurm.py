@@ -153,6 +153,7 @@ def make(project, command, environment):
     ]
 
 
+@pytest.mark.slow
 def test_make_hands_each_notebook_to_the_command_side_by_side(project, noted):
     printed = make(project, "srun --ntasks=1 papermill", {})
     assert printed == ["left met right by no slurm\n", "right met left by no slurm\n"]

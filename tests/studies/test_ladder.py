@@ -43,6 +43,7 @@ def test_smaller_sets_are_the_beginning_of_the_longest_down_to_4(ladder, longest
     assert compared == 50 * (2 + len(LADDER))
 
 
+@pytest.mark.slow
 def test_tests_are_those_of_fewer_examples(ladder):
     fewer = catalogue.study("dvb").items("n20-50")
     key = ["cell", "arm", "swapped"]

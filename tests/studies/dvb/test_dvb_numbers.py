@@ -27,7 +27,12 @@ def results(tmp_path, request):
 
 
 def test_instrument_and_recovery(results):
-    check = frame("expected observed within", (0.5, 0.5, True), (0.5, 0.53, True), (0.3, 0.4, False))
+    check = frame(
+        "model expected observed within",
+        ("a", 0.5, 0.5, True),
+        ("a", 0.5, 0.53, True),
+        ("b", 0.3, 0.4, False),
+    )
     numbers.instrument(results, check)
     numbers.recovery(results, frame("held coverage", (True, 0.94), (False, 0.96), (True, 0.95)), 200)
     assert kept(results) == {
@@ -36,6 +41,8 @@ def test_instrument_and_recovery(results):
         "instrument.exact": "1",
         "instrument.inexact": "2",
         "instrument.inexact_within": "1",
+        "instrument.inexact_expected": "2",
+        "instrument.most_missed": "1",
         "instrument.recovered": "2",
         "instrument.parameters": "3",
         "instrument.runs": "200",

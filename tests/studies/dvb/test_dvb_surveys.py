@@ -114,6 +114,7 @@ def test_which_option_is_balanced(surveys, items, name, bank):
         assert question.stratum == chosen.loc[question.id, "stimulus"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHICH)
 def test_skilled_people_are_found_skilled(surveys, name, tmp_path):
     """Twenty people who are right in nine of ten questions, a few of whom fail a check."""

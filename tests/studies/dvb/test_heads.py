@@ -166,6 +166,7 @@ def test_coins_turn_about_half_of_the_choices_and_depend_on_seed_and_examples():
     assert coins[:-1] != others
 
 
+@pytest.mark.slow
 def test_the_null_is_near_chance_where_the_head_is_not():
     rates = {}
     for learner in (PLAIN, NULL):

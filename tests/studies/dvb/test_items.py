@@ -219,6 +219,7 @@ def test_every_test_is_asked_in_both_orders(items_standard, pairs):
     assert (first["right"] != second["right"]).all()
 
 
+@pytest.mark.slow
 def test_the_second_order_is_the_first_with_its_options_in_each_others_place(pairs):
     """And nothing else: context, examples, user and question are the same to the byte."""
     for one, other in zip(*(frame.itertuples() for frame in pairs), strict=True):
@@ -362,6 +363,7 @@ def test_seen_tests_have_a_scene_of_their_own(items_standard):
     assert not any(contexts(prompt)[-1] in contexts(prompt)[:-1] for prompt in own["prompt"])
 
 
+@pytest.mark.slow
 def test_example_sets_are_nested(items_standard):
     for arm in list(TABLE)[:4]:
         for _, group in items_standard[items_standard["arm"] == arm].groupby(["cell", "swapped"]):

@@ -90,6 +90,7 @@ def test_largest_weights_give_the_mean_over_all_draws(numbers, drawn):
     assert weighted == pytest.approx(fmean(map(max, draws)))
 
 
+@pytest.mark.slow
 def test_the_shipped_bank_is_what_the_search_chooses(pool, bank, tmp_path):
     shutil.copytree(paths.BANK, tmp_path / "v1")
     blank = {split: ["to be replaced"] for split in SPLITS}
@@ -183,6 +184,7 @@ def test_no_learner_favours_a_layer(rates):
     assert kept.to_dict() == {model: limit == 0.03 for model, limit in apart.items()}
 
 
+@pytest.mark.slow
 def test_a_shipped_rate_is_measured_again_exactly(rates, bank):
     (again,) = selection.learner_rates(
         bank, 2001, names=["learner-words"], judged=[("deconfounded", 4)]
@@ -199,6 +201,7 @@ def test_a_shipped_rate_is_measured_again_exactly(rates, bank):
 SHORT = [("deconfounded", 4), ("value_only", 20), ("surface_only", 20)]
 
 
+@pytest.mark.slow
 def test_rates_of_a_bank_that_shows_the_value_alone(bank):
     """Words that only the wordings of one value share, and poles without any: a learner follows the value."""
     words = iter(range(10**6))
@@ -283,6 +286,7 @@ def copied(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_select_writes_bank_and_rates(copied, capsys, monkeypatch):
     # A bank of so short a search may break a rule of phrases or lengths, which other tests are about.
     monkeypatch.setattr("deepvalues.studies.dvb.stimuli.bank.problems", lambda _: [])
@@ -301,6 +305,7 @@ def test_select_writes_bank_and_rates(copied, capsys, monkeypatch):
     assert list(again["rate"]) == pytest.approx([kept.rate], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_check_only_measures(copied, capsys, monkeypatch):
     monkeypatch.setattr(selection, "DVGR_WITHIN", -1)
     before = checksum(copied / "v1")
