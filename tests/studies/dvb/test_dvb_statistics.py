@@ -75,7 +75,7 @@ def test_several_models_share_the_items(items_smoke):
 def test_an_answer_to_no_item_is_an_error(items_smoke):
     answers = answers_of(items_smoke, "m", ["A"] * 130)
     answers.loc[[3, 9], "item"] = ["c999.prior.n00.t0a", "elsewhere"]
-    with pytest.raises(UserError, match=r"2 answers belong to no item of this set, .* c999\.prior\.n00"):
+    with pytest.raises(UserError, match=r"2 answers belong to no item of this set; .* c999\.prior\.n00"):
         statistics.trials(items_smoke, answers)
 
 

@@ -292,6 +292,17 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     )
 
 
+def test_verdicts_on_the_cells_of_the_language_models_are_counted():
+    heads = [{"model": name, "family": HEAD, "verdict": "value"} for name in ("g", "h")]
+    few = [heads[0], heads[1] | {"verdict": "both"}]
+    assert told("own_cells", table(*heads), table(*few)) == (
+        "On the cells of the language models alone, 1 of 2 heads has the same verdict; that of h is "
+        "“learned both”."
+    )
+    assert told("own_cells", table(*heads), table(*heads)).endswith("2 of 2 heads have the same verdict.")
+    assert told("own_cells", table(PLACE), NO_TABLE) == "No head was asked on the cells of a language model."
+
+
 def test_heads_are_compared_with_the_models_that_they_read():
     columns = ["model", "respondent", "arm", "n_examples", "difference", "clustered_low", "clustered_high"]
     rows = [

@@ -25,6 +25,7 @@ from deepvalues.studies.dvb.analysis.verdicts import (
     alike,
     differs,
     equal,
+    on_cells_of_language_models,
     tost_interval,
     verdict_of,
     verdicts,
@@ -288,6 +289,15 @@ def table(everyone):
         {"model": "one", "cell": [f"c{n:03d}" for n in range(100)], "status": ["answered", "refused"] * 50}
     )
     return verdicts(everyone, free)
+
+
+def test_verdicts_on_the_cells_of_language_models_leave_out_the_other_cells(everyone, table):
+    asked = everyone["family"].eq("language model")
+    first = everyone["cell"].isin(sorted(everyone["cell"].unique())[:60])
+    found = on_cells_of_language_models(everyone[~asked | first])
+    pd.testing.assert_frame_equal(found, verdicts(everyone[first]))
+    assert set(found["cells"]) == {60} and set(table["cells"]) == {400}
+    assert on_cells_of_language_models(everyone[~asked]).empty
 
 
 def test_one_row_a_respondent(table):

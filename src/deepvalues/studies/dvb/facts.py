@@ -20,6 +20,7 @@ from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
 from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, sides_by_interval
+from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL
 
 # ---- the DVGR ----
 
@@ -227,8 +228,6 @@ def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> dict[str, Any]:
 
 
 # ---- language models: who was asked ----
-
-LANGUAGE_MODEL = "language model"
 
 
 def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
@@ -479,6 +478,20 @@ def _read_at(rates: pd.DataFrame) -> dict[str, Any]:
 def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
     arms = ("deconfounded", "probe_value", "probe_surface")
     return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
+
+
+def own_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
+    """How many heads keep their verdict on the cells of the language models, and the other verdicts.
+
+    Parameters
+    ----------
+    table, few
+        From `analysis.verdicts.verdicts` and `analysis.verdicts.on_cells_of_language_models`.
+    """
+    both = _fitted(table).merge(_fitted(few), on="model", suffixes=("", "_few"))
+    others = both.loc[both["verdict"] != both["verdict_few"], ["model", "verdict_few"]]
+    named = [{"model": model, "verdict": rules.NAMES[verdict]} for model, verdict in others.to_numpy()]
+    return {"heads": len(both), "others": named}
 
 
 def less_asked(table: pd.DataFrame) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from deepvalues.studies.dvb.analysis.orders import by_cell, excess_over_place
 
 #: The arms with intact examples that are asked at every N.
 TESTS = ("deconfounded", "control", "probe_value", "probe_surface")
+LANGUAGE_MODEL = "language model"
 #: The learners that know only words and characters. Their mean shows how far one gets without understanding.
 LEXICAL = ("learner-words", "learner-characters", "learner-nearest")
 #: The number of examples at which verdicts are given, and the larger one that is also tabulated.
@@ -345,6 +346,15 @@ def verdicts(
     for name in readable:
         table[name] = table["model"].map(readable[name]).astype(float)
     return CONTRACT.validate(table)
+
+
+def on_cells_of_language_models(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The `verdicts` of all respondents on the cells that language models were asked.
+
+    Respondents that are cheaper to ask have more cells, and the power to detect a difference depends on them.
+    """
+    cells = pairs.loc[pairs["family"] == LANGUAGE_MODEL, "cell"]
+    return verdicts(pairs[pairs["cell"].isin(cells)]) if len(cells) else verdicts(pairs).head(0)
 
 
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
