@@ -998,10 +998,11 @@ def test_a_third_party_server_gets_every_question_once(query, path, foreign):
 
 @pytest.mark.slow
 def test_a_third_party_server_approves_of_the_error_handling(query, path, foreign):
-    # It rejects requests at random. At these rates hardly any is rejected six times, which would end its run:
-    # the next run sends it again without knowing how long the server has asked to wait.
-    server = foreign("--error-rate", "429=0.08", "--error-rate", "503=0.08")
+    # It rejects requests at random. After a request that was rejected six times, all is begun anew: the next
+    # run would send it again without knowing how long the server had asked to wait.
     for _ in range(5):
+        path.unlink(missing_ok=True)
+        server = foreign("--error-rate", "429=0.15", "--error-rate", "503=0.15")
         run = query(server, 40)
         if run.wait() == 0 and " 0 failed" in run.out:
             break

@@ -80,7 +80,8 @@ class Reader:
         for study in self.index["studies"]:
             slots = {name: column or None for name, column in study["slots"].items()}
             for entry in study["models"]:
-                for slot, code in enumerate(entry["codes"]):
+                codes = [one for code in entry["codes"] for one in ([-1] * -code if code < 0 else [code])]
+                for slot, code in enumerate(codes):
                     if code < 0:
                         continue
                     payload, place = self.row(entry["file"], entry["parts"], slot)

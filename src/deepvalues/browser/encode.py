@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -221,7 +221,10 @@ def _slot_columns(slots: Slots) -> dict[str, Json]:
 def _reply_parts(
     sheet: Sheet, slots: Slots, readings: _Readings, models: Sequence[str]
 ) -> tuple[list[Json], dict[str, str]]:
-    """For each model its number, its reading in every slot (-1: not asked), and its parts; then the files."""
+    """For each model its number, its reading in every slot, and its parts; then the files.
+
+    A reading of -n stands for n slots in a row that were not asked: most models have answered a part.
+    """
     number = {item: position for position, item in enumerate(sheet.items["id"])}
     received: Callable[[Row], tuple[str | None, ...]] = attrgetter(*_RECEIVED)
     entries: list[Json] = []
@@ -236,7 +239,10 @@ def _reply_parts(
         index = models.index(model)
         name = f"replies-{sheet.study}-{index:03d}"
         first, parts = _parts(name, list(map(_cost, rows)), partial(_table, _RECEIVED, rows))
-        entries.append({"model": index, "codes": codes, "parts": first, "file": name})
+        runs = ([-len(list(run))] if code < 0 else run for code, run in groupby(codes))
+        entries.append(
+            {"model": index, "codes": list(chain.from_iterable(runs)), "parts": first, "file": name}
+        )
         files |= parts
     return entries, files
 

@@ -18,7 +18,7 @@ from deepvalues.core.number_format import count, number
 from deepvalues.studies.dvb.study import BENCHMARK
 
 #: Maximum bytes loaded with the page, and of a part.
-MOST_FIRST, MOST_PART = 4_000_000, 1_500_000
+MOST_FIRST, MOST_PART = 3_000_000, 1_500_000
 _FOLDER = Path(__file__).parent
 
 

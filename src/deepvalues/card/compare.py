@@ -32,7 +32,8 @@ _TEST, _FRAME = ["cell", "arm", "test"], ["wording", "pair"]
 class Difference(NamedTuple):
     """A measure of two respondents, and its paired difference ``value`` with its 95% interval.
 
-    ``pairs`` counts the items that both answered. The interval is NaN if nothing varies between clusters.
+    ``pairs`` counts the items that both answered or, for fidelity, the runs of the model with fewer. The
+    interval is NaN if nothing varies between clusters.
     """
 
     measure: str

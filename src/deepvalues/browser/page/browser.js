@@ -95,8 +95,11 @@
     }
   }
 
-  /** Flatten all answers into four parallel arrays. */
+  /** Flatten all answers into four parallel arrays; a code of -n stands for n slots that were not asked. */
   function flatten() {
+    for (const entry of index.studies.flatMap((study) => study.models)) {
+      entry.codes = entry.codes.flatMap((code) => (code < 0 ? Array(-code).fill(-1) : code));
+    }
     const count = index.studies.reduce((sum, study) =>
       sum + study.models.reduce((part, entry) => part + entry.codes.filter((code) => code >= 0).length, 0), 0);
     const made = { count, study: new Uint8Array(count), entry: new Uint16Array(count), slot: new Uint32Array(count), code: new Uint32Array(count) };

@@ -393,6 +393,8 @@ def _language_models(table: pd.DataFrame) -> pd.DataFrame:
 def outright(judged: pd.DataFrame) -> dict[str, Any]:
     """How often language models recognize which option shows a value or a pole when asked outright.
 
+    ``by_position``: every model is right in exactly half of the replies in every cell.
+
     Parameters
     ----------
     judged
@@ -402,7 +404,8 @@ def outright(judged: pd.DataFrame) -> dict[str, Any]:
     # Without trials, the frame has no column of tasks.
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
     found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
-    return {"models": sorted(own["model"].unique()), **found}
+    halves = own.groupby(["model", "task", "cell"])["followed"].mean() == 0.5
+    return {"models": sorted(own["model"].unique()), "by_position": bool(halves.all()), **found}
 
 
 def _right(judged: pd.DataFrame) -> dict[str, Any]:
@@ -450,6 +453,7 @@ def _null(rates: pd.DataFrame) -> dict[str, Any]:
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
     known = null[null["arm"].isin(rules.TESTS)].dropna(subset=["low", "high"])
     return {
+        "n": rules.N,
         "control": spread(null[null["arm"] == "control"], "rate"),
         "intervals": len(known),
         "below": int((known["high"] < 0.5).sum()),

@@ -341,7 +341,9 @@ def verdicts(
         held_against = lexical.iloc[:0] if model in LEXICAL else lexical
         one = _Respondent(own, held_against)
         rows.append({"model": model, "family": family, **_row(one, unrecognized.get(str(model), ()))})
-    table = pd.DataFrame(rows, columns=list(CONTRACT.columns))
+    # Without a row, the columns have no types of their own.
+    types = {name: str(column.dtype) for name, column in CONTRACT.columns.items()}
+    table = pd.DataFrame(rows, columns=list(types)).astype(types if not rows else {})
     readable = _readable(free)
     for name in readable:
         table[name] = table["model"].map(readable[name]).astype(float)
@@ -354,7 +356,7 @@ def on_cells_of_language_models(pairs: pd.DataFrame) -> pd.DataFrame:
     Respondents that are cheaper to ask have more cells, and the power to detect a difference depends on them.
     """
     cells = pairs.loc[pairs["family"] == LANGUAGE_MODEL, "cell"]
-    return verdicts(pairs[pairs["cell"].isin(cells)]) if len(cells) else verdicts(pairs).head(0)
+    return verdicts(pairs[pairs["cell"].isin(cells)])
 
 
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
