@@ -126,48 +126,22 @@ def test_the_limitation_counts_models_and_cells():
     assert told("limitation", TWO.head(1), 400).endswith("This model is small, with 0.1 billion parameters.")
 
 
-def test_who_was_asked_and_who_was_not():
-    assert told("asked", NOBODY, []) == "No language model was asked in Study 1."
-    assert told("asked", NOBODY, ["x", "y"]).endswith(
-        "Two language models on the paper's list were not asked."
-    )
-    assert told("asked", ONE, ["x"]) == (
-        "We asked one language model on 400 cells (2,200 items): gpt-x. One language model on the paper's "
-        "list was not asked."
-    )
-    assert told("asked", TWO, []) == (
+def test_who_was_asked_and_how():
+    assert told("asked", NOBODY) == "No language model was asked in Study 1."
+    assert told("asked", ONE) == "We asked one language model on 400 cells (2,200 items): gpt-x."
+    assert told("asked", TWO) == (
         "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
         "asked by letter probability; the two letters together have a mean probability of .930 to .990."
     )
-    mixed = told("asked", pd.concat([ONE, TWO]), [])
-    assert "2 of 3 were asked by letter probability" in mixed
-    assert "It was asked by letter probability;" in told("asked", TWO.head(1), [])
+    assert "2 of 3 were asked by letter probability" in told("asked", pd.concat([ONE, TWO]))
+    assert "It was asked by letter probability;" in told("asked", TWO.head(1))
 
 
 # ---- what they do ----
 
 
-def test_the_verdicts_come_in_the_order_of_the_rules_with_what_they_mean():
-    assert told("verdicts", NO_TABLE) == "There is no verdict, as no language model was asked."
-    one = told("verdicts", table(PLACE))
-    assert one == (
-        "At N = 4, the verdict on a is “chooses by position”: the model chooses the same option in both "
-        "orders no more often than position alone would give."
-    )
-    same = told("verdicts", table(PLACE, PLACE | {"model": "b"}))
-    assert same.startswith(
-        "At N = 4, the verdict on both language models is “chooses by position”: each chooses the same"
-    )
-    two = told("verdicts", table(PLACE, VALUE))
-    assert two.startswith(
-        "At N = 4, the verdict is “value learner” for b and “chooses by position” for a. “Value learner” "
-        "means that the model learned from the examples"
-    )
-
-
 def test_heads_and_learners_get_no_sentence():
     others = table(PLACE | {"family": HEAD}, VALUE | {"family": "text learner"})
-    assert told("verdicts", others) == told("verdicts", NO_TABLE)
     for sentence in ("places", "without_evidence", "learned"):
         assert of_own(sentence, others).endswith("is not known.")
         assert of_own(sentence, NO_TABLE) == of_own(sentence, others)
@@ -175,19 +149,39 @@ def test_heads_and_learners_get_no_sentence():
 
 def test_places_stand_beside_what_place_alone_would_give():
     assert of_own("places", table(PLACE)) == (
-        "Order consistency is .100 [.090, .110] (a); choosing by position alone would give .120. The rate at "
-        "which the first option is chosen is .900 [.890, .910] (a)."
+        "In both orders of a test, the same option was chosen in .100 [.090, .110] of the tests, where "
+        "choosing by position alone would give .120. The first option was nearly always taken by a."
     )
-    both = of_own("places", table(PLACE, VALUE))
-    assert "Order consistency ranges from .100 [.090, .110] (a) to .700 [.690, .710] (b)" in both
-    assert both.endswith("is chosen is .900 [.890, .910] for both models.")
-    three = of_own("places", table(PLACE, VALUE, PLACE | {"model": "c", "first_option_rate": NAN}))
-    assert three.endswith("is chosen is .900 [.890, .910] (a and b).")
-    apart = pd.concat([table(PLACE), table(VALUE).assign(first_option_rate_low=0.8)])
-    assert of_own("places", apart).endswith("is chosen is .900 for both models.")
-    assert of_own("places", table(PLACE | {"readable": 0.4})).endswith(
-        "In free text, the share of replies that clearly name one option is .400 [.390, .410] (a)."
+    second = PLACE | {"model": "c", "first_option_rate": 0.03}
+    assert of_own("places", table(PLACE, VALUE, second)).endswith(
+        "was chosen in at most .700 [.690, .710] of the tests, where choosing by position alone would give "
+        ".120. The first option was nearly always taken by a and b, the second by c."
     )
+    even = of_own("places", table(PLACE | {"first_option_rate": 0.5}))
+    assert even.endswith("would give .120.")
+
+
+def in_words(*rows):
+    """Free replies: (model, share answered, excess over position, control); intervals are ± .01."""
+    found = pd.DataFrame(rows, columns=["model", "answered", "consistency_excess", "control"])
+    for name in ("consistency_excess", "control"):
+        found[f"{name}_low"], found[f"{name}_high"] = found[name] - 0.01, found[name] + 0.01
+    return found
+
+
+def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
+    readable = table(PLACE | {"readable": 0.4}, VALUE | {"readable": 1.0})
+    assert told("free", NO_TABLE, in_words()) == "No language model was asked in free text."
+    some = told("free", readable, in_words(("a", 0.4, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
+    assert some == (
+        "In free text, the share of replies that clearly name one option ranges from .400 [.390, .410] (a) "
+        "to 1.000 [.990, 1.010] (b). Where all replies can be read (b), no model chooses the same option in "
+        "both orders more often than position alone would give, and none is above chance on the control."
+    )
+    both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
+    assert "(a and b), a chooses the same option in both orders more often" in both
+    assert both.endswith("a is above chance on the control, at a rate of .900 [.890, .910].")
+    assert told("free", readable, in_words(("a", 0.4, 0.3, 0.9))).endswith("(b).")
 
 
 def judged(*rows):
@@ -210,60 +204,59 @@ def test_asked_outright_language_models_alone_are_counted():
     assert "a and b are right over both orders at rates from .500" in two
 
 
-def test_without_evidence_says_what_was_not_asked():
+def test_without_evidence_says_which_intervals_exclude_one_half():
     assert of_own("without_evidence", table(PLACE)) == (
-        "Where there is nothing to learn, choices follow the value half of the time: the rate is .500 both "
-        "without examples and with shuffled ones. When the test repeats one of the examples in the same "
-        "order, the choice shown there is reproduced at a rate of .600 [.590, .610]; with the options "
-        "exchanged, at a rate of .400 [.390, .410]."
+        "When the test is one of the examples, word for word, its choice is reproduced at a rate of .600 in "
+        "the same order, and of .400 with the options exchanged. With no examples or shuffled ones, none of "
+        "the 2 intervals of the rate at which choices follow the value excludes one half."
     )
-    found = of_own("without_evidence", table(PLACE | {"prior": NAN, "repeat_swapped": NAN}))
-    assert "at a rate that is not known without examples and at a rate of .500 [.490, .510] with" in found
-    assert found.endswith(" [.590, .610]; with the options exchanged, at a rate that is not known.")
-    prior = of_own("without_evidence", table(PLACE | {"prior_consistency": 0.77}))
-    assert (
-        "share of tests in which the same option is chosen in both orders is .770 [.760, .780] (a)." in prior
+    apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7, "shuffled": 0.53}))
+    assert "at a rate of .600 to .700 in the same order" in apart
+    assert apart.endswith(
+        "1 of the 4 intervals of the rate at which choices follow the value excludes one half (b, shuffled "
+        "examples: .530 [.520, .540])."
     )
-    apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7}))
-    assert "at rates from .600 [.590, .610] (a) to .700 [.690, .710] (b); with" in apart
     nothing = {"prior": NAN, "shuffled": NAN, "repeat_copy": NAN, "repeat_swapped": NAN}
-    assert of_own("without_evidence", table(PLACE | nothing)) == (
-        "There is no result without examples or with shuffled ones. There is no result for repeated examples."
+    assert of_own("without_evidence", table(PLACE | nothing)) == ""
+
+
+def test_a_head_that_learned_both_layers_is_told_from_models_of_the_same_dvgr_by_its_control():
+    head = {"model": "h-last", "family": HEAD, "verdict": "both", "dvgr": 0.495, "control": 0.8}
+    far = head | {"model": "g-last", "dvgr": 0.6}
+    found = told("same_dvgr", table(PLACE, far, head))
+    assert found == (
+        "The DVGR of the models asked is .500. That of h-last, a head that learned both layers, does not "
+        "differ from one half either: it is .495 [.485, .505]. What tells them apart is the control, on "
+        "which the models are right at a rate of .500 and the head at .800."
     )
+    assert "is not far from one half either: it is .600" in told("same_dvgr", table(PLACE, far))
+    for rows in (table(PLACE), table(head)):
+        assert told("same_dvgr", rows) == (
+            "No head that learned both layers can be compared with a language model."
+        )
 
 
 def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
-    found = of_own("learned", table(PLACE, VALUE))
-    assert found == (
-        "Averaged over both orders, a significant preference for the right option at N = 4 is shown by 1 of "
-        "2 models on the control, 1 of 2 on the value probe and 2 of 2 on the surface probe. The DVGR is "
-        ".500 to .660; accuracy is .500 on the value probe, .510 on the surface probe and .500 to .900 on "
-        "the control."
+    assert of_own("learned", table(PLACE, VALUE)) == (
+        "1 of 2 models prefers the right option significantly at N = 4 on the control, 1 on the value probe "
+        "and 2 on the surface probe."
     )
     more = {"dvgr_n20": 0.6, "probe_value_n20": 0.7, "probe_surface_n20": 0.5}
     assert of_own("learned", table(PLACE, VALUE | more)).endswith(
         "At N = 20, the DVGR is .600, and accuracy is .700 on the value probe and .500 on the surface probe."
     )
     alone = of_own("learned", table(PLACE))
-    assert (
-        "the model shows a significant preference for the right option at N = 4 on the surface probe only"
-        in (alone)
-    )
+    assert alone == "The model prefers the right option significantly at N = 4 on the surface probe only."
     nowhere = PLACE | {"probe_surface_lean": 0.0}
-    for rows, nobody in (
-        ([nowhere], "the model does not show"),
-        ([nowhere, nowhere | {"model": "b"}], "neither model shows"),
-        ([nowhere, nowhere | {"model": "b"}, nowhere | {"model": "c"}], "no model shows"),
-    ):
-        assert of_own("learned", table(*rows)).startswith(
-            f"Averaged over both orders, {nobody} a significant preference for the right option at N = 4, "
-            "either on the control or on a probe. The DVGR is .500;"
+    for models, nobody in (("a", "does the model"), ("ab", "does either model"), ("abc", "does any model")):
+        rows = [nowhere | {"model": name} for name in models]
+        assert of_own("learned", table(*rows)) == (
+            f"On neither the control nor a probe {nobody} prefer the right option significantly at N = 4."
         )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
         "What was learned is not known: at N = 4, no reply to these tests could be read."
     )
-    assert "lexical" not in alone
 
 
 # ---- what can be read ----
@@ -274,11 +267,10 @@ def test_what_heads_read_stands_beside_the_null_and_the_lexical_learners():
     words = table(learner | {"probe_value": 0.54, "probe_surface": 0.62})
     assert told("read", NOTHING_READ, words) == "No head on hidden states is on record."
     found = told("read", READ, words)
-    assert "(shuffled choices: .500; lexical learners: .620) on the surface probe; their DVGR is .6" in found
+    assert "(coin-flipped choices: .500; lexical learners: .620) on the surface probe." in found
     assert told("read", READ, NO_TABLE) == (
-        "At N = 4, on 50 cells, the accuracy of heads on the hidden states of a is .700 to .800 (shuffled "
-        "choices: .500) on the value probe and .550 to .560 (shuffled choices: .500) on the surface probe; "
-        "their DVGR is .600 to .700."
+        "At N = 4, on 50 cells, the accuracy of heads is .700 to .800 (coin-flipped choices: .500) on the "
+        "value probe and .550 to .560 (coin-flipped choices: .500) on the surface probe."
     )
 
 
@@ -286,9 +278,8 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.5, 0.45), ("a", NULL, "control", 4, 0.44))
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
-        "Fitted to shuffled choices, heads have a control of .440 at N = 4. Of their 4 intervals on control, "
-        "probes and DVGR, 2 lie below one half and none above it; all heads share the same coins, so these "
-        "misses come together."
+        "With coin-flipped choices, 2 of the 4 intervals on control, probes and DVGR lie below one half and "
+        "none above it; all heads share the same coins, so these misses come together."
     )
 
 
@@ -316,7 +307,7 @@ def test_heads_are_compared_with_the_models_that_they_read():
     assert told("less_asked", frame) == (
         "On the same tests at N = 4, the accuracy of a head on the value probe minus that of the model that "
         "it reads ranges from .200 [.100, .300] (head-a-mean) to .300 [.200, .400] (head-b-last); with "
-        "shuffled choices, this difference is .010 [−.100, .120] (a)."
+        "coin-flipped choices, this difference is .010 [−.100, .120] (a)."
     )
     assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
 
@@ -324,10 +315,13 @@ def test_heads_are_compared_with_the_models_that_they_read():
 def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
-    assert "In a, then, it is the examples that bring the choice by position about." in found
+    assert found.startswith(
+        "In a, the examples bring this about: without them, the same option is chosen in both orders in .770 "
+        "[.760, .780] of the tests. "
+    )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
-    assert "In two models, then, it is the examples" in both
-    assert "it is the examples" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
+    assert both.startswith("In two models, the examples bring this about")
+    assert "bring" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
 
 
 def test_models_that_go_by_position_when_asked_outright_are_said_to():
@@ -343,12 +337,12 @@ def test_a_verdict_that_all_heads_on_a_state_share_is_told():
     last = {"model": "h-last", "family": HEAD, "verdict": "both"}
     other = {"model": "g-last", "family": HEAD, "verdict": "layer_open"}
     null = {"model": "h-mean-shuffled", "family": HEAD, "verdict": "place"}
-    assert told("read", READ, table(*heads, null, last)).startswith(
-        "The verdict is “value learner” for heads on mean states and “learned both” for heads on the last "
-        "token's state. At N = 4, "
-    )
+    assert (
+        "surface probe. The verdict is “value learner” for heads on mean states and “learned both” for heads "
+        "on the last token's state."
+    ) in told("read", READ, table(*heads, null, last))
     apart = told("read", READ, table(*heads, null, last, other))
-    assert apart.startswith("The verdict is “value learner” for heads on mean states. At N = 4, ")
+    assert "The verdict is “value learner” for heads on mean states." in apart
 
 
 def test_what_heads_gain_on_the_lexical_learners_is_told_by_the_state_that_is_read():
@@ -408,20 +402,16 @@ def test_public_prompts_by_family():
     ]
     found = told("public", public(*rows))
     assert found == (
-        "On the public prompts, the DVGR of the lexical learners is .495 [.400, .600] (learner-words); that "
-        "of the learner on sentence embeddings is .800 [.700, .900] (learner-encoder); that of the language "
-        "models asked is .500 [.400, .600] (a); that of the heads on mean states is .670 [.600, .700] "
-        "(head-a-mean); that of the heads on the state of the last token is .550 [.400, .600] (head-a-last). "
-        "The published language models have a DVGR of .302 on the prompts of their study, below the "
-        "intervals of all of these. So the DVGR depends on the state that is read: heads on the mean are "
-        "above one half, and "
-        "those on the last token are not. As these prompts have no control and no probe, they cannot say "
-        "what was learned."
+        "The DVGR is .495 for the lexical learners, .800 for the learner on sentence embeddings, .500 for "
+        "the language models, .670 for heads on mean states and .550 for heads on the last token's state. The "
+        "published models have .302 on the prompts of their study, below the intervals of all of these. So "
+        "the DVGR depends on the state that is read: all heads on mean states lie above one half, and none "
+        "on the last token's state does."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
-    assert "a DVGR of .302 on the prompts of their study. So the DVGR" in low
+    assert "have .302 on the prompts of their study. So the DVGR" in low
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)))
-    assert "those on the last token are not, with head-b-last even below it. As" in worse
+    assert worse.endswith("none on the last token's state does, with head-b-last even below it.")
     for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
         assert "decides" not in told("public", public(*rows, more))
 
@@ -435,14 +425,14 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. The DVGR was .500 to .660, "
         "and value-probe accuracy .500. Linear heads on the hidden states of a, fitted to such examples, "
-        "reached .700 to .800 on this probe (shuffled choices: .500)."
+        "reached .700 to .800 on this probe (coin-flipped choices: .500)."
     )
     assert "Linear heads on their hidden states, fitted to such examples, reached" in told(
         "finding", table(PLACE), READ
     )
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
-        "(shuffled choices: .500); a head on sentence embeddings, .800."
+        "(coin-flipped choices: .500); a head on sentence embeddings, .800."
     )
     unread = told("finding", table(PLACE | {"dvgr": NAN}), READ)
     assert "position. No reply could be read. Linear heads" in unread
@@ -462,7 +452,7 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b"), null]))
-    assert "(shuffled choices: .480 to .500); a head on sentence embeddings, .800." in found
+    assert "(coin-flipped choices: .480 to .500); a head on sentence embeddings, .800." in found
     assert len(found.split()) <= 60
 
 

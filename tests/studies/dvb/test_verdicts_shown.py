@@ -75,17 +75,22 @@ def test_respondents_by_family(table):
     assert to_the_right(text) == head(text)[2:]
 
 
-def test_how_respondents_answer(table):
-    text = tables.answering(table)
-    assert cell(text, "two", "order consistency") == ".600 [.550, .650]"
+def test_how_language_models_answer_by_letter_and_in_free_text(table):
+    free = table[table["model"] == "two"].assign(answered=0.4, order_consistency=0.3)
+    text = tables.answering(table, free)
+    assert column(text, "model") == ["one", "two", "two"]
+    assert column(text, "asked") == ["letter", "letter", "free text"]
+    assert [each[:4] for each in column(text, "order consistency")[1:]] == [".600", ".300"]
+    assert column(text, "answered")[2] == ".400"
     assert cell(text, "two", "2p(1 − p)") == ".420"
-    assert cell(text, "one", "letter mass") == MISSING
-    assert to_the_right(text) == head(text)[1:]
+    assert to_the_right(text) == head(text)[2:]
+    assert column(tables.answering(table, free[:0]), "asked") == ["letter", "letter"]
 
 
 def test_an_estimate_without_interval_stands_alone(table):
     table[["order_consistency_low", "order_consistency_high"]] = math.nan
-    assert cell(tables.answering(table), "agent-first", "order consistency") == ".000"
+    text = tables.answering(table, table[:0])
+    assert cell(text, "two", "order consistency") == ".600"
 
 
 def test_without_evidence(table):

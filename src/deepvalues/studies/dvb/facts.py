@@ -6,7 +6,7 @@ First those for ``dvb_*.md``, then those for ``models.md``, on language models.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -246,22 +246,19 @@ def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
     return {"models": len(how), "billions": billions, **asked}
 
 
-def asked(how: pd.DataFrame, not_asked: Sequence[str]) -> dict[str, Any]:
-    """Which models were asked, how, and how many were not.
+def asked(how: pd.DataFrame) -> dict[str, Any]:
+    """Which models were asked, and how.
 
     Parameters
     ----------
     how
         From `analysis.several_sets.how_asked`.
-    not_asked
-        Language models on the paper's list without answers to any of its sets.
     """
     by_letters = how[how["mode"] != MODES[FREE]]
     return {
         "models": how[["model", "cells", "items"]].to_dict("records"),
         "by_letters": len(by_letters),
         "letter_mass": spread(by_letters, "letter_mass"),
-        "not_asked": len(not_asked),
     }
 
 
@@ -309,7 +306,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     -------
     dict
         by_position: every language model chooses by position; heads_learned: every head has a verdict that it
-        learned a layer, except those fitted to shuffled choices, which have none; encoder_learned: the
+        learned a layer, except those fitted to coin-flipped choices, which have none; encoder_learned: the
         learner on sentence embeddings has such a verdict. False without any.
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
@@ -340,13 +337,13 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
 
 
 #: Measures that the sentences use, and those that are also known for more examples.
-_MEASURES = (
-    *("order_consistency", "by_place", "first_option_rate", "prior", "prior_consistency", "shuffled"),
-    *("repeat_copy", "repeat_swapped", "control", "readable"),
-)
+_MEASURES = (*("order_consistency", "by_place", "repeat_copy", "repeat_swapped", "control"),)
 _AT_BOTH = ("dvgr", "probe_value", "probe_surface")
 #: If all cells are equal, Wilson's interval is above one half from this many cells; see `verdicts.above`.
 _ENOUGH, _ROUNDING = 4, 1e-9
+#: Rates of first options from which a model is said to take nearly always the first, or the second.
+_NEARLY = {"first": (0.9, 1.0), "second": (0.0, 0.1)}
+_NOTHING_SHOWN = {"prior": "no examples", "shuffled": "shuffled examples"}
 #: Preferences that may be above 0, and the names of their arms.
 _LEANS = {
     "control_lean": "the control",
@@ -367,9 +364,11 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     -------
     dict
         models (number), n and more (numbers of examples), certain (by arm, how many models significantly
-        prefer the right option), turned_by_examples (`spread` of prior_consistency, of the models that are
-        less consistent with examples, by intervals that do not overlap), and each measure as
-        `deepvalues.paper.sentences.spread` returns it.
+        prefer the right option), positions (``first``, ``second``: the models that nearly always take that
+        option), nothing_shown (number of rates without examples or with shuffled ones), off_half (those of
+        them whose intervals exclude one half), turned_by_examples (`spread` of prior_consistency, of the
+        models that are less consistent with examples, by intervals that do not overlap), and each measure
+        as `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
     certain = {arm: int(_above(rows, lean).sum()) for lean, arm in _LEANS.items()}
@@ -377,7 +376,72 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     measures |= {f"{name}_more": spread(rows, f"{name}_n{rules.MORE}") for name in _AT_BOTH}
     turned = rows[rows["prior_consistency_low"] > rows["order_consistency_high"]]
     measures["turned_by_examples"] = spread(turned, "prior_consistency")
-    return {"models": len(rows), "n": rules.N, "more": rules.MORE, "certain": certain, **measures}
+    positions = {
+        name: rows.loc[rows["first_option_rate"].between(*ends), "model"].tolist()
+        for name, ends in _NEARLY.items()
+    }
+    known: dict[str, Any] = {"models": len(rows), "n": rules.N, "more": rules.MORE}
+    nothing = [
+        {
+            "model": row["model"],
+            "examples": examples,
+            "rate": row[arm],
+            "interval": (row[f"{arm}_low"], row[f"{arm}_high"]),
+        }
+        for row in rows.to_dict("records")
+        for arm, examples in _NOTHING_SHOWN.items()
+        if not math.isnan(row[arm])
+    ]
+    off = [each for each in nothing if not each["interval"][0] <= 0.5 <= each["interval"][1]]
+    known |= {"nothing_shown": len(nothing), "off_half": off}
+    return {**known, "certain": certain, "positions": positions, **measures}
+
+
+def same_dvgr(table: pd.DataFrame) -> dict[str, Any]:
+    """The language models, and of the heads that learned both layers the one with a DVGR nearest to one half.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+
+    Returns
+    -------
+    dict
+        own, as from `own`; both, the head's DVGR as `deepvalues.paper.sentences.spread` returns it, and its
+        control.
+    """
+    heads = _fitted(table)
+    heads = heads[heads["verdict"] == "both"]
+    nearest = heads.loc[(heads["dvgr"] - 0.5).abs().nsmallest(1).index]
+    both = spread(nearest, "dvgr") | {"control": float(nearest["control"].mean())}
+    return {"own": own(table), "both": both}
+
+
+def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
+    """Language models in free text: whose replies can be read, and what those learned that can all be read.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`.
+    in_words
+        From `analysis.verdicts.in_free_text`.
+
+    Returns
+    -------
+    dict
+        readable (`spread`); models, whose replies can all be read; of these, the ones that choose the same
+        option in both orders more often than position alone would give (``by_option``), and the `spread` of
+        the control of those above chance on it (``control``).
+    """
+    whole = in_words[in_words["answered"] == 1]
+    return {
+        "readable": spread(_language_models(table), "readable"),
+        "models": whole["model"].tolist(),
+        "by_option": whole.loc[whole["consistency_excess_low"] > 0, "model"].tolist(),
+        "control": spread(whole[whole["control_low"] > 0.5], "control"),
+    }
 
 
 def _above(own: pd.DataFrame, lean: str) -> pd.Series[bool]:
@@ -449,7 +513,7 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
-    """Heads fitted to shuffled choices, at the N of the verdicts: control, and intervals off one half."""
+    """Heads fitted to coin-flipped choices, at the N of the verdicts: control, and intervals off one half."""
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
     known = null[null["arm"].isin(rules.TESTS)].dropna(subset=["low", "high"])
     return {

@@ -16,6 +16,7 @@ from deepvalues.paper.tables import intervals as bounds
 from deepvalues.paper.tables import markdown, nobody
 from deepvalues.studies.dvb.analysis.asked_read import ARMS
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED
+from deepvalues.studies.dvb.analysis.verdicts import LEXICAL
 from deepvalues.studies.dvb.analysis.verdicts import NAMES as VERDICT_NAMES
 from deepvalues.studies.dvb.analysis.verdicts import N as VERDICT_N
 
@@ -43,6 +44,12 @@ def dvgr(table: pd.DataFrame) -> pd.DataFrame:
     Families are in the usual order; within each, rates decrease.
     """
     return _in_families(table).sort_values(["family", "dvgr", "model"], ascending=[True, False, True])
+
+
+def in_article(table: pd.DataFrame) -> pd.DataFrame:
+    """All respondents but the nulls of heads, and learners that are neither lexical nor on embeddings."""
+    learners = table["model"].str.startswith("learner-") & ~table["model"].isin([*LEXICAL, "learner-encoder"])
+    return table[~learners & ~table["model"].str.endswith("-shuffled")]
 
 
 def authors(table: pd.DataFrame) -> pd.DataFrame:
@@ -217,13 +224,13 @@ def _with_ends(value: float, ends: str, write: Format = share) -> str:
 #: Headings of the columns of verdicts.
 _HEADS = {
     "verdict": "verdict",
+    "how": "asked",
+    "answered": "answered",
     "cells": "cells",
     "control": "control",
     "probe_value": "value probe",
     "probe_surface": "surface probe",
     "dvgr": "DVGR",
-    "letter_mass": "letter mass",
-    "readable": "readable",
     "order_consistency": "order consistency",
     "by_place": "2p(1 − p)",
     "first_option_rate": "first option, p",
@@ -258,14 +265,16 @@ def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
             cells = list(ordered[column].map(VERDICT_NAMES))
         elif column == "cells":
             cells = list(ordered[column].map(count))
-        elif column == "by_place":
+        elif column == "how":
+            cells = list(ordered[column])
+        elif column in ("by_place", "answered"):
             cells = list(ordered[column].map(share))
         else:
             name, write = f"{column}{end}", logit if column.endswith("_lean") else share
             ends = bounds(ordered, name, 3 if write is share else 2, bounded=write is share)
             cells = [_with_ends(value, one, write) for value, one in zip(ordered[name], ends, strict=True)]
         shown[_HEADS[column]] = cells
-    formats = {str(name): str for name in shown if name not in ("model", "verdict")}
+    formats = {str(name): str for name in shown if name not in ("model", "verdict", "asked")}
     return markdown(shown, formats)
 
 
@@ -280,10 +289,18 @@ def verdicts(table: pd.DataFrame) -> str:
     return _verdict_table(table, "verdict", "cells", "control", "probe_value", "probe_surface", "dvgr")
 
 
-def answering(table: pd.DataFrame) -> str:
-    """Whether each respondent answers, and how it responds to the position of an option."""
-    columns = ("letter_mass", "readable", "order_consistency", "by_place", "first_option_rate")
-    return _verdict_table(table, *columns)
+def answering(table: pd.DataFrame, in_words: pd.DataFrame) -> str:
+    """Whether language models answer, and how they respond to position, by letter and in free text.
+
+    Parameters
+    ----------
+    in_words
+        From `analysis.verdicts.in_free_text`.
+    """
+    by_letter = table[table["family"] == "language model"].assign(how="letter")
+    both = pd.concat([by_letter, in_words.assign(how="free text")])
+    positions = ("first_option_rate", "order_consistency", "by_place", "prior_consistency")
+    return _verdict_table(both, "how", "answered", *positions, "control")
 
 
 def without_evidence(table: pd.DataFrame) -> str:

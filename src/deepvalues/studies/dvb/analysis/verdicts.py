@@ -359,6 +359,32 @@ def on_cells_of_language_models(pairs: pd.DataFrame) -> pd.DataFrame:
     return verdicts(pairs[pairs["cell"].isin(cells)])
 
 
+#: Measures of replies in free text, which are asked of two arms only.
+_IN_FREE_TEXT = ("first_option_rate", "order_consistency", "consistency_excess", "control", "dvgr")
+
+
+def in_free_text(pairs: pd.DataFrame) -> pd.DataFrame:
+    """How language models answer in free text: the measures of `verdicts` that both ways of asking share.
+
+    Parameters
+    ----------
+    pairs
+        From `analysis.orders.pairs`, of the free replies.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per language model, sorted: model, family, cells, answered (share of replies that clearly name
+        one option), by_place, and first_option_rate, order_consistency, consistency_excess, control and dvgr,
+        each with _low and _high (95%, clustered by cell). Tests of which only one reply can be read are left
+        out.
+    """
+    table = verdicts(pairs)
+    ends = [f"{name}{end}" for name in _IN_FREE_TEXT for end in ("", "_low", "_high")]
+    columns = ["model", "family", "cells", "answered", "by_place", *ends]
+    return table.loc[table["family"] == LANGUAGE_MODEL, columns].reset_index(drop=True)
+
+
 def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
     """The mean of the lexical learners on each test with intact examples."""
     own = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]

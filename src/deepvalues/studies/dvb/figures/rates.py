@@ -361,7 +361,7 @@ def probes(table: pd.DataFrame) -> Figure:
     ----------
     table
         From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
-        shuffled choices, and lexical learners.
+        coin-flipped choices, and lexical learners.
     """
     shown = table[table["family"].isin(["language model", HEAD]) & ~table["model"].str.endswith("-shuffled")]
     models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")

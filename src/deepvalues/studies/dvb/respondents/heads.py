@@ -34,7 +34,7 @@ from deepvalues.studies.dvb.respondents.learners import (
 GRID = tuple(10.0**power for power in range(-2, 5))
 #: Folds of the cross-validation, if there are that many examples.
 FOLDS = 5
-#: Suffix of the name of a head that learns from shuffled choices.
+#: Suffix of the name of a head that learns from coin-flipped choices.
 SHUFFLED = "-shuffled"
 
 
