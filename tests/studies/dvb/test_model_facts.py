@@ -403,10 +403,10 @@ def test_public_prompts_by_family():
     found = told("public", public(*rows))
     assert found == (
         "The DVGR is .495 for the lexical learners, .800 for the learner on sentence embeddings, .500 for "
-        "the language models, .670 for heads on mean states and .550 for heads on the last token's state. The "
-        "published models have .302 on the prompts of their study, below the intervals of all of these. So "
-        "the DVGR depends on the state that is read: all heads on mean states lie above one half, and none "
-        "on the last token's state does."
+        "the language models, .670 for heads on mean states and .550 for heads on the last token's state. "
+        "The published models have .302 on the prompts of their study, below the intervals of all of these. "
+        "So the DVGR depends on the state that is read: all heads on mean states lie above one half, and "
+        "none on the last token's state does."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
     assert "have .302 on the prompts of their study. So the DVGR" in low
