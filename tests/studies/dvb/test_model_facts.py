@@ -241,10 +241,15 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         "1 of 2 models prefers the right option significantly at N = 4 on the control, 1 on the value probe "
         "and 2 on the surface probe."
     )
-    more = {"dvgr_n20": 0.6, "probe_value_n20": 0.7, "probe_surface_n20": 0.5}
-    assert of_own("learned", table(PLACE, VALUE | more)).endswith(
-        "At N = 20, the DVGR is .600, and accuracy is .700 on the value probe and .500 on the surface probe."
+    more = {"dvgr": 0.6, "probe_value": 0.7, "probe_surface": 0.5, "control": 0.8, "order_consistency": 0.3}
+    more = {f"{name}_n20": value for name, value in more.items()}
+    told_of_more = (
+        "the DVGR is .600, and accuracy is .700 on the value probe, .500 on the surface probe and .800 on "
+        "the control; order consistency is .300."
     )
+    some = of_own("learned", table(PLACE, VALUE | more))
+    assert some.endswith(f"At N = 20, asked of one of them, {told_of_more}")
+    assert of_own("learned", table(VALUE | more)).endswith(f"At N = 20, {told_of_more}")
     alone = of_own("learned", table(PLACE))
     assert alone == "The model prefers the right option significantly at N = 4 on the surface probe only."
     nowhere = PLACE | {"probe_surface_lean": 0.0}

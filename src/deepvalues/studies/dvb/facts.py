@@ -337,8 +337,8 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
 
 
 #: Measures that the sentences use, and those that are also known for more examples.
-_MEASURES = (*("order_consistency", "by_place", "repeat_copy", "repeat_swapped", "control"),)
-_AT_BOTH = ("dvgr", "probe_value", "probe_surface")
+_MEASURES = ("by_place", "repeat_copy", "repeat_swapped")
+_AT_BOTH = ("dvgr", "control", "probe_value", "probe_surface", "order_consistency")
 #: If all cells are equal, Wilson's interval is above one half from this many cells; see `verdicts.above`.
 _ENOUGH, _ROUNDING = 4, 1e-9
 #: Rates of first options from which a model is said to take nearly always the first, or the second.
