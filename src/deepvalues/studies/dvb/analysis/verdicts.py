@@ -397,7 +397,7 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
         row |= _triple(name, found.value, tost_interval(found) if name in _POSITIVE else found.interval)
     p = row["first_option_rate"]
     answered = one.answered()
-    found = findings(
+    judged = findings(
         leans,
         one.mean("deconfounded", N),
         one.against_shuffled(N),
@@ -409,7 +409,7 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
         "scale": SCALES[0] if one.has_odds else SCALES[1],
         "answered": answered,
         "by_place": 2 * p * (1 - p),
-        "verdict": verdict_of(found).id,
+        "verdict": verdict_of(judged).id,
     }
 
 
