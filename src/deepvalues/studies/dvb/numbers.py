@@ -328,6 +328,8 @@ def verdict_errors(results: Results, table: pd.DataFrame) -> None:
             results.share(f"verdict_errors.{name}_place_{cells}", rows[rows["truth"] == name]["place"].min())
         unlearned = rows[rows["truth"].isin(nothing)]["learned"]
         results.share(f"verdict_errors.false_positive_{cells}", unlearned.max())
+    named = table.loc[table["truth"].isin(nothing), ["value", "surface", "both"]].sum(axis="columns")
+    results.share("verdict_errors.false_layer", named.max())
     results.share("verdict_errors.learned_least", table[table["truth"].isin(learners)]["learned"].min())
     confused = max(of["value"]["surface"].max(), of["surface"]["value"].max())
     results.share("verdict_errors.other_layer", confused)
