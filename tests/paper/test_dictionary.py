@@ -110,6 +110,7 @@ def test_codes_of_the_results_are_explained(described):
     coded = {
         "results/dvb/coverage.csv": ["estimand", "scope", "effects", "method"],
         "results/dvb/power.csv": ["method"],
+        "results/dvb/verdict_errors.csv": ["truth"],
         "results/dvb/intervals.csv": ["method"],
         "results/dvb/print_and_recomputation.csv": ["class"],
         "results/dvb/separability.csv": ["layer", "classifier"],

@@ -51,6 +51,39 @@ def test_instrument_and_recovery(results):
     }
 
 
+def test_verdict_errors(results):
+    """The least and the most over respondents and scales; likings are counted on their own."""
+    columns = "truth cells probe_value probe_surface value surface both prior place right learned"
+    table = frame(
+        columns,
+        ("value", 50, 0.70, 0.50, 0.8, 0.01, 0.1, 0.0, 0.0, 0.80, 0.99),
+        ("value", 50, 0.70, 0.50, 0.9, 0.0, 0.1, 0.0, 0.0, 0.90, 1.0),
+        ("surface", 50, 0.50, 0.72, 0.02, 0.9, 0.0, 0.0, 0.0, 0.85, 1.0),
+        ("both", 50, 0.71, 0.73, 0.0, 0.1, 0.95, 0.0, 0.0, 0.95, 1.0),
+        ("position", 50, 0.50, 0.50, 0.0, 0.01, 0.0, 0.0, 0.75, 0.75, 0.05),
+        ("position", 50, 0.50, 0.50, 0.0, 0.0, 0.0, 0.0, 0.77, 0.77, 0.08),
+        ("coin", 50, 0.50, 0.50, 0.0, 0.0, 0.0, 0.0, 0.87, 0.88, 0.06),
+        ("liking", 50, 0.50, 0.50, 0.0, 0.0, 0.0, 0.04, 0.01, 0.04, 0.03),
+    ).assign(runs=500)
+    numbers.verdict_errors(results, table)
+    found = kept(results)
+    assert {key: text for key, text in found.items() if ".set." not in key} == {
+        "verdict_errors.runs": "500",
+        "verdict_errors.probe_least": ".700",
+        "verdict_errors.probe_most": ".730",
+        "verdict_errors.right_least_50": ".750",
+        "verdict_errors.right_most_50": ".950",
+        "verdict_errors.position_place_50": ".750",
+        "verdict_errors.coin_place_50": ".870",
+        "verdict_errors.false_positive_50": ".080",
+        "verdict_errors.false_layer": ".010",
+        "verdict_errors.learned_least": ".990",
+        "verdict_errors.other_layer": ".020",
+        "verdict_errors.liking_prior": ".040",
+    }
+    assert found["verdict_errors.set.sensitivity"] == "1.1"
+
+
 def test_pooled(results):
     columns = "answered rate wilson_low wilson_high clustered_low clustered_high"
     numbers.pooled(

@@ -10,6 +10,7 @@ from deepvalues.core.number_format import MISSING
 from deepvalues.studies.dvb import tables
 from deepvalues.studies.dvb.analysis import published
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED
+from deepvalues.studies.dvb.analysis.verdict_errors import RESPONDENTS
 from markdown_cells import head, rows, shown, to_the_right
 
 NAN = math.nan
@@ -34,6 +35,33 @@ def test_recovery():
     assert list(known.values()) == ["$b_0$", "0.400", "0.436", "[0.297, 0.575]", "yes", ".940"]
     assert list(known) == ["parameter", "true", "estimate", "95% interval", "covers truth", "coverage"]
     assert list(unknown.values()) == ["$d$", "−0.800", MISSING, MISSING, MISSING, ".960"]
+
+
+def test_verdicts_of_simulated_respondents():
+    verdicts = "value surface both layer_open prior place no_capability undecided"
+    columns = f"truth cells scale {verdicts} right right_low right_high"
+    shares = (0.9, 0, 0.02, 0.08, 0, 0, 0, 0)
+    found = frame(
+        columns,
+        ("value", 50, "log odds", *shares, 0.9, 0.85, 0.93),
+        ("coin", 200, "share − .5", *shares, 0.1, 0.05, 0.2),
+    )
+    value, coin = read(shown(tables.verdict_errors(found), "dvb/verdict_errors"))
+    assert [
+        value[name] for name in ("respondent", "cells", "judged by", "layer unclear", "right verdict")
+    ] == [
+        "learned the value",
+        "50",
+        "log odds",
+        ".080",
+        ".900",
+    ]
+    assert value["95% interval"] == "[.850, .930]"
+    assert (coin["respondent"], coin["judged by"]) == ("tosses a coin", "choices")
+
+
+def test_every_simulated_respondent_has_words():
+    assert list(tables._TRUTHS) == list(RESPONDENTS)
 
 
 # ---- rates ----

@@ -10,6 +10,7 @@ import pandas as pd
 
 from deepvalues.core.number_format import listed, number
 from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, met_exactly
+from deepvalues.studies.dvb.analysis.verdict_errors import RESPONDENTS
 from deepvalues.studies.dvb.stimuli.design import ARMS
 
 if TYPE_CHECKING:
@@ -293,3 +294,43 @@ def power(results: Results, table: pd.DataFrame) -> None:
     results.share("power.small_effect", small["power"].iloc[0])
     results.number("power.true_dvgr", SMALL_EFFECT, number(SMALL_EFFECT, 2, bounded=True))
     results.count("power.cells", small["cells"].iloc[0])
+
+
+def verdict_errors(results: Results, table: pd.DataFrame) -> None:
+    """How often simulated respondents get a right verdict, from `analysis.verdict_errors`.
+
+    The least and the most are over respondents and scales. Respondents with likings for values are left out
+    of the right verdicts and counted on their own: as the design balances values, no DVGR shows likings.
+    """
+    learners = [name for name, truth in RESPONDENTS.items() if truth.learned]
+    nothing = [name for name in RESPONDENTS if name not in learners]
+    of = dict(list(table.groupby("truth")))
+    results.count("verdict_errors.runs", table["runs"].max())
+    sizes = RESPONDENTS["both"], RESPONDENTS["position"], RESPONDENTS["liking"]
+    for key, size in {
+        "sensitivity": sizes[0].b_v,
+        "sensitivity_sd": sizes[0].slope_sd,
+        "first": sizes[1].b0,
+        "first_sd": sizes[1].place_sd,
+        "liking_sd": sizes[2].liking_sd,
+    }.items():
+        results.decimals(f"verdict_errors.set.{key}", size, 1)
+    asked = [("value", "probe_value"), ("surface", "probe_surface")]
+    asked += [("both", probe) for _, probe in asked]
+    accuracies = [rate for name, probe in asked for rate in of[name][probe]]
+    results.share("verdict_errors.probe_least", min(accuracies))
+    results.share("verdict_errors.probe_most", max(accuracies))
+    for cells, rows in table.groupby("cells"):
+        judged = rows[rows["truth"] != "liking"]["right"]
+        results.share(f"verdict_errors.right_least_{cells}", judged.min())
+        results.share(f"verdict_errors.right_most_{cells}", judged.max())
+        for name in ("position", "coin"):
+            results.share(f"verdict_errors.{name}_place_{cells}", rows[rows["truth"] == name]["place"].min())
+        unlearned = rows[rows["truth"].isin(nothing)]["learned"]
+        results.share(f"verdict_errors.false_positive_{cells}", unlearned.max())
+    named = table.loc[table["truth"].isin(nothing), ["value", "surface", "both"]].sum(axis="columns")
+    results.share("verdict_errors.false_layer", named.max())
+    results.share("verdict_errors.learned_least", table[table["truth"].isin(learners)]["learned"].min())
+    confused = max(of["value"]["surface"].max(), of["surface"]["value"].max())
+    results.share("verdict_errors.other_layer", confused)
+    results.share("verdict_errors.liking_prior", of["liking"]["prior"].max())

@@ -38,6 +38,23 @@ def recovery(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(parameter=table["parameter"].map(_PARAMETERS), held=held)
 
 
+#: Simulated respondents in words.
+_TRUTHS = {
+    "value": "learned the value",
+    "surface": "learned the surface",
+    "both": "learned both equally",
+    "position": "takes mostly the first option",
+    "coin": "tosses a coin",
+    "liking": "likes some values",
+}
+
+
+def verdict_errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts of simulated respondents, from `analysis.verdict_errors.verdict_errors`."""
+    judged = table["scale"].map({"log odds": "log odds", "share − .5": "choices"})
+    return table.assign(truth=table["truth"].map(_TRUTHS), scale=judged)
+
+
 def dvgr(table: pd.DataFrame) -> pd.DataFrame:
     """The DVGR of each model, from `analysis.statistics.dvgr_by_model` with families.
 

@@ -422,12 +422,20 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
     for name, found in leans.items():
         row |= _triple(name, found.value, tost_interval(found) if name in _POSITIVE else found.interval)
     p = row["first_option_rate"]
+    answered = one.answered()
+    judged = findings(
+        leans,
+        one.mean("deconfounded", N),
+        one.against_shuffled(N),
+        answered=answered,
+        unrecognized=unrecognized,
+    )
     return row | {
         "cells": int(one.tests(N)["cell"].nunique()),
         "scale": SCALES[0] if one.has_odds else SCALES[1],
-        "answered": one.answered(),
+        "answered": answered,
         "by_place": 2 * p * (1 - p),
-        "verdict": verdict_of(_findings(one, leans, unrecognized)).id,
+        "verdict": verdict_of(judged).id,
     }
 
 
@@ -462,13 +470,35 @@ def _copied(repeat: pd.DataFrame) -> Estimate:
     return clusters.from_influence(float(means.mean()) - 0.5, influence, known["cell"])
 
 
-def _findings(one: _Respondent, leans: Mapping[str, Estimate], unrecognized: Collection[str]) -> Findings:
+def findings(
+    leans: Mapping[str, Estimate],
+    dvgr: Estimate,
+    against_shuffled: Estimate,
+    *,
+    answered: float = math.nan,
+    unrecognized: Collection[str] = (),
+) -> Findings:
+    """What the rules use, from estimates at N = 4.
+
+    Parameters
+    ----------
+    leans
+        By the names of the columns of `verdicts`: those with ``_lean``, ``consistency_excess``, and those
+        with ``_positive``.
+    dvgr
+        The share of deconfounded tests that follow the value.
+    against_shuffled
+        The same minus its value with shuffled examples, paired by cell.
+    answered
+        The letter mass, or the share of replies that name an option. NaN is not a low mass: it means that
+        nothing was asked.
+    unrecognized
+        Layers that the respondent did not recognize in the validation.
+    """
     probes, excess = leans["probes_lean"], leans["consistency_excess"]
-    dvgr = one.mean("deconfounded", N)
     copied = above(leans["repeat_copy_lean"])
     return Findings(
-        # NaN is not a low mass: it means that nothing was asked.
-        answers=not one.answered() < MIN_LETTER_MASS,
+        answers=not answered < MIN_LETTER_MASS,
         control_above=above(leans["control_lean"]),
         value_above=above(leans["probe_value_lean"]),
         surface_above=above(leans["probe_surface_lean"]),
@@ -478,7 +508,7 @@ def _findings(one: _Respondent, leans: Mapping[str, Estimate], unrecognized: Col
         tells_value="value" not in unrecognized,
         tells_surface="surface" not in unrecognized,
         dvgr_differs=differs(dvgr, 0.5),
-        like_shuffled=alike(one.against_shuffled(N)),
+        like_shuffled=alike(against_shuffled),
         by_place=not math.isnan(excess.value) and not above(excess),
         repeat_equal=equal(leans["repeat_positive"]) and not copied,
         control_equal=equal(leans["control_positive"]),
