@@ -447,6 +447,27 @@ class Killer:
         return [reply, self.chance.random() / 200, self.kill]
 
 
+def test_workers_keep_the_record_locked_after_the_run_is_killed(query, path):
+    released = False
+
+    async def rule(text, *_):
+        while not released:
+            await asyncio.sleep(0.001)
+        return good(text)
+
+    with FaultyServer(rule) as server:
+        run = query(server, 100, "--concurrency", 16, parts=2)
+        while server.in_flight < 16:
+            time.sleep(0.001)
+        psutil.Process(run.pid).kill()
+        run.wait()
+        with path.with_suffix(".lock").open("wb") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        released = True
+        wait_for_lock(path)
+    assert len(recorded(path)) >= 16
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("parts", "victims"), [(1, ["run"]), (2, ["run", "worker", "all"])])
 def test_after_a_kill_nothing_received_is_requested_again(query, path, undisturbed, parts, victims):
@@ -1002,6 +1023,7 @@ def test_a_third_party_server_approves_of_the_error_handling(query, path, foreig
     # run would send it again without knowing how long the server had asked to wait.
     for _ in range(5):
         path.unlink(missing_ok=True)
+        path.with_suffix(".log.jsonl").unlink(missing_ok=True)
         server = foreign("--error-rate", "429=0.15", "--error-rate", "503=0.15")
         run = query(server, 40)
         if run.wait() == 0 and " 0 failed" in run.out:

@@ -183,6 +183,9 @@ def _in_processes(
     with _on_interrupt(stop):
         for worker, each in zip(workers, orders, strict=True):
             worker.start(each)
+        # Hashed while the workers wait for replies, since the outcome needs the keys.
+        for job in jobs:
+            _ = job.conversation.first_digest
         running = processes
         while running:
             event = events.get()
