@@ -162,7 +162,8 @@ def soft(*rows):
             "factors",
             (frame(TESTS, *OF_FACTORS),),
             f"{HOLM} model and pair of values. Tests of pooled trials, which ignore clusters and multiple "
-            "testing, would also report effects of domain and dimension. With clusters but without correction, it also depends on dimension (p = .012).",
+            "testing, would also report effects of domain and dimension. With clusters but "
+            "without correction, it also depends on dimension (p = .012).",
         ),
         (
             "factors",
@@ -215,7 +216,8 @@ def soft(*rows):
         (
             "most_alike",
             (frame("model_a model_b agreement", ("a", "b", 0.6), ("a", "c", 0.99), ("b", "c", NAN)),),
-            "a and c agree most often, on .990 of the items. Where two models almost always agree, a pooled rate counts the same answers twice.",
+            "a and c agree most often, on .990 of the items. Where two models almost always agree, a "
+            "pooled rate counts the same answers twice.",
         ),
         ("soft", soft(), "No model has log probabilities on record."),
         (

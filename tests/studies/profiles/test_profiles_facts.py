@@ -112,9 +112,9 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text(fidelity, of_agent)
     )
     agents = pd.DataFrame({"model": facts.RANDOM, "mode": "rating", "fidelity": fidelity})
     assert told("at_random", table, agents) == (
-        "With six themes and 150 runs, 95% of simulated respondents who answer at random have a fidelity within "
-        f"[−0.61, 0.63] in the rating mode, and one in twenty exceeds 0.55{of_agent}: a single fidelity is weak "
-        "evidence."
+        "With six themes and 150 runs, 95% of simulated respondents who answer at random have a fidelity "
+        f"within [−0.61, 0.63] in the rating mode, and one in twenty exceeds 0.55{of_agent}: a single "
+        "fidelity is weak evidence."
     )
 
 

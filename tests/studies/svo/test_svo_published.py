@@ -67,6 +67,9 @@ def test_the_figure_shows_every_score_and_the_null(table):
     assert any(np.allclose(line.get_xdata(), table["blind_lean"].iloc[0]) for line in leans.lines)
 
 
+HARDLY = "language models that we asked hardly move with the assigned value, by"
+
+
 @pytest.mark.parametrize(
     ("steering", "said"),
     [
@@ -79,15 +82,8 @@ def test_the_figure_shows_every_score_and_the_null(table):
             [-0.2],
             "The language model that we asked hardly moves with the assigned value, by −0.2 of 77.6 degrees.",
         ),
-        (
-            [0.1, -0.2],
-            "The two language models that we asked hardly move with the assigned value, by −0.2 to 0.1 of 77.6 "
-            "degrees.",
-        ),
-        (
-            [0.1, 0.1],
-            "The two language models that we asked hardly move with the assigned value, by 0.1 of 77.6 degrees.",
-        ),
+        ([0.1, -0.2], f"The two {HARDLY} −0.2 to 0.1 of 77.6 degrees."),
+        ([0.1, 0.1], f"The two {HARDLY} 0.1 of 77.6 degrees."),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):
@@ -100,6 +96,11 @@ def test_how_far_language_models_move_in_words(steering, said):
     within = table.assign(steering_low=-0.5, steering_high=0.2)
     told = Sentences("svo")("letters", facts.letters(within, dict.fromkeys(table["model"], "language model")))
     assert told.count("[−0.5,\u00a00.2]") == table["steering"].nunique()
+    further = within.assign(steering_high=1.2)
+    told = Sentences("svo")(
+        "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
+    )
+    assert "hardly" not in told
     further = within.assign(steering_high=1.2)
     told = Sentences("svo")(
         "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
