@@ -155,8 +155,8 @@ def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
 
 def separability(results: Results, table: pd.DataFrame) -> None:
     """Accuracy of two classifiers, from `stimuli.bank_checks.separability`."""
-    rows = table.set_index(["layer", "classifier"])
-    value, lengths = rows.loc[("value", "words")], rows.loc[("pole", "length")]
+    rows = {(row["layer"], row["classifier"]): row for row in table.to_dict("records")}
+    value, lengths = rows["value", "words"], rows["pole", "length"]
     results.share("separability.value", value["accuracy"])
     results.share("separability.value_chance", value["chance"])
     results.share("separability.pole_length", lengths["accuracy"])
