@@ -107,7 +107,7 @@ def test_results_keep_a_sentence_and_return_it(tmp_path):
     results = Results("profiles", tmp_path)
     sentence = results.sentence("text.joint", {"models": 2, "compared": 1})
     assert results.numbers["text"]["joint"]["text"] == sentence
-    assert sentence.startswith("In this build, 2 models")
+    assert sentence.startswith("2 models")
     results.sentence("text.together", {"models": 1, "compared": 1}, "joint")
     assert "1 model has" in results.numbers["text"]["together"]["text"]
 

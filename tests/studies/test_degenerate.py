@@ -99,10 +99,9 @@ def test_study_1_by_rates(trials):
     sides = {"by_test": sides_by_test(by_model), "by_interval": sides_by_interval(by_model)}
     hold_true(
         [
-            saying("dvb")("sides", {"family": "language model", **facts.span(by_model), **sides}),
+            saying("dvb")("sides", {**facts.span(by_model), **sides}),
             told("control", gate, "language model"),
             told("leave_one_out", leave_one_out(trials)),
-            told("layers", statistics.rates(trials, ["model", "arm", "n_examples"])),
             told("values", statistics.rates(deep, ["model", "v1"]), values),
         ]
     )
@@ -153,7 +152,6 @@ def test_study_2(rule):
     position = told("position", svo_statistics.position_bias(asked, seed=1))
     hold_true(
         [
-            told("rationality", means),
             told("rationality_left_out", means),
             told("anova_left_out", anova, left_out),
             told("instrument", instrument(trials, items, {agent.name: agent})),
@@ -253,9 +251,11 @@ def test_study_2_by_letters(rules, by_probability):
     if not steered:
         assert said.endswith("at a time under both the altruistic and the competitive value.")
     elif len(steered) == 1:
-        assert said.endswith("the language model on record moves by 0.0 of 77.6 degrees.")
+        assert "language model that we asked hardly moves with the assigned value, by 0.0 of 77.6" in said
     else:
-        assert said.endswith("the three language models on record move by 0.0 of 77.6 degrees.")
+        assert (
+            "three language models that we asked hardly move with the assigned value, by 0.0 of 77.6" in said
+        )
 
 
 @pytest.mark.filterwarnings("error")

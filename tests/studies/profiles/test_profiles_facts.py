@@ -23,8 +23,8 @@ def results(tmp_path):
         (
             "limitation",
             {"synthetic": True},
-            "The reference in this build is synthetic: so far the study shows only that known profiles are "
-            "recovered, and says nothing about people.",
+            "The reference is synthetic, so the study shows only that known profiles are recovered, and says "
+            "nothing about people.",
         ),
         (
             "limitation",
@@ -34,19 +34,18 @@ def results(tmp_path):
         (
             "joint",
             {"models": 0, "compared": 0},
-            "In this build, no model has measures in more than one study, so there is nothing to compare "
-            "yet.",
+            "No model has measures in more than one study, so there is nothing to compare.",
         ),
         (
             "joint",
             {"models": 1, "compared": 0},
-            "In this build, 1 model has measures in more than one study; a rank correlation takes four that "
+            "1 model has measures in more than one study; a rank correlation takes four that "
             "have both measures.",
         ),
         (
             "joint",
             {"models": 9, "compared": 1},
-            "In this build, 9 models have measures in more than one study.",
+            "9 models have measures in more than one study.",
         ),
     ],
 )
@@ -103,15 +102,19 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest(rows, expected):
     assert told("fidelity", table) == (f"{about} {expected}" if expected else no_model)
 
 
-def test_replies_at_random_are_told_for_the_mode_of_the_text():
+@pytest.mark.parametrize(
+    ("fidelity", "of_agent"), [([0.733], ", as our random agent does (0.73)"), ([0.5], ""), ([], "")]
+)
+def test_replies_at_random_are_told_for_the_mode_of_the_text(fidelity, of_agent):
     columns = ["mode", "runs", "fidelity_low", "fidelity_high", "to_exceed"]
     table = pd.DataFrame(
         [("ranking", 30, -0.9, 0.9, 0.8), ("rating", 150, -0.612, 0.628, 0.554)], columns=columns
     )
-    assert told("at_random", table) == (
-        "With six themes and 150 runs, a respondent who answers at random has a fidelity within [−0.61, "
-        "0.63] in 95% of simulations of the rating mode. Only one in twenty exceeds 0.55: a fidelity "
-        "above this is unlikely to arise by chance, and one below it may be due to chance alone."
+    agents = pd.DataFrame({"model": facts.RANDOM, "mode": "rating", "fidelity": fidelity})
+    assert told("at_random", table, agents) == (
+        "With six themes and 150 runs, 95% of simulated respondents who answer at random have a fidelity "
+        f"within [−0.61, 0.63] in the rating mode, and one in twenty exceeds 0.55{of_agent}: a single "
+        "fidelity is weak evidence."
     )
 
 
@@ -134,9 +137,13 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
     ("models", "rho", "expected"),
     [
         ("mnop", [NAN, 0.1], "here, it is correlated with them over 4 language models."),
-        ("m", [NAN, NAN], "only one language model on record has a fidelity, too few "),
-        ("mno", [NAN, NAN], "only three language models on record have a fidelity, too few "),
-        ("", [NAN, NAN], "no language model on record has a fidelity, so this cannot be tested."),
+        ("m", [NAN, NAN], "only one language model here has a fidelity, too few "),
+        ("mno", [NAN, NAN], "only three language models here have a fidelity, too few "),
+        (
+            "",
+            [NAN, NAN],
+            "no language model has answered a mode that gives a fidelity, so this cannot be tested.",
+        ),
     ],
 )
 def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
@@ -178,7 +185,7 @@ def agency_of(p_value, claimed, family):
             0.2,
             True,
             "language model",
-            "the one profile of a language model that its answers support does not put it last.",
+            "the one profile of a language model that its answers support, from pairs, does not put it last.",
         ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),
@@ -189,7 +196,7 @@ def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value
     about = "The abstract also reports that models and people give Agency a low priority; "
     asked = claimed is False and family == "language model"
     how = ": asked in pairs, one of them chooses by position" if asked else ""
-    nobody = f"no language model on record gives answers that support a profile{how}."
+    nobody = f"no language model here gives answers that support a profile{how}."
     assert agency_of(p_value, claimed, family) == about + (f"here, {expected}" if expected else nobody)
 
 

@@ -35,22 +35,19 @@ def test_trials_by_family(families, sentence):
     assert said == f"There are 1,200 trials, of {sentence}."
 
 
-IMPLIED = "The implied angle is reproduced in"
-
-
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([], "No reference agent was asked."),
-        ([("a", 1.0, True), ("b", 2.0, True)], f"{IMPLIED} all 2 conditions."),
+        ([], "No reference agent with a rule that implies an angle was asked."),
+        ([("a", NAN, True)], "No reference agent with a rule that implies an angle was asked."),
+        ([("a", 1.0, True), ("b", 2.0, True)], "All 2 implied angles are reproduced."),
         (
             [("a", 1.0, True), ("b", 2.0, False), ("b", NAN, True)],
-            f"{IMPLIED} 1 of 2 conditions, and 1 of 1 conditions in which the rule refuses have no complete "
-            "trial; the exceptions are conditions of b.",
+            "1 of 2 implied angles is reproduced; b departs from the rule in some condition.",
         ),
         (
-            [("a", NAN, True), ("b", NAN, False)],
-            "No rule implies an angle; 1 of 2 conditions in which the rule refuses have no complete trial.",
+            [("a", 1.0, True), ("c", 1.0, True), ("b", NAN, False)],
+            "All 2 implied angles are reproduced; b departs from the rule in some condition.",
         ),
     ],
 )
@@ -59,31 +56,6 @@ def test_instrument(rows, sentence):
 
 
 C, F = "controlled", "faithful"
-
-
-@pytest.mark.parametrize(
-    ("rows", "sentence"),
-    [
-        (
-            [("a", F, 0.5), ("b", F, -0.1), ("c", F, NAN), ("a", C, 0.25)],
-            "Corrected for chance, value rationality in controlled mode is 0.25 (a) and in faithful mode "
-            "ranges from −0.10 (b) to 0.50 (a).",
-        ),
-        ([("c", F, NAN)], "No model has a value rationality."),
-        # All models at an end are named.
-        (
-            [("b", F, 1.0), ("a", F, 0.9999), ("c", F, 0.3), ("d", F, 0.3)],
-            "Corrected for chance, value rationality in faithful mode ranges from 0.30 (c and d) to 1.00 (b "
-            "and a).",
-        ),
-        (
-            [("d", F, 0.3), ("c", F, 0.3)],
-            "Corrected for chance, value rationality in faithful mode is 0.30 (d and c).",
-        ),
-    ],
-)
-def test_corrected_rationality_runs_between_models_in_each_mode(rows, sentence):
-    assert told("rationality", frame("model mode corrected", *rows)) == sentence
 
 
 @pytest.mark.parametrize(
@@ -211,35 +183,21 @@ def test_lean_with_its_intervals(results):
     assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
     assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
         "−5.9",
-        "or [−6.6, −5.6] with reading errors: the models lean away from the neutral values",
+        "or [−6.6, −5.6] with reading errors",
     )
-    assert found["text.lean_raw"].endswith(
-        "] with reading errors: the models lean towards the neutral values"
-    )
-    assert found["text.lean_corrected"] == (
-        "or [−0.75, 0.25] with reading errors: there is no significant lean to either side"
-    )
-    assert found["text.survives"] == "The lean towards neutral values does not survive the correction."
+    assert found["text.lean_corrected"] == "or [−0.75, 0.25] with reading errors"
 
 
 @pytest.mark.parametrize(
     ("raw", "corrected", "survives"),
     [
-        ("yes", "yes", "survives"),
-        ("yes", "open", "does not survive"),
-        ("yes", "no", "does not survive"),
-        ("open", "yes", ""),
-        ("no", "no", ""),
+        ("yes", "yes", "The lean remains when scores are corrected for what random answers get."),
+        ("yes", "open", "Corrected for what random answers get, no significant lean is left."),
+        ("yes", "no", "Corrected for what random answers get, the scores lean away from neutral values."),
+        ("open", "yes", "Even before any correction, there is no significant lean towards neutral values."),
+        ("no", "no", "Even before any correction, there is no significant lean towards neutral values."),
     ],
 )
 def test_what_the_lean_amounts_to(results, raw, corrected, survives):
     facts.keep_lean(results, contrasts(raw, corrected))
-    found = kept(results)
-    words = {"yes": "the models lean towards the neutral values"}
-    words["no"] = "the models lean away from the neutral values"
-    for scale, verdict in (("raw", raw), ("corrected", corrected)):
-        said = words.get(verdict, "there is no significant lean to either side")
-        assert found[f"text.lean_{scale}"].endswith(f"] with reading errors: {said}")
-    no_lean = "Even before the correction, there is no significant lean towards neutral values."
-    lean = f"The lean towards neutral values {survives} the correction."
-    assert found["text.survives"] == (lean if raw == "yes" else no_lean)
+    assert kept(results)["text.survives"] == survives

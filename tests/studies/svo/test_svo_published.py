@@ -67,6 +67,9 @@ def test_the_figure_shows_every_score_and_the_null(table):
     assert any(np.allclose(line.get_xdata(), table["blind_lean"].iloc[0]) for line in leans.lines)
 
 
+HARDLY = "language models that we asked hardly move with the assigned value, by"
+
+
 @pytest.mark.parametrize(
     ("steering", "said"),
     [
@@ -75,9 +78,12 @@ def test_the_figure_shows_every_score_and_the_null(table):
             "No language model has answered one question at a time under both the altruistic and the "
             "competitive value.",
         ),
-        ([-0.2], "the language model on record moves by −0.2 of 77.6 degrees."),
-        ([0.1, -0.2], "the two language models on record move by −0.2 to 0.1 of 77.6 degrees."),
-        ([0.1, 0.1], "the two language models on record move by 0.1 of 77.6 degrees."),
+        (
+            [-0.2],
+            "The language model that we asked hardly moves with the assigned value, by −0.2 of 77.6 degrees.",
+        ),
+        ([0.1, -0.2], f"The two {HARDLY} −0.2 to 0.1 of 77.6 degrees."),
+        ([0.1, 0.1], f"The two {HARDLY} 0.1 of 77.6 degrees."),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):
@@ -86,10 +92,20 @@ def test_how_far_language_models_move_in_words(steering, said):
     )
     table["steering"] = table["steering"].astype(float)
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
-    assert told.endswith(said)
+    assert told.startswith(said)
     within = table.assign(steering_low=-0.5, steering_high=0.2)
     told = Sentences("svo")("letters", facts.letters(within, dict.fromkeys(table["model"], "language model")))
     assert told.count("[−0.5,\u00a00.2]") == table["steering"].nunique()
+    further = within.assign(steering_high=1.2)
+    told = Sentences("svo")(
+        "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
+    )
+    assert "hardly" not in told
+    further = within.assign(steering_high=1.2)
+    told = Sentences("svo")(
+        "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
+    )
+    assert "hardly" not in told
 
 
 def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):

@@ -19,14 +19,14 @@ from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_gaps
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
-from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, sides_by_interval
+from deepvalues.studies.dvb.analysis.statistics import ALPHA
 from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL
 
 # ---- the DVGR ----
 
 
 def span(focused: pd.DataFrame) -> dict[str, Any]:
-    """The lowest and the highest rate of the models in focus.
+    """The lowest and the highest rate, for `sides`.
 
     Parameters
     ----------
@@ -48,20 +48,6 @@ def control(focused: pd.DataFrame, family: str) -> dict[str, Any]:
     return {"family": family, "read": read, "passed": passed, "models": len(focused)}
 
 
-def learners(table: pd.DataFrame) -> dict[str, Any]:
-    """Results of the text learners, whichever family is in focus.
-
-    Parameters
-    ----------
-    table
-        From `analysis.statistics.dvgr_by_model`, with family.
-    """
-    found = table[table["family"] == "text learner"]
-    followed, answered = (int(found[name].sum()) for name in ("followed", "answered"))
-    above = sides_by_interval(found).above
-    return {"models": list(found["model"]), "above": above, "followed": followed, "answered": answered}
-
-
 def leave_one_out(table: pd.DataFrame) -> dict[str, Any]:
     """The lowest and the highest pooled DVGR with one model left out.
 
@@ -70,22 +56,11 @@ def leave_one_out(table: pd.DataFrame) -> dict[str, Any]:
     table
         From `analysis.statistics.leave_one_out`.
     """
-    return {"models": len(table), "rates": spread(table, "rate", "left_out")}
+    ends = {f"clustered_{end}": f"rate_{end}" for end in ("low", "high")}
+    return {"models": len(table), "rates": spread(table.rename(columns=ends), "rate", "left_out")}
 
 
 # ---- arms, values, dimensions ----
-
-
-def layers(focused: pd.DataFrame) -> dict[str, Any]:
-    """How often the probe of each layer is answered right, at N = 20.
-
-    Parameters
-    ----------
-    focused
-        The rows of the models in focus of ``rates(frame, ["model", "arm", "n_examples"])``.
-    """
-    means = arm_means(focused)
-    return {layer: float(means.get((f"probe_{layer}", 20), math.nan)) for layer in ("value", "surface")}
 
 
 def values(focused: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:
@@ -102,19 +77,34 @@ def values(focused: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:
     return {"rates": spread(means.assign(name=means["v1"].map(dict(names))), "rate", "name")}
 
 
-def dimensions(table: pd.DataFrame, names: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
-    """The largest gap between a dimension's directions; NaN if no dimension has answers in both.
+def directions(
+    table: pd.DataFrame, asymmetry: pd.DataFrame, names: Mapping[str, tuple[str, str, str]]
+) -> dict[str, Any]:
+    """How many dimensions differ between their directions, and the largest difference with its interval.
+
+    The difference is NaN if no dimension has answers in both directions.
 
     Parameters
     ----------
     table
         dimension, direction, rate.
+    asymmetry
+        From `analysis.comparisons.asymmetry`.
     names
         Names of the dimensions and their poles.
     """
     gaps = direction_gaps(table)
     both = table.dropna(subset="rate").groupby("dimension")["direction"].nunique().max() == 2
-    return {"gap": float(gaps.max()) if both else math.nan, "dimension": names[str(gaps.idxmax())][0]}
+    widest = str(gaps.idxmax())
+    row = asymmetry.set_index("dimension").loc[widest]
+    low, high = row["clustered_low"], row["clustered_high"]
+    return {
+        "gap": float(gaps.max()) if both else math.nan,
+        "ends": (low, high) if row["difference"] >= 0 else (-high, -low),
+        "dimension": names[widest][0],
+        "dimensions": len(asymmetry),
+        "different": int((asymmetry["p_holm"] < ALPHA).sum()),
+    }
 
 
 def sensitivities(focused: pd.DataFrame, family: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 def instrument(results: Results, check: pd.DataFrame) -> None:
     """Number of rates on which reference agents were checked, from `analysis.statistics.instrument_check`."""
     results.count("instrument.compared", len(check))
-    results.count("instrument.within", check["within"].sum())
     exact = met_exactly(check)
     results.count("instrument.exact", exact.sum())
     results.count("instrument.inexact", (~exact).sum())
@@ -35,15 +34,13 @@ def instrument(results: Results, check: pd.DataFrame) -> None:
 
 
 def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
-    """Number of parameters that are recovered, from `analysis.statistics.recovered`.
+    """Coverage of the sensitive agent's intervals, from `analysis.statistics.recovered`.
 
     Parameters
     ----------
     runs
         Simulated runs behind the coverage.
     """
-    results.count("instrument.recovered", table["held"].sum())
-    results.count("instrument.parameters", len(table))
     results.count("instrument.runs", runs)
     results.share("instrument.lowest_coverage", table["coverage"].min())
     results.share("instrument.highest_coverage", table["coverage"].max())
@@ -52,23 +49,11 @@ def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
 # ---- the DVGR ----
 
 
-def pooled(results: Results, table: pd.DataFrame, mean_of_rates: pd.DataFrame) -> None:
-    """The pooled rate and the mean of the models' rates.
-
-    Parameters
-    ----------
-    table
-        From `analysis.statistics.pooled`.
-    mean_of_rates
-        From `analysis.intervals.mean_of_rates`.
-    """
-    (row,), (mean,) = table.to_dict("records"), mean_of_rates.to_dict("records")
-    results.count("pooled.n", row["answered"])
+def pooled(results: Results, table: pd.DataFrame) -> None:
+    """The pooled rate, from `analysis.statistics.pooled`."""
+    (row,) = table.to_dict("records")
     results.share("pooled.dvgr", row["rate"])
-    results.interval("pooled.wilson", row["wilson_low"], row["wilson_high"])
     results.interval("pooled.clustered", row["clustered_low"], row["clustered_high"])
-    results.share("macro.dvgr", mean["estimate"])
-    results.interval("macro.interval", mean["low"], mean["high"])
 
 
 # ---- the published figures ----
@@ -93,8 +78,6 @@ def in_print(results: Results, classes: pd.DataFrame) -> None:
     total = classes.iloc[-1]
     for name in ("exact", "within rounding", "not recomputable", "figures"):
         results.count(f"print.{name.replace(' ', '_')}", total[name])
-    of_file = classes.set_index("source_file")["figures"]
-    results.count("print.from_ratings", of_file["dvb_value_dispositions.csv"])
     results.claim("nothing_in_print_differs", int(total["differs"]) == 0)
 
 
@@ -113,7 +96,7 @@ def sample(results: Results, size: int, effect: float, power: float) -> None:
     results.number("print.sample_power", power, number(power, 2, bounded=True))
 
 
-# ---- arms and dimensions ----
+# ---- arms ----
 
 
 def arms(results: Results, focused: pd.DataFrame) -> None:
@@ -128,12 +111,6 @@ def arms(results: Results, focused: pd.DataFrame) -> None:
     for arm in ARMS.values():
         for n in arm.n_examples:
             results.share(f"arms.{arm.name}.n{n}", means.get((arm.name, n), math.nan))
-
-
-def dimensions(results: Results, asymmetry: pd.DataFrame) -> None:
-    """Number of dimensions with different directions, from `analysis.comparisons.asymmetry`."""
-    results.count("dimensions.asymmetric", (asymmetry["p_holm"] < ALPHA).sum())
-    results.count("dimensions.number", len(asymmetry))
 
 
 # ---- comparisons ----
@@ -165,7 +142,7 @@ def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
     Parameters
     ----------
     differences
-        From `analysis.side_studies.variant_differences`.
+        The rows of the language models of `analysis.side_studies.variant_differences`.
     items
         Number of tests, the same for each wording.
     """
@@ -178,13 +155,13 @@ def variants(results: Results, differences: pd.DataFrame, items: int) -> None:
 
 
 def separability(results: Results, table: pd.DataFrame) -> None:
-    """Accuracy of the classifiers, from `stimuli.bank_checks.separability`."""
-    for row in table[table["classifier"] == "words"].to_dict("records"):
-        key = f"separability.{row['layer'].replace(' ', '_')}"
-        results.share(key, row["accuracy"])
-        results.share(f"{key}_chance", row["chance"])
-    of_lengths = table[(table["classifier"] == "length") & (table["layer"] == "pole")]
-    results.share("separability.pole_length", of_lengths["accuracy"].iloc[0])
+    """Accuracy of two classifiers, from `stimuli.bank_checks.separability`."""
+    rows = {(row["layer"], row["classifier"]): row for row in table.to_dict("records")}
+    value, lengths = rows["value", "words"], rows["pole", "length"]
+    results.share("separability.value", value["accuracy"])
+    results.share("separability.value_chance", value["chance"])
+    results.share("separability.pole_length", lengths["accuracy"])
+    results.interval("separability.pole_length_interval", lengths["clustered_low"], lengths["clustered_high"])
 
 
 def likeness(results: Results, table: pd.DataFrame) -> None:
@@ -198,8 +175,10 @@ def likeness(results: Results, table: pd.DataFrame) -> None:
     rows = {row["layer"]: row for row in table.to_dict("records")}
     for name, layer in (("value", "value"), ("pole", "pole"), ("contrast", "value - pole")):
         row = rows[layer]
-        results.share(f"likeness.{name}", row["difference"])
-        results.interval(f"likeness.{name}_interval", row["low"], row["high"])
+        # The contrast is small: with three digits, one end of its interval would be written as 0.
+        digits = 4 if name == "contrast" else 3
+        results.number(f"likeness.{name}", row["difference"], number(row["difference"], digits, bounded=True))
+        results.interval(f"likeness.{name}_interval", row["low"], row["high"], digits)
     contrast = rows["value - pole"]
     results.claim("layers_equally_alike", bool(contrast["low"] <= 0 <= contrast["high"]))
 
@@ -240,16 +219,9 @@ def limits(means: pd.DataFrame) -> str:
 
 #: Coverages quoted in the text: key, and its estimand, effects and method.
 _QUOTED = {
-    "pooled_wilson_none": ("pooled", "none", "wilson"),
     "pooled_wilson_cell": ("pooled", "cell", "wilson"),
     "pooled_cell_cell": ("pooled", "cell", "cell"),
-    "pooled_cell_wording": ("pooled", "wording", "cell"),
     "pooled_cell_value": ("pooled", "value", "cell"),
-    "pooled_value_value": ("pooled", "value", "value"),
-    "value_cell_wording": ("by_value", "wording", "cell"),
-    "value_wording_cell": ("by_value", "cell", "wording"),
-    "value_both_wording": ("by_value", "wording", "wording_cell"),
-    "value_both_cell": ("by_value", "cell", "wording_cell"),
 }
 
 

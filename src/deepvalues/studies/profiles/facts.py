@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The mode that the text reports.
 MODE = "rating"
+#: The reference agent that answers at random.
+RANDOM = "agent-profile-random"
 #: The theme that the published study discusses.
 AGENCY = "agency"
 
@@ -61,17 +63,25 @@ def fidelity(table: pd.DataFrame) -> dict[str, Any]:
     return {"mode": MODE, "reference": reference, "fidelity": between}
 
 
-def at_random(table: pd.DataFrame) -> dict[str, Any]:
+def at_random(table: pd.DataFrame, fidelities: pd.DataFrame) -> dict[str, Any]:
     """The fidelity of random replies in the mode that the text reports.
 
     Parameters
     ----------
     table
         From `analysis.recovery.null_table`.
+    fidelities
+        From `analysis.comparison.fidelity_table`, for the agent that answers at random.
     """
     row = table[table["mode"] == MODE].iloc[0]
-    ends = (row["fidelity_low"], row["fidelity_high"])
-    return {"mode": MODE, "runs": row["runs"], "ends": ends, "to_exceed": row["to_exceed"]}
+    own = fidelities[(fidelities["mode"] == MODE) & (fidelities["model"] == RANDOM)]["fidelity"]
+    return {
+        "mode": MODE,
+        "runs": row["runs"],
+        "ends": (row["fidelity_low"], row["fidelity_high"]),
+        "to_exceed": row["to_exceed"],
+        "agent": next(iter(own), None),
+    }
 
 
 def coverage(table: pd.DataFrame) -> dict[str, Any]:
@@ -119,7 +129,12 @@ def agency(
     claimed = every[every["model"].map(dict(family)) == "language model"].groupby(["model", "mode"])
     last = [group.set_index("theme")["mean"].idxmin() for _, group in claimed]
     by_position = by_model.loc[~claims, "model"].map(dict(family)).eq("language model").sum()
-    return {"claimed": len(last), "last": last.count(AGENCY), "by_position": int(by_position)}
+    return {
+        "claimed": len(last),
+        "last": last.count(AGENCY),
+        "in_pairs": all(mode == "pairs" for (_, mode), _ in claimed),
+        "by_position": int(by_position),
+    }
 
 
 def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:

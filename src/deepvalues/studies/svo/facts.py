@@ -24,6 +24,8 @@ SIGNIFICANCE = 0.05
 #: Shares of the distance between the extreme targets: a model that moves by more than the first follows the
 #: value, one that moves by less than the second hardly moves.
 MOST, LITTLE = 0.75, 0.25
+#: A model whose interval lies within so many degrees of 0 hardly moves when it chooses letters.
+HARDLY = 1.0
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
 # ---- facts ----
@@ -41,22 +43,8 @@ def instrument(check: pd.DataFrame) -> dict[str, Any]:
     return {
         "implied": int((~refused).sum()),
         "agreeing": int((agrees & ~refused).sum()),
-        "refusing": int(refused.sum()),
-        "silent": int((agrees & refused).sum()),
         "others": list(check.loc[~agrees, "model"].unique()),
     }
-
-
-def rationality(means: pd.DataFrame) -> dict[str, Any]:
-    """Range over models of corrected value rationality, by mode.
-
-    Parameters
-    ----------
-    means
-        From `analysis.statistics.mean_rationality`, for the models in focus.
-    """
-    known = means.dropna(subset="corrected").groupby("mode", sort=True)
-    return {"modes": {mode: spread(part, "corrected", written=number_format.logit) for mode, part in known}}
 
 
 def rationality_left_out(means: pd.DataFrame) -> dict[str, Any]:
@@ -175,7 +163,7 @@ def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
         results.decimals(f"lean.{scale}", row["lean"], digits)
         results.interval(f"lean.{scale}_interval", row["low"], row["high"], digits, bounded=False)
         reading = {"reading": (row["read_low"], row["read_high"]), "digits": digits}
-        results.sentence(f"text.lean_{scale}", reading | {"verdict": row["verdict"]}, "lean")
+        results.sentence(f"text.lean_{scale}", reading, "lean")
     verdicts = {scale: rows[scale]["verdict"] for scale in ("raw", "corrected")}
     results.sentence("text.survives", verdicts)
 
@@ -230,8 +218,11 @@ def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, An
         Family of each model.
     """
     own = by_model[by_model["model"].map(families) == "language model"].dropna(subset="steering")
+    # Without an interval, as where all orders agree, the estimate itself decides.
+    ends = own.reindex(columns=["steering", "steering_low", "steering_high"]).abs().max(axis="columns")
     return {
         "models": len(own),
         "steering": spread(own, "steering", written=lambda angle: number_format.number(angle, 1)),
+        "hardly": bool((ends < HARDLY).all()),
         "full": scoring.full_range(),
     }
