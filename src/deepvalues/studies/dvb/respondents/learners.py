@@ -5,8 +5,8 @@ the test. A learner that knows one kind of feature shows what can be achieved wi
 much of a language model's result simple features could explain.
 
 All but one fit the model of Bradley and Terry (1952), in which option a is chosen over b with
-probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ in the features f. The penalty on w is fixed, except
-that the tuned learners choose it within the prompt's examples, exactly as heads do.
+probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ in the features f. The penalty on w is fixed;
+only the tuned learners choose it within the prompt's examples, exactly as heads do.
 """
 
 from __future__ import annotations
@@ -281,8 +281,8 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
 def tuned_bradley_terry(features: Features, examples: Examples) -> Score:
     """`bradley_terry` with a penalty chosen within the examples, for heads and for tuned text learners.
 
-    C is chosen by `respondents.penalty.chosen_c`. The test's options affect neither w nor C. Features that are
-    fitted (TF-IDF) are fitted once, on the options of all examples, but never see the choices.
+    C is chosen by `respondents.penalty.chosen_c`. The test's options affect neither w nor C. Features that
+    are fitted (TF-IDF) are fitted once, on the options of all examples, but never see the choices.
     """
     if not examples:
         return no_preference
@@ -391,7 +391,9 @@ def bradley_terry_learner(name: str, described: str, features: Features) -> Text
 
 def tuned_learner(name: str, described: str, features: Features) -> TextLearner:
     """A `TextLearner` that fits `tuned_bradley_terry` on the features."""
-    description = f"Bradley-Terry model on {described}, fitted on the prompt's examples, which choose its penalty"
+    description = (
+        f"Bradley-Terry model on {described}, fitted on the prompt's examples, which choose its penalty"
+    )
     return TextLearner(name, description, partial(tuned_bradley_terry, features))
 
 
