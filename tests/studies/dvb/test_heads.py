@@ -19,7 +19,7 @@ from deepvalues.ask.weights.hidden import HiddenStates
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items import prompts
-from deepvalues.studies.dvb.respondents import heads, learners
+from deepvalues.studies.dvb.respondents import heads, learners, penalty
 from deepvalues.studies.dvb.respondents.heads import HeadLearner
 from deepvalues.studies.dvb.respondents.learners import Example
 
@@ -75,7 +75,7 @@ def test_what_a_line_separates_is_recovered():
 
 
 def test_scores_are_those_of_the_bradley_terry_learner_with_the_same_penalty(monkeypatch):
-    monkeypatch.setattr(heads, "chosen_c", lambda _: learners.C)
+    monkeypatch.setattr(learners, "chosen_c", lambda _: learners.C)
     told = examples(7)
     expected = learners.bradley_terry(partial(learners.sentence_features, embed), told)
     assert heads.head(embed, told)("deep x", "plain y") == pytest.approx(
@@ -107,29 +107,29 @@ def test_without_examples_a_coin_decides():
 def test_held_out_loss_is_that_of_leaving_one_out_by_hand():
     differences = won(examples(4))
     by_hand = [
-        np.logaddexp(0, -differences[i] @ heads._fit(np.delete(differences, i, axis=0), 10.0))
+        np.logaddexp(0, -differences[i] @ penalty.fit(np.delete(differences, i, axis=0), 10.0))
         for i in range(4)
     ]
-    assert heads.held_out_loss(differences, 10.0) == pytest.approx(np.mean(by_hand))
+    assert penalty.held_out_loss(differences, 10.0) == pytest.approx(np.mean(by_hand))
 
 
 def test_with_many_examples_there_are_as_many_folds_as_said(monkeypatch):
     sizes = []
-    fit = heads._fit
-    monkeypatch.setattr(heads, "_fit", lambda rows, c: (sizes.append(len(rows)), fit(rows, c))[1])
-    heads.held_out_loss(won(examples(20)), 1.0)
-    assert sizes == [16] * heads.FOLDS
+    fit = penalty.fit
+    monkeypatch.setattr(penalty, "fit", lambda rows, c: (sizes.append(len(rows)), fit(rows, c))[1])
+    penalty.held_out_loss(won(examples(20)), 1.0)
+    assert sizes == [16] * penalty.FOLDS
 
 
 def test_the_penalty_is_the_best_of_the_grid_and_follows_the_signal():
     differences = won(examples(20))
-    losses = {c: heads.held_out_loss(differences, c) for c in heads.GRID}
-    assert heads.chosen_c(differences) == min(losses, key=lambda c: losses[c])
+    losses = {c: penalty.held_out_loss(differences, c) for c in penalty.GRID}
+    assert penalty.chosen_c(differences) == min(losses, key=lambda c: losses[c])
     # Without any signal a strong penalty loses least.
     noise = won(examples(20, "plain")) * np.where(np.arange(20) % 2, 1, -1)[:, None]
-    assert heads.chosen_c(noise) < heads.chosen_c(differences)
-    assert heads.chosen_c(differences[:1]) == 1.0
-    assert heads.chosen_c(np.zeros((4, SIZE))) == heads.GRID[0]
+    assert penalty.chosen_c(noise) < penalty.chosen_c(differences)
+    assert penalty.chosen_c(differences[:1]) == 1.0
+    assert penalty.chosen_c(np.zeros((4, SIZE))) == penalty.GRID[0]
 
 
 def test_the_test_takes_no_part_in_the_penalty_or_the_fit(monkeypatch):
@@ -140,8 +140,8 @@ def test_the_test_takes_no_part_in_the_penalty_or_the_fit(monkeypatch):
         return embed(texts)
 
     chosen = []
-    choose = heads.chosen_c
-    monkeypatch.setattr(heads, "chosen_c", lambda rows: chosen.append(choose(rows)) or chosen[-1])
+    choose = penalty.chosen_c
+    monkeypatch.setattr(learners, "chosen_c", lambda rows: chosen.append(choose(rows)) or chosen[-1])
     learner = HeadLearner("head-tiny", "vectors", watched)
     told = examples(8)
     for option in ("deep x", "plain x"):

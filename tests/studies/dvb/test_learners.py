@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.special import expit
 
+from deepvalues.ask import catalogue
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items import prompts
-from deepvalues.studies.dvb.respondents import learners
+from deepvalues.studies.dvb.respondents import learners, penalty
 from deepvalues.studies.dvb.respondents.learners import LEARNERS, bradley_terry_learner
+from deepvalues.studies.dvb.stimuli import selection
 
 
 def letter_counts(texts):
@@ -207,6 +210,29 @@ def test_latent_learner_with_all_dimensions_is_the_learner_of_words(size):
     assert latent == pytest.approx(p_of("learner-words", examples, right, wrong), abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["words", "characters"])
+def test_a_tuned_learner_is_the_learner_with_the_penalty_that_heads_choose(kind, monkeypatch):
+    features = {"words": learners.word_features, "characters": learners.character_features}[kind]
+    examples, right, wrong = SAME_WORDS
+    shown = tuple(prompts.Example(*pair) for pair in examples)
+    rows = features([text for pair in shown for text in pair])([t for pair in shown for t in pair]).toarray()
+    c = penalty.chosen_c(rows[::2] - rows[1::2])
+    tuned = p_of(f"learner-{kind}-tuned", examples, right, wrong)
+    assert c != learners.C and tuned != pytest.approx(
+        p_of(f"learner-{kind}", examples, right, wrong), abs=1e-3
+    )
+    monkeypatch.setattr(learners, "C", c)
+    score = learners.bradley_terry(features, shown)(right, wrong)
+    assert tuned == pytest.approx(expit(score), abs=1e-3)
+
+
+def test_tuned_learners_take_no_part_in_pooled_results_or_the_search_for_wordings():
+    registry, tuned = catalogue.registry(), [name for name in LEARNERS if name.endswith("-tuned")]
+    for name in tuned:
+        assert registry.needed_of(registry.model(name)) == {"dvb": ["n4-200", "n20-50"]}
+    assert len(tuned) == 2 and not {*tuned} & {*selection.LEARNERS}
+
+
 def test_learners_say_what_they_are():
     assert list(LEARNERS) == [
         "learner-words",
@@ -217,6 +243,8 @@ def test_learners_say_what_they_are():
         "learner-latent-8",
         "learner-latent-32",
         "learner-encoder",
+        "learner-words-tuned",
+        "learner-characters-tuned",
     ]
     assert {learner.family for learner in LEARNERS.values()} == {"text learner"}
     assert len({learner.description for learner in LEARNERS.values()}) == len(LEARNERS)

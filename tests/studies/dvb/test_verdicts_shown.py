@@ -156,7 +156,7 @@ def test_heads_follow_the_language_models_and_their_null_is_left_out(table):
 
 def test_the_lexical_learners_are_a_grey_cloud(table):
     figure = figures.probes(table)
-    assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * 3
+    assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * len(LEXICAL)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     expected = ["1  one", "2  two", "shuffled", "N = 4", "N = 20", "lexical learners", "chance"]
     assert labels == expected

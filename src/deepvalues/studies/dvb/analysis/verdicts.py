@@ -41,8 +41,11 @@ from deepvalues.studies.dvb.analysis.orders import by_cell, excess_over_place
 #: The arms with intact examples that are asked at every N.
 TESTS = ("deconfounded", "control", "probe_value", "probe_surface")
 LANGUAGE_MODEL = "language model"
-#: The learners that know only words and characters. Their mean shows how far one gets without understanding.
-LEXICAL = ("learner-words", "learner-characters", "learner-nearest")
+#: The learners that know only words and characters. The best shows how far one gets without understanding.
+LEXICAL = (
+    *("learner-words", "learner-characters", "learner-nearest"),
+    *("learner-words-tuned", "learner-characters-tuned"),
+)
 #: The number of examples at which verdicts are given, and the larger one that is also tabulated.
 N, MORE = 4, 20
 #: A share of positive signs within this distance of one half counts as equal to it.
@@ -52,6 +55,8 @@ MIN_LETTER_MASS = 0.5
 #: Differences smaller than this are rounding.
 _ROUNDING = 1e-9
 _TOST_ALPHA = 0.05
+#: Rates of lexical learners are rounded to this many digits before the best is chosen, so that ties are ties.
+RATE_DIGITS = 9
 
 
 class Findings(NamedTuple):
@@ -223,8 +228,15 @@ class _Respondent:
         return self.paired(self.arm("deconfounded", n), self.arm("shuffled", N), "followed")
 
     def against_lexical(self, arm: str, n: int) -> Estimate:
+        """The rate of an arm minus that of the lexical learner with the highest rate on the same tests.
+
+        In a tie, the first of `LEXICAL` is taken.
+        """
+        keys, own = ["cell", "test"], self.arm(arm, n)
         lexical = self.lexical[(self.lexical["arm"] == arm) & (self.lexical["n_examples"] == n)]
-        return self.paired(self.arm(arm, n), lexical, "followed")
+        rates = lexical.merge(own[keys], on=keys).groupby("model")["followed"].mean().round(RATE_DIGITS)
+        best = max((name for name in LEXICAL if name in rates), key=rates.__getitem__, default=None)
+        return self.paired(own, lexical[lexical["model"] == best], "followed")
 
     def positive(self, arm: str) -> Estimate:
         """The share of positive signs; zero counts as half."""
@@ -329,13 +341,16 @@ def verdicts(
         (an id of `VERDICTS`), scale, answered, by_place (2p(1 − p)); readable and every measure with _low
         and _high (95%, clustered by cell; NaN where nothing varies or nothing was asked). Names without a
         suffix are at N = 4 (``prior`` at 0), those with ``_n20`` at 20. ``dvgr_minus_shuffled`` (only at
-        N = 4, where shuffled examples are asked) and ``_minus_lexical`` are paired by cell; lexical learners
-        are not compared with their own mean. The rules use the columns with ``_lean`` (preference for right
+        N = 4, where shuffled examples are asked) and ``_minus_lexical`` are paired by cell. The latter is the
+        rate minus that of the best lexical learner, the one with the highest rate in this arm on the same
+        tests (for the DVGR, the one that follows the value most). Choosing it by the very tests on which it
+        is compared favours the learner, so the difference errs on the low side. Lexical learners themselves
+        have none. The rules use the columns with ``_lean`` (preference for right
         options; ``probes_lean`` is value minus surface), ``consistency_excess``, and those with ``_positive``
         (share of positive signs, 90% interval).
     """
     unrecognized = unrecognized or {}
-    lexical = _lexical(pairs)
+    lexical = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]
     rows = []
     for (model, family), own in pairs.groupby(["model", "family"], sort=True):
         held_against = lexical.iloc[:0] if model in LEXICAL else lexical
@@ -383,13 +398,6 @@ def in_free_text(pairs: pd.DataFrame) -> pd.DataFrame:
     ends = [f"{name}{end}" for name in _IN_FREE_TEXT for end in ("", "_low", "_high")]
     columns = ["model", "family", "cells", "answered", "by_place", *ends]
     return table.loc[table["family"] == LANGUAGE_MODEL, columns].reset_index(drop=True)
-
-
-def _lexical(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the lexical learners on each test with intact examples."""
-    own = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]
-    means = own.groupby(["arm", "cell", "test", "n_examples"])["followed"].mean()
-    return means.reset_index()
 
 
 def _readable(free: pd.DataFrame | None) -> pd.DataFrame:

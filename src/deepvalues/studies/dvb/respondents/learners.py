@@ -5,7 +5,8 @@ the test. A learner that knows one kind of feature shows what can be achieved wi
 much of a language model's result simple features could explain.
 
 All but one fit the model of Bradley and Terry (1952), in which option a is chosen over b with
-probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ only in the features f.
+probability 1 / (1 + exp(-w . (f(a) - f(b)))); they differ in the features f. The penalty on w is fixed;
+only the tuned learners choose it within the prompt's examples, exactly as heads do.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
 from deepvalues.studies.dvb.items.prompts import Example, Task, parse_prompt
+from deepvalues.studies.dvb.respondents.penalty import chosen_c, fit
 
-#: Inverse strength of the ridge penalty in every Bradley-Terry fit; it is not tuned.
+#: Inverse strength of the ridge penalty in every Bradley-Terry fit whose penalty is not tuned.
 C = 1.0
 #: Scores are rounded to this many digits before the choice, so that rounding errors break no ties.
 DIGITS = 9
@@ -276,6 +278,34 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
     return lambda option_a, option_b: float((differences([(option_a, option_b)]) @ weights)[0])
 
 
+def tuned_bradley_terry(features: Features, examples: Examples) -> Score:
+    """`bradley_terry` with a penalty chosen within the examples, for heads and for tuned text learners.
+
+    C is chosen by `respondents.penalty.chosen_c`. The test's options affect neither w nor C. Features that
+    are fitted (TF-IDF) are fitted once, on the options of all examples, but never see the choices.
+    """
+    if not examples:
+        return no_preference
+    fitted = features(_texts(examples))
+
+    def embed(texts: Sequence[str]) -> Matrix:
+        rows = fitted(texts)
+        return rows.toarray() if sparse.issparse(rows) else rows
+
+    vectors = embed(_texts(examples))
+    won = vectors[::2] - vectors[1::2]
+    # Ridge weights lie in the span of the examples. In its coordinates there are no more features than
+    # examples, and the fit is the same.
+    directions, coordinates = linalg.qr(won.T, mode="economic")
+    weights = directions @ fit(coordinates.T, chosen_c(coordinates.T))
+
+    def score(option_a: str, option_b: str) -> float:
+        a, b = embed([option_a, option_b])
+        return float((a - b) @ weights)
+
+    return score
+
+
 def nearest_example(examples: Examples) -> Score:
     """Compare the test options with the nearest options of the examples.
 
@@ -359,6 +389,14 @@ def bradley_terry_learner(name: str, described: str, features: Features) -> Text
     return TextLearner(name, description, partial(bradley_terry, features))
 
 
+def tuned_learner(name: str, described: str, features: Features) -> TextLearner:
+    """A `TextLearner` that fits `tuned_bradley_terry` on the features."""
+    description = (
+        f"Bradley-Terry model on {described}, fitted on the prompt's examples, which choose its penalty"
+    )
+    return TextLearner(name, description, partial(tuned_bradley_terry, features))
+
+
 def _learners() -> list[TextLearner]:
     model = bradley_terry_learner
     nearest = "the option nearer to a chosen than to a rejected example option (cosine of TF-IDF)"
@@ -374,6 +412,8 @@ def _learners() -> list[TextLearner]:
         model("learner-style", "six counts of style", style_features),
         *latent,
         model("learner-encoder", "sentence embeddings of all-MiniLM-L6-v2", encoder),
+        tuned_learner("learner-words-tuned", "TF-IDF of words", word_features),
+        tuned_learner("learner-characters-tuned", "TF-IDF of 3 to 5 characters", character_features),
     ]
 
 
