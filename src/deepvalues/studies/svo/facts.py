@@ -191,8 +191,13 @@ def keep_blind(
     results.claim("reading_reaches_blind", read_high >= null["lean"])
     with_goal = implied[implied["goal"]].sort_values("range", ascending=False)
     *following, third = with_goal.head(3).to_dict("records")
+    without_goal = implied[~implied["goal"]].set_index("model")["range"]
     for row in following:
-        results.decimals(f"steering.{row['model'].lower().replace('-', '_')}", row["range"], 0)
+        key = f"steering.{row['model'].lower().replace('-', '_')}"
+        results.decimals(key, row["range"], 0)
+        results.decimals(f"{key}_without", without_goal[row["model"]], 0)
+    (reading,) = set(with_goal.eval("range_high - range").round(6))
+    results.decimals("steering.reading", reading, 0)
     others = with_goal.iloc[len(following) :]
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
