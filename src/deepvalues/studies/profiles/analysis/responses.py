@@ -6,33 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.reading import parse
-from deepvalues.studies.profiles.stimuli import MODES, Stimuli
+from deepvalues.studies.profiles.stimuli import Stimuli
 from deepvalues.studies.shared import stop_if_stray
 
-RESPONSES = pa.DataFrameSchema(
-    {
-        "model": pa.Column(str),
-        "mode": pa.Column(str, pa.Check.isin(MODES)),
-        "wording": pa.Column(str),
-        "run": pa.Column("int64"),
-        "item": pa.Column(str),
-        "turn": pa.Column("int64", pa.Check.in_range(0, 2)),
-        "theme": pa.Column(str),
-        # Position of the theme in the prompt, from 0; -1 if the prompt names no themes.
-        "place": pa.Column("int64", pa.Check.in_range(-1, 5)),
-        "response": pa.Column(float),
-        "priority": pa.Column(float),
-    },
-    unique=["model", "item", "theme"],
-    strict=True,
-    ordered=True,
-    name="responses",
-)
+#: Columns of the responses; place is that of the theme in the prompt, from 0, or -1 if it names no themes.
+COLUMNS = ["model", "mode", "wording", "run", "item", "turn", "theme", "place", "response", "priority"]
 
 
 def priority(mode: str, response: float) -> float:
@@ -96,10 +78,7 @@ def responses(runs: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
         for *row, order, choice in answered[[*columns, "order", "choice"]].itertuples(index=False, name=None)
         for theme, number in zip(themes, choice.split(), strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=list(RESPONSES.columns))
-    if frame.empty:
-        frame = frame.astype({name: column.dtype.type for name, column in RESPONSES.columns.items()})
-    return RESPONSES.validate(frame)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def missing(runs: pd.DataFrame) -> pd.DataFrame:

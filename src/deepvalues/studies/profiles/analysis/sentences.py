@@ -12,7 +12,7 @@ from deepvalues.ask.reading import without_thinking
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.stats.agreement import cohens_kappa, krippendorff_alpha, raw_agreement
-from deepvalues.studies.profiles.analysis.responses import RESPONSES
+from deepvalues.studies.profiles.analysis.responses import COLUMNS
 
 _MARKER = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^\s*#{1,6}\s")
@@ -27,20 +27,6 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"[^\W\d_]")
-
-SENTENCES = pa.DataFrameSchema(
-    {
-        "model": pa.Column(str),
-        "item": pa.Column(str),
-        "repeat": pa.Column("int64"),
-        "place": pa.Column("int64", pa.Check.ge(0)),
-        "id": pa.Column(str, pa.Check.str_matches(r"^s[0-9a-f]{16}$")),
-        "sentence": pa.Column(str),
-    },
-    strict=True,
-    ordered=True,
-    name="sentences",
-)
 
 #: The items of the coding: every distinct sentence once.
 UNIQUE = pa.DataFrameSchema(
@@ -120,9 +106,7 @@ def sentences_of(answers: pd.DataFrame) -> pd.DataFrame:
         for model, item, repeat, reply in answered.itertuples(index=False, name=None)
         for place, sentence in enumerate(split_sentences(reply))
     ]
-    frame = pd.DataFrame(rows, columns=list(SENTENCES.columns))
-    kinds = {name: "int64" if name in ("repeat", "place") else "str" for name in frame}
-    return SENTENCES.validate(frame.astype(kinds))
+    return pd.DataFrame(rows, columns=["model", "item", "repeat", "place", "id", "sentence"])
 
 
 def unique_sentences(sentences: pd.DataFrame) -> pd.DataFrame:
@@ -196,8 +180,7 @@ def open_responses(
     joined["priority"] = joined["response"]
     joined["theme"] = pd.Categorical(joined["theme"], list(themes), ordered=True)
     joined = joined.sort_values(["model", "run", "theme"], ignore_index=True)
-    frame = joined[list(RESPONSES.columns)].astype({"theme": "str"})
-    return RESPONSES.validate(frame)
+    return joined[COLUMNS].astype({"theme": "str"})
 
 
 def code_table(codes: pd.DataFrame, coders: Sequence[str]) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row per model and trial: model, id, mode, value, goal, trial; item1 … (option indices, −1 for no
         choice); given (number of choices in the six primary items); angle, category and transitive as from
-        `scoring.score`; angle_low and angle_high (bounds for missing choices); order (of preference);
+        `scoring.score`; angle_low and angle_high (bounds for missing choices);
         mean_self, mean_other, ring_self, ring_other, length; inequality_aversion (only for prosocial trials
         with secondary items).
     """
@@ -118,7 +118,6 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
             "given": (primary >= 0).sum(axis=1),
             **scored,
             **scoring.angle_bounds(primary),
-            "order": pd.Series(scoring.preference_orders(primary), dtype="str"),
             **scoring.ring(primary),
             "inequality_aversion": index,
         }
