@@ -13,7 +13,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
-    from deepvalues.survey.questions import Survey
+    from deepvalues.survey.form import Survey
 
 COMMANDS = Commands()
 

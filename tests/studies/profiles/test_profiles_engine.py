@@ -128,7 +128,7 @@ def test_people_read_what_models_read():
 
 
 def answered(respondent="p1"):
-    """What a person answered, as far as it counts here, as `deepvalues.survey.reading` gives it."""
+    """What a person answered, as far as it counts here, as `deepvalues.survey.results` gives it."""
     keys = catalogue.study("profiles").stimuli.keys
     given = {
         "ranking": [3, 4, 2, 1, 5, 6],
