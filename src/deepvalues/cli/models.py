@@ -13,7 +13,7 @@ from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
     from deepvalues.ask.registry import Model, Registry
-    from deepvalues.card.gather import Asked
+    from deepvalues.card.measures import Asked
 
 COMMANDS = Commands()
 #: The user's cards, and those of the site, which `make paper` replaces.
@@ -31,8 +31,7 @@ _OUT, _OF_SITE = paths.BY_HAND / "cards", paths.ROOT / "build" / "cards"
 )
 def card(arguments: argparse.Namespace) -> None:
     """Write a model's report card, or a comparison of two models, as a web page and a PDF."""
-    from deepvalues.card.compare import comparison
-    from deepvalues.card.write import card, rendered, write
+    from deepvalues.card.write import card, comparison, rendered, write
 
     if len(arguments.model) > 2:
         raise UserError(f"a card shows one model or two, not {len(arguments.model)}")
@@ -45,7 +44,7 @@ def card(arguments: argparse.Namespace) -> None:
 def _asked(name: str, arguments: argparse.Namespace) -> Asked:
     from deepvalues.ask import catalogue
     from deepvalues.ask.questions import record_path
-    from deepvalues.card.gather import gather
+    from deepvalues.card.measures import gather
 
     registry = catalogue.registry()
     files = (record_path(arguments.record, study, name) for study in catalogue.studies())
