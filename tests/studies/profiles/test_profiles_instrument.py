@@ -17,14 +17,15 @@ from deepvalues.ask.record import Answer
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
-from deepvalues.studies.profiles.items import build_items, orders
 from deepvalues.studies.profiles.reading import off_scale, parse, read_closed, read_code, read_open, written
 from deepvalues.studies.profiles.stimuli import (
     CLOSED_MODES,
     OPEN,
+    build_items,
     load_bank,
     load_codebook,
     load_stimuli,
+    orders,
 )
 from deepvalues.studies.profiles.study import REPAIRS, OpenProfiles, ValueProfiles, profile_schema
 

@@ -23,10 +23,17 @@ from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import Array, Bootstrapped, bootstrap
 from deepvalues.studies.shared import held_to_agents
 from deepvalues.studies.svo.analysis import scoring
-from deepvalues.studies.svo.analysis.people import total_variation
-from deepvalues.studies.svo.items import CONDITIONS
+from deepvalues.studies.svo.analysis.comparisons import total_variation
 from deepvalues.studies.svo.respondents import LetterAgent
-from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, VALUES, payoffs
+from deepvalues.studies.svo.stimuli import (
+    CONDITIONS,
+    LETTERS,
+    N_OPTIONS,
+    N_PRIMARY,
+    NO_VALUE,
+    VALUES,
+    payoffs,
+)
 
 #: Columns with the shares of letters as shown, and of options in printed order.
 PLACES = [f"place_{letter}" for letter in LETTERS]
@@ -45,7 +52,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `items.LETTER_CONTRACT`.
+        A frame that meets `stimuli.LETTER_CONTRACT`.
     answers
         From `deepvalues.ask.on_record.letter_probabilities`, with nine letters.
 

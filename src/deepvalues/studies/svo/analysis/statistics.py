@@ -18,8 +18,15 @@ from deepvalues.stats.bootstrap import bootstrapped_mean
 from deepvalues.stats.rates import NO_INTERVAL, Interval, holm, signed_ranks, wilson
 from deepvalues.studies.shared import count_statuses, stop_if_stray
 from deepvalues.studies.svo.analysis import scoring
-from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.stimuli import CONTROLLED, LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, Floats
+from deepvalues.studies.svo.stimuli import (
+    CONTROLLED,
+    LETTERS,
+    N_OPTIONS,
+    N_PRIMARY,
+    NO_VALUE,
+    Floats,
+    questions_of,
+)
 
 #: Columns that identify a condition of a model.
 CONDITION = ["model", "mode", "value", "goal"]
@@ -45,7 +52,7 @@ def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `items.CONTRACT`.
+        A frame that meets `stimuli.CONTRACT`.
     answers
         From `deepvalues.ask.questions.Questions.answers`: model, item, turn, status, choice.
 
