@@ -204,15 +204,9 @@ def orders(keys: Sequence[str], runs: int, *seed: object) -> list[tuple[str, ...
     """A different order of the themes for each run, balanced in every six runs.
 
     Six runs form a Latin square: each theme appears once at each position and once after each other theme.
-    Squares start from a seeded shuffle; one that would repeat an order is redrawn. More runs extend fewer.
-
-    Raises
-    ------
-    UserError
-        When there are too few orders: six themes have 720, in 120 squares.
+    Squares start from a seeded shuffle; one that would repeat an order is redrawn. More runs extend fewer;
+    six themes have 720 orders.
     """
-    if runs > 600:
-        raise UserError(f"{runs} runs of a mode: six themes have too few orders for that; 600 is the most")
     found: list[tuple[str, ...]] = []
     attempt = 0
     while len(found) < runs:
