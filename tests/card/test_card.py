@@ -14,7 +14,7 @@ import pytest
 from deepvalues.ask import catalogue
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.registry import Price
-from deepvalues.card import facts, measures, write
+from deepvalues.card import facts, gather, measures, write
 from deepvalues.card.write import write_cards
 from deepvalues.cli import main
 from deepvalues.core import paths
@@ -36,7 +36,7 @@ OTHERS = (
 @pytest.fixture(scope="module")
 def asked():
     """Respondents with what is on record of them, each read once."""
-    return cache(lambda name: measures.gather(catalogue.registry().model(name)))
+    return cache(lambda name: gather.gather(catalogue.registry().model(name)))
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def same(found, written):
 )
 def test_the_figures_of_study_1_are_those_of_the_paper(monkeypatch, name, item_set):
     # The paper asks agents more cells than a card reads.
-    monkeypatch.setitem(measures.SECTIONS, "values", (("dvb", item_set),))
-    values = write.card(measures.gather(catalogue.registry().model(name))).facts["values"]
+    monkeypatch.setitem(gather.SECTIONS, "values", (("dvb", item_set),))
+    values = write.card(gather.gather(catalogue.registry().model(name))).facts["values"]
     row = published("models/verdicts.csv", model=name)
     # A card reads four examples, and no text learners.
     columns = [column for column in values["row"] if "lexical" not in column and "_n20" not in column]
@@ -315,9 +315,9 @@ def test_a_set_that_fills_no_section_names_no_card(capsys, tmp_path):
 def test_the_sets_that_name_a_card_hold_what_it_reads(items_n4, items_standard, study):
     wanted = set(study.items("n4-50")["id"])
     assert wanted <= set(items_n4["id"]) and wanted <= set(items_standard["id"])
-    read = {each for sets in measures.SECTIONS.values() for each in sets}
-    assert {(name, item_set) for name, sets in measures.ENOUGH.items() for item_set in sets} >= read
-    for name in measures.ENOUGH["dvb"]:
+    read = {each for sets in gather.SECTIONS.values() for each in sets}
+    assert {(name, item_set) for name, sets in gather.ENOUGH.items() for item_set in sets} >= read
+    for name in gather.ENOUGH["dvb"]:
         assert name in study.item_sets
 
 
@@ -402,7 +402,7 @@ def test_steering_is_compared_within_its_mode(asked, cards):
     one, other = (cards(name).facts["social"]["steering"]["value"] for name in MODELS)
     assert row.value == pytest.approx(one - other) and row.low < row.value < row.high
     (row,) = facts.differences(
-        asked("agent-svo-noisy"), measures.gather(catalogue.registry().model("agent-svo-follower"))
+        asked("agent-svo-noisy"), gather.gather(catalogue.registry().model("agent-svo-follower"))
     )["social"]
     assert row.low < row.value < row.high < 0
     assert facts.differences(asked("agent-svo-noisy"), asked(MODELS[0]))["social"] == []
@@ -422,7 +422,7 @@ def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
 
 @pytest.mark.slow
 def test_the_fidelity_of_two_models_is_compared(asked, cards):
-    flattening = measures.gather(catalogue.registry().model("agent-profile-flattening"))
+    flattening = gather.gather(catalogue.registry().model("agent-profile-flattening"))
     one, other = flattening, asked("agent-profile-reversed")
     (row,) = facts.differences(one, other)["priorities"]
     assert same(

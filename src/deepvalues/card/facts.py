@@ -17,7 +17,7 @@ from deepvalues.ask.record_counts import how_asked
 from deepvalues.ask.registry import Model
 from deepvalues.browser.collect import marked
 from deepvalues.card import measures
-from deepvalues.card.measures import SECTIONS, Asked, Part
+from deepvalues.card.gather import SECTIONS, Asked, Part
 from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import bootstrapped_mean
 from deepvalues.studies.dvb.analysis import verdicts

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from deepvalues.ask import catalogue
 from deepvalues.ask.registry import FAMILIES, Model
 from deepvalues.card.facts import differences, facts
-from deepvalues.card.measures import Asked, gathered
+from deepvalues.card.gather import Asked, gathered
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import replace_folder, writing

@@ -13,7 +13,7 @@ from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
     from deepvalues.ask.registry import Model, Registry
-    from deepvalues.card.measures import Asked
+    from deepvalues.card.gather import Asked
 
 COMMANDS = Commands()
 #: The user's cards, and those of the site, which `make paper` replaces.
@@ -44,7 +44,7 @@ def card(arguments: argparse.Namespace) -> None:
 def _asked(name: str, arguments: argparse.Namespace) -> Asked:
     from deepvalues.ask import catalogue
     from deepvalues.ask.questions import record_path
-    from deepvalues.card.measures import gather
+    from deepvalues.card.gather import gather
 
     registry = catalogue.registry()
     files = (record_path(arguments.record, study, name) for study in catalogue.studies())

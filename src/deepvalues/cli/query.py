@@ -136,7 +136,7 @@ def _finish(
     succeeded: bool, models: Sequence[Model], record_folder: Path, asked: Sequence[tuple[str, str]]
 ) -> int:
     """The exit status of a run; suggests report cards if the run covered one of their sections."""
-    from deepvalues.card.measures import ENOUGH, card_command
+    from deepvalues.card.gather import ENOUGH, card_command
 
     if succeeded and any(item_set in ENOUGH.get(study, ()) for study, item_set in asked):
         for model in models:
