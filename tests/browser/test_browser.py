@@ -19,10 +19,9 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.record import Record
 from deepvalues.ask.study import Study
-from deepvalues.browser import encode as encode_module
 from deepvalues.browser import write
 from deepvalues.browser.collect import Row, Sheet, marked, names, sheets
-from deepvalues.browser.encode import Texts, encode, fragments_of, front_coded, script, starts
+from deepvalues.browser.write import Texts, encode, fragments_of, front_coded, script, starts
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper.site import check_links, copy_resources, mend_links
@@ -93,7 +92,7 @@ class Reader:
                         slots[n][slot] if slots[n] else 0 for n in ("item", "repeat", "turn")
                     )
                     status, shown = self.index["readings"][code]
-                    assert shown in (got["choice"] or "", encode_module.LONG_CHOICE)
+                    assert shown in (got["choice"] or "", write.LONG_CHOICE)
                     model = self.index["models"][entry["model"]][0]
                     yield study["name"], Row(model, study["items"][item], repeat, turn, status, **got)
 

@@ -14,7 +14,7 @@ import pytest
 from deepvalues.ask import catalogue
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.registry import Price
-from deepvalues.card import compare, facts, gather, measures, write
+from deepvalues.card import facts, gather, measures, write
 from deepvalues.card.write import write_cards
 from deepvalues.cli import main
 from deepvalues.core import paths
@@ -382,7 +382,7 @@ def test_the_site_without_any_record_says_so(tmp_path):
 def test_differences_are_paired_and_turn_with_the_order(asked):
     for first, second in combinations([*MODELS, "agent-declining"], 2):
         one, other = asked(first), asked(second)
-        forth, back = compare.differences(one, other)["values"], compare.differences(other, one)["values"]
+        forth, back = facts.differences(one, other)["values"], facts.differences(other, one)["values"]
         for a, b in zip(forth, back, strict=True):
             assert a.value == pytest.approx(a.one - a.other, abs=1e-12) and b.value == pytest.approx(-a.value)
             assert a.pairs == b.pairs and (math.isnan(a.low) or a.low == pytest.approx(-b.high))
@@ -390,7 +390,7 @@ def test_differences_are_paired_and_turn_with_the_order(asked):
 
 def test_the_difference_of_the_dvgr_is_that_of_the_papers_own_pairing(asked, cards):
     """Where both answered everything, the difference is that of the rates on the cards."""
-    rows = {row.measure: row for row in compare.differences(*map(asked, MODELS))["values"]}
+    rows = {row.measure: row for row in facts.differences(*map(asked, MODELS))["values"]}
     one, other = (cards(name).facts["values"] for name in MODELS)
     for measure, row in rows.items():
         assert row.value == pytest.approx(one[measure]["value"] - other[measure]["value"])
@@ -398,19 +398,19 @@ def test_the_difference_of_the_dvgr_is_that_of_the_papers_own_pairing(asked, car
 
 
 def test_steering_is_compared_within_its_mode(asked, cards):
-    (row,) = compare.differences(*map(asked, MODELS))["social"]
+    (row,) = facts.differences(*map(asked, MODELS))["social"]
     one, other = (cards(name).facts["social"]["steering"]["value"] for name in MODELS)
     assert row.value == pytest.approx(one - other) and row.low < row.value < row.high
-    (row,) = compare.differences(
+    (row,) = facts.differences(
         asked("agent-svo-noisy"), gather.gather(catalogue.registry().model("agent-svo-follower"))
     )["social"]
     assert row.low < row.value < row.high < 0
-    assert compare.differences(asked("agent-svo-noisy"), asked(MODELS[0]))["social"] == []
+    assert facts.differences(asked("agent-svo-noisy"), asked(MODELS[0]))["social"] == []
 
 
 @pytest.mark.slow
 def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
-    card = compare.comparison(*map(asked, MODELS))
+    card = write.comparison(*map(asked, MODELS))
     files = write.rendered(card)
     assert len(re.findall(rb"/Type\s*/Page\b", files[f"{card.file}.pdf"])) == 1
     shown = text(card)
@@ -424,20 +424,20 @@ def test_the_card_of_two_models_is_one_page_with_its_differences(asked):
 def test_the_fidelity_of_two_models_is_compared(asked, cards):
     flattening = gather.gather(catalogue.registry().model("agent-profile-flattening"))
     one, other = flattening, asked("agent-profile-reversed")
-    (row,) = compare.differences(one, other)["priorities"]
+    (row,) = facts.differences(one, other)["priorities"]
     assert same(
         row.other,
         published("profiles/fidelity.csv", model="agent-profile-reversed", mode="rating")["fidelity"],
     )
     assert 0 < row.low < row.value == row.one - row.other < row.high
-    shown = text(compare.comparison(one, other))
+    shown = text(write.comparison(one, other))
     assert (
         "**Fidelity to the synthetic reference**" in shown and "the runs of each model are resampled" in shown
     )
 
 
 def test_a_difference_that_is_unknown_has_no_interval(asked):
-    shown = text(compare.comparison(asked("agent-svo-refusing"), asked("agent-svo-noisy")))
+    shown = text(write.comparison(asked("agent-svo-refusing"), asked("agent-svo-noisy")))
     assert "| **Steering range, degrees** | – | – | –  |" in shown
 
 
@@ -450,4 +450,4 @@ def test_a_difference_that_is_unknown_has_no_interval(asked):
 )
 def test_two_that_can_not_be_compared_get_one_message(asked, pair, message):
     with pytest.raises(UserError, match=message):
-        compare.comparison(*map(asked, pair))
+        write.comparison(*map(asked, pair))

@@ -231,13 +231,13 @@ def test_a_damaged_lock_is_reported_with_its_line(store, line):
     [
         ("a: [", "not valid YAML"),
         ("- a", "not a list of sources by name"),
-        ("a: 1", "a: must have exactly the keys"),
-        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "a: must have exactly the keys"),
+        ("a: 1", "a: its entry must be a mapping"),
+        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "a: the key licence is missing"),
         ("a: {file: ../f, url: 'http://x', sha256: null, what: w, cite: c, licence: l}", "without folders"),
-        ("a: {file: f, url: 'ftp://x', sha256: null, what: w, cite: c, licence: l}", "must begin with http"),
+        ("a: {file: f, url: 'ftp://x', sha256: null, what: w, cite: c, licence: l}", "begins with http"),
         (
             "a: {file: f, url: 'http://x', sha256: 12, what: w, cite: c, licence: l}",
-            "all values must be text",
+            "sha256 must be text",
         ),
     ],
 )

@@ -24,7 +24,7 @@ from deepvalues.ask.registry import BARE, CONTINUE
 from deepvalues.ask.spelling import IMPOSSIBLE
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.export import for_lm_eval, material, write
+from deepvalues.export import for_lm_eval, write
 from deepvalues.stats import clusters
 
 SETS = [("dvb", "smoke"), ("dvb-cot", "smoke"), ("svo", "smoke"), ("profiles-pairs", "smoke")]
@@ -115,26 +115,26 @@ def test_datasets_loads_every_configuration(folder, front, monkeypatch, tmp_path
 
 
 def test_by_default_the_papers_sets_are_exported_and_none_of_others():
-    chosen = material.chosen()
+    chosen = write.chosen()
     assert ("dvb", "n4-50") in chosen and ("svo", "standard") in chosen
     places = {tuple(place.split("/")) for place in catalogue.registry().paper}
     others = {place for place in places if place[1] in catalogue.study(place[0]).sets_of_others}
     assert others == {("dvb", "authors")}
     assert set(chosen) == places - others
-    assert material.chosen("svo") == [("svo", "standard")]
+    assert write.chosen("svo") == [("svo", "standard")]
 
 
 @pytest.mark.parametrize("study", ["dvb", "dvb-explicit", "dvb-cot"])
 @pytest.mark.parametrize("item_set", ["released", "released-1302", "authors"])
 def test_prompts_of_others_are_not_exported(study, item_set):
     with pytest.raises(UserError, match=f"{study}/{item_set}: these prompts belong to others"):
-        material.chosen(study, item_set)
+        write.chosen(study, item_set)
 
 
 def test_an_item_without_a_text_stops_an_export(study):
     """As the public prompts are, wherever they stand."""
     with pytest.raises(UserError, match="may not be redistributed"):
-        list(material.exported([("dvb", "authors")]))
+        list(write.exported([("dvb", "authors")]))
 
 
 @pytest.mark.parametrize(

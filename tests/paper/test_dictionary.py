@@ -21,7 +21,7 @@ from deepvalues.ask import catalogue
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.paper import dictionary, metadata, tables
-from deepvalues.studies.svo import items as svo_items
+from deepvalues.studies.svo import stimuli as svo_items
 
 DATA = paths.DATA
 
@@ -309,7 +309,7 @@ def test_missing_declarations_say_where_they_were_expected(tmp_path):
 
 
 def test_a_contract_gives_types_and_is_enforced(small):
-    contract = "deepvalues.studies.svo.items:CONTRACT"
+    contract = "deepvalues.studies.svo.stimuli:CONTRACT"
     entry = {"what": "w", "by": "b", "contract": contract}
     data = small(**{"results/x/t.csv": entry})
     catalogue.study("svo").items("smoke").to_csv(data / "results" / "x" / "t.csv", index=False)
@@ -319,13 +319,14 @@ def test_a_contract_gives_types_and_is_enforced(small):
     frame.to_csv(data / "results" / "x" / "t.csv", index=False)
     with pytest.raises(
         UserError,
-        match=r"results/x/t\.csv does not meet deepvalues\.studies\.svo\.items:CONTRACT: .*openings",
+        match=r"results/x/t\.csv does not meet deepvalues\.studies\.svo\.stimuli:CONTRACT: .*openings",
     ):
         dictionary.describe(data)
 
 
 @pytest.mark.parametrize(
-    "name", ["deepvalues.nowhere:CONTRACT", "deepvalues.studies.svo.items:NONE", "deepvalues.core.paths:ROOT"]
+    "name",
+    ["deepvalues.nowhere:CONTRACT", "deepvalues.studies.svo.stimuli:NONE", "deepvalues.core.paths:ROOT"],
 )
 def test_an_unknown_contract_is_named(small, name):
     with pytest.raises(UserError, match=name):

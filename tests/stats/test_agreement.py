@@ -12,11 +12,9 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats import agreement
 from deepvalues.stats.agreement import (
     ICC_KINDS,
-    LEVELS,
     cohens_kappa,
     fleiss_kappa,
     icc,
@@ -56,7 +54,7 @@ def ratings(seed, units=30, raters=3, categories=4, noise=0.4, missing=0.0):
 # ---- alpha ----
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
 def test_alpha_of_the_worked_example(level):
     found = krippendorff_alpha(WORKED, level)
     assert found.estimate == pytest.approx(PRINTED[level], abs=5e-4)
@@ -195,16 +193,3 @@ def test_intervals_have_about_nominal_coverage():
         for found in (fleiss_kappa(ratings(seed, units=80), draws=400) for seed in range(1, 151))
     ]
     assert 0.88 < np.mean(held) < 0.99
-
-
-def test_faulty_input_is_named():
-    with pytest.raises(UserError, match="Cohen's kappa needs two raters, not 3"):
-        cohens_kappa(ratings(1))
-    with pytest.raises(UserError, match="needs at least 2 raters, not 1"):
-        fleiss_kappa(ratings(1, raters=1))
-    with pytest.raises(UserError, match="unknown level 'ratio'; there are nominal"):
-        krippendorff_alpha(WORKED, "ratio")
-    with pytest.raises(UserError, match="'interval' needs numeric ratings"):
-        krippendorff_alpha(pd.DataFrame({"a": ["yes", "no"], "b": ["no", "no"]}), "interval")
-    with pytest.raises(UserError, match="unknown kind 'ICC2'; there are ICC"):
-        icc(SHROUT, "ICC2")

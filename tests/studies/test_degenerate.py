@@ -16,7 +16,7 @@ from deepvalues.studies.profiles import tables as profiles_tables
 from deepvalues.studies.profiles.analysis import comparison, pair_profiles, responses
 from deepvalues.studies.profiles.analysis.reference import synthetic_reference
 from deepvalues.studies.svo import facts as svo_facts
-from deepvalues.studies.svo.analysis import effects as svo_effects
+from deepvalues.studies.svo.analysis import comparisons as svo_comparisons
 from deepvalues.studies.svo.analysis import letter_scoring
 from deepvalues.studies.svo.analysis import statistics as svo_statistics
 from deepvalues.studies.svo.analysis.instrument import instrument
@@ -147,7 +147,7 @@ def test_study_2(rule):
     agent = svo_agents(catalogue.study("svo").wording)[f"agent-svo-{rule}"]
     asked, trials = scored(catalogue.study("svo"), [agent], items)
     means = svo_statistics.mean_rationality(svo_statistics.value_rationality(trials, seed=1))
-    anova, left_out = svo_effects.anova(trials, seed=1), svo_effects.left_out(trials)
+    anova, left_out = svo_comparisons.anova(trials, seed=1), svo_comparisons.left_out(trials)
     told = telling("svo", svo_facts)
     position = told("position", svo_statistics.position_bias(asked, seed=1))
     hold_true(

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepvalues import survey as survey_package
+from deepvalues.cli.stimuli import surveys
 from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import exact_test, wilson
 from deepvalues.survey import results
@@ -21,6 +22,11 @@ from deepvalues.survey.form import (
     ALPHABET,
     COLUMNS,
     LENGTH,
+    Block,
+    Option,
+    Question,
+    Scale,
+    Survey,
     check_character,
     codebook,
     codes,
@@ -29,9 +35,7 @@ from deepvalues.survey.form import (
     write_survey,
     write_tables,
 )
-from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
-from deepvalues.survey.reading import read_answers
-from deepvalues.survey.results import results_of
+from deepvalues.survey.results import read_answers, results_of
 from filled_forms import Page, completed, saved
 
 SCRIPT = Path(survey_package.__file__).parent / "form.js"
@@ -566,27 +570,16 @@ def test_files_that_cannot_be_written(survey, tmp_path):
 # Questions
 
 
-@pytest.mark.parametrize(
-    ("fields", "rule"),
-    [
-        ({"type": "guess"}, "the type must be one of"),
-        ({"id": "Q 1"}, "an id must consist of"),
-        ({"options": (AB[0], AB[0])}, "each used once"),
-        ({"options": AB[:1]}, "two or more options"),
-        ({"type": "text"}, "two or more options"),
-        ({"type": "rating", "options": ()}, "need a scale"),
-        ({"correct": "c"}, "must be a possible one"),
-    ],
-)
-def test_questions_that_do_not_fit(fields, rule):
-    usual = {"id": "q", "type": "choice", "text": "?", "options": AB}
-    with pytest.raises(ValueError, match=rule):
-        Question(**{**usual, **fields})
-
-
-def test_surveys_that_do_not_fit(survey):
-    block = survey.blocks[0]
-    with pytest.raises(ValueError, match=r"more than once: b0, choice\.0"):
-        Survey(**{**vars(survey), "blocks": (block, block)})
-    with pytest.raises(ValueError, match="needs a correct answer"):
-        Survey(**{**vars(survey), "checks": (Question("c", "text", "?"),)})
+@pytest.mark.parametrize("name", list(surveys()))
+def test_questions_of_every_survey_fit_their_type(name):
+    survey = surveys()[name](1)
+    ids = [block.id for block in survey.blocks] + [question.id for question in survey.questions]
+    assert len(set(ids)) == len(ids) and all(check.correct for check in survey.checks)
+    for question in survey.questions:
+        codes = [option.code for option in question.options]
+        assert all(re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name) for name in (question.id, *codes))
+        assert len(set(codes)) == len(codes)
+        assert (len(codes) > 1) == (question.type in ("choice", "ranking", "allocation"))
+        assert (question.scale is not None) == (question.type == "rating")
+        possible = {"choice": codes, "rating": ["below", "above"]}.get(question.type, [])
+        assert question.correct in ("", *possible)

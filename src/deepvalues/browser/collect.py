@@ -23,8 +23,7 @@ from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.dvb.stimuli.bank import Bank
 from deepvalues.studies.dvb.study import BENCHMARK
-from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.stimuli import IDEAL_ANSWERS, LETTERS, N_PRIMARY, payoffs
+from deepvalues.studies.svo.stimuli import IDEAL_ANSWERS, LETTERS, N_PRIMARY, payoffs, questions_of
 
 
 class Mark(NamedTuple):

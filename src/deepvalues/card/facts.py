@@ -1,11 +1,12 @@
-"""The contents of a card, as plain values for its template, ``paper/card/card.md``."""
+"""The contents of a card, and of a comparison, as values for the templates in ``paper/card/``."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from deepvalues.ask import letters
@@ -17,13 +18,18 @@ from deepvalues.ask.registry import Model
 from deepvalues.browser.collect import marked
 from deepvalues.card import measures
 from deepvalues.card.gather import SECTIONS, Asked, Part
+from deepvalues.stats import clusters
+from deepvalues.stats.bootstrap import bootstrapped_mean
+from deepvalues.studies.dvb.analysis import verdicts
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 from deepvalues.studies.dvb.analysis.verdicts import N
 from deepvalues.studies.dvb.items.prompts import situations
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.dvb.study import BENCHMARK
+from deepvalues.studies.profiles.analysis.comparison import fidelity_difference
 from deepvalues.studies.profiles.facts import MODE
 from deepvalues.studies.profiles.study import PROFILES
+from deepvalues.studies.svo.analysis import letter_scoring, statistics
 
 #: Columns of `how_asked` that together identify a way of asking.
 _WAY = ("mode", "parameters", "first", "last", "fingerprints")
@@ -195,3 +201,113 @@ def _answer(part: Part, conversation: Conversation, answer: Answer) -> dict[str,
     share = letters.shares(answer.logprobs).get(choice or "") if by_letters else None
     reply = textwrap.shorten(answer.refusal or answer.text or "", _LONGEST, placeholder=" …")
     return {"status": status, "choice": choice, "share": share, "by_letters": by_letters, "reply": reply}
+
+
+# ---- differences between two respondents, on the items that both answered ----
+
+#: The rates of Study 1, each with its arm.
+_ARMS = {
+    "control": "control",
+    "probe_value": "probe_value",
+    "probe_surface": "probe_surface",
+    "dvgr": "deconfounded",
+}
+_TEST, _FRAME = ["cell", "arm", "test"], ["wording", "pair"]
+
+
+class Difference(NamedTuple):
+    """A measure of two respondents, and its paired difference ``value`` with its 95% interval.
+
+    ``pairs`` counts the items that both answered or, for fidelity, the runs of the model with fewer. The
+    interval is NaN if nothing varies between clusters.
+    """
+
+    measure: str
+    one: float
+    other: float
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+def differences(one: Asked, other: Asked) -> dict[str, list[Difference]]:
+    """Differences by section, one minus other; none where they did not answer the same study in full."""
+    found: dict[str, list[Difference]] = {name: [] for name in SECTIONS}
+    for name in SECTIONS:
+        first, second = one.complete(name), other.complete(name)
+        if first and second and first.study == second.study and first.study in _COMPARED:
+            found[name] = _COMPARED[first.study](first, second)
+    return found
+
+
+def _paired(measure: str, both: pd.DataFrame, column: str, cluster: str) -> Difference:
+    """The difference in a column of the items that both answered; the second's columns end in ``_other``."""
+    known = both.dropna(subset=[column, f"{column}_other"])
+    first, second = (known[name].astype(float) for name in (column, f"{column}_other"))
+    difference = clusters.mean(np.asarray(first - second, dtype=np.float64), known[cluster])
+    means = float(first.mean()), float(second.mean())
+    return Difference(measure, *means, difference.value, *difference.interval, len(known))
+
+
+def _values(one: Part, other: Part) -> list[Difference]:
+    """Study 1: rates and order consistency, paired by test, clustered by cell."""
+    frames = (measures.pairs(part) for part in (one, other))
+    first, second = (
+        frame[frame["arm"].isin(verdicts.TESTS) & (frame["n_examples"] == verdicts.N)] for frame in frames
+    )
+    both = first.merge(second, on=_TEST, suffixes=("", "_other"))
+    rates = [_paired(name, both[both["arm"] == arm], "followed", "cell") for name, arm in _ARMS.items()]
+    return [*rates, _paired("order_consistency", both, "agree", "cell")]
+
+
+def _letters(one: Part, other: Part) -> list[Difference]:
+    """Study 2, one question at a time: steering, by a paired bootstrap over the nine orders."""
+    frame = pd.concat([measures.letter_trials(part) for part in (one, other)], ignore_index=True)
+    names = [part.questions.model.name for part in (one, other)]
+    found = letter_scoring.steering_difference(frame, *names, seed=measures.SVO_SEED)
+    if found is None:
+        return []
+    steering = letter_scoring.by_model(frame, seed=measures.SVO_SEED).set_index("model")["steering"]
+    ends = float(found.estimate), float(found.low), float(found.high)
+    return [Difference("steering", steering[names[0]], steering[names[1]], *ends, found.clusters)]
+
+
+def _conversations(one: Part, other: Part) -> list[Difference]:
+    """Study 2 in conversations: steering, by a paired bootstrap over trials."""
+    first, second = (
+        statistics.changes(measures.of_mode(measures.conversation_trials(part))) for part in (one, other)
+    )
+    both = pd.DataFrame({"one": first, "other": second}).dropna()
+    difference = both["one"] - both["other"]
+    interval = bootstrapped_mean(difference, both.index.to_series().astype(str), seed=measures.SVO_SEED)
+    one_mean, other_mean = both["one"].mean(), both["other"].mean()
+    return [Difference("steering", one_mean, other_mean, difference.mean(), *interval, len(both))]
+
+
+def _pairs(one: Part, other: Part) -> list[Difference]:
+    """Study 3 in pairs: order consistency, paired by frame and pair, clustered by pair."""
+    first, second = (measures.theme_pairs(part) for part in (one, other))
+    both = first.merge(second, on=_FRAME, suffixes=("", "_other"))
+    return [_paired("theme_consistency", both, "agree", "pair")]
+
+
+def _forms(one: Part, other: Part) -> list[Difference]:
+    """Study 3 in forms: fidelity; runs of both models and respondents of the reference are resampled."""
+    first, second = (measures.form_profiles(part) for part in (one, other))
+    if first.size == 0 or second.size == 0:
+        return []
+    drawn = measures.PROFILES_DRAWS, measures.PROFILES_SEED
+    found = fidelity_difference(first, second, measures.reference_profiles(), *drawn)
+    runs = min(len(first), len(second))
+    return [Difference("fidelity", found.one, found.other, found.one - found.other, *found.interval, runs)]
+
+
+#: The comparison for each study.
+_COMPARED: dict[str, Callable[[Part, Part], list[Difference]]] = {
+    "dvb": _values,
+    "svo-letters": _letters,
+    "svo": _conversations,
+    "profiles-pairs": _pairs,
+    "profiles": _forms,
+}

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from deepvalues.ask import catalogue
 from deepvalues.ask.registry import FAMILIES, Model
-from deepvalues.card.facts import facts
+from deepvalues.card.facts import differences, facts
 from deepvalues.card.gather import Asked, gathered
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
@@ -54,6 +54,33 @@ def card(asked: Asked) -> Card:
     developer = "" if model.developer == "unknown" else model.developer
     line = ", ".join(each for each in (model.family, developer, size) if each)
     return Card(file_name(model.name), f"Report card: {model.name}", line, "card", facts(asked))
+
+
+def comparison(one: Asked, other: Asked) -> Card:
+    """The card that compares two respondents.
+
+    Raises
+    ------
+    UserError
+        When both are the same, or have no section that both answered in full and in the same way.
+    """
+    names = [each.model.name for each in (one, other)]
+    if names[0] == names[1]:
+        raise UserError(f"{names[0]}: a model can't be compared with itself; name two models")
+    found = differences(one, other)
+    if not any(found.values()):
+        commands = [f"  {part.command}" for each in (one, other) for part in each.lacking()]
+        first = (
+            f"{' and '.join(names)} share no study answered in full by both; these commands ask for the rest:"
+        )
+        raise UserError("\n".join([first, *commands]))
+    content = {
+        "names": names,
+        "cards": [facts(each) for each in (one, other)],
+        "differences": {name: [each._asdict() for each in rows] for name, rows in found.items()},
+    }
+    title = f"{names[0]} against {names[1]}"
+    return Card(file_name(*names), title, "report card of two models", "compare", content)
 
 
 def rendered(card: Card, links: Sequence[Link] = ()) -> dict[str, bytes]:

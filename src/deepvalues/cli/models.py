@@ -31,8 +31,7 @@ _OUT, _OF_SITE = paths.BY_HAND / "cards", paths.ROOT / "build" / "cards"
 )
 def card(arguments: argparse.Namespace) -> None:
     """Write a model's report card, or a comparison of two models, as a web page and a PDF."""
-    from deepvalues.card.compare import comparison
-    from deepvalues.card.write import card, rendered, write
+    from deepvalues.card.write import card, comparison, rendered, write
 
     if len(arguments.model) > 2:
         raise UserError(f"a card shows one model or two, not {len(arguments.model)}")

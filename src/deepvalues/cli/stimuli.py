@@ -13,7 +13,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 if TYPE_CHECKING:
-    from deepvalues.survey.questions import Survey
+    from deepvalues.survey.form import Survey
 
 COMMANDS = Commands()
 
@@ -26,9 +26,9 @@ COMMANDS = Commands()
 )
 def export(arguments: argparse.Namespace) -> None:
     """Write the items as a data set for the model hub, with tasks for lm-evaluation-harness."""
-    from deepvalues.export import material, write
+    from deepvalues.export import write
 
-    for line in write.write(arguments.to, material.chosen(arguments.study, arguments.set)):
+    for line in write.write(arguments.to, write.chosen(arguments.study, arguments.set)):
         print(line)
     print(f"{paths.shown(arguments.to)}: the data set with its card, README.md, and croissant.json")
 

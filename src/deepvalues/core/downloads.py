@@ -11,14 +11,15 @@ import json
 import re
 import sys
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml, writing
+from deepvalues.core.schema import STRICT, Text, checked, like
 
 #: Timeout in seconds for receiving data.
 TIMEOUT = 60.0
@@ -35,13 +36,15 @@ class NoNetworkError(UserError):
 class Source:
     """An entry of ``data/sources.yml``; ``sha256`` is None if none is published."""
 
-    name: str
-    file: str
-    url: str
-    sha256: str | None
-    what: str
-    cite: str
-    licence: str
+    __pydantic_config__ = STRICT
+
+    name: Text
+    file: Annotated[Text, like(r"[^/]+", "a file name without folders")]
+    url: Annotated[Text, like(r"https?://.+", "a URL that begins with http:// or https://")]
+    sha256: Text | None
+    what: Text
+    cite: Text
+    licence: Text
 
 
 class Fetched(NamedTuple):
@@ -234,19 +237,14 @@ def load_sources(path: Path) -> dict[str, Source]:
     listed = read_yaml(path)
     if not isinstance(listed, dict):
         raise UserError(f"{path}: not a list of sources by name")
-    keys = {field.name for field in fields(Source)} - {"name"}
+    sources = {}
     for name, entry in listed.items():
-        if not isinstance(entry, dict) or entry.keys() != keys:
-            raise UserError(f"{path}: {name}: must have exactly the keys {', '.join(sorted(keys))}")
-        texts = {key: text for key, text in entry.items() if key != "sha256" or text is not None}
-        if (
-            not all(isinstance(text, str) for text in texts.values())
-            or Path(entry["file"]).name != entry["file"]
-        ):
-            raise UserError(f"{path}: {name}: all values must be text, and file a name without folders")
-        if not entry["url"].startswith(("http://", "https://")):
-            raise UserError(f"{path}: {name}: the url must begin with http:// or https://")
-    return {str(name): Source(str(name), **entry) for name, entry in listed.items()}
+        try:
+            given = {**entry, "name": name} if isinstance(entry, dict) else entry
+            sources[str(name)] = checked(Source, given)
+        except ValueError as error:
+            raise UserError(f"{path}: {name}: {error}") from None
+    return sources
 
 
 def sha256(path: Path) -> str:

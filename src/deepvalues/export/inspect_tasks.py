@@ -34,7 +34,7 @@ from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, FREE
 from deepvalues.core.errors import UserError
 from deepvalues.export.importing import answer_of
-from deepvalues.export.material import Exported, chosen, exported
+from deepvalues.export.write import Exported, chosen, exported
 
 #: Columns of an item that a log keeps; the id identifies the rest.
 _KEPT = ("cell", "arm", "n_examples", "hash")

@@ -22,12 +22,10 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as fleiss_kappa_of_counts
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import draw_counts, percentiles
 from deepvalues.stats.rates import NO_INTERVAL, Interval
 
 Floats = NDArray[np.float64]
-LEVELS = ("nominal", "ordinal", "interval")
 
 
 class Agreement(NamedTuple):
@@ -50,12 +48,6 @@ def _coded(ratings: pd.DataFrame) -> tuple[NDArray[np.int64], list[object]]:
 def _one_hot(codes: NDArray[np.int64], categories: int) -> Floats:
     """Indicators of shape (units, raters, categories)."""
     return np.asarray(codes[:, :, None] == np.arange(categories), dtype=float)
-
-
-def _complete(ratings: pd.DataFrame) -> pd.DataFrame:
-    if ratings.shape[1] < 2:
-        raise UserError(f"agreement needs at least 2 raters, not {ratings.shape[1]}")
-    return ratings.dropna()
 
 
 def _bootstrap(units: int, statistic: Callable[[Floats], Floats], draws: int, seed: int) -> Interval:
@@ -95,9 +87,7 @@ def cohens_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
     ----------
     Cohen (1960), Educational and Psychological Measurement 20.
     """
-    if ratings.shape[1] != 2:
-        raise UserError(f"Cohen's kappa needs two raters, not {ratings.shape[1]}; use Fleiss' kappa or alpha")
-    both = _complete(ratings)
+    both = ratings.dropna()
     codes, categories = _coded(both)
     hot = _one_hot(codes, len(categories))
     agrees = (codes[:, 0] == codes[:, 1]).astype(float)
@@ -118,7 +108,7 @@ def fleiss_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
     ----------
     Fleiss (1971), Psychological Bulletin 76.
     """
-    complete = _complete(ratings)
+    complete = ratings.dropna()
     codes, categories = _coded(complete)
     if len(categories) < 2:
         return Agreement(math.nan, math.nan, math.nan, len(complete), ratings.shape[1])
@@ -158,9 +148,7 @@ def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: 
     ----------
     McGraw and Wong (1996), Psychological Methods 1.
     """
-    if kind not in ICC_KINDS:
-        raise UserError(f"unknown kind {kind!r}; there are {', '.join(ICC_KINDS)}")
-    x = _complete(ratings).to_numpy(dtype=float)
+    x = ratings.dropna().to_numpy(dtype=float)
     n, k = x.shape
     if n < 5 or np.ptp(x) == 0:
         return Agreement(math.nan, math.nan, math.nan, n, k)
@@ -221,11 +209,7 @@ def krippendorff_alpha(
     ----------
     Krippendorff (2019), Content Analysis, 4th edition, chapter 12.
     """
-    if level not in LEVELS:
-        raise UserError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
     codes, categories = _coded(ratings)
-    if level == "interval" and any(isinstance(category, str) for category in categories):
-        raise UserError("the level 'interval' needs numeric ratings, not text")
     counts = _one_hot(codes, len(categories)).sum(axis=1)
     counts = counts[counts.sum(axis=1) > 1]
     # The package's type annotations are too narrow.

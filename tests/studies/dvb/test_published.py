@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint, proportion_effectsi
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.stats import rates, rounded
+from deepvalues.stats import contrasts, rates
 from deepvalues.stats.contrasts import factor_test
 from deepvalues.studies.dvb.analysis import published
 from deepvalues.studies.dvb.analysis.published import dvgr_summary
@@ -191,15 +191,15 @@ def test_an_effect_too_small_for_a_million_is_named():
 def test_ranges_hold_the_truth_that_was_rounded(n, data):
     k = data.draw(st.integers(0, n))
     truth = proportion_confint(k, n, method="wilson")
-    for found, bound in zip(rounded.wilson_ranges(round(k / n, 2), 0.005, n), truth, strict=True):
+    for found, bound in zip(contrasts.wilson_ranges(round(k / n, 2), 0.005, n), truth, strict=True):
         assert found.low - 1e-9 <= bound <= found.high + 1e-9
-    rate = rounded.rate_range(*[(round(bound, 2), 0.005) for bound in truth], n)
+    rate = contrasts.rate_range(*[(round(bound, 2), 0.005) for bound in truth], n)
     assert rate.low <= k / n <= rate.high
     assert rate.low <= rate.estimate <= rate.high
 
 
 def test_bounds_that_no_count_has_give_no_rate():
-    assert all(math.isnan(x) for x in rounded.rate_range((0.10, 0.005), (0.90, 0.005), 1_000))
+    assert all(math.isnan(x) for x in contrasts.rate_range((0.10, 0.005), (0.90, 0.005), 1_000))
 
 
 @given(st.lists(st.tuples(st.integers(100, 900), st.floats(0.05, 0.95)), min_size=2, max_size=6))
@@ -207,7 +207,7 @@ def test_bounds_that_no_count_has_give_no_rate():
 def test_the_range_of_chi_squared_holds_the_truth(levels):
     n = np.array([size for size, _ in levels], dtype=float)
     deep = np.array([round(size * rate) for size, rate in levels], dtype=float)
-    found = rounded.chi_squared_range((deep / n).round(2), 0.005, n, int(deep.sum()))
+    found = contrasts.chi_squared_range((deep / n).round(2), 0.005, n, int(deep.sum()))
     truth = stats.chi2_contingency(np.column_stack([deep, n - deep]), correction=False)[0]
     assert found.low - 1e-6 <= truth <= found.high + 1e-6
 
@@ -221,7 +221,7 @@ def test_no_rates_that_round_alike_leave_the_range_of_chi_squared(levels, seed):
     n = np.array([size for size, _ in levels], dtype=float)
     rates = np.array([percent / 100 for _, percent in levels])
     total = round(float(n @ rates))
-    found = rounded.chi_squared_range(rates, 0.005, n, total)
+    found = contrasts.chi_squared_range(rates, 0.005, n, total)
     drawn = rates + np.random.default_rng(seed).uniform(-0.005, 0.005, (400, len(n)))
     drawn[:, 0] = (total - drawn[:, 1:] @ n[1:]) / n[0]
     drawn = drawn[np.abs(drawn[:, 0] - rates[0]) <= 0.005]
@@ -234,11 +234,11 @@ def test_no_rates_that_round_alike_leave_the_range_of_chi_squared(levels, seed):
 
 def test_rates_that_cannot_add_up_are_named():
     with pytest.raises(UserError, match="do not match"):
-        rounded.chi_squared_range(np.array([0.2, 0.3]), 0.005, np.array([100.0, 100.0]), 90)
+        contrasts.chi_squared_range(np.array([0.2, 0.3]), 0.005, np.array([100.0, 100.0]), 90)
 
 
 def test_a_corner_range_reaches_the_corners():
-    found = rounded.corner_range(lambda a, b: a / b, (3.0, 0.5), (2.0, 0.5))
+    found = contrasts.corner_range(lambda a, b: a / b, (3.0, 0.5), (2.0, 0.5))
     assert found == (1.5, 1.0, 3.5 / 1.5)
 
 

@@ -24,18 +24,16 @@ from deepvalues.studies.profiles.analysis.reference import (
     whole_parts,
 )
 from deepvalues.studies.profiles.analysis.responses import (
+    code_table,
+    coder_agreement,
+    codes_of,
     matrices,
     missing,
+    open_responses,
     over_modes,
     reasons,
     responses,
     runs,
-)
-from deepvalues.studies.profiles.analysis.sentences import (
-    code_table,
-    coder_agreement,
-    codes_of,
-    open_responses,
     sentence_id,
     sentences_of,
     split_sentences,

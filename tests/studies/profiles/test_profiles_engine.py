@@ -15,11 +15,13 @@ from deepvalues.ask.record import Record
 from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.analysis.reference import check_reference, label
-from deepvalues.studies.profiles.analysis.responses import missing, responses, runs
-from deepvalues.studies.profiles.analysis.sentences import (
+from deepvalues.studies.profiles.analysis.responses import (
     coder_agreement,
     codes_of,
+    missing,
     open_responses,
+    responses,
+    runs,
     sentences_of,
 )
 from deepvalues.studies.profiles.study import ProfileCoding, open_answers
@@ -128,7 +130,7 @@ def test_people_read_what_models_read():
 
 
 def answered(respondent="p1"):
-    """What a person answered, as far as it counts here, as `deepvalues.survey.reading` gives it."""
+    """What a person answered, as far as it counts here, as `deepvalues.survey.results` gives it."""
     keys = catalogue.study("profiles").stimuli.keys
     given = {
         "ranking": [3, 4, 2, 1, 5, 6],

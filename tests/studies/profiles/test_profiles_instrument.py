@@ -17,14 +17,15 @@ from deepvalues.ask.record import Answer
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
-from deepvalues.studies.profiles.items import build_items, orders
 from deepvalues.studies.profiles.reading import off_scale, parse, read_closed, read_code, read_open, written
 from deepvalues.studies.profiles.stimuli import (
     CLOSED_MODES,
     OPEN,
+    build_items,
     load_bank,
     load_codebook,
     load_stimuli,
+    orders,
 )
 from deepvalues.studies.profiles.study import REPAIRS, OpenProfiles, ValueProfiles, profile_schema
 
@@ -129,8 +130,6 @@ def test_a_set_holds_the_runs_of_the_smaller_ones():
     assert (len(smoke), len(standard), len(full)) == (15, 90, 450)
     assert set(smoke["prompt"]) < set(standard["prompt"]) < set(full["prompt"])
     assert standard.groupby(["mode", "wording"]).size().unique().tolist() == [6]
-    with pytest.raises(UserError, match="600 is the most"):
-        orders(STIMULI.keys, 601)
 
 
 def test_a_prompt_shows_frame_themes_in_order_and_question():

@@ -21,8 +21,8 @@ from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.studies.profiles import tables
 from deepvalues.studies.profiles.analysis import pair_profiles as scoring
-from deepvalues.studies.profiles.items import load_pairs
 from deepvalues.studies.profiles.respondents import pair_agents
+from deepvalues.studies.profiles.stimuli import load_pairs
 from markdown_cells import shown
 
 #: Of data/stimuli/profiles_pairs.yml: answers are keyed by these words.

@@ -25,9 +25,8 @@ from deepvalues.core.files import read_yaml
 from deepvalues.studies.dvb.respondents.agents import Recogniser
 from deepvalues.studies.svo.analysis import letter_scoring as scoring
 from deepvalues.studies.svo.analysis.scoring import targets
-from deepvalues.studies.svo.items import load_one_question, turned
 from deepvalues.studies.svo.respondents import letter_agents
-from deepvalues.studies.svo.stimuli import LETTERS, VALUES, option_lines, payoffs
+from deepvalues.studies.svo.stimuli import LETTERS, VALUES, load_one_question, option_lines, payoffs, turned
 from markdown_cells import shown
 
 #: Of data/stimuli/svo_letters.yml: answers are keyed by these words.

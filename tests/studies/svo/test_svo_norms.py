@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.core import paths
-from deepvalues.studies.svo.analysis import people, scoring
+from deepvalues.studies.svo.analysis import comparisons, scoring
 
 RESPONSES = (
     paths.ROOT.parent / "shared" / "data" / "many_labs_2_svo_items.csv",
@@ -91,4 +91,4 @@ def test_histogram_comes_out_as_published(scored):
 
 def test_binned_people_stand_in_for_people(scored):
     """How far the published histogram, spread evenly in its bins, is from the people themselves."""
-    assert 0 < people.wasserstein(scored["angle"].to_numpy(), published("histogram")) < BIN_ERROR
+    assert 0 < comparisons.wasserstein(scored["angle"].to_numpy(), published("histogram")) < BIN_ERROR

@@ -143,31 +143,7 @@ def test_ends_of_the_items_are_the_ideal_points():
     assert {frozenset(pair) for pair in ENDS} == {frozenset(p) for p in itertools.combinations(VALUES, 2)}
 
 
-# Orders of preference, the ring, the bounds.
-
-
-def test_orders_of_the_ideal_answers():
-    orders = sc.preference_orders([sc.parse(text) for text in ("AIAAII", "AIIDEI", "IAIIAA", "AAAAAA")])
-    assert orders == [
-        "altruistic > prosocial > individualistic > competitive",
-        "prosocial > altruistic = individualistic > competitive",
-        "competitive > individualistic > prosocial > altruistic",
-        None,
-    ]
-
-
-@given(COMPLETE)
-def test_an_order_keeps_every_preference(choices):
-    for row, order in zip(choices, sc.preference_orders(choices), strict=True):
-        assert (order is not None) == score([row])["transitive"].iloc[0]
-        if order:
-            rank = {v: place for place, layer in enumerate(order.split(" > ")) for v in layer.split(" = ")}
-            for item, option in enumerate(row):
-                first, last = ENDS[item]
-                if option == 0:
-                    assert rank[first] < rank[last]
-                if option == 8:
-                    assert rank[first] > rank[last]
+# The ring and the bounds.
 
 
 @given(COMPLETE)
@@ -207,7 +183,6 @@ def test_missing_choices_are_named_and_bounded_never_filled_in(choices):
 def test_a_trial_without_any_choice_could_be_anything():
     bounds = sc.angle_bounds([[-1] * 6]).iloc[0]
     assert bounds.tolist() == pytest.approx([-16.260205, 61.389540])
-    assert sc.preference_orders([[-1] * 6]) == [None]
     assert sc.ring([[-1] * 6]).isna().all(axis=None)
 
 

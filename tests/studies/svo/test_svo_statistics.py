@@ -12,11 +12,10 @@ from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.studies.svo.analysis import effects, instrument, people, published, scoring
+from deepvalues.studies.svo.analysis import comparisons, instrument, published, scoring
 from deepvalues.studies.svo.analysis import statistics as svo
-from deepvalues.studies.svo.items import questions_of
 from deepvalues.studies.svo.respondents import PRECISION, WEIGHTS, reference_agents
-from deepvalues.studies.svo.stimuli import LETTERS, VALUES, payoffs
+from deepvalues.studies.svo.stimuli import LETTERS, VALUES, payoffs, questions_of
 from deepvalues.studies.svo.study import SocialValues
 from svo_trials import answers, scored
 
@@ -344,7 +343,7 @@ def test_anova_agrees_with_the_sums_of_squares():
             for v, value in enumerate(VALUES)
         ]
     )
-    table = effects.anova(frame, seed=1).set_index("source")
+    table = comparisons.anova(frame, seed=1).set_index("source")
     cells = frame.pivot_table(index="model", columns="value", values="angle")
     within = frame["angle"] - frame.groupby(["model", "value"])["angle"].transform("mean")
     residual = (within**2).sum() / (96 - 12)
@@ -372,47 +371,47 @@ def test_permuted_f_is_the_f_of_anova():
     )
     model, value = (pd.factorize(frame[name])[0] for name in ("model", "value"))
     centred = frame["angle"].to_numpy() - frame["angle"].mean()
-    found = effects._f(effects._design(model, value), centred[:, None])[:, 0]
-    assert found.tolist() == pytest.approx(effects.anova(frame, seed=1)["f"].tolist())
+    found = comparisons._f(comparisons._design(model, value), centred[:, None])[:, 0]
+    assert found.tolist() == pytest.approx(comparisons.anova(frame, seed=1)["f"].tolist())
 
 
 def test_anova_of_agents(trials):
-    table = effects.anova(trials, seed=1)
+    table = comparisons.anova(trials, seed=1)
     assert (table["models"] == 5).all(), "a model that refuses a value altogether is left out"
     assert (table[table["source"] != "model"]["p_permutation"] < 0.01).all()
-    deaf = effects.anova(trials[trials["model"].isin(["agent-svo-ignoring", "agent-svo-random"])], seed=1)
+    deaf = comparisons.anova(trials[trials["model"].isin(["agent-svo-ignoring", "agent-svo-random"])], seed=1)
     assert (deaf[deaf["source"] == "value"]["p_permutation"] > 0.01).all()
 
 
 def test_models_that_anova_leaves_out(trials):
-    table = effects.left_out(trials)
+    table = comparisons.left_out(trials)
     assert table.to_dict("records") == [
         {"model": "agent-svo-refusing", "value": "competitive", "lacking": 4, "analyses": 4}
     ]
-    assert len(NAMES) - len(table) == effects.anova(trials, seed=1)["models"].unique()
-    assert effects.left_out(trials[trials["model"] != "agent-svo-refusing"]).empty
+    assert len(NAMES) - len(table) == comparisons.anova(trials, seed=1)["models"].unique()
+    assert comparisons.left_out(trials[trials["model"] != "agent-svo-refusing"]).empty
 
 
 def test_a_value_that_no_model_acts_on_leaves_nobody_out():
     angles = {"altruistic": [60.0, math.nan], "prosocial": [45.0, 44.0], "competitive": [math.nan] * 2}
     both = [frame_of(angles[value], model=m, value=value) for value in angles for m in ("a", "b")]
-    assert effects.left_out(pd.concat(both)).empty
+    assert comparisons.left_out(pd.concat(both)).empty
     other = [frame_of([math.nan] * 2, model="c", value="altruistic"), frame_of([45.0, 41.0], model="c")]
     again = [part.assign(mode="controlled") for part in both]
-    table = effects.left_out(
+    table = comparisons.left_out(
         pd.concat([*both, *other, *again, frame_of([math.nan], model="c", value="none")])
     )
     assert table.to_numpy().tolist() == [["c", "altruistic", 1, 2]]
-    assert (effects.anova(pd.concat([*both, *other]), seed=1)["models"] == 2).all()
+    assert (comparisons.anova(pd.concat([*both, *other]), seed=1)["models"] == 2).all()
 
 
 def test_anova_where_nothing_can_be_tested(trials):
-    alone = effects.anova(trials[trials["model"] == "agent-svo-noisy"], seed=1)
-    certain = effects.anova(
+    alone = comparisons.anova(trials[trials["model"] == "agent-svo-noisy"], seed=1)
+    certain = comparisons.anova(
         trials[trials["model"].isin(["agent-svo-follower", "agent-svo-refusing"])], seed=1
     )
     for table in (alone, certain):
-        assert table["source"].tolist() == list(effects.SOURCES) * 4
+        assert table["source"].tolist() == list(comparisons.SOURCES) * 4
         assert table[["f", "p_value", "eta", "p_permutation"]].isna().all(axis=None)
 
 
@@ -484,14 +483,14 @@ def test_recovery_says_which_intervals_hold_the_truth():
 
 def test_wasserstein_by_hand():
     histogram = pd.DataFrame({"bin_low_degrees": [0], "bin_width_degrees": [10], "count": [7]})
-    assert people.wasserstein([5.0], histogram) == pytest.approx(2.5, abs=0.01)
-    assert people.wasserstein([20.0, 20.0], histogram) == pytest.approx(15, abs=0.01)
-    assert math.isnan(people.wasserstein([], histogram))
-    assert people.total_variation([1, 0], [0.25, 0.75]) == 0.75
+    assert comparisons.wasserstein([5.0], histogram) == pytest.approx(2.5, abs=0.01)
+    assert comparisons.wasserstein([20.0, 20.0], histogram) == pytest.approx(15, abs=0.01)
+    assert math.isnan(comparisons.wasserstein([], histogram))
+    assert comparisons.total_variation([1, 0], [0.25, 0.75]) == 0.75
 
 
 def test_models_beside_people(trials, asked):
-    table = people.against_people(trials, asked, HISTOGRAM, NORMS, SHARES, seed=1)
+    table = comparisons.against_people(trials, asked, HISTOGRAM, NORMS, SHARES, seed=1)
     assert len(table) == len(NAMES) * 4
     follower = one(table, model="agent-svo-follower", mode="faithful", goal=False)
     assert follower["angle"] == pytest.approx(37.4824, abs=5e-5) and follower["people_angle"] == 29.48
@@ -506,10 +505,10 @@ def test_models_beside_people(trials, asked):
 
 def test_people_among_people_are_not_told_apart():
     """Ten people drawn from the histogram are within the 95% quantile nineteen times in twenty."""
-    points, weights = people.spread_people(HISTOGRAM)
-    _, most = people._angles_of_people(10, HISTOGRAM, 1)
+    points, weights = comparisons.spread_people(HISTOGRAM)
+    _, most = comparisons._angles_of_people(10, HISTOGRAM, 1)
     drawn = np.random.default_rng(99).choice(points, size=(300, 10), p=weights)
-    within = [people.wasserstein(sample, HISTOGRAM) <= most for sample in drawn]
+    within = [comparisons.wasserstein(sample, HISTOGRAM) <= most for sample in drawn]
     assert 0.9 <= np.mean(within) <= 0.985
 
 

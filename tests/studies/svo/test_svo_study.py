@@ -19,9 +19,18 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.studies.svo.analysis import statistics
-from deepvalues.studies.svo.items import CONTRACT, item_order, option_order, questions_of
 from deepvalues.studies.svo.respondents import GOAL, reference_agents
-from deepvalues.studies.svo.stimuli import LETTERS, VALUES, load_wording, option_lines, payoffs
+from deepvalues.studies.svo.stimuli import (
+    CONTRACT,
+    LETTERS,
+    VALUES,
+    item_order,
+    load_wording,
+    option_lines,
+    option_order,
+    payoffs,
+    questions_of,
+)
 from deepvalues.studies.svo.study import SocialValues
 
 WORDING = paths.STIMULI / "svo.yml"

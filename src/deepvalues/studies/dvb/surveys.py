@@ -19,7 +19,7 @@ from deepvalues.studies.dvb.items import prompts
 from deepvalues.studies.dvb.items.validation import STIMULI
 from deepvalues.studies.dvb.stimuli.bank import VALUE_SETS, Bank
 from deepvalues.studies.dvb.study import DeepValueBenchmark, StimulusValidation
-from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
+from deepvalues.survey.form import Block, Option, Question, Scale, Survey
 
 CONSENT = (
     "I am 18 or older, I take part of my own free will, I know that I can stop at any time, and I agree "

@@ -194,9 +194,9 @@ def keep_coding(results: Results, sentences: pd.DataFrame, agreement: pd.DataFra
     Parameters
     ----------
     sentences
-        From `analysis.sentences.sentences_of`.
+        From `analysis.responses.sentences_of`.
     agreement
-        From `analysis.sentences.coder_agreement`.
+        From `analysis.responses.coder_agreement`.
     """
     results.count("open.sentences", len(sentences))
     results.count("open.different", sentences["id"].nunique())

@@ -28,8 +28,17 @@ from deepvalues.studies.profiles.analysis.reference import (
     synthetic_reference,
     whole_parts,
 )
-from deepvalues.studies.profiles.items import LETTERS, PairWording
-from deepvalues.studies.profiles.stimuli import MODES, NONE, OPEN, WORDINGS, Codebook, SentenceBank, Stimuli
+from deepvalues.studies.profiles.stimuli import (
+    LETTERS,
+    MODES,
+    NONE,
+    OPEN,
+    WORDINGS,
+    Codebook,
+    PairWording,
+    SentenceBank,
+    Stimuli,
+)
 from deepvalues.studies.profiles.study import SENTENCE_MARK
 from deepvalues.studies.shared import letter_reply, question_of
 

@@ -19,17 +19,26 @@ from deepvalues.ask.reading import Reading, Received
 from deepvalues.ask.record import Record
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
-from deepvalues.studies.profiles import items
-from deepvalues.studies.profiles.analysis.sentences import UNIQUE, sentences_of, unique_sentences
+from deepvalues.studies.profiles.analysis.responses import UNIQUE, sentences_of, unique_sentences
 from deepvalues.studies.profiles.reading import read_closed, read_code, read_open
 from deepvalues.studies.profiles.stimuli import (
+    BEGIN,
     CLOSED_MODES,
+    CONTRACT,
+    ITEM_SETS,
+    LETTERS,
     OPEN,
+    PAIR_CONTRACT,
+    PAIR_SETS,
     Codebook,
+    PairWording,
     SentenceBank,
     Stimuli,
+    build_items,
+    build_pairs,
     load_bank,
     load_codebook,
+    load_pairs,
     load_stimuli,
 )
 
@@ -88,8 +97,8 @@ class _OfInstrument(Study):
 
     stimuli_file: Path = paths.PROFILES
     number = 3
-    item_sets: ClassVar[Collection[str]] = items.ITEM_SETS
-    contract = items.CONTRACT
+    item_sets: ClassVar[Collection[str]] = ITEM_SETS
+    contract = CONTRACT
     sets_with_all: ClassVar[Collection[str]] = ("standard", "full")
 
     @cached_property
@@ -127,7 +136,7 @@ class ValueProfiles(_OfInstrument):
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke``, ``standard`` or ``full``: 5, 30 or 150 runs per mode."""
-        return items.build_items(self.stimuli, items.ITEM_SETS[item_set], CLOSED_MODES)
+        return build_items(self.stimuli, ITEM_SETS[item_set], CLOSED_MODES)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """A question and at most two repairs for each item."""
@@ -166,23 +175,23 @@ class ThemePairs(_OfInstrument):
     title = "Study 3, pairs"
     #: Enough for an option alone.
     max_tokens = 10
-    item_sets: ClassVar[Collection[str]] = items.PAIR_SETS
-    contract = items.PAIR_CONTRACT
+    item_sets: ClassVar[Collection[str]] = PAIR_SETS
+    contract = PAIR_CONTRACT
     sets_with_all = ("standard",)
 
     @cached_property
-    def wording(self) -> items.PairWording:
+    def wording(self) -> PairWording:
         """The wording of the pairs."""
-        return items.load_pairs(self.wording_file, self.stimuli.themes)
+        return load_pairs(self.wording_file, self.stimuli.themes)
 
     @cached_property
     def letter_choice(self) -> LetterChoice:
         """The request for letter probabilities."""
-        return LetterChoice(items.LETTERS, items.BEGIN, self.wording.ending, self.wording.bare_ending)
+        return LetterChoice(LETTERS, BEGIN, self.wording.ending, self.wording.bare_ending)
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke`` (30) or ``standard`` (150)."""
-        return items.build_pairs(self.wording, item_set)
+        return build_pairs(self.wording, item_set)
 
     def local_models(self) -> Mapping[str, LocalModel]:
         """Agents with a known worth for each theme."""
@@ -201,7 +210,7 @@ class OpenProfiles(_OfInstrument):
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke``, ``standard`` or ``full``: 5, 30 or 150 runs."""
-        return items.build_items(self.stimuli, items.ITEM_SETS[item_set], [OPEN])
+        return build_items(self.stimuli, ITEM_SETS[item_set], [OPEN])
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One question per item."""

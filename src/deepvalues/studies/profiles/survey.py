@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from deepvalues.studies.profiles.stimuli import CLOSED_MODES, OPEN, Stimuli
-from deepvalues.survey.questions import Block, Option, Question, Scale, Survey
+from deepvalues.survey.form import Block, Option, Question, Scale, Survey
 from deepvalues.survey.results import included
 
 NAME = "profiles"

@@ -78,9 +78,9 @@ def anova_left_out(anova: pd.DataFrame, left_out: pd.DataFrame) -> dict[str, Any
     Parameters
     ----------
     anova
-        From `analysis.effects.anova`.
+        From `analysis.comparisons.anova`.
     left_out
-        From `analysis.effects.left_out`.
+        From `analysis.comparisons.left_out`.
     """
     models = {model: rows.to_dict("records") for model, rows in left_out.groupby("model", sort=False)}
     return {"analysed": bool(anova["f"].notna().any()), "models": models}

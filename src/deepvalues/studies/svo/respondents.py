@@ -16,8 +16,8 @@ from deepvalues.ask.loopback import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.shared import letter_reply, question_of
 from deepvalues.studies.svo.analysis.scoring import angles_of
-from deepvalues.studies.svo.items import CONDITIONS, OneQuestionWording
 from deepvalues.studies.svo.stimuli import (
+    CONDITIONS,
     IDEAL_POINTS,
     LETTERS,
     MODES,
@@ -26,6 +26,7 @@ from deepvalues.studies.svo.stimuli import (
     NO_VALUE,
     VALUES,
     Coins,
+    OneQuestionWording,
     Wording,
     option_lines,
     options_of,

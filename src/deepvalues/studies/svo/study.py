@@ -17,9 +17,8 @@ from deepvalues.ask.loopback import LocalModel
 from deepvalues.ask.reading import Reading, Received, read_choice, settled
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
-from deepvalues.studies.svo import items
-from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.stimuli import LETTERS, Wording, load_wording, option_lines
+from deepvalues.studies.svo import stimuli
+from deepvalues.studies.svo.stimuli import LETTERS, Wording, load_wording, option_lines, questions_of
 
 #: Trials of each condition, as published.
 TRIALS = 10
@@ -68,8 +67,8 @@ class SocialValues(Study):
     number = 2
     #: Enough for a description of a value.
     max_tokens = 300
-    item_sets: ClassVar[Collection[str]] = items.ITEM_SETS
-    contract = items.CONTRACT
+    item_sets: ClassVar[Collection[str]] = stimuli.ITEM_SETS
+    contract = stimuli.CONTRACT
     sets_with_all = ("full",)
 
     @cached_property
@@ -79,7 +78,7 @@ class SocialValues(Study):
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build the trials of ``smoke``, ``standard`` or ``full``."""
-        return items.build_items(self.wording, self.seed, self.trials, item_set)
+        return stimuli.build_items(self.wording, self.seed, self.trials, item_set)
 
     def conversations(self, items: pd.DataFrame) -> list[Conversation]:
         """One conversation per trial: the value, optionally a goal, then the questions one by one."""
@@ -118,23 +117,23 @@ class OneQuestion(Study):
     number = 2
     #: Enough for an option alone.
     max_tokens = 10
-    item_sets: ClassVar[Collection[str]] = items.LETTER_SETS
-    contract = items.LETTER_CONTRACT
+    item_sets: ClassVar[Collection[str]] = stimuli.LETTER_SETS
+    contract = stimuli.LETTER_CONTRACT
 
     @cached_property
-    def wording(self) -> items.OneQuestionWording:
+    def wording(self) -> stimuli.OneQuestionWording:
         """The texts of the prompts."""
-        return items.load_one_question(self.wording_file, load_wording(self.values_file))
+        return stimuli.load_one_question(self.wording_file, load_wording(self.values_file))
 
     @cached_property
     def letter_choice(self) -> LetterChoice:
         """The request for letter probabilities: nine letters, after "Option"."""
         texts = self.wording.texts
-        return LetterChoice(tuple(LETTERS), items.BEGIN, texts["ending"], texts["bare_ending"])
+        return LetterChoice(tuple(LETTERS), stimuli.BEGIN, texts["ending"], texts["bare_ending"])
 
     def build(self, item_set: str) -> pd.DataFrame:
         """Build ``smoke`` (30) or ``standard`` (270)."""
-        return items.build_letter_items(self.wording, item_set)
+        return stimuli.build_letter_items(self.wording, item_set)
 
     def read(self, received: Received) -> Reading:
         """Read a free reply: the letter shown."""

@@ -48,7 +48,7 @@ def anova(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table
-        Rows of `analysis.effects.anova` for one mode.
+        Rows of `analysis.comparisons.anova` for one mode.
     """
     prompting = table["goal"].map({True: "goal", False: "no goal"})
     return table.assign(goal=prompting, source=table["source"].str.replace("*", "×"))
@@ -60,7 +60,7 @@ def against_people(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table
-        Rows of `analysis.people.against_people`, one per model.
+        Rows of `analysis.comparisons.against_people`, one per model.
     """
     shown = table[["model", "angle"]].copy()
     for measure, example in (("wasserstein", "0.0"), ("categories", ".000"), ("options", ".000")):

@@ -18,9 +18,15 @@ import pandas as pd
 from scipy import stats
 
 from deepvalues.core.errors import UserError
-from deepvalues.stats.contrasts import factor_test
+from deepvalues.stats.contrasts import (
+    Range,
+    chi_squared_range,
+    corner_range,
+    factor_test,
+    rate_range,
+    wilson_ranges,
+)
 from deepvalues.stats.rates import CONFIDENCE, cohens_h, exact_test, smallest_sample, wilson
-from deepvalues.stats.rounded import Range, chi_squared_range, corner_range, rate_range, wilson_ranges
 
 #: The possible outcomes of recomputing a published figure.
 CLASSES = ("exact", "within rounding", "differs", "not recomputable")

@@ -243,14 +243,12 @@ def permutation_p(x: ArrayLike, h: ArrayLike, statistic: str = "r") -> Permutati
     Raises
     ------
     UserError
-        When a profile is not six finite numbers, or the statistic is unknown.
+        When a profile is not six finite numbers.
 
     References
     ----------
     Pitman (1937), Supplement to the Journal of the Royal Statistical Society 4.
     """
-    if statistic not in ("r", "rho"):
-        raise UserError(f"unknown statistic {statistic!r}; choose r or rho")
     one, other = profile(x, "x"), profile(h, "h")
     if statistic == "rho":
         one, other = stats.rankdata(one), stats.rankdata(other)

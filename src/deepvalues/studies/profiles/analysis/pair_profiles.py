@@ -47,7 +47,7 @@ def pairs(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `items.PAIR_CONTRACT`.
+        A frame that meets `stimuli.PAIR_CONTRACT`.
     answers
         From `deepvalues.ask.on_record.letter_probabilities`, with letters A and B.
 

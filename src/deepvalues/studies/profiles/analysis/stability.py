@@ -295,9 +295,6 @@ def plane(centred: pd.DataFrame) -> Map:
     heaviest = np.abs(np.round(loadings, 9)).argmax(axis=1)
     signs = np.sign(loadings[np.arange(len(loadings)), heaviest])
     points, loadings = u * sizes * signs, loadings * signs[:, None]
-    if len(sizes) < 2:
-        points = np.column_stack([points, np.zeros(len(points))])
-        loadings, sizes = np.vstack([loadings, 0 * loadings]), np.append(sizes, 0)
     total = (sizes**2).sum()
     shares = sizes[:2] ** 2 / total if total > 0 else np.full(2, np.nan)
     return Map(

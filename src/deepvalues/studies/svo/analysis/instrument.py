@@ -21,9 +21,16 @@ from scipy.special import softmax
 from deepvalues.stats.rates import CONFIDENCE
 from deepvalues.studies.svo.analysis import scoring
 from deepvalues.studies.svo.analysis.statistics import CONDITION
-from deepvalues.studies.svo.items import questions_of
 from deepvalues.studies.svo.respondents import ReferenceAgent
-from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, Floats, options_of, payoffs
+from deepvalues.studies.svo.stimuli import (
+    LETTERS,
+    N_OPTIONS,
+    N_PRIMARY,
+    Floats,
+    options_of,
+    payoffs,
+    questions_of,
+)
 
 #: Tolerance for random agents in standard errors: about one in 16,000 exceeds it by chance.
 MOST_ERRORS = 4.0

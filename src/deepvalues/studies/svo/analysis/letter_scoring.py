@@ -13,7 +13,7 @@ no other randomness. A resample of the orders is not balanced, so a position bia
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,10 +23,17 @@ from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import Array, Bootstrapped, bootstrap
 from deepvalues.studies.shared import held_to_agents
 from deepvalues.studies.svo.analysis import scoring
-from deepvalues.studies.svo.analysis.people import total_variation
-from deepvalues.studies.svo.items import CONDITIONS
+from deepvalues.studies.svo.analysis.comparisons import total_variation
 from deepvalues.studies.svo.respondents import LetterAgent
-from deepvalues.studies.svo.stimuli import LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, VALUES, payoffs
+from deepvalues.studies.svo.stimuli import (
+    CONDITIONS,
+    LETTERS,
+    N_OPTIONS,
+    N_PRIMARY,
+    NO_VALUE,
+    VALUES,
+    payoffs,
+)
 
 #: Columns with the shares of letters as shown, and of options in printed order.
 PLACES = [f"place_{letter}" for letter in LETTERS]
@@ -45,7 +52,7 @@ def trials(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `items.LETTER_CONTRACT`.
+        A frame that meets `stimuli.LETTER_CONTRACT`.
     answers
         From `deepvalues.ask.on_record.letter_probabilities`, with nine letters.
 
@@ -152,6 +159,15 @@ def _angles(sums: Array) -> Array:
         return scoring.angles_of((own / answered).mean(axis=-1), (other / answered).mean(axis=-1))
 
 
+def _over_orders(conditions: Sequence[Array], statistic: Callable[..., Array], seed: int) -> Bootstrapped:
+    """Bootstrap a statistic of the angles of some conditions over the nine orders, resampled jointly."""
+
+    def of_angles(sums: Array) -> Array:
+        return statistic(*(_angles(part) for part in np.split(sums, len(conditions), axis=-1)))
+
+    return bootstrap(np.hstack([_sums(shares) for shares in conditions]), of_angles, seed=seed)
+
+
 def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Angles of each model and condition, and value rationality if a value is assigned.
 
@@ -180,7 +196,7 @@ def angles(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     for model, conditions in _by_condition(frame):
         for value, shares in conditions.items():
             mean = _mean(shares)
-            scored = bootstrap(_sums(shares), _angles, seed=seed)
+            scored = _over_orders([shares], np.asarray, seed)
             free = angle(place_free(shares)) if by_letters[model] else math.nan
             likeliest = angle(_likeliest(mean))
             (category,) = scoring.categories([likeliest])
@@ -203,12 +219,10 @@ def _rational(value: str, conditions: Mapping[str, Array], seed: int) -> tuple[f
     if NO_VALUE not in conditions:
         return (target, raw, corrected, *[math.nan] * 4)
 
-    def gain(sums: Array) -> Array:
-        with_value, without = (_angles(part) for part in np.split(sums, 2, axis=-1))
+    def gain(with_value: Array, without: Array) -> Array:
         return np.asarray(np.abs(without - target) - np.abs(with_value - target))
 
-    sums = np.hstack([_sums(conditions[value]), _sums(conditions[NO_VALUE])])
-    found = bootstrap(sums, gain, seed=seed)
+    found = _over_orders([conditions[value], conditions[NO_VALUE]], gain, seed)
     blind = scoring.value_rationality(angle(_mean(conditions[NO_VALUE])), value)
     return (target, raw, corrected, blind, *_numbers(found))
 
@@ -248,28 +262,19 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         by_place = of_places[model]
         counts = (len(group), len(known), group["mass"].mean(), first.value, *first.rate_interval)
         liking = total_variation(by_place, 1 / N_OPTIONS)
+        ends = _ends(conditions)
+        steering = _numbers(_over_orders(ends, np.subtract, seed)) if ends else (math.nan,) * 3
         moved = (by_place.idxmax() if liking > _TIED else None, liking, float(np.nanmean(content)))
-        rows.append((model, *counts, *moved, *_steering(conditions, seed), scoring.full_range()))
+        rows.append((model, *counts, *moved, *steering, scoring.full_range()))
     columns = ["prompts", "answered", "mass", "first", "first_low", "first_high", "letter", "place"]
     more = ["content", "steering", "steering_low", "steering_high", "ideal"]
     return pd.DataFrame(rows, columns=["model", *columns, *more])
 
 
-def _steering(conditions: Mapping[str, Array], seed: int) -> tuple[float, ...]:
-    up, down = VALUES[0], VALUES[-1]
-    if not {up, down} <= conditions.keys():
-        return (math.nan, math.nan, math.nan)
-    return _numbers(bootstrap(_ends(conditions), _apart, seed=seed))
-
-
-def _ends(conditions: Mapping[str, Array]) -> Array:
-    """The terms of `_sums` under the two extreme values."""
-    return np.hstack([_sums(conditions[value]) for value in (VALUES[0], VALUES[-1])])
-
-
-def _apart(sums: Array) -> Array:
-    first, second = (_angles(part) for part in np.split(sums, 2, axis=-1))
-    return np.asarray(first - second)
+def _ends(conditions: Mapping[str, Array]) -> list[Array]:
+    """The shares under the two extreme values; empty if one was not answered."""
+    ends = VALUES[0], VALUES[-1]
+    return [conditions[value] for value in ends] if set(ends) <= conditions.keys() else []
 
 
 def steering_difference(frame: pd.DataFrame, one: str, other: str, *, seed: int) -> Bootstrapped | None:
@@ -286,14 +291,10 @@ def steering_difference(frame: pd.DataFrame, one: str, other: str, *, seed: int)
         None unless both models answered under both extreme values.
     """
     conditions = dict(_by_condition(frame))
-    if any(not {VALUES[0], VALUES[-1]} <= conditions.get(model, {}).keys() for model in (one, other)):
+    first, second = (_ends(conditions.get(model, {})) for model in (one, other))
+    if not first or not second:
         return None
-    sums = np.hstack([_ends(conditions[model]) for model in (one, other)])
-
-    def difference(sums: Array) -> Array:
-        return np.asarray(np.subtract(*(_apart(part) for part in np.split(sums, 2, axis=-1))))
-
-    return bootstrap(sums, difference, seed=seed)
+    return _over_orders([*first, *second], lambda up, down, high, low: (up - down) - (high - low), seed)
 
 
 def places(frame: pd.DataFrame) -> pd.DataFrame:

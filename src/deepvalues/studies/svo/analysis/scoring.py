@@ -144,28 +144,22 @@ def _preferred_ends() -> Ints:
     return (1 + np.sign(sides[0] - sides[1])).astype(np.int64)
 
 
-def _generations(edges: list[tuple[str, str]]) -> list[list[str]]:
-    """Values in layers, each after all that are preferred to it; a cycle leaves some out."""
-    left, layers = list(VALUES), []
-    while left:
-        first = [value for value in left if not any(b == value and a in left for a, b in edges)]
-        if not first:
-            break
-        layers.append(first)
-        left = [value for value in left if value not in first]
-    return layers
+def _has_cycle(preferred: list[tuple[str, str]]) -> bool:
+    """Whether pairs of a value and one that it is preferred to have a cycle."""
+    left = set(VALUES)
+    while first := {value for value in left if not any(b == value and a in left for a, b in preferred)}:
+        left -= first
+    return bool(left)
 
 
 @cache
-def _orders() -> list[str]:
-    """Preference order for each of the 3⁶ patterns of preferred ends; "" for a cycle."""
+def _acyclic() -> npt.NDArray[np.bool_]:
+    """Whether the preferences have no cycle, for each of the 3⁶ patterns of preferred ends."""
     found = []
     for ends in product(range(3), repeat=N_PRIMARY):
-        edges = [pair if end == 0 else pair[::-1] for pair, end in zip(ENDS, ends, strict=True) if end != 1]
-        layers = _generations(edges)
-        whole = sum(map(len, layers)) == len(VALUES)
-        found.append(" > ".join(" = ".join(layer) for layer in layers) if whole else "")
-    return found
+        chosen = zip(ENDS, ends, strict=True)
+        found.append(not _has_cycle([pair if end == 0 else pair[::-1] for pair, end in chosen if end != 1]))
+    return np.array(found)
 
 
 def _patterns(table: Ints) -> Ints:
@@ -174,29 +168,6 @@ def _patterns(table: Ints) -> Ints:
     for ends, column in zip(_preferred_ends(), table.T, strict=True):
         pattern = 3 * pattern + ends.take(np.maximum(column, 0))
     return pattern
-
-
-def transitive(choices: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether the preferences in a complete row have no cycle.
-
-    Each item compares two ideal points: the nearer one is preferred, and equal distances are neutral.
-    """
-    return np.array([bool(order) for order in _orders()])[_patterns(checked(choices))]
-
-
-def preference_orders(choices: npt.ArrayLike) -> list[str | None]:
-    """The order of the four values in each row, such as "prosocial > individualistic > altruistic = …".
-
-    Values joined by "=" follow the same others, and nothing in the row puts one of them first. None if the
-    preferences have a cycle or a choice is missing.
-    """
-    table = checked(choices)
-    names, patterns = _orders(), _patterns(table)
-    whole = np.asarray((table >= 0).all(axis=1))
-    return [
-        names[pattern] or None if complete else None
-        for pattern, complete in zip(patterns, whole, strict=True)
-    ]
 
 
 def score(choices: npt.ArrayLike) -> pd.DataFrame:
@@ -212,7 +183,8 @@ def score(choices: npt.ArrayLike) -> pd.DataFrame:
     pandas.DataFrame
         One row per trial: ``angle`` in degrees, ``category`` and ``transitive``; for a trial with a missing
         choice, NaN, "incomplete" and NaN. ``transitive`` is boolean, or an object column of True, False and
-        NaN if any trial is incomplete.
+        NaN if any trial is incomplete. It says whether the preferences have no cycle: each item compares two
+        ideal points, the nearer one is preferred, and equal distances are neutral.
 
     Raises
     ------
@@ -222,7 +194,7 @@ def score(choices: npt.ArrayLike) -> pd.DataFrame:
     table = checked(choices)
     degrees = angles(table)
     complete = ~np.isnan(degrees)
-    acyclic = transitive(table)
+    acyclic = _acyclic()[_patterns(table)]
     if not complete.all():
         acyclic = np.where(complete, acyclic.astype(object), np.nan)
     return pd.DataFrame({"angle": degrees, "category": categories(degrees), "transitive": acyclic})

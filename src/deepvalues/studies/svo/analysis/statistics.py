@@ -18,8 +18,15 @@ from deepvalues.stats.bootstrap import bootstrapped_mean
 from deepvalues.stats.rates import NO_INTERVAL, Interval, holm, signed_ranks, wilson
 from deepvalues.studies.shared import count_statuses, stop_if_stray
 from deepvalues.studies.svo.analysis import scoring
-from deepvalues.studies.svo.items import questions_of
-from deepvalues.studies.svo.stimuli import CONTROLLED, LETTERS, N_OPTIONS, N_PRIMARY, NO_VALUE, Floats
+from deepvalues.studies.svo.stimuli import (
+    CONTROLLED,
+    LETTERS,
+    N_OPTIONS,
+    N_PRIMARY,
+    NO_VALUE,
+    Floats,
+    questions_of,
+)
 
 #: Columns that identify a condition of a model.
 CONDITION = ["model", "mode", "value", "goal"]
@@ -45,7 +52,7 @@ def choices(items: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     items
-        A frame that meets `items.CONTRACT`.
+        A frame that meets `stimuli.CONTRACT`.
     answers
         From `deepvalues.ask.questions.Questions.answers`: model, item, turn, status, choice.
 
@@ -98,7 +105,7 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row per model and trial: model, id, mode, value, goal, trial; item1 … (option indices, −1 for no
         choice); given (number of choices in the six primary items); angle, category and transitive as from
-        `scoring.score`; angle_low and angle_high (bounds for missing choices); order (of preference);
+        `scoring.score`; angle_low and angle_high (bounds for missing choices);
         mean_self, mean_other, ring_self, ring_other, length; inequality_aversion (only for prosocial trials
         with secondary items).
     """
@@ -118,7 +125,6 @@ def trials(asked: pd.DataFrame) -> pd.DataFrame:
             "given": (primary >= 0).sum(axis=1),
             **scored,
             **scoring.angle_bounds(primary),
-            "order": pd.Series(scoring.preference_orders(primary), dtype="str"),
             **scoring.ring(primary),
             "inequality_aversion": index,
         }
