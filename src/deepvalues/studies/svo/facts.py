@@ -196,8 +196,7 @@ def keep_blind(
         key = f"steering.{row['model'].lower().replace('-', '_')}"
         results.decimals(key, row["range"], 0)
         results.decimals(f"{key}_without", without_goal[row["model"]], 0)
-    (reading,) = set(with_goal.eval("range_high - range").round(6))
-    results.decimals("steering.reading", reading, 0)
+    results.decimals("steering.reading", float((with_goal["range_high"] - with_goal["range"]).max()), 0)
     others = with_goal.iloc[len(following) :]
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
