@@ -83,8 +83,8 @@ def test_study_1_by_verdicts(trials):
     hold_true(
         [
             *(said(name, own) for name in ("places", "without_evidence", "learned")),
-            told("verdicts", table),
-            told("asked", how, []),
+            told("asked", how),
+            told("same_dvgr", table),
             told("finding", table, nothing),
         ]
     )
@@ -131,7 +131,7 @@ def test_a_rate_that_is_1_in_every_cell_is_above_chance_for_certain(items):
     own = facts.own(verdicts.verdicts(orders.pairs(found)))
     told = Sentences("models")("learned", {"own": own})
     assert (
-        "a significant preference for the right option at N = 4 on the control and the value probe only."
+        "The model prefers the right option significantly at N = 4 on the control and the value probe only."
         in told
     )
     assert sides_by_interval(statistics.dvgr_by_model(found)).above == 1

@@ -105,7 +105,7 @@ def test_the_figure_has_a_row_a_model_and_a_column_an_arm(frame):
         "the model, asked",
         "read: mean of tokens",
         "read: last token",
-        "read, choices shuffled",
+        "read, coin-flipped choices",
         "chance",
     ]
 

@@ -253,3 +253,9 @@ def test_the_sizes_of_simulated_effects(results):
         "coverage.sd.wording": "0.7",
         "coverage.sd.value": "0.7",
     }
+
+
+def test_the_encoder_on_the_value_probe(results):
+    columns = "model probe_value probe_value_low probe_value_high"
+    numbers.encoder(results, frame(columns, ("learner-encoder", 0.745, 0.68, 0.801), ("m", 0.5, 0.4, 0.6)))
+    assert kept(results) == {"encoder.value": ".745", "encoder.value_interval": "[.680,\u00a0.801]"}

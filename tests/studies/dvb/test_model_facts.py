@@ -131,7 +131,12 @@ def test_who_was_asked_and_how():
     assert told("asked", ONE) == "We asked one language model on 400 cells (2,200 items): gpt-x."
     assert told("asked", TWO) == (
         "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
-        "asked by letter probability; the two letters together have a mean probability of .930 to .990."
+        "asked by letter probability; over all items, the two letters together have a mean probability of "
+        ".930 to .990."
+    )
+    more = TWO.assign(cells=50, items=[2200, 2600])
+    assert told("asked", more).startswith(
+        "We asked two language models on 50 cells: a (2,200 items) and b (2,600 items). Both"
     )
     assert "2 of 3 were asked by letter probability" in told("asked", pd.concat([ONE, TWO]))
     assert "It was asked by letter probability;" in told("asked", TWO.head(1))
@@ -149,13 +154,13 @@ def test_heads_and_learners_get_no_sentence():
 
 def test_places_stand_beside_what_place_alone_would_give():
     assert of_own("places", table(PLACE)) == (
-        "In both orders of a test, the same option was chosen in .100 [.090, .110] of the tests, where "
+        "The same option was chosen in both orders in .100 [.090, .110] of the tests, where "
         "choosing by position alone would give .120. The first option was nearly always taken by a."
     )
     second = PLACE | {"model": "c", "first_option_rate": 0.03}
     assert of_own("places", table(PLACE, VALUE, second)).endswith(
-        "was chosen in at most .700 [.690, .710] of the tests, where choosing by position alone would give "
-        ".120. The first option was nearly always taken by a and b, the second by c."
+        "in both orders in at most .700 [.690, .710] of the tests, where choosing by position alone would "
+        "give .120. The first option was nearly always taken by a and b, the second by c."
     )
     even = of_own("places", table(PLACE | {"first_option_rate": 0.5}))
     assert even.endswith("would give .120.")
@@ -164,7 +169,8 @@ def test_places_stand_beside_what_place_alone_would_give():
 def in_words(*rows):
     """Free replies: (model, share answered, excess over position, control); intervals are ± .01."""
     found = pd.DataFrame(rows, columns=["model", "answered", "consistency_excess", "control"])
-    for name in ("consistency_excess", "control"):
+    found = found.assign(tests=17, by_place=0.47, order_consistency=0.77)
+    for name in ("consistency_excess", "control", "order_consistency"):
         found[f"{name}_low"], found[f"{name}_high"] = found[name] - 0.01, found[name] + 0.01
     return found
 
@@ -172,16 +178,21 @@ def in_words(*rows):
 def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     readable = table(PLACE | {"readable": 0.4}, VALUE | {"readable": 1.0})
     assert told("free", NO_TABLE, in_words()) == "No language model was asked in free text."
-    some = told("free", readable, in_words(("a", 0.4, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
+    some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert some == (
         "In free text, the share of replies that clearly name one option ranges from .400 [.390, .410] (a) "
-        "to 1.000 [.990, 1.010] (b). Where all replies can be read (b), no model chooses the same option in "
-        "both orders more often than position alone would give, and none is above chance on the control."
+        "to 1.000 [.990, 1.010] (b). Of the models whose replies can all be read (b), no model chooses the "
+        "same option in both orders more often than position alone would give, and none is above chance on "
+        "the control."
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert "(a and b), a chooses the same option in both orders more often" in both
     assert both.endswith("a is above chance on the control, at a rate of .900 [.890, .910].")
-    assert told("free", readable, in_words(("a", 0.4, 0.3, 0.9))).endswith("(b).")
+    partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)))
+    assert partly.endswith(
+        "(b). On the 17 tests of which both replies of a can be read, its order consistency is .770 "
+        "[.760, .780], where position would give .470."
+    )
 
 
 def judged(*rows):
@@ -211,7 +222,9 @@ def test_without_evidence_says_which_intervals_exclude_one_half():
         "the 2 intervals of the rate at which choices follow the value excludes one half."
     )
     apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7, "shuffled": 0.53}))
-    assert "at a rate of .600 to .700 in the same order" in apart
+    assert "at a rate of .600 to .700 in the same order, and of" in apart
+    copied = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy_lean": 0.2}))
+    assert "in the same order, above chance by b, and of .400 with the options exchanged." in copied
     assert apart.endswith(
         "1 of the 4 intervals of the rate at which choices follow the value excludes one half (b, shuffled "
         "examples: .530 [.520, .540])."
@@ -225,11 +238,11 @@ def test_a_head_that_learned_both_layers_is_told_from_models_of_the_same_dvgr_by
     far = head | {"model": "g-last", "dvgr": 0.6}
     found = told("same_dvgr", table(PLACE, far, head))
     assert found == (
-        "The DVGR of the models asked is .500. That of h-last, a head that learned both layers, does not "
-        "differ from one half either: it is .495 [.485, .505]. What tells them apart is the control, on "
-        "which the models are right at a rate of .500 and the head at .800."
+        "The DVGR of the models asked is .500. That of h-last, a head that learned both layers, cannot be "
+        "told from one half either: .495 [.485, .505]. The control tells them apart: accuracy is .500 for "
+        "the models and .800 for the head."
     )
-    assert "is not far from one half either: it is .600" in told("same_dvgr", table(PLACE, far))
+    assert "is not far from one half either: .600 [" in told("same_dvgr", table(PLACE, far))
     for rows in (table(PLACE), table(head)):
         assert told("same_dvgr", rows) == (
             "No head that learned both layers can be compared with a language model."
@@ -248,15 +261,16 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         "the control; order consistency is .300."
     )
     some = of_own("learned", table(PLACE, VALUE | more))
-    assert some.endswith(f"At N = 20, asked of one of them, {told_of_more}")
+    assert some.endswith(f"At N = 20, for the one model asked, {told_of_more}")
     assert of_own("learned", table(VALUE | more)).endswith(f"At N = 20, {told_of_more}")
     alone = of_own("learned", table(PLACE))
     assert alone == "The model prefers the right option significantly at N = 4 on the surface probe only."
     nowhere = PLACE | {"probe_surface_lean": 0.0}
-    for models, nobody in (("a", "does the model"), ("ab", "does either model"), ("abc", "does any model")):
+    for models, nobody in (("a", ""), ("ab", " for either model"), ("abc", " for any model")):
         rows = [nowhere | {"model": name} for name in models]
         assert of_own("learned", table(*rows)) == (
-            f"On neither the control nor a probe {nobody} prefer the right option significantly at N = 4."
+            "On neither the control nor a probe does the interval of the preference for the right option lie "
+            f"above zero{nobody}."
         )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
@@ -283,8 +297,9 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.5, 0.45), ("a", NULL, "control", 4, 0.44))
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
-        "With coin-flipped choices, 2 of the 4 intervals on control, probes and DVGR lie below one half and "
-        "none above it; all heads share the same coins, so these misses come together."
+        "With coin-flipped choices, both states taken together, 2 of the 4 intervals on control, probes and "
+        "DVGR lie below one half (the control and the surface probe) and none above it; all heads share the "
+        "same coins, so these misses come together."
     )
 
 
@@ -310,9 +325,9 @@ def test_heads_are_compared_with_the_models_that_they_read():
     ]
     frame = pd.DataFrame(rows, columns=columns)
     assert told("less_asked", frame) == (
-        "On the same tests at N = 4, the accuracy of a head on the value probe minus that of the model that "
-        "it reads ranges from .200 [.100, .300] (head-a-mean) to .300 [.200, .400] (head-b-last); with "
-        "coin-flipped choices, this difference is .010 [−.100, .120] (a)."
+        "On the tests that both answered at N = 4, the accuracy of a head on the value probe minus that of "
+        "the model that it reads ranges from .200 [.100, .300] (head-a-mean) to .300 [.200, .400] "
+        "(head-b-last); with coin-flipped choices, this difference is .010 [−.100, .120] (a)."
     )
     assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
 
@@ -322,7 +337,7 @@ def test_a_model_that_examples_make_choose_by_position_is_named():
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
     assert found.startswith(
         "In a, the examples bring this about: without them, the same option is chosen in both orders in .770 "
-        "[.760, .780] of the tests. "
+        "[.760, .780] of the tests, and position alone would give at most one half. "
     )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
     assert both.startswith("In two models, the examples bring this about")
@@ -411,14 +426,15 @@ def test_public_prompts_by_family():
     assert found == (
         "The DVGR is .495 for the lexical learners, .800 for the learner on sentence embeddings, .500 for "
         "the language models, .670 for heads on mean states and .550 for heads on the last token's state. "
-        "The published models have .302 on the prompts of their study, below the intervals of all of these. "
+        "That of the published models is .302 on the prompts of their own study, below the intervals of all "
+        "of these. "
         "So the DVGR depends on the state that is read: all heads on mean states lie above one half, and "
         "none on the last token's state does."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
-    assert "have .302 on the prompts of their study. So the DVGR" in low
+    assert "is .302 on the prompts of their own study. So the DVGR" in low
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)))
-    assert worse.endswith("none on the last token's state does, with head-b-last even below it.")
+    assert worse.endswith("none on the last token's state does; head-b-last lies below it.")
     for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
         assert "decides" not in told("public", public(*rows, more))
 
@@ -500,7 +516,7 @@ def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
     rows = [{"model": name, "verdict": verdict} for name, verdict in facts._AGENTS.items()]
     assert told("agents", table(*rows)).endswith("Five of five such agents have the expected verdict.")
     rows[-1] |= {"verdict": "no_capability"}
-    assert (
-        "Four of five such agents have the expected verdict; that of agent-random is “no capability”. The "
-    ) in told("agents", table(*rows, PLACE))
+    assert told("agents", table(*rows, PLACE)).endswith(
+        "Four of five such agents have the expected verdict; that of agent-random is “no capability”."
+    )
     assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."

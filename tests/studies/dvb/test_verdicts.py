@@ -11,7 +11,6 @@ from scipy.special import expit
 
 from deepvalues.stats import clusters
 from deepvalues.stats.clusters import Estimate
-from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis import verdicts as module
 from deepvalues.studies.dvb.analysis.orders import pairs
 from deepvalues.studies.dvb.analysis.verdicts import (
@@ -25,6 +24,7 @@ from deepvalues.studies.dvb.analysis.verdicts import (
     alike,
     differs,
     equal,
+    in_free_text,
     on_cells_of_language_models,
     tost_interval,
     verdict_of,
@@ -408,10 +408,13 @@ def test_a_noisy_liking_is_the_same_in_both_orders(items_n4):
     assert (both[False] == both[True]).all()
 
 
-def test_facts_for_sentences(table):
-    given = facts.verdicts(table)["verdicts"]
-    assert [(each["id"], each["models"], each["size"]) for each in given] == [
-        ("value", ["one"], 1),
-        ("place", ["two"], 1),
-    ]
-    assert [each["name"] for each in given] == [NAMES["value"], NAMES["place"]]
+def test_in_free_text_tests_count_of_which_both_replies_can_be_read(items_n4):
+    trials = respondent(items_n4, "value")
+    asked = trials[trials["arm"].isin(["control", "deconfounded"])].reset_index(drop=True)
+    asked.loc[0, ["status", "choice", "followed"]] = ["unparsable", None, math.nan]
+    (row,) = in_free_text(pairs(asked)).to_dict("records")
+    whole = verdicts(pairs(asked[asked["cell"] != asked.loc[0, "cell"]])).iloc[0]
+    assert row["tests"] == len(asked) / 2 - 1
+    assert row["control"] == pytest.approx(whole["control"], abs=0.02)
+    agents = asked.assign(family="reference agent")
+    assert in_free_text(pairs(agents)).empty

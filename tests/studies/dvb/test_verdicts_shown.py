@@ -75,6 +75,12 @@ def test_respondents_by_family(table):
     assert to_the_right(text) == head(text)[2:]
 
 
+def test_the_article_shows_no_null_of_a_head_and_few_learners():
+    models = ["one", "head-one-mean", "head-one-mean-shuffled", "learner-style", "learner-encoder", *LEXICAL]
+    shown = tables.in_article(pd.DataFrame({"model": models}))
+    assert list(shown["model"]) == ["one", "head-one-mean", "learner-encoder", *LEXICAL]
+
+
 def test_how_language_models_answer_by_letter_and_in_free_text(table):
     free = table[table["model"] == "two"].assign(answered=0.4, order_consistency=0.3)
     text = tables.answering(table, free)
@@ -119,8 +125,9 @@ def test_what_verdicts_rest_on(table):
 
 
 def marks(figure, colour):
-    """Where a colour's marks stand in the panel of the probes."""
-    lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "none", "")]
+    """Where a colour's marks stand in the panels of the probes."""
+    drawn = [line for axes in figure.axes for line in axes.lines]
+    lines = [line for line in drawn if line.get_marker() not in ("None", "none", "")]
     return [
         (float(x), float(y))
         for line in lines
@@ -149,6 +156,8 @@ def test_heads_follow_the_language_models_and_their_null_is_left_out(table):
     ]
     figure = figures.probes(pd.concat([table, pd.DataFrame(heads)], ignore_index=True))
     assert marks(figure, line_style(2)["color"]) == [(0.8, 0.6)]
+    assert [axes.get_title("left") for axes in figure.axes] == ["asked", "read"]
+    assert [text.get_text() for text in figure.axes[1].texts if text.get_text()] == ["3"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:3] == ["1  one", "2  two", "3  head-one-mean"]
     assert not any("shuffled" in label for label in labels[3:] if label != "shuffled")
@@ -156,7 +165,7 @@ def test_heads_follow_the_language_models_and_their_null_is_left_out(table):
 
 def test_the_lexical_learners_are_a_grey_cloud(table):
     figure = figures.probes(table)
-    assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * len(LEXICAL)
+    assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * len(LEXICAL) * 2
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     expected = ["1  one", "2  two", "shuffled", "N = 4", "N = 20", "lexical learners", "chance"]
     assert labels == expected

@@ -255,23 +255,6 @@ def asked(how: pd.DataFrame) -> dict[str, Any]:
 # ---- what they do ----
 
 
-def verdicts(table: pd.DataFrame) -> dict[str, Any]:
-    """The verdicts on the language models, in the order of the rules.
-
-    Parameters
-    ----------
-    table
-        From `analysis.verdicts.verdicts`.
-    """
-    asked, given = _language_models(table), []
-    for each in rules.VERDICTS:
-        models = list(asked.loc[asked["verdict"] == each.id, "model"])
-        if models:
-            named = {"id": each.id, "name": each.name, "meaning": each.meaning}
-            given.append({**named, "models": models, "size": len(models)})
-    return {"n": rules.N, "verdicts": given}
-
-
 #: Verdicts that say that a known layer was learned.
 _LEARNED = ("value", "surface", "both")
 _ENCODER = "learner-encoder"
@@ -295,17 +278,18 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     Returns
     -------
     dict
-        by_position: every language model chooses by position; heads_learned: every head has a verdict that it
-        learned a layer, except those fitted to coin-flipped choices, which have none; encoder_learned: the
-        learner on sentence embeddings has such a verdict. False without any.
+        by_position: every language model chooses by position; heads_learned: every head learned the value or
+        both layers, except those fitted to coin-flipped choices, which learned no layer; encoder_learned: the
+        learner on sentence embeddings learned a layer. False without any.
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
     heads = table[table["family"] == HEAD]
     learned, shuffled = heads["verdict"].isin(_LEARNED), heads["model"].str.endswith("-shuffled")
+    of_value = heads.loc[~shuffled, "verdict"].isin(["value", "both"])
     return {
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
-        "heads_learned": bool((~shuffled).any() and (learned != shuffled).all()),
+        "heads_learned": bool((~shuffled).any() and (learned != shuffled).all() and of_value.all()),
         "encoder_learned": given.get(_ENCODER) in _LEARNED,
     }
 
@@ -355,10 +339,11 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     dict
         models (number), n and more (numbers of examples), certain (by arm, how many models significantly
         prefer the right option), positions (``first``, ``second``: the models that nearly always take that
-        option), nothing_shown (number of rates without examples or with shuffled ones), off_half (those of
-        them whose intervals exclude one half), turned_by_examples (`spread` of prior_consistency, of the
-        models that are less consistent with examples, by intervals that do not overlap), and each measure
-        as `deepvalues.paper.sentences.spread` returns it.
+        option), copies (those that reproduce an exact copy of an example above chance), by_letter (whether
+        all were asked by letter probability), nothing_shown (number of rates without examples or with
+        shuffled ones), off_half (those of them whose intervals exclude one half), turned_by_examples
+        (`spread` of prior_consistency, of the models that are less consistent with examples, by intervals
+        that do not overlap), and each measure as `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
     certain = {arm: int(_above(rows, lean).sum()) for lean, arm in _LEANS.items()}
@@ -383,7 +368,9 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         if not math.isnan(row[arm])
     ]
     off = [each for each in nothing if not each["interval"][0] <= 0.5 <= each["interval"][1]]
-    known |= {"nothing_shown": len(nothing), "off_half": off}
+    copies = rows.loc[rows["repeat_copy_lean_low"] > 0, "model"].tolist()
+    by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
+    known |= {"nothing_shown": len(nothing), "off_half": off, "copies": copies, "by_letter": by_letter}
     return {**known, "certain": certain, "positions": positions, **measures}
 
 
@@ -423,14 +410,21 @@ def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
     dict
         readable (`spread`); models, whose replies can all be read; of these, the ones that choose the same
         option in both orders more often than position alone would give (``by_option``), and the `spread` of
-        the control of those above chance on it (``control``).
+        the control of those above chance on it (``control``); ``partly``, the others that choose the same
+        option more often than position would give.
     """
     whole = in_words[in_words["answered"] == 1]
+    others = in_words[(in_words["answered"] < 1) & (in_words["consistency_excess_low"] > 0)]
+    partly = [
+        row | {"interval": (row["order_consistency_low"], row["order_consistency_high"])}
+        for row in others.to_dict("records")
+    ]
     return {
         "readable": spread(_language_models(table), "readable"),
         "models": whole["model"].tolist(),
         "by_option": whole.loc[whole["consistency_excess_low"] > 0, "model"].tolist(),
         "control": spread(whole[whole["control_low"] > 0.5], "control"),
+        "partly": partly,
     }
 
 
@@ -502,6 +496,14 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
 
 
+_ARMS = {
+    "control": "the control",
+    "probe_value": "the value probe",
+    "probe_surface": "the surface probe",
+    "deconfounded": "the DVGR",
+}
+
+
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
     """Heads fitted to coin-flipped choices, at the N of the verdicts: control, and intervals off one half."""
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
@@ -510,6 +512,7 @@ def _null(rates: pd.DataFrame) -> dict[str, Any]:
         "n": rules.N,
         "control": spread(null[null["arm"] == "control"], "rate"),
         "intervals": len(known),
+        "arms": [name for arm, name in _ARMS.items() if arm in set(known.loc[known["high"] < 0.5, "arm"])],
         "below": int((known["high"] < 0.5).sum()),
         "above": int((known["low"] > 0.5).sum()),
     }
@@ -641,6 +644,16 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
 # ---- in short ----
 
 
+def _verdicts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The verdicts on the language models, in the order of the rules."""
+    asked, given = _language_models(table), []
+    for each in rules.VERDICTS:
+        models = list(asked.loc[asked["verdict"] == each.id, "model"])
+        if models:
+            given.append({"id": each.id, "models": models, "size": len(models)})
+    return given
+
+
 def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     """The findings about language models for the abstract, all at the same number of examples.
 
@@ -663,4 +676,4 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
         "models": models if models != asked else [],
     }
     encoder = spread(table[table["model"] == _ENCODER], "probe_value")
-    return {"own": own(table), "verdicts": verdicts(table)["verdicts"], "heads": heads, "encoder": encoder}
+    return {"own": own(table), "verdicts": _verdicts(table), "heads": heads, "encoder": encoder}

@@ -306,3 +306,17 @@ def verdict_errors(results: Results, table: pd.DataFrame) -> None:
     confused = max(of["value"]["surface"].max(), of["surface"]["value"].max())
     results.share("verdict_errors.other_layer", confused)
     results.share("verdict_errors.liking_prior", of["liking"]["prior"].max())
+
+
+def encoder(results: Results, verdicts: pd.DataFrame) -> None:
+    """The accuracy of the learner on sentence embeddings on the value probe, with its interval.
+
+    Parameters
+    ----------
+    verdicts
+        From `analysis.verdicts.verdicts`.
+    """
+    own = verdicts[verdicts["model"] == "learner-encoder"]
+    value, low, high = (float(own[f"probe_value{end}"].mean()) for end in ("", "_low", "_high"))
+    results.share("encoder.value", value)
+    results.interval("encoder.value_interval", low, high)

@@ -389,15 +389,17 @@ def in_free_text(pairs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per language model, sorted: model, family, cells, answered (share of replies that clearly name
-        one option), by_place, and first_option_rate, order_consistency, consistency_excess, control and dvgr,
-        each with _low and _high (95%, clustered by cell). Tests of which only one reply can be read are left
-        out.
+        One row per language model, sorted: model, family, cells, tests (of which both replies can be read;
+        the others are left out), answered (share of replies that clearly name one option), by_place, and
+        first_option_rate, order_consistency, consistency_excess, control and dvgr, each with _low and _high
+        (95%, clustered by cell).
     """
     table = verdicts(pairs)
     ends = [f"{name}{end}" for name in _IN_FREE_TEXT for end in ("", "_low", "_high")]
-    columns = ["model", "family", "cells", "answered", "by_place", *ends]
-    return table.loc[table["family"] == LANGUAGE_MODEL, columns].reset_index(drop=True)
+    columns = ["model", "family", "cells", "tests", "answered", "by_place", *ends]
+    both = pairs["agree"].notna().groupby(pairs["model"]).sum()
+    found = table.assign(tests=table["model"].map(both).astype("int64"))
+    return found.loc[found["family"] == LANGUAGE_MODEL, columns].reset_index(drop=True)
 
 
 def _readable(free: pd.DataFrame | None) -> pd.DataFrame:

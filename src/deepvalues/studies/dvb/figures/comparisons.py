@@ -231,7 +231,7 @@ _LABELS = {
     ASKED: "the model, asked",
     "head, mean": "read: mean of tokens",
     "head, last": "read: last token",
-    NULL: "read, choices shuffled",
+    NULL: "read, coin-flipped choices",
 }
 #: Shape and filling, which identify respondents without colour.
 _RESPONDENTS: dict[str, dict[str, Any]] = {

@@ -354,8 +354,8 @@ def probes(table: pd.DataFrame) -> Figure:
     """Value probe and surface probe: one arrow per respondent, from shuffled through N = 4 to N = 20.
 
     A respondent that learned a layer moves away from that layer's dashed line at one half; one that chooses
-    by position stays where the lines cross. Lexical learners are a grey cloud. The others are named next to
-    the axes, with numbers where their arrows end.
+    by position stays where the lines cross. Language models have one panel and heads the other; lexical
+    learners are a grey cloud in both. The others are named below, with numbers where their arrows end.
 
     Parameters
     ----------
@@ -366,21 +366,29 @@ def probes(table: pd.DataFrame) -> Figure:
     shown = table[table["family"].isin(["language model", HEAD]) & ~table["model"].str.endswith("-shuffled")]
     models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")
     cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
-    figure, axes = new_figure(4.6)
-    axes.axhline(0.5, zorder=0, **DASHED)
-    axes.axvline(0.5, zorder=0, **DASHED)
     lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stages(row)]
-    if lexical:
-        axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
+    figure, panels = new_figure(4.6, columns=2)
     styles = {row["model"]: line_style(n) for n, row in enumerate(models)}
-    reached, ends = list(lexical), []
-    for rank, row in enumerate(models, start=1):
-        stages = _stages(row)
-        reached += _path(axes, stages, styles[row["model"]])
-        ends += [(rank, at["x"], at["y"]) for _, at in stages[-1:]]
-    _square(axes, reached)
-    _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
-    axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
+    reached = list(lexical)
+    for axes, family in zip(panels, ("language model", HEAD), strict=True):
+        axes.set_title("asked" if family != HEAD else "read", fontsize="medium")
+        axes.axhline(0.5, zorder=0, **DASHED)
+        axes.axvline(0.5, zorder=0, **DASHED)
+        if lexical:
+            axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
+        for row in models:
+            if row["family"] == family:
+                reached += _path(axes, _stages(row), styles[row["model"]])
+    for axes, family in zip(panels, ("language model", HEAD), strict=True):
+        _square(axes, reached)
+        axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
+        ends = [
+            (rank, at["x"], at["y"])
+            for rank, row in enumerate(models, start=1)
+            for _, at in _stages(row)[-1:]
+            if row["family"] == family
+        ]
+        _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
     handles = [
         Line2D([], [], linewidth=1.6, label=f"{rank}  {model}", **style)
         for rank, (model, style) in enumerate(styles.items(), start=1)
@@ -394,7 +402,7 @@ def probes(table: pd.DataFrame) -> Figure:
     if lexical:
         handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))
     handles.append(Line2D([], [], label="chance", **DASHED))
-    figure.legend(handles=handles, loc="outside right upper")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -56,7 +56,7 @@ class HeadLearner(TextLearner):
         Returns the vectors of options.
     shuffled
         Whether it is a null: it learns from choices set by fair coins (`coin_choices`), the same for every
-        head. Each cell has its own coins, so a set of items has as many permutations as cells. Since opposite
+        head. Each prompt has its own coins. Since opposite
         coins give opposite replies, the expected rate is one half in every arm. It shows how far chance takes
         such a head, and that nothing leaks from the test.
     """
