@@ -258,4 +258,4 @@ def test_the_sizes_of_simulated_effects(results):
 def test_the_encoder_on_the_value_probe(results):
     columns = "model probe_value probe_value_low probe_value_high"
     numbers.encoder(results, frame(columns, ("learner-encoder", 0.745, 0.68, 0.801), ("m", 0.5, 0.4, 0.6)))
-    assert kept(results) == {"encoder.value": ".745", "encoder.value_interval": "[.680,\u00a0.801]"}
+    assert kept(results) == {"encoder.value": ".745", "encoder.value_interval": "[.680, .801]"}

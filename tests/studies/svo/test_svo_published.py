@@ -91,6 +91,7 @@ def test_how_far_language_models_move_in_words(steering, said):
         {"model": [f"m{n}" for n, _ in enumerate(steering)], "steering": steering}, dtype=object
     )
     table["steering"] = table["steering"].astype(float)
+    table = table.assign(place=0.2, content=0.1)
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
     assert told.startswith(said)
     within = table.assign(steering_low=-0.5, steering_high=0.2)
@@ -101,6 +102,12 @@ def test_how_far_language_models_move_in_words(steering, said):
         "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
     )
     assert "hardly" not in told
+    moved = "of them, the place of an option changes the choice more than what the option says."
+    assert told.endswith(moved) == bool(steering)
+    content = Sentences("svo")(
+        "letters", facts.letters(within.assign(place=0), dict.fromkeys(table["model"], "language model"))
+    )
+    assert moved not in content
 
 
 def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):

@@ -212,7 +212,8 @@ def keep_blind(
 def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, Any]:
     """How far language models move with the assigned value when they choose by letter probability.
 
-    Only models that answered under both extreme values count.
+    Only models that answered under both extreme values count. ``placed``: how many of them the place of an
+    option moves more than its content.
 
     Parameters
     ----------
@@ -228,5 +229,6 @@ def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, An
         "models": len(own),
         "steering": spread(own, "steering", written=lambda angle: number_format.number(angle, 1)),
         "hardly": bool((ends < HARDLY).all()),
+        "placed": int((own["place"] > own["content"]).sum()),
         "full": scoring.full_range(),
     }
