@@ -181,7 +181,7 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert some == (
         "In free text, the share of replies that clearly name one option ranges from .400 [.390, .410] (a) "
-        "to 1.000 [.990, 1.010] (b). Of the models whose replies can all be read (b), no model chooses the "
+        "to 1.000 [.990, 1.010] (b). Of the models whose replies can all be read (b), none chooses the "
         "same option in both orders more often than position alone would give, and none is above chance on "
         "the control."
     )
