@@ -72,6 +72,7 @@ def test_an_entry_adopts_answers_from_its_url(study, few, serving, tmp_path, kin
     assert adopted.path.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other", [{"served_as": "else"}, {"parameters": {"max_tokens": 77}}, {"endpoint": "elsewhere"}]
 )

@@ -56,6 +56,7 @@ def test_the_table_has_language_models_heads_and_learners():
     assert {row["family"] for row in rows()} == set(FAMILIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SETS)
 def test_rates_of_the_verdict_table_are_those_of_the_recorded_lines(study, suffix):
     items = {name: study.items(name) for name in set(SETS[suffix].values())}

@@ -161,6 +161,7 @@ def test_a_font_of_the_machine_is_not_taken_for_the_bundled_one(monkeypatch, tmp
     assert {Path(font.fname).parent for font in manager.ttflist} == {bundled}
 
 
+@pytest.mark.slow
 def test_every_figure_has_the_same_bytes_when_drawn_again(drawn):
     first, second = drawn(), drawn()
     assert len(first) == 6

@@ -107,6 +107,7 @@ def dots(axes, colour=None):
     ]
 
 
+@pytest.mark.slow
 def test_every_figure_has_the_same_bytes_when_drawn_again(drawn):
     first, second = drawn(), drawn()
     for name, figure in first.items():

@@ -102,6 +102,7 @@ def test_the_shipped_bank_is_what_the_search_chooses(pool, bank, tmp_path):
         assert (tmp_path / "v1" / path.relative_to(paths.BANK)).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_the_search_lowers_the_loss_and_depends_on_its_seed(pool, bank):
     def loss(chosen):
         """Of a bank, as the search counts it: its wordings are all of the pool."""

@@ -284,6 +284,7 @@ def test_a_rationale_comes_whole_through_the_server(variants, tmp_path):
     assert joined.loc[joined["arm"] == "deconfounded", "followed"].tolist() == [1.0] * 2
 
 
+@pytest.mark.slow
 def test_the_record_holds_the_whole_subset_under_every_variant(study, variants, subset):
     models = [m for m in catalogue.registry().choose([], "dvb-cot") if m.is_local]
     assert {"agent-value", "agent-surface", "agent-mixture", "learner-words"} == {m.name for m in models}

@@ -170,6 +170,7 @@ def test_themes_named_in_another_order_have_the_same_worths(items, keys):
     )
 
 
+@pytest.mark.slow
 def test_choices_drawn_by_known_worths_give_them_back(items, keys):
     """By choices alone: 100 respondents' worths on average, and the truth in about 19 of 20 intervals."""
     rng, found, held = np.random.default_rng(5), [], []
