@@ -80,6 +80,17 @@ def test_differences_are_of_items_that_both_answered(frame):
     assert "asked" not in set(table["respondent"])
 
 
+def test_heads_are_compared_with_the_encoder_on_the_same_items(frame):
+    encoder = trials({("learner-encoder", "deconfounded"): 0.3}, cells=20, numbers=(4,))
+    table = asked_read.read_less_encoder(pd.concat([frame, encoder]))
+    assert list(table["respondent"]) == ["head, mean", "head, last"]
+    first = table.iloc[0]
+    assert list(first[["arm", "n_examples", "items"]]) == ["deconfounded", 4, 40]
+    ours = frame[(frame["model"] == "head-tiny-mean") & frame["item"].isin(encoder["item"])]
+    assert first["rate_a"] == ours["followed"].mean() and first["rate_b"] == encoder["followed"].mean()
+    assert asked_read.read_less_encoder(frame).empty
+
+
 def test_without_heads_there_is_nothing_to_compare(frame):
     alone = frame[frame["model"] == "tiny"]
     assert asked_read.asked_against_read(alone).empty and asked_read.read_less_asked(alone).empty

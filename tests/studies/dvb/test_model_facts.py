@@ -329,6 +329,14 @@ def test_heads_are_compared_with_the_models_that_they_read():
         "the model that it reads ranges from .200 [.100, .300] (head-a-mean) to .300 [.200, .400] "
         "(head-b-last); with coin-flipped choices, this difference is .010 [−.100, .120] (a)."
     )
+    assert told("less_encoder", frame[frame["respondent"] != NULL].assign(clustered_low=-0.1)) == (
+        "On the same tests, the accuracy of a head on hidden states minus that of this head ranges from .200 "
+        "[−.100, .300] (head-a-mean) to .300 [−.100, .400] (head-b-last); none of the 2 intervals lies above "
+        "zero."
+    )
+    assert told("less_encoder", frame[:0]) == (
+        "No head can be compared with the learner on sentence embeddings."
+    )
     assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
 
 

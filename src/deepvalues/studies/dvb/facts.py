@@ -15,7 +15,7 @@ from deepvalues.ask.registry import FREE, HEAD
 from deepvalues.ask.weights.hidden import POOLINGS
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
-from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
+from deepvalues.studies.dvb.analysis.asked_read import ASKED, ENCODER, NULL
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_gaps
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
@@ -257,7 +257,6 @@ def asked(how: pd.DataFrame) -> dict[str, Any]:
 
 #: Verdicts that say that a known layer was learned.
 _LEARNED = ("value", "surface", "both")
-_ENCODER = "learner-encoder"
 _AGENTS = {
     "agent-value": "value",
     "agent-surface": "surface",
@@ -290,7 +289,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     return {
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
         "heads_learned": bool((~shuffled).any() and (learned != shuffled).all() and of_value.all()),
-        "encoder_learned": given.get(_ENCODER) in _LEARNED,
+        "encoder_learned": given.get(ENCODER) in _LEARNED,
     }
 
 
@@ -563,12 +562,30 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
     table
         From `analysis.asked_read.read_less_asked`.
     """
+    found = _on_value_probe(table)
+    null = found["respondent"] == NULL
+    heads = spread(found.assign(model=found["head"])[~null], "difference")
+    return {"n": rules.N, "heads": heads, "null": spread(found[null], "difference")}
+
+
+def less_encoder(table: pd.DataFrame) -> dict[str, Any]:
+    """The same difference between heads and the learner on sentence embeddings.
+
+    Parameters
+    ----------
+    table
+        From `analysis.asked_read.read_less_encoder`.
+    """
+    found = _on_value_probe(table)
+    heads = spread(found.assign(model=found["head"]), "difference")
+    return {"heads": heads, "above": int((found["difference_low"] > 0).sum())}
+
+
+def _on_value_probe(table: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences on the value probe at the N of the verdicts, with the head's name."""
     ends = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
     found = table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=ends)
-    null = found["respondent"] == NULL
-    names = "head-" + found["model"] + "-" + found["respondent"].str.removeprefix("head, ")
-    heads = spread(found.assign(model=names)[~null], "difference")
-    return {"n": rules.N, "heads": heads, "null": spread(found[null], "difference")}
+    return found.assign(head="head-" + found["model"] + "-" + found["respondent"].str.removeprefix("head, "))
 
 
 def gain(table: pd.DataFrame) -> dict[str, Any]:
@@ -621,7 +638,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     )
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
-        "encoder": ours[ours["model"] == _ENCODER],
+        "encoder": ours[ours["model"] == ENCODER],
         "asked": _language_models(ours),
         **{
             state: ours[(ours["family"] == HEAD) & ours["model"].str.endswith(f"-{state}")]
@@ -675,5 +692,5 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
         # Named only if some model that was asked has no head.
         "models": models if models != asked else [],
     }
-    encoder = spread(table[table["model"] == _ENCODER], "probe_value")
+    encoder = spread(table[table["model"] == ENCODER], "probe_value")
     return {"own": own(table), "verdicts": _verdicts(table), "heads": heads, "encoder": encoder}

@@ -15,6 +15,8 @@ ARMS = {
     "probe_surface": "surface probe",
 }
 ASKED, NULL = "asked", "null"
+#: The learner on sentence embeddings, a head on another network's vectors.
+ENCODER = "learner-encoder"
 #: The respondents in display order: the model, its two heads, and the heads' null.
 RESPONDENTS = (ASKED, "head, mean", "head, last", NULL)
 _HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last)(?P<shuffled>-shuffled)?$"
@@ -89,15 +91,34 @@ def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
     """
     known = of_open_models(trials).dropna(subset="followed")
     asked = known["respondent"] == ASKED
-    pairs = known[~asked].merge(
-        known.loc[asked, ["model", "item", "followed"]], on=["model", "item"], suffixes=("", "_asked")
-    )
+    own = known.loc[asked, ["model", "item", "followed"]]
+    return _differences(known[~asked].merge(own, on=["model", "item"], suffixes=("", "_b")), bound)
+
+
+def read_less_encoder(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
+    """How much more often a head chooses the right option than the head on sentence embeddings does.
+
+    Parameters
+    ----------
+    trials, bound
+        As for `read_less_asked`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `read_less_asked`, without the null, where b is the learner on sentence embeddings.
+    """
+    known = of_open_models(trials).dropna(subset="followed")
+    encoder = trials.loc[trials["model"] == ENCODER, ["item", "followed"]].dropna()
+    heads = known[~known["respondent"].isin([ASKED, NULL])]
+    return _differences(heads.merge(encoder, on="item", suffixes=("", "_b")), bound)
+
+
+def _differences(pairs: pd.DataFrame, bound: float) -> pd.DataFrame:
+    """Paired differences between ``followed`` and ``followed_b``."""
     by = ["model", "respondent", "arm", "n_examples"]
     rows = [
-        (
-            *key,
-            *paired(group["followed"].to_numpy(), group["followed_asked"].to_numpy(), group["cell"], bound),
-        )
+        (*key, *paired(group["followed"].to_numpy(), group["followed_b"].to_numpy(), group["cell"], bound))
         for key, group in pairs.groupby(by)
     ]
     return _in_order(pd.DataFrame(rows, columns=[*by, *Paired._fields]), by)
