@@ -102,7 +102,7 @@ def test_how_far_language_models_move_in_words(steering, said):
         "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
     )
     assert "hardly" not in told
-    moved = "of them, the place of an option changes the choice more than what the option says."
+    moved = "of these models, the place of an option changes the choice more than what the option says."
     assert told.endswith(moved) == bool(steering)
     content = Sentences("svo")(
         "letters", facts.letters(within.assign(place=0), dict.fromkeys(table["model"], "language model"))
