@@ -22,13 +22,13 @@ def trials(rates, cells=30, numbers=(4, 20)):
     """Both orders of one test a cell, arm and N; ``rates`` by model's name and arm."""
     rng = np.random.default_rng(5)
     rows = [
-        (name, f"c{cell:03d}.{arm}.n{n}.{order}", f"c{cell:03d}", arm, n, float(rng.random() < rate))
+        (name, f"c{cell:03d}.{arm}.n{n}.{order}", f"c{cell:03d}", arm, n, 0, float(rng.random() < rate))
         for (name, arm), rate in rates.items()
         for n in numbers
         for cell in range(cells)
         for order in "ab"
     ]
-    return pd.DataFrame(rows, columns=["model", "item", "cell", "arm", "n_examples", "followed"])
+    return pd.DataFrame(rows, columns=["model", "item", "cell", "arm", "n_examples", "test", "followed"])
 
 
 @pytest.fixture
@@ -89,6 +89,14 @@ def test_heads_are_compared_with_the_encoder_on_the_same_items(frame):
     ours = frame[(frame["model"] == "head-tiny-mean") & frame["item"].isin(encoder["item"])]
     assert first["rate_a"] == ours["followed"].mean() and first["rate_b"] == encoder["followed"].mean()
     assert asked_read.read_less_encoder(frame).empty
+
+
+def test_two_orders_answered_alike_are_one_unit_of_mcnemars_test(frame):
+    first = frame[frame["item"].str.endswith("a")]
+    both = pd.concat([first, first.assign(item=first["item"].str.replace(r"a$", "b", regex=True))])
+    columns = ["difference", "clustered_low", "clustered_high", "p_mcnemar"]
+    one, two = (asked_read.read_less_asked(each)[columns] for each in (first, both))
+    pd.testing.assert_frame_equal(one, two)
 
 
 def test_without_heads_there_is_nothing_to_compare(frame):

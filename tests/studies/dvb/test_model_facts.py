@@ -223,8 +223,10 @@ def test_without_evidence_says_which_intervals_exclude_one_half():
     )
     apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7, "shuffled": 0.53}))
     assert "at a rate of .600 to .700 in the same order, and of" in apart
+    always = VALUE | {"repeat_copy_lean": 0.5, "repeat_copy_lean_low": NAN, "cells": 50}
+    assert "(above chance for b)" in of_own("without_evidence", table(PLACE, always))
     copied = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy_lean": 0.2}))
-    assert "in the same order, above chance by b, and of .400 with the options exchanged." in copied
+    assert "in the same order (above chance for b), and of .400 with the options exchanged." in copied
     assert apart.endswith(
         "1 of the 4 intervals of the rate at which choices follow the value excludes one half (b, shuffled "
         "examples: .530 [.520, .540])."
@@ -242,11 +244,14 @@ def test_a_head_that_learned_both_layers_is_told_from_models_of_the_same_dvgr_by
         "told from one half either: .495 [.485, .505]. The control tells them apart: accuracy is .500 for "
         "the models and .800 for the head."
     )
-    assert "is not far from one half either: .600 [" in told("same_dvgr", table(PLACE, far))
-    for rows in (table(PLACE), table(head)):
-        assert told("same_dvgr", rows) == (
-            "No head that learned both layers can be compared with a language model."
-        )
+    assert facts.claims(table(PLACE, head))["dvgr_hides"]
+    for others in ((VALUE, head), (PLACE, head | {"control": 0.5}), (PLACE, far), (PLACE,), (head,)):
+        assert not facts.claims(table(*others))["dvgr_hides"]
+    unlike = told("same_dvgr", table(VALUE, head))
+    assert "cannot be told from one half: .495" in unlike
+    assert "Accuracy on the control is .900 for the models" in unlike
+    for rows in (table(PLACE), table(head), table(PLACE, far)):
+        assert told("same_dvgr", rows).startswith("No head that learned both layers has a DVGR of about one")
 
 
 def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
@@ -299,7 +304,7 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
         "With coin-flipped choices, both states taken together, 2 of the 4 intervals on control, probes and "
         "DVGR lie below one half (the control and the surface probe) and none above it; all heads share the "
-        "same coins, so these misses come together."
+        "same coins, so these misses are not independent."
     )
 
 
@@ -330,9 +335,9 @@ def test_heads_are_compared_with_the_models_that_they_read():
         "(head-b-last); with coin-flipped choices, this difference is .010 [−.100, .120] (a)."
     )
     assert told("less_encoder", frame[frame["respondent"] != NULL].assign(clustered_low=-0.1)) == (
-        "On the same tests, the accuracy of a head on hidden states minus that of this head ranges from .200 "
-        "[−.100, .300] (head-a-mean) to .300 [−.100, .400] (head-b-last); none of the 2 intervals lies above "
-        "zero."
+        "On the same tests, the accuracy of a head on hidden states minus that of the learner on sentence "
+        "embeddings ranges from .200 [−.100, .300] (head-a-mean) to .300 [−.100, .400] (head-b-last); none "
+        "of the 2 intervals lies above zero."
     )
     assert told("less_encoder", frame[:0]) == (
         "No head can be compared with the learner on sentence embeddings."
@@ -505,7 +510,7 @@ def test_heads_count_in_the_finding_only_with_the_examples_of_the_models():
     ],
 )
 def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
-    found = pd.DataFrame(rows, columns=["model", "family", "verdict"])
+    found = table(*(dict(zip(("model", "family", "verdict"), row, strict=True)) for row in rows))
     claims = facts.claims(found)
     assert (claims["by_position"], claims["heads_learned"]) == (by_position, heads_learned)
     assert not claims["encoder_learned"]
@@ -514,9 +519,7 @@ def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
 @pytest.mark.parametrize("verdict", facts._LEARNED)
 def test_the_claim_on_the_learner_on_embeddings(verdict):
     for given, claimed in {verdict: True, "layer_open": False}.items():
-        found = pd.DataFrame(
-            [("learner-encoder", "text learner", given)], columns=["model", "family", "verdict"]
-        )
+        found = table({"model": "learner-encoder", "family": "text learner", "verdict": given})
         assert facts.claims(found)["encoder_learned"] == claimed
 
 

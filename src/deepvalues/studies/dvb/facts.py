@@ -279,17 +279,21 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     dict
         by_position: every language model chooses by position; heads_learned: every head learned the value or
         both layers, except those fitted to coin-flipped choices, which learned no layer; encoder_learned: the
-        learner on sentence embeddings learned a layer. False without any.
+        learner on sentence embeddings learned a layer; dvgr_hides: no DVGR of a language model, nor that of a
+        head that learned both layers, can be told from one half, but the control tells them apart. False
+        without any.
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
     asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
     heads = table[table["family"] == HEAD]
     learned, shuffled = heads["verdict"].isin(_LEARNED), heads["model"].str.endswith("-shuffled")
+    same = same_dvgr(table)
     of_value = heads.loc[~shuffled, "verdict"].isin(["value", "both"])
     return {
         "by_position": len(asked) > 0 and bool((asked == "place").all()),
         "heads_learned": bool((~shuffled).any() and (learned != shuffled).all() and of_value.all()),
         "encoder_learned": given.get(ENCODER) in _LEARNED,
+        "dvgr_hides": bool(same["both"]["known"] and same["half"] and same["apart"]),
     }
 
 
@@ -326,7 +330,7 @@ _LEANS = {
 
 
 def own(table: pd.DataFrame) -> dict[str, Any]:
-    """Measures of the language models, for `places`, `without_evidence`, `learned` and `finding`.
+    """Measures of the language models, for sentences on what they do and what they learned.
 
     Parameters
     ----------
@@ -367,14 +371,14 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         if not math.isnan(row[arm])
     ]
     off = [each for each in nothing if not each["interval"][0] <= 0.5 <= each["interval"][1]]
-    copies = rows.loc[rows["repeat_copy_lean_low"] > 0, "model"].tolist()
+    copies = rows.loc[_above(rows, "repeat_copy_lean"), "model"].tolist()
     by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
     known |= {"nothing_shown": len(nothing), "off_half": off, "copies": copies, "by_letter": by_letter}
     return {**known, "certain": certain, "positions": positions, **measures}
 
 
 def same_dvgr(table: pd.DataFrame) -> dict[str, Any]:
-    """The language models, and of the heads that learned both layers the one with a DVGR nearest to one half.
+    """Language models and a head that learned both layers, with a DVGR that can't be told from one half.
 
     Parameters
     ----------
@@ -384,14 +388,21 @@ def same_dvgr(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        own, as from `own`; both, the head's DVGR as `deepvalues.paper.sentences.spread` returns it, and its
-        control.
+        own, as from `own`; both, the DVGR of the head nearest to one half as
+        `deepvalues.paper.sentences.spread` returns it, and its control; half, whether the DVGR of no model
+        can be told from one half either; apart, whether the interval of the head's control lies above those
+        of all models.
     """
-    heads = _fitted(table)
-    heads = heads[heads["verdict"] == "both"]
+    heads, asked = _fitted(table), _language_models(table)
+    heads = heads[(heads["verdict"] == "both") & _holds_half(heads)]
     nearest = heads.loc[(heads["dvgr"] - 0.5).abs().nsmallest(1).index]
     both = spread(nearest, "dvgr") | {"control": float(nearest["control"].mean())}
-    return {"own": own(table), "both": both}
+    apart = bool((nearest["control_low"].min() > asked["control_high"]).all()) and len(asked) > 0
+    return {"own": own(table), "both": both, "half": bool(_holds_half(asked).all()), "apart": apart}
+
+
+def _holds_half(table: pd.DataFrame) -> pd.Series[bool]:
+    return (table["dvgr_low"] <= 0.5) & (table["dvgr_high"] >= 0.5)
 
 
 def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
@@ -504,12 +515,10 @@ _ARMS = {
 
 
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
-    """Heads fitted to coin-flipped choices, at the N of the verdicts: control, and intervals off one half."""
+    """Heads fitted to coin-flipped choices, at the N of the verdicts: intervals off one half, and of what."""
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
     known = null[null["arm"].isin(rules.TESTS)].dropna(subset=["low", "high"])
     return {
-        "n": rules.N,
-        "control": spread(null[null["arm"] == "control"], "rate"),
         "intervals": len(known),
         "arms": [name for arm, name in _ARMS.items() if arm in set(known.loc[known["high"] < 0.5, "arm"])],
         "below": int((known["high"] < 0.5).sum()),
@@ -528,16 +537,15 @@ def _heads(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_at(rates: pd.DataFrame) -> dict[str, Any]:
-    """Heads and their null."""
+    """Accuracies on both probes, of heads and of their null."""
     heads, shuffled = _heads(rates), rates[rates["respondent"] == NULL]
-    arms = {"heads": _by_arm(heads), "shuffled": _by_arm(shuffled)}
     cells = {"least": int(heads["cells"].min()), "most": int(heads["cells"].max())}
-    return {"n": rules.N, "models": sorted(heads["model"].unique()), "cells": cells, **arms}
+    return {"n": rules.N, "cells": cells, "heads": _on_probes(heads), "shuffled": _on_probes(shuffled)}
 
 
-def _by_arm(rates: pd.DataFrame) -> dict[str, Any] | None:
-    arms = ("deconfounded", "probe_value", "probe_surface")
-    return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in arms} if len(rates) else None
+def _on_probes(rates: pd.DataFrame) -> dict[str, Any] | None:
+    probes = ("probe_value", "probe_surface")
+    return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in probes} if len(rates) else None
 
 
 def own_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
@@ -569,7 +577,7 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def less_encoder(table: pd.DataFrame) -> dict[str, Any]:
-    """The same difference between heads and the learner on sentence embeddings.
+    """How much more often heads are right on the value probe than the learner on sentence embeddings.
 
     Parameters
     ----------

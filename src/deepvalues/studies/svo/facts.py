@@ -196,7 +196,8 @@ def keep_blind(
         key = f"steering.{row['model'].lower().replace('-', '_')}"
         results.decimals(key, row["range"], 0)
         results.decimals(f"{key}_without", without_goal[row["model"]], 0)
-    results.decimals("steering.reading", float((with_goal["range_high"] - with_goal["range"]).max()), 0)
+    errors = with_goal["range_high"] - with_goal["range"], with_goal["range"] - with_goal["range_low"]
+    results.decimals("steering.reading", float(pd.concat(errors).max()), 0)
     others = with_goal.iloc[len(following) :]
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)

@@ -34,7 +34,8 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The same columns, with the open model's name as ``model``, and ``respondent``, one of `RESPONDENTS`.
-        The shuffled heads of both poolings are the null. ``name`` is the respondent's name on record.
+        Heads fitted to coin-flipped choices, on either pooling, are the null. ``name`` is the respondent's
+        name on record.
     """
     kept = trials[trials["arm"].isin(ARMS)]
     parts = kept["model"].str.extract(_HEAD)
@@ -115,12 +116,14 @@ def read_less_encoder(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame
 
 
 def _differences(pairs: pd.DataFrame, bound: float) -> pd.DataFrame:
-    """Paired differences between ``followed`` and ``followed_b``."""
+    """Paired differences between ``followed`` and ``followed_b``; McNemar's unit is a test in both orders."""
     by = ["model", "respondent", "arm", "n_examples"]
-    rows = [
-        (*key, *paired(group["followed"].to_numpy(), group["followed_b"].to_numpy(), group["cell"], bound))
-        for key, group in pairs.groupby(by)
-    ]
+    rows = []
+    for key, group in pairs.groupby(by):
+        outcomes = group["followed"].to_numpy(), group["followed_b"].to_numpy()
+        # The null has the answers of two heads to each test.
+        tests = group.groupby(["name", "cell", "test"]).ngroup().to_numpy()
+        rows.append((*key, *paired(*outcomes, group["cell"], bound, tests)))
     return _in_order(pd.DataFrame(rows, columns=[*by, *Paired._fields]), by)
 
 

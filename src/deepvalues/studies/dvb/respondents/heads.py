@@ -55,10 +55,10 @@ class HeadLearner(TextLearner):
     embed
         Returns the vectors of options.
     shuffled
-        Whether it is a null: it learns from choices set by fair coins (`coin_choices`), the same for every
-        head. Each prompt has its own coins. Since opposite
-        coins give opposite replies, the expected rate is one half in every arm. It shows how far chance takes
-        such a head, and that nothing leaks from the test.
+        Whether it is a null: it learns from choices set by fair coins (`coin_choices`), drawn anew for each
+        prompt and the same for every head. Since opposite coins give opposite replies, the expected rate is
+        one half in every arm. It shows how far chance takes such a head, and that nothing leaks from the
+        test.
     """
 
     family = HEAD
