@@ -17,7 +17,7 @@ from scipy.special import expit
 from deepvalues.ask import catalogue
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.items import prompts
-from deepvalues.studies.dvb.respondents import learners, penalty
+from deepvalues.studies.dvb.respondents import learners
 from deepvalues.studies.dvb.respondents.learners import LEARNERS, bradley_terry_learner
 from deepvalues.studies.dvb.stimuli import selection
 
@@ -216,7 +216,7 @@ def test_a_tuned_learner_is_the_learner_with_the_penalty_that_heads_choose(kind,
     examples, right, wrong = SAME_WORDS
     shown = tuple(prompts.Example(*pair) for pair in examples)
     rows = features([text for pair in shown for text in pair])([t for pair in shown for t in pair]).toarray()
-    c = penalty.chosen_c(rows[::2] - rows[1::2])
+    c = learners.chosen_c(rows[::2] - rows[1::2])
     tuned = p_of(f"learner-{kind}-tuned", examples, right, wrong)
     assert c != learners.C and tuned != pytest.approx(
         p_of(f"learner-{kind}", examples, right, wrong), abs=1e-3

@@ -425,7 +425,7 @@ def public(*rows):
 
 
 def test_public_prompts_by_family():
-    assert told("public", public()) == "No respondent was asked the public prompts."
+    assert told("public", public(), []) == "No respondent was asked the public prompts."
     rows = [
         ("learner-words", "text learner", 0.495, 0.4, 0.6),
         ("learner-style", "text learner", 0.1, 0.0, 0.2),
@@ -435,21 +435,21 @@ def test_public_prompts_by_family():
         ("head-a-last", HEAD, 0.55, 0.4, 0.6),
         ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
     ]
-    found = told("public", public(*rows))
+    found = told("public", public(*rows), ["a", "b"])
     assert found == (
         "The DVGR is .495 for the lexical learners, .800 for the learner on sentence embeddings, .500 for "
         "the language models, .670 for heads on mean states and .550 for heads on the last token's state. "
         "That of the published models is .302 on the prompts of their own study, below the intervals of all "
         "of these. "
         "So the DVGR depends on the state that is read: all heads on mean states lie above one half, and "
-        "none on the last token's state does."
+        "none on the last token's state does. b was not asked these prompts."
     )
-    low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)))
+    low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), [])
     assert "is .302 on the prompts of their own study. So the DVGR" in low
-    worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)))
+    worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), [])
     assert worse.endswith("none on the last token's state does; head-b-last lies below it.")
     for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
-        assert "decides" not in told("public", public(*rows, more))
+        assert "decides" not in told("public", public(*rows, more), [])
 
 
 # ---- in short ----
@@ -516,7 +516,7 @@ def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
     assert not claims["encoder_learned"]
 
 
-@pytest.mark.parametrize("verdict", facts._LEARNED)
+@pytest.mark.parametrize("verdict", rules.LAYER_NAMED)
 def test_the_claim_on_the_learner_on_embeddings(verdict):
     for given, claimed in {verdict: True, "layer_open": False}.items():
         found = table({"model": "learner-encoder", "family": "text learner", "verdict": given})

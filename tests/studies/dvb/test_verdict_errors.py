@@ -11,7 +11,6 @@ from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import wilson
 from deepvalues.studies.dvb.analysis.orders import pairs
 from deepvalues.studies.dvb.analysis.verdict_errors import (
-    LEARNED,
     RESPONDENTS,
     Design,
     Respondent,
@@ -19,7 +18,7 @@ from deepvalues.studies.dvb.analysis.verdict_errors import (
     judged,
     verdict_errors,
 )
-from deepvalues.studies.dvb.analysis.verdicts import NAMES, SCALES, tost_interval, verdicts
+from deepvalues.studies.dvb.analysis.verdicts import LEARNED, NAMES, SCALES, tost_interval, verdicts
 
 VERDICTS = list(NAMES)
 

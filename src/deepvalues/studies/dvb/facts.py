@@ -6,7 +6,7 @@ First those for ``dvb_*.md``, then those for ``models.md``, on language models.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from deepvalues.ask.registry import FREE, HEAD
 from deepvalues.ask.weights.hidden import POOLINGS
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
-from deepvalues.studies.dvb.analysis.asked_read import ASKED, ENCODER, NULL
+from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_gaps
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
@@ -255,8 +255,6 @@ def asked(how: pd.DataFrame) -> dict[str, Any]:
 # ---- what they do ----
 
 
-#: Verdicts that say that a known layer was learned.
-_LEARNED = ("value", "surface", "both")
 _AGENTS = {
     "agent-value": "value",
     "agent-surface": "surface",
@@ -284,15 +282,14 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
         without any.
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
-    asked = table.loc[table["family"] == LANGUAGE_MODEL, "verdict"]
-    heads = table[table["family"] == HEAD]
-    learned, shuffled = heads["verdict"].isin(_LEARNED), heads["model"].str.endswith("-shuffled")
-    same = same_dvgr(table)
-    of_value = heads.loc[~shuffled, "verdict"].isin(["value", "both"])
+    asked, fitted, same = _language_models(table), _fitted(table), same_dvgr(table)
+    null = table[(table["family"] == HEAD) & ~table["model"].isin(fitted["model"])]
+    of_value = fitted["verdict"].isin(["value", "both"])
     return {
-        "by_position": len(asked) > 0 and bool((asked == "place").all()),
-        "heads_learned": bool((~shuffled).any() and (learned != shuffled).all() and of_value.all()),
-        "encoder_learned": given.get(ENCODER) in _LEARNED,
+        "by_position": len(asked) > 0 and bool((asked["verdict"] == "place").all()),
+        "heads_learned": len(fitted) > 0
+        and bool(of_value.all() and not null["verdict"].isin(rules.LAYER_NAMED).any()),
+        "encoder_learned": given.get(rules.ENCODER) in rules.LAYER_NAMED,
         "dvgr_hides": bool(same["both"]["known"] and same["half"] and same["apart"]),
     }
 
@@ -321,12 +318,6 @@ _ENOUGH, _ROUNDING = 4, 1e-9
 #: Rates of first options from which a model is said to take nearly always the first, or the second.
 _NEARLY = {"first": (0.9, 1.0), "second": (0.0, 0.1)}
 _NOTHING_SHOWN = {"prior": "no examples", "shuffled": "shuffled examples"}
-#: Preferences that may be above 0, and the names of their arms.
-_LEANS = {
-    "control_lean": "the control",
-    "probe_value_lean": "the value probe",
-    "probe_surface_lean": "the surface probe",
-}
 
 
 def own(table: pd.DataFrame) -> dict[str, Any]:
@@ -349,7 +340,8 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         that do not overlap), and each measure as `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
-    certain = {arm: int(_above(rows, lean).sum()) for lean, arm in _LEANS.items()}
+    arms = ("control", "probe_value", "probe_surface")
+    certain = {f"the {ARMS[arm]}": int(_above(rows, f"{arm}_lean").sum()) for arm in arms}
     measures = {name: spread(rows, name) for name in (*_MEASURES, *_AT_BOTH)}
     measures |= {f"{name}_more": spread(rows, f"{name}_n{rules.MORE}") for name in _AT_BOTH}
     turned = rows[rows["prior_consistency_low"] > rows["order_consistency_high"]]
@@ -506,21 +498,14 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
 
 
-_ARMS = {
-    "control": "the control",
-    "probe_value": "the value probe",
-    "probe_surface": "the surface probe",
-    "deconfounded": "the DVGR",
-}
-
-
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
     """Heads fitted to coin-flipped choices, at the N of the verdicts: intervals off one half, and of what."""
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
     known = null[null["arm"].isin(rules.TESTS)].dropna(subset=["low", "high"])
+    low = set(known.loc[known["high"] < 0.5, "arm"])
     return {
         "intervals": len(known),
-        "arms": [name for arm, name in _ARMS.items() if arm in set(known.loc[known["high"] < 0.5, "arm"])],
+        "arms": [f"the {name}" for arm, name in ARMS.items() if arm in low],
         "below": int((known["high"] < 0.5).sum()),
         "above": int((known["low"] > 0.5).sum()),
     }
@@ -618,7 +603,7 @@ def gain(table: pd.DataFrame) -> dict[str, Any]:
         "surface": spread(heads, surface) | {"above": int((heads[f"{surface}_low"] > 0).sum())},
         "best": {probe: _best(words, f"probe_{probe}") for probe in ("value", "surface")},
         "learners": len(words),
-        "learned": int(words["verdict"].isin([*_LEARNED, "layer_open"]).sum()),
+        "learned": int(words["verdict"].isin(rules.LEARNED).sum()),
     }
 
 
@@ -628,7 +613,7 @@ def _best(words: pd.DataFrame, probe: str) -> str | None:
     return str(rates.idxmax()) if len(rates) else None
 
 
-def public(table: pd.DataFrame) -> dict[str, Any]:
+def public(table: pd.DataFrame, models: Sequence[str]) -> dict[str, Any]:
     """Results on the public prompts by group of respondents; None for a group that was not asked.
 
     Heads are grouped by the state that they read. ``state_decides``: the intervals of all heads on the mean
@@ -639,6 +624,8 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     ----------
     table
         From `analysis.orders.with_published`.
+    models
+        The language models of Study 1; ``not_asked`` are those of them that were not asked the prompts.
     """
     published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
     ours = table[table["model"] != PUBLISHED].rename(
@@ -646,7 +633,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     )
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
-        "encoder": ours[ours["model"] == ENCODER],
+        "encoder": ours[ours["model"] == rules.ENCODER],
         "asked": _language_models(ours),
         **{
             state: ours[(ours["family"] == HEAD) & ours["model"].str.endswith(f"-{state}")]
@@ -660,6 +647,7 @@ def public(table: pd.DataFrame) -> dict[str, Any]:
     return {
         **found,
         "published": published,
+        "not_asked": sorted(set(models) - set(ours["model"])),
         "above": above,
         "state_decides": bool(decides and (last["dvgr_low"] <= 0.5).all()),
         "below": last.loc[last["dvgr_high"] < 0.5, "model"].tolist(),
@@ -700,5 +688,5 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
         # Named only if some model that was asked has no head.
         "models": models if models != asked else [],
     }
-    encoder = spread(table[table["model"] == ENCODER], "probe_value")
+    encoder = spread(table[table["model"] == rules.ENCODER], "probe_value")
     return {"own": own(table), "verdicts": _verdicts(table), "heads": heads, "encoder": encoder}

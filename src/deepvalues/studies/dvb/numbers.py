@@ -11,6 +11,7 @@ import pandas as pd
 from deepvalues.core.number_format import listed, number
 from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, met_exactly
 from deepvalues.studies.dvb.analysis.verdict_errors import RESPONDENTS
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LAYER_NAMED
 from deepvalues.studies.dvb.stimuli.design import ARMS
 
 if TYPE_CHECKING:
@@ -278,18 +279,17 @@ def verdict_errors(results: Results, table: pd.DataFrame) -> None:
     nothing = [name for name in RESPONDENTS if name not in learners]
     of = dict(list(table.groupby("truth")))
     results.count("verdict_errors.runs", table["runs"].max())
-    sizes = RESPONDENTS["both"], RESPONDENTS["position"], RESPONDENTS["liking"]
+    both, position, liking = (RESPONDENTS[name] for name in ("both", "position", "liking"))
     for key, size in {
-        "sensitivity": sizes[0].b_v,
-        "sensitivity_sd": sizes[0].slope_sd,
-        "first": sizes[1].b0,
-        "first_sd": sizes[1].place_sd,
-        "liking_sd": sizes[2].liking_sd,
+        "sensitivity": both.b_v,
+        "sensitivity_sd": both.slope_sd,
+        "first": position.b0,
+        "first_sd": position.place_sd,
+        "liking_sd": liking.liking_sd,
     }.items():
         results.decimals(f"verdict_errors.set.{key}", size, 1)
-    asked = [("value", "probe_value"), ("surface", "probe_surface")]
-    asked += [("both", probe) for _, probe in asked]
-    accuracies = [rate for name, probe in asked for rate in of[name][probe]]
+    probes = {"value": ["value"], "surface": ["surface"], "both": ["value", "surface"]}
+    accuracies = [rate for name in probes for layer in probes[name] for rate in of[name][f"probe_{layer}"]]
     results.share("verdict_errors.probe_least", min(accuracies))
     results.share("verdict_errors.probe_most", max(accuracies))
     for cells, rows in table.groupby("cells"):
@@ -300,7 +300,7 @@ def verdict_errors(results: Results, table: pd.DataFrame) -> None:
             results.share(f"verdict_errors.{name}_place_{cells}", rows[rows["truth"] == name]["place"].min())
         unlearned = rows[rows["truth"].isin(nothing)]["learned"]
         results.share(f"verdict_errors.false_positive_{cells}", unlearned.max())
-    named = table.loc[table["truth"].isin(nothing), ["value", "surface", "both"]].sum(axis="columns")
+    named = table.loc[table["truth"].isin(nothing), list(LAYER_NAMED)].sum(axis="columns")
     results.share("verdict_errors.false_layer", named.max())
     results.share("verdict_errors.learned_least", table[table["truth"].isin(learners)]["learned"].min())
     confused = max(of["value"]["surface"].max(), of["surface"]["value"].max())
@@ -316,7 +316,7 @@ def encoder(results: Results, verdicts: pd.DataFrame) -> None:
     verdicts
         From `analysis.verdicts.verdicts`.
     """
-    own = verdicts[verdicts["model"] == "learner-encoder"]
+    own = verdicts[verdicts["model"] == ENCODER]
     value, low, high = (float(own[f"probe_value{end}"].mean()) for end in ("", "_low", "_high"))
     results.share("encoder.value", value)
     results.interval("encoder.value_interval", low, high)

@@ -16,7 +16,7 @@ from deepvalues.paper.tables import intervals as bounds
 from deepvalues.paper.tables import markdown, nobody
 from deepvalues.studies.dvb.analysis.asked_read import ARMS
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED
-from deepvalues.studies.dvb.analysis.verdicts import LEXICAL
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LANGUAGE_MODEL, LEXICAL, SCALES
 from deepvalues.studies.dvb.analysis.verdicts import NAMES as VERDICT_NAMES
 from deepvalues.studies.dvb.analysis.verdicts import N as VERDICT_N
 
@@ -51,7 +51,7 @@ _TRUTHS = {
 
 def verdict_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Verdicts of simulated respondents, from `analysis.verdict_errors.verdict_errors`."""
-    judged = table["scale"].map({"log odds": "log odds", "share − .5": "choices"})
+    judged = table["scale"].map(dict(zip(SCALES, ("log odds", "choices"), strict=True)))
     return table.assign(truth=table["truth"].map(_TRUTHS), scale=judged)
 
 
@@ -65,7 +65,7 @@ def dvgr(table: pd.DataFrame) -> pd.DataFrame:
 
 def in_article(table: pd.DataFrame) -> pd.DataFrame:
     """All respondents but the nulls of heads, and learners that are neither lexical nor on embeddings."""
-    learners = table["model"].str.startswith("learner-") & ~table["model"].isin([*LEXICAL, "learner-encoder"])
+    learners = table["model"].str.startswith("learner-") & ~table["model"].isin([*LEXICAL, ENCODER])
     return table[~learners & ~table["model"].str.endswith("-shuffled")]
 
 
@@ -311,10 +311,10 @@ def answering(table: pd.DataFrame, in_words: pd.DataFrame) -> str:
 
     Parameters
     ----------
-    in_words
-        From `analysis.verdicts.in_free_text`.
+    table, in_words
+        From `analysis.verdicts.verdicts` and `analysis.verdicts.in_free_text`.
     """
-    by_letter = table[table["family"] == "language model"].assign(how="letter")
+    by_letter = table[table["family"] == LANGUAGE_MODEL].assign(how="letter")
     both = pd.concat([by_letter, in_words.assign(how="free text")])
     positions = ("first_option_rate", "order_consistency", "by_place", "prior_consistency")
     return _verdict_table(both, "how", "answered", *positions, "control")

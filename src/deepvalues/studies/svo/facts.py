@@ -24,7 +24,7 @@ SIGNIFICANCE = 0.05
 #: Shares of the distance between the extreme targets: a model that moves by more than the first follows the
 #: value, one that moves by less than the second hardly moves.
 MOST, LITTLE = 0.75, 0.25
-#: A model whose interval lies within so many degrees of 0 hardly moves when it chooses letters.
+#: A model hardly moves if its interval lies within this many degrees of 0.
 HARDLY = 1.0
 _GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 

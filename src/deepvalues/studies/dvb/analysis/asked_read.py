@@ -6,6 +6,7 @@ import pandas as pd
 
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.contrasts import Paired, paired
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER
 
 #: The arms that are compared and their names, in display order.
 ARMS = {
@@ -15,8 +16,6 @@ ARMS = {
     "probe_surface": "surface probe",
 }
 ASKED, NULL = "asked", "null"
-#: The learner on sentence embeddings, a head on another network's vectors.
-ENCODER = "learner-encoder"
 #: The respondents in display order: the model, its two heads, and the heads' null.
 RESPONDENTS = (ASKED, "head, mean", "head, last", NULL)
 _HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last)(?P<shuffled>-shuffled)?$"

@@ -31,10 +31,8 @@ from deepvalues.stats.clusters import Estimate, Floats, sandwich
 from deepvalues.stats.rates import wilson
 from deepvalues.studies.dvb.analysis.orders import CLIP, DIGITS
 from deepvalues.studies.dvb.analysis.simulation import Layout, layout_of
-from deepvalues.studies.dvb.analysis.verdicts import NAMES, SCALES, TESTS, N, findings, verdict_of
+from deepvalues.studies.dvb.analysis.verdicts import LEARNED, NAMES, SCALES, TESTS, N, findings, verdict_of
 
-#: Verdicts that say that a respondent learned from the examples.
-LEARNED = ("value", "surface", "both", "layer_open")
 _ARMS = (*TESTS, "shuffled", "repeat")
 #: The log odds of a recorded probability go no further.
 _MOST = float(logit(1 - CLIP))
@@ -224,7 +222,7 @@ def verdict_errors(
         One row per truth, item set and scale: truth, item_set, cells, scale, runs; probe_value and
         probe_surface, the mean accuracies; a column per verdict of `verdicts.NAMES`, the share of runs that
         got it; right, the share with a right one, with right_low and right_high (Wilson); learned, the share
-        with one of `LEARNED`.
+        with one of `verdicts.LEARNED`.
     """
     designs = {name: Design(items) for name, items in item_sets.items()}
     rows = []

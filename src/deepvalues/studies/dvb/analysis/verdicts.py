@@ -46,6 +46,8 @@ LEXICAL = (
     *("learner-words", "learner-characters", "learner-nearest"),
     *("learner-words-tuned", "learner-characters-tuned"),
 )
+#: The learner on sentence embeddings: a head on the vectors of another network.
+ENCODER = "learner-encoder"
 #: The number of examples at which verdicts are given, and the larger one that is also tabulated.
 N, MORE = 4, 20
 #: A share of positive signs within this distance of one half counts as equal to it.
@@ -144,6 +146,9 @@ VERDICTS = (
     ),
 )  # fmt: skip
 NAMES = {verdict.id: verdict.name for verdict in VERDICTS}
+#: Verdicts that name a layer that was learned, and those that say that something was.
+LAYER_NAMED = ("value", "surface", "both")
+LEARNED = (*LAYER_NAMED, "layer_open")
 
 
 def rules() -> pd.DataFrame:

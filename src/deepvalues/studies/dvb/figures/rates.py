@@ -34,7 +34,7 @@ from deepvalues.paper.theme import (
     slant,
     themed,
 )
-from deepvalues.studies.dvb.analysis.verdicts import LEXICAL
+from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL, LEXICAL
 from deepvalues.studies.dvb.figures.comparisons import dots
 
 ARM_LABELS = {
@@ -363,15 +363,16 @@ def probes(table: pd.DataFrame) -> Figure:
         From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
         coin-flipped choices, and lexical learners.
     """
-    shown = table[table["family"].isin(["language model", HEAD]) & ~table["model"].str.endswith("-shuffled")]
+    shown = table[table["family"].isin([LANGUAGE_MODEL, HEAD]) & ~table["model"].str.endswith("-shuffled")]
     models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")
     cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
     lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stages(row)]
     figure, panels = new_figure(4.6, columns=2)
     styles = {row["model"]: line_style(n) for n, row in enumerate(models)}
     reached = list(lexical)
-    for axes, family in zip(panels, ("language model", HEAD), strict=True):
-        axes.set_title("asked" if family != HEAD else "read", fontsize="medium")
+    panels = dict(zip((LANGUAGE_MODEL, HEAD), panels, strict=True))
+    for family, axes in panels.items():
+        axes.set_title("asked" if family == LANGUAGE_MODEL else "read", fontsize="medium")
         axes.axhline(0.5, zorder=0, **DASHED)
         axes.axvline(0.5, zorder=0, **DASHED)
         if lexical:
@@ -379,7 +380,7 @@ def probes(table: pd.DataFrame) -> Figure:
         for row in models:
             if row["family"] == family:
                 reached += _path(axes, _stages(row), styles[row["model"]])
-    for axes, family in zip(panels, ("language model", HEAD), strict=True):
+    for family, axes in panels.items():
         _square(axes, reached)
         axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
         ends = [

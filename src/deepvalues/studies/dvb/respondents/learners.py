@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg, optimize, sparse
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -34,11 +34,14 @@ from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
 from deepvalues.studies.dvb.items.prompts import Example, Task, parse_prompt
-from deepvalues.studies.dvb.respondents.penalty import chosen_c, fit
 
 #: Inverse strength of the ridge penalty in every Bradley-Terry fit whose penalty is not tuned.
 C = 1.0
-#: Scores are rounded to this many digits before the choice, so that rounding errors break no ties.
+#: Penalties from which the examples of a tuned learner select one, as inverse strengths; strongest first.
+GRID = tuple(10.0**power for power in range(-2, 5))
+#: Folds of the cross-validation, if there are that many examples.
+FOLDS = 5
+#: Scores and losses are rounded to this many digits, so that rounding errors break no ties.
 DIGITS = 9
 #: Fitted models kept per learner: enough for several cells, as a server answers cells concurrently.
 FITS_KEPT = 32
@@ -278,10 +281,67 @@ def bradley_terry(features: Features, examples: Examples) -> Score:
     return lambda option_a, option_b: float((differences([(option_a, option_b)]) @ weights)[0])
 
 
+def fit(won: Any, c: float) -> Any:
+    """Weights that minimize half their squared length plus ``c`` times the log loss, with both signs.
+
+    Parameters
+    ----------
+    won
+        Differences f(chosen) - f(rejected), shape (examples, features).
+    c
+        Inverse strength of the penalty.
+    """
+    rows = np.sqrt(2 * c) * won
+
+    def loss(w: Any) -> float:
+        return float(w @ w / 2 + 2 * c * np.logaddexp(0, -won @ w).sum())
+
+    def gradient(w: Any) -> Any:
+        return w - 2 * c * won.T @ expit(-won @ w)
+
+    def curvature(w: Any) -> Any:
+        p = expit(won @ w)
+        return np.eye(len(w)) + (rows.T * (p * (1 - p))) @ rows
+
+    # A second-order method, as the loss is convex and there are no more weights than examples.
+    start, near = np.zeros(won.shape[1]), {"gtol": 1e-8 * max(1.0, c)}
+    return optimize.minimize(loss, start, method="trust-exact", jac=gradient, hess=curvature, options=near).x
+
+
+def held_out_loss(won: Any, c: float) -> float:
+    """Mean log loss of examples under weights fitted without them, over at most `FOLDS` folds.
+
+    Example i is in fold i modulo the number of folds, so nothing is random. With `FOLDS` examples or
+    fewer, this leaves out one at a time.
+
+    Parameters
+    ----------
+    won
+        Differences f(chosen) - f(rejected), shape (examples, features); at least two examples.
+    """
+    fold = np.arange(len(won)) % min(len(won), FOLDS)
+    losses = [
+        np.logaddexp(0, -won[fold == left_out] @ fit(won[fold != left_out], c))
+        for left_out in range(fold.max() + 1)
+    ]
+    return float(np.concatenate(losses).mean())
+
+
+def chosen_c(won: Any) -> float:
+    """The inverse strength of the penalty from `GRID` with the smallest `held_out_loss` on the examples.
+
+    In a tie, the strongest penalty is taken. A single example can't be left out, so it gets 1.
+    """
+    if len(won) < 2:
+        return 1.0
+    losses = [round(held_out_loss(won, c), DIGITS) for c in GRID]
+    return GRID[int(np.argmin(losses))]
+
+
 def tuned_bradley_terry(features: Features, examples: Examples) -> Score:
     """`bradley_terry` with a penalty chosen within the examples, for heads and for tuned text learners.
 
-    C is chosen by `respondents.penalty.chosen_c`. The test's options affect neither w nor C. Features that
+    C is chosen by `chosen_c`. The test's options affect neither w nor C. Features that
     are fitted (TF-IDF) are fitted once, on the options of all examples, but never see the choices.
     """
     if not examples:
