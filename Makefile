@@ -42,13 +42,16 @@ COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 
 	/^(ERROR|error|WARNING)/ { print > "/dev/stderr" } \
 	/^status [0-9]+$$/ { if (n) print "" > "/dev/stderr"; exit $$2 }'
 PORT ?= 8901
+# Notebooks that run at the same time; each needs up to 1.1 gigabytes of memory.
+JOBS ?= 2
 
 SOURCE := src/deepvalues
 PACKAGE := $(wildcard $(SOURCE)/*.py $(SOURCE)/*/*.py $(SOURCE)/*/*/*.py $(SOURCE)/*/*/*/*.py)
 NOTEBOOKS := $(patsubst notebooks/%.ipynb,build/%,$(wildcard notebooks/0*.ipynb))
 
 help:  ## list the targets
-	@echo "make paper    run the notebooks on the recorded answers and render the paper: paper/_site/"
+	@echo "make paper [JOBS=2]"
+	@echo "              run the notebooks on the recorded answers, JOBS at a time, and render the paper: paper/_site/"
 	@echo "make -j paper PAPERMILL='srun papermill'"
 	@echo "              the same, running each notebook with that command, such as on a cluster"
 	@echo "make test [ALL=1]"
@@ -139,7 +142,7 @@ build/paper: build/lists build/answers build/cards $(PAGES) paper/index.qmd pape
 
 paper: $(ENVIRONMENT)  ## the paper
 	@$(WRITABLE)
-	@$(MAKE) --silent --no-print-directory build/paper
+	@$(MAKE) --silent --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j $(JOBS)) build/paper
 	@if [ -e build/changed ]; then rm build/changed; echo "Done."; else echo "Nothing has changed since the last time."; fi
 	@echo "The paper is in paper/_site/: index.html and index.pdf."
 	@cat build/status

@@ -437,10 +437,10 @@ def test_orphans_are_counted_over_all_sets_of_a_study(ask, items, tmp_path):
     ask(["agent-value"], items)
     models = catalogue.registry().choose(["agent-value", "agent-prose"], "dvb")
     sets = [on_record.Chosen("dvb", "a", part, models) for part in (items.head(20), items.iloc[15:40])]
-    table = on_record.orphans(sets, tmp_path)
+    table = on_record.holdings(sets, tmp_path).orphans
     assert dict(zip(table["model"], table["orphans"], strict=True)) == {"agent-value": 90, "agent-prose": 0}
     assert list(table["answers"]) == [130, 0]
-    assert list(on_record.orphans(sets[:1], tmp_path)["orphans"]) == [110, 0]
+    assert list(on_record.holdings(sets[:1], tmp_path).orphans["orphans"]) == [110, 0]
 
 
 def test_a_set_may_have_its_own_models():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -149,6 +149,13 @@ def stop_if_left_out(parameter: str, item_sets: Mapping[str, Sequence[str]], nee
         )
 
 
+class Holdings(NamedTuple):
+    """What the record holds: see `coverage` and `holdings`."""
+
+    coverage: pd.DataFrame
+    orphans: pd.DataFrame
+
+
 def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
     """How much of each set each model has answered.
 
@@ -162,26 +169,51 @@ def coverage(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> p
         study, item_set, model, family, items, recorded (items answered to the last turn), state: complete,
         partial, or not asked.
     """
+    return holdings(sets, record_folder).coverage
+
+
+def holdings(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> Holdings:
+    """How much of each set each model has answered, and how many answers belong to none, in one reading.
+
+    Returns
+    -------
+    Holdings
+        The table of `coverage`, and for each study and model: study, model, answers (on record in all),
+        orphans (those to prompts that are in none of the sets).
+    """
     others = cache(partial(_others, sets))
-    rows = {}
-    for place, questions in by_record(sets, record_folder):
-        recorded, state = 0, "not asked"
-        keys: set[str] = set()
-        for conversation, _, answers in questions.recorded():
-            recorded += conversation.is_over(answers)
-            keys.update(answer.key for answer in answers)
-        if recorded == questions.items:
-            state = "complete"
-        elif keys:
-            state = "not asked" if keys <= _keys_of_others(questions, others(place)) else "partial"
-        rows[place, questions.model.name] = (questions.model.family, questions.items, recorded, state)
+    rows, orphans = {}, []
+    for (study, model), of_record in itertools.groupby(by_record(sets, record_folder), _whose):
+        asked_for: set[str] = set()
+        for place, questions in of_record:
+            recorded, keys = questions.items - questions.missing(), questions.recorded_keys()
+            state = _state(questions, recorded, keys, partial(others, place))
+            rows[place, model] = (questions.model.family, questions.items, recorded, state)
+            asked_for |= keys
+        answers = questions.record.answers.keys()
+        orphans.append((study, model, len(answers), len(answers - asked_for)))
     columns = ["study", "item_set", "model", "family", "items", "recorded", "state"]
     in_order = [
         (each.study, each.item_set, model.name, *rows[place, model.name])
         for place, each in enumerate(sets)
         for model in each.models
     ]
-    return pd.DataFrame(in_order, columns=columns)
+    return Holdings(
+        pd.DataFrame(in_order, columns=columns),
+        pd.DataFrame(orphans, columns=["study", "model", "answers", "orphans"]),
+    )
+
+
+def _whose(found: tuple[int, Questions]) -> tuple[str, str]:
+    return found[1].study.name, found[1].model.name
+
+
+def _state(
+    questions: Questions, recorded: int, keys: set[str], others: Callable[[], Sequence[_Other]]
+) -> str:
+    if recorded == questions.items:
+        return "complete"
+    return "partial" if keys and not keys <= _keys_of_others(questions, others()) else "not asked"
 
 
 class _Other(NamedTuple):
@@ -298,26 +330,6 @@ def stop_if_unanswered(each: Chosen, table: pd.DataFrame, record_folder: Path) -
         f"no model has answered {each.study}/{each.item_set} in {paths.shown(record_folder)}; "
         f"to ask one: {command}"
     )
-
-
-def orphans(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> pd.DataFrame:
-    """Number of recorded answers, and of those to prompts that are in none of a study's sets.
-
-    Returns
-    -------
-    pandas.DataFrame
-        study, model, answers (on record in all), orphans.
-    """
-    rows = []
-    for (study, model), group in itertools.groupby(
-        (questions for _, questions in by_record(sets, record_folder)),
-        lambda questions: (questions.study.name, questions.model.name),
-    ):
-        found = list(group)
-        asked_for = set().union(*(questions.recorded_keys() for questions in found))
-        recorded = found[0].record.answers
-        rows.append((study, model, len(recorded), len(recorded.keys() - asked_for)))
-    return pd.DataFrame(rows, columns=["study", "model", "answers", "orphans"])
 
 
 def unlisted(record_folder: Path = paths.RESPONSES) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def by_study(orphans: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     orphans
-        From `deepvalues.ask.on_record.orphans`.
+        From `deepvalues.ask.on_record.holdings`.
 
     Returns
     -------

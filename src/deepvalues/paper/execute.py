@@ -206,7 +206,8 @@ def _run_here(source: Path, parameters: Mapping[str, object]) -> Any:
             kernel_name=KERNEL["name"],
             language=KERNEL["language"],
             cwd=str(source.parent),
-            progress_bar={"desc": source.stem, "file": sys.stderr, "disable": None},
+            # Notebooks run side by side, and their bars would overwrite each other.
+            progress_bar=False,
             stdout_file=sys.stderr,
             stderr_file=sys.stderr,
             kernel_manager_class=_own_kernel(profile),
