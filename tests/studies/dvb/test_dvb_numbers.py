@@ -42,6 +42,7 @@ def test_instrument_and_recovery(results):
         "instrument.inexact_within": "1",
         "instrument.inexact_expected": "2",
         "instrument.most_missed": "1",
+        "instrument.most_missed_agent": "b",
         "instrument.runs": "200",
         "instrument.lowest_coverage": ".940",
         "instrument.highest_coverage": ".960",

@@ -152,18 +152,21 @@ def test_heads_and_learners_get_no_sentence():
         assert of_own(sentence, NO_TABLE) == of_own(sentence, others)
 
 
-def test_places_stand_beside_what_place_alone_would_give():
-    assert of_own("places", table(PLACE)) == (
-        "The same option was chosen in both orders in .100 [.090, .110] of the tests, where "
-        "choosing by position alone would give .120. The first option was nearly always taken by a."
+def test_places_and_whether_position_explains_them():
+    chance = {"consistency_excess": 0.0}
+    assert of_own("places", table(PLACE | chance)) == (
+        "The first option was nearly always taken by a. It was not found to choose the same option in both "
+        "orders more often than position alone would give."
     )
     second = PLACE | {"model": "c", "first_option_rate": 0.03}
-    assert of_own("places", table(PLACE, VALUE, second)).endswith(
-        "in both orders in at most .700 [.690, .710] of the tests, where choosing by position alone would "
-        "give .120. The first option was nearly always taken by a and b, the second by c."
+    found = of_own("places", table(PLACE | chance, VALUE | {"consistency_excess": 0.2}, second | chance))
+    assert found == (
+        "The first option was nearly always taken by a and b, the second by c. b chose the same option in "
+        "both orders more often than position alone would give."
     )
-    even = of_own("places", table(PLACE | {"first_option_rate": 0.5}))
-    assert even.endswith("would give .120.")
+    even = PLACE | chance | {"first_option_rate": 0.5}
+    assert of_own("places", table(even, even | {"model": "b"})).startswith("Neither was found")
+    assert of_own("places", table(even, even, even)).startswith("None was found")
 
 
 def in_words(*rows):
@@ -180,18 +183,20 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     assert told("free", NO_TABLE, in_words()) == "No language model was asked in free text."
     some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert some == (
-        "In free text, the share of replies that clearly name one option ranges from .400 [.390, .410] (a) "
-        "to 1.000 [.990, 1.010] (b). Of the models whose replies can all be read (b), none chooses the "
-        "same option in both orders more often than position alone would give, and none is above chance on "
-        "the control."
+        "In free text, the share of replies that clearly name one option is .400 to 1.000. Of the models "
+        "whose replies can all be read (b), none was found to choose the same option in both orders more "
+        "often than position alone would give, and none was above chance on the control."
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
-    assert "(a and b), a chooses the same option in both orders more often" in both
-    assert both.endswith("a is above chance on the control, at a rate of .900 [.890, .910].")
+    assert "(a and b), a chose the same option in both orders more often" in both
+    assert both.endswith("would give, and a was above chance on the control, at a rate of .900 [.890, .910].")
+    though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
+    assert "(a and b), neither was found to choose" in though
+    assert ", though a was above chance on the control, at a rate of" in though
     partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)))
     assert partly.endswith(
-        "(b). On the 17 tests of which both replies of a can be read, its order consistency is .770 "
-        "[.760, .780], where position would give .470."
+        "1.000. On the 17 tests of which both replies of a can be read, its order consistency was .770 "
+        "[.760, .780]; position alone would give .470."
     )
 
 
@@ -215,24 +220,31 @@ def test_asked_outright_language_models_alone_are_counted():
     assert "a and b are right over both orders at rates from .500" in two
 
 
-def test_without_evidence_says_which_intervals_exclude_one_half():
+def test_repeats_of_an_example_in_both_orders():
     assert of_own("without_evidence", table(PLACE)) == (
-        "When the test is one of the examples, word for word, its choice is reproduced at a rate of .600 in "
-        "the same order, and of .400 with the options exchanged. With no examples or shuffled ones, none of "
-        "the 2 intervals of the rate at which choices follow the value excludes one half."
+        "When the test is one of the examples, word for word, its choice was reproduced at a rate of .600 in "
+        "the same order, and of .400 with the options exchanged."
     )
-    apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7, "shuffled": 0.53}))
+    apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7}))
     assert "at a rate of .600 to .700 in the same order, and of" in apart
     always = VALUE | {"repeat_copy_lean": 0.5, "repeat_copy_lean_low": NAN, "cells": 50}
     assert "(above chance for b)" in of_own("without_evidence", table(PLACE, always))
     copied = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy_lean": 0.2}))
     assert "in the same order (above chance for b), and of .400 with the options exchanged." in copied
-    assert apart.endswith(
+    assert of_own("without_evidence", table(PLACE | {"repeat_copy": NAN, "repeat_swapped": NAN})) == ""
+
+
+def test_intervals_that_exclude_one_half_although_nothing_was_shown():
+    assert of_own("nothing_shown", table(PLACE)) == (
+        "With no examples or shuffled ones, none of the 2 intervals of the rate at which choices follow the "
+        "value excludes one half."
+    )
+    assert of_own("nothing_shown", table(PLACE, VALUE | {"shuffled": 0.53})).endswith(
         "1 of the 4 intervals of the rate at which choices follow the value excludes one half (b, shuffled "
         "examples: .530 [.520, .540])."
     )
-    nothing = {"prior": NAN, "shuffled": NAN, "repeat_copy": NAN, "repeat_swapped": NAN}
-    assert of_own("without_evidence", table(PLACE | nothing)) == ""
+    not_asked = table(PLACE | {"prior": NAN, "shuffled": NAN})
+    assert of_own("nothing_shown", not_asked).startswith("No language model was asked without examples")
 
 
 def test_a_head_that_learned_both_layers_is_told_from_models_of_the_same_dvgr_by_its_control():
@@ -240,9 +252,9 @@ def test_a_head_that_learned_both_layers_is_told_from_models_of_the_same_dvgr_by
     far = head | {"model": "g-last", "dvgr": 0.6}
     found = told("same_dvgr", table(PLACE, far, head))
     assert found == (
-        "The DVGR of the models asked is .500. That of h-last, a head that learned both layers, cannot be "
-        "told from one half either: .495 [.485, .505]. The control tells them apart: accuracy is .500 for "
-        "the models and .800 for the head."
+        "The DVGR of the language models is .500. That of h-last, a head that learned both layers, cannot "
+        "be told from one half either: .495 [.485, .505]. The control tells them apart: accuracy is .500 "
+        "for the models and .800 for the head."
     )
     assert facts.claims(table(PLACE, head))["dvgr_hides"]
     for others in ((VALUE, head), (PLACE, head | {"control": 0.5}), (PLACE, far), (PLACE,), (head,)):
@@ -259,12 +271,9 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
         "1 of 2 models prefers the right option significantly at N = 4 on the control, 1 on the value probe "
         "and 2 on the surface probe."
     )
-    more = {"dvgr": 0.6, "probe_value": 0.7, "probe_surface": 0.5, "control": 0.8, "order_consistency": 0.3}
+    more = {"dvgr": 0.6, "probe_value": 0.7, "probe_surface": 0.5, "control": 0.8}
     more = {f"{name}_n20": value for name, value in more.items()}
-    told_of_more = (
-        "the DVGR is .600, and accuracy is .700 on the value probe, .500 on the surface probe and .800 on "
-        "the control; order consistency is .300."
-    )
+    told_of_more = "the DVGR is .600, and accuracy on control and probes is .500 to .800."
     some = of_own("learned", table(PLACE, VALUE | more))
     assert some.endswith(f"At N = 20, for the one model asked, {told_of_more}")
     assert of_own("learned", table(VALUE | more)).endswith(f"At N = 20, {told_of_more}")
@@ -277,6 +286,13 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
             "On neither the control nor a probe does the interval of the preference for the right option lie "
             f"above zero{nobody}."
         )
+    by_letter = {"letter_mass": 0.9, "control_positive": 0.5, "probe_value_positive": 0.44}
+    odds = of_own("learned", table(nowhere | by_letter | {"probe_surface_positive": 0.6}))
+    assert odds == (
+        "Log odds averaged over both orders, in which a constant preference for a letter cancels, favour the "
+        "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. On "
+        "neither the control nor a probe does the interval of their mean lie above zero."
+    )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
         "What was learned is not known: at N = 4, no reply to these tests could be read."
@@ -303,8 +319,9 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
         "With coin-flipped choices, both states taken together, 2 of the 4 intervals on control, probes and "
-        "DVGR lie below one half (the control and the surface probe) and none above it; all heads share the "
-        "same coins, so these misses are not independent."
+        "DVGR lie below one half (the control and the surface probe) and none above it; since opposite coins "
+        "give opposite choices, the expected rate is one half, and since all heads share the same coins, "
+        "these misses are not independent."
     )
 
 
@@ -331,13 +348,12 @@ def test_heads_are_compared_with_the_models_that_they_read():
     frame = pd.DataFrame(rows, columns=columns)
     assert told("less_asked", frame) == (
         "On the tests that both answered at N = 4, the accuracy of a head on the value probe minus that of "
-        "the model that it reads ranges from .200 [.100, .300] (head-a-mean) to .300 [.200, .400] "
-        "(head-b-last); with coin-flipped choices, this difference is .010 [−.100, .120] (a)."
+        "the model that it reads is .200 to .300, and 2 of the 2 intervals lie above zero (coin-flipped "
+        "choices: .010)."
     )
     assert told("less_encoder", frame[frame["respondent"] != NULL].assign(clustered_low=-0.1)) == (
-        "On the same tests, the accuracy of a head on hidden states minus that of the learner on sentence "
-        "embeddings ranges from .200 [−.100, .300] (head-a-mean) to .300 [−.100, .400] (head-b-last); none "
-        "of the 2 intervals lies above zero."
+        "On the same tests, the accuracy of a head on hidden states minus that of this learner is .200 to "
+        ".300; none of the 2 intervals lies above zero."
     )
     assert told("less_encoder", frame[:0]) == (
         "No head can be compared with the learner on sentence embeddings."
@@ -349,11 +365,11 @@ def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
     assert found.startswith(
-        "In a, the examples bring this about: without them, the same option is chosen in both orders in .770 "
-        "[.760, .780] of the tests, and position alone would give at most one half. "
+        "For a, it is the examples that bring this about: without them, the same option was chosen in both "
+        "orders in .770 [.760, .780] of the tests, and position alone would give at most one half. "
     )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
-    assert both.startswith("In two models, the examples bring this about")
+    assert both.startswith("For two models, it is the examples that bring this about")
     assert "bring" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
 
 
@@ -378,7 +394,7 @@ def test_a_verdict_that_all_heads_on_a_state_share_is_told():
     assert "The verdict is “value learner” for heads on mean states." in apart
 
 
-def test_what_heads_gain_on_the_best_lexical_learner_is_told_by_the_state_that_is_read():
+def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of_examples():
     learner = {"family": "text learner", "verdict": "both"}
     rows = [
         {
@@ -401,14 +417,17 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_by_the_state_that_i
         learner | {"model": "learner-characters", "verdict": "place"},
     ]
     assert told("gain", table(*rows)) == (
-        "By the same rules, three of the four lexical learners learned from the examples too, so heads "
-        "must be compared with them. On the value probe at N = 4, the accuracy of heads on mean states "
-        "minus that of the best lexical learner there (learner-words-tuned) ranges from .100 [.080, .120] "
-        "(h-mean) to .200 [.100, .300] (g-mean); that of heads on the last token's state is .050 "
-        "[−.050, .150] (h-last). On the surface probe, where learner-words is best, 1 of the 2 intervals of "
-        "this difference lies above zero."
+        "By the same rules, three of the four lexical learners learned from the examples too, so heads must "
+        "be compared with them. At N = 4, the accuracy of heads on the value probe minus that of the best "
+        "lexical learner there (learner-words-tuned) is .050 to .200, and 2 of the 3 intervals lie above "
+        "zero; on the surface probe, 1 of 2 does."
     )
-    assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("On the value probe")
+    more = {f"{name}_n20": number for name, number in span("probe_value", 0.2, 0.1).items()}
+    more = {name.replace("_low_n20", "_n20_low"): number for name, number in more.items()}
+    assert told("gain", table(rows[0] | more, *rows[1:])).endswith(
+        " At N = 20, 1 of the 1 intervals on the value probe does, and none of the 0 on the surface probe."
+    )
+    assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("At N = 4, the")
     assert told("gain", NO_TABLE) == "No head can be compared with the lexical learners."
 
 
@@ -468,7 +487,7 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     )
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
-        "(coin-flipped choices: .500); a head on sentence embeddings, .800."
+        "(coin-flipped choices: .500); a text learner on sentence embeddings, .800."
     )
     unread = told("finding", table(PLACE | {"dvgr": NAN}), READ)
     assert "position. No reply could be read. Linear heads" in unread
@@ -488,7 +507,7 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b"), null]))
-    assert "(coin-flipped choices: .480 to .500); a head on sentence embeddings, .800." in found
+    assert "(coin-flipped choices: .480 to .500); a text learner on sentence embeddings, .800." in found
     assert len(found.split()) <= 60
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -310,9 +311,11 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+#: The arms that show what was learned.
+_LEARNED = ("control", "probe_value", "probe_surface")
 #: Measures that the sentences use, and those that are also known for more examples.
-_MEASURES = ("by_place", "repeat_copy", "repeat_swapped")
-_AT_BOTH = ("dvgr", "control", "probe_value", "probe_surface", "order_consistency")
+_MEASURES = ("repeat_copy", "repeat_swapped", *(f"{arm}_positive" for arm in _LEARNED))
+_AT_BOTH = ("dvgr", *_LEARNED)
 #: If all cells are equal, Wilson's interval is above one half from this many cells; see `verdicts.above`.
 _ENOUGH, _ROUNDING = 4, 1e-9
 #: Rates of first options from which a model is said to take nearly always the first, or the second.
@@ -333,19 +336,22 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     dict
         models (number), n and more (numbers of examples), certain (by arm, how many models significantly
         prefer the right option), positions (``first``, ``second``: the models that nearly always take that
-        option), copies (those that reproduce an exact copy of an example above chance), by_letter (whether
-        all were asked by letter probability), nothing_shown (number of rates without examples or with
-        shuffled ones), off_half (those of them whose intervals exclude one half), turned_by_examples
+        option), by_option (those that choose the same option in both orders more often than position alone
+        would give), copies (those that reproduce an exact copy of an example above chance), by_letter
+        (whether all were asked by letter probability), nothing_shown (number of rates without examples or
+        with shuffled ones), off_half (those of them whose intervals exclude one half), turned_by_examples
         (`spread` of prior_consistency, of the models that are less consistent with examples, by intervals
-        that do not overlap), and each measure as `deepvalues.paper.sentences.spread` returns it.
+        that do not overlap), learned_more (`spread` of control and probes with more examples), and each
+        measure as `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
-    arms = ("control", "probe_value", "probe_surface")
-    certain = {f"the {ARMS[arm]}": int(_above(rows, f"{arm}_lean").sum()) for arm in arms}
+    certain = {f"the {ARMS[arm]}": int(_above(rows, f"{arm}_lean").sum()) for arm in _LEARNED}
     measures = {name: spread(rows, name) for name in (*_MEASURES, *_AT_BOTH)}
     measures |= {f"{name}_more": spread(rows, f"{name}_n{rules.MORE}") for name in _AT_BOTH}
     turned = rows[rows["prior_consistency_low"] > rows["order_consistency_high"]]
     measures["turned_by_examples"] = spread(turned, "prior_consistency")
+    more = [f"{arm}_n{rules.MORE}" for arm in _LEARNED]
+    measures["learned_more"] = spread(rows.melt("model", more, value_name="rate"), "rate")
     positions = {
         name: rows.loc[rows["first_option_rate"].between(*ends), "model"].tolist()
         for name, ends in _NEARLY.items()
@@ -364,8 +370,10 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     ]
     off = [each for each in nothing if not each["interval"][0] <= 0.5 <= each["interval"][1]]
     copies = rows.loc[_above(rows, "repeat_copy_lean"), "model"].tolist()
+    by_option = rows.loc[rows["consistency_excess_low"] > 0, "model"].tolist()
     by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
-    known |= {"nothing_shown": len(nothing), "off_half": off, "copies": copies, "by_letter": by_letter}
+    known |= {"nothing_shown": len(nothing), "off_half": off, "by_letter": by_letter}
+    known |= {"copies": copies, "by_option": by_option}
     return {**known, "certain": certain, "positions": positions, **measures}
 
 
@@ -557,7 +565,7 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
     """
     found = _on_value_probe(table)
     null = found["respondent"] == NULL
-    heads = spread(found.assign(model=found["head"])[~null], "difference")
+    heads = spread(found[~null], "difference") | {"above": _above_zero(found[~null], "difference")}
     return {"n": rules.N, "heads": heads, "null": spread(found[null], "difference")}
 
 
@@ -570,25 +578,29 @@ def less_encoder(table: pd.DataFrame) -> dict[str, Any]:
         From `analysis.asked_read.read_less_encoder`.
     """
     found = _on_value_probe(table)
-    heads = spread(found.assign(model=found["head"]), "difference")
-    return {"heads": heads, "above": int((found["difference_low"] > 0).sum())}
+    return {"heads": spread(found, "difference") | {"above": _above_zero(found, "difference")}}
 
 
 def _on_value_probe(table: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences on the value probe at the N of the verdicts, with the head's name."""
+    """Paired differences on the value probe at the N of the verdicts."""
     ends = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
-    found = table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=ends)
-    return found.assign(head="head-" + found["model"] + "-" + found["respondent"].str.removeprefix("head, "))
+    return table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=ends)
+
+
+def _above_zero(table: pd.DataFrame, difference: str) -> int:
+    """Number of intervals of a difference above 0."""
+    return int((table[f"{difference}_low"] > 0).sum())
 
 
 def gain(table: pd.DataFrame) -> dict[str, Any]:
     """How much better heads are than the best lexical learner on the same tests, paired by cell.
 
-    On the value probe by the state that they read (``mean``, ``last``). ``surface.above`` is the number of
-    intervals on the surface probe above 0, and ``learned`` the number of lexical learners (of ``learners``)
-    whose own verdict is that they learned, be it clear which layer or not. ``best`` names the lexical learner
-    with the highest accuracy on each probe, among those with a fixed and those with a tuned penalty. As it is
-    chosen by the same tests, the comparison favours the learner.
+    By probe, at the N of the verdicts (``value``, ``surface``) and with more examples (``value_more``,
+    ``surface_more``): the `spread` of the difference, and the number of its intervals ``above`` 0. ``best``
+    names the lexical learner with the highest accuracy on the value probe, among those with a fixed and those
+    with a tuned penalty. As it is chosen by the same tests, the comparison favours the learner. ``learned``
+    is the number of lexical learners (of ``learners``) whose own verdict is that they learned, be it clear
+    which layer or not.
 
     Parameters
     ----------
@@ -596,12 +608,15 @@ def gain(table: pd.DataFrame) -> dict[str, Any]:
         From `analysis.verdicts.verdicts`.
     """
     heads, words = _fitted(table), table[table["model"].isin(rules.LEXICAL)]
-    value, surface = (f"{probe}_minus_lexical" for probe in ("probe_value", "probe_surface"))
+    found = {}
+    for probe, more in product(("value", "surface"), (False, True)):
+        difference = f"probe_{probe}_minus_lexical" + f"_n{rules.MORE}" * more
+        found[probe + "_more" * more] = spread(heads, difference) | {"above": _above_zero(heads, difference)}
     return {
         "n": rules.N,
-        **{state: spread(heads[heads["model"].str.endswith(f"-{state}")], value) for state in POOLINGS},
-        "surface": spread(heads, surface) | {"above": int((heads[f"{surface}_low"] > 0).sum())},
-        "best": {probe: _best(words, f"probe_{probe}") for probe in ("value", "surface")},
+        "more": rules.MORE,
+        **found,
+        "best": _best(words, "probe_value"),
         "learners": len(words),
         "learned": int(words["verdict"].isin(rules.LEARNED).sum()),
     }

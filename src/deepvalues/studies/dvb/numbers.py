@@ -32,6 +32,7 @@ def instrument(results: Results, check: pd.DataFrame) -> None:
     results.count("instrument.inexact_expected", round(0.95 * (~exact).sum()))
     missed = check.loc[~check["within"].astype(bool), "model"].value_counts()
     results.count("instrument.most_missed", missed.max() if len(missed) else 0)
+    results.text("instrument.most_missed_agent", missed.index[0] if len(missed) else "none")
 
 
 def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:

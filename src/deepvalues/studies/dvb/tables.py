@@ -16,7 +16,7 @@ from deepvalues.paper.tables import intervals as bounds
 from deepvalues.paper.tables import markdown, nobody
 from deepvalues.studies.dvb.analysis.asked_read import ARMS
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED
-from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LANGUAGE_MODEL, LEXICAL, SCALES
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LANGUAGE_MODEL, LEXICAL, POSITIVE, SCALES
 from deepvalues.studies.dvb.analysis.verdicts import NAMES as VERDICT_NAMES
 from deepvalues.studies.dvb.analysis.verdicts import N as VERDICT_N
 
@@ -267,6 +267,8 @@ _HEADS = {
     "probes_lean": "value − surface",
     "consistency_excess": "consistency − 2p(1 − p)",
     "control_positive": "control, positive",
+    "probe_value_positive": "value probe, positive",
+    "probe_surface_positive": "surface probe, positive",
     "repeat_positive": "repeat, positive",
 }
 
@@ -339,7 +341,7 @@ def learned(table: pd.DataFrame, n: int = VERDICT_N) -> str:
 def verdict_rules(table: pd.DataFrame) -> str:
     """What the rules use: preferences for right options, and shares that should equal .5."""
     leans = ("control_lean", "probe_value_lean", "probe_surface_lean", "probes_lean")
-    return _verdict_table(table, *leans, "consistency_excess", "control_positive", "repeat_positive")
+    return _verdict_table(table, *leans, "consistency_excess", *POSITIVE)
 
 
 # ---- language models ----

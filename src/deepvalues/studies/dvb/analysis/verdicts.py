@@ -285,7 +285,7 @@ _ONCE: dict[str, _Measure] = {
 }
 #: What the rules use, at N = 4: preferences for right options, in the unit that ``scale`` names.
 _LEANS = ("control_lean", "probe_value_lean", "probe_surface_lean", "probes_lean", "repeat_copy_lean")
-_POSITIVE = ("control_positive", "repeat_positive")
+POSITIVE = ("control_positive", "probe_value_positive", "probe_surface_positive", "repeat_positive")
 MEASURES = (*_ONCE, *_AT_EVERY_N)
 SCALES = ("log odds", "share − .5")
 
@@ -313,7 +313,7 @@ def _contract() -> pa.DataFrameSchema:
     }
     for name in (*MEASURES, *(f"{name}_n{MORE}" for name in _AT_EVERY_N)):
         columns |= _columns(name, -1 if _is_difference(name) else 0, 1 + 1e-6)
-    for name in (*_LEANS, "consistency_excess", *_POSITIVE):
+    for name in (*_LEANS, "consistency_excess", *POSITIVE):
         columns |= _columns(name)
     return pa.DataFrameSchema(columns, strict=True, ordered=True, name="verdicts")
 
@@ -435,7 +435,7 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
         row |= _measured(name, measure(one, N)) | _measured(f"{name}_n{MORE}", measure(one, MORE))
     leans = _leans(one)
     for name, found in leans.items():
-        row |= _triple(name, found.value, tost_interval(found) if name in _POSITIVE else found.interval)
+        row |= _triple(name, found.value, tost_interval(found) if name in POSITIVE else found.interval)
     p = row["first_option_rate"]
     answered = one.answered()
     judged = findings(
@@ -464,8 +464,7 @@ def _leans(one: _Respondent) -> dict[str, Estimate]:
         "probes_lean": one.paired(value, surface, "lean"),
         "repeat_copy_lean": _copied(one.arm("repeat", N)),
         "consistency_excess": excess_over_place(one.tests(N)),
-        "control_positive": one.positive("control"),
-        "repeat_positive": one.positive("repeat"),
+        **{name: one.positive(name.removesuffix("_positive")) for name in POSITIVE},
     }
 
 
