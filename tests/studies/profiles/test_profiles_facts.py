@@ -103,7 +103,7 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest(rows, expected):
 
 
 @pytest.mark.parametrize(
-    ("fidelity", "of_agent"), [([0.733], ", as our random agent does (0.73)"), ([0.5], ""), ([], "")]
+    ("fidelity", "of_agent"), [([0.733], "; our random agent is one of these (0.73)"), ([0.5], ""), ([], "")]
 )
 def test_replies_at_random_are_told_for_the_mode_of_the_text(fidelity, of_agent):
     columns = ["mode", "runs", "fidelity_low", "fidelity_high", "to_exceed"]
@@ -113,7 +113,7 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text(fidelity, of_agent)
     agents = pd.DataFrame({"model": facts.RANDOM, "mode": "rating", "fidelity": fidelity})
     assert told("at_random", table, agents) == (
         "With six themes and 150 runs, 95% of simulated respondents who answer at random have a fidelity "
-        f"within [−0.61, 0.63] in the rating mode, and one in twenty exceeds 0.55{of_agent}: a single "
+        f"within [−0.61, 0.63] in the rating mode, and one in twenty exceeds 0.55{of_agent}. So a single "
         "fidelity is weak evidence."
     )
 
@@ -179,13 +179,13 @@ def agency_of(p_value, claimed, family):
             0.01,
             False,
             "language model",
-            "the one profile of a language model that its answers support puts it last.",
+            "the answers of only one language model support a profile, and it puts Agency last.",
         ),
         (
             0.2,
             True,
             "language model",
-            "the one profile of a language model that its answers support, from pairs, does not put it last.",
+            "the answers of only one language model support a profile (from pairs), and it does not put Agency last.",
         ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),

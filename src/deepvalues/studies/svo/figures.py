@@ -374,7 +374,7 @@ def steering(table: pd.DataFrame, targets: Mapping[str, float], people: float) -
     """
     order = table[table["goal"]].sort_values("range", kind="stable")["model"]
     places = {model: float(place) for place, model in enumerate(order)}
-    figure, (left, right) = new_figure(0.9 + 0.3 * len(places), 2, sharey=True)
+    figure, (left, right) = new_figure(0.9 + 0.3 * len(places), 2, sharey=True, gridspec_kw={"wspace": 0.1})
     ends, style = ("competitive", "altruistic"), {"size": 4.5, "edge": 0.9}
     for row in table.to_dict("records"):
         place = places[row["model"]] + (0.17 if row["goal"] else -0.17)
