@@ -185,7 +185,8 @@ def agency_of(p_value, claimed, family):
             0.2,
             True,
             "language model",
-            "the answers of only one language model support a profile (from pairs), and it does not put Agency last.",
+            "the answers of only one language model support a profile (from pairs), and it does not put "
+            "Agency last.",
         ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),
