@@ -8,10 +8,10 @@ from matplotlib.colors import to_hex
 
 from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MISSING
-from deepvalues.paper.theme import image, line_style
+from deepvalues.paper.theme import COLOURS, image
 from deepvalues.studies.dvb import tables
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT, LEXICAL
-from deepvalues.studies.dvb.figures import rates as figures
+from deepvalues.studies.dvb.figures import comparisons
 from legible import assert_legible
 from markdown_cells import column, head, rows, to_the_right
 
@@ -124,68 +124,73 @@ def test_what_verdicts_rest_on(table):
 # ---- the figure ----
 
 
-def marks(figure, colour):
-    """Where a colour's marks stand in the panels of the probes."""
-    drawn = [line for axes in figure.axes for line in axes.lines]
-    lines = [line for line in drawn if line.get_marker() not in ("None", "none", "")]
+ASKED_COLOUR, HEAD_COLOUR = COLOURS["language model"], COLOURS[HEAD]
+
+
+def marks(axes, colour):
+    """Where a colour's marks stand in a panel."""
+    lines = [line for line in axes.lines if line.get_marker() not in ("None", "none", "")]
     return [
         (float(x), float(y))
         for line in lines
-        if to_hex(line.get_color()) == colour.lower()
+        if to_hex(line.get_color()) == to_hex(colour)
         for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
     ]
 
 
-def test_stations_and_arrows(table):
-    figure = figures.probes(table)
+def test_each_model_has_a_panel_with_stages_and_arrows(table):
+    figure = comparisons.probes(table)
     assert_legible(figure)
-    one, two = (line_style(number)["color"] for number in range(2))
-    assert marks(figure, one) == [(0.6, 0.5)]
-    assert marks(figure, two) == [(0.49, 0.51), (0.52, 0.7), (0.5, 0.8)]
-    arrows = [text for text in figure.axes[0].texts if text.arrow_patch is not None]
+    one, two = figure.axes
+    assert [axes.get_title("left") for axes in figure.axes] == ["one", "two"]
+    assert marks(one, ASKED_COLOUR) == [(0.6, 0.5)]
+    assert marks(two, ASKED_COLOUR) == [(0.49, 0.51), (0.52, 0.7), (0.5, 0.8)]
+    arrows = [text for text in two.texts if text.arrow_patch is not None]
     assert [(arrow.xyann, arrow.xy) for arrow in arrows] == [
         ((0.49, 0.51), (0.52, 0.7)),
         ((0.52, 0.7), (0.5, 0.8)),
     ]
+    assert two.get_xlim() == two.get_ylim()
 
 
-def test_heads_follow_the_language_models_and_their_null_is_left_out(table):
+def test_heads_stand_beside_their_model_and_their_null_is_left_out(table):
     heads = [
         respondent(f"head-one-mean{end}", HEAD, probe_value=value, probe_surface=0.6, dvgr=0.5)
         for end, value in (("", 0.8), ("-shuffled", 0.4))
     ]
-    figure = figures.probes(pd.concat([table, pd.DataFrame(heads)], ignore_index=True))
-    assert marks(figure, line_style(2)["color"]) == [(0.8, 0.6)]
-    assert [axes.get_title("left") for axes in figure.axes] == ["asked", "read"]
-    assert [text.get_text() for text in figure.axes[1].texts if text.get_text()] == ["3"]
+    figure = comparisons.probes(pd.concat([table, pd.DataFrame(heads)], ignore_index=True))
+    assert [axes.get_title("left") for axes in figure.axes] == ["one", "two"]
+    assert marks(figure.axes[0], HEAD_COLOUR) == [(0.8, 0.6)]
+    assert marks(figure.axes[1], HEAD_COLOUR) == []
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[:3] == ["1  one", "2  two", "3  head-one-mean"]
-    assert not any("shuffled" in label for label in labels[3:] if label != "shuffled")
+    assert labels[:2] == ["the model, asked", "read: mean of tokens"]
 
 
-def test_the_lexical_learners_are_a_grey_cloud(table):
-    figure = figures.probes(table)
-    assert marks(figure, figures._GREY["color"]) == [(0.55, 0.56)] * len(LEXICAL) * 2
+def test_the_lexical_learners_are_grey_in_every_panel(table):
+    figure = comparisons.probes(table)
+    for axes in figure.axes:
+        assert marks(axes, "#999999") == [(0.55, 0.56)] * len(LEXICAL)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    expected = ["1  one", "2  two", "shuffled", "N = 4", "N = 20", "lexical learners", "chance"]
-    assert labels == expected
+    lexical = ["lexical learners, N = 4", "lexical learners, N = 20"]
+    assert labels == ["the model, asked", "shuffled", "N = 4", "N = 20", *lexical, "chance"]
 
 
-def test_respondents_that_lie_together_have_one_text(table):
-    same = table.assign(probe_value=0.5, probe_surface=0.5, probe_value_n20=math.nan)
-    texts = [text.get_text() for text in figures.probes(same).axes[0].texts]
-    assert [text for text in texts if text] == ["1, 2"]
+def test_four_models_fill_two_lines_and_leave_the_rest_empty(table):
+    models = pd.concat([table[table["model"] == "two"].assign(model=name) for name in "abcd"])
+    figure = comparisons.probes(models)
+    assert [axes.get_title("left") for axes in figure.axes] == ["a", "b", "c", "d", "", ""]
+    assert not any(axes.axison for axes in figure.axes[4:])
 
 
-def test_without_language_models_the_plane_is_drawn_all_the_same(table):
-    figure = figures.probes(table[table["family"] != "language model"])
-    assert_legible(figure)
+def test_without_language_models_the_figure_says_so(table):
+    figure = comparisons.probes(table[table["family"] != "language model"])
+    assert [text.get_text() for text in figure.texts + figure.axes[0].texts if text.get_text()]
 
 
 def test_the_same_bytes_on_every_run(table):
-    assert image(figures.probes(table), "svg") == image(figures.probes(table), "svg")
+    assert image(comparisons.probes(table), "svg") == image(comparisons.probes(table), "svg")
 
 
 def test_long_names_push_nothing_over_the_edge(table):
     named = table.assign(model=table["model"].replace({"one": "qwen2.5-coder-0.5b", "two": "x" * 28}))
-    assert_legible(figures.probes(named))
+    assert_legible(comparisons.probes(named))

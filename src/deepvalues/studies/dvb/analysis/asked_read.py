@@ -37,12 +37,18 @@ def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
         name on record.
     """
     kept = trials[trials["arm"].isin(ARMS)]
-    parts = kept["model"].str.extract(_HEAD)
+    named = kept.assign(name=kept["model"], **respondents(kept["model"]))
+    return named[named["model"].isin(named.loc[named["respondent"] != ASKED, "model"])]
+
+
+def respondents(names: pd.Series[str]) -> pd.DataFrame:
+    """The open model that each name belongs to (``model``), and its ``respondent``, one of `RESPONDENTS`.
+
+    A name that is no head's is that of a model, asked.
+    """
+    parts = names.str.extract(_HEAD)
     heads = ("head, " + parts["pooling"]).mask(parts["shuffled"].notna(), NULL)
-    named = kept.assign(
-        name=kept["model"], model=parts["model"].fillna(kept["model"]), respondent=heads.fillna(ASKED)
-    )
-    return named[named["model"].isin(parts["model"].dropna())]
+    return pd.DataFrame({"model": parts["model"].fillna(names), "respondent": heads.fillna(ASKED)})
 
 
 def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from matplotlib.lines import Line2D
 from deepvalues.ask.registry import HEAD
 from deepvalues.core import number_format
 from deepvalues.paper.theme import CHANCE, COLOURS, DASHED, chance_line, in_order, new_figure, slant, themed
-from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL, RESPONDENTS
+from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL, RESPONDENTS, respondents
+from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL, LEXICAL
 
 #: Distinguishable with any colour vision, and by their markers.
 _STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#555555", "v"))
@@ -293,3 +295,130 @@ def _asked_and_read(axes: Axes, table: pd.DataFrame) -> None:
         at = of_name["n_examples"] * _OFFSET ** (position - (len(RESPONDENTS) - 1) / 2)
         sizes: dict[str, Any] = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.7}
         axes.errorbar(at, rate, yerr=spread, **sizes, **_RESPONDENTS[name])
+
+
+# ---- the plane of the probes ----
+
+#: The stages that a respondent passes through in the plane of the probes: their markers and measures.
+_STAGES = {
+    "shuffled": ("o", "shuffled_probe_{}"),
+    "N = 4": ("s", "probe_{}"),
+    "N = 20": ("D", "probe_{}_n20"),
+}
+#: The stages at which lexical learners are shown, with the filling of their marks.
+_LEXICAL = {"N = 4": "white", "N = 20": "#999999"}
+#: Panels side by side.
+_COLUMNS = 3
+_Point = dict[str, float]
+
+
+@themed
+def probes(table: pd.DataFrame) -> Figure:
+    """Surface probe against value probe: a panel per language model, with the heads on its hidden states.
+
+    An arrow leads each respondent from shuffled examples through N = 4 to N = 20. One that learned a layer
+    moves away from that layer's dashed line at one half; one that chooses by position stays where the lines
+    cross.
+
+    Parameters
+    ----------
+    table
+        From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
+        coin-flipped choices, and lexical learners.
+    """
+    rows = pd.concat([respondents(table["model"]), table.drop(columns="model")], axis="columns")
+    shown = rows[rows["family"].isin([LANGUAGE_MODEL, HEAD]) & (rows["respondent"] != NULL)]
+    if shown.empty:
+        return _sentence("no language model and no head on hidden states is on record", color=CHANCE)
+    models = sorted(shown["model"].unique())
+    lines = -(-len(models) // _COLUMNS)
+    columns = min(_COLUMNS, len(models))
+    figure, panels = new_figure(1.0 + 2.1 * lines, columns, lines, sharex=True, sharey=True, squeeze=False)
+    lexical = table[table["model"].isin(LEXICAL)].to_dict("records")
+    for axes in panels.flat[len(models) :]:
+        axes.set_axis_off()
+    for model, axes in zip(models, panels.flat, strict=False):
+        axes.set_title(model, fontsize="medium")
+        axes.axhline(0.5, zorder=0, **DASHED)
+        axes.axvline(0.5, zorder=0, **DASHED)
+        _lexical_points(axes, lexical)
+        for row in shown[shown["model"] == model].to_dict("records"):
+            _path(axes, _stages(row), _RESPONDENTS[row["respondent"]])
+    low, high = _limits([*shown.to_dict("records"), *lexical])
+    ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
+    panels[0][0].set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high))
+    figure.supxlabel("value probe: share of right choices", fontsize="medium")
+    figure.supylabel("surface probe: share of right choices", fontsize="medium")
+    figure.legend(handles=_probe_handles(shown, bool(lexical)), loc="outside upper center", ncols=3)
+    return figure
+
+
+def _limits(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
+    """Limits for both axes that contain all points, one half, and the intervals at N = 4."""
+    points = {stage: [_stages(row)[stage] for row in rows if stage in _stages(row)] for stage in _STAGES}
+    met = [at[axis] for found in points.values() for at in found for axis in "xy"]
+    ends = [at[f"{axis}_{end}"] for at in points["N = 4"] for axis in "xy" for end in ("low", "high")]
+    numbers = [0.5, *met, *(end for end in ends if not pd.isna(end))]
+    return min(numbers) - 0.03, max(numbers) + 0.03
+
+
+def _stages(row: Mapping[Any, Any]) -> dict[str, _Point]:
+    """x, y and their bounds of a respondent, by stage at which it was asked."""
+    found = {}
+    for stage, (_, name) in _STAGES.items():
+        at = {
+            f"{axis}{end}": row[f"{name.format(layer)}{end}"]
+            for axis, layer in (("x", "value"), ("y", "surface"))
+            for end in ("", "_low", "_high")
+        }
+        if not (pd.isna(at["x"]) or pd.isna(at["y"])):
+            found[stage] = at
+    return found
+
+
+def _lexical_points(axes: Axes, learners: Sequence[Mapping[Any, Any]]) -> None:
+    for row in learners:
+        for stage, at in _stages(row).items():
+            if stage in _LEXICAL:
+                axes.plot(at["x"], at["y"], zorder=1, **_lexical_mark(stage))
+
+
+def _lexical_mark(stage: str) -> dict[str, Any]:
+    grey = {"color": "#999999", "marker": "^", "linestyle": "none", "markersize": 4}
+    return {**grey, "markerfacecolor": _LEXICAL[stage]}
+
+
+def _path(axes: Axes, stages: Mapping[str, _Point], style: Mapping[str, Any]) -> None:
+    """Draw a respondent's stages, the arrows between them, and its intervals at N = 4."""
+    line = {name: style[name] for name in ("color", "linestyle")}
+    for at in [stages[stage] for stage in ("N = 4",) if stage in stages]:
+        thin: dict[str, Any] = {"color": style["color"], "linewidth": 0.7, "alpha": 0.7, "zorder": 2}
+        axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
+        axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
+    positions = {stage: (at["x"], at["y"]) for stage, at in stages.items()}
+    for start, end in pairwise(positions.values()):
+        arrow = {"arrowstyle": "-|>", "linewidth": 1.0, "shrinkA": 2, "shrinkB": 3, **line}
+        axes.annotate("", end, start, arrowprops=arrow, zorder=3)
+    face = {name: style[name] for name in ("markerfacecolor",) if name in style}
+    for stage, position in positions.items():
+        axes.plot(*position, marker=_STAGES[stage][0], color=style["color"], markersize=4, zorder=4, **face)
+
+
+def _probe_handles(shown: pd.DataFrame, lexical: bool) -> list[Line2D]:
+    """Legend handles of respondents, stages and lexical learners."""
+    met = {stage for row in shown.to_dict("records") for stage in _stages(row)}
+    styles = {_LABELS[name]: _RESPONDENTS[name] for name in RESPONDENTS if name in set(shown["respondent"])}
+    handles = [
+        Line2D([], [], label=name, linewidth=1, **{**style, "marker": "s"}, markersize=4)
+        for name, style in styles.items()
+    ]
+    handles += [
+        Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=stage)
+        for stage, (mark, _) in _STAGES.items()
+        if stage in met
+    ]
+    if lexical:
+        handles += [
+            Line2D([], [], label=f"lexical learners, {stage}", **_lexical_mark(stage)) for stage in _LEXICAL
+        ]
+    return [*handles, Line2D([], [], label="chance", **DASHED)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import number, plural
 from deepvalues.paper.theme import (
     COLOURS,
@@ -34,7 +32,6 @@ from deepvalues.paper.theme import (
     slant,
     themed,
 )
-from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL, LEXICAL
 from deepvalues.studies.dvb.figures.comparisons import dots
 
 ARM_LABELS = {
@@ -326,106 +323,6 @@ def sensitivities(table: pd.DataFrame) -> Figure:
     return figure
 
 
-#: The stages that a respondent passes through in the plane of the probes: their markers and measures.
-_STAGES = {
-    "shuffled": ("o", "shuffled_probe_{}"),
-    "N = 4": ("s", "probe_{}"),
-    "N = 20": ("D", "probe_{}_n20"),
-}
-_GREY: dict[str, Any] = {"color": "#999999", "marker": "^", "linestyle": "none"}
-
-
-def _stages(row: Mapping[Any, Any]) -> list[tuple[str, dict[str, float]]]:
-    """(stage, x, y and their bounds) of a respondent, for the stages at which it was asked."""
-    found = []
-    for stage, (_, name) in _STAGES.items():
-        at = {
-            f"{axis}{end}": row[f"{name.format(layer)}{end}"]
-            for axis, layer in (("x", "value"), ("y", "surface"))
-            for end in ("", "_low", "_high")
-        }
-        if not (pd.isna(at["x"]) or pd.isna(at["y"])):
-            found.append((stage, at))
-    return found
-
-
-@themed
-def probes(table: pd.DataFrame) -> Figure:
-    """Value probe and surface probe: one arrow per respondent, from shuffled through N = 4 to N = 20.
-
-    A respondent that learned a layer moves away from that layer's dashed line at one half; one that chooses
-    by position stays where the lines cross. Language models have one panel and heads the other; lexical
-    learners are a grey cloud in both. The others are named below, with numbers where their arrows end.
-
-    Parameters
-    ----------
-    table
-        From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
-        coin-flipped choices, and lexical learners.
-    """
-    shown = table[table["family"].isin([LANGUAGE_MODEL, HEAD]) & ~table["model"].str.endswith("-shuffled")]
-    models = shown.sort_values(["family", "model"], ascending=[False, True]).to_dict("records")
-    cloud = table[table["model"].isin(LEXICAL)].to_dict("records")
-    lexical = [(at["x"], at["y"]) for row in cloud for _, at in _stages(row)]
-    figure, panels = new_figure(4.6, columns=2)
-    styles = {row["model"]: line_style(n) for n, row in enumerate(models)}
-    reached = list(lexical)
-    panels = dict(zip((LANGUAGE_MODEL, HEAD), panels, strict=True))
-    for family, axes in panels.items():
-        axes.set_title("asked" if family == LANGUAGE_MODEL else "read", fontsize="medium")
-        axes.axhline(0.5, zorder=0, **DASHED)
-        axes.axvline(0.5, zorder=0, **DASHED)
-        if lexical:
-            axes.plot(*zip(*lexical, strict=True), markersize=5, alpha=0.55, zorder=1, **_GREY)
-        for row in models:
-            if row["family"] == family:
-                reached += _path(axes, _stages(row), styles[row["model"]])
-    for family, axes in panels.items():
-        _square(axes, reached)
-        axes.set(xlabel="value probe: share of right choices", ylabel="surface probe: share of right choices")
-        ends = [
-            (rank, at["x"], at["y"])
-            for rank, row in enumerate(models, start=1)
-            for _, at in _stages(row)[-1:]
-            if row["family"] == family
-        ]
-        _number(axes, pd.DataFrame(ends, columns=["number", "x", "y"]), "x", "y", 4)
-    handles = [
-        Line2D([], [], linewidth=1.6, label=f"{rank}  {model}", **style)
-        for rank, (model, style) in enumerate(styles.items(), start=1)
-    ]
-    met = {stage for row in models for stage, _ in _stages(row)}
-    handles += [
-        Line2D([], [], color="#444444", linestyle="none", marker=mark, markersize=4, label=name)
-        for name, (mark, _) in _STAGES.items()
-        if name in met
-    ]
-    if lexical:
-        handles.append(Line2D([], [], label="lexical learners", markersize=5, alpha=0.55, **_GREY))
-    handles.append(Line2D([], [], label="chance", **DASHED))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
-
-
-def _path(
-    axes: Axes, stages: Sequence[tuple[str, dict[str, float]]], style: Mapping[str, Any]
-) -> list[tuple[float, float]]:
-    """Draw a respondent's stages, their crosses and the arrows between them; return all points and bounds."""
-    colour = style["color"]
-    thin: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.6, "zorder": 2}
-    for _, at in stages:
-        axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
-        axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
-    positions = [(at["x"], at["y"]) for _, at in stages]
-    for start, end in pairwise(positions):
-        arrow = {"arrowstyle": "-|>", "linewidth": 1.2, "shrinkA": 2, "shrinkB": 3, **style}
-        axes.annotate("", end, start, arrowprops=arrow, zorder=3)
-    for (stage, _), position in zip(stages, positions, strict=True):
-        axes.plot(*position, marker=_STAGES[stage][0], color=colour, markersize=4, zorder=4)
-    ends = [(at[f"x{end}"], at[f"y{end}"]) for _, at in stages for end in ("_low", "_high")]
-    return positions + [end for end in ends if not any(map(pd.isna, end))]
-
-
 def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> None:
     """Number points for readers without colour; points that are close share a text."""
     low, high = axes.get_xlim()
@@ -433,14 +330,3 @@ def _number(axes: Axes, points: pd.DataFrame, x: str, y: str, offset: float) -> 
     for group in groups(points, [x, y], _LABEL_DISTANCE * (high - low)):
         corner = (float(group[x].max()), float(group[y].max()))
         axes.annotate(runs(group["number"]), corner, (offset, offset), **style)
-
-
-def _square(axes: Axes, reached: Sequence[tuple[float, float]]) -> None:
-    """Set the same limits on both axes, so that they contain all points and one half."""
-    numbers = [0.5, *(coordinate for point in reached for coordinate in point)]
-    low, high = min([0.42, *numbers]) - 0.02, max([0.58, *numbers]) + 0.02
-    # Set ticks before the layout: if they changed afterwards, axis labels would be cut off.
-    ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
-    axes.set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high), box_aspect=1)
-    # If it were centred, its labels would extend beyond the edge of the figure.
-    axes.set_anchor("W")
