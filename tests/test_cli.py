@@ -9,14 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.metadata import entry_points
 
 import pandas as pd
 import pytest
 
 from deepvalues import __version__, cli
-from deepvalues.ask import catalogue, costs, run_query
+from deepvalues.ask import catalogue, run_query
 from deepvalues.ask.loopback import server
 from deepvalues.cli import parser as parsing
 from deepvalues.cli import query as querying
@@ -410,60 +409,28 @@ def test_models_lists_all_and_says_which_are_ready(run, monkeypatch):
     assert "sk-secret-value" not in out
 
 
-def test_models_loads_no_library_of_statistics_once_costs_are_known(run):
-    run("models", "--set", "smoke")
+def test_models_without_a_set_shows_prices_and_loads_no_library_of_statistics(run):
     code = """
 import sys
 from deepvalues import cli
-cli.main(["models", "--set", "smoke"])
+cli.main(["models"])
 heavy = {"pandas", "numpy", "pandera", "openai", "scipy", "matplotlib", "statsmodels"}
 print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n", "they take seconds"
-    assert done.stdout == run("models", "--set", "smoke")[1]
+    assert "US dollars per million tokens in and out" in done.stdout
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    price = catalogue.registry().models["gpt-4o-2024-08-06"].price
+    assert f" {price.input:g},{price.output:g} " in rows["gpt-4o-2024-08-06"]
 
 
-def test_costs_are_worked_out_again_when_what_they_rest_on_changes(tmp_path, monkeypatch):
-    registry, file, asked = catalogue.registry(), tmp_path / "build" / "costs.json", []
-    plans = run_query.plans
-    monkeypatch.setattr(run_query, "plans", lambda *arguments: asked.append(1) or plans(*arguments))
-    monkeypatch.setattr(costs.paths, "RESPONSES", tmp_path / "responses")
-
-    def again(registry=registry, item_set="smoke"):
-        found = costs.costs(registry, "dvb", item_set, file)
-        return found, len(asked)
-
-    first, _ = again()
-    assert again() == (first, 1)
-    (tmp_path / "responses").mkdir()
-    (tmp_path / "responses" / "a.jsonl").write_text("")
-    assert again() == (first, 2) == again()
-    cheap = {
-        name: replace(model, price=model.price and replace(model.price, input=0.0, output=0.0))
-        for name, model in registry.models.items()
-    }
-    assert set(again(replace(registry, models=cheap))[0].dollars.values()) == {0.0}
-    assert again(item_set="layers")[0].dollars["gpt-4o-2024-08-06"] > first.dollars["gpt-4o-2024-08-06"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        *("{", "[]", "{}", '{"state": "now"}', '{"state": "now", "sets": [1]}'),
-        '{"state": "now", "sets": {"dvb/smoke": 3}}',
-        '{"state": "now", "sets": {"dvb/smoke": [1]}}',
-        '{"state": "now", "sets": {"dvb/smoke": ["dvb", "smoke", true, [0.5]]}}',
-    ],
-)
-def test_kept_costs_of_another_shape_are_worked_out_again(content, tmp_path, monkeypatch):
-    file, found = tmp_path / "costs.json", costs.Costs("dvb", "smoke", True, {"m": 0.5})
-    monkeypatch.setattr(costs, "_computed", lambda *_: found)
-    monkeypatch.setattr(costs, "_state", lambda _: "now")
-    file.write_text(content)
-    assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found
-    monkeypatch.setattr(costs, "_computed", None)
-    assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found, "what was written anew is read"
+def test_models_shows_what_a_set_costs(run):
+    costs = []
+    for item_set in ("smoke", "layers"):
+        _, out, _ = run("models", "--set", item_set)
+        costs.append(float(re.search(r"^gpt-4o-2024-08-06 .* (\d+\.\d\d) ", out, re.M)[1]))
+    assert 0 < costs[0] < costs[1]
 
 
 # As people call it.

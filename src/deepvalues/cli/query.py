@@ -120,7 +120,7 @@ def query(arguments: argparse.Namespace) -> int:
     )
     if arguments.paper:
         return _query_for_paper(arguments, models, how)
-    study, item_set = _place(arguments)
+    study, item_set = place(arguments)
     items = catalogue.study(study).items(item_set)
     if arguments.dry_run:
         for plan in run_query.plans(study, models, items, arguments.record, retry):
@@ -151,7 +151,7 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
     return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
 
 
-def _place(arguments: argparse.Namespace) -> tuple[str, str]:
+def place(arguments: argparse.Namespace) -> tuple[str, str]:
     """The study and set to ask; by default Study 1, and the first set of a study that the paper uses."""
     from deepvalues.ask import catalogue
 
@@ -208,7 +208,7 @@ def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
     from deepvalues.ask import catalogue, on_record
 
     models = _chosen_models(arguments)
-    study, item_set = _place(arguments)
+    study, item_set = place(arguments)
     items = catalogue.study(study).items(item_set)
     for questions in on_record.questions_by_model(study, models, items, arguments.record):
         yield questions
