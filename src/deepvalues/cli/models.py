@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepvalues.cli.command import KEY_VARIABLE, SET, STUDY, Commands, flag, option, record, whole
+from deepvalues.cli.command import KEY_VARIABLE, SET, STUDY, Commands, flag, option, record
 from deepvalues.cli.query import place
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
@@ -115,7 +115,7 @@ def _stop_if(problems: Iterable[object]) -> None:
         raise UserError(message)
 
 
-@COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", whole, default=8901))
+@COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", int, default=8901))
 def serve(arguments: argparse.Namespace) -> None:
     """Serve the local models on loopback."""
     from deepvalues.ask import catalogue
