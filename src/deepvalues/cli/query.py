@@ -204,11 +204,9 @@ def batch_submit(arguments: argparse.Namespace) -> None:
     from deepvalues.ask import run_query
 
     for questions in _batch_questions(arguments):
-        parts = run_query.submit(questions, arguments.yes)
-        for part in parts:
-            print(f"{questions.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
-        if not parts:
-            print(f"{questions.model.name}: nothing to submit")
+        part = run_query.submit(questions, arguments.yes)
+        what = f"{part.batch}: {len(part.requests):,} requests submitted" if part else "nothing to submit"
+        print(f"{questions.model.name}: {what}")
 
 
 @COMMANDS.add(_BATCH, *_BATCH_OPTIONS)
