@@ -9,18 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.metadata import entry_points
 
 import pandas as pd
 import pytest
 
 from deepvalues import __version__, cli
-from deepvalues.ask import catalogue, costs, run_query
+from deepvalues.ask import catalogue, run_query
 from deepvalues.ask.loopback import server
-from deepvalues.cli import parser as parsing
+from deepvalues.cli import models as about_models
 from deepvalues.cli import query as querying
 from deepvalues.cli import stimuli
+from deepvalues.cli.command import parser
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
@@ -71,7 +71,8 @@ def models_raises(monkeypatch):
         def raises(_):
             raise error
 
-        monkeypatch.setitem(parsing.COMMANDS, "models", parsing.COMMANDS["models"]._replace(run=raises))
+        commands = about_models.COMMANDS
+        monkeypatch.setitem(commands, "models", commands["models"]._replace(run=raises))
 
     return models_raises
 
@@ -83,28 +84,18 @@ def query(record, *arguments, set_="smoke", model="agent-first"):
 # Help.
 
 
-def test_help_lists_every_command_for_users_or_for_make(run):
+def test_help_describes_every_command_for_users_and_names_those_for_make(run):
     status, out, _ = run("--help")
     assert status == 0
-    about, users, made = re.split(r"^for users:$|^for make:$", out.partition("\noptions:")[0], flags=re.M)
-    assert "command line" not in about and "thin" not in about
-    for listed, commands in ((users, FOR_USERS), (made, FOR_MAKE)):
-        assert re.findall(r"^    (\w+)", listed, re.MULTILINE) == list(commands)
+    assert re.findall(r"^    (\w+)  +\w", out, re.MULTILINE) == list(FOR_USERS)
+    assert f"those that make uses: {', '.join(FOR_MAKE)}." in " ".join(out.split())
     assert all(command in run("nonsense")[2] for command in COMMANDS)
 
 
 @pytest.mark.parametrize("name", catalogue.studies())
-def test_the_help_of_query_names_every_study_and_set(run, name):
-    with pytest.raises(UserError) as unknown:
-        catalogue.study(name).items("no such set")
-    known = re.split(", | and ", str(unknown.value).partition(";")[2].split(maxsplit=2)[2])
-    named = {study: sets for studies, sets in querying.SETS.items() for study in studies.split(", ")}
-    shown = {item_set.split()[0] for item_set in named[name].split(", ")}
-    # Sets of so many cells are shown by one example.
-    assert shown - {"-100", "and"} - set(known) == {"-200"} & shown
-    assert {one for one in known if not re.fullmatch(r"n\d+-\d+", one)} <= shown
-    out = " ".join(run("query", "--help")[1].split())
-    assert all(f"{studies}: {sets}" in out for studies, sets in querying.SETS.items())
+def test_the_readme_has_every_study_in_its_table(name):
+    table = (paths.ROOT / "README.md").read_text(encoding="utf-8").partition("| study | sets")[2]
+    assert f"`{name}`" in table.partition("\n\n")[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -114,7 +105,7 @@ def test_every_command_has_an_example(run, command):
     example = " ".join(out.split()).partition("example: ")[2]
     assert example.startswith(f"deepvalues {command}")
     # The example is one that the program itself understands.
-    arguments = parsing.parser().parse_args(shlex.split(example)[1:])
+    arguments = parser().parse_args(shlex.split(example)[1:])
     assert arguments.command == command
 
 
@@ -322,7 +313,7 @@ def test_a_limit_that_is_no_number_above_0(run, tmp_path, option, text):
 def test_a_count_that_is_no_whole_number(run, option, arguments):
     status, _, err = run(*arguments, option, "1.5")
     assert status == 2
-    assert err.endswith(f"error: argument {option}: '1.5' is not a whole number\n")
+    assert err.endswith(f"error: argument {option}: invalid int value: '1.5'\n")
 
 
 def test_a_notebook_parameter_without_a_value(mistake):
@@ -410,60 +401,28 @@ def test_models_lists_all_and_says_which_are_ready(run, monkeypatch):
     assert "sk-secret-value" not in out
 
 
-def test_models_loads_no_library_of_statistics_once_costs_are_known(run):
-    run("models", "--set", "smoke")
+def test_models_without_a_set_shows_prices_and_loads_no_library_of_statistics(run):
     code = """
 import sys
 from deepvalues import cli
-cli.main(["models", "--set", "smoke"])
+cli.main(["models"])
 heavy = {"pandas", "numpy", "pandera", "openai", "scipy", "matplotlib", "statsmodels"}
 print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n", "they take seconds"
-    assert done.stdout == run("models", "--set", "smoke")[1]
+    assert "US dollars per million tokens in and out" in done.stdout
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    price = catalogue.registry().models["gpt-4o-2024-08-06"].price
+    assert f" {price.input:g},{price.output:g} " in rows["gpt-4o-2024-08-06"]
 
 
-def test_costs_are_worked_out_again_when_what_they_rest_on_changes(tmp_path, monkeypatch):
-    registry, file, asked = catalogue.registry(), tmp_path / "build" / "costs.json", []
-    plans = run_query.plans
-    monkeypatch.setattr(run_query, "plans", lambda *arguments: asked.append(1) or plans(*arguments))
-    monkeypatch.setattr(costs.paths, "RESPONSES", tmp_path / "responses")
-
-    def again(registry=registry, item_set="smoke"):
-        found = costs.costs(registry, "dvb", item_set, file)
-        return found, len(asked)
-
-    first, _ = again()
-    assert again() == (first, 1)
-    (tmp_path / "responses").mkdir()
-    (tmp_path / "responses" / "a.jsonl").write_text("")
-    assert again() == (first, 2) == again()
-    cheap = {
-        name: replace(model, price=model.price and replace(model.price, input=0.0, output=0.0))
-        for name, model in registry.models.items()
-    }
-    assert set(again(replace(registry, models=cheap))[0].dollars.values()) == {0.0}
-    assert again(item_set="layers")[0].dollars["gpt-4o-2024-08-06"] > first.dollars["gpt-4o-2024-08-06"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        *("{", "[]", "{}", '{"state": "now"}', '{"state": "now", "sets": [1]}'),
-        '{"state": "now", "sets": {"dvb/smoke": 3}}',
-        '{"state": "now", "sets": {"dvb/smoke": [1]}}',
-        '{"state": "now", "sets": {"dvb/smoke": ["dvb", "smoke", true, [0.5]]}}',
-    ],
-)
-def test_kept_costs_of_another_shape_are_worked_out_again(content, tmp_path, monkeypatch):
-    file, found = tmp_path / "costs.json", costs.Costs("dvb", "smoke", True, {"m": 0.5})
-    monkeypatch.setattr(costs, "_computed", lambda *_: found)
-    monkeypatch.setattr(costs, "_state", lambda _: "now")
-    file.write_text(content)
-    assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found
-    monkeypatch.setattr(costs, "_computed", None)
-    assert costs.costs(catalogue.registry(), "dvb", "smoke", file) == found, "what was written anew is read"
+def test_models_shows_what_a_set_costs(run):
+    costs = []
+    for item_set in ("smoke", "layers"):
+        _, out, _ = run("models", "--set", item_set)
+        costs.append(float(re.search(r"^gpt-4o-2024-08-06 .* (\d+\.\d\d) ", out, re.M)[1]))
+    assert 0 < costs[0] < costs[1]
 
 
 # As people call it.

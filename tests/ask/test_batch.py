@@ -135,8 +135,8 @@ def no_key_is_written(tmp_path, capsys):
     assert KEY not in "".join(capsys.readouterr())
 
 
-def submit(asked, **limits):
-    return batch.submit(asked, lambda jobs: None, batch.Limits(**limits) if limits else None)
+def submit(asked):
+    return batch.submit(asked, lambda jobs: None)
 
 
 def wait(client, *ids):
@@ -154,7 +154,7 @@ def state_file(asked):
 def test_the_round_trip_writes_the_engines_record(client, url, echo, ask):
     texts = ["one", "two words", "drei ü 😀", "four\u2028lines\r\n"]
     by_batch, by_engine = ask(*texts, repeats=3), ask(*texts, repeats=3, folder="engine")
-    (part,) = submit(by_batch)
+    part = submit(by_batch)
     assert client.batches.retrieve(part.batch).status in ("validating", "in_progress")
     wait(client)
     assert batch.collect(by_batch) == (12, 0, 0, "")
@@ -207,7 +207,7 @@ def test_a_batch_without_log_probabilities_gives_no_answer(server, monkeypatch, 
 
 def test_uploaded_lines_match_the_engines_requests(client, ask):
     asked = ask("one", "two")
-    (part,) = submit(asked)
+    part = submit(asked)
     lines = [json.loads(line) for line in client.files.content(part.file).content.splitlines()]
     requests = [asked.ask.request(c, (), 0) for c in asked.conversations]
     assert {line["custom_id"]: line["body"] for line in lines} == {
@@ -216,16 +216,17 @@ def test_uploaded_lines_match_the_engines_requests(client, ask):
     assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
 
 
-@pytest.mark.parametrize(("limits", "parts"), [({"requests": 4}, 3), ({"bytes": 700}, 4), ({}, 1)])
-def test_parts_stay_within_the_limits(client, ask, limits, parts):
+@pytest.mark.parametrize(("limit", "most"), [("MOST_REQUESTS", 9), ("MOST_BYTES", 1000)])
+def test_more_than_a_batch_takes_stops_before_anything_is_sent(client, ask, monkeypatch, limit, most):
     asked = ask(*(f"text {number:02}" for number in range(10)))
-    made = submit(asked, **limits)
-    assert len(made) == parts
-    for part in made:
-        content = client.files.content(part.file).content
-        assert len(content.splitlines()) == len(part.requests) <= limits.get("requests", 10)
-        assert len(content) <= limits.get("bytes", 10_000)
-    assert sum(len(part.requests) for part in made) == 10
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, limit, most)
+        with pytest.raises(
+            UserError, match=r"echo: nothing was submitted, .* at most [\d,]+ requests .*--set"
+        ):
+            batch.submit(asked, lambda jobs: pytest.fail("nothing needs to be confirmed"))
+    assert not state_file(asked).exists()
+    assert len(submit(asked).requests) == 10
 
 
 def test_requests_are_written_to_disk_one_by_one(client, ask, monkeypatch):
@@ -240,22 +241,12 @@ def test_requests_are_written_to_disk_one_by_one(client, ask, monkeypatch):
         return body(request, model)
 
     monkeypatch.setattr(Request, "body", body)
-    monkeypatch.setattr(batch, "_parts", lambda *args, parts=batch._parts: checked(parts(*args)))
-    files = []
-
-    def checked(parts):
-        for file, held in parts:
-            assert os.fstat(file.fileno()).st_size == len(file.read())
-            file.seek(0)
-            files.append(file)
-            assert all(before.closed for before in files[:-1])
-            assert len(most) <= 10 * len(files) + 1, "no request of the next part but the one that ends this"
-            yield file, held
-
-    assert len(submit(asked, requests=10)) == 3
+    files, temporary = [], tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: files.append(temporary()) or files[0])
+    assert len(submit(asked).requests) == 30
     assert len(most) == 30
     assert max(most) <= 2
-    assert all(file.closed for file in files)
+    assert [file.closed for file in files] == [True]
 
 
 class FullDisk(io.BytesIO):
@@ -263,30 +254,22 @@ class FullDisk(io.BytesIO):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_reported_and_the_rest_submitted_later(client, ask, monkeypatch):
-    asked = ask(*(f"text {number}" for number in range(6)))
-    with monkeypatch.context() as patch:
-        files = iter([io.BytesIO(), FullDisk()])
-        patch.setattr(tempfile, "TemporaryFile", lambda: next(files))
-        with pytest.raises(UserError, match=r"can't be written to .* \(No space left on device\).*TMPDIR"):
-            submit(asked, requests=3)
-    assert [len(part.requests) for part in batch.State.beside(asked.record).parts] == [3]
-    assert [len(part.requests) for part in submit(asked)] == [3]
-
-
-def test_a_request_that_is_too_large_is_rejected(ask):
-    with pytest.raises(UserError, match="item-long"):
-        submit(ask("long"), bytes=50)
+def test_a_full_disk_is_reported(ask, monkeypatch):
+    asked = ask("one")
+    monkeypatch.setattr(tempfile, "TemporaryFile", FullDisk)
+    with pytest.raises(UserError, match=r"can't be written to .* \(No space left on device\).*TMPDIR"):
+        submit(asked)
+    assert not state_file(asked).exists()
 
 
 def test_what_is_in_an_open_batch_is_not_submitted_again(client, ask, echo):
     submit(ask("one", "two"))
-    assert submit(ask("one", "two")) == []
-    (part,) = submit(ask("one", "two", "three"))
+    assert submit(ask("one", "two")) is None
+    part = submit(ask("one", "two", "three"))
     assert [item for item, _ in part.requests.values()] == ["item-three"]
     wait(client)
     assert batch.collect(ask("one", "two", "three")).answered == 3
-    assert submit(ask("one", "two", "three")) == []
+    assert submit(ask("one", "two", "three")) is None
     assert sorted(echo.asked) == ["one", "three", "two"]
 
 
@@ -294,42 +277,44 @@ class _CutError(Exception):
     pass
 
 
-def _cut(monkeypatch, resource, after):
-    """Let some calls of ``create`` through, then fail before the next is sent."""
-    original, calls = resource.create, []
+def _cut(patch, resource):
+    """Fail before a call of ``create`` is sent."""
 
     def create(*args, **named):
-        calls.append(1)
-        if len(calls) > after:
-            raise _CutError
-        return original(*args, **named)
+        raise _CutError
 
-    monkeypatch.setattr(resource, "create", create)
+    patch.setattr(resource, "create", create)
 
 
 @pytest.mark.parametrize("resource", [openai.resources.files.Files, openai.resources.batches.Batches])
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_an_interrupted_submission_continues(client, ask, echo, monkeypatch, resource, after):
-    texts = [f"text {number}" for number in range(6)]
+def test_an_interrupted_submission_is_repeated(client, ask, echo, monkeypatch, resource):
     with monkeypatch.context() as patch:
-        _cut(patch, resource, after)
+        _cut(patch, resource)
         with pytest.raises(_CutError):
-            submit(ask(*texts), requests=2)
-    uploads = 0
-    original = openai.resources.files.Files.create
-
-    def counted(*args, **named):
-        nonlocal uploads
-        uploads += 1
-        return original(*args, **named)
-
-    monkeypatch.setattr(openai.resources.files.Files, "create", counted)
-    submit(ask(*texts), requests=2)
-    # A file uploaded before the interruption is not uploaded again.
-    assert uploads == 3 - after - (resource is openai.resources.batches.Batches)
+            submit(ask("one", "two"))
+    assert len(submit(ask("one", "two")).requests) == 2
+    assert len(batch.State.beside(ask().record).parts) == 1
     wait(client)
-    assert batch.collect(ask(*texts)).answered == 6
-    assert sorted(echo.asked) == sorted(texts)
+    assert batch.collect(ask("one", "two")).answered == 2
+    assert sorted(echo.asked) == ["one", "two"]
+
+
+def test_a_state_of_several_files_is_read_and_submitted_once(client, ask, echo):
+    """Former versions split large sets into several files, and kept those uploaded but not yet submitted."""
+    first = submit(ask("one"))
+    keys = {text: ask(text).ask.key(ask(text).conversations[0], (), 0) for text in ("one", "two", "three")}
+    second = submit(ask("one", "two"))
+    content = json.loads(state_file(ask()).read_bytes())
+    left = {"file": "file-left", "requests": {keys["three"]: ["item-three", 0]}, "batch": None}
+    state_file(ask()).write_text(json.dumps({"v": 1, "parts": [*content["parts"], left]}, indent=0))
+    assert batch.status(ask())[2] == "file-left: 1 requests uploaded, not submitted yet"
+    third = submit(ask("one", "two", "three"))
+    assert list(third.requests) == [keys["three"]]
+    kept = [part.batch for part in batch.State.beside(ask().record).parts]
+    assert kept == [first.batch, second.batch, third.batch]
+    wait(client, *kept)
+    assert batch.collect(ask("one", "two", "three")).answered == 3
+    assert sorted(echo.asked) == ["one", "three", "two"]
 
 
 def test_a_batch_with_a_lost_confirmation_is_found(client, ask, echo, monkeypatch):
@@ -344,7 +329,7 @@ def test_a_batch_with_a_lost_confirmation_is_found(client, ask, echo, monkeypatc
         with pytest.raises(UserError, match="APIConnectionError"):
             submit(ask("one"))
     assert json.loads(state_file(ask()).read_bytes())["parts"][0]["batch"] is None
-    assert submit(ask("one")) == []
+    assert submit(ask("one")) is None
     wait(client)
     assert batch.collect(ask("one")).answered == 1
     assert echo.asked == ["one"]
@@ -352,11 +337,11 @@ def test_a_batch_with_a_lost_confirmation_is_found(client, ask, echo, monkeypatc
 
 def test_an_uploaded_part_that_is_no_longer_needed_is_dropped(client, ask, echo, monkeypatch):
     with monkeypatch.context() as patch:
-        _cut(patch, openai.resources.batches.Batches, 0)
+        _cut(patch, openai.resources.batches.Batches)
         with pytest.raises(_CutError):
             submit(ask("one", "two"))
     assert batch.status(ask("one"))[0].endswith("2 requests uploaded, not submitted yet")
-    (part,) = submit(ask("one"))
+    part = submit(ask("one"))
     assert [item for item, _ in part.requests.values()] == ["item-one"]
     wait(client)
     batch.collect(ask("one"))
@@ -365,7 +350,7 @@ def test_an_uploaded_part_that_is_no_longer_needed_is_dropped(client, ask, echo,
 
 def test_finished_parts_are_collected_one_by_one_and_once(client, ask):
     texts = [f"text {number}" for number in range(4)]
-    first, second = submit(ask(*texts), requests=2)
+    first, second = submit(ask(*texts[:2])), submit(ask(*texts))
     wait(client, first.batch)
     assert batch.collect(ask(*texts)) == (2, 0, 2, "")
     record = ask().record.path.read_bytes()
@@ -409,7 +394,7 @@ def test_failed_requests_are_logged_and_can_be_submitted_again(client, ask, echo
         "item-crash": "InternalServerError",
     }
     assert "key]" in asked.record.log_path.read_text()
-    (again,) = submit(ask("one", "unreadable", "crash"))
+    again = submit(ask("one", "unreadable", "crash"))
     assert len(again.requests) == 2
 
 
@@ -445,7 +430,7 @@ def test_an_expired_batch_gives_its_finished_replies(client, ask, echo, monkeypa
     done = batch.collect(asked)
     assert (done.answered, done.failed) == (3, 2)
     assert done.last_error.startswith("batch_expired: ")
-    assert len(submit(ask(*texts))[0].requests) == 2
+    assert len(submit(ask(*texts)).requests) == 2
 
 
 def test_a_cancelled_batch_is_collected(client, ask):
@@ -493,12 +478,23 @@ def test_a_damaged_output_file_is_rejected(client, ask, monkeypatch):
     assert batch.collect(ask("one")).answered == 1
 
 
-def test_a_damaged_state_is_named(ask):
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"v": 2, "parts": []}',
+        '{"v": 1}',
+        '{"v": 1, "parts": [{"file": "f", "requests": {"k": ["i"]}}]}',
+    ],
+)
+def test_a_damaged_state_is_named(ask, content):
     asked = ask("one")
     state_file(asked).parent.mkdir()
-    state_file(asked).write_text("{")
-    with pytest.raises(UserError, match=r"echo\.batch\.json.*can't be read"):
+    state_file(asked).write_text(content)
+    with pytest.raises(UserError, match=r"echo\.batch\.json.*can't be read") as damaged:
         submit(asked)
+    assert "\n" not in str(damaged.value)
 
 
 def test_several_turns_are_rejected(ask):
@@ -557,7 +553,7 @@ def test_a_paid_model_needs_a_confirmation(ask, echo, capsys, monkeypatch):
         run_query.submit(asked, yes=False)
     assert not state_file(asked).exists()
     assert not asked.record.path.exists()
-    assert len(run_query.submit(asked, yes=True)) == 1
+    assert len(run_query.submit(asked, yes=True).requests) == 1
     shown = capsys.readouterr().out
     assert shown.count("echo: 1 requests to send") == 2
     assert "usually half" in shown

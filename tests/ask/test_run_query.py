@@ -17,7 +17,7 @@ from deepvalues.ask.registry import HEAD, Endpoint, Model
 from deepvalues.ask.settings import Settings
 from deepvalues.ask.study import Study
 from deepvalues.ask.weights import serve
-from deepvalues.cli.parser import parser
+from deepvalues.cli.command import parser
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.studies.profiles.study import open_answers

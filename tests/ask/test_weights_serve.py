@@ -326,12 +326,11 @@ def test_the_server_ends_if_its_block_fails(register, tmp_path):
 # The list of models
 
 
-def test_models_shows_which_open_models_are_ready(register, monkeypatch, capsys, tmp_path):
+def test_models_shows_which_open_models_are_ready(register, monkeypatch, capsys):
     registry = register(tiny={}, gone={})
     Path(registry.model("gone").weights.file).unlink()
     monkeypatch.setattr("deepvalues.ask.registry.load_registry", lambda _: registry)
-    monkeypatch.setattr("deepvalues.ask.costs.FILE", tmp_path / "costs.json")
-    assert cli.main(["models", "--set", "smoke"]) == 0
+    assert cli.main(["models"]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert rows["tiny"].endswith(" yes")
     assert rows["gone"].endswith(" make models")

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from deepvalues import survey as survey_package
 from deepvalues.cli.stimuli import surveys
 from deepvalues.core.errors import UserError
-from deepvalues.stats.rates import exact_test, wilson
 from deepvalues.survey import results
 from deepvalues.survey.form import (
     ALPHABET,
@@ -448,104 +447,6 @@ def test_an_open_check_is_a_failed_check(survey, people, tmp_path):
     rows = completed(survey, people[0], np.random.default_rng(1), open_questions=["check.1"])
     answers = read_answers(survey, [saved(rows, tmp_path / "a.csv")])
     assert results.respondents(answers)["excluded"].tolist() == ["failed checks"]
-    assert results.checks(answers)[["n", "right"]].to_numpy().tolist() == [[1, 0]]
-
-
-@pytest.fixture
-def counting(survey, forms):
-    answers = read_answers(survey, forms)
-    return results.included(answers, results.respondents(answers))
-
-
-def line(table, measure, statistic, stratum="all"):
-    found = table[
-        (table["measure"] == measure) & (table["statistic"] == statistic) & (table["stratum"] == stratum)
-    ]
-    assert len(found) == 1
-    return found.iloc[0]
-
-
-def test_accuracy_counts_what_was_right(counting):
-    table = results.statistics(counting)
-    picked = counting[counting["measure"] == "pick"]
-    right = int(picked["right"].sum())
-    found = line(table, "pick", "accuracy")
-    assert (found["estimate"], found["n"]) == (right / 60, 60)
-    assert (found["low"], found["high"]) == wilson(right, 60)
-    assert found["p"] == exact_test(right, 60)
-    by_stratum = [line(table, "pick", "accuracy", stratum)["n"] for stratum in ("training", "test")]
-    assert by_stratum == [30, 30]
-    assert line(table, "pick", "accuracy, clustered")["estimate"] == right / 60
-
-
-def test_perfect_agreement_is_one(survey, people, tmp_path):
-    rng = np.random.default_rng(1)
-    files = [saved(completed(survey, code, rng), tmp_path / f"{code}.csv") for code in people[:4]]
-    answers = read_answers(survey, files)
-    table = results.statistics(results.included(answers, results.respondents(answers)))
-    for statistic in ("accuracy", "raw agreement", "Fleiss' kappa", "Krippendorff's alpha"):
-        assert line(table, "pick", statistic)["estimate"] == 1
-
-
-def test_means_and_differences_of_known_ratings(survey, people, tmp_path):
-    """Two thirds of the respondents rate deep −2 and shallow 1, a third −1 and 2: difference 3 each."""
-    files = []
-    for number, code in enumerate(people[:9]):
-        rows = completed(survey, code, np.random.default_rng(number))
-        for row in rows[1:]:
-            if row[4].startswith("rating"):
-                deep = int(row[4].removeprefix("rating.")) % 2
-                row[6] = str((-2 if deep else 1) + (number % 3 == 0))
-        files.append(saved(rows, tmp_path / f"{code}.csv"))
-    answers = read_answers(survey, files)
-    table = results.statistics(results.included(answers, results.respondents(answers)))
-    assert line(table, "depth", "mean", "deep")["estimate"] == pytest.approx(-5 / 3)
-    assert line(table, "depth", "mean", "shallow")["estimate"] == pytest.approx(4 / 3)
-    assert line(table, "depth", "difference", "shallow - deep")["estimate"] == pytest.approx(3)
-    assert line(table, "depth", "accuracy")["estimate"] == 1
-    # d = 3 over the SD of 27 answers, a third of which are one higher.
-    sd = np.sqrt((1 / 3) * (2 / 3) * 27 / 26)
-    assert line(table, "depth", "Cohen's d", "shallow - deep")["estimate"] == pytest.approx(3 / sd)
-    assert line(table, "depth", "ICC(A,1)")["estimate"] > 0.8
-
-
-def test_differences_against_a_paired_t_test(counting):
-    """pingouin's paired t-test of the respondents' means."""
-    import pingouin as pg
-
-    rated = counting[counting["measure"] == "depth"]
-    means = rated.pivot_table(index="respondent", columns="stratum", values="number")
-    expected = pg.ttest(means["shallow"], means["deep"], paired=True)
-    found = line(results.statistics(counting), "depth", "difference", "shallow - deep")
-    assert found["p"] == pytest.approx(expected["p_val"].iloc[0])
-    assert [round(found["low"], 2), round(found["high"], 2)] == list(expected["CI95"].iloc[0])
-
-
-def test_statistics_of_one_respondent(survey, people, tmp_path):
-    path = saved(completed(survey, people[0], np.random.default_rng(1)), tmp_path / "a.csv")
-    answers = read_answers(survey, [path])
-    table = results.statistics(results.included(answers, results.respondents(answers)))
-    assert line(table, "pick", "accuracy")["n"] == 6
-    assert not table["statistic"].str.contains("kappa|alpha|ICC").any()
-
-
-def test_statistics_of_nobody(survey, people, tmp_path):
-    rows = completed(survey, people[0], np.random.default_rng(1), wrong=["check.1"])
-    answers = read_answers(survey, [saved(rows, tmp_path / "a.csv")])
-    nobody = results.included(answers, results.respondents(answers))
-    assert results.statistics(nobody).empty and results.by_question(nobody).empty
-
-
-def test_by_question(counting, survey):
-    table = results.by_question(counting)
-    assert set(table["question"]) == {q.id for q in survey.questions} - {"check.1", "open"}
-    ranked = table[table["question"] == "rank"]
-    assert ranked["n"].tolist() == [9, 9, 9]
-    assert ranked["estimate"].sum() == pytest.approx(6)
-    points = table[table["question"] == "points"]
-    assert points["estimate"].sum() == pytest.approx(100)
-    one = counting[counting["question"] == "choice.3"]["right"]
-    assert table.set_index("question").loc["choice.3", "estimate"] == one.mean()
 
 
 def test_files_out_and_back(survey, forms, tmp_path):
@@ -554,9 +455,9 @@ def test_files_out_and_back(survey, forms, tmp_path):
     assert written[0].read_text(encoding="utf-8") == form(survey)
     assert pd.read_csv(written[2])["respondent"].tolist() == codes("trial", 1, 12)
     back = write_tables(survey, results_of(survey, forms), tmp_path / "back")
-    names = ["answers", "respondents", "exclusions", "checks", "statistics", "questions"]
+    names = ["answers", "respondents", "exclusions"]
     assert [path.name for path in back] == [f"trial_{name}.csv" for name in names]
-    assert len(pd.read_csv(back[4])) > 10
+    assert len(pd.read_csv(back[0])) > 12 * 10
 
 
 def test_files_that_cannot_be_written(survey, tmp_path):

@@ -1,6 +1,6 @@
 """Batch services like OpenAI's: half the price, replies within a day.
 
-The requests that a record lacks are uploaded in parts, each of which becomes a batch. The state is saved in
+The requests that a record lacks are uploaded in one file, which becomes a batch. The state is saved in
 ``<model>.batch.json`` next to the record after every step, so that an interrupted command can continue and
 no request gets into two open batches.
 """
@@ -12,12 +12,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from deepvalues.ask.engine import Ask, Job, Request, answer_from, groups, log_entry, sidecar
+from deepvalues.ask.engine import Ask, Job, answer_from, groups, log_entry, sidecar
 from deepvalues.ask.letters import NoLogprobsError
 from deepvalues.ask.protocol import (
     MalformedReplyError,
@@ -31,6 +31,7 @@ from deepvalues.ask.questions import Questions
 from deepvalues.ask.record import Journal, Record
 from deepvalues.ask.registry import Model, proxy_for
 from deepvalues.core.errors import UserError
+from deepvalues.core.schema import checked
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -45,7 +46,6 @@ _FINAL = ("completed", "failed", "expired", "cancelled")
 _LISTED = 100
 _OK = 200
 _SERVER_ERROR = 500
-_SCHEMA = 1
 
 
 @dataclass
@@ -58,11 +58,19 @@ class Part:
 
 
 @dataclass
+class _Saved:
+    """The content of a state's file."""
+
+    v: Literal[1]
+    parts: list[Part]
+
+
+@dataclass
 class State:
     """The open parts of one record."""
 
     path: Path
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Part]
 
     @classmethod
     def beside(cls, record: Record) -> State:
@@ -73,22 +81,16 @@ class State:
         UserError
             When the file can't be read.
         """
-        state = cls(record.path.with_suffix(".batch.json"))
+        path = record.path.with_suffix(".batch.json")
         try:
-            content = json.loads(state.path.read_bytes())
-            if content["v"] != _SCHEMA:
-                raise ValueError(f"schema {content['v']}")
-            for entry in content["parts"]:
-                requests = {key: (item, repeat) for key, (item, repeat) in entry["requests"].items()}
-                state.parts.append(Part(entry["file"], requests, entry["batch"]))
+            return cls(path, checked(_Saved, json.loads(path.read_bytes())).parts)
         except (FileNotFoundError, NotADirectoryError):
-            pass
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return cls(path, [])
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{state.path}: the list of open batches can't be read ({error!r}). Restore it from a "
-                "backup; or delete it, and the answers of its batches will be requested again."
+                f"{path}: the list of open batches can't be read ({error}). Restore it from a backup; or "
+                "delete it, and the answers of its batches will be requested again."
             ) from None
-        return state
 
     @property
     def keys(self) -> set[str]:
@@ -98,26 +100,17 @@ class State:
     def save(self) -> None:
         """Write the state atomically, or delete it when no batch is open."""
         temporary = self.path.with_suffix(".tmp")
-        content = {"v": _SCHEMA, "parts": [part.__dict__ for part in self.parts]}
         try:
             if not self.parts:
                 self.path.unlink(missing_ok=True)
                 return
             with temporary.open("w", encoding="utf-8") as file:
-                json.dump(content, file, indent=0)
+                json.dump(asdict(_Saved(1, self.parts)), file, indent=0)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: can't write the list of open batches: {error.strerror}") from None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The maximum size of one file."""
-
-    requests: int = MOST_REQUESTS
-    bytes: int = MOST_BYTES
 
 
 class Collected(NamedTuple):
@@ -137,10 +130,8 @@ class _FailedRequestError(Exception):
         self.kind = kind
 
 
-def submit(
-    questions: Questions, confirm: Callable[[Sequence[Job]], None], limits: Limits | None = None
-) -> list[Part]:
-    """Submit what the record and all open batches lack, in new batches.
+def submit(questions: Questions, confirm: Callable[[Sequence[Job]], None]) -> Part | None:
+    """Submit what the record and all open batches lack, in a new batch.
 
     Parameters
     ----------
@@ -149,14 +140,14 @@ def submit(
 
     Returns
     -------
-    list of Part
-        The new batches.
+    Part, optional
+        The new batch; None if nothing is lacking.
 
     Raises
     ------
     UserError
-        When a conversation has several turns, a key is missing, the service rejects the request, or another
-        run is writing to the record. What was submitted before is in the state; call again to continue.
+        When a conversation has several turns, the requests exceed the service's limits, a key is missing, the
+        service rejects the request, or another run is writing to the record.
     """
     if any(conversation.n_turns > 1 for conversation in questions.conversations):
         raise UserError(
@@ -166,20 +157,26 @@ def submit(
     with _service(questions) as client, questions.record.locked():
         state = State.beside(questions.record)
         _find_lost(client, state)
-        pending, before = state.keys, {part.batch for part in state.parts}
+        pending = state.keys
         jobs = [job for group in groups(questions.jobs()).values() for job in group]
         keyed = {questions.ask.key(job.conversation, (), job.repeat): job for job in jobs}
         missing = {key: job for key, job in keyed.items() if key not in pending}
         if not missing:
-            return []
-        confirm(list(missing.values()))
-        for part in [part for part in state.parts if part.batch is None]:
-            _resume(client, state, part, missing)
-        # A generator: all requests of a large set together take most of a gigabyte.
-        requests = (questions.ask.request(job.conversation, (), job.repeat) for job in missing.values())
-        for file, held in _parts(requests, questions.model, limits or Limits()):
-            _upload(client, state, file, held)
-        return [part for part in state.parts if part.batch not in before]
+            return None
+        with _file(questions, missing.values()) as file:
+            confirm(list(missing.values()))
+            uploaded = client.files.create(file=("deepvalues.jsonl", file), purpose="batch")
+        held = {key: (job.conversation.item, job.repeat) for key, job in missing.items()}
+        part = Part(uploaded.id, held)
+        # Files that never became a batch are dropped: the new file holds what is still needed of them.
+        state.parts = [*(old for old in state.parts if old.batch), part]
+        state.save()
+        # No retry: if the response is lost, `_find_lost` will find the batch.
+        once = client.with_options(max_retries=0)
+        made = once.batches.create(input_file_id=part.file, endpoint=_URL, completion_window="24h")
+        part.batch = made.id
+        state.save()
+        return part
 
 
 @contextlib.contextmanager
@@ -223,79 +220,31 @@ def _find_lost(client: OpenAI, state: State) -> None:
         state.save()
 
 
-def _resume(client: OpenAI, state: State, part: Part, missing: dict[str, Job]) -> None:
-    """Create a batch from an uploaded file, unless some of its requests are no longer needed."""
-    if part.requests.keys() <= missing.keys():
-        _create(client, state, part)
-        for key in part.requests:
-            del missing[key]
-    else:
-        state.parts.remove(part)
-        state.save()
-
-
-def _parts(
-    requests: Iterable[Request], model: Model, limits: Limits
-) -> Iterator[tuple[IO[bytes], dict[str, tuple[str, int]]]]:
-    """Temporary files of requests, each within the limits, with item and repeat by key.
-
-    Each file is deleted when the next one is requested.
-    """
-    with contextlib.ExitStack() as files:
-        file, held = _new_file(files), dict[str, tuple[str, int]]()
-        for request in requests:
-            line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": request.body(model)}
-            text = json.dumps(line).encode() + b"\n"
-            if len(text) > limits.bytes:
-                raise UserError(f"{request.conversation.item}: {len(text):,} bytes are too many for a batch")
-            if held and (len(held) == limits.requests or file.tell() + len(text) > limits.bytes):
-                yield _rewound(file), held
-                file, held = _new_file(files), {}
-            with _needing_room():
-                file.write(text)
-            held[request.key] = request.conversation.item, request.repeat
-        if held:
-            yield _rewound(file), held
-
-
-def _new_file(files: contextlib.ExitStack) -> IO[bytes]:
-    """Close the previous file and open a new one."""
-    with _needing_room():
-        files.close()
-        return files.enter_context(tempfile.TemporaryFile())
-
-
-def _rewound(file: IO[bytes]) -> IO[bytes]:
-    with _needing_room():
-        file.seek(0)
-    return file
-
-
 @contextlib.contextmanager
-def _needing_room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"the requests can't be written to {tempfile.gettempdir()} ({error.strerror}): free some space, "
-            "or set TMPDIR to another folder. Then run the same command to continue."
-        ) from None
-
-
-def _upload(client: OpenAI, state: State, file: IO[bytes], requests: dict[str, tuple[str, int]]) -> None:
-    uploaded = client.files.create(file=("deepvalues.jsonl", file), purpose="batch")
-    part = Part(uploaded.id, requests)
-    state.parts.append(part)
-    state.save()
-    _create(client, state, part)
-
-
-def _create(client: OpenAI, state: State, part: Part) -> None:
-    # No retry: if the response was lost, `_find_lost` will find the batch.
-    once = client.with_options(max_retries=0)
-    batch = once.batches.create(input_file_id=part.file, endpoint=_URL, completion_window="24h")
-    part.batch = batch.id
-    state.save()
+def _file(questions: Questions, jobs: Iterable[Job]) -> Iterator[IO[bytes]]:
+    """A temporary file of requests, one per line, within the service's limits."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            # One by one: all requests of a large set together take most of a gigabyte.
+            for number, job in enumerate(jobs, start=1):
+                request = questions.ask.request(job.conversation, (), job.repeat)
+                body = request.body(questions.model)
+                line = {"custom_id": request.key, "method": "POST", "url": _URL, "body": body}
+                file.write(json.dumps(line).encode() + b"\n")
+                if number > MOST_REQUESTS or file.tell() > MOST_BYTES:
+                    raise UserError(
+                        f"{questions.model.name}: nothing was submitted, since a batch takes at most "
+                        f"{MOST_REQUESTS:,} requests and {MOST_BYTES // 1_000_000:,} MB: choose a smaller "
+                        "set with --set, or use `deepvalues query`"
+                    )
+            file.seek(0)
+        except OSError as error:
+            raise UserError(
+                f"the requests can't be written to {tempfile.gettempdir()} ({error.strerror}), and nothing "
+                "was submitted: free some space, or set TMPDIR to another folder, and run this again"
+            ) from None
+        yield file
 
 
 def status(questions: Questions) -> list[str]:

@@ -150,7 +150,7 @@ def require_consent(names: str) -> None:
         raise UserError(f"{names}: nothing was sent")
 
 
-def submit(questions: Questions, yes: bool, limits: batch.Limits | None = None) -> list[batch.Part]:
+def submit(questions: Questions, yes: bool) -> batch.Part | None:
     """Show the plan, then submit what a record lacks to the endpoint's batch service.
 
     Parameters
@@ -160,8 +160,8 @@ def submit(questions: Questions, yes: bool, limits: batch.Limits | None = None) 
 
     Returns
     -------
-    list of deepvalues.ask.batch.Part
-        The new batches.
+    deepvalues.ask.batch.Part, optional
+        The new batch; None if the record and all open batches lack nothing.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def submit(questions: Questions, yes: bool, limits: batch.Limits | None = None) 
         if priced and not yes:
             require_consent(questions.model.name)
 
-    return batch.submit(questions, confirm, limits)
+    return batch.submit(questions, confirm)
 
 
 def _stop_if_withheld(jobs: Sequence[Job]) -> None:

@@ -61,7 +61,7 @@ def _stdout_is_closed() -> bool:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         # Imported here because it raises a `UserError` outside the project's folder.
-        from deepvalues.cli.parser import parser
+        from deepvalues.cli.command import parser
 
         arguments = parser().parse_args(argv)
         return arguments.run(arguments) or 0

@@ -1,4 +1,8 @@
-"""Commands, and options that several of them share."""
+"""Commands, options that several of them share, and the parser.
+
+It uses argparse: typer does not support options with any number of values (``--fetch [NAME ...]``, ``--read
+FILE ...``), would add a tenth of a second to every start, and would save no lines.
+"""
 
 from __future__ import annotations
 
@@ -8,51 +12,41 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deepvalues import __version__
 from deepvalues.core import paths
 
 #: Runs a command; returns its exit status, where None means 0.
 Run = Callable[[argparse.Namespace], int | None]
-
-
-class Option(NamedTuple):
-    """An argument of a command: its names, and the settings for `argparse`."""
-
-    names: tuple[str, ...]
-    settings: dict[str, Any]
+#: An argument of a command: its names, and the settings for `argparse`.
+Option = tuple[tuple[str, ...], dict[str, Any]]
 
 
 def option(
     name: str, metavar: str, help: str, type: Callable[[str], object] = str, **settings: Any
 ) -> Option:
     """An option with a value, or a positional argument; several names are separated by spaces."""
-    return Option(tuple(name.split()), {"metavar": metavar, "help": help, "type": type, **settings})
+    return tuple(name.split()), {"metavar": metavar, "help": help, "type": type, **settings}
 
 
 def flag(name: str, help: str) -> Option:
     """An option without a value."""
-    return Option((name,), {"action": "store_true", "help": help})
+    return (name,), {"action": "store_true", "help": help}
 
 
 class Command(NamedTuple):
-    """A command, or a step of one; a command without a function has only steps.
-
-    ``notes`` are shown before the example in its help, with their line breaks.
-    """
+    """A command, or a step of one; a command without a function has only steps."""
 
     run: Run | None
     summary: str
     example: str
     options: tuple[Option, ...] = ()
-    notes: str = ""
     for_make: bool = False
 
 
 class Commands(dict[str, Command]):
     """Commands by name, in the order of the help; each comes before its steps, as in ``batch submit``."""
 
-    def add(
-        self, example: str = "", *options: Option, notes: str = "", for_make: bool = False
-    ) -> Callable[[Run], Run]:
+    def add(self, example: str = "", *options: Option, for_make: bool = False) -> Callable[[Run], Run]:
         """Register a function as the command of its name, with its docstring as help.
 
         ``batch_submit`` becomes a step; a reserved word ends with an underscore, as in ``import_``.
@@ -62,18 +56,15 @@ class Commands(dict[str, Command]):
         example
             The arguments in the example of the help.
         for_make
-            Whether the help lists it among the commands that make uses.
+            Whether the help only names it, as one of the commands that make uses.
         """
 
         def register(run: Run) -> Run:
             name, summary = run.__name__.replace("_", " ").strip(), " ".join((run.__doc__ or "").split())
-            self[name] = Command(run, summary, f"{name} {example}".rstrip(), options, notes, for_make)
+            self[name] = Command(run, summary, f"{name} {example}".rstrip(), options, for_make)
             return run
 
         return register
-
-
-# argparse would mention these functions' names in its messages for a ValueError.
 
 
 def positive(text: str) -> float:
@@ -81,24 +72,20 @@ def positive(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
+        # argparse would mention this function's name in its message.
         number = math.nan
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
 
 
-def whole(text: str) -> int:
-    """A whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-STUDY = option("--study", "NAME", "the study (default: dvb)")
+STUDY = option("--study", "NAME", "the study (default: dvb); the README has a table of all")
 #: data/models.yml determines a study's first set.
 SET = option(
-    "--set", "NAME", "its item set (default: the first that the paper uses, such as standard or subset)"
+    "--set",
+    "NAME",
+    "its item set (default: the first that the paper uses, such as standard or subset); an unknown name "
+    "lists all",
 )
 MODEL = option("--model", "NAME", "the model; can be repeated", action="append", required=True)
 KEY_VARIABLE = option(
@@ -112,3 +99,32 @@ KEY_VARIABLE = option(
 def record(help: str = "where answers are saved") -> Option:
     """The option for the record's folder."""
     return option("--record", "DIR", f"{help} (default: data/responses)", Path, default=paths.RESPONSES)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser for the command line."""
+    # Imported here, because they import this module.
+    from deepvalues.cli import models, paper, query, stimuli
+
+    commands = {**query.COMMANDS, **models.COMMANDS, **stimuli.COMMANDS, **paper.COMMANDS}
+    for_make = ", ".join(name for name, command in commands.items() if command.for_make)
+    top = argparse.ArgumentParser(
+        prog="deepvalues",
+        description="Ask language models, trace the paper's numbers to their answers, rebuild the paper.",
+        epilog="deepvalues COMMAND --help describes each command, with an example. There are also those that "
+        f"make uses: {for_make}.",
+    )
+    top.add_argument("-V", "--version", action="version", version=__version__)
+    groups = {"": top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")}
+    for name, command in commands.items():
+        group, _, step = name.rpartition(" ")
+        # argparse lists only commands with a help.
+        listed: dict[str, Any] = {} if command.for_make else {"help": command.summary}
+        epilog = f"example: deepvalues {command.example}"
+        added = groups[group].add_parser(step, description=command.summary, epilog=epilog, **listed)
+        if command.run is None:
+            groups[name] = added.add_subparsers(dest="step", required=True, metavar="STEP")
+        added.set_defaults(run=command.run)
+        for names, settings in command.options:
+            added.add_argument(*names, **settings)
+    return top

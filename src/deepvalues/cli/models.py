@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepvalues.cli.command import KEY_VARIABLE, SET, STUDY, Commands, flag, option, record, whole
+from deepvalues.cli.command import KEY_VARIABLE, SET, STUDY, Commands, flag, option, record
+from deepvalues.cli.query import place
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
@@ -114,7 +115,7 @@ def _stop_if(problems: Iterable[object]) -> None:
         raise UserError(message)
 
 
-@COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", whole, default=8901))
+@COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", int, default=8901))
 def serve(arguments: argparse.Namespace) -> None:
     """Serve the local models on loopback."""
     from deepvalues.ask import catalogue
@@ -140,24 +141,40 @@ def serve(arguments: argparse.Namespace) -> None:
     SET,
 )
 def models(arguments: argparse.Namespace) -> None:
-    """List the models, whether they are ready, and what a set costs; or download open weights."""
-    from deepvalues.ask.costs import costs
+    """List the models, their prices or what a set costs, and whether they are ready; or download weights."""
     from deepvalues.ask.registry import FREE, load_registry
 
     # Not from the catalogue, which loads all studies and their libraries.
     registry = load_registry(paths.MODELS)
     if arguments.fetch is not None:
         return _fetch_weights(registry, arguments.fetch)
-    found = costs(registry, arguments.study, arguments.set)
-    print(f"cost: US dollars for what the {found.item_set} set of {found.study} still lacks, without caching")
+    known = registry.models.values()
+    prices = {model.name: model.price for model in known if model.price}
+    title, by_letters = "price", True
+    dollars = {name: f"{price.input:g},{price.output:g}" for name, price in prices.items()}
+    if arguments.study or arguments.set:
+        title, (by_letters, dollars) = "cost", _costs(arguments, [registry.models[name] for name in prices])
+    else:
+        print("price: US dollars per million tokens in and out; with --set or --study, what that set costs")
     row = "{:28} {:16} {:11} {:13} {:7} {:9} {:>8} {}"
-    print(row.format("model", "family", "endpoint", "developer", "size", "letters", "cost", "ready"))
-    for name, model in registry.models.items():
-        letters = (found.by_letters and model.letters) or FREE
-        cost = f"{found.dollars[name]:.2f}" if model.price else "-"
-        about = (name, model.family, model.endpoint.kind, model.developer, model.size_tier)
-        print(row.format(*about, letters, cost, _readiness(model)))
+    print(row.format("model", "family", "endpoint", "developer", "size", "letters", title, "ready"))
+    for model in known:
+        letters = (by_letters and model.letters) or FREE
+        about = (model.name, model.family, model.endpoint.kind, model.developer, model.size_tier)
+        print(row.format(*about, letters, dollars.get(model.name, "-"), _readiness(model)))
     return None
+
+
+def _costs(arguments: argparse.Namespace, priced: Sequence[Model]) -> tuple[bool, dict[str, str]]:
+    """Whether a study can be asked by letters, and what its set costs by model; takes seconds."""
+    from deepvalues.ask import catalogue, run_query
+
+    name, item_set = place(arguments)
+    study = catalogue.study(name)
+    print(f"cost: US dollars for what the {item_set} set of {name} still lacks, without caching")
+    plans = run_query.plans(name, priced, study.items(item_set))
+    dollars = {p.model: f"{p.usage.uncached().cost(p.price):.2f}" for p in plans if p.price}
+    return study.letter_choice is not None, dollars
 
 
 def _fetch_weights(registry: Registry, names: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +22,6 @@ from deepvalues.cli.command import (
     option,
     positive,
     record,
-    whole,
 )
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
@@ -35,13 +33,6 @@ if TYPE_CHECKING:
 
 COMMANDS = Commands()
 _USUAL, _DEFAULT = Settings(), "(default: %(default)s)"
-#: For the help of `query`; a test compares it with the studies, which take seconds to load.
-SETS = {
-    "dvb, dvb-explicit, dvb-cot": "smoke, standard, full, subset, n4, n20, n40, n4-50 (cells; -100, -200, "
-    "and of n20 and n40), layers, ladder, released, released-1302, authors",
-    "dvb-free, dvb-ratings, dvb-validation, svo-letters, profiles-pairs": "smoke, standard",
-    "svo, profiles, profiles-open, profiles-coding": "smoke, standard, full",
-}
 
 
 def price(text: str) -> Price:
@@ -60,14 +51,6 @@ def price(text: str) -> Price:
     return Price(into, into, out, f"{datetime.now():%Y-%m-%d}")
 
 
-def _studies_and_sets() -> str:
-    folded = (
-        textwrap.fill(f"{studies}: {sets}", 100, initial_indent="  ", subsequent_indent="      ")
-        for studies, sets in SETS.items()
-    )
-    return "\n".join(["studies and their sets:", *folded])
-
-
 @COMMANDS.add(
     "--study dvb --set smoke --model agent-value --record /tmp/answers",
     STUDY,
@@ -81,11 +64,11 @@ def _studies_and_sets() -> str:
         "--concurrency",
         "N",
         f"maximum number of requests in flight {_DEFAULT}",
-        whole,
+        int,
         default=_USUAL.concurrency,
     ),
     option("--timeout", "SECONDS", f"timeout per attempt {_DEFAULT}", positive, default=_USUAL.timeout),
-    option("--threads", "N", "threads of the server for open weights (default: one per processor)", whole),
+    option("--threads", "N", "threads of the server for open weights (default: one per processor)", int),
     option("--rpm", "N", "maximum requests per minute", positive),
     option("--tpm", "N", "maximum tokens per minute", positive),
     option("--max-cost", "USD", "stop before the next request could exceed this cost", positive),
@@ -99,7 +82,6 @@ def _studies_and_sets() -> str:
         action="append",
         default=[],
     ),
-    notes=_studies_and_sets(),
 )
 def query(arguments: argparse.Namespace) -> int:
     """Ask models for what their records lack; recorded answers are never asked for again."""
@@ -120,7 +102,7 @@ def query(arguments: argparse.Namespace) -> int:
     )
     if arguments.paper:
         return _query_for_paper(arguments, models, how)
-    study, item_set = _place(arguments)
+    study, item_set = place(arguments)
     items = catalogue.study(study).items(item_set)
     if arguments.dry_run:
         for plan in run_query.plans(study, models, items, arguments.record, retry):
@@ -151,7 +133,7 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
     return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
 
 
-def _place(arguments: argparse.Namespace) -> tuple[str, str]:
+def place(arguments: argparse.Namespace) -> tuple[str, str]:
     """The study and set to ask; by default Study 1, and the first set of a study that the paper uses."""
     from deepvalues.ask import catalogue
 
@@ -208,7 +190,7 @@ def _batch_questions(arguments: argparse.Namespace) -> Iterator[Questions]:
     from deepvalues.ask import catalogue, on_record
 
     models = _chosen_models(arguments)
-    study, item_set = _place(arguments)
+    study, item_set = place(arguments)
     items = catalogue.study(study).items(item_set)
     for questions in on_record.questions_by_model(study, models, items, arguments.record):
         yield questions
@@ -222,11 +204,9 @@ def batch_submit(arguments: argparse.Namespace) -> None:
     from deepvalues.ask import run_query
 
     for questions in _batch_questions(arguments):
-        parts = run_query.submit(questions, arguments.yes)
-        for part in parts:
-            print(f"{questions.model.name}: {part.batch}: {len(part.requests):,} requests submitted")
-        if not parts:
-            print(f"{questions.model.name}: nothing to submit")
+        part = run_query.submit(questions, arguments.yes)
+        what = f"{part.batch}: {len(part.requests):,} requests submitted" if part else "nothing to submit"
+        print(f"{questions.model.name}: {what}")
 
 
 @COMMANDS.add(_BATCH, *_BATCH_OPTIONS)

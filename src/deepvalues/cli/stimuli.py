@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepvalues.cli.command import Commands, flag, option, record, whole
+from deepvalues.cli.command import Commands, flag, option, record
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
@@ -88,8 +88,8 @@ def surveys() -> dict[str, Callable[[int], Survey]]:
     "value-predicts --out forms --respondents 20",
     option("name", "NAME", "shallowness, value-predicts, embodies, embodies-pole, profiles"),
     option("--out", "DIR", "the output folder", Path, required=True),
-    option("--seed", "SEED", "seed for questions, their order and codes (default: the study's)", whole),
-    option("--respondents", "N", "number of codes to hand out (default: %(default)s)", whole, default=30),
+    option("--seed", "SEED", "seed for questions, their order and codes (default: the study's)", int),
+    option("--respondents", "N", "number of codes to hand out (default: %(default)s)", int, default=30),
     option("--read", "FILE", "completed forms to read instead", Path, nargs="+"),
 )
 def survey(arguments: argparse.Namespace) -> None:
@@ -117,7 +117,7 @@ def survey(arguments: argparse.Namespace) -> None:
 
 
 @COMMANDS.add(
-    "--seed 20251102", option("--seed", "SEED", "the study seed", whole, required=True), for_make=True
+    "--seed 20251102", option("--seed", "SEED", "the study seed", int, required=True), for_make=True
 )
 def design(arguments: argparse.Namespace) -> None:
     """Build data/stimuli/designs.yml."""

@@ -48,7 +48,7 @@ def dvb(item_set: str = "n4-50", by_letters: bool = False, arms: str = "") -> Ta
     Parameters
     ----------
     item_set
-        A set of the study; see ``deepvalues query --help``.
+        A set of the study; see the README's table.
     by_letters
         Whether to ask for the bare letter and compare the probabilities of A and B.
     arms

@@ -19,8 +19,6 @@ import pandas as pd
 import pingouin as pg
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
-from statsmodels.stats.inter_rater import aggregate_raters
-from statsmodels.stats.inter_rater import fleiss_kappa as fleiss_kappa_of_counts
 
 from deepvalues.stats.bootstrap import draw_counts, percentiles
 from deepvalues.stats.rates import NO_INTERVAL, Interval
@@ -101,61 +99,6 @@ def cohens_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agr
     return Agreement(estimate, *_bootstrap(len(both), kappa, draws, seed), len(both), 2)
 
 
-def fleiss_kappa(ratings: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Agreement:
-    """Fleiss' kappa, as in statsmodels, over the units that all raters rated; NaN with one category.
-
-    References
-    ----------
-    Fleiss (1971), Psychological Bulletin 76.
-    """
-    complete = ratings.dropna()
-    codes, categories = _coded(complete)
-    if len(categories) < 2:
-        return Agreement(math.nan, math.nan, math.nan, len(complete), ratings.shape[1])
-    counts = aggregate_raters(codes)[0].astype(float)
-    m = ratings.shape[1]
-    observed = (counts * (counts - 1)).sum(axis=1) / (m * (m - 1))
-
-    def kappa(drawn: Floats) -> Floats:
-        n = drawn.sum(axis=1)
-        shares = drawn @ counts / (n * m)[:, None]
-        chance = (shares**2).sum(axis=1)
-        return np.asarray((drawn @ observed / n - chance) / (1 - chance))
-
-    estimate = float(fleiss_kappa_of_counts(counts, method="fleiss"))
-    return Agreement(estimate, *_bootstrap(len(complete), kappa, draws, seed), len(complete), m)
-
-
-ICC_KINDS = ("ICC(A,1)", "ICC(A,k)")
-
-
-def icc(ratings: pd.DataFrame, kind: str = "ICC(A,1)", draws: int = 2000, seed: int = 0) -> Agreement:
-    """Intraclass correlation, as in pingouin, over the units that all raters rated.
-
-    Parameters
-    ----------
-    kind
-        One of `ICC_KINDS`: absolute agreement of random raters, for a single rating (1) or the mean of all
-        raters (k).
-
-    Returns
-    -------
-    Agreement
-        The interval is the bootstrap's; pingouin's assumes normal ratings. NaN with fewer than five complete
-        units, pingouin's minimum, or without variation.
-
-    References
-    ----------
-    McGraw and Wong (1996), Psychological Methods 1.
-    """
-    x = ratings.dropna().to_numpy(dtype=float)
-    n, k = x.shape
-    if n < 5 or np.ptp(x) == 0:
-        return Agreement(math.nan, math.nan, math.nan, n, k)
-    estimate = float(icc_table(x)["ICC"][kind])
-    return Agreement(estimate, *_bootstrap(n, lambda drawn: _icc(x, drawn)[kind], draws, seed), n, k)
-
-
 def icc_table(x: Floats) -> pd.DataFrame:
     """All kinds of intraclass correlation, by pingouin: ICC and CI95 (to two digits) by kind.
 
@@ -172,22 +115,6 @@ def icc_table(x: Floats) -> pd.DataFrame:
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning), np.errstate(all="ignore"):
         table: pd.DataFrame = pg.intraclass_corr(long, targets="unit", raters="rater", ratings="y")
     return table.set_index("Type")
-
-
-def _icc(x: Floats, drawn: Floats) -> dict[str, Floats]:
-    """Both kinds for each draw, from the mean squares of a two-way layout (McGraw and Wong 1996)."""
-    n, k = x.shape
-    x = x - x.mean()
-    grand = drawn @ x.sum(axis=1) / (n * k)
-    by_unit = k * (drawn @ x.mean(axis=1) ** 2 - n * grand**2)
-    by_rater = n * (((drawn @ x / n) ** 2).sum(axis=1) - k * grand**2)
-    within = drawn @ (x**2).sum(axis=1) - n * k * grand**2 - by_unit
-    rows, columns = by_unit / (n - 1), by_rater / (k - 1)
-    error = (within - by_rater) / ((n - 1) * (k - 1))
-    return {
-        "ICC(A,1)": (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n),
-        "ICC(A,k)": (rows - error) / (rows + (columns - error) / n),
-    }
 
 
 def krippendorff_alpha(
