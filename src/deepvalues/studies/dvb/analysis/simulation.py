@@ -43,7 +43,6 @@ from deepvalues.stats.clusters import (
     wild_p_values,
 )
 from deepvalues.stats.rates import CONFIDENCE
-from deepvalues.studies.dvb.analysis.intervals import wording_column
 from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N, SENSITIVITY_TERMS
 from deepvalues.studies.dvb.respondents.agents import B0, BS, BV, arm_evidence
 from deepvalues.studies.dvb.stimuli.design import ARMS
@@ -270,7 +269,8 @@ _DIRECTED = ("dimension", "direction")
 
 def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
     """The clusterings of each group that `bounds` needs; groups are sorted."""
-    wording = wording_column(by)
+    # As in `statistics.rates_by_wording`.
+    wording = "target_value_wording" if "v1" in by else "target_pole_wording" if by else None
     kinds: dict[str, tuple[str, ...]] = {"cell": ("cell",)}
     if wording is None:
         kinds |= {"value": ("v1",), "dimension": _DIRECTED, "crossed": ("v1", *_DIRECTED)}
@@ -283,7 +283,11 @@ def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
 
 
 def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Floats, Floats]]:
-    """Lower and upper bounds of a group's rate in many runs, by the methods of `intervals.METHODS`.
+    """Lower and upper bounds of a group's rate in many runs, by method.
+
+    These are the methods of `intervals.intervals`. In groups by value or dimension, clusters by value or
+    by directed dimension are few, or only one. There, wordings, and wordings crossed with cells, take their
+    place.
 
     Parameters
     ----------
