@@ -193,14 +193,11 @@ def paired_contrasts(
     Raises
     ------
     UserError
-        When a model in a pair has no trials.
+        When a model has more than one answer to an item.
     """
     wide, cells = outcome_matrix(frame)
     clusters = pd.factorize(cells)[0]
     chosen = list(combinations(wide.columns, 2)) if pairs is None else list(pairs)
-    unknown = sorted({name for pair in chosen for name in pair} - set(wide.columns))
-    if unknown:
-        raise UserError(f"no trials of {unknown[0]!r}; there are {', '.join(wide.columns)}")
     items = frame.drop_duplicates("item").set_index("item", drop=False).reindex(wide.index)
     units = items.groupby([items[name] for name in unit], sort=False).ngroup().to_numpy()
     rows = [

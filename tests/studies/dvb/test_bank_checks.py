@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.stimuli import bank_checks
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, Wording, words
 
@@ -188,9 +187,3 @@ def test_similarity_of_the_real_bank(bank):
         found.loc["value", "same"] - found.loc["value", "rivals"]
     )
     assert math.isnan(found.loc["value - pole", "same"])
-
-
-@pytest.mark.parametrize(("layer", "classifier"), [("values", "words"), ("value", "word")])
-def test_unknown_names(bank, layer, classifier):
-    with pytest.raises(UserError, match=r"unknown .*; there are"):
-        bank_checks.predictions(bank, layer, classifier)

@@ -6,14 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats import clusters
 from deepvalues.stats.bootstrap import bootstrapped_mean
-from deepvalues.studies.dvb.analysis import intervals as module
 from deepvalues.studies.dvb.analysis.intervals import METHODS, intervals, mean_of_rates
-from deepvalues.studies.dvb.analysis.statistics import rates, rates_by_wording
-
-POOLED = [name for name in METHODS if not name.startswith("wording")]
+from deepvalues.studies.dvb.analysis.statistics import rates
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +47,16 @@ def bounds(table, **key):
 
 def test_one_row_for_each_group_and_method(table):
     assert list(table.columns) == ["model", "method", "clusters", "crossed", "estimate", "low", "high"]
-    assert list(table["method"]) == POOLED * 2
+    assert list(table["method"]) == list(METHODS) * 2
     assert list(table["model"].unique()) == ["chance", "uneven"]
-    assert list(table["clusters"])[: len(POOLED)] == [2400, 400, 400, 11, 11, 11]
+    assert list(table["clusters"])[: len(METHODS)] == [2400, 400, 400, 11, 11, 11]
 
 
 def test_every_interval_holds_its_estimate(table, trials):
     assert (table["low"] < table["estimate"]).all()
     assert (table["estimate"] < table["high"]).all()
     means = trials.groupby("model")["followed"].mean()
-    assert list(table["estimate"]) == pytest.approx(list(means.repeat(len(POOLED))))
+    assert list(table["estimate"]) == pytest.approx(list(means.repeat(len(METHODS))))
 
 
 def test_wilson_and_cell_are_those_of_rates(table, trials):
@@ -112,35 +108,6 @@ def test_clusters_are_counted_and_where_two_kinds_cross_both(table, trials):
         assert found["crossed"] == crossed or (math.isnan(crossed) and math.isnan(found["crossed"]))
 
 
-def test_by_value_the_wording_is_that_of_the_preferred_value(trials):
-    table = intervals(trials, ["model", "v1"], seed=1, resamples=200)
-    assert list(table["method"].unique()) == list(METHODS)
-    for found in rates_by_wording(trials, ["model", "v1"]).itertuples():
-        expected = (found.clustered_low, found.clustered_high)
-        assert bounds(table, model=found.model, v1=found.v1, method="wording_cell") == expected
-        assert math.isnan(bounds(table, model=found.model, v1=found.v1, method="value")[0])
-
-
-def test_by_dimension_the_wording_is_that_of_the_pole(trials):
-    by = ["dimension", "direction"]
-    table = intervals(trials, by, seed=1, resamples=200)
-    words = table[table["method"] == "wording_cell"].reset_index(drop=True)
-    expected = rates_by_wording(trials, by)
-    pd.testing.assert_frame_equal(
-        words[["low", "high"]],
-        expected[["clustered_low", "clustered_high"]].set_axis(["low", "high"], axis=1),
-    )
-    assert (words["clusters"] <= 10).all()
-    assert module.wording_column(["model"]) is None
-
-
-def test_in_the_standard_set_cells_nest_in_wordings(trials):
-    """One test a cell: there, crossing wording with cell adds nothing to wording alone."""
-    table = intervals(trials[trials["model"] == "uneven"], ["v1"], seed=1, resamples=200)
-    pairs = table.pivot(index="v1", columns="method", values="low")
-    assert pairs["wording_cell"].tolist() == pytest.approx(pairs["wording"].tolist())
-
-
 def test_missing_replies_are_left_out(trials):
     holes = trials.assign(followed=trials["followed"].where(trials["cell"] != "c000"))
     table = intervals(holes, ["model"], seed=1, resamples=200)
@@ -161,38 +128,12 @@ def test_without_answers_there_is_no_interval_and_without_variation_none_that_is
     assert (same["high"].drop(resampled) == 1).all()
 
 
-@pytest.mark.parametrize("blank", ["", None])
-def test_released_trials_without_wordings_have_the_other_intervals(trials, blank):
-    released = trials.assign(target_value_wording=blank)
-    table = intervals(released, ["model", "v1"], seed=1, resamples=200)
-    missing = table[table["low"].isna()]
-    assert set(missing["method"]) == {"value", "value_wild", "value_dimension", "wording", "wording_cell"}
-    dropped = intervals(trials.drop(columns="target_value_wording"), ["model", "v1"], seed=1, resamples=200)
-    pd.testing.assert_frame_equal(table, dropped)
-
-
-def test_one_blank_wording_is_enough(trials):
-    holed = trials.assign(
-        target_value_wording=trials["target_value_wording"].where(trials["cell"] != "c000", "")
-    )
-    table = intervals(holed, ["v1"], seed=1, resamples=200)
-    words = table[table["method"] == "wording"].set_index("v1")["low"]
-    concerned = trials.loc[trials["cell"] == "c000", "v1"].iloc[0]
-    assert words.isna().sum() == 1
-    assert math.isnan(words[concerned])
-
-
 def test_the_labels_and_the_order_of_trials_do_not_matter(trials, table):
     mixed = trials.sample(frac=1, random_state=1)
     mixed.index = pd.Index([0] * len(mixed))
     found = intervals(mixed, ["model"], seed=1, resamples=2_000)
     same = table["method"] != "cell_bootstrap"
     pd.testing.assert_frame_equal(found[same], table[same])
-
-
-def test_a_missing_column_is_named(trials):
-    with pytest.raises(UserError, match="familie"):
-        intervals(trials, ["familie"], seed=1)
 
 
 def test_the_mean_of_rates_counts_every_model_alike(trials):

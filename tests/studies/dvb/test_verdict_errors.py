@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats.rates import wilson
 from deepvalues.studies.dvb.analysis.orders import pairs
 from deepvalues.studies.dvb.analysis.verdict_errors import (
@@ -145,10 +144,3 @@ def test_a_seed_determines_the_table(items, table):
     found = verdict_errors({"n4-50": items}, some, runs=100, seed=3)
     pd.testing.assert_frame_equal(found, table.iloc[:4])
     assert not found.equals(verdict_errors({"n4-50": items}, some, runs=100, seed=4))
-
-
-def test_items_without_an_arm_or_an_order_are_refused(items):
-    with pytest.raises(UserError, match="shuffled needs one test in both orders in each of the 50 cells"):
-        Design(items[items["arm"] != "shuffled"])
-    with pytest.raises(UserError, match="control needs one test in both orders"):
-        Design(items[(items["arm"] != "control") | ~items["swapped"]])

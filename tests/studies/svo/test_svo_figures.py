@@ -18,7 +18,7 @@ HISTOGRAM = pd.read_csv(paths.PUBLISHED / "svo_human_histogram.csv")
 
 
 @pytest.fixture(scope="module")
-def radar_table():
+def scores():
     return published.reread(pd.read_csv(paths.PUBLISHED / "hvae_value_rationality.csv"))
 
 
@@ -96,33 +96,12 @@ def test_distributions_put_models_below_people_by_falling_angle():
     assert [round(bar.get_x()) for bar in own] == [46, 61], "45 degrees are in the bin from 45 on"
 
 
-def test_radar_has_a_panel_a_model_and_chance_in_each(radar_table):
-    figure = figures.radar(radar_table)
-    assert [axes.get_title() for axes in figure.axes] == list(dict.fromkeys(radar_table["model"]))
-    gpt4 = figure.axes[2]
-    with_goal, without = (line.get_ydata() for line in gpt4.lines[:2])
-    assert list(with_goal) == [59.4, 59.1, 58.3, 59.2, 59.4], "altruistic first, and closed"
-    assert list(without) == [59.1, 57.6, 58.3, 56.2, 59.1]
-    chance = gpt4.patches[0].get_xy()[:4, 1]
-    assert chance == pytest.approx([21.313, 37.703, 37.297, 21.037], abs=0.001)
-    assert "prosocial" in texts(figure)
-    assert [text for text in texts(figure) if text.isdigit()] == ["40", "60"], "two rings, in one panel"
-
-
 def drawn(figure, words):
     """Extents of all texts with these words, in pixels, once the layout has found their places."""
     figure.draw_without_rendering()
     return [
         text.get_window_extent() for axes in figure.axes for text in axes.texts if text.get_text() in words
     ]
-
-
-def test_names_of_neighbouring_radars_keep_apart(radar_table):
-    figure = figures.radar(radar_table)
-    boxes = drawn(figure, {"prosocial", "competitive"})[:8]
-    boxes.sort(key=lambda box: box.x0)
-    gaps = [right.x0 - left.x1 for left, right in pairwise(boxes)]
-    assert min(gaps) > boxes[0].width, "by more than a line of text"
 
 
 def test_categories_keep_apart_and_inside():
@@ -132,12 +111,12 @@ def test_categories_keep_apart_and_inside():
     assert boxes[0].x0 >= 0 and boxes[-1].x1 <= figure.bbox.width
 
 
-def test_dots_stand_raw_beside_corrected(radar_table):
-    figure = figures.value_rationality(radar_table)
+def test_dots_stand_raw_beside_corrected(scores):
+    figure = figures.value_rationality(scores)
     for axes, scale in zip(figure.axes, ("raw", "corrected"), strict=True):
         dots = [line for line in axes.lines if line.get_marker() == "o"]
         found = sorted(float(line.get_xdata()[0]) for line in dots)
-        assert found == pytest.approx(sorted(radar_table[scale])), scale
+        assert found == pytest.approx(sorted(scores[scale])), scale
         filled = [line for line in dots if line.get_markerfacecolor() != "white"]
         assert len(filled) == len(dots) / 2
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -145,15 +124,14 @@ def test_dots_stand_raw_beside_corrected(radar_table):
     assert texts(figure) == ["altruistic", "prosocial", "individualistic", "competitive"]
 
 
-def test_dots_do_without_whiskers(radar_table):
-    bare = radar_table[["model", "value", "goal", "raw", "corrected", "random"]]
+def test_dots_do_without_whiskers(scores):
+    bare = scores[["model", "value", "goal", "raw", "corrected", "random"]]
     with_whiskers, without = (
-        sum(len(axes.lines) for axes in figures.value_rationality(table).axes)
-        for table in (radar_table, bare)
+        sum(len(axes.lines) for axes in figures.value_rationality(table).axes) for table in (scores, bare)
     )
-    assert with_whiskers - without == 2 * len(radar_table)
+    assert with_whiskers - without == 2 * len(scores)
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
-def test_the_same_bytes_twice(radar_table, kind):
-    assert image(figures.radar(radar_table), kind) == image(figures.radar(radar_table), kind)
+def test_the_same_bytes_twice(scores, kind):
+    assert image(figures.value_rationality(scores), kind) == image(figures.value_rationality(scores), kind)

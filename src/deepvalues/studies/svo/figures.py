@@ -28,17 +28,8 @@ VALUE_MARKS = {"altruistic": "^", "prosocial": "o", "individualistic": "s", "com
 #: Relative areas of the markers that would otherwise look too large.
 _MARK_SIZES = {"D": 0.55, "s": 0.85}
 PEOPLE = "#999999"
-_RADAR_COLOUR = "#0072B2"
-#: Inner rings of the radar, in degrees.
-_RINGS = (20.0, 40.0)
 #: Scores of ideal answers on each scale.
 _BEST = {"raw": 60.0, "corrected": 1.0}
-_CENTRED: Mapping[str, Any] = {"ha": "center", "va": "center"}
-#: Radar styles with and without goal prompting: markers are data, lines only guide the eye.
-_RADAR_STYLES: Mapping[bool, Mapping[str, Any]] = {
-    True: {"linestyle": "-", "marker": "o", "markersize": 3},
-    False: {"linestyle": ":", "marker": "o", "markersize": 3, "markerfacecolor": "white"},
-}
 _CENTRE, _RADIUS = 50, 50
 _PER_ROW = 4
 _FAINT = "#dddddd"
@@ -61,16 +52,6 @@ def _short(model: str) -> str:
 def _between(bounds: Sequence[float], shown: tuple[float, float]) -> Iterator[tuple[str, float, float]]:
     """Each category with its lowest and highest angle within the range shown."""
     return zip(CATEGORIES, [shown[0], *bounds], [*bounds, shown[1]], strict=True)
-
-
-def _grid(models: Sequence[str], margin: float, height: float, **settings: Any) -> tuple[Figure, Any]:
-    """A figure with a panel per model in rows of the given height, and its panels."""
-    rows = -(-len(models) // _PER_ROW)
-    figure = Figure(figsize=(WIDTH, margin + height * rows))
-    panels = figure.subplots(rows, _PER_ROW, squeeze=False, **settings).ravel()
-    for axes in panels[len(models) :]:
-        axes.set_visible(False)
-    return figure, panels
 
 
 def _ring(axes: Axes, payoffs: pd.DataFrame, bounds: Sequence[float]) -> None:
@@ -128,7 +109,11 @@ def slider_ring(trials: pd.DataFrame, payoffs: pd.DataFrame, bounds: Sequence[fl
         Angles between categories, ascending, in degrees.
     """
     models = list(dict.fromkeys(trials["model"]))
-    figure, panels = _grid(models, 0.5, 2.3, sharex=True, sharey=True)
+    rows = -(-len(models) // _PER_ROW)
+    figure = Figure(figsize=(WIDTH, 0.5 + 2.3 * rows))
+    panels = figure.subplots(rows, _PER_ROW, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
     known = trials.dropna(subset="mean_self").round({"mean_self": 3, "mean_other": 3})
     for axes, model in zip(panels, models, strict=False):
         _ring(axes, payoffs, bounds)
@@ -227,61 +212,6 @@ def _name_categories(axes: Axes, bounds: Sequence[float]) -> None:
     """Write each category's name above its part of the axis."""
     for name, low, high in _between(bounds, _ANGLES_SHOWN):
         axes.text((low + high) / 2, 1.12, name, ha="center", va="bottom")
-
-
-@themed
-def radar(table: pd.DataFrame) -> Figure:
-    """Value rationality as published: a radar per model, with the scores of random answers in grey.
-
-    Parameters
-    ----------
-    table
-        model, value, goal, raw, random.
-    """
-    models = list(dict.fromkeys(table["model"]))
-    # The names at the sides of adjacent radars need space between them.
-    grid: dict[str, Any] = {"subplot_kw": {"projection": "polar"}, "gridspec_kw": {"wspace": 0.14}}
-    figure, panels = _grid(models, 0.4, 1.95, **grid)
-    for axes, model in zip(panels, models, strict=False):
-        _radar_panel(axes, table[table["model"] == model])
-        axes.set_title(_short(model), fontsize=8, loc="center", pad=19)
-    for ring in (_RINGS[1], _BEST["raw"]):
-        panels[0].text(1.25 * np.pi, ring + 7, f"{ring:g}", color="#777777", **_CENTRED)
-    handles = [
-        Line2D([], [], color=_RADAR_COLOUR, label="with goal prompting", **_RADAR_STYLES[True]),
-        Line2D([], [], color=_RADAR_COLOUR, label="without", **_RADAR_STYLES[False]),
-        Line2D([], [], color=CHANCE, alpha=0.25, linewidth=6, label="random answers"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
-
-
-def _radar_panel(axes: Any, of_model: pd.DataFrame) -> None:
-    """One model's radar on polar axes, with the first value at the top."""
-    values = [value for value in VALUE_COLOURS if value in set(of_model["value"])]
-    angles = np.linspace(0, 2 * np.pi, len(values), endpoint=False)
-    around = np.append(angles, angles[0])
-    chance = _closed(of_model.drop_duplicates("value"), values, "random")
-    axes.fill(around, chance, color=CHANCE, alpha=0.25, linewidth=0)
-    for goal, style in _RADAR_STYLES.items():
-        raw = _closed(of_model[of_model["goal"] == goal], values, "raw")
-        axes.plot(around, raw, color=_RADAR_COLOUR, linewidth=1, clip_on=False, **style)
-    best = _BEST["raw"]
-    axes.set(ylim=(0, best), yticks=[*_RINGS, best], yticklabels=[], xticks=angles)
-    axes.set_theta_zero_location("N")
-    axes.set_xticklabels([])
-    for angle, value in zip(angles, values, strict=True):
-        # Names at the sides run vertically, to leave space for the radar.
-        rotation = 90.0 * round(np.sin(angle))
-        axes.text(angle, 1.14 * best, value, rotation=rotation, **_CENTRED)
-    axes.grid(color=_FAINT, linewidth=0.5)
-    axes.spines["polar"].set_color(_FAINT)
-
-
-def _closed(table: pd.DataFrame, values: Sequence[str], column: str) -> list[float]:
-    """A column in the order of the values, with the first repeated at the end."""
-    numbers = list(table.set_index("value")[column].reindex(list(values)))
-    return [*numbers, numbers[0]]
 
 
 @themed

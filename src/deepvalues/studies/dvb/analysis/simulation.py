@@ -43,7 +43,6 @@ from deepvalues.stats.clusters import (
     wild_p_values,
 )
 from deepvalues.stats.rates import CONFIDENCE
-from deepvalues.studies.dvb.analysis.intervals import wording_column
 from deepvalues.studies.dvb.analysis.statistics import SENSITIVITY_ARMS, SENSITIVITY_N, SENSITIVITY_TERMS
 from deepvalues.studies.dvb.respondents.agents import B0, BS, BV, arm_evidence
 from deepvalues.studies.dvb.stimuli.design import ARMS
@@ -152,15 +151,7 @@ class Layout:
 
 
 def layout_of(items: pd.DataFrame, used: pd.Series[bool]) -> Layout:
-    """Prepare selected items for simulation.
-
-    Raises
-    ------
-    UserError
-        When none is selected.
-    """
-    if not used.any():
-        raise UserError("simulation: the items have none of the arms in use; pass a whole item set")
+    """Prepare selected items for simulation."""
     # Selecting copies the frame, and no simulation reads the prompts, by far its largest column.
     tests = items.drop(columns="prompt", errors="ignore")[used].reset_index(drop=True)
     of_arm = {arm: arm_evidence(ARMS[arm]) for arm in tests["arm"].unique()}
@@ -270,7 +261,8 @@ _DIRECTED = ("dimension", "direction")
 
 def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
     """The clusterings of each group that `bounds` needs; groups are sorted."""
-    wording = wording_column(by)
+    # As in `statistics.rates_by_wording`.
+    wording = "target_value_wording" if "v1" in by else "target_pole_wording" if by else None
     kinds: dict[str, tuple[str, ...]] = {"cell": ("cell",)}
     if wording is None:
         kinds |= {"value": ("v1",), "dimension": _DIRECTED, "crossed": ("v1", *_DIRECTED)}
@@ -283,7 +275,11 @@ def clusterings(items: pd.DataFrame, by: Sequence[str]) -> list[Clusterings]:
 
 
 def bounds(group: Clusterings, answers: Single, seed: int) -> dict[str, tuple[Floats, Floats]]:
-    """Lower and upper bounds of a group's rate in many runs, by the methods of `intervals.METHODS`.
+    """Lower and upper bounds of a group's rate in many runs, by method.
+
+    These are the methods of `intervals.intervals`. In groups by value or dimension, clusters by value or
+    by directed dimension are few, or only one. There, wordings, and wordings crossed with cells, take their
+    place.
 
     Parameters
     ----------
@@ -376,11 +372,8 @@ def coverage(
     Raises
     ------
     UserError
-        When an estimand is unknown or there are no runs.
+        When there are no runs.
     """
-    unknown = [name for name in estimands if name not in ESTIMANDS]
-    if unknown:
-        raise UserError(f"coverage: unknown estimand {unknown[0]}; there are {', '.join(ESTIMANDS)}")
     if runs < 1:
         raise UserError(f"coverage: {runs} runs; ask for 1 or more")
     rows = []
@@ -616,16 +609,8 @@ def power(
     pandas.DataFrame
         cells, trials, true_dvgr, method (exact: binomial test of independent trials; cell, value: whether
         the clustered interval excludes .5; value_wild: wild bootstrap), power (a rate), runs.
-
-    Raises
-    ------
-    UserError
-        When more cells are asked for than there are, or fewer than two.
     """
-    names = items["cell"].unique()
-    if min(cells) < 2 or max(cells) > len(names):
-        raise UserError(f"power: the items have {len(names)} cells; ask for 2 to {len(names)}, not {cells}")
-    order = np.random.default_rng(seed).permutation(names)
+    order = np.random.default_rng(seed).permutation(items["cell"].unique())
     rows = []
     for count in cells:
         layout = deconfounded(items[items["cell"].isin(order[:count])])

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from scipy import stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +21,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import CONFIDENCE, wilson
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, Bank, Trait, words
@@ -35,20 +33,6 @@ PERMUTATIONS = 10_000
 
 Classifier: TypeAlias = Any
 
-WORDINGS = pa.DataFrameSchema(
-    {
-        "id": pa.Column(str, unique=True),
-        "split": pa.Column(str, pa.Check.isin(SPLITS)),
-        "layer": pa.Column(str, pa.Check.isin(["value", "pole"])),
-        "trait": pa.Column(str),
-        "group": pa.Column(str),
-        "text": pa.Column(str, pa.Check.str_length(min_value=1)),
-    },
-    strict=True,
-    ordered=True,
-    name="wordings",
-)
-
 
 def wordings(bank: Bank) -> pd.DataFrame:
     """All wordings of values and poles, one per row, with slots replaced by their names.
@@ -56,7 +40,7 @@ def wordings(bank: Bank) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A frame that meets `WORDINGS`: id, split, layer (value or pole), trait, group (the set of a value,
+        id, split, layer (value or pole), trait, group (the set of a value,
         the dimension of a pole), text.
     """
     rows = [
@@ -65,7 +49,7 @@ def wordings(bank: Bank) -> pd.DataFrame:
         for split in SPLITS
         for wording in trait.wordings[split]
     ]
-    return WORDINGS.validate(pd.DataFrame(rows, columns=list(WORDINGS.columns)))
+    return pd.DataFrame(rows, columns=["id", "split", "layer", "trait", "group", "text"])
 
 
 def _lengths(texts: Sequence[str]) -> np.ndarray:
@@ -96,11 +80,6 @@ def tasks(bank: Bank, layer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
     One task with eleven classes for ``value``; 25 with two classes for ``value pair`` (the pairs within the
     two sets, as in the items); 20 with two classes for ``pole``.
-
-    Raises
-    ------
-    UserError
-        When there is no such layer.
     """
     if layer == "value":
         yield "all", tuple(bank.values)
@@ -108,11 +87,9 @@ def tasks(bank: Bank, layer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         for first, second in combinations(bank.values.values(), 2):
             if first.group == second.group:
                 yield f"{first.id} / {second.id}", (first.id, second.id)
-    elif layer == "pole":
+    else:
         for dimension in bank.dimensions.values():
             yield dimension.id, dimension.poles
-    else:
-        raise UserError(f"unknown layer {layer!r}; there are {', '.join(LAYERS)}")
 
 
 def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
@@ -123,14 +100,7 @@ def predictions(bank: Bank, layer: str, classifier: str) -> pd.DataFrame:
     pandas.DataFrame
         One row per task and test wording: layer, task, wording, trait, predicted, right, classes (number
         of traits; all have equally many wordings, so chance is 1 / classes).
-
-    Raises
-    ------
-    UserError
-        When there is no such layer or classifier.
     """
-    if classifier not in CLASSIFIERS:
-        raise UserError(f"unknown classifier {classifier!r}; there are {', '.join(CLASSIFIERS)}")
     frame = wordings(bank)
     found = []
     for task, traits in tasks(bank, layer):
