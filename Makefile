@@ -102,7 +102,7 @@ build/08_language_models: | build/05_instrument_and_stimuli
 CAUSE = $(firstword $(filter-out build/%,$?) $?)
 WHY = $(if $(wildcard $@),: $(CAUSE) $(if $(wildcard $(CAUSE)),has changed,is missing))
 
-$(NOTEBOOKS): build/%: notebooks/%.ipynb $(wildcard $(SOURCE)/paper/execute.py $(SOURCE)/paper/fanout.py) | $(ENVIRONMENT)
+$(NOTEBOOKS): build/%: notebooks/%.ipynb $(wildcard $(SOURCE)/paper/execute.py) | $(ENVIRONMENT)
 	@echo "== notebook $*$(WHY)"
 	@mkdir -p build
 	@$(DEEPVALUES) notebook $*

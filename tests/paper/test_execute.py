@@ -16,8 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper.execute import execute_notebook, known_parameters
-from deepvalues.paper.fanout import kernel_settings
+from deepvalues.paper.execute import execute_notebook, kernel_settings, known_parameters
 
 METADATA = {"kernelspec": {"display_name": "Other", "language": "python", "name": "python3"}}
 

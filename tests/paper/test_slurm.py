@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.paper import fanout
+from deepvalues.paper import execute
 from deepvalues.paper.execute import execute_notebook
 from one_node_slurm import MissingError, slurm
 
@@ -115,7 +115,7 @@ def test_a_command_that_runs_no_notebook_is_reported(tmp_path, monkeypatch, comm
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_variable_names_no_command(monkeypatch, text):
     monkeypatch.setenv("PAPERMILL", text)
-    assert fanout.command() == []
+    assert execute.command() == []
 
 
 @pytest.fixture

@@ -67,7 +67,6 @@ PACKAGE = {
     "paper/results.py": "def close():\n    from deepvalues.core import files\n",
     "core/files.py": "import deepvalues.nowhere\n",
     "paper/execute.py": "",
-    "paper/fanout.py": "",
     "study.py": "SEED = 5\n",
 }
 

@@ -1,29 +1,38 @@
-"""Execute notebooks reproducibly, with papermill in the running environment."""
+"""Execute notebooks reproducibly, with papermill in the running environment or on other machines.
+
+The variable PAPERMILL, set in the environment or for make, may hold a command such as ``srun papermill``. It
+receives papermill's own arguments and uses the same kernel and settings as a local run.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 import re
+import shlex
+import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import yaml
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from papermill.execute import raise_for_execution_errors
 
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_json, writing
-from deepvalues.core.paths import ROOT, shown
-from deepvalues.paper import fanout
-from deepvalues.paper.fanout import KERNEL
+from deepvalues.core.paths import KEEP, ROOT, shown
 from deepvalues.paper.notebooks import (
     declared,
     executed_parameters,
@@ -37,6 +46,21 @@ from deepvalues.paper.notebooks import (
 #: Maximum number of undeclared files in a message.
 _NAMED = 3
 _KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "names with values"}
+#: The variable that may hold a command to run papermill.
+VARIABLE = "PAPERMILL"
+#: The kernel's name, distinct so that no kernel installed by a user takes precedence.
+NAME = "deepvalues"
+#: Kernel metadata in executed notebooks.
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+# Multithreaded sums have no fixed order; with one thread, the last digit is always the same.
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_STANDARD_ERROR = 2
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -136,17 +160,6 @@ def known_parameters(source: Path) -> list[str]:
     return sorted(papermill.inspect_notebook(str(source)))
 
 
-def _own_kernel(profile: str) -> type[AsyncKernelManager]:
-    """A kernel manager that starts the running interpreter, whatever kernel the user has as `python3`."""
-
-    class OwnKernelManager(AsyncKernelManager):
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(**fanout.kernel(profile))
-
-    return OwnKernelManager
-
-
 def _check_parameters(source: Path, parameters: Mapping[str, object]) -> None:
     known = known_parameters(source)
     unknown = sorted(set(parameters) - set(known))
@@ -181,9 +194,9 @@ def _expected_kind(name: str, value: object, default: object) -> str:
 def _run(source: Path, parameters: Mapping[str, object], root: Path) -> Any:
     """Run papermill, here or by the command in PAPERMILL, and turn its exceptions into messages."""
     try:
-        command = fanout.command()
-        if command:
-            return fanout.run(command, source, parameters, root)
+        words = command()
+        if words:
+            return _run_by_command(words, source, parameters, root)
         return _run_here(source, parameters)
     except PapermillExecutionError as error:
         raise UserError(_message(source, error)) from None
@@ -214,6 +227,94 @@ def _run_here(source: Path, parameters: Mapping[str, object]) -> Any:
         )
 
 
+def command() -> list[str]:
+    """The words of the command in PAPERMILL; empty if papermill is to run in this process.
+
+    Raises
+    ------
+    UserError
+        If a quotation in it is not closed.
+    """
+    text = os.environ.get(VARIABLE, "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{VARIABLE}={text}: {error}.") from None
+
+
+def _run_by_command(words: Sequence[str], source: Path, parameters: Mapping[str, object], root: Path) -> Any:
+    """Run a notebook by a command that takes papermill's arguments.
+
+    Parameters
+    ----------
+    words
+        Those of the command, the last of which is papermill: ``["srun", "papermill"]``.
+    source
+        The notebook; its folder is the working directory of its code.
+    parameters
+        Values for the cell tagged `parameters`.
+    root
+        The project's folder. Kernel description and output go below its ``build``, since a node shares this
+        folder but not ``/tmp``.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The executed notebook.
+
+    Raises
+    ------
+    PapermillExecutionError
+        If a cell failed.
+    UserError
+        If the command does not exist, fails without running the notebook, or leaves no output.
+    """
+    (root / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="papermill-", dir=root / "build") as folder:
+        output = Path(folder) / source.name
+        _describe_kernel(Path(folder))
+        status = _call([*words, *_arguments(source, output, parameters)], folder)
+        notebook: Any = nbformat.read(output, as_version=4) if output.is_file() else None  # type: ignore[no-untyped-call]
+        if notebook is not None:
+            raise_for_execution_errors(notebook, str(output))
+    if status or notebook is None:
+        left = "" if notebook is not None else " and no executed notebook"
+        raise UserError(
+            f"{VARIABLE}={shlex.join(words)}: left exit status {status}{left} for {source.name}; "
+            "its own messages are above. The command has to end in papermill and to reach this folder."
+        )
+    return notebook
+
+
+def _describe_kernel(folder: Path) -> None:
+    described = folder / "kernels" / NAME / "kernel.json"
+    described.parent.mkdir(parents=True)
+    described.write_text(json.dumps(kernel(str(folder / "ipython"))), encoding="utf-8")
+
+
+def _arguments(source: Path, output: Path, parameters: Mapping[str, object]) -> list[str]:
+    options = ["--kernel", NAME, "--language", KERNEL["language"], "--cwd", str(source.parent)]
+    given = ["--parameters_yaml", yaml.safe_dump(dict(parameters))] if parameters else []
+    return [str(source), str(output), *options, "--no-progress-bar", *given]
+
+
+def _call(words: list[str], folder: str) -> int:
+    """Run the command with our papermill and kernel on its path; srun passes the environment on."""
+    environment = dict(os.environ)
+    environment["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
+    # The folder of the interpreter as called: the target of the symlink does not have our packages.
+    own = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("PATH")]))
+    try:
+        # Under `make -j` several commands run at once; none may read from the terminal.
+        done = subprocess.run(
+            words, env=environment, stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR, check=False
+        )
+    except OSError as error:
+        raise UserError(f"{VARIABLE}: {words[0]} cannot be run: {error.strerror}.") from None
+    return done.returncode
+
+
 def _message(source: Path, error: PapermillExecutionError) -> str:
     """The message of a failed cell; tracebacks of errors other than UserError go to stderr."""
     text = _ANSI.sub("", str(error.evalue))
@@ -228,6 +329,66 @@ def _message(source: Path, error: PapermillExecutionError) -> str:
     lines = text.strip().splitlines()
     reason = f"{error.ename}: {lines[-1]}" if lines else error.ename
     return f"{place}{f' ({label})' if label else ''}: {reason}"
+
+
+# ---- the kernel: the running interpreter, whatever the user has set up ----
+
+
+def kernel(profile: str) -> dict[str, Any]:
+    """A Jupyter kernelspec for the running interpreter, without its start-up messages.
+
+    Parameters
+    ----------
+    profile
+        As for `kernel_settings`.
+    """
+    # asyncio would report every task that an interrupt ends.
+    quiet = {"loggers": {"asyncio": {"level": "CRITICAL"}}}
+    start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    return {
+        "argv": [*start, "--log-level=CRITICAL", f"--Application.logging_config={json.dumps(quiet)}"],
+        "display_name": KERNEL["display_name"],
+        "language": KERNEL["language"],
+        "env": kernel_settings(profile),
+    }
+
+
+def kernel_settings(profile: str) -> dict[str, str]:
+    """Environment variables of the kernel that keep a user's settings from affecting the results.
+
+    Parameters
+    ----------
+    profile
+        An empty folder, so that IPython finds no start-up files.
+    """
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None and matplotlib.origin is not None
+    # Progress bars would fill thousands of lines in a file.
+    quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
+    return (
+        quiet
+        | dict.fromkeys(ONE_THREAD, "1")
+        | {
+            KEEP: "1",
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": "0",
+            "TZ": "UTC",
+            "IPYTHONDIR": profile,
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MATPLOTLIBRC": str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc"),
+        }
+    )
+
+
+def _own_kernel(profile: str) -> type[AsyncKernelManager]:
+    """A kernel manager that starts the running interpreter, whatever kernel the user has as `python3`."""
+
+    class OwnKernelManager(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(**kernel(profile))
+
+    return OwnKernelManager
 
 
 # ---- scrubbing: remove what changes from run to run (times, ids, paths, progress bars) ----
