@@ -348,7 +348,7 @@ def test_heads_are_compared_with_the_models_that_they_read():
     frame = pd.DataFrame(rows, columns=columns)
     assert told("less_asked", frame) == (
         "On the tests that both answered at N = 4, the accuracy of a head on the value probe minus that of "
-        "the model that it reads is .200 to .300, and 2 of the 2 intervals lie above zero (coin-flipped "
+        "the model that it reads is .200 to .300, and all 2 intervals lie above zero (coin-flipped "
         "choices: .010)."
     )
     assert told("less_encoder", frame[frame["respondent"] != NULL].assign(clustered_low=-0.1)) == (
@@ -425,8 +425,11 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of
     more = {f"{name}_n20": number for name, number in span("probe_value", 0.2, 0.1).items()}
     more = {name.replace("_low_n20", "_n20_low"): number for name, number in more.items()}
     assert told("gain", table(rows[0] | more, *rows[1:])).endswith(
-        " At N = 20, 1 of the 1 intervals on the value probe does, and none of the 0 on the surface probe."
+        " At N = 20, 1 of the 1 intervals does on the value probe, and none of the 0 intervals on the surface "
+        "probe."
     )
+    level = more | {"probe_value_minus_lexical_n20_low": -0.1}
+    assert told("gain", table(rows[0] | level, *rows[1:])).endswith("At N = 20, none does on either probe.")
     assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("At N = 4, the")
     assert told("gain", NO_TABLE) == "No head can be compared with the lexical learners."
 
