@@ -425,8 +425,8 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of
     more = {f"{name}_n20": number for name, number in span("probe_value", 0.2, 0.1).items()}
     more = {name.replace("_low_n20", "_n20_low"): number for name, number in more.items()}
     assert told("gain", table(rows[0] | more, *rows[1:])).endswith(
-        " At N = 20, 1 of the 1 intervals does on the value probe, and none of the 0 intervals on the surface "
-        "probe."
+        " At N = 20, 1 of the 1 intervals does on the value probe, and none of the 0 intervals on the "
+        "surface probe."
     )
     level = more | {"probe_value_minus_lexical_n20_low": -0.1}
     assert told("gain", table(rows[0] | level, *rows[1:])).endswith("At N = 20, none does on either probe.")
