@@ -88,7 +88,7 @@ def test_help_describes_every_command_for_users_and_names_those_for_make(run):
     status, out, _ = run("--help")
     assert status == 0
     assert re.findall(r"^    (\w+)  +\w", out, re.MULTILINE) == list(FOR_USERS)
-    assert f"those that make uses: {', '.join(FOR_MAKE)}." in " ".join(out.split())
+    assert f"Commands that only make needs: {', '.join(FOR_MAKE)}." in " ".join(out.split())
     assert all(command in run("nonsense")[2] for command in COMMANDS)
 
 

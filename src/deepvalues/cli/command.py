@@ -111,8 +111,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="deepvalues",
         description="Ask language models, trace the paper's numbers to their answers, rebuild the paper.",
-        epilog="deepvalues COMMAND --help describes each command, with an example. There are also those that "
-        f"make uses: {for_make}.",
+        epilog="deepvalues COMMAND --help describes a command and gives an example. Commands that only make "
+        f"needs: {for_make}.",
     )
     top.add_argument("-V", "--version", action="version", version=__version__)
     groups = {"": top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")}
