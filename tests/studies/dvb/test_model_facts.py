@@ -319,9 +319,9 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
         "With coin-flipped choices, both states taken together, 2 of the 4 intervals on control, probes and "
-        "DVGR lie below one half (the control and the surface probe) and none above it; one half is expected, "
-        "as opposite coins give opposite choices, and as all heads share the same coins, these misses are "
-        "not independent."
+        "DVGR lie below one half (the control and the surface probe) and none above it; one half is "
+        "expected, as opposite coins give opposite choices, and as all heads share the same coins, these "
+        "misses are not independent."
     )
 
 
