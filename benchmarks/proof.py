@@ -164,6 +164,7 @@ def why(row: pd.Series) -> str:
         return f"P(A) {row['p_peer']:.4f} there, {row['p_own']:.4f} here"
     if row["reply_peer"] == row["reply_own"]:
         return f"the same reply, cut, which the log does not say: {row['reply_own']!r}"
+    # At temperature 1 and with one seed: the probabilities depend on what the server had read before.
     return f"another reply was drawn: {row['reply_peer']!r} there, {row['reply_own']!r} here"
 
 

@@ -270,7 +270,10 @@ def test_a_model_with_no_study_in_full_has_no_card(record, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["agent-value"], "holds no answers for a card; this command asks for them:\n  deepvalues query"),
+        (
+            ["agent-value"],
+            "holds no answers to the sets of a card; this command asks for them:\n  deepvalues query",
+        ),
         (["gpt-17"], "unknown model 'gpt-17'"),
         (["agent-value", "agent-first", "agent-random"], "shows one model or two, not 3"),
     ],

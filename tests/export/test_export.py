@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -76,6 +77,7 @@ def test_the_card_says_what_the_hub_asks_for(folder, front):
     assert front["canary"] == write.canary() and front["canary"] in (paths.STIMULI / "README.md").read_text()
     assert front["citation"].endswith("Version 1.0.0.")
     assert [each["config_name"] for each in front["configs"]] == ["-".join(place) for place in SETS]
+    assert [each["config_name"] for each in front["configs"] if each.get("default")] == ["-".join(SETS[0])]
     types = {"string": "string", "large_string": "string", "list<element: string>": "list"}
     for each, about in zip(front["configs"], front["dataset_info"], strict=True):
         (file,) = each["data_files"]
@@ -101,6 +103,16 @@ def test_croissant_has_each_file_with_its_sum_and_columns(folder):
         field["name"] for table in content["recordSet"] for field in table["field"] if field.get("repeated")
     }
     assert repeated == {"data/svo/smoke/user_turns"}
+
+
+def test_others_may_read_the_folder(folder):
+    assert folder.stat().st_mode & 0o055 == 0o055 & ~_umask()
+
+
+def _umask():
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def test_datasets_loads_every_configuration(folder, front, monkeypatch, tmp_path):

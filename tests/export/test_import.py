@@ -142,6 +142,29 @@ def test_other_messages_are_left(log, tmp_path):
         assert "1 skipped, as the messages sent were not the study's" in str(brought)
 
 
+def test_a_log_of_which_nothing_was_asked_as_here_is_an_error(log, tmp_path):
+    (found,) = importing.read(log)
+    bare = found._replace(samples=tuple(each._replace(messages=None) for each in found.samples))
+    with pytest.raises(UserError, match=r"none of the 3 samples .* --apply_chat_template"):
+        importing.bring_in(bare, None, tmp_path / "record")
+    assert not (tmp_path / "record").exists()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "choice", "reason"), [(10, None, "length"), (9, None, "stop"), (10, "letters", "stop")]
+)
+def test_a_free_reply_of_the_maximum_length_counts_as_cut(tokens, choice, reason, study):
+    message = {"content": "user1 chose Option A.", "role": "assistant"}
+    first = {"message": message, "stop_reason": "stop"}
+    if choice:
+        both = [{"token": letter, "logprob": -0.7} for letter in "AB"]
+        first["logprobs"] = {"content": [{"token": "A", "logprob": -0.7, "top_logprobs": both}]}
+    output = {"choices": [first], "usage": {"input_tokens": 99, "output_tokens": tokens}}
+    letters = study.letter_choice if choice else None
+    answer = importing.answer_of("item", output, letters, {"max_tokens": 10})
+    assert answer.finish_reason == reason
+
+
 def test_what_the_log_lacks_is_said(log, tmp_path, capsys):
     assert cli.main(["import", str(log), "--record", str(tmp_path / "record")]) == 0
     out = capsys.readouterr().out

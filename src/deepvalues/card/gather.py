@@ -100,7 +100,7 @@ def gather(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
         return asked
     begun = [part for part in asked.lacking() if part.begun]
     where = paths.shown(record_folder)
-    first = f"{model.name}: {where} holds no answers for a card; this command asks for them:"
+    first = f"{model.name}: {where} holds no answers to the sets of a card; this command asks for them:"
     if begun:
         first = f"{model.name}: no study is answered in full in {where}; these commands ask for the rest:"
     raise UserError("\n".join([first, *(f"  {_missing(part)}" for part in begun or asked.lacking()[:1])]))

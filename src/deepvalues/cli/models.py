@@ -52,7 +52,8 @@ def _asked(name: str, arguments: argparse.Namespace) -> Asked:
     if name not in registry.models and not arguments.base_url and any(file.is_file() for file in files):
         raise UserError(
             f"{name}: {paths.shown(arguments.record)} has answers from it, but {paths.shown(paths.MODELS)} "
-            "has no entry for it: give the --base-url with which it was asked"
+            "has no entry for it: give the --base-url with which it was asked, or if it was imported, add "
+            "the line that `deepvalues import` printed"
         )
     return gather(registry.model(name, arguments.base_url, arguments.key_variable), arguments.record)
 

@@ -16,8 +16,8 @@ import yaml
 
 from deepvalues.ask import catalogue, letters
 from deepvalues.ask.conversation import Message
-from deepvalues.ask.engine import answer_from, log_entry
-from deepvalues.ask.protocol import FILTERED, Reply
+from deepvalues.ask.engine import answer_from, log_entry, longest_reply
+from deepvalues.ask.protocol import CUT, FILTERED, STOP, Reply
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import FREE, PARAMETERS, Endpoint, Model, Way
@@ -41,7 +41,7 @@ _INSPECT_LACKS = (
     "the server's fingerprint, separately reported refusals, and reply fields other than the text"
 )
 #: The protocol's names for Inspect's stop reasons; Inspect has others that the protocol lacks.
-_REASONS = {"stop": "stop", "max_tokens": "length", "content_filter": FILTERED}
+_REASONS = {"stop": STOP, "max_tokens": CUT, "content_filter": FILTERED}
 
 
 class Sample(NamedTuple):
@@ -215,6 +215,11 @@ def bring_in(log: Log, name: str | None = None, record_folder: Path = paths.RESP
     record = Record(record_path(record_folder, study.name, model.name))
     questions = Questions(study, conversations, model, record)
     found, left = _answers(log, questions)
+    if not found:
+        raise UserError(
+            f"{study.name}/{log.item_set}: none of the {len(log.samples):,} samples was asked with this "
+            "study's messages, so there is nothing to import; lm_eval needs --apply_chat_template"
+        )
     new = {key: answer for key, answer in found.items() if key not in record.answers}
     differ = sum(answer != record.answers.get(key, answer) for key, answer in found.items())
     if new:
@@ -280,8 +285,17 @@ def _stop_if_taken(model: Model) -> None:
 # ---- logs of Inspect ----
 
 
-def answer_of(item: str, output: Mapping[str, Any], choice: letters.LetterChoice | None) -> Answer:
+def answer_of(
+    item: str, output: Mapping[str, Any], choice: letters.LetterChoice | None, parameters: Mapping[str, Any]
+) -> Answer:
     """The answer in a sample's output, without a key.
+
+    As when this project asks, a free reply of the maximum length counts as cut whatever the server says.
+
+    Parameters
+    ----------
+    parameters
+        Those of all requests, in the protocol's names.
 
     Raises
     ------
@@ -289,14 +303,17 @@ def answer_of(item: str, output: Mapping[str, Any], choice: letters.LetterChoice
         When letters were asked for and the output has no log probabilities.
     """
     (first, *_), usage = output["choices"], output.get("usage") or {}
+    reason, length = _REASONS.get(first["stop_reason"], first["stop_reason"]), usage.get("output_tokens")
+    if reason == STOP and not choice and length and length == longest_reply(parameters):
+        reason = CUT
     reply = Reply(
         text=_text(first["message"]["content"]),
         refusal=None,
-        finish_reason=_REASONS.get(first["stop_reason"], first["stop_reason"]),
+        finish_reason=reason,
         logprobs=first.get("logprobs"),
         model=output.get("model"),
         prompt_tokens=usage.get("input_tokens"),
-        completion_tokens=usage.get("output_tokens"),
+        completion_tokens=length,
         cached_tokens=None,
         fingerprint=None,
         more=None,
@@ -326,6 +343,7 @@ def _of_inspect(file: Path, content: Mapping[str, Any]) -> list[Log]:
     first = [each for each in samples if each["epoch"] == 1]
     usable = [each for each in first if each["output"]["choices"]]
     choice = None if found.way == FREE else catalogue.study(found.study).letter_choice
+    parameters = _inspect_parameters(content["plan"]["config"])
     log = Log(
         "inspect",
         about["packages"]["inspect_ai"],
@@ -333,8 +351,8 @@ def _of_inspect(file: Path, content: Mapping[str, Any]) -> list[Log]:
         served_as=about["model"],
         asked_at=about.get("model_base_url"),
         date=about["created"],
-        parameters=_inspect_parameters(content["plan"]["config"]),
-        samples=tuple(_inspect_sample(each, choice) for each in usable),
+        parameters=parameters,
+        samples=tuple(_inspect_sample(each, choice, parameters) for each in usable),
         unusable=len(first) - len(usable),
         lacks=_INSPECT_LACKS,
     )
@@ -348,10 +366,12 @@ def _inspect_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: setting for name, setting in named.items() if name in kept and setting is not None}
 
 
-def _inspect_sample(each: Mapping[str, Any], choice: letters.LetterChoice | None) -> Sample:
+def _inspect_sample(
+    each: Mapping[str, Any], choice: letters.LetterChoice | None, parameters: Mapping[str, Any]
+) -> Sample:
     sent = [message for message in each["messages"] if message.get("source") != "generate"]
     messages = [{"role": one["role"], "content": _text(one["content"])} for one in sent]
-    return Sample(str(each["id"]), messages, answer_of(str(each["id"]), each["output"], choice))
+    return Sample(str(each["id"]), messages, answer_of(str(each["id"]), each["output"], choice, parameters))
 
 
 # ---- logs of lm-evaluation-harness ----

@@ -156,7 +156,7 @@ def chosen_target(study: str, item_set: str, way: str) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         item = str(state.sample_id)
-        answer = answer_of(item, state.output.model_dump(mode="json"), choice)
+        answer = answer_of(item, state.output.model_dump(mode="json"), choice, each.study.parameters)
         if choice:
             reading = letters.read(answer, each.study.seed)
         else:

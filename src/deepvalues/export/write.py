@@ -234,6 +234,8 @@ def _dump(path: Path, content: Mapping[str, Any]) -> None:
 #: The hub's names for the types of the data dictionary.
 _TYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 _SPLIT = "test"
+#: The configuration that `datasets` loads if none is named.
+DEFAULT = "dvb-n4-50"
 #: Columns added to those of a study; see `Exported`.
 _ADDED = (
     Column(
@@ -267,7 +269,9 @@ def write(folder: Path, sets: list[tuple[str, str]]) -> list[str]:
     meanings = columns_of_items(paths.DATA)
     files, lines = [], []
     with tempfile.TemporaryDirectory() as temporary:
-        new = Path(temporary)
+        # A folder in it, since only its owner may read a temporary folder.
+        new = Path(temporary) / folder.name
+        new.mkdir()
         write_code(new)
         for each in exported(sets):
             files.append(_parquet(new, each, meanings[each.study.name]))
@@ -321,6 +325,7 @@ def _feature(column: Column) -> dict[str, Any]:
 
 def _front(files: Sequence[File], citation: dict[str, Any]) -> str:
     """The card's YAML, which the hub and `datasets` read."""
+    first = next((file for file in files if file.title == DEFAULT), files[0])
     content = {
         "pretty_name": citation["title"],
         "license": "cc-by-4.0",
@@ -330,6 +335,7 @@ def _front(files: Sequence[File], citation: dict[str, Any]) -> str:
         "citation": metadata.cited(citation),
         "configs": [
             {"config_name": file.title, "data_files": [{"split": _SPLIT, "path": file.path}]}
+            | ({"default": True} if file is first else {})
             for file in files
         ],
         "dataset_info": [
