@@ -1,13 +1,17 @@
-"""What the exports say of a harness that is missing or of another version, and of a mistake in Inspect."""
+"""What exported tasks say of a harness that is missing or of another version, and of a mistake in Inspect."""
 
+import importlib
+import importlib.metadata
 import re
 import subprocess
 import sys
 import tomllib
+from types import ModuleType
 
 import pytest
 
 from deepvalues.core import paths
+from deepvalues.core.errors import UserError
 from deepvalues.export import for_lm_eval, write
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -73,3 +77,70 @@ def test_another_version_of_lm_eval_is_told_in_a_line(tmp_path, code, version):
 def test_supported_versions_of_lm_eval_pass(monkeypatch, version):
     monkeypatch.setattr(for_lm_eval, "version", lambda name: version)
     for_lm_eval.stop_unless_supported()
+
+
+# Inspect.
+
+
+class Faked(ModuleType):
+    """A module in which every name stands for a decorator that changes nothing."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *given, **_: given[0] if given and callable(given[0]) else lambda function: function
+
+
+class FakedPrerequisiteError(Exception):
+    """Inspect's error, which its command shows without a traceback."""
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """A function that imports the tasks with an Inspect of some version, of which nothing works."""
+
+    def imported(version):
+        real = importlib.metadata.version
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda name: version if name == "inspect_ai" else real(name)
+        )
+        for name in ("", "._util", "._util.error", ".dataset", ".model", ".scorer", ".solver"):
+            monkeypatch.setitem(sys.modules, f"inspect_ai{name}", Faked(f"inspect_ai{name}"))
+        sys.modules["inspect_ai._util.error"].PrerequisiteError = FakedPrerequisiteError
+        markup = Faked("rich.markup")
+        markup.escape = lambda text: text.replace("[", "\\[")
+        monkeypatch.setitem(sys.modules, "rich", Faked("rich"))
+        monkeypatch.setitem(sys.modules, "rich.markup", markup)
+        monkeypatch.delitem(sys.modules, TASKS, raising=False)
+        return importlib.import_module(TASKS)
+
+    yield imported
+    sys.modules.pop(TASKS, None)
+
+
+@pytest.mark.parametrize("version", ["0.2.9", "0.3.284", "0.4.0", "0.4.0rc1", "1.0"])
+def test_another_version_of_inspect_is_told_in_a_line(tasks, version):
+    with pytest.raises(UserError) as error:
+        tasks(version)
+    told = str(error.value)
+    assert f"inspect_ai {version} is installed; these tasks need {bounds('inspect')}: run" in told
+    assert installs("inspect") in told and "\n" not in told
+
+
+def test_a_mistake_is_told_as_inspect_tells_one(tasks):
+    module = tasks("0.3.285")
+    with pytest.raises(FakedPrerequisiteError, match="dvb/released: these prompts belong to others"):
+        module.dvb(item_set="released")
+    with pytest.raises(FakedPrerequisiteError, match=r"dvb-smoke has no arm '\\\[x\]'; it has deconfounded"):
+        module.dvb(item_set="smoke", arms="[x]")
+
+
+def test_inspect_itself_shows_a_mistake_in_one_message():
+    pytest.importorskip("inspect_ai", reason="the extra inspect is not installed")
+    command = [sys.executable, "-m", "inspect_ai", "eval", "deepvalues/dvb", "--model", "mockllm/model"]
+    done = subprocess.run(
+        [*command, "-T", "item_set=released"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert "dvb/released: these prompts belong to others" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
