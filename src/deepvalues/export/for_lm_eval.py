@@ -7,9 +7,11 @@ need nothing else.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,28 @@ from deepvalues.ask.spelling import IMPOSSIBLE
 LETTERS = ("A", "B")
 #: Score (1 for the target option, 0 for the other, None without an answer) and cell.
 Trial = tuple[float | None, str]
+#: How to install a supported version; a test compares it with ``pyproject.toml``.
+INSTALL = 'pip install "lm_eval[api]>=0.4.13,<0.5"'
+
+
+def stop_unless_supported() -> None:
+    """Exit with one line if the installed harness has an unsupported version.
+
+    Raises
+    ------
+    SystemExit
+        With the message: the harness would show any other exception as a traceback.
+    importlib.metadata.PackageNotFoundError
+        When it is not installed.
+    """
+    found = version("lm_eval")
+    if not (0, 4, 13) <= tuple(map(int, re.findall(r"\d+", found)[:3])) < (0, 5):
+        raise SystemExit(f"lm_eval {found} is installed; these tasks need >=0.4.13,<0.5: run `{INSTALL}`")
+
+
+# As early as possible: another version may fail before it calls a function.
+if "lm_eval" in sys.modules:
+    stop_unless_supported()
 
 
 def load(study: str, item_set: str, arm: str, **_: Any) -> Any:

@@ -6,10 +6,24 @@ probabilities are those of the bare letter, since Inspect can start the reply on
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
+from deepvalues.core.errors import UserError
+
+# Before its names are imported, as another version may lack some. Inspect shows the message as a warning.
+if not (0, 3, 285) <= tuple(map(int, re.findall(r"\d+", version("inspect_ai"))[:3])) < (0, 4):
+    raise UserError(
+        f"inspect_ai {version('inspect_ai')} is installed; these tasks need >=0.3.285,<0.4: run "
+        '`pip install "inspect_ai>=0.3.285,<0.4"`'
+    )
+
 from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import (
@@ -26,13 +40,13 @@ from inspect_ai.scorer import (
     stderr,
 )
 from inspect_ai.solver import TaskState, generate
+from rich.markup import escape
 
 from deepvalues import __version__
 from deepvalues.ask import letters
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.reading import Received
 from deepvalues.ask.registry import BARE, FREE
-from deepvalues.core.errors import UserError
 from deepvalues.export.importing import answer_of
 from deepvalues.export.write import Exported, chosen, exported
 
@@ -76,6 +90,16 @@ def _set(study: str, item_set: str) -> Exported:
     return each
 
 
+@contextmanager
+def _as_message() -> Iterator[None]:
+    """Have Inspect show a `UserError` as one message; the exception for it has no public name."""
+    try:
+        yield
+    except UserError as error:
+        raise PrerequisiteError(escape(str(error))) from None
+
+
+@_as_message()
 def _task(study: str, item_set: str, by_letters: bool, arms: str) -> Task:
     each = _set(study, item_set)
     # Inspect parses -T arms=control,seen as a list.

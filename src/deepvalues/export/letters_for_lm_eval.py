@@ -16,13 +16,19 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 
-from lm_eval.__main__ import cli_evaluate
-from lm_eval.api.instance import Instance
-from lm_eval.api.registry import register_model
-from lm_eval.models.openai_completions import LocalChatCompletion
-
 from deepvalues.ask.spelling import DIGITS, IMPOSSIBLE, by_letter
-from deepvalues.export.for_lm_eval import LETTERS
+from deepvalues.export.for_lm_eval import INSTALL, LETTERS, stop_unless_supported
+
+try:
+    stop_unless_supported()
+    from lm_eval.__main__ import cli_evaluate
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.registry import register_model
+    from lm_eval.models.openai_completions import LocalChatCompletion
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"letters.py needs {error.name}, which is not installed: run `{INSTALL}` in an environment of its own"
+    ) from None
 
 
 class Letters(LocalChatCompletion):
