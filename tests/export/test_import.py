@@ -336,7 +336,8 @@ def test_no_log_and_several(tmp_path):
 
 
 def test_a_compressed_log_needs_inspect(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "inspect_ai", None)
+    for name in ("inspect_ai", "inspect_ai.log"):
+        monkeypatch.setitem(sys.modules, name, None)
     (file,) = LOGS.glob("*.eval")
     message = told(file, tmp_path / "record")
     assert "only Inspect reads its compressed logs; it comes with the extra `inspect`" in message

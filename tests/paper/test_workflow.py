@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tarfile
+import tomllib
 
 import pytest
 import yaml
@@ -147,6 +148,14 @@ def test_quarto_is_the_version_that_the_project_installs(paper):
 def test_the_pythons_of_the_workflow_are_supported(paper):
     for version in paper["jobs"]["test"]["strategy"]["matrix"]["python"]:
         assert SpecifierSet(">=3.11").contains(version)
+
+
+def test_one_job_has_the_packages_without_which_tests_of_the_exports_are_skipped(paper):
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    install, run = (step["run"] for step in paper["jobs"]["exports"]["steps"] if "run" in step)
+    extras = set(re.findall(r"\[(.*)\]", install)[0].split(","))
+    assert {"hub", "inspect", "test"} == extras <= set(project["optional-dependencies"])
+    assert (paths.ROOT / run.split()[-1]).is_dir()
 
 
 def test_nothing_that_another_run_left_gets_into_what_is_published(paper):
