@@ -107,6 +107,15 @@ def test_a_python_in_a_folder_whose_name_has_a_space_is_run(project):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "jobs"), [([], " -j 2 "), (["JOBS=1"], " -j 1 "), (["-j3"], None), (["-j"], None)]
+)
+def test_notebooks_run_two_at_a_time_unless_told_otherwise(project, arguments, jobs):
+    done = make(project, "--dry-run", "paper", "PY=python", "ENVIRONMENT=", *arguments)
+    (line,) = [line for line in done.stdout.splitlines() if line.endswith(" build/paper")]
+    assert (jobs in f"{line} ") if jobs else (" -j " not in line)
+
+
+@pytest.mark.parametrize(
     ("given", "seen"), [("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")]
 )
 def test_a_locale_without_umlauts_is_replaced_by_one_with_them(project, given, seen):

@@ -27,6 +27,11 @@ Trial = tuple[float | None, str]
 INSTALL = 'pip install "lm_eval[api]>=0.4.13,<0.5"'
 
 
+def supported(found: str, least: tuple[int, ...], below: tuple[int, ...]) -> bool:
+    """Whether a version lies in a range, by its first three numbers."""
+    return least <= tuple(map(int, re.findall(r"\d+", found)[:3])) < below
+
+
 def stop_unless_supported() -> None:
     """Exit with one line if the installed harness has an unsupported version.
 
@@ -38,7 +43,7 @@ def stop_unless_supported() -> None:
         When it is not installed.
     """
     found = version("lm_eval")
-    if not (0, 4, 13) <= tuple(map(int, re.findall(r"\d+", found)[:3])) < (0, 5):
+    if not supported(found, (0, 4, 13), (0, 5)):
         raise SystemExit(f"lm_eval {found} is installed; these tasks need >=0.4.13,<0.5: run `{INSTALL}`")
 
 

@@ -6,7 +6,6 @@ probabilities are those of the bare letter, since Inspect can start the reply on
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,9 +13,10 @@ from importlib.metadata import version
 from typing import Any
 
 from deepvalues.core.errors import UserError
+from deepvalues.export.for_lm_eval import supported
 
 # Before its names are imported, as another version may lack some. Inspect shows the message as a warning.
-if not (0, 3, 285) <= tuple(map(int, re.findall(r"\d+", version("inspect_ai"))[:3])) < (0, 4):
+if not supported(version("inspect_ai"), (0, 3, 285), (0, 4)):
     raise UserError(
         f"inspect_ai {version('inspect_ai')} is installed; these tasks need >=0.3.285,<0.4: run "
         '`pip install "inspect_ai>=0.3.285,<0.4"`'

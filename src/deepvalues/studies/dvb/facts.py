@@ -22,6 +22,7 @@ from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
 from deepvalues.studies.dvb.analysis.statistics import ALPHA
 from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL
+from deepvalues.studies.dvb.respondents.heads import SHUFFLED
 
 # ---- the DVGR ----
 
@@ -316,8 +317,6 @@ _LEARNED = ("control", "probe_value", "probe_surface")
 #: Measures that the sentences use, and those that are also known for more examples.
 _MEASURES = ("repeat_copy", "repeat_swapped", *(f"{arm}_positive" for arm in _LEARNED))
 _AT_BOTH = ("dvgr", *_LEARNED)
-#: If all cells are equal, Wilson's interval is above one half from this many cells; see `verdicts.above`.
-_ENOUGH, _ROUNDING = 4, 1e-9
 #: Rates of first options from which a model is said to take nearly always the first, or the second.
 _NEARLY = {"first": (0.9, 1.0), "second": (0.0, 0.1)}
 _NOTHING_SHOWN = {"prior": "no examples", "shuffled": "shuffled examples"}
@@ -439,8 +438,8 @@ def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
 
 
 def _above(own: pd.DataFrame, lean: str) -> pd.Series[bool]:
-    """Which models have a preference above 0. If it is equal in all cells, their number decides."""
-    alike = own[f"{lean}_low"].isna() & (own[lean] > _ROUNDING) & (own["cells"] >= _ENOUGH)
+    """Which models have a preference above 0, by the columns of the verdicts; as `verdicts.above`."""
+    alike = own[f"{lean}_low"].isna() & (own[lean] > rules.ROUNDING) & own["cells"].map(rules.enough)
     return (own[f"{lean}_low"] > 0) | alike
 
 
@@ -503,7 +502,7 @@ def _verdicts_by_state(table: pd.DataFrame) -> dict[str, str]:
 
 def _fitted(table: pd.DataFrame) -> pd.DataFrame:
     """Heads fitted to the choices that the examples show."""
-    return table[(table["family"] == HEAD) & ~table["model"].str.endswith("-shuffled")]
+    return table[(table["family"] == HEAD) & ~table["model"].str.endswith(SHUFFLED)]
 
 
 def _null(rates: pd.DataFrame) -> dict[str, Any]:

@@ -55,7 +55,7 @@ BOUND = 0.07
 #: Below this letter mass, the letters do not count as answers.
 MIN_LETTER_MASS = 0.5
 #: Differences smaller than this are rounding.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 _TOST_ALPHA = 0.05
 #: Rates of lexical learners are rounded to this many digits before the best is chosen, so that ties are ties.
 RATE_DIGITS = 9
@@ -169,7 +169,12 @@ def above(found: Estimate, null: float = 0.0) -> bool:
     """Whether the 95% interval lies above a null; without a standard error, see the module's docstring."""
     if found.error > 0:
         return found.interval.low > null
-    return found.value - null > _ROUNDING and wilson(found.df + 1, found.df + 1).low > 0.5
+    return found.value - null > ROUNDING and enough(found.df + 1)
+
+
+def enough(cells: int) -> bool:
+    """Whether a preference that is the same in all of so many cells is above chance, by Wilson's interval."""
+    return wilson(cells, cells).low > 0.5
 
 
 def differs(found: Estimate, null: float = 0.0) -> bool:

@@ -305,6 +305,8 @@ _STAGES = {
     "N = 4": ("s", "probe_{}"),
     "N = 20": ("D", "probe_{}_n20"),
 }
+#: The stage whose intervals are drawn.
+_WITH_INTERVAL = "N = 4"
 #: The stages at which lexical learners are shown, with the filling of their marks.
 _LEXICAL = {"N = 4": "white", "N = 20": "#999999"}
 #: Panels side by side.
@@ -355,11 +357,12 @@ def probes(table: pd.DataFrame) -> Figure:
 
 def _limits(rows: Sequence[Mapping[Any, Any]]) -> tuple[float, float]:
     """Limits for both axes that contain all points, one half, and the intervals at N = 4."""
-    points = {stage: [_stages(row)[stage] for row in rows if stage in _stages(row)] for stage in _STAGES}
-    met = [at[axis] for found in points.values() for at in found for axis in "xy"]
-    ends = [at[f"{axis}_{end}"] for at in points["N = 4"] for axis in "xy" for end in ("low", "high")]
-    numbers = [0.5, *met, *(end for end in ends if not pd.isna(end))]
-    return min(numbers) - 0.03, max(numbers) + 0.03
+    numbers = [0.5]
+    for stage, at in (point for row in rows for point in _stages(row).items()):
+        ends = ("", "_low", "_high") if stage == _WITH_INTERVAL else ("",)
+        numbers += [at[f"{axis}{end}"] for axis in "xy" for end in ends]
+    known = [number for number in numbers if not pd.isna(number)]
+    return min(known) - 0.03, max(known) + 0.03
 
 
 def _stages(row: Mapping[Any, Any]) -> dict[str, _Point]:
@@ -390,18 +393,17 @@ def _lexical_mark(stage: str) -> dict[str, Any]:
 
 def _path(axes: Axes, stages: Mapping[str, _Point], style: Mapping[str, Any]) -> None:
     """Draw a respondent's stages, the arrows between them, and its intervals at N = 4."""
-    line = {name: style[name] for name in ("color", "linestyle")}
-    for at in [stages[stage] for stage in ("N = 4",) if stage in stages]:
+    if at := stages.get(_WITH_INTERVAL):
         thin: dict[str, Any] = {"color": style["color"], "linewidth": 0.7, "alpha": 0.7, "zorder": 2}
         axes.plot([at["x_low"], at["x_high"]], [at["y"]] * 2, **thin)
         axes.plot([at["x"]] * 2, [at["y_low"], at["y_high"]], **thin)
     positions = {stage: (at["x"], at["y"]) for stage, at in stages.items()}
     for start, end in pairwise(positions.values()):
-        arrow = {"arrowstyle": "-|>", "linewidth": 1.0, "shrinkA": 2, "shrinkB": 3, **line}
+        arrow = {"arrowstyle": "-|>", "linewidth": 1.0, "shrinkA": 2, "shrinkB": 3}
+        arrow |= {name: style[name] for name in ("color", "linestyle")}
         axes.annotate("", end, start, arrowprops=arrow, zorder=3)
-    face = {name: style[name] for name in ("markerfacecolor",) if name in style}
     for stage, position in positions.items():
-        axes.plot(*position, marker=_STAGES[stage][0], color=style["color"], markersize=4, zorder=4, **face)
+        axes.plot(*position, **{**style, "marker": _STAGES[stage][0]}, markersize=4, zorder=4)
 
 
 def _probe_handles(shown: pd.DataFrame, lexical: bool) -> list[Line2D]:
