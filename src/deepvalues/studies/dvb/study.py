@@ -230,13 +230,17 @@ class StimulusValidation(_BenchmarkStudy):
     name = "dvb-validation"
     title = "Study 1, validation"
     max_tokens = DeepValueBenchmark.max_tokens
-    #: Number of value pairs in each set, with four cells each.
-    item_sets: ClassVar[Mapping[str, int]] = {"smoke": 1, "standard": 50}
+    #: The value pairs in each set, with four cells each. Half of them are even, as trait and layout alternate.
+    item_sets: ClassVar[Mapping[str, Collection[int]]] = {
+        "smoke": range(1),
+        "half": [pair for pair in range(50) if pair % 4 in (0, 3)],
+        "standard": range(50),
+    }
     contract = validation.CONTRACT
     letter_choice = LETTER_CHOICE
 
     def build(self, item_set: str) -> pd.DataFrame:
-        """Build ``smoke`` (48) or ``standard`` (2,400)."""
+        """Build ``smoke`` (48), ``half`` (1,200) or ``standard`` (2,400)."""
         bank, users = self.benchmark.bank, {cell.id: cell.user for cell in self.benchmark.design.cells}
         stimuli, pairs = self.benchmark.items("n40"), self.item_sets[item_set]
         return validation.build_validation(bank, stimuli, users, self.seed, pairs)

@@ -13,7 +13,7 @@ The published study asked people and its nine models the first two.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ class _Builder:
         return prompts.match_text("value" if task == "embodies_value" else "trait", *labels, posed)
 
 
-def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tuple[Any, bool]]:
+def _sampled(tests: pd.DataFrame, task: str, pairs: Container[int], seed: int) -> list[tuple[Any, bool]]:
     """(test, whether v1 or s1 is asked about): one cell of each value pair for each layout.
 
     A layout is a right letter with a clause order; among a value pair's eight cells each occurs twice. The
@@ -101,8 +101,8 @@ def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tupl
     """
     chosen = []
     for number, (_, pair) in enumerate(tests.groupby(["v1", "v2"], sort=False)):
-        if number >= pairs:
-            break
+        if number not in pairs:
+            continue
         for index, (layout, cells) in enumerate(pair.groupby(["right", "clause_order"])):
             rows = list(cells.itertuples(index=False))
             row = rows[stable_random.integer(seed, "validation", task, number, *layout) % len(rows)]
@@ -111,7 +111,7 @@ def _sampled(tests: pd.DataFrame, task: str, pairs: int, seed: int) -> list[tupl
 
 
 def build_validation(
-    bank: Bank, stimuli: pd.DataFrame, users: Mapping[str, str], seed: int, pairs: int
+    bank: Bank, stimuli: pd.DataFrame, users: Mapping[str, str], seed: int, pairs: Container[int]
 ) -> pd.DataFrame:
     """Build the questions: for each task and kind of stimuli, four per value pair, each in both orders.
 
@@ -127,7 +127,7 @@ def build_validation(
     users
         User names by cell.
     pairs
-        Number of value pairs to ask about, at most 50.
+        The value pairs to ask about, by their numbers from 0 to 49.
 
     Returns
     -------
