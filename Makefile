@@ -1,6 +1,6 @@
 # The main targets are `make paper` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lint check reproduce query models data dictionary serve lab lab-test bench proof clean environment
+.PHONY: help paper test lint check reproduce query models data dictionary lab lab-test bench proof clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -41,7 +41,6 @@ COUNTED := awk -v all="$$(grep -c == requirements.lock)" -v shown="$$(test -t 2 
 	/^(Collecting|Requirement already)/ { if (shown) printf "\r%d of about %d packages", ++n, all > "/dev/stderr" } \
 	/^(ERROR|error|WARNING)/ { print > "/dev/stderr" } \
 	/^status [0-9]+$$/ { if (n) print "" > "/dev/stderr"; exit $$2 }'
-PORT ?= 8901
 # Notebooks that run at the same time; each needs up to 1.1 gigabytes of memory.
 JOBS ?= 2
 
@@ -63,7 +62,6 @@ help:  ## list the targets
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"
 	@echo "make data     fetch the released data sets, which we may not redistribute, and verify them"
-	@echo "make serve    serve the local models on loopback [PORT=8901]"
 	@echo "make lab [OPTIONS='--no-browser --port 8899']"
 	@echo "              open the notebooks in JupyterLab; make lab-test runs them all there (minutes)"
 	@echo "make dictionary"
@@ -172,9 +170,6 @@ models: $(ENVIRONMENT)
 
 data: $(ENVIRONMENT)
 	@$(DEEPVALUES) data
-
-serve: $(ENVIRONMENT)
-	@$(DEEPVALUES) serve --port $(PORT)
 
 lab: $(ENVIRONMENT)
 	@$(RUN) -m jupyterlab notebooks $(OPTIONS)

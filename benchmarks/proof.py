@@ -27,7 +27,6 @@ from typing import Any
 import pandas as pd
 
 from deepvalues.ask import catalogue, letters, run_query
-from deepvalues.ask.loopback.server import create_app, serving
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import BARE, CONTINUE, FREE, Model
@@ -37,6 +36,9 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.export import importing
 from deepvalues.export.write import FOLDER
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+from local_server import create_app, serving
 
 STUDY, SET, ARMS = "dvb", "n4-50", ("deconfounded", "control")
 #: Agents whose choices depend on the seed, on the prompt, and on how words are read; and a language model.

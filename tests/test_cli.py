@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -14,9 +13,9 @@ from importlib.metadata import entry_points
 import pandas as pd
 import pytest
 
+import local_server as server
 from deepvalues import __version__, cli
 from deepvalues.ask import catalogue, run_query
-from deepvalues.ask.loopback import server
 from deepvalues.cli import models as about_models
 from deepvalues.cli import query as querying
 from deepvalues.cli import stimuli
@@ -25,7 +24,7 @@ from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 
 FOR_USERS = (
-    *("query", "batch", "record", "card", "data", "serve", "models", "export", "import"),
+    *("query", "batch", "record", "card", "data", "models", "export", "import"),
     *("check", "survey", "notebook", "reproduce", "trace"),
 )
 FOR_MAKE = ("cards", "design", "select", "variables", "browser", "manifest", "dictionary", "render")
@@ -147,7 +146,6 @@ def test_version(run):
         ([], ""),
         (["quary"], ""),
         (["query"], " query"),
-        (["serve", "--port", "x"], " serve"),
         (["batch", "submit", "--model"], " batch submit"),
     ],
 )
@@ -273,25 +271,6 @@ def test_a_missing_key(mistake, tmp_path, monkeypatch):
     assert "set the environment variable OPENAI_API_KEY (130 answers are missing)" in err
 
 
-def test_a_taken_port(mistake):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert f"can't use port {port}" in mistake("serve", "--port", port)
-
-
-def test_a_port_that_is_none(mistake):
-    assert "can't use port 65536: ports range from 0 to 65535" in mistake("serve", "--port", 65536)
-
-
-def test_serving_is_told_with_the_port_that_was_taken(run, monkeypatch):
-    monkeypatch.setattr(server.uvicorn.Server, "run", lambda _, sockets: sockets[0].close())
-    status, out, _ = run("serve", "--port", 0)
-    assert status == 0
-    assert re.fullmatch(
-        r"Serving \d+ local models at http://127\.0\.0\.1:[1-9]\d*/v1 \(Ctrl-C stops\)\n", out
-    )
-
-
 @pytest.mark.parametrize("option", ["--max-cost", "--rpm", "--tpm", "--timeout"])
 @pytest.mark.parametrize("text", ["abc", "0", "nan", "inf", ""])
 def test_a_limit_that_is_no_number_above_0(run, tmp_path, option, text):
@@ -304,7 +283,6 @@ def test_a_limit_that_is_no_number_above_0(run, tmp_path, option, text):
     ("option", "arguments"),
     [
         ("--concurrency", ["query", "--model", "agent-first"]),
-        ("--port", ["serve"]),
         ("--seed", ["design"]),
         ("--seed", ["survey", "embodies", "--out", "forms"]),
         ("--respondents", ["survey", "embodies", "--out", "forms"]),

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+import local_server as server
 from deepvalues.ask import catalogue, run_query
 from deepvalues.ask.adopt import adopt
-from deepvalues.ask.loopback import server
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import CUSTOM, Endpoint, Model

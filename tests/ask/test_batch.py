@@ -24,8 +24,7 @@ from deepvalues.ask import batch, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Request
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback import Reply
-from deepvalues.ask.loopback.server import serving
+from deepvalues.ask.local import Reply
 from deepvalues.ask.processes import run
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
@@ -33,6 +32,7 @@ from deepvalues.ask.record import Record
 from deepvalues.ask.registry import BARE, CUSTOM, Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
+from local_server import serving
 
 KEY = "sk-marked-5f1c"
 FINAL = ("completed", "failed", "expired", "cancelled")

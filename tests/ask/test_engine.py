@@ -18,7 +18,7 @@ from starlette.routing import Route
 from deepvalues.ask import asker, processes
 from deepvalues.ask.conversation import Conversation, digest, key_head, request_key
 from deepvalues.ask.engine import Ask, Job, Summary, recorded
-from deepvalues.ask.loopback.server import serving
+from deepvalues.ask.local import Reply
 from deepvalues.ask.processes import run_async
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import Reading
@@ -27,6 +27,7 @@ from deepvalues.ask.registry import Endpoint, Model
 from deepvalues.ask.run_query import _stop_if_stopped
 from deepvalues.ask.settings import Settings
 from deepvalues.core.errors import UserError
+from local_server import serving
 
 KEY = "sk-MARKED-0123456789"
 #: Far longer than any test takes: a wait this long waits for something that never comes.
@@ -474,15 +475,54 @@ def test_replies_in_flight_at_a_stop_are_kept(serve, record):
     assert texts(record) == {"01": "to 01"}
 
 
-def test_a_model_missing_on_this_machine_stops_the_run(serve, record, monkeypatch):
-    change_settings(monkeypatch, max_retries=5)
-    no_retry = {"x-should-retry": "false"}
-    stub = serve(lambda *_: error(501, "needs torch", no_retry, code="model_not_available"))
+class Local:
+    """A local model that answers as told."""
+
+    name = "m"
+
+    def __init__(self, rule):
+        self.rule, self.asked = rule, 0
+
+    def reply(self, messages, seed):
+        self.asked += 1
+        return Reply(self.rule(messages[-1]["content"]))
+
+
+def ask_local(model, conversations, record):
+    return ask_missing(ASK, conversations, record, base_url=model, concurrency=1)
+
+
+def test_a_local_model_answers_without_a_server(record):
+    assert ask_local(Local(str.upper), single(3, "x"), record).asked == 3
+    assert texts(record) == {"x00": "X00", "x01": "X01", "x02": "X02"}
+
+
+def test_a_model_missing_on_this_machine_stops_the_run(record):
+    def missing(_):
+        raise UserError("needs torch.")
+
+    model = Local(missing)
     with pytest.raises(UserError) as caught:
-        run(stub, single(9), record, concurrency=1)
+        ask_local(model, single(9), record)
     told = "m: stopped because needs torch. 0 answers were saved; run the same command to continue."
     assert str(caught.value) == told
-    assert len(stub.bodies) == 1
+    assert model.asked == 1
+
+
+def test_a_question_that_a_local_model_does_not_understand_fails(record):
+    def odd(text):
+        if int(text) % 2:
+            raise ValueError("an even number is needed")
+        return text
+
+    summary = ask_local(Local(odd), single(4), record)
+    assert (summary.asked, summary.failed) == (2, 2)
+    assert summary.last_error == "ValueError: an even number is needed"
+
+
+def test_a_mistake_in_a_local_model_is_not_hidden(record):
+    with pytest.raises(ZeroDivisionError):
+        ask_local(Local(lambda _: 1 / 0), single(2), record)
 
 
 def test_many_failures_in_a_row_stop_the_run(serve, record, monkeypatch):

@@ -6,9 +6,9 @@ import json
 import pandas as pd
 import pytest
 
+import local_server as server
 from deepvalues import cli
 from deepvalues.ask import catalogue, for_paper, run_query
-from deepvalues.ask.loopback import server
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings

@@ -15,7 +15,6 @@ from deepvalues.ask import catalogue, letters, on_record, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.engine import Ask, Job, groups
 from deepvalues.ask.letters import LetterChoice, NoLogprobsError, condensed
-from deepvalues.ask.loopback.server import serving
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.reading import Reading
 from deepvalues.ask.record import Answer, Record
@@ -25,6 +24,7 @@ from deepvalues.browser import collect
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis import soft
 from deepvalues.studies.dvb.study import LETTER_CHOICE
+from local_server import serving
 
 NINE = LetterChoice(tuple("ABCDEFGHI"), "Option", "?", "? The letter alone.")
 SEED = 7

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from deepvalues.ask import catalogue, on_record, run_query
-from deepvalues.ask.loopback import server
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.record import Record
 from deepvalues.ask.registry import HEAD, Endpoint, Model
@@ -51,9 +50,9 @@ def answered(items, models, tmp_path_factory):
 
 
 @pytest.fixture
-def no_server(monkeypatch):
-    """Starting the loopback server fails the test."""
-    monkeypatch.setattr(server, "serving", lambda app: pytest.fail("the server was started"))
+def nobody_asked(monkeypatch):
+    """Asking anything fails the test."""
+    monkeypatch.setattr(run_query, "run", lambda *_: pytest.fail("something was asked"))
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_a_first_run_asks_everything(answered):
         assert len(lines(folder, name)) == 130
 
 
-def test_a_second_run_replays_and_starts_no_server(answered, items, models, no_server):
+def test_a_second_run_replays(answered, items, models, nobody_asked):
     folder, _ = answered
     before = {name: lines(folder, name) for name in NAMES}
     table = run_query.query("dvb", models, items, record_folder=folder)
@@ -141,7 +140,7 @@ def test_only_missing_answers_are_requested(ask, items, tmp_path):
     assert set(some) < set(lines(tmp_path, "agent-value"))
 
 
-def test_orphaned_answers_are_counted_and_kept(answered, items, models, no_server):
+def test_orphaned_answers_are_counted_and_kept(answered, items, models, nobody_asked):
     folder, _ = answered
     table = run_query.query("dvb", models[:1], items.head(40), record_folder=folder)
     assert list(table[["items", "replayed", "orphans"]].iloc[0]) == [40, 40, 90]
@@ -155,18 +154,6 @@ def test_the_record_is_the_same_at_any_concurrency(answered, ask, items, tmp_pat
         assert lines(tmp_path, name) == lines(folder, name)
 
 
-def test_all_models_share_one_server(ask, items, monkeypatch):
-    started = []
-
-    def counting(app, serving=server.serving):
-        started.append(app)
-        return serving(app)
-
-    monkeypatch.setattr(server, "serving", counting)
-    ask(["agent-first", "agent-random", "agent-value"], items.head(3))
-    assert len(started) == 1
-
-
 def test_a_half_written_line_is_reported_and_requested_again(ask, items, tmp_path, capsys):
     ask(["agent-first"], items.head(5))
     path = record_path(tmp_path, "dvb", "agent-first")
@@ -178,7 +165,7 @@ def test_a_half_written_line_is_reported_and_requested_again(ask, items, tmp_pat
     assert path.read_bytes() == whole
 
 
-def test_a_damaged_line_stops_the_run(ask, items, tmp_path, no_server):
+def test_a_damaged_line_stops_the_run(ask, items, tmp_path, nobody_asked):
     path = record_path(tmp_path, "dvb", "agent-first")
     path.parent.mkdir()
     path.write_bytes(b'{"v":1}\n')
@@ -198,13 +185,13 @@ def test_declined_answers_can_be_asked_again(ask, items, tmp_path):
 
 
 @pytest.mark.parametrize("status", ["anwered", "", "REFUSED"])
-def test_an_unknown_status_is_reported_with_the_known_ones(ask, items, no_server, status):
+def test_an_unknown_status_is_reported_with_the_known_ones(ask, items, nobody_asked, status):
     with pytest.raises(UserError, match=f"unknown status '{status}'; there are answered, refused, .*failed"):
         ask(["agent-first"], items, retry=frozenset({status, "refused"}))
 
 
 @pytest.mark.parametrize("concurrency", [0, -3])
-def test_zero_concurrency_is_rejected(ask, items, no_server, concurrency):
+def test_zero_concurrency_is_rejected(ask, items, nobody_asked, concurrency):
     with pytest.raises(UserError, match=f"concurrency must be at least 1, not {concurrency}"):
         ask(["agent-first"], items, settings=Settings(concurrency=concurrency))
 
@@ -355,7 +342,7 @@ def test_incomplete_conversations_make_a_set_partial(tmp_path):
         on_record.stop_if_partial(table, tmp_path)
 
 
-def test_coverage_sends_and_writes_nothing(items, models, tmp_path, no_server):
+def test_coverage_sends_and_writes_nothing(items, models, tmp_path, nobody_asked):
     table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, models)], tmp_path)
     assert set(table["state"]) == {"not asked"}
     assert list(tmp_path.iterdir()) == []
@@ -377,7 +364,7 @@ def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, item
     assert "agent-value" not in str(caught.value), "not asked is not partial"
 
 
-def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
+def test_complete_and_unasked_records_do_not_stop(answered, items, nobody_asked):
     folder, _ = answered
     chosen = catalogue.registry().choose([*NAMES, "agent-prose", "gpt-4o-2024-08-06"], "dvb")
     table = on_record.coverage([on_record.Chosen("dvb", "smoke", items, chosen)], folder)
@@ -385,7 +372,7 @@ def test_complete_and_unasked_records_do_not_stop(answered, items, no_server):
     on_record.stop_if_partial(table, folder)
 
 
-def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answered, items, no_server):
+def test_a_set_that_no_model_has_answered_stops_with_set_folder_and_command(answered, items, nobody_asked):
     folder, _ = answered
     each = on_record.Chosen(
         "dvb",
@@ -451,7 +438,7 @@ def test_a_set_may_have_its_own_models():
 # Readings of answers.
 
 
-def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no_server):
+def test_answers_are_read_one_row_per_item_and_model(answered, items, models, nobody_asked):
     folder, _ = answered
     frame = on_record.answers("dvb", models, items, folder)
     assert list(frame.columns) == ["model", "item", "repeat", "turn", "status", "choice", "reply", "error"]
@@ -462,7 +449,7 @@ def test_answers_are_read_one_row_per_item_and_model(answered, items, models, no
     assert frame.loc[frame["choice"].notna(), "choice"].isin(["A", "B"]).all()
 
 
-def test_answers_are_those_of_the_model(answered, items, models, no_server):
+def test_answers_are_those_of_the_model(answered, items, models, nobody_asked):
     folder, _ = answered
     frame = on_record.answers("dvb", models[:1], items, folder).merge(items, left_on="item", right_on="id")
     deconfounded = frame[frame["arm"] == "deconfounded"]
@@ -470,7 +457,7 @@ def test_answers_are_those_of_the_model(answered, items, models, no_server):
     assert (deconfounded["choice"] == deconfounded["right"]).all(), "agent-value follows the value"
 
 
-def test_answers_of_several_sets_are_those_of_complete_records(answered, items, models, no_server):
+def test_answers_of_several_sets_are_those_of_complete_records(answered, items, models, nobody_asked):
     folder, _ = answered
     sets = [
         on_record.Chosen("dvb", name, part, [*models, *catalogue.registry().choose(["agent-prose"], "dvb")])
@@ -488,7 +475,7 @@ def test_answers_of_several_sets_are_those_of_complete_records(answered, items, 
     ]
 
 
-def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, no_server):
+def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, nobody_asked):
     sets = [on_record.Chosen("dvb", "smoke", items, models)]
     (found,) = on_record.answered(sets, on_record.coverage(sets, tmp_path), tmp_path)
     assert found.models == []
@@ -496,7 +483,7 @@ def test_a_set_that_no_model_answered_has_no_answers(items, models, tmp_path, no
     assert list(found.answers()) == list(on_record.answers("dvb", models, items, tmp_path))
 
 
-def test_unasked_questions_have_status_failed(items, models, tmp_path, no_server):
+def test_unasked_questions_have_status_failed(items, models, tmp_path, nobody_asked):
     frame = on_record.answers("dvb", models, items, tmp_path)
     assert len(frame) == 3 * 130
     assert set(frame["status"]) == {"failed"}
@@ -609,4 +596,4 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     told = str(caught.value)
     assert f"the extra `{extra}`" in told
     assert f'python -m pip install -e ".[{extra}]"' in told
-    assert "endpoint" not in told and "http" not in told, "the server is this project's own"
+    assert "endpoint" not in told and "http" not in told

@@ -296,7 +296,7 @@ def test_answers_by_address_need_the_address(record, capsys, tmp_path):
 
 
 def test_a_model_that_is_not_listed_has_a_card_by_its_address(capsys, tmp_path):
-    from deepvalues.ask.loopback.server import create_app, serving
+    from local_server import create_app, serving
 
     folder = tmp_path / "record"
     name = "agent-pairs-worths"

@@ -152,7 +152,7 @@ def test_make_help_names_every_user_target():
     shown = subprocess.run(
         ["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for target in ("paper", "test", "query", "serve", "lab", "check", "clean"):
+    for target in ("paper", "test", "query", "lab", "check", "clean"):
         assert f"make {target}" in shown
 
 

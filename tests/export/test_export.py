@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import local_server as server
 from deepvalues import cli
 from deepvalues.ask import catalogue, letters, run_query
-from deepvalues.ask.loopback import server
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.reading import Received
 from deepvalues.ask.record import Answer, Record

@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from deepvalues.ask.loopback import LocalModel, ProtocolError
-from deepvalues.ask.loopback.server import complete, create_app, json_body
+from deepvalues.ask.local import LocalModel
+from local_server import ProtocolError, complete, create_app, json_body
 
 COMPLETIONS = "/v1/chat/completions"
 WINDOW = "24h"

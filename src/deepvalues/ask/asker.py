@@ -14,18 +14,20 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
-from deepvalues.ask import letters
+from deepvalues.ask import letters, local
 from deepvalues.ask.engine import Ask, Job, Request, Summary, answer_from, groups, log_entry, sidecar
 from deepvalues.ask.letters import NoLogprobsError
+from deepvalues.ask.local import LocalModel, Target
 from deepvalues.ask.money import Ledger, Usage
 from deepvalues.ask.pace import Pace
 from deepvalues.ask.protocol import (
@@ -35,11 +37,9 @@ from deepvalues.ask.protocol import (
     ReportedError,
     describe,
     error_body,
-    error_text,
     filtered,
     parse_json,
     receive,
-    redact_key,
     usage,
 )
 from deepvalues.ask.reading import says_something
@@ -47,7 +47,10 @@ from deepvalues.ask.record import Answer, Journal
 from deepvalues.ask.registry import NO_KEY
 from deepvalues.ask.settings import Settings
 from deepvalues.ask.transport import PATH, AsyncOpenAI, Transport, address
+from deepvalues.core.errors import UserError
 
+#: Sends the body of a request and returns that of the response.
+Send = Callable[[Mapping[str, Any]], Awaitable[Any]]
 #: How long requests in flight may take to finish after a stop.
 GRACE_SECONDS = 5.0
 #: The number that `Pace` gave to the current task's request.
@@ -115,11 +118,11 @@ class _Queue:
 
 
 #: Exceptions that are logged and counted as failed requests.
-_FAILURES = (openai.OpenAIError, MalformedReplyError, ReportedError, NoLogprobsError, ValueError)
+_FAILURES = (openai.OpenAIError, MalformedReplyError, ReportedError, NoLogprobsError, ValueError, UserError)
 
 
 class Asker:
-    """Holds conversations with one endpoint, in one event loop.
+    """Holds conversations with one model, in one event loop.
 
     Parameters
     ----------
@@ -132,17 +135,17 @@ class Asker:
     def __init__(
         self,
         ask: Ask,
-        base_url: str,
+        target: Target,
         settings: Settings,
         journal: Journal,
         report: Callable[[Sequence[Answer] | None], None],
     ) -> None:
-        self.ask, self.base_url, self.settings, self.journal = ask, base_url, settings, journal
+        self.ask, self.target, self.settings, self.journal = ask, target, settings, journal
         self.report = report
         self.summary = Summary()
         self.ledger = Ledger(ask.model.price, settings.max_cost)
         self.pace = Pace(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
-        self._url = address(base_url)
+        self._url = address(target) if isinstance(target, str) else ""
         # Empty replies so far; None once a reply has had content.
         self._empty: int | None = 0
         self._queue = _Queue()
@@ -154,21 +157,9 @@ class Asker:
     async def run(self, jobs: Sequence[Job]) -> Summary:
         """Run all jobs, or as many as possible before a stop."""
         self._queue.fill(jobs)
-        transport = Transport(
-            self.base_url,
-            self.settings.timeout,
-            refused=lambda: self.pace.refused(_NUMBER.get()),
-            stopped=self._stopping.is_set,
-        )
-        async with AsyncOpenAI(
-            base_url=self.base_url,
-            api_key=self.ask.model.endpoint.key,
-            max_retries=self.settings.max_retries,
-            timeout=self.settings.timeout,
-            http_client=transport,
-        ) as client:
+        async with self._sender() as send:
             number = min(self.settings.concurrency, len(jobs))
-            workers = [asyncio.create_task(self._work(client)) for _ in range(number)]
+            workers = [asyncio.create_task(self._work(send)) for _ in range(number)]
             everything = asyncio.gather(*workers)
             await _either(everything, self._stopping)
             # If one worker has crashed, the others must stop too.
@@ -182,6 +173,27 @@ class Asker:
                 await everything
         self.summary.used = self.ledger.used
         return self.summary
+
+    @contextlib.asynccontextmanager
+    async def _sender(self) -> AsyncIterator[Send]:
+        """What sends the body of a request and returns that of the response."""
+        if not isinstance(self.target, str):
+            yield partial(_answered, self.target)
+            return
+        transport = Transport(
+            self.target,
+            self.settings.timeout,
+            refused=lambda: self.pace.refused(_NUMBER.get()),
+            stopped=self._stopping.is_set,
+        )
+        async with AsyncOpenAI(
+            base_url=self.target,
+            api_key=self.ask.model.endpoint.key,
+            max_retries=self.settings.max_retries,
+            timeout=self.settings.timeout,
+            http_client=transport,
+        ) as client:
+            yield partial(self._post, client)
 
     def stop(self, reason: str) -> None:
         """Take no further jobs; requests in flight get a few seconds to finish."""
@@ -197,24 +209,24 @@ class Asker:
         self._queue.close()
         self._stopping.set()
 
-    async def _work(self, client: AsyncOpenAI) -> None:
+    async def _work(self, send: Send) -> None:
         while entry := await self._queue.take():
             job, prefix = entry
-            self.report(await self._converse(client, job))
+            self.report(await self._converse(send, job))
             self._queue.done(prefix)
 
-    async def _converse(self, client: AsyncOpenAI, job: Job) -> list[Answer] | None:
+    async def _converse(self, send: Send, job: Job) -> list[Answer] | None:
         answers: list[Answer] = []
         while not job.conversation.is_over(answers):
             replies = [answer.text or "" for answer in answers]
             request = self.ask.request(job.conversation, replies, job.repeat)
-            answer = job.known.get(request.key) or await self._send(client, request, len(answers))
+            answer = job.known.get(request.key) or await self._send(send, request, len(answers))
             if answer is None:
                 return None
             answers.append(answer)
         return answers
 
-    async def _send(self, client: AsyncOpenAI, request: Request, turn: int) -> Answer | None:
+    async def _send(self, send: Send, request: Request, turn: int) -> Answer | None:
         estimate = request.estimate()
         _NUMBER.set(await self.pace.enter(estimate.input + estimate.output))
         reserved = await self._reserve(estimate)
@@ -224,7 +236,7 @@ class Asker:
             if reserved is None or self._stopping.is_set():
                 return None
             started = time.monotonic()
-            body = await self._attempt(client, request)
+            body = await self._attempt(send, request)
             seconds = time.monotonic() - started
             reply = receive(body, self.ask.cut_at)
             used = reply.usage
@@ -254,12 +266,12 @@ class Asker:
             self.stop(f"the next request could exceed the maximum of ${self.settings.max_cost:g}")
         return reserved
 
-    async def _attempt(self, client: AsyncOpenAI, request: Request) -> Any:
+    async def _attempt(self, send: Send, request: Request) -> Any:
         """Send a request; retry with fewer top log probabilities if the endpoint rejects their number."""
         while True:
             top = self._top_logprobs
             try:
-                return await self._post(client, request.body(self.ask.model, top))
+                return await send(request.body(self.ask.model, top))
             except openai.APIStatusError as error:
                 if refusal := filtered(error.status_code, error_body(error), self.ask.model):
                     return refusal
@@ -332,10 +344,10 @@ class Asker:
         self.summary.failed += 1
         self.summary.last_error = f"{name}: {message}"
         self._in_a_row += 1
-        if isinstance(error, openai.APIStatusError) and error.code == "model_not_available":
-            # From this project's own server; the message says what has to be installed.
+        if isinstance(error, UserError):
+            # A local model says what has to be installed.
             self.summary.last_error = ""
-            self.stop(redact_key(error_text(error_body(error)), self.ask.model).rstrip("."))
+            self.stop(str(error).rstrip("."))
         elif isinstance(error, openai.NotFoundError):
             self.stop("the endpoint does not know this URL or model" + self._advice(request, error))
         elif isinstance(error, _FORBIDDEN):
@@ -371,6 +383,11 @@ async def _either(done: asyncio.Future[Any], event: asyncio.Event, timeout: floa
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait([done, waiting], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+
+
+async def _answered(model: LocalModel, body: Mapping[str, Any]) -> Any:
+    # In a thread, since a head may have to read texts first.
+    return await asyncio.to_thread(local.complete, model, body)
 
 
 def _entry(request: Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The project's studies, items and models by name, and the URL of each model."""
+"""The project's studies, items and models by name, and where each model is asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pyarrow import ArrowInvalid
 
-from deepvalues.ask.loopback import LocalModel
+from deepvalues.ask.local import LocalModel, Target
 from deepvalues.ask.registry import Model, Registry, load_registry
 from deepvalues.ask.study import REGISTERED, Study
 from deepvalues.core import paths
@@ -154,13 +154,13 @@ def local_models() -> dict[str, LocalModel]:
 
 
 @contextmanager
-def endpoints(threads: int | None = None) -> Iterator[Callable[[Model], str]]:
-    """A function that returns a model's base URL, and starts its server if it needs one.
+def targets(threads: int | None = None) -> Iterator[Callable[[Model], Target]]:
+    """A function that tells where a model is asked, and starts its server if it needs one.
 
     Models with weights are served one at a time, to save memory, with ``threads`` threads.
     """
-    address: list[str] = []
     served: dict[str, str] = {}
+    local = cache(local_models)
 
     def of_weights(model: Model) -> str:
         if model.name not in served:
@@ -171,18 +171,16 @@ def endpoints(threads: int | None = None) -> Iterator[Callable[[Model], str]]:
             served[model.name] = server.enter_context(serving(model, threads))
         return served[model.name]
 
-    def base_url(model: Model) -> str:
+    def target(model: Model) -> Target:
         if model.weights:
             return of_weights(model)
-        if not model.is_local:
-            if model.endpoint.base_url is None:
-                raise UserError(f"{model.name}: its endpoint {model.endpoint.kind} has no base_url")
-            return model.endpoint.base_url
-        if not address:
-            from deepvalues.ask.loopback.server import create_app, serving
+        if model.is_local:
+            if model.name not in local():
+                raise UserError(f"{model.name}: its endpoint is local, but no study has this local model")
+            return local()[model.name]
+        if model.endpoint.base_url is None:
+            raise UserError(f"{model.name}: its endpoint {model.endpoint.kind} has no base_url")
+        return model.endpoint.base_url
 
-            address.append(stack.enter_context(serving(create_app(local_models()))))
-        return address[0]
-
-    with ExitStack() as stack, ExitStack() as server:
-        yield base_url
+    with ExitStack() as server:
+        yield target

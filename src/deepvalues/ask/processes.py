@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from deepvalues.ask.engine import Ask, Job, Summary, groups
+from deepvalues.ask.local import Target
 from deepvalues.ask.record import Answer, Journal, Record
 from deepvalues.ask.registry import proxy_for
 from deepvalues.ask.settings import Settings
@@ -66,19 +67,21 @@ def number_of_processes(settings: Settings, jobs: int) -> int:
 
 
 def run(
-    ask: Ask, base_url: str, settings: Settings, jobs: Sequence[Job], record: Record, report: Report
+    ask: Ask, target: Target, settings: Settings, jobs: Sequence[Job], record: Record, report: Report
 ) -> Summary:
     """Run the jobs; the first Ctrl-C waits for requests in flight, then stops."""
-    # Checked here because a worker process could not report the error.
-    proxy_for(base_url)
-    processes = number_of_processes(settings, len(jobs))
+    processes = 1
+    if isinstance(target, str):
+        # Checked here because a worker process could not report the error.
+        proxy_for(target)
+        processes = number_of_processes(settings, len(jobs))
     summary = Summary()
     try:
         with record.writing() as journal:
-            if processes > 1:
-                summary = _in_processes(processes, ask, base_url, settings, jobs, record, report)
+            if isinstance(target, str) and processes > 1:
+                summary = _in_processes(processes, ask, target, settings, jobs, record, report)
             else:
-                summary = _in_this_process(ask, base_url, settings, jobs, journal, report)
+                summary = _in_this_process(ask, target, settings, jobs, journal, report)
     except UserError:
         # The reason for a stop matters more than an unsorted record, which the next run sorts.
         if not summary.stopped:
@@ -87,12 +90,12 @@ def run(
 
 
 def _in_this_process(
-    ask: Ask, base_url: str, settings: Settings, jobs: Sequence[Job], journal: Journal, report: Report
+    ask: Ask, target: Target, settings: Settings, jobs: Sequence[Job], journal: Journal, report: Report
 ) -> Summary:
     from deepvalues.ask.asker import Asker
 
     async def work() -> Summary:
-        asker = Asker(ask, base_url, settings, journal, report)
+        asker = Asker(ask, target, settings, journal, report)
         loop = asyncio.get_running_loop()
         with _on_interrupt(lambda: loop.call_soon_threadsafe(asker.stop, INTERRUPTED)):
             return await asker.run(jobs)

@@ -173,7 +173,7 @@ class Model:
 
     @property
     def is_local(self) -> bool:
-        """Whether this project's own server answers for the model."""
+        """Whether the model answers in this process."""
         return self.endpoint.kind == LOCAL
 
     def require_key(self, missing: int = 0) -> str:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from deepvalues.ask import batch, catalogue
 from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.engine import Job, Summary
+from deepvalues.ask.local import Target
 from deepvalues.ask.money import NO_USAGE, Plan, Usage
 from deepvalues.ask.on_record import Chosen, by_record, command_line, questions_by_model
 from deepvalues.ask.processes import processors, run
@@ -98,7 +99,7 @@ def query(
     _stop_if_unknown(retry)
     rows = []
     settings = settings or Settings()
-    with catalogue.endpoints(settings.threads) as base_url:
+    with catalogue.targets(settings.threads) as target:
         for questions in questions_by_model(study, models, items, record_folder):
             replayed = questions.items - questions.missing()
             price = questions.model.price
@@ -108,7 +109,7 @@ def query(
                 _stop_if_withheld(jobs)
                 _stop_if_in_batch(questions, jobs)
                 _confirm(questions, jobs, yes)
-                summary = _ask(questions, jobs, base_url(questions.model), settings)
+                summary = _ask(questions, jobs, target(questions.model), settings)
             for notice in questions.record.notices:
                 print(notice)
             if summary.failed and not summary.stopped:
@@ -197,7 +198,7 @@ def _stop_if_in_batch(questions: Questions, jobs: Sequence[Job]) -> None:
         )
 
 
-def _ask(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Settings) -> Summary:
+def _ask(questions: Questions, jobs: Sequence[Job], target: Target, settings: Settings) -> Summary:
     model = questions.model
     # A head needs its model's server for texts whose hidden states are not cached.
     if model.weights or model.family == HEAD:
@@ -210,7 +211,7 @@ def _ask(questions: Questions, jobs: Sequence[Job], base_url: str, settings: Set
     with Progress(
         model.name, len(jobs), lambda answer: questions.read(answer).status == "answered", model.price
     ) as bar:
-        return run(questions.ask, base_url, settings, jobs, questions.record, bar.report)
+        return run(questions.ask, target, settings, jobs, questions.record, bar.report)
 
 
 class Progress:

@@ -17,7 +17,7 @@ import pandera.pandas as pa
 
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback import LocalModel
+from deepvalues.ask.local import LocalModel
 from deepvalues.ask.reading import Reading, Received, read_choice
 from deepvalues.core.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Commands for report cards, downloads, the loopback server, and the list of models."""
+"""Commands for report cards, downloads, and the list of models."""
 
 from __future__ import annotations
 
@@ -114,20 +114,6 @@ def _stop_if(problems: Iterable[object]) -> None:
     # A common problem, such as a folder that is not writable, is reported once.
     if message := "\n".join(dict.fromkeys(map(str, problems))):
         raise UserError(message)
-
-
-@COMMANDS.add("--port 8901", option("--port", "PORT", "the port (default: %(default)s)", int, default=8901))
-def serve(arguments: argparse.Namespace) -> None:
-    """Serve the local models on loopback."""
-    from deepvalues.ask import catalogue
-    from deepvalues.ask.loopback.server import create_app, serve_forever
-
-    models = catalogue.local_models()
-
-    def report(url: str) -> None:
-        print(f"Serving {len(models)} local models at {url} (Ctrl-C stops)", flush=True)
-
-    serve_forever(create_app(models), arguments.port, report)
 
 
 @COMMANDS.add(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepvalues.ask.loopback import Message, Reply
+from deepvalues.ask.local import Message, Reply
 from deepvalues.ask.reading import STATUSES
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml

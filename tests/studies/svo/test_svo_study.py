@@ -8,7 +8,6 @@ import pandera.pandas as pa
 import pytest
 
 from deepvalues.ask.conversation import Conversation
-from deepvalues.ask.loopback.server import create_app, serving
 from deepvalues.ask.money import CHARACTERS_PER_TOKEN
 from deepvalues.ask.processes import run
 from deepvalues.ask.questions import Questions
@@ -32,6 +31,7 @@ from deepvalues.studies.svo.stimuli import (
     questions_of,
 )
 from deepvalues.studies.svo.study import SocialValues
+from local_server import create_app, serving
 
 WORDING = paths.STIMULI / "svo.yml"
 #: Answers are keyed by these words, so a new wording needs a new file.

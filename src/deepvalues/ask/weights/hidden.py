@@ -3,6 +3,9 @@
 A model reads a text in one pass, which gives one vector per token. Two summaries are kept, each normalized to
 length 1: the mean over tokens, and the last token's vector, which depends on the whole text. They are cached
 on disk, outside the project, since prompts often share options.
+
+The model's token embeddings, from which the first layer starts, are the baseline without context: what its
+vocabulary alone holds.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import numpy as np
 
 from deepvalues.ask.registry import Model
 from deepvalues.ask.weights.fetch import CACHE_VARIABLE, cache_folder, weights_of
-from deepvalues.ask.weights.serve import serving
+from deepvalues.ask.weights.serve import ready, serving
 from deepvalues.core.errors import UserError
 
 #: A text's vectors, of shape (tokens, size).
@@ -57,6 +60,34 @@ def server(model: Model) -> Iterator[ReadText]:
 
 
 def _states(name: str, url: str, text: str) -> TokenStates:
+    return _read(name, url, text, lambda reply: np.asarray(reply[0]["embedding"], dtype=np.float64))
+
+
+@contextmanager
+def token_embeddings(model: Model) -> Iterator[ReadText]:
+    """Read texts as the embeddings of their tokens, each without its context, while the block runs.
+
+    Raises
+    ------
+    UserError
+        As from `server`, or when the package that reads the weights' file is missing.
+    """
+    path = ready(model)
+    import gguf
+
+    (matrix,) = (each for each in gguf.GGUFReader(path).tensors if each.name == "token_embd.weight")
+    with serving(model, vectors=True) as base_url:
+        url = f"{base_url.removesuffix('/v1')}/tokenize"
+
+        def read(text: str) -> TokenStates:
+            tokens = _read(model.name, url, text, lambda reply: reply["tokens"])
+            return gguf.dequantize(matrix.data[tokens], matrix.tensor_type).astype(np.float64)
+
+        yield read
+
+
+def _read(name: str, url: str, text: str, found: Callable[[Any], Any]) -> Any:
+    """What is found in the server's reply to a text."""
     request = urllib.request.Request(
         url, json.dumps({"content": text}).encode(), {"Content-Type": "application/json"}
     )
@@ -64,7 +95,7 @@ def _states(name: str, url: str, text: str) -> TokenStates:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_TIMEOUT) as reply:
-            return np.asarray(json.load(reply)[0]["embedding"], dtype=np.float64)
+            return found(json.load(reply))
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"{name}: its server returned no vectors for a text ({error}); try again") from None
 
@@ -92,12 +123,16 @@ class HiddenStates:
         Started for the first text that is not cached; by default `server`.
     folder
         The cache; by default `hidden_folder`.
+    suffix
+        Of the cache's file name, for vectors of another reader.
     """
 
-    def __init__(self, model: Model, reader: Reader | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self, model: Model, reader: Reader | None = None, folder: Path | None = None, suffix: str = ""
+    ) -> None:
         self.model = model
         self._reader = reader or (lambda: server(model))
-        self._folder = folder
+        self._folder, self._suffix = folder, suffix
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._read: ReadText | None = None
@@ -115,7 +150,7 @@ class HiddenStates:
         UserError
             When the server or the weights are needed but missing, or vectors can't be saved.
         """
-        path = (self._folder or hidden_folder()) / f"{weights_of(self.model).sha256}.sqlite"
+        path = (self._folder or hidden_folder()) / f"{weights_of(self.model).sha256}{self._suffix}.sqlite"
         # One at a time: the server has one slot, and a text shared by two prompts should be read once.
         with self._lock:
             try:

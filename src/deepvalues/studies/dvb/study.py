@@ -13,7 +13,7 @@ import pandas as pd
 from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback import LocalModel
+from deepvalues.ask.local import LocalModel
 from deepvalues.ask.reading import Reading, Received
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
@@ -230,7 +230,7 @@ class StimulusValidation(_BenchmarkStudy):
     name = "dvb-validation"
     title = "Study 1, validation"
     max_tokens = DeepValueBenchmark.max_tokens
-    #: The value pairs in each set, with four cells each. Half of them are even, as trait and layout alternate.
+    #: The value pairs in each set, with four cells each; ``half`` keeps trait and layout balanced.
     item_sets: ClassVar[Mapping[str, Collection[int]]] = {
         "smoke": range(1),
         "half": [pair for pair in range(50) if pair % 4 in (0, 3)],

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from deepvalues.ask.loopback import Message, Reply
+from deepvalues.ask.local import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.profiles.analysis.measures import THEMES
 from deepvalues.studies.profiles.analysis.reference import (

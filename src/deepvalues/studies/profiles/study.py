@@ -13,7 +13,7 @@ import pandas as pd
 from deepvalues.ask import catalogue
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback import LocalModel
+from deepvalues.ask.local import LocalModel
 from deepvalues.ask.questions import Questions, record_path
 from deepvalues.ask.reading import Reading, Received
 from deepvalues.ask.record import Record

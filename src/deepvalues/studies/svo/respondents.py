@@ -12,7 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 from scipy.special import softmax
 
-from deepvalues.ask.loopback import Message, Reply
+from deepvalues.ask.local import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.shared import letter_reply, question_of
 from deepvalues.studies.svo.analysis.scoring import angles_of

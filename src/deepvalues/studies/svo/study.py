@@ -13,7 +13,7 @@ import pandas as pd
 
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.loopback import LocalModel
+from deepvalues.ask.local import LocalModel
 from deepvalues.ask.reading import Reading, Received, read_choice, settled
 from deepvalues.ask.study import Study, register
 from deepvalues.core import paths

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from scipy.special import expit
 
-from deepvalues.ask.loopback import Message, Reply
+from deepvalues.ask.local import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.studies.dvb.items.prompts import (
     LETTER_ONLY,

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import product
 
 from deepvalues.ask.registry import HEAD, Model
-from deepvalues.ask.weights.hidden import POOLINGS, HiddenStates
+from deepvalues.ask.weights.hidden import POOLINGS, HiddenStates, token_embeddings
 from deepvalues.core import stable_random
 from deepvalues.studies.dvb.items.prompts import Example
 from deepvalues.studies.dvb.respondents.learners import (
@@ -74,10 +74,13 @@ class HeadLearner(TextLearner):
 
 
 _STATES = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
+#: The pooling of the baseline without context: the mean of token embeddings.
+TOKENS = "tokens"
 
 
 def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
-    """The heads on models with weights, by name: for each model and pooling, one head and its null.
+    """The heads on models with weights, by name: for each model, one on its token embeddings, and for each
+    pooling of its hidden states one head and its null.
 
     Weights and their server are needed only for a text that was never read before.
     """
@@ -89,4 +92,8 @@ def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
             described = f"{_STATES[pooling]} in {model.name}"
             embed = partial(states.vectors, pooling=pooling)
             found[name] = HeadLearner(name, described, embed, shuffled=shuffled)
+        name = f"head-{model.name}-{TOKENS}"
+        tokens = HiddenStates(model, partial(token_embeddings, model), suffix=f"-{TOKENS}")
+        described = f"the mean of the tokens' embeddings in {model.name}, without context"
+        found[name] = HeadLearner(name, described, partial(tokens.vectors, pooling=POOLINGS[0]))
     return found

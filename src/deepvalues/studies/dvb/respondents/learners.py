@@ -29,7 +29,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from deepvalues.ask.loopback import Message, Reply
+from deepvalues.ask.local import Message, Reply
 from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
