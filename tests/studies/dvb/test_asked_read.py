@@ -13,6 +13,7 @@ NAMES = {
     "tiny": "asked",
     "head-tiny-mean": "head, mean",
     "head-tiny-last": "head, last",
+    "head-tiny-tokens": "head, tokens",
     "head-tiny-mean-shuffled": "null",
     "head-tiny-last-shuffled": "null",
 }
@@ -82,13 +83,40 @@ def test_differences_are_of_items_that_both_answered(frame):
 
 def test_heads_are_compared_with_the_encoder_on_the_same_items(frame):
     encoder = trials({("learner-encoder", "deconfounded"): 0.3}, cells=20, numbers=(4,))
-    table = asked_read.read_less_encoder(pd.concat([frame, encoder]))
+    table = asked_read.heads_compared(pd.concat([frame, encoder]))
+    table = table[table["other"] == "learner-encoder"]
     assert list(table["respondent"]) == ["head, mean", "head, last"]
     first = table.iloc[0]
     assert list(first[["arm", "n_examples", "items"]]) == ["deconfounded", 4, 40]
     ours = frame[(frame["model"] == "head-tiny-mean") & frame["item"].isin(encoder["item"])]
     assert first["rate_a"] == ours["followed"].mean() and first["rate_b"] == encoder["followed"].mean()
-    assert asked_read.read_less_encoder(frame).empty
+    assert "learner-encoder" not in set(asked_read.heads_compared(frame)["other"])
+
+
+def test_heads_are_compared_with_each_other_and_with_token_embeddings(frame):
+    table = asked_read.heads_compared(frame)
+    pairs = list(table[["respondent", "other"]].drop_duplicates().itertuples(index=False, name=None))
+    assert pairs == [
+        ("head, mean", "head, tokens"),
+        ("head, last", "head, tokens"),
+        ("head, mean", "head, last"),
+    ]
+    own = (
+        frame[(frame["arm"] == "deconfounded") & (frame["n_examples"] == 4)]
+        .groupby("model")["followed"]
+        .mean()
+    )
+    last = table[(table["other"] == "head, last") & (table["arm"] == "deconfounded")].iloc[0]
+    assert last["difference"] == pytest.approx(own["head-tiny-mean"] - own["head-tiny-last"])
+
+
+def test_a_comparison_may_join_numbers_of_examples_and_take_other_clusters(frame):
+    by_dimension = frame.assign(dimension=frame["cell"].str[-1:])
+    table = asked_read.heads_compared(by_dimension, by=["arm"], cluster="dimension")
+    assert len(table) == 3 * len(ARMS) and set(table["items"]) == {120}
+    few = asked_read.heads_compared(by_dimension, by=["arm"])
+    assert (table["clustered_low"] != few["clustered_low"]).any()
+    pd.testing.assert_series_equal(table["difference"], few["difference"])
 
 
 def test_two_orders_answered_alike_are_one_unit_of_mcnemars_test(frame):
@@ -124,6 +152,7 @@ def test_the_figure_has_a_row_a_model_and_a_column_an_arm(frame):
         "the model, asked",
         "read: mean of tokens",
         "read: last token",
+        "token embeddings",
         "read, coin-flipped choices",
         "chance",
     ]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import wilson
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, order_rates, with_published
 
@@ -16,12 +17,14 @@ NAN = math.nan
 def trials(**orders):
     """Trials of models by what they followed: a pair (first order, exchanged) for each prompt."""
     rows = [
-        (model, f"c{number}", 4 + number % 2, 0, swapped, followed)
+        (model, f"c{number}", 4 + number % 2, 0, f"d{number % 3}", swapped, followed)
         for model, pairs in orders.items()
         for number, pair in enumerate(pairs)
         for swapped, followed in zip((False, True), pair, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["model", "cell", "n_examples", "test", "swapped", "followed"])
+    return pd.DataFrame(
+        rows, columns=["model", "cell", "n_examples", "test", "dimension", "swapped", "followed"]
+    )
 
 
 def only(frame):
@@ -33,7 +36,8 @@ def test_a_learner_that_follows_the_text_agrees_with_itself():
     row = only(trials(m=[(1, 1), (0, 0), (1, 1), (1, 1)]))
     assert (row["prompts"], row["dvgr"], row["dvgr_first"], row["dvgr_swapped"]) == (4, 0.75, 0.75, 0.75)
     assert (row["both"], row["consistency"]) == (4, 1)
-    assert (row["wilson_low"], row["wilson_high"]) == wilson(3, 4)
+    prompts = pd.Series([1.0, 0.0, 1.0, 1.0])
+    assert (row["low"], row["high"]) == clustered(prompts, pd.Series(["d0", "d1", "d2", "d0"]))
 
 
 def test_who_always_takes_the_first_option_is_at_chance_and_never_agrees():
@@ -57,7 +61,7 @@ def test_a_model_asked_in_one_order_has_no_consistency():
 def test_a_model_without_an_answer_has_no_rate():
     row = only(trials(m=[(NAN, NAN)]))
     assert row["prompts"] == row["both"] == 0
-    assert all(math.isnan(row[column]) for column in ("dvgr", "wilson_low", "dvgr_first", "consistency"))
+    assert all(math.isnan(row[column]) for column in ("dvgr", "low", "dvgr_first", "consistency"))
 
 
 def test_groups_of_one_size_add_up_to_the_whole():
@@ -73,7 +77,7 @@ def test_the_rate_is_the_mean_of_the_orders_whatever_is_called_first(pairs):
     assert row["dvgr"] == pytest.approx((row["dvgr_first"] + row["dvgr_swapped"]) / 2)
     assert row["consistency"] == sum(a == b for a, b in pairs) / len(pairs) == other["consistency"]
     assert (row["dvgr"], row["dvgr_first"]) == pytest.approx((other["dvgr"], other["dvgr_swapped"]))
-    assert row["wilson_low"] <= row["dvgr"] <= row["wilson_high"]
+    assert not row["low"] > row["dvgr"] + 1e-12 and not row["high"] < row["dvgr"] - 1e-12
 
 
 def test_the_published_models_stand_below_as_one():
@@ -85,5 +89,5 @@ def test_the_published_models_stand_below_as_one():
     assert table["family"].tolist() == ["language model", "text learner", "language model"]
     last = table.iloc[-1]
     assert (last["prompts"], last["dvgr"], last["both"]) == (100, 0.3, 0)
-    assert (last["wilson_low"], last["wilson_high"]) == wilson(48, 160)
+    assert (last["low"], last["high"]) == wilson(48, 160)
     assert math.isnan(last["consistency"])

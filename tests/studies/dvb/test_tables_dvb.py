@@ -117,7 +117,7 @@ def test_dvgr_puts_language_models_first_and_rates_in_falling_order(rates):
 
 
 def test_the_public_prompts_put_the_published_models_last():
-    columns = "model family prompts dvgr wilson_low wilson_high dvgr_first dvgr_swapped both consistency"
+    columns = "model family prompts dvgr low high dvgr_first dvgr_swapped both consistency"
     found = frame(
         columns,
         ("learner-words", "text learner", 99, 49 / 99, 0.398, 0.592, 49 / 99, 49 / 99, 99, 1.0),

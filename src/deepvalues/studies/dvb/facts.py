@@ -14,9 +14,10 @@ import pandas as pd
 
 from deepvalues.ask.registry import FREE, HEAD
 from deepvalues.ask.weights.hidden import POOLINGS
+from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
-from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL
+from deepvalues.studies.dvb.analysis.asked_read import ARMS, LAST, MEAN, NULL, READ, TOKENS
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_gaps
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
@@ -285,7 +286,7 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     """
     given = dict(zip(table["model"], table["verdict"], strict=True))
     asked, fitted, same = _language_models(table), _fitted(table), same_dvgr(table)
-    null = table[(table["family"] == HEAD) & ~table["model"].isin(fitted["model"])]
+    null = table[(table["family"] == HEAD) & table["model"].str.endswith(SHUFFLED)]
     of_value = fitted["verdict"].isin(["value", "both"])
     return {
         "by_position": len(asked) > 0 and bool((asked["verdict"] == "place").all()),
@@ -315,7 +316,7 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
 #: The arms that show what was learned.
 _LEARNED = ("control", "probe_value", "probe_surface")
 #: Measures that the sentences use, and those that are also known for more examples.
-_MEASURES = ("repeat_copy", "repeat_swapped", *(f"{arm}_positive" for arm in _LEARNED))
+_MEASURES = ("first_option_p", "repeat_copy", "repeat_swapped", *(f"{arm}_positive" for arm in _LEARNED))
 _AT_BOTH = ("dvgr", *_LEARNED)
 #: Rates of first options from which a model is said to take nearly always the first, or the second.
 _NEARLY = {"first": (0.9, 1.0), "second": (0.0, 0.1)}
@@ -340,12 +341,14 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         (whether all were asked by letter probability), nothing_shown (number of rates without examples or
         with shuffled ones), off_half (those of them whose intervals exclude one half), turned_by_examples
         (`spread` of prior_consistency, of the models that are less consistent with examples, by intervals
-        that do not overlap), learned_more (`spread` of control and probes with more examples), and each
-        measure as `deepvalues.paper.sentences.spread` returns it.
+        that do not overlap), learned_more (`spread` of control and probes with more examples), most (the
+        largest upper end of the intervals of preferences for the right option), and each measure as
+        `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
     certain = {f"the {ARMS[arm]}": int(_above(rows, f"{arm}_lean").sum()) for arm in _LEARNED}
     measures = {name: spread(rows, name) for name in (*_MEASURES, *_AT_BOTH)}
+    measures["position_lean"] = spread(rows, "position_lean", written=number_format.logit)
     measures |= {f"{name}_more": spread(rows, f"{name}_n{rules.MORE}") for name in _AT_BOTH}
     turned = rows[rows["prior_consistency_low"] > rows["order_consistency_high"]]
     measures["turned_by_examples"] = spread(turned, "prior_consistency")
@@ -371,7 +374,8 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     copies = rows.loc[_above(rows, "repeat_copy_lean"), "model"].tolist()
     by_option = rows.loc[rows["consistency_excess_low"] > 0, "model"].tolist()
     by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
-    known |= {"nothing_shown": len(nothing), "off_half": off, "by_letter": by_letter}
+    most = float(rows[[f"{arm}_lean_high" for arm in _LEARNED]].max().max())
+    known |= {"most": most, "nothing_shown": len(nothing), "off_half": off, "by_letter": by_letter}
     known |= {"copies": copies, "by_option": by_option}
     return {**known, "certain": certain, "positions": positions, **measures}
 
@@ -417,10 +421,11 @@ def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        readable (`spread`); models, whose replies can all be read; of these, the ones that choose the same
-        option in both orders more often than position alone would give (``by_option``), and the `spread` of
-        the control of those above chance on it (``control``); ``partly``, the others that choose the same
-        option more often than position would give.
+        readable (`spread`); models, whose replies can all be read, with the `spread` of their order
+        ``consistency`` and of the one that letters ``sampled`` with their probabilities would have; of these,
+        the ones that choose the same option in both orders more often than position alone would give
+        (``by_option``), and the `spread` of the control of those above chance on it (``control``);
+        ``partly``, the others that choose the same option more often than position would give.
     """
     whole = in_words[in_words["answered"] == 1]
     others = in_words[(in_words["answered"] < 1) & (in_words["consistency_excess_low"] > 0)]
@@ -428,7 +433,10 @@ def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
         row | {"interval": (row["order_consistency_low"], row["order_consistency_high"])}
         for row in others.to_dict("records")
     ]
+    letters = _language_models(table)
     return {
+        "sampled": spread(letters[letters["model"].isin(whole["model"])], "sampled_consistency"),
+        "consistency": spread(whole, "order_consistency"),
         "readable": spread(_language_models(table), "readable"),
         "models": whole["model"].tolist(),
         "by_option": whole.loc[whole["consistency_excess_low"] > 0, "model"].tolist(),
@@ -501,8 +509,9 @@ def _verdicts_by_state(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _fitted(table: pd.DataFrame) -> pd.DataFrame:
-    """Heads fitted to the choices that the examples show."""
-    return table[(table["family"] == HEAD) & ~table["model"].str.endswith(SHUFFLED)]
+    """Heads on hidden states, fitted to the choices that the examples show."""
+    state = tuple(f"-{pooling}" for pooling in POOLINGS)
+    return table[(table["family"] == HEAD) & table["model"].str.endswith(state)]
 
 
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
@@ -525,7 +534,7 @@ def _lexical(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _heads(rates: pd.DataFrame) -> pd.DataFrame:
-    return rates[~rates["respondent"].isin([ASKED, NULL])]
+    return rates[rates["respondent"].isin(READ)]
 
 
 def _read_at(rates: pd.DataFrame) -> dict[str, Any]:
@@ -564,26 +573,45 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
     """
     found = _on_value_probe(table)
     null = found["respondent"] == NULL
-    heads = spread(found[~null], "difference") | {"above": _above_zero(found[~null], "difference")}
+    heads = _differences(found[found["respondent"].isin(READ)])
     return {"n": rules.N, "heads": heads, "null": spread(found[null], "difference")}
 
 
-def less_encoder(table: pd.DataFrame) -> dict[str, Any]:
-    """How much more often heads are right on the value probe than the learner on sentence embeddings.
+def compared(table: pd.DataFrame) -> dict[str, Any]:
+    """How much more often heads are right on the value probe than what they are held against.
 
     Parameters
     ----------
     table
-        From `analysis.asked_read.read_less_encoder`.
+        From `analysis.asked_read.heads_compared`.
+
+    Returns
+    -------
+    dict
+        The `spread` of the difference, with the numbers of its intervals ``above`` and ``below`` 0, from the
+        learner on sentence embeddings (``encoder``), and from the head on token embeddings, of heads on the
+        mean (``mean_tokens``) and on the last token's state (``last_tokens``).
     """
     found = _on_value_probe(table)
-    return {"heads": spread(found, "difference") | {"above": _above_zero(found, "difference")}}
+    tokens = found["other"] == TOKENS
+    return {
+        "encoder": _differences(found[found["other"] == rules.ENCODER]),
+        "mean_tokens": _differences(found[tokens & (found["respondent"] == MEAN)]),
+        "last_tokens": _differences(found[tokens & (found["respondent"] == LAST)]),
+    }
+
+
+def _differences(table: pd.DataFrame) -> dict[str, Any]:
+    below = int((table["difference_high"] < 0).sum())
+    return spread(table, "difference") | {"above": _above_zero(table, "difference"), "below": below}
+
+
+_ENDS = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
 
 
 def _on_value_probe(table: pd.DataFrame) -> pd.DataFrame:
     """Paired differences on the value probe at the N of the verdicts."""
-    ends = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
-    return table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=ends)
+    return table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=_ENDS)
 
 
 def _above_zero(table: pd.DataFrame, difference: str) -> int:
@@ -627,35 +655,36 @@ def _best(words: pd.DataFrame, probe: str) -> str | None:
     return str(rates.idxmax()) if len(rates) else None
 
 
-def public(table: pd.DataFrame, models: Sequence[str]) -> dict[str, Any]:
+def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -> dict[str, Any]:
     """Results on the public prompts by group of respondents; None for a group that was not asked.
 
-    Heads are grouped by the state that they read. ``state_decides``: the intervals of all heads on the mean
-    are above one half, and none on the last token is. ``below``: heads on the last token whose intervals are
-    below one half. ``above``: all intervals of these groups are above the rate of the published models.
+    Heads are grouped by what they read; ``null`` are those fitted to coin-flipped choices. ``states``: for
+    each model, the difference between its heads on the mean and on the last token's state. ``below``: heads
+    on the last token's state whose intervals are below one half. ``above``: all intervals of these groups are
+    above the rate of the published models.
 
     Parameters
     ----------
     table
         From `analysis.orders.with_published`.
+    compared
+        From `analysis.asked_read.heads_compared`, on these prompts.
     models
         The language models of Study 1; ``not_asked`` are those of them that were not asked the prompts.
     """
     published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
-    ours = table[table["model"] != PUBLISHED].rename(
-        columns={"wilson_low": "dvgr_low", "wilson_high": "dvgr_high"}
-    )
+    ours = table[table["model"] != PUBLISHED].rename(columns={"low": "dvgr_low", "high": "dvgr_high"})
+    states = compared[compared["other"] == LAST].rename(columns=_ENDS)
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
         "encoder": ours[ours["model"] == rules.ENCODER],
         "asked": _language_models(ours),
         **{
             state: ours[(ours["family"] == HEAD) & ours["model"].str.endswith(f"-{state}")]
-            for state in POOLINGS
+            for state in (*POOLINGS, "tokens")
         },
     }
-    mean, last = (groups[state] for state in POOLINGS)
-    decides = len(mean) > 0 and len(last) > 0 and (mean["dvgr_low"] > 0.5).all()
+    last = groups["last"]
     found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
     above = bool((pd.concat(list(groups.values()))["dvgr_low"] > published).all())
     return {
@@ -663,7 +692,8 @@ def public(table: pd.DataFrame, models: Sequence[str]) -> dict[str, Any]:
         "published": published,
         "not_asked": sorted(set(models) - set(ours["model"])),
         "above": above,
-        "state_decides": bool(decides and (last["dvgr_low"] <= 0.5).all()),
+        "null": spread(ours[ours["model"].str.endswith(SHUFFLED)], "dvgr"),
+        "states": _differences(states),
         "below": last.loc[last["dvgr_high"] < 0.5, "model"].tolist(),
     }
 

@@ -251,6 +251,7 @@ _HEADS = {
     "order_consistency": "order consistency",
     "by_place": "2p(1 − p)",
     "first_option_rate": "first option, p",
+    "first_option_p": "P(first)",
     "prior": "prior",
     "prior_consistency": "prior, order consistency",
     "shuffled": "shuffled",
@@ -318,7 +319,7 @@ def answering(table: pd.DataFrame, in_words: pd.DataFrame) -> str:
     """
     by_letter = table[table["family"] == LANGUAGE_MODEL].assign(how="letter")
     both = pd.concat([by_letter, in_words.assign(how="free text")])
-    positions = ("first_option_rate", "order_consistency", "by_place", "prior_consistency")
+    positions = ("first_option_rate", "first_option_p", "order_consistency", "by_place", "prior_consistency")
     return _verdict_table(both, "how", "answered", *positions, "control")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from deepvalues.stats.clusters import clustered
@@ -16,9 +18,14 @@ ARMS = {
     "probe_surface": "surface probe",
 }
 ASKED, NULL = "asked", "null"
-#: The respondents in display order: the model, its two heads, and the heads' null.
-RESPONDENTS = (ASKED, "head, mean", "head, last", NULL)
-_HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last)(?P<shuffled>-shuffled)?$"
+#: The heads on hidden states, by the state that they read, and their baseline on token embeddings.
+MEAN, LAST = READ = ("head, mean", "head, last")
+TOKENS = "head, tokens"
+#: The respondents in display order; the null is that of the heads on hidden states.
+RESPONDENTS = (ASKED, *READ, TOKENS, NULL)
+#: What differences are given for, one by one.
+_BY = ("arm", "n_examples")
+_HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last|tokens)(?P<shuffled>-shuffled)?$"
 
 
 def of_open_models(trials: pd.DataFrame) -> pd.DataFrame:
@@ -101,35 +108,57 @@ def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
     return _differences(known[~asked].merge(own, on=["model", "item"], suffixes=("", "_b")), bound)
 
 
-def read_less_encoder(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
-    """How much more often a head chooses the right option than the head on sentence embeddings does.
+def heads_compared(
+    trials: pd.DataFrame,
+    bound: float = 0.05,
+    by: Sequence[str] = _BY,
+    cluster: str = "cell",
+) -> pd.DataFrame:
+    """How much more often a head on hidden states chooses the right option than what it is held against.
 
     Parameters
     ----------
     trials, bound
         As for `read_less_asked`.
+    by
+        Columns whose values are compared separately.
+    cluster
+        The column of the clusters.
 
     Returns
     -------
     pandas.DataFrame
-        As from `read_less_asked`, without the null, where b is the learner on sentence embeddings.
+        model, respondent (one of `READ`), ``other``, the columns ``by``, and the fields of
+        `deepvalues.stats.contrasts.Paired`, where a is the head and b the other: the learner on sentence
+        embeddings (`ENCODER`), the head on the model's token embeddings (`TOKENS`) and, for the head on the
+        mean, that on the last token's state (`LAST`).
     """
     known = of_open_models(trials).dropna(subset="followed")
+    heads = known[known["respondent"].isin(READ)]
+    of_model = ["model", "item", "followed"]
     encoder = trials.loc[trials["model"] == ENCODER, ["item", "followed"]].dropna()
-    heads = known[~known["respondent"].isin([ASKED, NULL])]
-    return _differences(heads.merge(encoder, on="item", suffixes=("", "_b")), bound)
+    found = [_differences(heads.merge(encoder, on="item", suffixes=("", "_b")), bound, by, cluster)]
+    for other in (TOKENS, LAST):
+        own = known.loc[known["respondent"] == other, of_model]
+        pairs = heads[heads["respondent"] != other].merge(own, on=of_model[:2], suffixes=("", "_b"))
+        found.append(_differences(pairs, bound, by, cluster))
+    for other, table in zip((ENCODER, TOKENS, LAST), found, strict=True):
+        table.insert(2, "other", other)
+    return pd.concat(found, ignore_index=True)
 
 
-def _differences(pairs: pd.DataFrame, bound: float) -> pd.DataFrame:
+def _differences(
+    pairs: pd.DataFrame, bound: float, by: Sequence[str] = _BY, cluster: str = "cell"
+) -> pd.DataFrame:
     """Paired differences between ``followed`` and ``followed_b``; McNemar's unit is a test in both orders."""
-    by = ["model", "respondent", "arm", "n_examples"]
+    columns = ["model", "respondent", *by]
     rows = []
-    for key, group in pairs.groupby(by):
+    for key, group in pairs.groupby(columns):
         outcomes = group["followed"].to_numpy(), group["followed_b"].to_numpy()
         # The null has the answers of two heads to each test.
-        tests = group.groupby(["name", "cell", "test"]).ngroup().to_numpy()
-        rows.append((*key, *paired(*outcomes, group["cell"], bound, tests)))
-    return _in_order(pd.DataFrame(rows, columns=[*by, *Paired._fields]), by)
+        tests = group.groupby(["name", "cell", "n_examples", "test"]).ngroup().to_numpy()
+        rows.append((*key, *paired(*outcomes, group[cluster], bound, tests)))
+    return _in_order(pd.DataFrame(rows, columns=[*columns, *Paired._fields]), columns)
 
 
 def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

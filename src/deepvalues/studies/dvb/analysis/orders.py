@@ -29,6 +29,7 @@ COLUMNS = [
     *KEYS,
     *("right", "asked", "answered", "followed_first", "followed_second", "followed"),
     *("agree", "first_option", "p", "log_odds", "mass"),
+    *("first_p", "first_odds", "sampled_agree"),
 ]
 
 
@@ -50,7 +51,9 @@ def pairs(trials: pd.DataFrame) -> pd.DataFrame:
         ``followed_first`` and ``followed_second`` (1 if the right option was chosen in that order);
         ``followed``, their mean; ``agree``, 1 if both choices are of the same option; ``first_option``,
         the share of choices of option A; ``p`` and ``log_odds``, the means over both orders of the right
-        option's probability and log odds; ``mass``, the mean over the orders that have one.
+        option's probability and log odds; ``mass``, the mean over the orders that have one; ``first_p`` and
+        ``first_odds``, the means of option A's probability and log odds; ``sampled_agree``, the probability
+        of the same option twice if each choice were drawn with the option's probability.
         Columns that combine both orders are NaN unless both are known: one order alone cancels nothing.
 
     Raises
@@ -72,8 +75,9 @@ def pairs(trials: pd.DataFrame) -> pd.DataFrame:
     )
     joined["right"] = first["right"]
     joined["followed_first"], joined["followed_second"] = first["followed"], second["followed"]
-    for name in ("followed", "first_option", "p", "log_odds"):
+    for name in ("followed", "first_option", "p", "log_odds", "first_p", "first_odds"):
         joined[name] = (first[name] + second[name]) / 2
+    joined["sampled_agree"] = first["p"] * second["p"] + (1 - first["p"]) * (1 - second["p"])
     same = (first["followed"] == second["followed"]).astype(float)
     joined["agree"] = same.where(joined["followed"].notna())
     joined["log_odds"] = joined["log_odds"].round(DIGITS)
@@ -100,6 +104,8 @@ def _one_order_each(trials: pd.DataFrame) -> pd.DataFrame:
         p=p_a.where(at_a, 1 - p_a),
         log_odds=odds.where(at_a, -odds),
         mass=weighed["mass"],
+        first_p=p_a,
+        first_odds=odds,
     )
 
 
@@ -142,9 +148,8 @@ PUBLISHED = "published models"
 def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
     """DVGR of each model on prompts that were asked in both orders of their options.
 
-    A prompt counts once, with the mean of its answered orders; prompts without an answer are left out. For
-    Wilson's interval a prompt is one trial. The mean of two orders varies no more than a single reply, so the
-    interval is wide enough however dependent the orders are.
+    A prompt counts once, with the mean of its answered orders; prompts without an answer are left out. The
+    interval is clustered by shallow dimension, as prompts about the same dimension share wordings.
 
     Parameters
     ----------
@@ -154,20 +159,22 @@ def order_rates(trials: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        model, prompts (those with an answer), dvgr, wilson_low, wilson_high; dvgr_first and dvgr_swapped (by
+        model, prompts (those with an answer), dvgr, low, high (95% interval); dvgr_first and dvgr_swapped (by
         order), both (prompts answered in both orders) and consistency (the share of these with the same
         option chosen in both orders); NaN where there are no answers to compute it from.
     """
+    prompt = ["cell", "n_examples", "test"]
     rows = []
     for model, group in trials.groupby("model", observed=True, sort=True):
-        orders = group.pivot(index=["cell", "n_examples", "test"], columns="swapped", values="followed")
+        orders = group.pivot(index=[*prompt, "dimension"], columns="swapped", values="followed")
         orders = orders.reindex(columns=[False, True])
         prompts = orders.mean(axis="columns").dropna()
         both = orders.dropna()
         consistency = (both[False] == both[True]).mean() if len(both) else math.nan
-        interval = wilson(float(prompts.sum()), len(prompts))
-        rows.append((model, len(prompts), prompts.mean(), *interval, *orders.mean(), len(both), consistency))
-    columns = ["prompts", "dvgr", "wilson_low", "wilson_high", "dvgr_first", "dvgr_swapped", "both"]
+        dvgr = clusters.mean(prompts.to_numpy(), prompts.index.get_level_values("dimension").to_numpy())
+        ends = dvgr.rate_interval
+        rows.append((model, len(prompts), dvgr.value, *ends, *orders.mean(), len(both), consistency))
+    columns = ["prompts", "dvgr", "low", "high", "dvgr_first", "dvgr_swapped", "both"]
     return pd.DataFrame(rows, columns=["model", *columns, "consistency"])
 
 
@@ -188,7 +195,7 @@ def with_published(trials: pd.DataFrame, family: Mapping[str, str], published: p
     Returns
     -------
     pandas.DataFrame
-        model, family, and the columns of `order_rates`.
+        model, family, and the columns of `order_rates`; Wilson's interval for the published models.
     """
     table = order_rates(trials)
     table.insert(1, "family", table["model"].map(dict(family)))

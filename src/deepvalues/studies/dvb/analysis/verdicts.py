@@ -268,6 +268,8 @@ _AT_EVERY_N: dict[str, _Measure] = {
     "letter_mass": lambda one, n: by_cell(one.tests(n), "mass"),
     "order_consistency": lambda one, n: by_cell(one.tests(n), "agree"),
     "first_option_rate": lambda one, n: by_cell(one.tests(n), "first_option"),
+    "first_option_p": lambda one, n: by_cell(one.tests(n), "first_p"),
+    "sampled_consistency": lambda one, n: by_cell(one.tests(n), "sampled_agree"),
     "control": lambda one, n: one.mean("control", n),
     "probe_value": lambda one, n: one.mean("probe_value", n),
     "probe_surface": lambda one, n: one.mean("probe_surface", n),
@@ -318,7 +320,7 @@ def _contract() -> pa.DataFrameSchema:
     }
     for name in (*MEASURES, *(f"{name}_n{MORE}" for name in _AT_EVERY_N)):
         columns |= _columns(name, -1 if _is_difference(name) else 0, 1 + 1e-6)
-    for name in (*_LEANS, "consistency_excess", *POSITIVE):
+    for name in (*_LEANS, "position_lean", "consistency_excess", *POSITIVE):
         columns |= _columns(name)
     return pa.DataFrameSchema(columns, strict=True, ordered=True, name="verdicts")
 
@@ -462,12 +464,14 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
 def _leans(one: _Respondent) -> dict[str, Estimate]:
     """The estimates that the rules use, by column name."""
     control, value, surface = (one.lean(arm) for arm in ("control", "probe_value", "probe_surface"))
+    tests = one.tests(N)
     return {
         "control_lean": by_cell(control, "lean"),
         "probe_value_lean": by_cell(value, "lean"),
         "probe_surface_lean": by_cell(surface, "lean"),
         "probes_lean": one.paired(value, surface, "lean"),
         "repeat_copy_lean": _copied(one.arm("repeat", N)),
+        "position_lean": by_cell(tests.assign(size=tests["first_odds"].abs()), "size"),
         "consistency_excess": excess_over_place(one.tests(N)),
         **{name: one.positive(name.removesuffix("_positive")) for name in POSITIVE},
     }

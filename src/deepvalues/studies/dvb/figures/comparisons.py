@@ -16,7 +16,16 @@ from matplotlib.lines import Line2D
 from deepvalues.ask.registry import HEAD
 from deepvalues.core import number_format
 from deepvalues.paper.theme import CHANCE, COLOURS, DASHED, chance_line, in_order, new_figure, slant, themed
-from deepvalues.studies.dvb.analysis.asked_read import ARMS, ASKED, NULL, RESPONDENTS, respondents
+from deepvalues.studies.dvb.analysis.asked_read import (
+    ARMS,
+    ASKED,
+    LAST,
+    MEAN,
+    NULL,
+    RESPONDENTS,
+    TOKENS,
+    respondents,
+)
 from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL, LEXICAL
 
 #: Distinguishable with any colour vision, and by their markers.
@@ -231,15 +240,17 @@ def power(table: pd.DataFrame) -> Figure:
 #: Labels of the respondents.
 _LABELS = {
     ASKED: "the model, asked",
-    "head, mean": "read: mean of tokens",
-    "head, last": "read: last token",
+    MEAN: "read: mean of tokens",
+    LAST: "read: last token",
+    TOKENS: "token embeddings",
     NULL: "read, coin-flipped choices",
 }
 #: Shape and filling, which identify respondents without colour.
 _RESPONDENTS: dict[str, dict[str, Any]] = {
     ASKED: {"color": COLOURS["language model"], "marker": "o", "linestyle": "-"},
-    "head, mean": {"color": COLOURS[HEAD], "marker": "v", "linestyle": "-"},
-    "head, last": {"color": COLOURS[HEAD], "marker": "^", "linestyle": "--", "markerfacecolor": "white"},
+    MEAN: {"color": COLOURS[HEAD], "marker": "v", "linestyle": "-"},
+    LAST: {"color": COLOURS[HEAD], "marker": "^", "linestyle": "--", "markerfacecolor": "white"},
+    TOKENS: {"color": "#666666", "marker": "s", "linestyle": "-.", "markerfacecolor": "white"},
     NULL: {"color": "#999999", "marker": "x", "linestyle": ":"},
 }
 #: Offset between neighbours, as a factor, because the axis of numbers of examples is logarithmic.

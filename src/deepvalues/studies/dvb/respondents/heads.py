@@ -79,10 +79,10 @@ TOKENS = "tokens"
 
 
 def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
-    """The heads on models with weights, by name: for each model, one on its token embeddings, and for each
-    pooling of its hidden states one head and its null.
+    """The heads on models with weights, by name.
 
-    Weights and their server are needed only for a text that was never read before.
+    For each model, these are one head and its null for each pooling of the hidden states, and one on the
+    token embeddings. Weights and their server are needed only for a text that was never read before.
     """
     found = {}
     for model in models:
