@@ -170,6 +170,22 @@ def test_every_paragraph_can_be_written_from_the_numbers_of_the_paper_and_is_sho
     assert re.search(rf'results\.(paragraph|opening)\(\\"{name}\\"\)', notebook)
 
 
+@pytest.mark.parametrize(
+    ("file", "name", "of", "every", "some"),
+    [
+        ("svo", "weights", "weights", "parameters", "held"),
+        ("svo", "letter_agents", "letters", "conditions", "agree"),
+        ("profiles", "pairs", "pairs", "worths", "agree"),
+    ],
+)
+def test_all_is_said_where_both_numbers_are_the_same(file, name, of, every, some):
+    def told(number):
+        return Sentences(file)(name, {"n": {of: {every: "12", some: number}}})
+
+    assert told("12").startswith("All 12 ")
+    assert re.match(r"Of 12 [a-z ]+, 11 \w+ ", told("11"))
+
+
 def test_every_number_has_a_reader():
     """No key of a notebook is read neither by the article nor by a paragraph."""
     article = read_article(paths.ROOT / "paper" / "index.qmd").contents

@@ -84,8 +84,8 @@ STUDY = option("--study", "NAME", "the study (default: dvb); the README has a ta
 SET = option(
     "--set",
     "NAME",
-    "its item set (default: the first that the paper uses, such as standard or subset); an unknown name "
-    "lists all",
+    "its item set (default: the first that data/models.yml lists for the study, such as standard or subset); "
+    "an unknown name lists all",
 )
 MODEL = option("--model", "NAME", "the model; can be repeated", action="append", required=True)
 KEY_VARIABLE = option(

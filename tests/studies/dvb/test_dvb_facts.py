@@ -37,6 +37,18 @@ def test_both_splits_stand_in_one_sentence():
     )
 
 
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (0.0, "No learner of one layer was taken for a learner of the other."),
+        (0.02, "Learners of one layer were taken for learners of the other at a rate of at most .020."),
+    ],
+)
+def test_whether_learners_of_one_layer_were_taken_for_the_other(rate, words):
+    rows = [("value", 0.9, 0.0), ("value", 0.8, rate), ("surface", 0.0, 0.9), ("coin", 0.5, 0.5)]
+    assert told("other_layer", frame("truth value surface", *rows)) == words
+
+
 LEAVING = "With one model left out at a time, the pooled DVGR"
 MEAN = "By preferred value, the mean DVGR"
 VALUES = {"x": "non-maleficence", "y": "justice"}
@@ -110,10 +122,10 @@ def soft(*rows):
         (
             "control",
             (on_control(True, True, accuracy=NAN), "language model"),
-            "On the confounded control no reply could be read.",
+            "On the control no reply could be read.",
         ),
         *(
-            ("control", control(*flagged), f"On the confounded control, {who} {ABOVE}.")
+            ("control", control(*flagged), f"On the control, {who} {ABOVE}.")
             for flagged, who in (
                 ([True, False, True], "1 of 3 text learners is"),
                 ([True, False], "1 of 2 text learners is"),

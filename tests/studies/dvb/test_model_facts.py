@@ -131,15 +131,16 @@ def test_who_was_asked_and_how():
     assert told("asked", ONE) == "We asked one language model on 400 cells (2,200 items): gpt-x."
     assert told("asked", TWO) == (
         "We asked two language models: a (100 cells, 2,200 items) and b (200 cells, 2,200 items). Both were "
-        "asked by letter probability; over all items, the two letters together have a mean probability of "
-        ".930 to .990."
+        "asked by letter probability; over all items, their mean letter mass is .930 to .990."
     )
     more = TWO.assign(cells=50, items=[2200, 2600])
     assert told("asked", more).startswith(
         "We asked two language models on 50 cells: a (2,200 items) and b (2,600 items). Both"
     )
     assert "2 of 3 were asked by letter probability" in told("asked", pd.concat([ONE, TWO]))
-    assert "It was asked by letter probability;" in told("asked", TWO.head(1))
+    assert "It was asked by letter probability; over all items, its mean letter mass is .930." in told(
+        "asked", TWO.head(1)
+    )
 
 
 # ---- what they do ----
@@ -222,10 +223,11 @@ def test_asked_outright_language_models_alone_are_counted():
 
 def test_repeats_of_an_example_in_both_orders():
     assert of_own("without_evidence", table(PLACE)) == (
-        "When the test is one of the examples, word for word, its choice was reproduced at a rate of .600 in "
-        "the same order, and of .400 with the options exchanged."
+        "In the repeat, where the test is one of the examples, the model reproduced the choice shown there "
+        "at a rate of .600 in the same order, and of .400 with the options exchanged."
     )
     apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7}))
+    assert "the models reproduced" in apart
     assert "at a rate of .600 to .700 in the same order, and of" in apart
     always = VALUE | {"repeat_copy_lean": 0.5, "repeat_copy_lean_low": NAN, "cells": 50}
     assert "(above chance for b)" in of_own("without_evidence", table(PLACE, always))
@@ -319,8 +321,8 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
         "With coin-flipped choices, both states taken together, 2 of the 4 intervals on control, probes and "
-        "DVGR lie below one half (the control and the surface probe) and none above it; one half is "
-        "expected, as opposite coins give opposite choices, and as all heads share the same coins, these "
+        "DVGR lie below one half (the control and the surface probe) and none above it. One half is what to "
+        "expect, because opposite coins give opposite choices. All heads share the same coins, so these "
         "misses are not independent."
     )
 
@@ -376,8 +378,8 @@ def test_a_model_that_examples_make_choose_by_position_is_named():
 def test_models_that_go_by_position_when_asked_outright_are_said_to():
     of_place = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", of_place.assign(followed=0.5)) == (
-        "Asked outright which of two options shows a value or a pole, a goes by position as well: the rate "
-        "of right choices over both orders is .500, so this question does not show what can be recognized."
+        "Asked outright which of two options shows a value or a pole, a goes by position as well: the "
+        "accuracy over both orders is .500, so this question does not show what can be recognized."
     )
 
 
@@ -418,9 +420,9 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of
     ]
     assert told("gain", table(*rows)) == (
         "By the same rules, three of the four lexical learners learned from the examples too, so heads must "
-        "be compared with them. At N = 4, the accuracy of heads on the value probe minus that of the best "
-        "lexical learner there (learner-words-tuned) is .050 to .200, and 2 of the 3 intervals lie above "
-        "zero; on the surface probe, 1 of 2 does."
+        "be compared with them. At N = 4, the accuracy of heads on the value probe minus that of the "
+        "lexical learner that does best on this probe (learner-words-tuned) is .050 to .200, and 2 of the 3 "
+        "intervals lie above zero; on the surface probe, 1 of 2 does."
     )
     more = {f"{name}_n20": number for name, number in span("probe_value", 0.2, 0.1).items()}
     more = {name.replace("_low_n20", "_n20_low"): number for name, number in more.items()}
@@ -429,7 +431,9 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of
         "surface probe."
     )
     level = more | {"probe_value_minus_lexical_n20_low": -0.1}
-    assert told("gain", table(rows[0] | level, *rows[1:])).endswith("At N = 20, none does on either probe.")
+    assert told("gain", table(rows[0] | level, *rows[1:])).endswith(
+        "At N = 20, no interval lies above zero on either probe."
+    )
     assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("At N = 4, the")
     assert told("gain", NO_TABLE) == "No head can be compared with the lexical learners."
 
@@ -463,15 +467,17 @@ def test_public_prompts_by_family():
         "the language models, .670 for heads on mean states and .550 for heads on the last token's state. "
         "That of the published models is .302 on the prompts of their own study, below the intervals of all "
         "of these. "
-        "So the DVGR depends on the state that is read: all heads on mean states lie above one half, and "
-        "none on the last token's state does. b was not asked these prompts."
+        "Among heads, the DVGR depends on the state that is read: by their intervals, all heads on mean "
+        "states lie above one half, and none on the last token's state does. b was not asked these prompts."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), [])
-    assert "is .302 on the prompts of their own study. So the DVGR" in low
+    assert "is .302 on the prompts of their own study. Among heads, the" in low
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), [])
-    assert worse.endswith("none on the last token's state does; head-b-last lies below it.")
+    assert worse.endswith(
+        "above one half, none on the last token's state does, and head-b-last lies below it."
+    )
     for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
-        assert "decides" not in told("public", public(*rows, more), [])
+        assert "depends" not in told("public", public(*rows, more), [])
 
 
 # ---- in short ----
@@ -550,6 +556,14 @@ def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
     assert told("agents", table(*rows)).endswith("Five of five such agents have the expected verdict.")
     rows[-1] |= {"verdict": "no_capability"}
     assert told("agents", table(*rows, PLACE)).endswith(
-        "Four of five such agents have the expected verdict; that of agent-random is “no capability”."
+        "Four of five such agents have the expected verdict. That of agent-random is “no capability”; for a "
+        "coin, this verdict is not wrong either."
     )
+    rows[-1] |= {"consistency_excess_low": 0.01}
+    assert told("agents", table(*rows)).endswith(
+        "is “no capability”, since by chance its order consistency lay above what position alone would give; "
+        "for a coin, this verdict is not wrong either."
+    )
+    rows[-1] |= {"verdict": "value"}
+    assert told("agents", table(*rows)).endswith("That of agent-random is “value learner”.")
     assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."

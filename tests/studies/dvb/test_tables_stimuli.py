@@ -24,9 +24,18 @@ def test_names_of_poles_are_emphasised_and_colons_in_wordings_stay():
 
 def test_arms_show_the_rates_that_agents_must_reach():
     table = shown(tables.arms(description.arms(ARMS.values())), "stimuli/arms")
-    assert column(table, "arm") == [name.replace("_", " ") for name in ARMS]
+    assert column(table, "arm") == [tables.arm_name(name) for name in ARMS]
     assert column(table, "value agent") == [f"{arm.always_value:.1f}" for arm in ARMS.values()]
     assert column(table, "surface agent") == [f"{arm.always_surface:.1f}" for arm in ARMS.values()]
+
+
+def test_arms_are_called_what_the_text_calls_them():
+    names = {
+        "probe_value": "value probe",
+        "shuffled_probe_surface": "shuffled surface probe",
+        "value_only": "value only",
+    }
+    assert {name: tables.arm_name(name) for name in names} == names
 
 
 def test_roles_are_set_as_mathematics():

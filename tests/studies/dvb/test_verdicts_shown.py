@@ -62,13 +62,13 @@ def table():
 
 
 def cell(text, row, name):
-    models = column(text, "model")
+    models = column(text, head(text)[0])
     return column(text, name)[models.index(row)].replace("\u00a0", " ")
 
 
 def test_respondents_by_family(table):
     text = tables.verdicts(table)
-    assert column(text, "model") == ["one", "two", *sorted(LEXICAL), "agent-first"]
+    assert column(text, "respondent") == ["one", "two", *sorted(LEXICAL), "agent-first"]
     assert cell(text, "two", "verdict") == "surface learner"
     assert cell(text, "two", "value probe") == ".520 [.470, .570]"
     assert cell(text, "agent-first", "DVGR") == MISSING
@@ -102,7 +102,7 @@ def test_an_estimate_without_interval_stands_alone(table):
 def test_without_evidence(table):
     text = tables.without_evidence(table)
     arms = ["prior", "prior, order consistency", "shuffled", "repeat, copy", "repeat, swapped", "control"]
-    assert head(text) == ["model", *arms]
+    assert head(text) == ["respondent", *arms]
     assert cell(text, "two", "repeat, copy") == ".700 [.650, .750]"
 
 
@@ -110,7 +110,7 @@ def test_learned_at_both_n(table):
     at_4, at_20 = tables.learned(table), tables.learned(table, 20)
     assert cell(at_4, "two", "DVGR − shuffled") == "−.100 [−.150, −.050]"
     assert cell(at_20, "two", "DVGR") == ".300 [.250, .350]"
-    assert column(at_20, "model") == ["two"]
+    assert column(at_20, "respondent") == ["two"]
     assert "control" in head(at_20)
 
 

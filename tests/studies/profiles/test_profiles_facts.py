@@ -142,13 +142,14 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
         (
             "",
             [NAN, NAN],
-            "no language model has answered a mode that gives a fidelity, so this cannot be tested.",
+            "no language model has ranked or rated the themes, or divided points among them, so this cannot "
+            "be tested.",
         ),
     ],
 )
 def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
     about = (
-        "The abstract of the study reports that fidelity does not consistently scale with size, recency or "
+        "The abstracts of the study report that fidelity does not consistently scale with size, recency or "
         "capability tier"
     )
     expected += "of known size, date or tier to test this." if expected.endswith("too few ") else ""
@@ -194,7 +195,7 @@ def agency_of(p_value, claimed, family):
     ],
 )
 def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value, claimed, family, expected):
-    about = "The abstract also reports that models and people give Agency a low priority; "
+    about = "The abstracts also report that models and people give Agency a low priority; "
     asked = claimed is False and family == "language model"
     how = ": asked in pairs, one of them chooses by position" if asked else ""
     nobody = f"no language model here gives answers that support a profile{how}."

@@ -192,7 +192,11 @@ def test_lean_with_its_intervals(results):
     ("raw", "corrected", "survives"),
     [
         ("yes", "yes", "The lean remains when scores are corrected for what random answers get."),
-        ("yes", "open", "Corrected for what random answers get, no significant lean is left."),
+        (
+            "yes",
+            "open",
+            "Corrected for what random answers get, no significant lean towards neutral values is left.",
+        ),
         ("yes", "no", "Corrected for what random answers get, the scores lean away from neutral values."),
         ("open", "yes", "Even before any correction, there is no significant lean towards neutral values."),
         ("no", "no", "Even before any correction, there is no significant lean towards neutral values."),

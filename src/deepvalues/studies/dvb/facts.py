@@ -22,6 +22,7 @@ from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
 from deepvalues.studies.dvb.analysis.statistics import ALPHA
+from deepvalues.studies.dvb.analysis.verdict_errors import RESPONDENTS
 from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL
 from deepvalues.studies.dvb.respondents.heads import SHUFFLED
 
@@ -220,6 +221,18 @@ def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> dict[str, Any]:
     return {"models": table.assign(implied=table["model"].map(dict(expected))).to_dict("records")}
 
 
+def other_layer(errors: pd.DataFrame) -> dict[str, Any]:
+    """The highest rate at which simulated learners of one layer were judged to be learners of the other.
+
+    Parameters
+    ----------
+    errors
+        From `analysis.verdict_errors.verdict_errors`.
+    """
+    of = dict(list(errors.groupby("truth")))
+    return {"rate": float(max(of["value"]["surface"].max(), of["surface"]["value"].max()))}
+
+
 # ---- language models: who was asked ----
 
 
@@ -265,6 +278,7 @@ _AGENTS = {
     "agent-first": "place",
     "agent-random": "place",
 }
+_COIN = "agent-random"
 
 
 def claims(table: pd.DataFrame) -> dict[str, bool]:
@@ -300,16 +314,29 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
 def agents(table: pd.DataFrame) -> dict[str, Any]:
     """How many reference agents with a simple rule have a verdict, and which have another than it implies.
 
+    Of the latter: ``fits_coin``, whether a coin may also get this verdict, and the agent is one;
+    ``by_option``, whether it chooses the same option in both orders more often than position alone would
+    give.
+
     Parameters
     ----------
     table
         From `analysis.verdicts.verdicts`.
     """
-    given = table.set_index("model")["verdict"].reindex(list(_AGENTS)).dropna()
-    missed = given[given != pd.Series(_AGENTS)[given.index]]
+    given = table.set_index("model").reindex(list(_AGENTS)).dropna(subset="verdict")
+    missed = given[given["verdict"] != pd.Series(_AGENTS)[given.index]]
+    rows = zip(missed.index, missed["verdict"], missed["consistency_excess_low"] > 0, strict=True)
     return {
         "agents": len(given),
-        "missed": [{"model": name, "verdict": rules.NAMES[verdict]} for name, verdict in missed.items()],
+        "missed": [
+            {
+                "model": name,
+                "verdict": rules.NAMES[verdict],
+                "fits_coin": name == _COIN and verdict in RESPONDENTS["coin"].right,
+                "by_option": by_option,
+            }
+            for name, verdict, by_option in rows
+        ],
     }
 
 

@@ -99,7 +99,7 @@ def intervals(pooled: pd.DataFrame, mean_of_rates: pd.DataFrame, methods: Mappin
 
 
 def control(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy on the confounded control, from `analysis.comparisons.control_gate`."""
+    """Accuracy on the control, from `analysis.comparisons.control_gate`."""
     return table.assign(flagged=table["flagged"].map({True: "flagged", False: ""}))
 
 
@@ -274,12 +274,15 @@ _HEADS = {
 }
 
 
-def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
-    """Respondents in order, with the measures whose names have the suffix ``end``, and their intervals."""
+def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "", who: str = "respondent") -> str:
+    """Respondents in order, with the measures whose names have the suffix ``end``, and their intervals.
+
+    ``who`` is the head of the first column.
+    """
     if table.empty:
         return nobody("Nobody was asked this.")
     ordered = _in_families(table).sort_values(["family", "model"])
-    shown = pd.DataFrame({"model": ordered["model"]})
+    shown = pd.DataFrame({who: ordered["model"]})
     for column in columns:
         if column == "verdict":
             cells = list(ordered[column].map(VERDICT_NAMES))
@@ -294,7 +297,7 @@ def _verdict_table(table: pd.DataFrame, *columns: str, end: str = "") -> str:
             ends = bounds(ordered, name, 3 if write is share else 2, bounded=write is share)
             cells = [_with_ends(value, one, write) for value, one in zip(ordered[name], ends, strict=True)]
         shown[_HEADS[column]] = cells
-    formats = {str(name): str for name in shown if name not in ("model", "verdict", "asked")}
+    formats = {str(name): str for name in shown if name not in (who, "verdict", "asked")}
     return markdown(shown, formats)
 
 
@@ -320,7 +323,7 @@ def answering(table: pd.DataFrame, in_words: pd.DataFrame) -> str:
     by_letter = table[table["family"] == LANGUAGE_MODEL].assign(how="letter")
     both = pd.concat([by_letter, in_words.assign(how="free text")])
     positions = ("first_option_rate", "first_option_p", "order_consistency", "by_place", "prior_consistency")
-    return _verdict_table(both, "how", "answered", *positions, "control")
+    return _verdict_table(both, "how", "answered", *positions, "control", who="model")
 
 
 def without_evidence(table: pd.DataFrame) -> str:

@@ -404,7 +404,7 @@ def direction_gaps(table: pd.DataFrame) -> pd.Series[float]:
 
 
 def control_gate(frame: pd.DataFrame, n_examples: int = 20) -> pd.DataFrame:
-    """Accuracy on the confounded control. For a model that learned nothing there, the DVGR means little.
+    """Accuracy on the control. For a model that learned nothing there, the DVGR means little.
 
     Parameters
     ----------

@@ -259,7 +259,7 @@ _OFFSET = 1.07
 
 @themed
 def asked_against_read(table: pd.DataFrame) -> Figure:
-    """Rate of right answers by the number of examples: one row per model, one column per arm.
+    """Accuracy by the number of examples: one row per model, one column per arm.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
     for model, row in zip(models, panels, strict=True):
         for arm, axes in zip(ARMS, row, strict=True):
             _asked_and_read(axes, table[(table["model"] == model) & (table["arm"] == arm)])
-        row[0].set_ylabel(f"{model}\nrate")
+        row[0].set_ylabel(f"{model}\naccuracy")
     for name, axes in zip(ARMS.values(), panels[0], strict=True):
         axes.set_title(name)
     for axes in panels[-1]:
@@ -360,8 +360,8 @@ def probes(table: pd.DataFrame) -> Figure:
     low, high = _limits([*shown.to_dict("records"), *lexical])
     ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
     panels[0][0].set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high))
-    figure.supxlabel("value probe: share of right choices", fontsize="medium")
-    figure.supylabel("surface probe: share of right choices", fontsize="medium")
+    figure.supxlabel("value probe: accuracy", fontsize="medium")
+    figure.supylabel("surface probe: accuracy", fontsize="medium")
     figure.legend(handles=_probe_handles(shown, bool(lexical)), loc="outside upper center", ncols=3)
     return figure
 

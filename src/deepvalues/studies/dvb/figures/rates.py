@@ -40,8 +40,8 @@ ARM_LABELS = {
     ("deconfounded", 20): "DVGR\nN = 20",
     ("deconfounded", 40): "DVGR\nN = 40",
     ("control", 20): "control",
-    ("probe_value", 20): "probe\nvalue",
-    ("probe_surface", 20): "probe\nsurface",
+    ("probe_value", 20): "value\nprobe",
+    ("probe_surface", 20): "surface\nprobe",
     ("value_only", 20): "value\nonly",
     ("surface_only", 20): "surface\nonly",
 }
@@ -117,7 +117,7 @@ def _dvgrs(axes: Axes, ordered: pd.DataFrame) -> None:
 
 @themed
 def arms(table: pd.DataFrame) -> Figure:
-    """Rate of right answers of every model in every arm, as a heat map.
+    """Accuracy of every model in every arm, as a heat map.
 
     Parameters
     ----------

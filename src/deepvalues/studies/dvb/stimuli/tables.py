@@ -23,14 +23,19 @@ def dimensions(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def arm_name(arm: str) -> str:
+    """The display name of an arm: "shuffled value probe" for ``shuffled_probe_value``."""
+    return re.sub(r"probe (value|surface)", r"\1 probe", arm.replace("_", " "))
+
+
 def _in_mathematics(roles: re.Match[str]) -> str:
     """Letters with subscripts; braces only if needed, as pandoc sizes columns by their characters."""
     return "$" + re.sub(r"(?<=[vs])([12])", r"_\1", roles[0]).replace("=", "_{=}") + "$"
 
 
 def arms(table: pd.DataFrame) -> pd.DataFrame:
-    """The arms, from `stimuli.description.arms`, with roles as mathematics."""
-    shown = table.copy()
+    """The arms, from `stimuli.description.arms`, with display names and with roles as mathematics."""
+    shown = table.assign(arm=table["arm"].map(arm_name))
     for column in ("examples", "test", "right_means"):
         shown[column] = [_ROLES.sub(_in_mathematics, cell) for cell in shown[column]]
     return shown
