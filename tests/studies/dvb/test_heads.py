@@ -302,8 +302,10 @@ def test_each_open_model_has_two_heads_and_their_nulls_in_the_registry():
     assert {model.name for model in listed} == set(learners) <= set(catalogue.local_models())
     assert {model.endpoint.kind for model in listed} == {LOCAL}
     shuffled = {name for name in learners if name.endswith(heads.SHUFFLED)}
-    assert len(learners) == 12 and {f"{name}-shuffled" for name in set(learners) - shuffled} == shuffled
-    assert len({learner.description for learner in learners.values()}) == 12
+    tokens = {name for name in learners if name.endswith(heads.TOKENS)}
+    assert (len(shuffled), len(tokens), len(learners)) == (6, 3, 15)
+    assert {f"{name}-shuffled" for name in set(learners) - shuffled - tokens} == shuffled
+    assert len({learner.description for learner in learners.values()}) == 15
     # Probabilities are on record of the heads, and not of the nulls.
     assert {model.name for model in listed if model.parameters.get("logprobs")} == set(learners) - shuffled
 

@@ -11,7 +11,7 @@ from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis import several_sets
 from deepvalues.studies.dvb.analysis import verdicts as rules
-from deepvalues.studies.dvb.analysis.asked_read import ASKED, NULL
+from deepvalues.studies.dvb.analysis.asked_read import ASKED, LAST, NULL, TOKENS
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED
 from deepvalues.studies.dvb.analysis.several_sets import MODES
 from deepvalues.studies.dvb.analysis.verdicts import CONTRACT
@@ -98,6 +98,7 @@ READ = rates(
     *of_all_arms("head, mean", 4, 0.6, 0.7, 0.55),
     *of_all_arms("head, last", 4, 0.7, 0.8, 0.56),
     *of_all_arms(NULL, 4, 0.49, 0.5, 0.5),
+    *of_all_arms(TOKENS, 4, 0.5, 0.6, 0.55),
     *of_all_arms("head, mean", 20, 0.9, 0.95, 0.6),
 )
 NOTHING_READ = rates()
@@ -184,9 +185,9 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     assert told("free", NO_TABLE, in_words()) == "No language model was asked in free text."
     some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert some == (
-        "In free text, the share of replies that clearly name one option is .400 to 1.000. Of the models "
-        "whose replies can all be read (b), none was found to choose the same option in both orders more "
-        "often than position alone would give, and none was above chance on the control."
+        "In free text, sampled at the server's default temperature, the share of replies that clearly name "
+        "one option is .400 to 1.000. Of the models whose replies can all be read (b), none was found to "
+        "choose the same option in both orders more often than position alone would give, and none was above chance on the control."
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert "(a and b), a chose the same option in both orders more often" in both
@@ -197,7 +198,7 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)))
     assert partly.endswith(
         "1.000. On the 17 tests of which both replies of a can be read, its order consistency was .770 "
-        "[.760, .780]; position alone would give .470."
+        "[.760, .780], more than the .470 that position alone would give."
     )
 
 
@@ -328,11 +329,11 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
 
 
 def test_verdicts_on_the_cells_of_the_language_models_are_counted():
-    heads = [{"model": name, "family": HEAD, "verdict": "value"} for name in ("g", "h")]
+    heads = [{"model": name, "family": HEAD, "verdict": "value"} for name in ("g-mean", "h-mean")]
     few = [heads[0], heads[1] | {"verdict": "both"}]
     assert told("own_cells", table(*heads), table(*few)) == (
-        "On the cells of the language models alone, 1 of 2 heads has the same verdict; that of h is "
-        "“learned both”."
+        "On the cells of the language models alone, 1 of 2 heads has the same verdict; that of "
+        "h-mean is “learned both”."
     )
     assert told("own_cells", table(*heads), table(*heads)).endswith("2 of 2 heads have the same verdict.")
     assert told("own_cells", table(PLACE), NO_TABLE) == "No head was asked on the cells of a language model."
@@ -353,26 +354,56 @@ def test_heads_are_compared_with_the_models_that_they_read():
         "the model that it reads is .200 to .300, and all 2 intervals lie above zero (coin-flipped "
         "choices: .010)."
     )
-    assert told("less_encoder", frame[frame["respondent"] != NULL].assign(clustered_low=-0.1)) == (
-        "On the same tests, the accuracy of a head on hidden states minus that of this learner is .200 to "
-        ".300; none of the 2 intervals lies above zero."
-    )
-    assert told("less_encoder", frame[:0]) == (
-        "No head can be compared with the learner on sentence embeddings."
-    )
     assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
+
+
+def compared(*rows):
+    """Differences at N = 4, ± .05: (respondent, other, arm, difference)."""
+    table_ = pd.DataFrame(rows, columns=["respondent", "other", "arm", "difference"])
+    ends = {"clustered_low": table_["difference"] - 0.05, "clustered_high": table_["difference"] + 0.05}
+    return table_.assign(model="a", n_examples=4, **ends)
+
+
+def of_added(frame):
+    return said("added", facts.compared(frame)).replace("\u00a0", " ")
+
+
+def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
+    frame = compared(
+        ("head, mean", "learner-encoder", "probe_value", 0.02),
+        ("head, last", "learner-encoder", "probe_value", -0.1),
+        ("head, mean", TOKENS, "probe_value", 0.1),
+        ("head, mean", TOKENS, "probe_surface", -0.01),
+        ("head, last", TOKENS, "probe_value", 0.01),
+        ("head, last", TOKENS, "probe_surface", -0.06),
+        ("head, mean", LAST, "probe_value", 0.9),
+    )
+    assert told("compared", frame) == (
+        "On the value probe, the accuracy of a head on hidden states minus that of the learner on sentence "
+        "embeddings is −.100 to .020; none of the 2 intervals lies above zero and 1 below."
+    )
+    assert of_added(frame) == (
+        "At N = 4, heads on mean states exceed heads on token embeddings by .100 on the value probe, where 1 "
+        "of the 1 intervals lies above zero, and by −.010 on the surface probe, where none of the 1 "
+        "intervals lies above zero. For heads on the last token's state, the differences are .010 on the "
+        "value probe, where none of the 1 intervals lies above zero, and −.060 on the surface probe, where "
+        "none of the 1 intervals lies above zero and 1 below."
+    )
+    assert told("compared", frame[:0]) == ("No head can be compared with the learner on sentence embeddings.")
+    assert of_added(frame[:0]) == "No head on token embeddings is on record."
 
 
 def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
     assert found.startswith(
-        "For a, it is the examples that bring this about: without them, the same option was chosen in both "
-        "orders in .770 [.760, .780] of the tests, and position alone would give at most one half. "
+        "For a, this comes with the examples, or with the longer prompt: without them, the same option was "
+        "chosen in both orders in .770 [.760, .780] of the tests, and position alone would give at most one "
+        "half. "
     )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
-    assert both.startswith("For two models, it is the examples that bring this about")
-    assert "bring" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
+    assert both.startswith("For two models, this comes with the examples")
+    assert "longer prompt" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
 
 
 def test_models_that_go_by_position_when_asked_outright_are_said_to():
@@ -432,7 +463,8 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of
     )
     level = more | {"probe_value_minus_lexical_n20_low": -0.1}
     assert told("gain", table(rows[0] | level, *rows[1:])).endswith(
-        "At N = 20, no interval lies above zero on either probe."
+        "At N = 20, with fewer cells, the differences are .200 on the value probe, and no interval lies "
+        "above zero on either probe."
     )
     assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("At N = 4, the")
     assert told("gain", NO_TABLE) == "No head can be compared with the lexical learners."
@@ -444,14 +476,17 @@ def span(probe, value, half):
     return {f"{probe}_minus_lexical{end}": number for end, number in ends.items()}
 
 
+NO_STATES = compared()
+
+
 def public(*rows):
-    columns = ["model", "family", "dvgr", "wilson_low", "wilson_high"]
+    columns = ["model", "family", "dvgr", "low", "high"]
     rows += ((PUBLISHED, "language model", 0.302, 0.3, 0.305),)
     return pd.DataFrame(rows, columns=columns)
 
 
 def test_public_prompts_by_family():
-    assert told("public", public(), []) == "No respondent was asked the public prompts."
+    assert told("public", public(), NO_STATES, []) == "No respondent was asked the public prompts."
     rows = [
         ("learner-words", "text learner", 0.495, 0.4, 0.6),
         ("learner-style", "text learner", 0.1, 0.0, 0.2),
@@ -459,25 +494,26 @@ def test_public_prompts_by_family():
         ("a", "language model", 0.5, 0.4, 0.6),
         ("head-a-mean", HEAD, 0.67, 0.6, 0.7),
         ("head-a-last", HEAD, 0.55, 0.4, 0.6),
-        ("head-a-mean-shuffled", HEAD, 0.2, 0.1, 0.3),
+        ("head-a-tokens", HEAD, 0.52, 0.4, 0.6),
+        ("head-a-mean-shuffled", HEAD, 0.51, 0.1, 0.3),
     ]
-    found = told("public", public(*rows), ["a", "b"])
-    assert found == (
-        "The DVGR is .495 for the lexical learners, .800 for the learner on sentence embeddings, .500 for "
-        "the language models, .670 for heads on mean states and .550 for heads on the last token's state. "
-        "That of the published models is .302 on the prompts of their own study, below the intervals of all "
-        "of these. "
-        "Among heads, the DVGR depends on the state that is read: by their intervals, all heads on mean "
-        "states lie above one half, and none on the last token's state does. b was not asked these prompts."
+    states = compared(("head, mean", LAST, "deconfounded", 0.12))
+    assert told("public", public(*rows), states, ["a", "b"]) == (
+        "On the public prompts, the DVGR is .495 for the lexical learners, .800 for the learner on sentence "
+        "embeddings, .500 for the language models, .670 for heads on mean states, .550 for heads on the last "
+        "token's state and .520 for heads on token embeddings. That of the published models is .302 on the "
+        "prompts of their own study, below the intervals of all of these. Heads fitted to coin-flipped "
+        "choices have .510. The DVGR depends on the state that is read: a head on the mean state minus one "
+        "on the last token's state is .120, and 1 of the 1 intervals lies above zero. b was not asked these "
+        "prompts."
     )
-    low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), [])
-    assert "is .302 on the prompts of their own study. Among heads, the" in low
-    worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), [])
-    assert worse.endswith(
-        "above one half, none on the last token's state does, and head-b-last lies below it."
-    )
-    for more in (("head-b-mean", HEAD, 0.6, 0.49, 0.7), ("head-b-last", HEAD, 0.6, 0.51, 0.7)):
-        assert "depends" not in told("public", public(*rows, more), [])
+    low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), states, [])
+    assert "is .302 on the prompts of their own study. Heads" in low
+    worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), states, [])
+    assert worse.endswith("lies above zero; head-b-last lies below one half.")
+    alike = told("public", public(*rows), compared(("head, mean", LAST, "deconfounded", 0.02)), [])
+    assert "Does the DVGR depend on the state that is read? A head" in alike
+    assert "state that is read" not in told("public", public(*rows), NO_STATES, [])
 
 
 # ---- in short ----
@@ -489,14 +525,14 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. The DVGR was .500 to .660, "
         "and value-probe accuracy .500. Linear heads on the hidden states of a, fitted to such examples, "
-        "reached .700 to .800 on this probe (coin-flipped choices: .500)."
+        "reached .700 to .800 on this probe; heads on token embeddings, .600."
     )
     assert "Linear heads on their hidden states, fitted to such examples, reached" in told(
         "finding", table(PLACE), READ
     )
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
-        "(coin-flipped choices: .500); a text learner on sentence embeddings, .800."
+        "heads on token embeddings, .600; a learner on sentence embeddings, .800."
     )
     unread = told("finding", table(PLACE | {"dvgr": NAN}), READ)
     assert "position. No reply could be read. Linear heads" in unread
@@ -513,10 +549,9 @@ def test_one_verdict_for_all(names, who):
 def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     one = PLACE | {"verdict": verdict}
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
-    null = rates(*of_all_arms(NULL, 4, 0.5, 0.48, 0.5))
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
-    found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b"), null]))
-    assert "(coin-flipped choices: .480 to .500); a text learner on sentence embeddings, .800." in found
+    found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b")]))
+    assert "heads on token embeddings, .600; a learner on sentence embeddings, .800." in found
     assert len(found.split()) <= 60
 
 
@@ -531,10 +566,11 @@ def test_heads_count_in_the_finding_only_with_the_examples_of_the_models():
         ([], False, False),
         ([("m", "language model", "place"), ("n", "language model", "place")], True, False),
         ([("m", "language model", "place"), ("n", "language model", "value")], False, False),
-        ([("h", HEAD, "both"), ("h-shuffled", HEAD, "place")], False, True),
-        ([("h", HEAD, "both"), ("g", HEAD, "undecided")], False, False),
-        ([("h", HEAD, "value"), ("h-shuffled", HEAD, "surface")], False, False),
-        ([("h-shuffled", HEAD, "place")], False, False),
+        ([("h-mean", HEAD, "both"), ("h-mean-shuffled", HEAD, "place")], False, True),
+        ([("h-mean", HEAD, "both"), ("h-tokens", HEAD, "layer_open")], False, True),
+        ([("h-mean", HEAD, "both"), ("g-last", HEAD, "undecided")], False, False),
+        ([("h-mean", HEAD, "value"), ("h-mean-shuffled", HEAD, "surface")], False, False),
+        ([("h-mean-shuffled", HEAD, "place"), ("h-tokens", HEAD, "value")], False, False),
     ],
 )
 def test_claims_on_all_models_and_all_heads(rows, by_position, heads_learned):
@@ -552,18 +588,12 @@ def test_the_claim_on_the_learner_on_embeddings(verdict):
 
 
 def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
-    rows = [{"model": name, "verdict": verdict} for name, verdict in facts._AGENTS.items()]
-    assert told("agents", table(*rows)).endswith("Five of five such agents have the expected verdict.")
+    rows = [{"model": name, "verdict": verdicts[0]} for name, verdicts in facts._AGENTS.items()]
+    assert told("agents", table(*rows)).endswith("All five such agents have an expected verdict.")
     rows[-1] |= {"verdict": "no_capability"}
-    assert told("agents", table(*rows, PLACE)).endswith(
-        "Four of five such agents have the expected verdict. That of agent-random is “no capability”; for a "
-        "coin, this verdict is not wrong either."
-    )
-    rows[-1] |= {"consistency_excess_low": 0.01}
-    assert told("agents", table(*rows)).endswith(
-        "is “no capability”, since by chance its order consistency lay above what position alone would give; "
-        "for a coin, this verdict is not wrong either."
-    )
+    assert told("agents", table(*rows, PLACE)).endswith("All five such agents have an expected verdict.")
     rows[-1] |= {"verdict": "value"}
-    assert told("agents", table(*rows)).endswith("That of agent-random is “value learner”.")
+    assert told("agents", table(*rows)).endswith(
+        "Four of five such agents have the expected verdict; that of agent-random is “value learner”."
+    )
     assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."

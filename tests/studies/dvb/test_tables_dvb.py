@@ -130,7 +130,7 @@ def test_the_public_prompts_put_the_published_models_last():
         "respondent": "learner-words",
         "prompts": "99",
         "DVGR": ".495",
-        "Wilson": "[.398, .592]",
+        "interval": "[.398, .592]",
         "first order": ".495",
         "exchanged": ".495",
         "order consistency": "1.000",

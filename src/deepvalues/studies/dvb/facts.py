@@ -271,14 +271,14 @@ def asked(how: pd.DataFrame) -> dict[str, Any]:
 # ---- what they do ----
 
 
+#: The verdicts that a simple rule implies.
 _AGENTS = {
-    "agent-value": "value",
-    "agent-surface": "surface",
-    "agent-both": "both",
-    "agent-first": "place",
-    "agent-random": "place",
+    "agent-value": ("value",),
+    "agent-surface": ("surface",),
+    "agent-both": ("both",),
+    "agent-first": ("place",),
+    "agent-random": RESPONDENTS["coin"].right,
 }
-_COIN = "agent-random"
 
 
 def claims(table: pd.DataFrame) -> dict[str, bool]:
@@ -323,20 +323,11 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
     table
         From `analysis.verdicts.verdicts`.
     """
-    given = table.set_index("model").reindex(list(_AGENTS)).dropna(subset="verdict")
-    missed = given[given["verdict"] != pd.Series(_AGENTS)[given.index]]
-    rows = zip(missed.index, missed["verdict"], missed["consistency_excess_low"] > 0, strict=True)
+    given = table.set_index("model")["verdict"].reindex(list(_AGENTS)).dropna()
+    missed = [(name, verdict) for name, verdict in given.items() if verdict not in _AGENTS[str(name)]]
     return {
         "agents": len(given),
-        "missed": [
-            {
-                "model": name,
-                "verdict": rules.NAMES[verdict],
-                "fits_coin": name == _COIN and verdict in RESPONDENTS["coin"].right,
-                "by_option": by_option,
-            }
-            for name, verdict, by_option in rows
-        ],
+        "missed": [{"model": name, "verdict": rules.NAMES[verdict]} for name, verdict in missed],
     }
 
 
@@ -605,7 +596,7 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def compared(table: pd.DataFrame) -> dict[str, Any]:
-    """How much more often heads are right on the value probe than what they are held against.
+    """How much more often heads are right on the probes than what they are held against.
 
     Parameters
     ----------
@@ -615,16 +606,22 @@ def compared(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        The `spread` of the difference, with the numbers of its intervals ``above`` and ``below`` 0, from the
-        learner on sentence embeddings (``encoder``), and from the head on token embeddings, of heads on the
-        mean (``mean_tokens``) and on the last token's state (``last_tokens``).
+        The `spread` of the difference, with the numbers of its intervals ``above`` and ``below`` 0: from the
+        learner on sentence embeddings on the value probe (``encoder``), and from the head on token embeddings
+        on both probes, of heads on the mean (``mean``) and on the last token's state (``last``).
     """
-    found = _on_value_probe(table)
-    tokens = found["other"] == TOKENS
+    own = table[table["n_examples"] == rules.N].rename(columns=_ENDS)
+    value, surface = (own[own["arm"] == arm] for arm in ("probe_value", "probe_surface"))
     return {
-        "encoder": _differences(found[found["other"] == rules.ENCODER]),
-        "mean_tokens": _differences(found[tokens & (found["respondent"] == MEAN)]),
-        "last_tokens": _differences(found[tokens & (found["respondent"] == LAST)]),
+        "n": rules.N,
+        "encoder": _differences(value[value["other"] == rules.ENCODER]),
+        **{
+            name: {
+                layer: _differences(rows[(rows["other"] == TOKENS) & (rows["respondent"] == head)])
+                for layer, rows in (("value", value), ("surface", surface))
+            }
+            for name, head in (("mean", MEAN), ("last", LAST))
+        },
     }
 
 
@@ -749,12 +746,11 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
         From `analysis.asked_read.asked_against_read`.
     """
     on_probe = rates[(rates["arm"] == "probe_value") & (rates["n_examples"] == rules.N)]
-    null = on_probe[on_probe["respondent"] == NULL]
     read, asked = _heads(on_probe), sorted(_language_models(table)["model"])
     models = sorted(read["model"].unique())
     heads = {
         "value": spread(read, "rate"),
-        "shuffled": spread(null, "rate"),
+        "tokens": spread(on_probe[on_probe["respondent"] == TOKENS], "rate"),
         "lexical": _lexical(table)["probe_value"],
         # Named only if some model that was asked has no head.
         "models": models if models != asked else [],

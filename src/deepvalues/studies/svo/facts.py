@@ -202,6 +202,10 @@ def keep_blind(
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
     results.decimals("steering.full", scoring.full_range(), 1)
+    results.decimals("blind.error", others["blind_error"].mean(), 1)
+    followers = [row["blind_error"] for row in following]
+    results.decimals("blind.error_least", min(followers), 0)
+    results.decimals("blind.error_most", max(followers), 0)
     angles = others[["altruistic", "competitive"]].to_numpy()
     results.decimals("steering.others_low", angles.min(), 0)
     results.decimals("steering.others_high", angles.max(), 0)

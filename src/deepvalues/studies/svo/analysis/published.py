@@ -190,8 +190,10 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row per model and kind of prompting: model, goal, altruistic and competitive (implied angles under
         these assignments), range (their difference), range_share (of `full_range`), lean (neutral minus
-        extreme), blind_lean (the lean of a respondent that ignores the assignment), and range_low … lean_high
-        (bounds if all four scores are misread by half a degree). All but range_share in degrees.
+        extreme), blind_lean (the lean of a respondent that ignores the assignment), range_low … lean_high
+        (bounds if all four scores are misread by half a degree), and blind_error: the mean absolute error of
+        the two neutral scores, which the inversion does not use, as predicted for a respondent that answers
+        at the mean of both angles under every assignment. All but range_share in degrees.
     """
     wide = reread.pivot(index=["model", "goal"], columns="value", values="raw").reset_index()
     wide.columns.name = None
@@ -205,5 +207,10 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
         found[f"{name}_low"] = found[name] - 2 * READING_ERROR
         found[f"{name}_high"] = found[name] + 2 * READING_ERROR
     found["range_share"] = found["range"] / full_range()
+    middle = (found["altruistic"] + found["competitive"]) / 2
+    errors = [
+        (wide[value] - [value_rationality(angle, value) for angle in middle]).abs() for value in NEUTRAL
+    ]
+    found["blind_error"] = sum(errors) / len(errors)
     found["blind_lean"] = float(blind(np.array([0.0]))["lean"].iloc[0])
     return found
