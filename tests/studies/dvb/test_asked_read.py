@@ -139,7 +139,7 @@ def test_the_figure_has_a_row_a_model_and_a_column_an_arm(frame):
     assert len(figure.axes) == 2 * len(ARMS)
     titles = [axes.get_title(loc="left") for axes in figure.axes[:4]]
     assert titles == ["DVGR", "control", "value probe", "surface probe"]
-    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["larger\nrate", "tiny\nrate"]
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["larger\naccuracy", "tiny\naccuracy"]
     shown = figure.axes[4].containers
     assert len(shown) == len(RESPONDENTS)
     for container, name in zip(shown, RESPONDENTS, strict=True):

@@ -187,7 +187,8 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     assert some == (
         "In free text, sampled at the server's default temperature, the share of replies that clearly name "
         "one option is .400 to 1.000. Of the models whose replies can all be read (b), none was found to "
-        "choose the same option in both orders more often than position alone would give, and none was above chance on the control."
+        "choose the same option in both orders more often than position alone would give, and none was above "
+        "chance on the control."
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
     assert "(a and b), a chose the same option in both orders more often" in both

@@ -26,7 +26,7 @@ from deepvalues.studies.dvb.analysis.asked_read import (
     TOKENS,
     respondents,
 )
-from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL, LEXICAL
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LANGUAGE_MODEL, LEXICAL
 
 #: Distinguishable with any colour vision, and by their markers.
 _STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#555555", "v"))
@@ -281,7 +281,9 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
         axes.set_title(name)
     for axes in panels[-1]:
         axes.set_xlabel("examples N")
-    panels[0][0].set(xscale="log", ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
+    lowest = min(0.4, table[["rate", "low"]].min().min())
+    panels[0][0].set(xscale="log", ylim=(lowest - 0.03, 1.03))
+    panels[0][0].set_yticks([tenth / 10 for tenth in range(11) if tenth / 10 >= lowest and not tenth % 2])
     panels[0][0].set_xlim(min(numbers) / 1.6, max(numbers) * 1.6)
     panels[0][0].set_xticks(numbers, [str(number) for number in numbers])
     panels[0][0].minorticks_off()
@@ -318,8 +320,8 @@ _STAGES = {
 }
 #: The stage whose intervals are drawn.
 _WITH_INTERVAL = "N = 4"
-#: The stages at which lexical learners are shown, with the filling of their marks.
-_LEXICAL = {"N = 4": "white", "N = 20": "#999999"}
+#: The stages at which text learners are shown, with the filling of their marks.
+_LEARNERS = {"N = 4": "white", "N = 20": "#999999"}
 #: Panels side by side.
 _COLUMNS = 3
 _Point = dict[str, float]
@@ -347,22 +349,22 @@ def probes(table: pd.DataFrame) -> Figure:
     lines = -(-len(models) // _COLUMNS)
     columns = min(_COLUMNS, len(models))
     figure, panels = new_figure(1.0 + 2.1 * lines, columns, lines, sharex=True, sharey=True, squeeze=False)
-    lexical = table[table["model"].isin(LEXICAL)].to_dict("records")
+    learners = table[table["model"].isin([*LEXICAL, ENCODER])].to_dict("records")
     for axes in panels.flat[len(models) :]:
         axes.set_axis_off()
     for model, axes in zip(models, panels.flat, strict=False):
         axes.set_title(model, fontsize="medium")
         axes.axhline(0.5, zorder=0, **DASHED)
         axes.axvline(0.5, zorder=0, **DASHED)
-        _lexical_points(axes, lexical)
+        _learner_points(axes, learners)
         for row in shown[shown["model"] == model].to_dict("records"):
             _path(axes, _stages(row), _RESPONDENTS[row["respondent"]])
-    low, high = _limits([*shown.to_dict("records"), *lexical])
+    low, high = _limits([*shown.to_dict("records"), *learners])
     ticks = [tenth / 10 for tenth in range(11) if low <= tenth / 10 <= high]
     panels[0][0].set(xticks=ticks, yticks=ticks, xlim=(low, high), ylim=(low, high))
     figure.supxlabel("value probe: accuracy", fontsize="medium")
     figure.supylabel("surface probe: accuracy", fontsize="medium")
-    figure.legend(handles=_probe_handles(shown, bool(lexical)), loc="outside upper center", ncols=3)
+    figure.legend(handles=_probe_handles(shown, learners), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -390,16 +392,18 @@ def _stages(row: Mapping[Any, Any]) -> dict[str, _Point]:
     return found
 
 
-def _lexical_points(axes: Axes, learners: Sequence[Mapping[Any, Any]]) -> None:
+def _learner_points(axes: Axes, learners: Sequence[Mapping[Any, Any]]) -> None:
     for row in learners:
         for stage, at in _stages(row).items():
-            if stage in _LEXICAL:
-                axes.plot(at["x"], at["y"], zorder=1, **_lexical_mark(stage))
+            if stage in _LEARNERS:
+                axes.plot(at["x"], at["y"], zorder=1, **_learner_mark(row["model"], stage))
 
 
-def _lexical_mark(stage: str) -> dict[str, Any]:
-    grey = {"color": "#999999", "marker": "^", "linestyle": "none", "markersize": 4}
-    return {**grey, "markerfacecolor": _LEXICAL[stage]}
+def _learner_mark(model: str, stage: str) -> dict[str, Any]:
+    shape: dict[str, Any] = (
+        {"marker": "*", "markersize": 6} if model == ENCODER else {"marker": "^", "markersize": 4}
+    )
+    return {**shape, "color": "#999999", "linestyle": "none", "markerfacecolor": _LEARNERS[stage]}
 
 
 def _path(axes: Axes, stages: Mapping[str, _Point], style: Mapping[str, Any]) -> None:
@@ -417,8 +421,8 @@ def _path(axes: Axes, stages: Mapping[str, _Point], style: Mapping[str, Any]) ->
         axes.plot(*position, **{**style, "marker": _STAGES[stage][0]}, markersize=4, zorder=4)
 
 
-def _probe_handles(shown: pd.DataFrame, lexical: bool) -> list[Line2D]:
-    """Legend handles of respondents, stages and lexical learners."""
+def _probe_handles(shown: pd.DataFrame, learners: Sequence[Mapping[Any, Any]]) -> list[Line2D]:
+    """Legend handles of respondents, stages and text learners."""
     met = {stage for row in shown.to_dict("records") for stage in _stages(row)}
     styles = {_LABELS[name]: _RESPONDENTS[name] for name in RESPONDENTS if name in set(shown["respondent"])}
     handles = [
@@ -430,8 +434,10 @@ def _probe_handles(shown: pd.DataFrame, lexical: bool) -> list[Line2D]:
         for stage, (mark, _) in _STAGES.items()
         if stage in met
     ]
-    if lexical:
+    names = {LEXICAL[0]: "lexical learners", ENCODER: "sentence embeddings"}
+    for model in [name for name in names if name in {row["model"] for row in learners}]:
         handles += [
-            Line2D([], [], label=f"lexical learners, {stage}", **_lexical_mark(stage)) for stage in _LEXICAL
+            Line2D([], [], label=f"{names[model]}, {stage}", **_learner_mark(model, stage))
+            for stage in _LEARNERS
         ]
     return [*handles, Line2D([], [], label="chance", **DASHED)]
