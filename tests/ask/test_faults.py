@@ -279,6 +279,7 @@ def anything(text, times, _):
     return FAULTS[chance.choice(kinds)]
 
 
+@pytest.mark.slow
 def test_with_all_faults_together_every_question_is_answered_once(query, path, undisturbed):
     number, delivered_well = 200, Counter()
 
@@ -523,6 +524,7 @@ def test_a_worker_killed_at_the_start_stops_the_run(marked, path, monkeypatch):
 # Disks.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_file_size_limit_stops_the_run_and_the_next_one_continues(query, path, undisturbed, parts):
     number = 600
@@ -613,6 +615,7 @@ def environment(**more):
     return {**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": here, **more}
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_the_next_one_continues(tmp_path, undisturbed):
     number = 600
     disk, saved = tmp_path / "disk", tmp_path / "saved"
@@ -1000,6 +1003,7 @@ def verdict(server):
     return run.stdout + run.stderr, run.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_third_party_server_gets_every_question_once(query, path, foreign):
     server = foreign()
     run = query(server, 60)

@@ -11,7 +11,7 @@ from deepvalues.ask import catalogue
 from deepvalues.ask.local import Reply, complete, tokens
 from deepvalues.ask.protocol import receive
 from deepvalues.ask.reading import Received
-from deepvalues.ask.registry import HEAD, Endpoint, Model
+from deepvalues.ask.registry import HEAD
 from deepvalues.core.errors import UserError
 
 WORDS = "One, two three\n four."
@@ -150,12 +150,6 @@ def _raise(error):
 def test_what_a_model_raises_comes_through(error):
     with pytest.raises(type(error), match=str(error)):
         reply(Local(lambda messages, seed: _raise(error)))
-
-
-def test_a_local_model_that_no_study_has_is_named():
-    missing = Model("agent-none", Endpoint("local", None, None), "agent-none")
-    with catalogue.targets() as target, pytest.raises(UserError, match=r"agent-none: .* no study has this"):
-        target(missing)
 
 
 # The project's models.

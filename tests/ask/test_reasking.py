@@ -80,6 +80,7 @@ def test_the_same_answers_are_reproduced(record, serve):
     assert second == asked, "the sample is fixed"
 
 
+@pytest.mark.slow
 def test_the_largest_difference_between_probabilities_is_reported(record, serve):
     p = iter([(0.7, 0.2), (0.6, 0.2), *[(0.7, 0.2)] * 38])
     found = again(record, serve, lambda *_: chosen(next(p)))

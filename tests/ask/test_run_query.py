@@ -208,9 +208,9 @@ def test_a_missing_key_is_reported_before_anything_is_sent(ask, items, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_unknown_to_the_server_is_reported(items, tmp_path):
+def test_a_local_model_that_no_study_has_is_reported(items, tmp_path):
     ghost = Model("ghost", Endpoint("local", None, None), "ghost")
-    with pytest.raises(UserError, match="'ghost' does not exist"):
+    with pytest.raises(UserError, match="ghost: its endpoint is local, but no study has this local model"):
         run_query.query("dvb", [ghost], items, record_folder=tmp_path)
 
 
@@ -267,6 +267,7 @@ def test_unlisted_models_with_answers_are_named(tmp_path):
     assert on_record.unlisted(tmp_path / "none").empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", sorted({place.partition("/")[0] for place in catalogue.registry().paper}))
 def test_a_record_of_an_unlisted_model_changes_nothing(study, tmp_path, monkeypatch):
     """Neither items nor answers change, from which all results follow."""
@@ -348,6 +349,7 @@ def test_coverage_sends_and_writes_nothing(items, models, tmp_path, nobody_asked
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_incomplete_record_stops_with_study_model_count_and_command(ask, items, tmp_path):
     ask(["agent-first"], items.head(30))
     ask(["agent-prose"], items.head(129))

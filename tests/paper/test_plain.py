@@ -295,6 +295,7 @@ def test_words_of_a_table_have_room_on_a_phone_and_the_table_scrolls_below_its_c
     assert found == dict.fromkeys(["words", "apart", "scrolls"], True) | {"shadows": 4, "inside": False}
 
 
+@pytest.mark.slow
 def test_a_notebook_s_page_is_rendered_again_only_if_something_in_it_has_changed(paper, monkeypatch):
     rendered = []
     whole = plain.document

@@ -69,6 +69,7 @@ def noted(fake_srun, tmp_path, monkeypatch):
     return lambda: [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_command_gives_the_bytes_that_papermill_in_the_process_gives(tmp_path, noted, monkeypatch):
     root = tmp_path / "project"
     source = save(
@@ -88,6 +89,7 @@ def test_a_command_gives_the_bytes_that_papermill_in_the_process_gives(tmp_path,
     assert list((root / "build").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_as_it_is_in_the_process(tmp_path, noted, monkeypatch):
     source = save(tmp_path / "n" / "n.ipynb", "#| label: fig-x\n{}['key']")
     monkeypatch.setenv("PAPERMILL", "srun papermill")

@@ -471,6 +471,7 @@ def test_files_that_cannot_be_written(survey, tmp_path):
 # Questions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(surveys()))
 def test_questions_of_every_survey_fit_their_type(name):
     survey = surveys()[name](1)

@@ -189,6 +189,7 @@ def test_position_bias_shows_where_the_right_option_stands(answered):
     assert first == pytest.approx((sigma(-0.8 + 0.4) + sigma(0.8 + 0.4)) / 2, abs=0.04)
 
 
+@pytest.mark.slow
 def test_the_probability_that_an_agent_reports_follows_from_its_rule(answered):
     """Item by item, from the arm and the right letter alone."""
 

@@ -112,6 +112,7 @@ def test_values_and_dimensions_are_clustered_by_wording_and_cell_and_all_else_by
     assert set(clusters.values()) == {"cell"}
 
 
+@pytest.mark.slow
 def test_factor_tests_are_pingouins_and_the_clustered_ones_are_more_cautious(trials, deep):
     table = factor_tests(trials).set_index("factor")
     assert list(table.index) == ["model", *FACTORS]

@@ -230,6 +230,7 @@ def test_with_one_order_a_test_it_is_the_binomial_test(tests):
     assert p == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["0", "1"]), min_size=1, max_size=30))
 def test_an_order_that_says_the_same_again_adds_nothing(tests):
     once, twice = (statistics.sign_tests(in_orders(*(text * k for text in tests)), ["model"]) for k in (1, 2))

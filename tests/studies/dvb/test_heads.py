@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -262,6 +263,18 @@ def test_vectors_come_from_the_model_s_own_server_and_are_kept_beside_the_weight
     assert states.vectors(["ab cde"], "mean")[0] == pytest.approx(expected / np.hypot(*expected), abs=1e-7)
     assert [file.suffix for file in (tmp_path / "cache" / "hidden").iterdir()] == [".sqlite"]
     states.close()
+
+
+def test_token_embeddings_come_from_the_weights_and_are_kept_apart(served, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "gguf", raising=False)
+    (baseline,) = (each for each in heads.heads([served]).values() if each.name.endswith("-tokens"))
+    with hidden.token_embeddings(served) as read:
+        assert read("ab cde").tolist() == [[2, 1], [3, 1]]
+    told = (Example("ab ab", "cde cde"), Example("ab ab ab", "cde"))
+    assert ask(baseline, told, "cde cde cde", "ab").text == "Option B"
+    assert [file.name for file in (tmp_path / "cache" / "hidden").iterdir()] == [
+        f"{served.weights.sha256}-tokens.sqlite"
+    ]
 
 
 def test_the_server_outlives_the_thread_that_first_needs_it(served):

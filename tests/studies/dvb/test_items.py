@@ -551,6 +551,7 @@ def test_examples_use_training_wordings_and_tests_test_wordings(items_standard, 
         assert in_test == {"train" if item.arm in ("repeat", "seen") else "test"}
 
 
+@pytest.mark.slow
 def test_no_test_wording_stands_in_the_examples(items_standard, bank):
     prefixes = defaultdict(set)
     for item in items_standard.itertuples():

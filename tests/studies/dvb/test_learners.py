@@ -136,6 +136,7 @@ SENTENCES = st.lists(
 PAIRS = st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @given(PAIRS, SENTENCES, SENTENCES)
 @settings(max_examples=25, deadline=None)
 def test_swapping_the_options_flips_the_probability(pairs, option_a, option_b):
@@ -210,6 +211,7 @@ def test_latent_learner_with_all_dimensions_is_the_learner_of_words(size):
     assert latent == pytest.approx(p_of("learner-words", examples, right, wrong), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["words", "characters"])
 def test_a_tuned_learner_is_the_learner_with_the_penalty_that_heads_choose(kind, monkeypatch):
     features = {"words": learners.word_features, "characters": learners.character_features}[kind]

@@ -379,6 +379,13 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
         ("head, last", TOKENS, "probe_surface", -0.06),
         ("head, mean", LAST, "probe_value", 0.9),
     )
+    assert facts.adds_value(facts.compared(frame))
+    assert not facts.adds_value(facts.compared(frame.assign(difference=0, clustered_low=-0.1)))
+    assert not facts.adds_value(facts.compared(frame[:0]))
+    both = frame["arm"].isin(["probe_value", "probe_surface"])
+    assert not facts.adds_value(
+        facts.compared(frame.assign(clustered_low=frame["clustered_low"].mask(both, 0.1)))
+    )
     assert told("compared", frame) == (
         "On the value probe, the accuracy of a head on hidden states minus that of the learner on sentence "
         "embeddings is −.100 to .020; none of the 2 intervals lies above zero and 1 below."

@@ -199,6 +199,7 @@ def test_a_factor_that_nobody_heeds_has_a_statistic_of_zero_and_not_of_rounding(
     assert (row["chi2"], row["p_value"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_wald_by_f_rejects_about_as_often_as_stated_where_chi2_does_not():
     """Fifty levels of eight cells, as value pairs have; no effect, cells of very different rates."""
     rng = np.random.default_rng(5)

@@ -291,6 +291,7 @@ def table(everyone):
     return verdicts(everyone, free)
 
 
+@pytest.mark.slow
 def test_verdicts_on_the_cells_of_language_models_leave_out_the_other_cells(everyone, table):
     asked = everyone["family"].eq("language model")
     first = everyone["cell"].isin(sorted(everyone["cell"].unique())[:60])

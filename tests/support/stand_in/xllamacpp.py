@@ -3,7 +3,7 @@
 ``unwell``: so many looks at its health are answered with 503; ``refuses``: what it says before it fails to
 load; ``dies``: the signal that it sends itself, once, in place of the reply to the question ``dies_at``;
 ``says``: its reply, by default "Option A"; ``hangs_at``: the question from which on it does not reply.
-As a server of vectors it has one for each word of a text: its length, and 1.
+As a server of vectors it has one for each word of a text: its length, and 1. A word's token is its length.
 Beside the file it writes its process id, what it was started with, and every body that it was sent.
 """
 
@@ -72,6 +72,9 @@ class Server:
             return 501, {"error": "This server does not support embeddings."}
         return 200, [{"index": 0, "embedding": [[len(word), 1.0] for word in body["content"].split()]}]
 
+    def tokenize(self, body):
+        return 200, {"tokens": [len(word) for word in body["content"].split()]}
+
     def logprobs(self, text):
         word, letter = text.split()
         listed = [{"token": f" {name}", "logprob": self.rule["p_a"][name]} for name in "AB"]
@@ -86,7 +89,8 @@ def handler(served):
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            answer = served.embed if self.path == "/embeddings" else served.complete
+            others = {"/embeddings": served.embed, "/tokenize": served.tokenize}
+            answer = others.get(self.path, served.complete)
             self.answer(*answer(body))
 
         def answer(self, status, body):

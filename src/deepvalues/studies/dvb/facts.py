@@ -625,6 +625,18 @@ def compared(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def adds_value(found: Mapping[str, Any]) -> bool:
+    """Whether every head on a mean state beats the one on token embeddings on the value probe alone.
+
+    Parameters
+    ----------
+    found
+        From `compared`.
+    """
+    value, surface = found["mean"]["value"], found["mean"]["surface"]
+    return value["above"] == value["known"] > 0 and surface["above"] == 0
+
+
 def _differences(table: pd.DataFrame) -> dict[str, Any]:
     below = int((table["difference_high"] < 0).sum())
     return spread(table, "difference") | {"above": _above_zero(table, "difference"), "below": below}
