@@ -54,7 +54,7 @@ class Ask:
     def cut_at(self) -> float:
         """The number of tokens at which a reply counts as cut off, whatever its finish reason; 0 for never.
 
-        A choice by letter is always one token, and this project's own server reports reliably.
+        A choice by letter is always one token, and local models report reliably.
         """
         return 0 if self.choice or self.model.is_local else self.longest_reply
 

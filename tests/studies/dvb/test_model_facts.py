@@ -306,15 +306,15 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
 # ---- what can be read ----
 
 
-def test_what_heads_read_stands_beside_the_null_and_the_lexical_learners():
+def test_what_heads_read_stands_beside_the_null():
     learner = {"model": "learner-words", "family": "text learner", "dvgr": 0.48}
     words = table(learner | {"probe_value": 0.54, "probe_surface": 0.62})
     assert told("read", NOTHING_READ, words) == "No head on hidden states is on record."
     found = told("read", READ, words)
-    assert "(coin-flipped choices: .500; lexical learners: .620) on the surface probe." in found
-    assert told("read", READ, NO_TABLE) == (
-        "At N = 4, on 50 cells, the accuracy of heads is .700 to .800 (coin-flipped choices: .500) on the "
-        "value probe and .550 to .560 (coin-flipped choices: .500) on the surface probe."
+    assert told("read", READ, NO_TABLE) == found
+    assert found == (
+        "At N = 4, on 50 cells, the accuracy of heads is .700 to .800 on the value probe and .550 to .560 on "
+        "the surface probe (fitted to coin-flipped choices: .500 and .500)."
     )
 
 
@@ -322,10 +322,8 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.5, 0.45), ("a", NULL, "control", 4, 0.44))
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
-        "With coin-flipped choices, both states taken together, 2 of the 4 intervals on control, probes and "
-        "DVGR lie below one half (the control and the surface probe) and none above it. One half is what to "
-        "expect, because opposite coins give opposite choices. All heads share the same coins, so these "
-        "misses are not independent."
+        "With coin-flipped choices, 2 of 4 intervals lie below one half and none above it; as all heads "
+        "share the same coins, these misses are not independent."
     )
 
 
@@ -352,8 +350,7 @@ def test_heads_are_compared_with_the_models_that_they_read():
     frame = pd.DataFrame(rows, columns=columns)
     assert told("less_asked", frame) == (
         "On the tests that both answered at N = 4, the accuracy of a head on the value probe minus that of "
-        "the model that it reads is .200 to .300, and all 2 intervals lie above zero (coin-flipped "
-        "choices: .010)."
+        "the model that it reads is .200 to .300, and all 2 intervals lie above zero."
     )
     assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
 
@@ -428,7 +425,7 @@ def test_a_verdict_that_all_heads_on_a_state_share_is_told():
     other = {"model": "g-last", "family": HEAD, "verdict": "layer_open"}
     null = {"model": "h-mean-shuffled", "family": HEAD, "verdict": "place"}
     assert (
-        "surface probe. The verdict is “value learner” for heads on mean states and “learned both” for heads "
+        ".500). The verdict is “value learner” for heads on mean states and “learned both” for heads "
         "on the last token's state."
     ) in told("read", READ, table(*heads, null, last))
     apart = told("read", READ, table(*heads, null, last, other))

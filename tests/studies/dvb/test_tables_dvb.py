@@ -141,7 +141,7 @@ def test_the_public_prompts_put_the_published_models_last():
         MISSING,
     )
     assert to_the_right(shown(tables.authors(found), "models/public_prompts")) == [
-        head for head in rows[0] if head not in ("respondent", "Wilson")
+        head for head in rows[0] if head not in ("respondent", "interval")
     ]
 
 

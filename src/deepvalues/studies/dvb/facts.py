@@ -509,11 +509,11 @@ def read(rates: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     rates
         From `analysis.asked_read.asked_against_read`.
     table
-        From `analysis.verdicts.verdicts`, for the results of the lexical learners.
+        From `analysis.verdicts.verdicts`, for the heads' verdicts.
     """
     own = rates[rates["n_examples"] == rules.N]
     return {
-        "at": _read_at(own) | {"lexical": _lexical(table)} if len(_heads(own)) else None,
+        "at": _read_at(own) if len(_heads(own)) else None,
         "verdicts": _verdicts_by_state(table),
         "null": _null(rates),
     }
@@ -533,22 +533,14 @@ def _fitted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _null(rates: pd.DataFrame) -> dict[str, Any]:
-    """Heads fitted to coin-flipped choices, at the N of the verdicts: intervals off one half, and of what."""
+    """Heads fitted to coin-flipped choices, at the N of the verdicts: the intervals off one half."""
     null = rates[(rates["respondent"] == NULL) & (rates["n_examples"] == rules.N)]
     known = null[null["arm"].isin(rules.TESTS)].dropna(subset=["low", "high"])
-    low = set(known.loc[known["high"] < 0.5, "arm"])
     return {
         "intervals": len(known),
-        "arms": [f"the {name}" for arm, name in ARMS.items() if arm in low],
         "below": int((known["high"] < 0.5).sum()),
         "above": int((known["low"] > 0.5).sum()),
     }
-
-
-def _lexical(table: pd.DataFrame) -> dict[str, Any]:
-    """Results of the lexical learners on the probes."""
-    rows = table[table["model"].isin(rules.LEXICAL)]
-    return {name: spread(rows, name) for name in ("probe_value", "probe_surface")}
 
 
 def _heads(rates: pd.DataFrame) -> pd.DataFrame:
@@ -590,9 +582,7 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
         From `analysis.asked_read.read_less_asked`.
     """
     found = _on_value_probe(table)
-    null = found["respondent"] == NULL
-    heads = _differences(found[found["respondent"].isin(READ)])
-    return {"n": rules.N, "heads": heads, "null": spread(found[null], "difference")}
+    return {"n": rules.N, "heads": _differences(found[found["respondent"].isin(READ)])}
 
 
 def compared(table: pd.DataFrame) -> dict[str, Any]:
@@ -634,7 +624,7 @@ def adds_value(found: Mapping[str, Any]) -> bool:
         From `compared`.
     """
     value, surface = found["mean"]["value"], found["mean"]["surface"]
-    return value["above"] == value["known"] > 0 and surface["above"] == 0
+    return bool(value["above"] == value["known"] > 0 and surface["above"] == 0)
 
 
 def _differences(table: pd.DataFrame) -> dict[str, Any]:
@@ -763,7 +753,7 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
     heads = {
         "value": spread(read, "rate"),
         "tokens": spread(on_probe[on_probe["respondent"] == TOKENS], "rate"),
-        "lexical": _lexical(table)["probe_value"],
+        "lexical": spread(table[table["model"].isin(rules.LEXICAL)], "probe_value"),
         # Named only if some model that was asked has no head.
         "models": models if models != asked else [],
     }
