@@ -167,6 +167,7 @@ def test_a_place_chooser_is_at_the_centre_and_is_told_by_its_letter(items):
     (row,) = scoring.by_model(frame, seed=SEED).to_dict("records")
     assert (row["letter"], row["first"], row["place"]) == ("A", 1, pytest.approx(8 / 9))
     assert (row["content"], row["steering"]) == (pytest.approx(0), pytest.approx(0))
+    assert row["likeliest_steering"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 3.0])
@@ -195,6 +196,9 @@ def test_a_liking_for_letters_draws_angles_to_the_centre_and_widens_intervals(it
         assert strong["low"] < strong["angle"] < strong["high"]
     models = scoring.by_model(frame, seed=SEED).set_index("model")
     assert models.loc["a", "steering"] > models.loc["b", "steering"] > 0
+    ends = table.loc["a", "likeliest"]
+    expected = ends["altruistic"] - ends["competitive"]
+    assert models.loc["a", "likeliest_steering"] == pytest.approx(expected) and expected > 0
     assert models.loc["b", "place"] > models.loc["a", "place"] > 0
 
 

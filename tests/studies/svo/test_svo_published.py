@@ -1,5 +1,7 @@
 """The null of value rationality, held to its definition and to published scores."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,10 +82,11 @@ HARDLY = "language models that we asked hardly move with the assigned value, by"
         ),
         (
             [-0.2],
-            "The language model that we asked hardly moves with the assigned value, by −0.2 of 77.6 degrees.",
+            "The language model that we asked hardly moves with the assigned value, by −0.2 of 77.6 degrees "
+            "in the angle of the expected payoffs",
         ),
-        ([0.1, -0.2], f"The two {HARDLY} −0.2 to 0.1 of 77.6 degrees."),
-        ([0.1, 0.1], f"The two {HARDLY} 0.1 of 77.6 degrees."),
+        ([0.1, -0.2], f"The two {HARDLY} −0.2 to 0.1 of 77.6 degrees in the"),
+        ([0.1, 0.1], f"The two {HARDLY} 0.1 of 77.6 degrees in the"),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):
@@ -91,9 +94,13 @@ def test_how_far_language_models_move_in_words(steering, said):
         {"model": [f"m{n}" for n, _ in enumerate(steering)], "steering": steering}, dtype=object
     )
     table["steering"] = table["steering"].astype(float)
-    table = table.assign(place=0.2, content=0.1)
+    table = table.assign(place=0.2, content=0.1, likeliest_steering=math.nan)
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
     assert told.startswith(said)
+    most = table.assign(likeliest_steering=-5.0)
+    changes = "; the angle of the most probable options changes by −5.0. Questions"
+    families = dict.fromkeys(table["model"], "language model")
+    assert (changes in Sentences("svo")("letters", facts.letters(most, families))) == bool(steering)
     within = table.assign(steering_low=-0.5, steering_high=0.2)
     told = Sentences("svo")("letters", facts.letters(within, dict.fromkeys(table["model"], "language model")))
     assert told.count("[−0.5,\u00a00.2]") == table["steering"].nunique()

@@ -233,6 +233,7 @@ def letters(by_model: pd.DataFrame, families: Mapping[str, str]) -> dict[str, An
     return {
         "models": len(own),
         "steering": spread(own, "steering", written=lambda angle: number_format.number(angle, 1)),
+        "likeliest": spread(own, "likeliest_steering", written=lambda angle: number_format.number(angle, 1)),
         "hardly": bool((ends < HARDLY).all()),
         "placed": int((own["place"] > own["content"]).sum()),
         "full": scoring.full_range(),

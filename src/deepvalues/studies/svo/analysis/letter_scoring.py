@@ -247,7 +247,8 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         question), letter (with the largest mean share; None if all are equal), place (total variation of the
         letters' mean shares from 1/9, 0 to 8/9), content (the same for options, mean over questions),
         steering (angle under the altruistic minus that under the competitive value, in degrees) with
-        steering_low and steering_high, ideal. Shares by letter are independent of the options' contents only
+        steering_low and steering_high, likeliest_steering (the same of the angles of the most probable
+        options), ideal. Shares by letter are independent of the options' contents only
         if all nine orders are answered.
     """
     of_places = places(frame).set_index(["model", "letter"])["share"]
@@ -265,10 +266,18 @@ def by_model(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         ends = _ends(conditions)
         steering = _numbers(_over_orders(ends, np.subtract, seed)) if ends else (math.nan,) * 3
         moved = (by_place.idxmax() if liking > _TIED else None, liking, float(np.nanmean(content)))
-        rows.append((model, *counts, *moved, *steering, scoring.full_range()))
+        rows.append((model, *counts, *moved, *steering, _likeliest_steering(ends), scoring.full_range()))
     columns = ["prompts", "answered", "mass", "first", "first_low", "first_high", "letter", "place"]
-    more = ["content", "steering", "steering_low", "steering_high", "ideal"]
+    more = ["content", "steering", "steering_low", "steering_high", "likeliest_steering", "ideal"]
     return pd.DataFrame(rows, columns=["model", *columns, *more])
+
+
+def _likeliest_steering(ends: Sequence[Array]) -> float:
+    """Angle of the most probable options under the altruistic minus that under the competitive value."""
+    if not ends:
+        return math.nan
+    altruistic, competitive = (angle(_likeliest(_mean(end))) for end in ends)
+    return altruistic - competitive
 
 
 def _ends(conditions: Mapping[str, Array]) -> list[Array]:
