@@ -388,11 +388,11 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
         "embeddings is −.100 to .020; none of the 2 intervals lies above zero and 1 below."
     )
     assert of_added(frame) == (
-        "At N = 4, heads on mean states exceed heads on token embeddings by .100 on the value probe, where 1 "
-        "of the 1 intervals lies above zero, and by −.010 on the surface probe, where none of the 1 "
-        "intervals lies above zero. For heads on the last token's state, the differences are .010 on the "
-        "value probe, where none of the 1 intervals lies above zero, and −.060 on the surface probe, where "
-        "none of the 1 intervals lies above zero and 1 below."
+        "At N = 4, the accuracy of heads on mean states minus that of heads on token embeddings is .100 on "
+        "the value probe (1 of the 1 intervals lies above zero) and −.010 on the surface probe (none of the "
+        "1 intervals lies above zero). For heads on the last token's state, it is .010 on the value probe "
+        "(none of the 1 intervals lies above zero) and −.060 on the surface probe (none of the 1 intervals "
+        "lies above zero and 1 below)."
     )
     assert told("compared", frame[:0]) == ("No head can be compared with the learner on sentence embeddings.")
     assert of_added(frame[:0]) == "No head on token embeddings is on record."
@@ -508,8 +508,8 @@ def test_public_prompts_by_family():
         "embeddings, .500 for the language models, .670 for heads on mean states, .550 for heads on the last "
         "token's state and .520 for heads on token embeddings. That of the published models is .302 on the "
         "prompts of their own study, below the intervals of all of these. Heads fitted to coin-flipped "
-        "choices have .510. The DVGR depends on the state that is read: a head on the mean state minus one "
-        "on the last token's state is .120, and 1 of the 1 intervals lies above zero. b was not asked these "
+        "choices have .510. The DVGR depends on the state that is read: on the mean state, minus that on the "
+        "last token's state, it is .120, and 1 of the 1 intervals lies above zero. b was not asked these "
         "prompts."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), states, [])
@@ -517,7 +517,7 @@ def test_public_prompts_by_family():
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), states, [])
     assert worse.endswith("lies above zero; head-b-last lies below one half.")
     alike = told("public", public(*rows), compared(("head, mean", LAST, "deconfounded", 0.02)), [])
-    assert "Does the DVGR depend on the state that is read? A head" in alike
+    assert "Does the DVGR depend on the state that is read? On" in alike
     assert "state that is read" not in told("public", public(*rows), NO_STATES, [])
 
 
