@@ -1,4 +1,4 @@
-"""The batch service: the openai client against the loopback server, up to the record."""
+"""The batch service: the openai client against a server on loopback, up to the record."""
 
 import errno
 import io

@@ -3,9 +3,12 @@
 import asyncio
 import inspect
 import json
+import os
 import pickle
+import signal
 import socket
 import sys
+import threading
 import traceback
 from collections import Counter
 from dataclasses import replace
@@ -488,8 +491,8 @@ class Local:
         return Reply(self.rule(messages[-1]["content"]))
 
 
-def ask_local(model, conversations, record):
-    return ask_missing(ASK, conversations, record, base_url=model, concurrency=1)
+def ask_local(model, conversations, record, concurrency=1):
+    return ask_missing(ASK, conversations, record, base_url=model, concurrency=concurrency)
 
 
 def test_a_local_model_answers_without_a_server(record):
@@ -520,9 +523,36 @@ def test_a_question_that_a_local_model_does_not_understand_fails(record):
     assert summary.last_error == "ValueError: an even number is needed"
 
 
-def test_a_mistake_in_a_local_model_is_not_hidden(record):
-    with pytest.raises(ZeroDivisionError):
-        ask_local(Local(lambda _: 1 / 0), single(2), record)
+@pytest.mark.parametrize("rule", [lambda _: 1 / 0, lambda _: next(iter(()))])
+def test_a_mistake_in_a_local_model_is_not_hidden(record, rule):
+    with pytest.raises((ZeroDivisionError, RuntimeError)):
+        ask_local(Local(rule), single(2), record)
+
+
+def test_many_questions_to_a_local_model_at_once_are_all_saved(record):
+    assert ask_local(Local(str.upper), single(200, "x"), record, concurrency=32).asked == 200
+    assert texts(record) == {f"x{number:02d}": f"X{number:02d}" for number in range(200)}
+
+
+def test_a_local_model_is_asked_in_this_process_alone(record, monkeypatch):
+    monkeypatch.setattr(processes, "number_of_processes", lambda *_: 4)
+    monkeypatch.setattr(processes, "_in_processes", lambda *_: pytest.fail("it was sent to another process"))
+    assert ask_local(Local(str.upper), single(3, "x"), record).asked == 3
+
+
+def test_after_an_interrupt_a_local_models_slow_reply_is_saved(record, monkeypatch):
+    stopped, stop = threading.Event(), asker.Asker.stop
+    monkeypatch.setattr(asker, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(asker.Asker, "stop", lambda *given: (stop(*given), stopped.set()))
+
+    def slow(text):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped.wait(PATIENCE)
+        return text
+
+    with pytest.raises(UserError, match="it was interrupted"):
+        ask_local(Local(slow), single(3), record)
+    assert texts(record) == {"00": "00"}
 
 
 def test_many_failures_in_a_row_stop_the_run(serve, record, monkeypatch):

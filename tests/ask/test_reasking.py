@@ -39,11 +39,11 @@ def serve(monkeypatch):
 
     def serve(rule):
         @contextmanager
-        def endpoints(*_):
+        def targets(*_):
             with FaultyServer(rule) as server:
                 yield lambda _: server.url
 
-        monkeypatch.setattr(catalogue, "endpoints", endpoints)
+        monkeypatch.setattr(catalogue, "targets", targets)
 
     return serve
 

@@ -511,13 +511,13 @@ def test_a_second_run_at_the_same_time_is_refused(ask, items, tmp_path):
         ask(["agent-first"], items.head(3))
 
 
-def test_reading_a_record_loads_no_statistics_library_or_server():
+def test_reading_a_record_loads_no_statistics_library():
     code = """
 import sys
 from deepvalues.ask import on_record, run_query
 from deepvalues.ask import catalogue
 catalogue.study("dvb"), catalogue.registry()
-heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "starlette", "uvicorn", "openai"}
+heavy = {"scipy", "sklearn", "statsmodels", "pingouin", "matplotlib", "openai"}
 print(sorted(heavy & set(sys.modules)))
 assert list(catalogue.studies()) == [catalogue.study(name).name for name in catalogue.studies()]
 """

@@ -152,10 +152,10 @@ def test_threads_do_not_change_the_record(ask, tmp_path, monkeypatch):
 
 def test_one_model_is_served_at_a_time(register, tmp_path):
     registry = register(one={}, two={})
-    with catalogue.endpoints() as base_url:
-        address = base_url(registry.model("one"))
-        assert base_url(registry.model("one")) == address
-        base_url(registry.model("two"))
+    with catalogue.targets() as target:
+        address = target(registry.model("one"))
+        assert target(registry.model("one")) == address
+        target(registry.model("two"))
         assert has_ended(started(tmp_path, "one")["pid"])
         assert not has_ended(started(tmp_path, "two")["pid"])
     assert has_ended(started(tmp_path, "two")["pid"])
@@ -164,8 +164,8 @@ def test_one_model_is_served_at_a_time(register, tmp_path):
 def test_with_a_base_url_no_server_is_started(register):
     model = register(tiny={}).model("tiny", "http://127.0.0.1:8000/v1")
     assert model.weights_sha256 is None
-    with catalogue.endpoints() as base_url:
-        assert base_url(model) == "http://127.0.0.1:8000/v1"
+    with catalogue.targets() as target:
+        assert target(model) == "http://127.0.0.1:8000/v1"
 
 
 def test_requests_are_sent_one_at_a_time_and_a_dead_server_stops_the_run():

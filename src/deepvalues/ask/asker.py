@@ -165,7 +165,9 @@ class Asker:
             # If one worker has crashed, the others must stop too.
             self._close()
             await _either(everything, self._hurry, self.settings.timeout)
-            _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
+            # The thread of a local model can't be cancelled, and would be waited for in any case.
+            grace = GRACE_SECONDS if isinstance(self.target, str) else None
+            _, late = await asyncio.wait(workers, timeout=grace)
             for worker in late:
                 worker.cancel()
             await asyncio.wait(workers)
@@ -176,9 +178,9 @@ class Asker:
 
     @contextlib.asynccontextmanager
     async def _sender(self) -> AsyncIterator[Send]:
-        """What sends the body of a request and returns that of the response."""
+        """Yields what sends the body of a request and returns that of the response."""
         if not isinstance(self.target, str):
-            yield partial(_answered, self.target)
+            yield partial(_ask_local, self.target)
             return
         transport = Transport(
             self.target,
@@ -373,7 +375,7 @@ class Asker:
         if isinstance(error, _REJECTED_PARAMETERS):
             for name in filter(mentions, request.parameters):
                 return f"; to omit {name}, put `parameters: {{{name}: null}}` in the model's entry"
-        elif isinstance(error, _WRONG_URL) and not urlsplit(self._url).path[: -len(PATH)]:
+        elif self._url and isinstance(error, _WRONG_URL) and not urlsplit(self._url).path[: -len(PATH)]:
             return "" if mentions(model.served_as) else " (is /v1 missing at the end of the base URL?)"
         return ""
 
@@ -385,9 +387,16 @@ async def _either(done: asyncio.Future[Any], event: asyncio.Event, timeout: floa
     waiting.cancel()
 
 
-async def _answered(model: LocalModel, body: Mapping[str, Any]) -> Any:
+async def _ask_local(model: LocalModel, body: Mapping[str, Any]) -> Any:
+    def answer() -> dict[str, Any]:
+        try:
+            return local.complete(model, body)
+        except StopIteration as error:
+            # A future can't hold it, and would never be done.
+            raise RuntimeError(f"{model.name}: a StopIteration was not caught") from error
+
     # In a thread, since a head may have to read texts first.
-    return await asyncio.to_thread(local.complete, model, body)
+    return await asyncio.to_thread(answer)
 
 
 def _entry(request: Request) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class LocalModel(Protocol):
     """A model that answers on this machine.
 
     ``family`` is "reference agent" (its results are known in advance), "text learner" (it sees only the
-    prompt's text) or "head on hidden states" (it sees a language model's hidden states for the text). All
+    prompt's text) or "head on hidden states" (it sees a language model's vectors for the text). All
     randomness comes from ``seed``.
     """
 
@@ -62,7 +62,8 @@ def tokens(text: str) -> list[str]:
 def complete(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
     """A local model's chat completion for the body of a request, as an endpoint would send it.
 
-    Local models take ``seed``, ``max_tokens``, ``logprobs`` and ``top_logprobs``, and ignore the rest.
+    Local models take ``seed``, ``max_tokens`` or ``max_completion_tokens``, ``logprobs`` and
+    ``top_logprobs``, and ignore the rest.
 
     Raises
     ------

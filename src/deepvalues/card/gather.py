@@ -24,7 +24,10 @@ SECTIONS = {
     "priorities": (("profiles-pairs", "standard"), ("profiles", "standard")),
 }
 #: Sets that supplement Study 1 but are not sections of their own.
-BESIDE = {"validation": ("dvb-validation", "standard"), "free": ("dvb-free", "standard")}
+BESIDE = {
+    "validation": (("dvb-validation", "standard"), ("dvb-validation", "half")),
+    "free": (("dvb-free", "standard"),),
+}
 #: The sets of each study that contain everything a card needs.
 ENOUGH = {
     "dvb": ("n4-50", "n4-100", "n4-200", "n4", "standard"),
@@ -114,14 +117,13 @@ def _missing(part: Part) -> str:
 
 def gathered(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
     """Collect the recorded answers of a respondent, even if there are none."""
+    # Respondents asked in words are asked the last set of a section.
+    sections = {name: sets if model.letters else sets[::-1] for name, sets in SECTIONS.items()}
     parts = {}
-    for name, sets in SECTIONS.items():
-        # Respondents asked in words are asked the last set.
-        found = [_part(model, *each, record_folder) for each in (sets if model.letters else sets[::-1])]
-        parts[name] = next((part for part in found if part.is_complete), None) or next(
-            (part for part in found if part.begun), found[0]
-        )
-    parts |= {name: _part(model, *each, record_folder) for name, each in BESIDE.items()}
+    for name, sets in (sections | BESIDE).items():
+        found = [_part(model, *each, record_folder) for each in sets]
+        complete = [part for part in found if part.is_complete]
+        parts[name] = [*complete, *(part for part in found if part.begun), *found][0]
     return Asked(model, parts)
 
 

@@ -38,8 +38,11 @@ def wording_of(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def question_of(messages: Sequence[Message]) -> str:
-    """The first user message of a conversation."""
-    return next(message["content"] for message in messages if message["role"] == "user")
+    """The first user message of a conversation; a `ValueError` without one."""
+    for message in messages:
+        if message["role"] == "user":
+            return message["content"]
+    raise ValueError("there is no user message")
 
 
 def letter_reply(messages: Sequence[Message], shares: Mapping[str, float]) -> Reply:

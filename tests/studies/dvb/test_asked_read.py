@@ -95,6 +95,7 @@ def test_heads_are_compared_with_the_encoder_on_the_same_items(frame):
 
 def test_heads_are_compared_with_each_other_and_with_token_embeddings(frame):
     table = asked_read.heads_compared(frame)
+    assert table["difference"].dtype == float and table["items"].dtype == "int64"
     pairs = list(table[["respondent", "other"]].drop_duplicates().itertuples(index=False, name=None))
     assert pairs == [
         ("head, mean", "head, tokens"),

@@ -1,6 +1,7 @@
 """Heads on hidden states, with vectors that tests make: no weights, no server."""
 
 import hashlib
+import importlib
 import os
 import sqlite3
 import sys
@@ -266,15 +267,25 @@ def test_vectors_come_from_the_model_s_own_server_and_are_kept_beside_the_weight
 
 
 def test_token_embeddings_come_from_the_weights_and_are_kept_apart(served, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "gguf", raising=False)
-    (baseline,) = (each for each in heads.heads([served]).values() if each.name.endswith("-tokens"))
+    monkeypatch.setitem(sys.modules, "gguf", importlib.import_module("gguf"))
     with hidden.token_embeddings(served) as read:
         assert read("ab cde").tolist() == [[2, 1], [3, 1]]
+    embeddings = HiddenStates(served, partial(hidden.token_embeddings, served), suffix="-tokens")
     told = (Example("ab ab", "cde cde"), Example("ab ab ab", "cde"))
+    baseline = HeadLearner(
+        "head-tiny-tokens", "token embeddings", partial(embeddings.vectors, pooling="mean")
+    )
     assert ask(baseline, told, "cde cde cde", "ab").text == "Option B"
+    embeddings.close()
     assert [file.name for file in (tmp_path / "cache" / "hidden").iterdir()] == [
         f"{served.weights.sha256}-tokens.sqlite"
     ]
+
+
+def test_a_missing_package_for_weights_is_one_message(served, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UserError, match=r"tiny: .*the extra `open`"), hidden.token_embeddings(served):
+        pass
 
 
 def test_the_server_outlives_the_thread_that_first_needs_it(served):
@@ -308,7 +319,7 @@ def test_a_server_without_vectors_is_one_message(served):
 # ---- in the project ----
 
 
-def test_each_open_model_has_two_heads_and_their_nulls_in_the_registry():
+def test_each_open_model_has_two_heads_with_nulls_and_a_baseline_in_the_registry():
     models = catalogue.registry().models.values()
     learners = heads.heads(model for model in models if model.weights)
     listed = [model for model in models if model.family == HEAD]

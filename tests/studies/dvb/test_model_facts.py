@@ -180,23 +180,40 @@ def in_words(*rows):
     return found
 
 
+NO_PAIRS = pd.DataFrame(columns=["model", "arm", "n_examples", "sampled_agree"])
+
+
+def test_what_sampling_letters_would_give_is_of_the_tests_in_free_text():
+    readable = table(PLACE | {"readable": 1.0})
+    rows = [
+        ("a", "control", 4, 0.4),
+        ("a", "deconfounded", 4, 0.5),
+        ("a", "probe_value", 4, 0.9),
+        ("a", "control", 20, 0.9),
+    ]
+    pairs = pd.DataFrame(rows, columns=list(NO_PAIRS))
+    found = told("free", readable, in_words(("a", 1.0, 0.0, 0.5)), pairs)
+    assert "letters drawn with their recorded probabilities would have .450, so" in found
+    assert "Their order consistency is .770;" in found
+
+
 def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     readable = table(PLACE | {"readable": 0.4}, VALUE | {"readable": 1.0})
-    assert told("free", NO_TABLE, in_words()) == "No language model was asked in free text."
-    some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
+    assert told("free", NO_TABLE, in_words(), NO_PAIRS) == "No language model was asked in free text."
+    some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert some == (
         "In free text, sampled at the server's default temperature, the share of replies that clearly name "
         "one option is .400 to 1.000. Of the models whose replies can all be read (b), none was found to "
         "choose the same option in both orders more often than position alone would give, and none was above "
         "chance on the control."
     )
-    both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)))
+    both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert "(a and b), a chose the same option in both orders more often" in both
     assert both.endswith("would give, and a was above chance on the control, at a rate of .900 [.890, .910].")
-    though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)))
+    though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert "(a and b), neither was found to choose" in though
     assert ", though a was above chance on the control, at a rate of" in though
-    partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)))
+    partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)), NO_PAIRS)
     assert partly.endswith(
         "1.000. On the 17 tests of which both replies of a can be read, its order consistency was .770 "
         "[.760, .780], more than the .470 that position alone would give."

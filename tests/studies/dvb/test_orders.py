@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.analysis import orders
@@ -185,3 +185,15 @@ def test_two_answers_to_one_order_are_refused():
 def test_without_trials_there_are_no_rows():
     empty = orders.pairs(pd.DataFrame(both("c000", "A", "A", "B")).iloc[:0])
     assert list(empty) == orders.COLUMNS
+
+
+def test_what_the_first_option_gets_and_what_sampling_would_agree_on():
+    """P(A) is .8 in the first order and .6 in the second; the right option is first, then second."""
+    both = trial("c000", False, "A", "A", p_a=0.8), trial("c000", True, "B", "A", p_a=0.6)
+    row = one_pair(*both)
+    assert row["first_p"] == pytest.approx(0.7)
+    assert row["first_odds"] == pytest.approx((logit(0.8) + logit(0.6)) / 2)
+    # The right option twice, or the other one twice.
+    assert row["sampled_agree"] == pytest.approx(0.8 * 0.4 + 0.2 * 0.6)
+    alone = one_pair(both[0])
+    assert all(math.isnan(alone[name]) for name in ("first_p", "first_odds", "sampled_agree"))

@@ -163,7 +163,7 @@ def test_how_a_model_was_asked_in_a_study_is_told_from_its_record_and_log(items,
     ]
     letters.record.log_path.write_text("".join(f"{json.dumps(line)}\n" for line in dated))
     how = how_asked([*asked, *asked])
-    assert list(how["model"]) == ["qwen2.5-coder-0.5b", "smollm2-135m"], "nobody who answers on loopback"
+    assert list(how["model"]) == ["qwen2.5-coder-0.5b", "smollm2-135m"], "no local model"
     words, row = how.iloc[0], how.iloc[1]
     assert (row["study"], row["endpoint"], row["mode"]) == ("dvb", "llama.cpp", CONTINUE)
     assert (row["replies"], row["log_probabilities"], row["read"]) == (len(items), 1, 1)

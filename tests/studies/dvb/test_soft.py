@@ -1,4 +1,4 @@
-"""The soft DVGR: replies made by hand in the protocol's shape, and local agents asked over loopback."""
+"""The soft DVGR: replies made by hand in the protocol's shape, and reference agents."""
 
 import math
 from dataclasses import replace

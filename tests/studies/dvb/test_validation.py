@@ -39,8 +39,15 @@ def test_sizes(items, validation):
         (t, s): 400 for t in TASKS for s in STIMULI
     }
     assert len(validation.items("smoke")) == 48
-    with pytest.raises(UserError, match="unknown item set 'full'; dvb-validation has smoke, standard"):
+    with pytest.raises(UserError, match="unknown item set 'full'; dvb-validation has smoke, half, standard"):
         validation.items("full")
+
+
+def test_half_of_the_validation_has_all_layouts_equally_often(items, validation):
+    half = validation.items("half")
+    assert len(half) == 1200 and set(half["hash"]) <= set(items["hash"])
+    assert set(half.groupby(["task", "right", "clause_order"]).size()) == {100}
+    assert set(half["asked"]) >= set(items.loc[items["task"] == "embodies_value", "asked"])
 
 
 def test_prompts_are_those_that_answers_are_kept_for(items):

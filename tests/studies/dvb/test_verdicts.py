@@ -230,6 +230,15 @@ def test_every_verdict_has_a_respondent():
     assert RESPONDENTS.keys() == NAMES.keys() == CONDITIONS.keys()
 
 
+def test_the_size_of_a_preference_for_a_position_comes_back(items_n4):
+    """Half of the cells like A by .4 logits and the others B; a liking for options cancels."""
+    liked = np.where(items_n4["cell"].str[-1].isin(list("02468")), 0.4, -0.4)
+    trials = logit_respondent(items_n4, "m", np.random.default_rng(3), noise=0.1, more=liked)
+    (row,) = verdicts(pairs(trials)).to_dict("records")
+    assert row["position_lean"] == pytest.approx(0.4)
+    assert row["first_option_p"] == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_place_chooser_is_none_who_learned(items_n4):
     """A liking for the first place of any size is no evidence of learning, nor hides it."""
     rng = np.random.default_rng(7)

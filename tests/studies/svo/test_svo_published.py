@@ -51,6 +51,20 @@ def test_implied_angles_are_those_that_gave_the_scores(altruistic, competitive):
     assert row["range_share"] == pytest.approx((altruistic - competitive) / full_range())
 
 
+@pytest.mark.parametrize(("lower", "error"), [(0.0, 0.0), (3.0, 1.5)])
+def test_neutral_scores_of_a_respondent_at_one_angle_are_predicted(lower, error):
+    scores = pd.DataFrame(
+        [
+            {"model": "m", "goal": True, "value": value, "raw": value_rationality(20.0, value)}
+            for value in targets()
+        ]
+    )
+    scores["raw"] -= lower * (scores["value"] == "prosocial")
+    (row,) = implied(scores).to_dict("records")
+    assert row["range"] == pytest.approx(0)
+    assert row["blind_error"] == pytest.approx(error)
+
+
 def test_two_published_models_follow_the_assigned_value(table):
     with_goal = table[table["goal"]].set_index("model")
     following = with_goal.index[with_goal["range_share"] > 0.5]

@@ -24,9 +24,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from deepvalues.ask.registry import Model
-from deepvalues.ask.weights.fetch import CACHE_VARIABLE, cache_folder, weights_of
-from deepvalues.ask.weights.serve import ready, serving
+from deepvalues.ask.weights.fetch import CACHE_VARIABLE, cache_folder, place, weights_of
+from deepvalues.ask.weights.serve import serving
 from deepvalues.core.errors import UserError
+from deepvalues.core.paths import install
 
 #: A text's vectors, of shape (tokens, size).
 TokenStates: TypeAlias = Any
@@ -72,11 +73,16 @@ def token_embeddings(model: Model) -> Iterator[ReadText]:
     UserError
         As from `server`, or when the package that reads the weights' file is missing.
     """
-    path = ready(model)
-    import gguf
-
-    (matrix,) = (each for each in gguf.GGUFReader(path).tensors if each.name == "token_embd.weight")
     with serving(model, vectors=True) as base_url:
+        try:
+            import gguf
+        except ImportError as error:
+            raise UserError(
+                f"{model.name}: the package that reads its weights is missing ({error}); it comes with the "
+                f"extra `open`: make models (or: {install('open')})"
+            ) from None
+        tensors = gguf.GGUFReader(place(weights_of(model))).tensors
+        (matrix,) = (each for each in tensors if each.name == "token_embd.weight")
         url = f"{base_url.removesuffix('/v1')}/tokenize"
 
         def read(text: str) -> TokenStates:
@@ -124,7 +130,7 @@ class HiddenStates:
     folder
         The cache; by default `hidden_folder`.
     suffix
-        Of the cache's file name, for vectors of another reader.
+        End of the cache's file name, which keeps the vectors of another reader apart.
     """
 
     def __init__(

@@ -292,8 +292,9 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
     Returns
     -------
     dict
-        by_position: every language model chooses by position; heads_learned: every head learned the value or
-        both layers, except those fitted to coin-flipped choices, which learned no layer; encoder_learned: the
+        by_position: every language model chooses by position; heads_learned: every head on
+        hidden states learned the value or both layers, and none that was fitted to coin-flipped choices
+        learned a layer; encoder_learned: the
         learner on sentence embeddings learned a layer; dvgr_hides: no DVGR of a language model, nor that of a
         head that learned both layers, can be told from one half, but the control tells them apart. False
         without any.
@@ -313,10 +314,6 @@ def claims(table: pd.DataFrame) -> dict[str, bool]:
 
 def agents(table: pd.DataFrame) -> dict[str, Any]:
     """How many reference agents with a simple rule have a verdict, and which have another than it implies.
-
-    Of the latter: ``fits_coin``, whether a coin may also get this verdict, and the agent is one;
-    ``by_option``, whether it chooses the same option in both orders more often than position alone would
-    give.
 
     Parameters
     ----------
@@ -360,8 +357,8 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         with shuffled ones), off_half (those of them whose intervals exclude one half), turned_by_examples
         (`spread` of prior_consistency, of the models that are less consistent with examples, by intervals
         that do not overlap), learned_more (`spread` of control and probes with more examples), most (the
-        largest upper end of the intervals of preferences for the right option), and each measure as
-        `deepvalues.paper.sentences.spread` returns it.
+        largest upper end of the intervals of preferences for the right option, in log odds), and each
+        measure as `deepvalues.paper.sentences.spread` returns it.
     """
     rows = _language_models(table)
     certain = {f"the {ARMS[arm]}": int(_above(rows, f"{arm}_lean").sum()) for arm in _LEARNED}
@@ -392,7 +389,8 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     copies = rows.loc[_above(rows, "repeat_copy_lean"), "model"].tolist()
     by_option = rows.loc[rows["consistency_excess_low"] > 0, "model"].tolist()
     by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
-    most = float(rows[[f"{arm}_lean_high" for arm in _LEARNED]].max().max())
+    by_odds = rows[rows["scale"] == rules.SCALES[0]]
+    most = float(by_odds[[f"{arm}_lean_high" for arm in _LEARNED]].max().max())
     known |= {"most": most, "nothing_shown": len(nothing), "off_half": off, "by_letter": by_letter}
     known |= {"copies": copies, "by_option": by_option}
     return {**known, "certain": certain, "positions": positions, **measures}
@@ -426,7 +424,7 @@ def _holds_half(table: pd.DataFrame) -> pd.Series[bool]:
     return (table["dvgr_low"] <= 0.5) & (table["dvgr_high"] >= 0.5)
 
 
-def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
+def free(table: pd.DataFrame, in_words: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
     """Language models in free text: whose replies can be read, and what those learned that can all be read.
 
     Parameters
@@ -435,6 +433,8 @@ def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
         From `analysis.verdicts.verdicts`.
     in_words
         From `analysis.verdicts.in_free_text`.
+    pairs
+        From `analysis.orders.pairs`, by letter; only tests that are also asked in free text are used.
 
     Returns
     -------
@@ -451,9 +451,11 @@ def free(table: pd.DataFrame, in_words: pd.DataFrame) -> dict[str, Any]:
         row | {"interval": (row["order_consistency_low"], row["order_consistency_high"])}
         for row in others.to_dict("records")
     ]
-    letters = _language_models(table)
+    asked = pairs["arm"].isin(("control", "deconfounded")) & (pairs["n_examples"] == rules.N)
+    letters = pairs[asked & pairs["model"].isin(whole["model"])]
+    sampled = letters.groupby("model")["sampled_agree"].mean().reset_index()
     return {
-        "sampled": spread(letters[letters["model"].isin(whole["model"])], "sampled_consistency"),
+        "sampled": spread(sampled, "sampled_agree"),
         "consistency": spread(whole, "order_consistency"),
         "readable": spread(_language_models(table), "readable"),
         "models": whole["model"].tolist(),
@@ -624,7 +626,7 @@ def adds_value(found: Mapping[str, Any]) -> bool:
         From `compared`.
     """
     value, surface = found["mean"]["value"], found["mean"]["surface"]
-    return bool(value["above"] == value["known"] > 0 and surface["above"] == 0)
+    return bool(value["above"] == value["known"] > 0 and surface["known"] > 0 == surface["above"])
 
 
 def _differences(table: pd.DataFrame) -> dict[str, Any]:
@@ -682,12 +684,12 @@ def _best(words: pd.DataFrame, probe: str) -> str | None:
 
 
 def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -> dict[str, Any]:
-    """Results on the public prompts by group of respondents; None for a group that was not asked.
+    """Results on the public prompts by group of respondents: each a `spread`, or None if nobody was asked.
 
-    Heads are grouped by what they read; ``null`` are those fitted to coin-flipped choices. ``states``: for
-    each model, the difference between its heads on the mean and on the last token's state. ``below``: heads
-    on the last token's state whose intervals are below one half. ``above``: all intervals of these groups are
-    above the rate of the published models.
+    Heads are grouped by what they read. ``null``: the `spread` of heads fitted to coin-flipped choices.
+    ``states``: that of the differences between a model's heads on the mean and on the last token's state.
+    ``below``: heads on the last token's state whose intervals are below one half. ``above``: all intervals of
+    all groups but the null are above the rate of the published models.
 
     Parameters
     ----------
@@ -712,7 +714,8 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
     }
     last = groups["last"]
     found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
-    above = bool((pd.concat(list(groups.values()))["dvgr_low"] > published).all())
+    every = pd.concat(list(groups.values()))
+    above = len(every) > 0 and bool((every["dvgr_low"] > published).all())
     return {
         **found,
         "published": published,

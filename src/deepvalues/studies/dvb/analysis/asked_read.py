@@ -19,11 +19,12 @@ ARMS = {
 }
 ASKED, NULL = "asked", "null"
 #: The heads on hidden states, by the state that they read, and their baseline on token embeddings.
-MEAN, LAST = READ = ("head, mean", "head, last")
+MEAN, LAST = "head, mean", "head, last"
+READ = (MEAN, LAST)
 TOKENS = "head, tokens"
 #: The respondents in display order; the null is that of the heads on hidden states.
 RESPONDENTS = (ASKED, *READ, TOKENS, NULL)
-#: What differences are given for, one by one.
+#: Columns whose values are compared separately.
 _BY = ("arm", "n_examples")
 _HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last|tokens)(?P<shuffled>-shuffled)?$"
 
@@ -137,14 +138,17 @@ def heads_compared(
     heads = known[known["respondent"].isin(READ)]
     of_model = ["model", "item", "followed"]
     encoder = trials.loc[trials["model"] == ENCODER, ["item", "followed"]].dropna()
-    found = [_differences(heads.merge(encoder, on="item", suffixes=("", "_b")), bound, by, cluster)]
+    against = {ENCODER: heads.merge(encoder, on="item", suffixes=("", "_b"))}
     for other in (TOKENS, LAST):
         own = known.loc[known["respondent"] == other, of_model]
-        pairs = heads[heads["respondent"] != other].merge(own, on=of_model[:2], suffixes=("", "_b"))
+        others = heads[heads["respondent"] != other]
+        against[other] = others.merge(own, on=of_model[:2], suffixes=("", "_b"))
+    found = []
+    for other, pairs in against.items():
         found.append(_differences(pairs, bound, by, cluster))
-    for other, table in zip((ENCODER, TOKENS, LAST), found, strict=True):
-        table.insert(2, "other", other)
-    return pd.concat(found, ignore_index=True)
+        found[-1].insert(2, "other", other)
+    # An empty table would turn the numbers of the others into objects.
+    return pd.concat([table for table in found if len(table)] or found, ignore_index=True)
 
 
 def _differences(

@@ -80,7 +80,8 @@ def pairs(trials: pd.DataFrame) -> pd.DataFrame:
     joined["sampled_agree"] = first["p"] * second["p"] + (1 - first["p"]) * (1 - second["p"])
     same = (first["followed"] == second["followed"]).astype(float)
     joined["agree"] = same.where(joined["followed"].notna())
-    joined["log_odds"] = joined["log_odds"].round(DIGITS)
+    odds = ["log_odds", "first_odds"]
+    joined[odds] = joined[odds].round(DIGITS)
     joined["mass"] = both["mass"].mean()
     return joined.reset_index()[COLUMNS]
 

@@ -357,9 +357,11 @@ def verdicts(
         rate minus that of the best lexical learner, the one with the highest rate in this arm on the same
         tests (for the DVGR, the one that follows the value most). Choosing it by the very tests on which it
         is compared favours the learner, so the difference errs on the low side. Lexical learners themselves
-        have none. The rules use the columns with ``_lean`` (preference for right
-        options; ``probes_lean`` is value minus surface), ``consistency_excess``, and those with ``_positive``
-        (share of positive signs, 90% interval).
+        have none. The rules use the columns with ``_lean`` (preference for right options; ``probes_lean`` is
+        value minus surface), ``consistency_excess``, and those with ``_positive`` (share of positive signs,
+        90% interval). They do not use ``position_lean``, the mean size of the log odds of the first option,
+        nor ``first_option_p`` (its mean probability) and ``sampled_consistency`` (the order consistency of
+        choices drawn with these probabilities).
     """
     unrecognized = unrecognized or {}
     lexical = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]
@@ -443,6 +445,9 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
     leans = _leans(one)
     for name, found in leans.items():
         row |= _triple(name, found.value, tost_interval(found) if name in POSITIVE else found.interval)
+    tests = one.tests(N)
+    position = by_cell(tests.assign(size=tests["first_odds"].abs()), "size")
+    row |= _triple("position_lean", position.value, position.interval)
     p = row["first_option_rate"]
     answered = one.answered()
     judged = findings(
@@ -453,7 +458,7 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
         unrecognized=unrecognized,
     )
     return row | {
-        "cells": int(one.tests(N)["cell"].nunique()),
+        "cells": int(tests["cell"].nunique()),
         "scale": SCALES[0] if one.has_odds else SCALES[1],
         "answered": answered,
         "by_place": 2 * p * (1 - p),
@@ -464,14 +469,12 @@ def _row(one: _Respondent, unrecognized: Collection[str]) -> dict[str, Any]:
 def _leans(one: _Respondent) -> dict[str, Estimate]:
     """The estimates that the rules use, by column name."""
     control, value, surface = (one.lean(arm) for arm in ("control", "probe_value", "probe_surface"))
-    tests = one.tests(N)
     return {
         "control_lean": by_cell(control, "lean"),
         "probe_value_lean": by_cell(value, "lean"),
         "probe_surface_lean": by_cell(surface, "lean"),
         "probes_lean": one.paired(value, surface, "lean"),
         "repeat_copy_lean": _copied(one.arm("repeat", N)),
-        "position_lean": by_cell(tests.assign(size=tests["first_odds"].abs()), "size"),
         "consistency_excess": excess_over_place(one.tests(N)),
         **{name: one.positive(name.removesuffix("_positive")) for name in POSITIVE},
     }

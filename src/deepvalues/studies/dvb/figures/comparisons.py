@@ -283,7 +283,7 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("examples N")
     lowest = min(0.4, table[["rate", "low"]].min().min())
     panels[0][0].set(xscale="log", ylim=(lowest - 0.03, 1.03))
-    panels[0][0].set_yticks([tenth / 10 for tenth in range(11) if tenth / 10 >= lowest and not tenth % 2])
+    panels[0][0].set_yticks([tenth / 10 for tenth in range(0, 11, 2) if tenth / 10 >= lowest])
     panels[0][0].set_xlim(min(numbers) / 1.6, max(numbers) * 1.6)
     panels[0][0].set_xticks(numbers, [str(number) for number in numbers])
     panels[0][0].minorticks_off()
@@ -329,7 +329,7 @@ _Point = dict[str, float]
 
 @themed
 def probes(table: pd.DataFrame) -> Figure:
-    """Surface probe against value probe: a panel per language model, with the heads on its hidden states.
+    """Surface probe against value probe: a panel per language model, with its heads.
 
     An arrow leads each respondent from shuffled examples through N = 4 to N = 20. One that learned a layer
     moves away from that layer's dashed line at one half; one that chooses by position stays where the lines
@@ -339,7 +339,7 @@ def probes(table: pd.DataFrame) -> Figure:
     ----------
     table
         From `analysis.verdicts.verdicts`. The figure shows language models, heads that were not fitted to
-        coin-flipped choices, and lexical learners.
+        coin-flipped choices, lexical learners, and the learner on sentence embeddings.
     """
     rows = pd.concat([respondents(table["model"]), table.drop(columns="model")], axis="columns")
     shown = rows[rows["family"].isin([LANGUAGE_MODEL, HEAD]) & (rows["respondent"] != NULL)]
@@ -434,10 +434,11 @@ def _probe_handles(shown: pd.DataFrame, learners: Sequence[Mapping[Any, Any]]) -
         for stage, (mark, _) in _STAGES.items()
         if stage in met
     ]
-    names = {LEXICAL[0]: "lexical learners", ENCODER: "sentence embeddings"}
-    for model in [name for name in names if name in {row["model"] for row in learners}]:
-        handles += [
-            Line2D([], [], label=f"{names[model]}, {stage}", **_learner_mark(model, stage))
-            for stage in _LEARNERS
-        ]
+    shown_learners = {row["model"] for row in learners}
+    for models, name in ((LEXICAL, "lexical learners"), ((ENCODER,), "sentence embeddings")):
+        if shown_learners & set(models):
+            handles += [
+                Line2D([], [], label=f"{name}, {stage}", **_learner_mark(models[0], stage))
+                for stage in _LEARNERS
+            ]
     return [*handles, Line2D([], [], label="chance", **DASHED)]

@@ -74,7 +74,7 @@ class HeadLearner(TextLearner):
 
 
 _STATES = {"mean": "the mean of the tokens' hidden states", "last": "the last token's hidden state"}
-#: The pooling of the baseline without context: the mean of token embeddings.
+#: End of the names of heads on token embeddings, the baseline without context.
 TOKENS = "tokens"
 
 
@@ -93,7 +93,7 @@ def heads(models: Iterable[Model]) -> dict[str, HeadLearner]:
             embed = partial(states.vectors, pooling=pooling)
             found[name] = HeadLearner(name, described, embed, shuffled=shuffled)
         name = f"head-{model.name}-{TOKENS}"
-        tokens = HiddenStates(model, partial(token_embeddings, model), suffix=f"-{TOKENS}")
+        embeddings = HiddenStates(model, partial(token_embeddings, model), suffix=f"-{TOKENS}")
         described = f"the mean of the tokens' embeddings in {model.name}, without context"
-        found[name] = HeadLearner(name, described, partial(tokens.vectors, pooling=POOLINGS[0]))
+        found[name] = HeadLearner(name, described, partial(embeddings.vectors, pooling="mean"))
     return found

@@ -207,10 +207,8 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
         found[f"{name}_low"] = found[name] - 2 * READING_ERROR
         found[f"{name}_high"] = found[name] + 2 * READING_ERROR
     found["range_share"] = found["range"] / full_range()
-    middle = (found["altruistic"] + found["competitive"]) / 2
-    errors = [
-        (wide[value] - [value_rationality(angle, value) for angle in middle]).abs() for value in NEUTRAL
-    ]
-    found["blind_error"] = sum(errors) / len(errors)
+    middle, neutral = (found["altruistic"] + found["competitive"]) / 2, list(NEUTRAL)
+    errors = (wide[neutral] - blind(middle.to_numpy())[neutral]).abs()
+    found["blind_error"] = errors.mean(axis="columns")
     found["blind_lean"] = float(blind(np.array([0.0]))["lean"].iloc[0])
     return found
