@@ -111,6 +111,19 @@ def test_heads_are_compared_with_each_other_and_with_token_embeddings(frame):
     assert last["difference"] == pytest.approx(own["head-tiny-mean"] - own["head-tiny-last"])
 
 
+def test_gains_on_the_two_probes_are_compared_cell_by_cell(frame):
+    table = asked_read.value_over_surface(frame)
+    assert list(table["respondent"]) == ["head, mean", "head, last"] * 2 and set(table["cells"]) == {30}
+    row = table.iloc[0]
+    own = frame[frame["n_examples"] == row["n_examples"]].groupby(["model", "arm"])["followed"].mean()
+    value, surface = (
+        own["head-tiny-mean", arm] - own["head-tiny-tokens", arm] for arm in ("probe_value", "probe_surface")
+    )
+    assert row["difference"] == pytest.approx(value - surface)
+    assert row["low"] < row["difference"] < row["high"]
+    assert asked_read.value_over_surface(frame[frame["model"] != "head-tiny-tokens"]).empty
+
+
 def test_a_comparison_may_join_numbers_of_examples_and_take_other_clusters(frame):
     by_dimension = frame.assign(dimension=frame["cell"].str[-1:])
     table = asked_read.heads_compared(by_dimension, by=["arm"], cluster="dimension")

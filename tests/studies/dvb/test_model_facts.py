@@ -193,7 +193,10 @@ def test_what_sampling_letters_would_give_is_of_the_tests_in_free_text():
     ]
     pairs = pd.DataFrame(rows, columns=list(NO_PAIRS))
     found = told("free", readable, in_words(("a", 1.0, 0.0, 0.5)), pairs)
-    assert "letters drawn with their recorded probabilities would have .450, so" in found
+    assert (
+        "letters drawn independently in each order, with their recorded probabilities, would have .450, so"
+        in found
+    )
     assert "Their order consistency is .770;" in found
 
 
@@ -330,8 +333,9 @@ def test_what_heads_read_stands_beside_the_null():
     found = told("read", READ, words)
     assert told("read", READ, NO_TABLE) == found
     assert found == (
-        "At N = 4, on 50 cells, the accuracy of heads is .700 to .800 on the value probe and .550 to .560 on "
-        "the surface probe (fitted to coin-flipped choices: .500 and .500)."
+        "At N = 4, on 50 cells, the accuracy of heads on hidden states is .700 to .800 on the value probe "
+        "and .550 to .560 on the surface probe (fitted to coin-flipped choices, both heads of a model "
+        "together: .500 and .500)."
     )
 
 
@@ -339,8 +343,9 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.5, 0.45), ("a", NULL, "control", 4, 0.44))
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
-        "With coin-flipped choices, 2 of 4 intervals lie below one half and none above it; as all heads "
-        "share the same coins, these misses are not independent."
+        "With coin-flipped choices, 2 of 4 intervals (for each model, the control, both probes and the DVGR) "
+        "lie below one half and none above it; as all heads share the same coins, these misses are not "
+        "independent."
     )
 
 
@@ -367,7 +372,7 @@ def test_heads_are_compared_with_the_models_that_they_read():
     frame = pd.DataFrame(rows, columns=columns)
     assert told("less_asked", frame) == (
         "On the tests that both answered at N = 4, the accuracy of a head on the value probe minus that of "
-        "the model that it reads is .200 to .300, and all 2 intervals lie above zero."
+        "the model that it reads is .200 to .300, and both intervals lie above zero."
     )
     assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
 
@@ -379,8 +384,11 @@ def compared(*rows):
     return table_.assign(model="a", n_examples=4, **ends)
 
 
-def of_added(frame):
-    return said("added", facts.compared(frame)).replace("\u00a0", " ")
+NO_GAINS = pd.DataFrame(columns=["model", "respondent", "n_examples", "difference", "low", "high"])
+
+
+def of_added(frame, apart=NO_GAINS):
+    return said("added", facts.compared(frame, apart)).replace("\u00a0", " ")
 
 
 def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
@@ -393,14 +401,14 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
         ("head, last", TOKENS, "probe_surface", -0.06),
         ("head, mean", LAST, "probe_value", 0.9),
     )
-    assert facts.adds_value(facts.compared(frame))
-    assert not facts.adds_value(facts.compared(frame.assign(difference=0, clustered_low=-0.1)))
-    assert not facts.adds_value(facts.compared(frame[:0]))
+    assert facts.adds_value(facts.compared(frame, NO_GAINS))
+    assert not facts.adds_value(facts.compared(frame.assign(difference=0, clustered_low=-0.1), NO_GAINS))
+    assert not facts.adds_value(facts.compared(frame[:0], NO_GAINS))
     both = frame["arm"].isin(["probe_value", "probe_surface"])
     assert not facts.adds_value(
-        facts.compared(frame.assign(clustered_low=frame["clustered_low"].mask(both, 0.1)))
+        facts.compared(frame.assign(clustered_low=frame["clustered_low"].mask(both, 0.1)), NO_GAINS)
     )
-    assert told("compared", frame) == (
+    assert told("compared", frame, NO_GAINS) == (
         "On the value probe, the accuracy of a head on hidden states minus that of the learner on sentence "
         "embeddings is −.100 to .020; none of the 2 intervals lies above zero and 1 below."
     )
@@ -411,7 +419,19 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
         "(none of the 1 intervals lies above zero) and −.060 on the surface probe (none of the 1 intervals "
         "lies above zero and 1 below)."
     )
-    assert told("compared", frame[:0]) == ("No head can be compared with the learner on sentence embeddings.")
+    gains = pd.DataFrame([("a", "head, mean", 4, 0.11, 0.02, 0.2)], columns=list(NO_GAINS))
+    assert (
+        "; the difference between these gains is .110 (1 of the 1 intervals lies above zero). For"
+        in of_added(frame, gains)
+    )
+    assert of_added(pd.concat([frame, frame.assign(n_examples=20)])).endswith(
+        " At N = 20, with fewer cells, the differences of all heads are .010 to .100 on the value probe (1 "
+        "of the 2 intervals lies above zero) and −.060 to −.010 on the surface probe (none of the 2 "
+        "intervals lies above zero and 1 below)."
+    )
+    assert told("compared", frame[:0], NO_GAINS) == (
+        "No head can be compared with the learner on sentence embeddings."
+    )
     assert of_added(frame[:0]) == "No head on token embeddings is on record."
 
 
@@ -525,16 +545,16 @@ def test_public_prompts_by_family():
         "embeddings, .500 for the language models, .670 for heads on mean states, .550 for heads on the last "
         "token's state and .520 for heads on token embeddings. That of the published models is .302 on the "
         "prompts of their own study, below the intervals of all of these. Heads fitted to coin-flipped "
-        "choices have .510. The DVGR depends on the state that is read: on the mean state, minus that on the "
-        "last token's state, it is .120, and 1 of the 1 intervals lies above zero. b was not asked these "
-        "prompts."
+        "choices have .510. The DVGR depends on the state that is read: that of heads on mean states minus "
+        "that of heads on the last token's state is .120, and 1 of the 1 intervals lies above zero. b was "
+        "not asked these prompts."
     )
     low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), states, [])
     assert "is .302 on the prompts of their own study. Heads" in low
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), states, [])
     assert worse.endswith("lies above zero; head-b-last lies below one half.")
     alike = told("public", public(*rows), compared(("head, mean", LAST, "deconfounded", 0.02)), [])
-    assert "Does the DVGR depend on the state that is read? On" in alike
+    assert "Does the DVGR depend on the state that is read? That" in alike
     assert "state that is read" not in told("public", public(*rows), NO_STATES, [])
 
 

@@ -13,7 +13,7 @@ from deepvalues.core import paths
 from deepvalues.paper.results import Results
 from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.svo import facts, figures
-from deepvalues.studies.svo.analysis.published import blind, implied, reread
+from deepvalues.studies.svo.analysis.published import blind, implied, most_at_one_angle, reread
 from deepvalues.studies.svo.analysis.scoring import full_range, targets, value_rationality
 from kept_numbers import kept
 
@@ -63,6 +63,7 @@ def test_neutral_scores_of_a_respondent_at_one_angle_are_predicted(lower, error)
     (row,) = implied(scores).to_dict("records")
     assert row["range"] == pytest.approx(0)
     assert row["blind_error"] == pytest.approx(error)
+    assert row["neutral"] == pytest.approx(most_at_one_angle() - lower)
 
 
 def test_two_published_models_follow_the_assigned_value(table):
@@ -112,7 +113,7 @@ def test_how_far_language_models_move_in_words(steering, said):
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
     assert told.startswith(said)
     most = table.assign(likeliest_steering=-5.0)
-    changes = "; the angle of the most probable options changes by −5.0. Questions"
+    changes = "which jumps where two are nearly as probable, changes by −5.0. Questions"
     families = dict.fromkeys(table["model"], "language model")
     assert (changes in Sentences("svo")("letters", facts.letters(most, families))) == bool(steering)
     within = table.assign(steering_low=-0.5, steering_high=0.2)

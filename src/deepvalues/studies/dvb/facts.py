@@ -587,38 +587,52 @@ def less_asked(table: pd.DataFrame) -> dict[str, Any]:
     return {"n": rules.N, "heads": _differences(found[found["respondent"].isin(READ)])}
 
 
-def compared(table: pd.DataFrame) -> dict[str, Any]:
+def compared(table: pd.DataFrame, apart: pd.DataFrame) -> dict[str, Any]:
     """How much more often heads are right on the probes than what they are held against.
 
     Parameters
     ----------
     table
         From `analysis.asked_read.heads_compared`.
+    apart
+        From `analysis.asked_read.value_over_surface`.
 
     Returns
     -------
     dict
-        The `spread` of the difference, with the numbers of its intervals ``above`` and ``below`` 0: from the
-        learner on sentence embeddings on the value probe (``encoder``), and from the head on token embeddings
-        on both probes, of heads on the mean (``mean``) and on the last token's state (``last``).
+        n and more (numbers of examples), and the `spread` of differences, with the numbers of their intervals
+        ``above`` and ``below`` 0: from the learner on sentence embeddings on the value probe (``encoder``),
+        and from the head on token embeddings (``mean``, ``last`` by the state that a head reads, and ``both``
+        states with more examples) on each probe (``value``, ``surface``); ``apart``: how much more is gained
+        on the value probe, by state.
     """
-    own = table[table["n_examples"] == rules.N].rename(columns=_ENDS)
-    value, surface = (own[own["arm"] == arm] for arm in ("probe_value", "probe_surface"))
+    named = table.rename(columns=_ENDS)
+    at, more = (named[named["n_examples"] == n] for n in (rules.N, rules.MORE))
+    encoder = at[(at["other"] == rules.ENCODER) & (at["arm"] == "probe_value")]
+    ends = apart[apart["n_examples"] == rules.N].rename(
+        columns={"low": "difference_low", "high": "difference_high"}
+    )
+    by_state = {"mean": (MEAN,), "last": (LAST,)}
     return {
         "n": rules.N,
-        "encoder": _differences(value[value["other"] == rules.ENCODER]),
-        **{
-            name: {
-                layer: _differences(rows[(rows["other"] == TOKENS) & (rows["respondent"] == head)])
-                for layer, rows in (("value", value), ("surface", surface))
-            }
-            for name, head in (("mean", MEAN), ("last", LAST))
+        "more": rules.MORE,
+        "encoder": _differences(encoder),
+        **{name: _over_tokens(at, heads) for name, heads in by_state.items()},
+        "both": _over_tokens(more, READ),
+        "apart": {
+            name: _differences(ends[ends["respondent"].isin(heads)]) for name, heads in by_state.items()
         },
     }
 
 
+def _over_tokens(table: pd.DataFrame, heads: Sequence[str]) -> dict[str, Any]:
+    """Differences of heads from those on token embeddings, by probe."""
+    own = table[(table["other"] == TOKENS) & table["respondent"].isin(heads)]
+    return {layer: _differences(own[own["arm"] == f"probe_{layer}"]) for layer in ("value", "surface")}
+
+
 def adds_value(found: Mapping[str, Any]) -> bool:
-    """Whether every head on a mean state beats the one on token embeddings on the value probe alone.
+    """Whether every head on a mean state is above the one on token embeddings on the value probe alone.
 
     Parameters
     ----------
@@ -687,7 +701,8 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
     """Results on the public prompts by group of respondents: each a `spread`, or None if nobody was asked.
 
     Heads are grouped by what they read. ``null``: the `spread` of heads fitted to coin-flipped choices.
-    ``states``: that of the differences between a model's heads on the mean and on the last token's state.
+    ``states``: that of the differences between a model's heads on the mean and on the last token's state;
+    ``over_tokens``: of those between a head on a state and that on token embeddings.
     ``below``: heads on the last token's state whose intervals are below one half. ``above``: all intervals of
     all groups but the null are above the rate of the published models.
 
@@ -702,7 +717,8 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
     """
     published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
     ours = table[table["model"] != PUBLISHED].rename(columns={"low": "dvgr_low", "high": "dvgr_high"})
-    states = compared[compared["other"] == LAST].rename(columns=_ENDS)
+    compared = compared.rename(columns=_ENDS)
+    states = compared[compared["other"] == LAST]
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
         "encoder": ours[ours["model"] == rules.ENCODER],
@@ -723,6 +739,10 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
         "above": above,
         "null": spread(ours[ours["model"].str.endswith(SHUFFLED)], "dvgr"),
         "states": _differences(states),
+        "over_tokens": {
+            name: _differences(compared[(compared["other"] == TOKENS) & (compared["respondent"] == head)])
+            for name, head in (("mean", MEAN), ("last", LAST))
+        },
         "below": last.loc[last["dvgr_high"] < 0.5, "model"].tolist(),
     }
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
-from deepvalues.studies.svo.analysis import scoring
+from deepvalues.studies.svo.analysis import published, scoring
 from deepvalues.studies.svo.stimuli import N_PRIMARY
 
 if TYPE_CHECKING:
@@ -203,6 +203,11 @@ def keep_blind(
     results.decimals("steering.others_most", third["range"], 0)
     results.decimals("steering.full", scoring.full_range(), 1)
     results.decimals("blind.error", others["blind_error"].mean(), 1)
+    six = implied["model"].isin(others["model"])
+    results.decimals("blind.error_without", implied.loc[six & ~implied["goal"], "blind_error"].mean(), 1)
+    # Both scores may be misread.
+    most = published.most_at_one_angle() + 2 * published.READING_ERROR
+    results.count("blind.exceeding", int((others["neutral"] > most).sum()))
     followers = [row["blind_error"] for row in following]
     results.decimals("blind.error_least", min(followers), 0)
     results.decimals("blind.error_most", max(followers), 0)

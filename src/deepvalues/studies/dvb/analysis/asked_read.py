@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from deepvalues.stats.clusters import clustered
+from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.contrasts import Paired, paired
 from deepvalues.studies.dvb.analysis.verdicts import ENCODER
 
@@ -149,6 +149,38 @@ def heads_compared(
         found[-1].insert(2, "other", other)
     # An empty table would turn the numbers of the others into objects.
     return pd.concat([table for table in found if len(table)] or found, ignore_index=True)
+
+
+def value_over_surface(trials: pd.DataFrame) -> pd.DataFrame:
+    """How much more a head gains over token embeddings on the value probe than on the surface probe.
+
+    Parameters
+    ----------
+    trials
+        As for `read_less_asked`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, respondent (one of `READ`), n_examples, cells (in which both took both probes), difference,
+        low, high (Student's t over cells): in each cell, the gain in accuracy on the value probe minus that
+        on the surface probe.
+    """
+    known = of_open_models(trials).dropna(subset="followed")
+    columns = pd.MultiIndex.from_product([(*READ, TOKENS), ("probe_value", "probe_surface")])
+    means = known.groupby(["model", "n_examples", "cell", "respondent", "arm"])["followed"].mean()
+    wide = means.unstack(["respondent", "arm"]).reindex(columns=columns)
+    rows = []
+    for (model, n), of_model in wide.groupby(level=["model", "n_examples"]):
+        for head in READ:
+            value, surface = (of_model[head, arm] - of_model[TOKENS, arm] for arm in columns.levels[1][::-1])
+            apart = (value - surface).dropna()
+            if len(apart):
+                found = mean(apart.to_numpy(), range(len(apart)))
+                rows.append((model, head, n, len(apart), found.value, *found.interval))
+    return pd.DataFrame(
+        rows, columns=["model", "respondent", "n_examples", "cells", "difference", "low", "high"]
+    )
 
 
 def _differences(

@@ -177,6 +177,12 @@ def blind(angles: np.ndarray) -> pd.DataFrame:
     return raw.assign(angle=angles, lean=lean(raw), corrected_lean=lean(corrected))
 
 
+def most_at_one_angle() -> float:
+    """The largest sum of both neutral scores at one angle: at any between their targets, in degrees."""
+    first, second = (targets()[value] for value in NEUTRAL)
+    return 2 * BEST - abs(first - second)
+
+
 def implied(reread: pd.DataFrame) -> pd.DataFrame:
     """The angles and leans implied by published scores.
 
@@ -193,7 +199,8 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
         extreme), blind_lean (the lean of a respondent that ignores the assignment), range_low … lean_high
         (bounds if all four scores are misread by half a degree), and blind_error: the mean absolute error of
         the two neutral scores, which the inversion does not use, as predicted for a respondent that answers
-        at the mean of both angles under every assignment. All but range_share in degrees.
+        at the mean of both angles under every assignment; neutral: the sum of these two scores. All but
+        range_share in degrees.
     """
     wide = reread.pivot(index=["model", "goal"], columns="value", values="raw").reset_index()
     wide.columns.name = None
@@ -210,5 +217,6 @@ def implied(reread: pd.DataFrame) -> pd.DataFrame:
     middle, neutral = (found["altruistic"] + found["competitive"]) / 2, list(NEUTRAL)
     errors = (wide[neutral] - blind(middle.to_numpy())[neutral]).abs()
     found["blind_error"] = errors.mean(axis="columns")
+    found["neutral"] = wide[neutral].sum(axis="columns")
     found["blind_lean"] = float(blind(np.array([0.0]))["lean"].iloc[0])
     return found
