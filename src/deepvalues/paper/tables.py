@@ -75,9 +75,10 @@ def _width(cells: Sequence[str]) -> int:
     """A column's relative width: pandoc divides the width of a wide table by the dashes in its rule.
 
     At least the longest word, so that words don't run into the next column; otherwise at most `_WIDEST`.
+    Long words get some more, as letters are wider than the digits of other columns.
     """
     longest_word = max(len(word) for cell in cells for word in cell.split() or [""])
-    return max(longest_word, min(_WIDEST, max(len(cell) for cell in cells))) + 2
+    return max(longest_word + longest_word // 8, min(_WIDEST, max(len(cell) for cell in cells))) + 2
 
 
 def intervals(frame: pd.DataFrame, name: str = "", digits: int = 3, *, bounded: bool = True) -> list[str]:

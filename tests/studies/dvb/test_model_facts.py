@@ -410,14 +410,14 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
     )
     assert told("compared", frame, NO_GAINS) == (
         "On the value probe, the accuracy of a head on hidden states minus that of the learner on sentence "
-        "embeddings is −.100 to .020; none of the 2 intervals lies above zero and 1 below."
+        "embeddings is −.100 to .020; none of the 2 intervals lies above zero, and 1 lies below."
     )
     assert of_added(frame) == (
         "At N = 4, the accuracy of heads on mean states minus that of heads on token embeddings is .100 on "
         "the value probe (1 of the 1 intervals lies above zero) and −.010 on the surface probe (none of the "
         "1 intervals lies above zero). For heads on the last token's state, it is .010 on the value probe "
         "(none of the 1 intervals lies above zero) and −.060 on the surface probe (none of the 1 intervals "
-        "lies above zero and 1 below)."
+        "lies above zero, and 1 lies below)."
     )
     gains = pd.DataFrame([("a", "head, mean", 4, 0.11, 0.02, 0.2)], columns=list(NO_GAINS))
     assert (
@@ -427,7 +427,7 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
     assert of_added(pd.concat([frame, frame.assign(n_examples=20)])).endswith(
         " At N = 20, with fewer cells, the differences of all heads are .010 to .100 on the value probe (1 "
         "of the 2 intervals lies above zero) and −.060 to −.010 on the surface probe (none of the 2 "
-        "intervals lies above zero and 1 below)."
+        "intervals lies above zero, and 1 lies below)."
     )
     assert told("compared", frame[:0], NO_GAINS) == (
         "No head can be compared with the learner on sentence embeddings."

@@ -143,7 +143,13 @@ def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
     assert (found["steering.others_least"], found["steering.others_most"]) == ("−9", "18")
     assert (found["steering.others_low"], found["steering.others_high"]) == ("21", "41")
     assert found["steering.full"] == "77.6"
-    claims = ("lean_below_blind", "reading_reaches_blind", "two_follow", "others_hardly_move")
-    assert [found[f"claims.{claim}"] for claim in claims] == ["true"] * 4
+    claims = (
+        "lean_below_blind",
+        "reading_reaches_blind",
+        "two_follow",
+        "others_hardly_move",
+        "beyond_one_angle",
+    )
+    assert [found[f"claims.{claim}"] for claim in claims] == ["true"] * 5
     facts.keep_blind(other := Results("svo", tmp_path), blind(np.array([29.5])), table, 10.4, 15.6)
     assert kept(other)["claims.reading_reaches_blind"] == "false"

@@ -207,7 +207,9 @@ def keep_blind(
     results.decimals("blind.error_without", implied.loc[six & ~implied["goal"], "blind_error"].mean(), 1)
     # Both scores may be misread.
     most = published.most_at_one_angle() + 2 * published.READING_ERROR
-    results.count("blind.exceeding", int((others["neutral"] > most).sum()))
+    exceeding = int((others["neutral"] > most).sum())
+    results.count("blind.exceeding", exceeding)
+    results.claim("beyond_one_angle", exceeding > 0)
     followers = [row["blind_error"] for row in following]
     results.decimals("blind.error_least", min(followers), 0)
     results.decimals("blind.error_most", max(followers), 0)
