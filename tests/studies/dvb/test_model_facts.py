@@ -239,6 +239,9 @@ def test_asked_outright_language_models_alone_are_counted():
     found = told("outright", judged(*one, ("g", "reference agent", "embodies_value", 10)))
     assert found.startswith("Asked outright which of two options shows a value, a is right over both orders ")
     assert re.search(r" at a rate of \.500 \[\.\d+, \.\d+\]; for a pole, at a rate of \.900 \[", found)
+    assert "No interval lies above one half" not in found
+    chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
+    assert told("outright", chance).endswith("so this question does not show what can be recognized.")
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
     assert "a and b are right over both orders at rates from .500" in two
 

@@ -478,7 +478,8 @@ def _language_models(table: pd.DataFrame) -> pd.DataFrame:
 def outright(judged: pd.DataFrame) -> dict[str, Any]:
     """How often language models recognize which option shows a value or a pole when asked outright.
 
-    ``by_position``: every model is right in exactly half of the replies in every cell.
+    ``by_position``: every model is right in exactly half of the replies in every cell. ``above``: the number
+    of intervals, of both layers, above one half.
 
     Parameters
     ----------
@@ -490,14 +491,17 @@ def outright(judged: pd.DataFrame) -> dict[str, Any]:
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
     found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
     halves = own.groupby(["model", "task", "cell"])["followed"].mean() == 0.5
-    return {"models": sorted(own["model"].unique()), "by_position": bool(halves.all()), **found}
+    above = sum(each.pop("above") for each in found.values())
+    by_position = bool(halves.all())
+    return {"models": sorted(own["model"].unique()), "by_position": by_position, "above": above, **found}
 
 
 def _right(judged: pd.DataFrame) -> dict[str, Any]:
     """Shares of right answers over both orders, with intervals clustered by cell."""
     found = [(model, by_cell(rows, "followed")) for model, rows in judged.groupby("model")]
     rows = [(model, each.value, each.interval.low, each.interval.high) for model, each in found]
-    return spread(pd.DataFrame(rows, columns=["model", "rate", "rate_low", "rate_high"]), "rate")
+    table = pd.DataFrame(rows, columns=["model", "rate", "rate_low", "rate_high"])
+    return spread(table, "rate") | {"above": int((table["rate_low"] > 0.5).sum())}
 
 
 # ---- what can be read ----
