@@ -202,7 +202,7 @@ def test_a_batch_without_log_probabilities_gives_no_answer(server, monkeypatch, 
         wait(client)
     collected = batch.collect(questions)
     assert (collected.answered, collected.failed, questions.missing()) == (0, 1, 1)
-    assert "logprobs" in collected.last_error
+    assert "log probabilities" in collected.last_error
 
 
 def test_uploaded_lines_match_the_engines_requests(client, ask):

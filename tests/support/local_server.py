@@ -59,7 +59,7 @@ async def complete(models: Mapping[str, LocalModel], body: dict[str, Any]) -> di
     Raises
     ------
     ProtocolError
-        When there is no such model, or it does not understand the prompt.
+        When there is no such model, or it fails.
     """
     name = body["model"]
     if name not in models:
@@ -69,6 +69,8 @@ async def complete(models: Mapping[str, LocalModel], body: dict[str, Any]) -> di
         completion = await run_in_threadpool(local.complete, models[name], body)
     except ValueError as error:
         raise ProtocolError(400, str(error), param="messages") from None
+    except Exception as error:
+        raise ProtocolError(500, f"{type(error).__name__}: {error}") from error
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:24]
     (choice,), counts = completion["choices"], completion["usage"]
     return {
@@ -82,17 +84,13 @@ async def complete(models: Mapping[str, LocalModel], body: dict[str, Any]) -> di
 
 
 def create_app(models: Mapping[str, LocalModel]) -> Starlette:
-    """The server for a set of local models: ``GET /v1/models`` and ``POST /v1/chat/completions``."""
-
-    async def list_models(_: Request) -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
+    """The server for a set of local models: ``POST /v1/chat/completions``."""
 
     async def create_completion(request: Request) -> JSONResponse:
         return JSONResponse(await complete(models, await json_body(request)))
 
     return Starlette(
         routes=[
-            Route("/v1/models", list_models),
             Route("/v1/chat/completions", create_completion, methods=["POST"]),
         ],
         exception_handlers={ProtocolError: _on_protocol_error},

@@ -492,10 +492,11 @@ def test_tables_align_text_left_and_numbers_right():
     assert widths == [len("longer") + 2, len("1,200") + 2, len("1.000") + 2]
 
 
-def test_a_column_is_as_wide_as_its_longest_word_and_long_texts_share_the_rest():
+def test_a_column_has_room_for_its_longest_word_and_long_texts_share_the_rest():
     frame = pd.DataFrame({"short": ["incomprehensible"], "long": ["many small words " * 20]})
     widths = [len(mark) for mark in markdown(frame).splitlines()[1].strip("|").split("|")]
-    assert widths == [len("incomprehensible") + 2, 44 + 2]
+    # An eighth more for a long word.
+    assert widths == [16 + 2 + 2, 44 + 2]
 
 
 def test_a_table_without_rows_keeps_its_head():
