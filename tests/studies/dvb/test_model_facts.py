@@ -345,7 +345,8 @@ def test_what_heads_read_stands_beside_the_null():
 def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_one_half():
     null = rates(*of_all_arms(NULL, 4, 0.5, 0.5, 0.45), ("a", NULL, "control", 4, 0.44))
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
-    assert told("read", pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE).endswith(
+    found = facts.read(pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE)
+    assert said("null_of_heads", found).replace("\u00a0", " ") == (
         "With coin-flipped choices, 2 of 4 intervals (for each model, the control, both probes and the DVGR) "
         "lie below one half and none above it; as all heads share the same coins, these misses are not "
         "independent."
