@@ -509,7 +509,8 @@ def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of
     )
     level = more | {"probe_value_minus_lexical_n20_low": -0.1}
     assert told("gain", table(rows[0] | level, *rows[1:])).endswith(
-        "At N = 20, with fewer cells, the differences are .200 on the value probe, and no interval lies "
+        "At N = 20, with fewer cells and the learner that does best there, the differences are "
+        ".200 on the value probe, and no interval lies "
         "above zero on either probe."
     )
     assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("At N = 4, the")
@@ -570,18 +571,19 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     found = told("finding", table(PLACE, VALUE), READ)
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. The DVGR was .500 to .660, "
-        "and value-probe accuracy .500. Linear heads on the hidden states of a, fitted to such examples, "
-        "reached .700 to .800 on this probe; heads on token embeddings, .600."
+        "and value-probe accuracy .500. On this probe, linear heads on the hidden states of a, "
+        "fitted to such "
+        "examples, reached .700 to .800; on token embeddings, .600."
     )
-    assert "Linear heads on their hidden states, fitted to such examples, reached" in told(
+    assert "On this probe, linear heads on their hidden states, fitted to such examples, reached" in told(
         "finding", table(PLACE), READ
     )
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
-        "heads on token embeddings, .600; a learner on sentence embeddings, .800."
+        "on token embeddings, .600; a sentence-embedding learner, .800."
     )
     unread = told("finding", table(PLACE | {"dvgr": NAN}), READ)
-    assert "position. No reply could be read. Linear heads" in unread
+    assert "position. No reply could be read. On this probe, linear heads" in unread
 
 
 @pytest.mark.parametrize(("names", "who"), [("a", "a"), ("ab", "two language models")])
@@ -597,7 +599,7 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b")]))
-    assert "heads on token embeddings, .600; a learner on sentence embeddings, .800." in found
+    assert "on token embeddings, .600; a sentence-embedding learner, .800." in found
     assert len(found.split()) <= 60
 
 
