@@ -165,9 +165,7 @@ class Asker:
             # If one worker has crashed, the others must stop too.
             self._close()
             await _either(everything, self._hurry, self.settings.timeout)
-            # The thread of a local model can't be cancelled, and would be waited for in any case.
-            grace = GRACE_SECONDS if isinstance(self.target, str) else None
-            _, late = await asyncio.wait(workers, timeout=grace)
+            _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
             for worker in late:
                 worker.cancel()
             await asyncio.wait(workers)
@@ -388,15 +386,10 @@ async def _either(done: asyncio.Future[Any], event: asyncio.Event, timeout: floa
 
 
 async def _ask_local(model: LocalModel, body: Mapping[str, Any]) -> Any:
-    def answer() -> dict[str, Any]:
-        try:
-            return local.complete(model, body)
-        except StopIteration as error:
-            # A future can't hold it, and would never be done.
-            raise RuntimeError(f"{model.name}: a StopIteration was not caught") from error
-
-    # In a thread, since a head may have to read texts first.
-    return await asyncio.to_thread(answer)
+    reply = local.complete(model, body)
+    # Between replies the loop must learn of Ctrl-C.
+    await asyncio.sleep(0)
+    return reply
 
 
 def _entry(request: Request) -> dict[str, Any]:

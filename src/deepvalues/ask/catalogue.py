@@ -175,9 +175,9 @@ def targets(threads: int | None = None) -> Iterator[Callable[[Model], Target]]:
         if model.weights:
             return of_weights(model)
         if model.is_local:
-            if model.name not in local():
-                raise UserError(f"{model.name}: its endpoint is local, but no study has this local model")
-            return local()[model.name]
+            if found := local().get(model.name):
+                return found
+            raise UserError(f"{model.name}: its endpoint is local, but no study has this local model")
         if model.endpoint.base_url is None:
             raise UserError(f"{model.name}: its endpoint {model.endpoint.kind} has no base_url")
         return model.endpoint.base_url

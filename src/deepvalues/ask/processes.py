@@ -70,15 +70,13 @@ def run(
     ask: Ask, target: Target, settings: Settings, jobs: Sequence[Job], record: Record, report: Report
 ) -> Summary:
     """Run the jobs; the first Ctrl-C waits for requests in flight, then stops."""
-    processes = 1
     if isinstance(target, str):
         # Checked here because a worker process could not report the error.
         proxy_for(target)
-        processes = number_of_processes(settings, len(jobs))
     summary = Summary()
     try:
         with record.writing() as journal:
-            if isinstance(target, str) and processes > 1:
+            if isinstance(target, str) and (processes := number_of_processes(settings, len(jobs))) > 1:
                 summary = _in_processes(processes, ask, target, settings, jobs, record, report)
             else:
                 summary = _in_this_process(ask, target, settings, jobs, journal, report)

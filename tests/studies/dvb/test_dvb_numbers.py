@@ -76,7 +76,6 @@ def test_verdict_errors(results):
         "verdict_errors.false_positive_50": ".080",
         "verdict_errors.false_layer": ".010",
         "verdict_errors.learned_least": ".990",
-        "verdict_errors.other_layer": ".020",
         "verdict_errors.liking_prior": ".040",
     }
     assert found["verdict_errors.set.sensitivity"] == "1.1"

@@ -243,6 +243,7 @@ def test_asked_outright_language_models_alone_are_counted():
     chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", chance).endswith("so this question does not show what can be recognized.")
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
+    assert two.endswith("b was asked 10 of the 20 questions.") and "asked 20" not in found
     assert "a and b are right over both orders at rates from .500" in two
 
 

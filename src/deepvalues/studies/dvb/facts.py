@@ -478,8 +478,9 @@ def _language_models(table: pd.DataFrame) -> pd.DataFrame:
 def outright(judged: pd.DataFrame) -> dict[str, Any]:
     """How often language models recognize which option shows a value or a pole when asked outright.
 
-    ``by_position``: every model is right in exactly half of the replies in every cell. ``above``: the number
-    of intervals, of both layers, above one half.
+    ``by_position``: every model is right in exactly half of the replies in every cell. ``on_part``: the
+    models that were asked fewer questions than others; ``fewest`` and ``most`` are numbers of questions. By
+    layer, ``above`` is the number of intervals above one half.
 
     Parameters
     ----------
@@ -491,9 +492,15 @@ def outright(judged: pd.DataFrame) -> dict[str, Any]:
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
     found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
     halves = own.groupby(["model", "task", "cell"])["followed"].mean() == 0.5
-    above = sum(each.pop("above") for each in found.values())
-    by_position = bool(halves.all())
-    return {"models": sorted(own["model"].unique()), "by_position": by_position, "above": above, **found}
+    asked = own["model"].value_counts()
+    return {
+        "models": sorted(own["model"].unique()),
+        "by_position": bool(halves.all()),
+        "on_part": sorted(asked.index[asked < asked.max()]),
+        "fewest": asked.min(),
+        "most": asked.max(),
+        **found,
+    }
 
 
 def _right(judged: pd.DataFrame) -> dict[str, Any]:
@@ -647,9 +654,10 @@ def adds_value(found: Mapping[str, Any]) -> bool:
     return bool(value["above"] == value["known"] > 0 and surface["known"] > 0 == surface["above"])
 
 
-def _differences(table: pd.DataFrame) -> dict[str, Any]:
-    below = int((table["difference_high"] < 0).sum())
-    return spread(table, "difference") | {"above": _above_zero(table, "difference"), "below": below}
+def _differences(table: pd.DataFrame, name: str = "difference") -> dict[str, Any]:
+    """The `spread` of differences, with the numbers of their intervals ``above`` and ``below`` 0."""
+    above, below = (table[f"{name}_low"] > 0).sum(), (table[f"{name}_high"] < 0).sum()
+    return spread(table, name) | {"above": int(above), "below": int(below)}
 
 
 _ENDS = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
@@ -658,11 +666,6 @@ _ENDS = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
 def _on_value_probe(table: pd.DataFrame) -> pd.DataFrame:
     """Paired differences on the value probe at the N of the verdicts."""
     return table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=_ENDS)
-
-
-def _above_zero(table: pd.DataFrame, difference: str) -> int:
-    """Number of intervals of a difference above 0."""
-    return int((table[f"{difference}_low"] > 0).sum())
 
 
 def gain(table: pd.DataFrame) -> dict[str, Any]:
@@ -684,7 +687,7 @@ def gain(table: pd.DataFrame) -> dict[str, Any]:
     found = {}
     for probe, more in product(("value", "surface"), (False, True)):
         difference = f"probe_{probe}_minus_lexical" + f"_n{rules.MORE}" * more
-        found[probe + "_more" * more] = spread(heads, difference) | {"above": _above_zero(heads, difference)}
+        found[probe + "_more" * more] = _differences(heads, difference)
     return {
         "n": rules.N,
         "more": rules.MORE,

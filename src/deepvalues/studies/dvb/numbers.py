@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from deepvalues.core.number_format import listed, number
-from deepvalues.studies.dvb import facts
 from deepvalues.studies.dvb.analysis.statistics import ALPHA, arm_means, met_exactly
 from deepvalues.studies.dvb.analysis.verdict_errors import RESPONDENTS
 from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LAYER_NAMED
@@ -305,7 +304,6 @@ def verdict_errors(results: Results, table: pd.DataFrame) -> None:
     named = table.loc[table["truth"].isin(nothing), list(LAYER_NAMED)].sum(axis="columns")
     results.share("verdict_errors.false_layer", named.max())
     results.share("verdict_errors.learned_least", table[table["truth"].isin(learners)]["learned"].min())
-    results.share("verdict_errors.other_layer", facts.other_layer(table)["rate"])
     results.share("verdict_errors.liking_prior", of["liking"]["prior"].max())
 
 

@@ -173,8 +173,8 @@ def value_over_surface(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (model, n), of_model in wide.groupby(level=["model", "n_examples"]):
         for head in READ:
-            value, surface = (of_model[head, arm] - of_model[TOKENS, arm] for arm in columns.levels[1][::-1])
-            apart = (value - surface).dropna()
+            gain = of_model[head] - of_model[TOKENS]
+            apart = (gain["probe_value"] - gain["probe_surface"]).dropna()
             if len(apart):
                 found = mean(apart.to_numpy(), range(len(apart)))
                 rows.append((model, head, n, len(apart), found.value, *found.interval))

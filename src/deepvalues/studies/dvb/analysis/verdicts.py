@@ -269,7 +269,6 @@ _AT_EVERY_N: dict[str, _Measure] = {
     "order_consistency": lambda one, n: by_cell(one.tests(n), "agree"),
     "first_option_rate": lambda one, n: by_cell(one.tests(n), "first_option"),
     "first_option_p": lambda one, n: by_cell(one.tests(n), "first_p"),
-    "sampled_consistency": lambda one, n: by_cell(one.tests(n), "sampled_agree"),
     "control": lambda one, n: one.mean("control", n),
     "probe_value": lambda one, n: one.mean("probe_value", n),
     "probe_surface": lambda one, n: one.mean("probe_surface", n),
@@ -360,8 +359,7 @@ def verdicts(
         have none. The rules use the columns with ``_lean`` (preference for right options; ``probes_lean`` is
         value minus surface), ``consistency_excess``, and those with ``_positive`` (share of positive signs,
         90% interval). They do not use ``position_lean``, the mean size of the log odds of the first option,
-        nor ``first_option_p`` (its mean probability) and ``sampled_consistency`` (the order consistency of
-        choices drawn with these probabilities).
+        nor ``first_option_p``, its mean probability.
     """
     unrecognized = unrecognized or {}
     lexical = pairs[pairs["model"].isin(LEXICAL) & pairs["arm"].isin(TESTS)]

@@ -44,14 +44,14 @@ def coin_choices(examples: Examples, seed: int) -> Examples:
 
 
 class HeadLearner(TextLearner):
-    """A local model that learns from hidden states of a prompt's examples.
+    """A local model that learns from a language model's vectors of a prompt's examples.
 
     Parameters
     ----------
     name
         As in the list of models.
     described
-        Which hidden states these are, and of which model.
+        Which vectors these are, and of which model.
     embed
         Returns the vectors of options.
     shuffled
