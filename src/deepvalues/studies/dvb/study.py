@@ -19,7 +19,13 @@ from deepvalues.ask.study import Study, register
 from deepvalues.core import paths
 from deepvalues.core.downloads import Store
 from deepvalues.studies.dvb.items import items, prompts, ratings, validation
-from deepvalues.studies.dvb.items.items import AUTHORS, RELEASED_SETS, ItemSet
+from deepvalues.studies.dvb.items.items import (
+    AUTHORS,
+    AUTHORS_FEWER,
+    AUTHORS_MOST_EXAMPLES,
+    RELEASED_SETS,
+    ItemSet,
+)
 from deepvalues.studies.dvb.items.public_prompts import PublicPrompts
 from deepvalues.studies.dvb.items.ratings import read_rating
 from deepvalues.studies.dvb.items.released import read_released
@@ -46,11 +52,11 @@ class DeepValueBenchmark(Study):
     title = "Study 1: deep values"
     number = 1
     max_tokens = 10
-    item_sets: ClassVar[Collection[str]] = (*items.ITEM_SETS, SUBSET, *RELEASED_SETS, AUTHORS)
+    item_sets: ClassVar[Collection[str]] = (*items.ITEM_SETS, SUBSET, *RELEASED_SETS, AUTHORS, AUTHORS_FEWER)
     contract = items.CONTRACT
     sets_with_all = ("standard", SUBSET, "full")
     sets_that_share = ("smoke", "n4", "n20", "n40", "layers", "standard", SUBSET)
-    sets_of_others = (*RELEASED_SETS, AUTHORS)
+    sets_of_others = (*RELEASED_SETS, AUTHORS, AUTHORS_FEWER)
     letter_choice = LETTER_CHOICE
 
     @cached_property
@@ -69,13 +75,15 @@ class DeepValueBenchmark(Study):
         return self.design.seed
 
     def build(self, item_set: str) -> pd.DataFrame:
-        """Build the items of one of `items.ITEM_SETS`, ``subset``, a released set, or ``authors``."""
+        """Build the items of one of `items.ITEM_SETS`, ``subset``, a released set, or public prompts."""
         if item_set == SUBSET:
             return self._subset.copy()
         if item_set in RELEASED_SETS:
             return read_released(self.downloads.verified(item_set), self.bank)
         if item_set == AUTHORS:
             return self.authors.items()
+        if item_set == AUTHORS_FEWER:
+            return self.authors.items(AUTHORS_MOST_EXAMPLES)
         return items.build_items(self.bank, self.design, item_set)
 
     @cached_property

@@ -36,6 +36,8 @@ FEWER_CELLS = (50, 100, 200)
 RELEASED_SETS = ("released", "released-1302")
 #: The public prompts in the authors' repository. We have facts about them, but not their texts.
 AUTHORS = "authors"
+#: Those with at most so many examples, for models that are slow to ask.
+AUTHORS_FEWER, AUTHORS_MOST_EXAMPLES = "authors-20", 20
 #: Numbers of examples in these public prompts.
 _AUTHORS_N_EXAMPLES = (4, 5, 15, 20, 30, 40)
 #: Examples use the first eight of a cell's shuffled activities; tests take all ten, from the end.

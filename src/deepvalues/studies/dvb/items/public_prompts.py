@@ -242,8 +242,8 @@ class PublicPrompts:
         known = read_facts(self.facts_file).to_dict("records")
         return {fact["id"]: fact for fact in known if not fact["left_out"]}
 
-    def items(self) -> pd.DataFrame:
-        """The prompts as items; the two orders of a test follow each other.
+    def items(self, most_examples: int | None = None) -> pd.DataFrame:
+        """The prompts, or those with at most so many examples, as items; a test's two orders are adjacent.
 
         Columns that the files do not supply are filled as in `items.released.read_released`. Prompts are
         empty, so that nothing built from the items contains the authors' sentences.
@@ -253,13 +253,14 @@ class PublicPrompts:
         pandas.DataFrame
             A frame that meets `items.items.CONTRACT`.
         """
-        facts = pd.DataFrame(self.facts.values())
+        facts = pd.DataFrame(self.facts.values()).astype({"n_examples": "int64"})
+        if most_examples is not None:
+            facts = facts[facts["n_examples"] <= most_examples].reset_index(drop=True)
         facts["cell"] = facts["v1"] + "/" + facts["v2"] + "/" + facts["s1"] + "/" + facts["domain"]
         facts["swapped"] = facts["order"] == ORDERS[1]
         facts["test"] = facts.groupby(["cell", "n_examples", "swapped"]).cumcount()
         frame = facts.assign(
             arm="deconfounded",
-            n_examples=facts["n_examples"].astype("int64"),
             prefix_chars=facts["examples_end"].astype("int64"),
             hash=facts["sha256"].str[:16],
             **dict.fromkeys(("example_activities", "scene", "clause_order", "prompt"), ""),
