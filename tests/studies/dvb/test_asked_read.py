@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from deepvalues.stats.clusters import clustered
 from deepvalues.studies.dvb.analysis import asked_read
@@ -122,6 +123,31 @@ def test_gains_on_the_two_probes_are_compared_cell_by_cell(frame):
     assert row["difference"] == pytest.approx(value - surface)
     assert row["low"] < row["difference"] < row["high"]
     assert asked_read.value_over_surface(frame[frame["model"] != "head-tiny-tokens"]).empty
+
+
+def test_gains_on_the_ladder_are_those_of_the_same_cells():
+    names = ["head-tiny-mean", "learner-words"]
+    both = {(name, arm): 0.5 for name in names for arm in ("probe_value", "probe_surface")}
+    frames = trials({**both, ("tiny", "probe_value"): 0.5}), trials(both, numbers=(80, 320))
+    frame = pd.concat(frames, ignore_index=True)
+    probe, most = frame["arm"].str.removeprefix("probe_"), frame["n_examples"] == 320
+    head = frame["model"] == "head-tiny-mean"
+    frame.loc[head & most, "followed"] = (probe == "value").astype(float)
+    # A probe that was not answered takes its cell out.
+    frame.loc[head & most & (frame["cell"] == "c000"), "followed"] = np.nan
+    table = asked_read.ladder(frame)
+    assert list(table["model"].unique()) == names and list(table["n_examples"].unique()) == [80, 320]
+    of = table[(table["model"] == "head-tiny-mean") & (table["n_examples"] == 320)].set_index("measure")
+    assert of["rate_a"].to_dict() == {"value": 1, "surface": 0, "apart": 1} and set(of["cells"]) == {29}
+    before = frame[head & (frame["n_examples"] == 20) & (frame["cell"] != "c000")]
+    means = before.groupby(probe)["followed"].mean()
+    assert of.loc["value", "difference"] == pytest.approx(1 - means["value"])
+    assert of.loc["apart", "difference"] == pytest.approx(1 - means["value"] + means["surface"])
+    cells = before.pivot_table(values="followed", index="cell", columns="arm")
+    apart = 1 - (cells["probe_value"] - cells["probe_surface"])
+    low, high = stats.ttest_1samp(apart, 0).confidence_interval()
+    assert of.loc["apart", ["low", "high"]].tolist() == pytest.approx([low, high])
+    assert asked_read.ladder(trials(both)).empty
 
 
 def test_a_comparison_may_join_numbers_of_examples_and_take_other_clusters(frame):

@@ -440,6 +440,29 @@ def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
     assert of_added(frame[:0]) == "No head on token embeddings is on record."
 
 
+def test_what_the_most_examples_add_is_told_by_kind_of_respondent():
+    head = {"value": 0.1, "surface": 0.02, "apart": 0.08}
+    changes = {"head-a-mean": head, "learner-words": {**head, "apart": 0.01}, "head-a-last-shuffled": head}
+    rows = [
+        (model, n, measure, 50, change, change - 0.05, change + 0.05)
+        for model, by_measure in changes.items()
+        for n in (80, 320)
+        for measure, change in by_measure.items()
+    ]
+    climbed = pd.DataFrame(
+        rows, columns=["model", "n_examples", "measure", "cells", "difference", "low", "high"]
+    )
+    climbed.loc[climbed["n_examples"] == 80, "difference"] = 0.9
+    assert told("ladder", climbed) == (
+        "From N = 20 to N = 320, on 50 cells, the accuracy of heads on the hidden states of a changes by "
+        ".100 on the value probe and .020 on the surface probe; the difference between these changes is .080 "
+        "(1 of the 1 intervals lies above zero); that of text learners by .100 on the value probe and .020 "
+        "on the surface probe; the difference between these changes is .010 (none of the 1 intervals lies "
+        "above zero)."
+    )
+    assert told("ladder", climbed[:0]) == "No head was asked with more than 20 examples."
+
+
 def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))

@@ -17,7 +17,17 @@ from deepvalues.ask.weights.hidden import POOLINGS
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
 from deepvalues.studies.dvb.analysis import verdicts as rules
-from deepvalues.studies.dvb.analysis.asked_read import ARMS, LAST, MEAN, NULL, READ, TOKENS
+from deepvalues.studies.dvb.analysis.asked_read import (
+    ARMS,
+    ASKED,
+    LAST,
+    MEAN,
+    NULL,
+    PROBES,
+    READ,
+    TOKENS,
+    respondents,
+)
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_gaps
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
@@ -640,6 +650,38 @@ def _over_tokens(table: pd.DataFrame, heads: Sequence[str]) -> dict[str, Any]:
     """Differences of heads from those on token embeddings, by probe."""
     own = table[(table["other"] == TOKENS) & table["respondent"].isin(heads)]
     return {layer: _differences(own[own["arm"] == f"probe_{layer}"]) for layer in ("value", "surface")}
+
+
+def ladder(table: pd.DataFrame) -> dict[str, Any]:
+    """What is gained from the most examples on each probe, and on the value more than on the surface.
+
+    Parameters
+    ----------
+    table
+        From `analysis.asked_read.ladder`.
+
+    Returns
+    -------
+    dict
+        before and most (numbers of examples), cells, models (whose heads were asked), and by kind of
+        respondent (``heads`` on hidden states, ``tokens``, ``learners``) and measure of the table the
+        `spread` of gains, with the numbers of their intervals ``above`` and ``below`` 0.
+    """
+    ends = {end: f"difference_{end}" for end in ("low", "high")}
+    most = table[table["n_examples"] == table["n_examples"].max()].rename(columns=ends)
+    named = most.assign(kind=respondents(most["model"])["respondent"])
+    kinds = {"heads": READ, "tokens": (TOKENS,), "learners": (ASKED,)}
+    by_kind = {kind: named[named["kind"].isin(names)] for kind, names in kinds.items()}
+    return {
+        "before": rules.MORE,
+        "most": most["n_examples"].max(),
+        "cells": most["cells"].max(),
+        "models": sorted(respondents(by_kind["heads"]["model"])["model"].unique()),
+        **{
+            kind: {name: _differences(rows[rows["measure"] == name]) for name in (*PROBES, "apart")}
+            for kind, rows in by_kind.items()
+        },
+    }
 
 
 def adds_value(found: Mapping[str, Any]) -> bool:

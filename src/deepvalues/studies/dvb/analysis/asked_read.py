@@ -8,7 +8,8 @@ import pandas as pd
 
 from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.contrasts import Paired, paired
-from deepvalues.studies.dvb.analysis.verdicts import ENCODER
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER, MORE
+from deepvalues.studies.dvb.stimuli.design import LADDER
 
 #: The arms that are compared and their names, in display order.
 ARMS = {
@@ -24,6 +25,8 @@ READ = (MEAN, LAST)
 TOKENS = "head, tokens"
 #: The respondents in display order; the null is that of the heads on hidden states.
 RESPONDENTS = (ASKED, *READ, TOKENS, NULL)
+#: The probes by the layer that they test.
+PROBES = {"value": "probe_value", "surface": "probe_surface"}
 #: Columns whose values are compared separately.
 _BY = ("arm", "n_examples")
 _HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last|tokens)(?P<shuffled>-shuffled)?$"
@@ -181,6 +184,44 @@ def value_over_surface(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["model", "respondent", "n_examples", "cells", "difference", "low", "high"]
     )
+
+
+def ladder(trials: pd.DataFrame) -> pd.DataFrame:
+    """What respondents gain on the probes from more examples in which value and surface still go together.
+
+    The set ``ladder`` has the tests of the smaller sets, and its examples continue theirs. Fixed before
+    anybody was asked: more examples move a respondent to the value (surface) if, with the most of them, the
+    interval of the gain on the value probe minus that on the surface probe lies above (below) 0.
+
+    Parameters
+    ----------
+    trials
+        From `analysis.statistics.trials`, of several sets.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, n_examples (of the ladder), measure (value and surface: accuracy on the probe; apart: the first
+        minus the second), cells (with both probes at both numbers of examples), rate_a (the measure at this
+        N), rate_b (at N = 20, the most that language models were asked with), difference, low, high (a - b;
+        Student's t over cells).
+    """
+    known = trials[trials["arm"].isin(PROBES.values())].dropna(subset="followed")
+    means = known.groupby(["model", "cell", "n_examples", "arm"])["followed"].mean().unstack("arm")
+    wide = means.reindex(columns=list(PROBES.values())).set_axis(list(PROBES), axis="columns").dropna()
+    wide["apart"] = wide["value"] - wide["surface"]
+    tall = wide.melt(var_name="measure", value_name="rate", ignore_index=False).reset_index()
+    before = tall[tall["n_examples"] == MORE].drop(columns="n_examples")
+    after = tall[tall["n_examples"].isin(LADDER)]
+    both = after.merge(before, on=["model", "cell", "measure"], suffixes=("_a", "_b"))
+    rows = []
+    for key, group in both.groupby(["model", "n_examples", "measure"], sort=False):
+        gain = mean((group["rate_a"] - group["rate_b"]).to_numpy(), range(len(group)))
+        rates = group[["rate_a", "rate_b"]].mean()
+        rows.append((*key, len(group), *rates, gain.value, *gain.interval))
+    columns = ["model", "n_examples", "measure", "cells", "rate_a", "rate_b", "difference", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(columns[:2], kind="stable", ignore_index=True)
 
 
 def _differences(
