@@ -139,7 +139,8 @@ def test_recorded_answers_need_no_server(ask, tmp_path):
 
 
 def test_threads_do_not_change_the_record(ask, tmp_path, monkeypatch):
-    ask(settings=Settings(threads=3))
+    monkeypatch.setenv("DEEPVALUES_THREADS", "3")
+    ask()
     assert started(tmp_path)["threads"] == [3, 3]
     before = (tmp_path / "record" / "dvb" / "tiny.jsonl").read_bytes()
     for set_, threads in (("1", 1), (None, len(os.sched_getaffinity(0)))):
@@ -234,14 +235,18 @@ def test_a_server_that_dies_is_reported_and_no_answer_is_lost(ask, tmp_path, die
     assert all(body not in before[:3] for body in sent(tmp_path)[len(before) :])
 
 
+def test_the_option_for_threads_reaches_the_servers_of_heads_too(monkeypatch, capsys):
+    monkeypatch.setenv("DEEPVALUES_THREADS", "1")
+    command = ["query", "--model", "agent-first", "--set", "smoke", "--dry-run", "--threads", "3"]
+    assert cli.main(command) == 0
+    assert os.environ["DEEPVALUES_THREADS"] == "3"
+
+
 def test_an_invalid_number_of_threads_is_reported(ask, monkeypatch):
-    with pytest.raises(UserError, match="threads must be at least 1, not 0"):
-        Settings(threads=0)
-    monkeypatch.setenv("DEEPVALUES_THREADS", "many")
-    with pytest.raises(
-        UserError, match="DEEPVALUES_THREADS must be a number of threads, at least 1, not 'many'"
-    ):
-        ask()
+    for invalid in ("0", "many"):
+        monkeypatch.setenv("DEEPVALUES_THREADS", invalid)
+        with pytest.raises(UserError, match=rf"\(DEEPVALUES_THREADS\) must be at least 1, not '{invalid}'"):
+            ask()
 
 
 # How it ends with its parent
@@ -350,9 +355,7 @@ def test_the_real_server_answers_with_the_projects_smallest_model(tmp_path, item
         serve.verified(model)
     except UserError as error:
         pytest.skip(str(error))
-    (row,) = run_query.query(
-        "dvb", [model], items_smoke.head(1), record_folder=tmp_path, settings=Settings(threads=1)
-    ).itertuples()
+    (row,) = run_query.query("dvb", [model], items_smoke.head(1), record_folder=tmp_path).itertuples()
     assert (row.asked, row.failed) == (1, 0)
     (answer,) = Record(tmp_path / "dvb" / "smollm2-135m.jsonl").answers.values()
     assert answer.model == "smollm2-135m"

@@ -154,10 +154,10 @@ def local_models() -> dict[str, LocalModel]:
 
 
 @contextmanager
-def targets(threads: int | None = None) -> Iterator[Callable[[Model], Target]]:
+def targets() -> Iterator[Callable[[Model], Target]]:
     """A function that tells where a model is asked, and starts its server if it needs one.
 
-    Models with weights are served one at a time, to save memory, with ``threads`` threads.
+    Models with weights are served one at a time, to save memory.
     """
     served: dict[str, str] = {}
     local = cache(local_models)
@@ -168,7 +168,7 @@ def targets(threads: int | None = None) -> Iterator[Callable[[Model], Target]]:
 
             server.close()
             served.clear()
-            served[model.name] = server.enter_context(serving(model, threads))
+            served[model.name] = server.enter_context(serving(model))
         return served[model.name]
 
     def target(model: Model) -> Target:

@@ -99,7 +99,7 @@ def query(
     _stop_if_unknown(retry)
     rows = []
     settings = settings or Settings()
-    with catalogue.targets(settings.threads) as target:
+    with catalogue.targets() as target:
         for questions in questions_by_model(study, models, items, record_folder):
             replayed = questions.items - questions.missing()
             price = questions.model.price

@@ -15,8 +15,7 @@ class Settings:
     """Settings of a run.
 
     ``concurrency`` is the maximum number of requests in flight; ``timeout`` limits one attempt, in seconds;
-    ``break_after`` failures in a row stop the run; ``max_cost`` is in US dollars; ``threads`` are those of a
-    server started for the run, by default one per processor.
+    ``break_after`` failures in a row stop the run; ``max_cost`` is in US dollars.
     """
 
     concurrency: int = 32
@@ -26,14 +25,11 @@ class Settings:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     max_cost: float | None = None
-    threads: int | None = None
 
     def __post_init__(self) -> None:
         """Reject settings with which nothing could be asked."""
         if self.concurrency < 1:
             raise UserError(f"concurrency must be at least 1, not {self.concurrency}")
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"threads must be at least 1, not {self.threads}")
 
     def for_own_server(self) -> Settings:
         """The same settings for a server started by this run, which answers one request at a time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -86,8 +87,12 @@ def price(text: str) -> Price:
 def query(arguments: argparse.Namespace) -> int:
     """Ask models for what their records lack; recorded answers are never asked for again."""
     from deepvalues.ask import catalogue, run_query
+    from deepvalues.ask.weights.serve import THREADS_VARIABLE
 
     models = _chosen_models(arguments)
+    if arguments.threads is not None:
+        # In the environment, as heads start the servers of the models that they read on their own.
+        os.environ[THREADS_VARIABLE] = str(arguments.threads)
     if arguments.price:
         models = [replace(model, price=arguments.price) for model in models]
     retry = frozenset(arguments.retry)
@@ -98,7 +103,6 @@ def query(arguments: argparse.Namespace) -> int:
         requests_per_minute=arguments.rpm,
         tokens_per_minute=arguments.tpm,
         max_cost=arguments.max_cost,
-        threads=arguments.threads,
     )
     if arguments.paper:
         return _query_for_paper(arguments, models, how)

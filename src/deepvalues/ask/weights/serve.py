@@ -22,7 +22,7 @@ from deepvalues.ask.weights.fetch import verified, weights_of
 from deepvalues.core.errors import UserError
 from deepvalues.core.paths import install
 
-#: The environment variable for the number of threads, if none is given.
+#: The environment variable for the number of threads of a server, by default one per processor.
 THREADS_VARIABLE = "DEEPVALUES_THREADS"
 #: Timeouts in seconds for the server to exit, and for one health check.
 _EXIT_TIMEOUT = 5.0
@@ -54,7 +54,7 @@ def ready(model: Model) -> Path:
 
 
 @contextmanager
-def serving(model: Model, threads: int | None = None, *, vectors: bool = False) -> Iterator[str]:
+def serving(model: Model, *, vectors: bool = False) -> Iterator[str]:
     """Serve a model's weights on a free loopback port while the block runs; yields the base URL.
 
     The server is a separate process, which ends with the block and with this process, even if this one is
@@ -62,8 +62,6 @@ def serving(model: Model, threads: int | None = None, *, vectors: bool = False) 
 
     Parameters
     ----------
-    threads
-        By default the value of `THREADS_VARIABLE`, else one per processor.
     vectors
         Whether to serve the vectors of a text's tokens, at ``/embeddings``, instead of replies.
 
@@ -76,7 +74,7 @@ def serving(model: Model, threads: int | None = None, *, vectors: bool = False) 
     path = ready(model)
     _require_memory(model.name, path)
     with tempfile.TemporaryFile() as log:
-        process = _started(model, path, _threads(threads), vectors, log)
+        process = _started(model, path, _threads(), vectors, log)
         try:
             address = _address(model.name, process, log)
             try:
@@ -100,14 +98,14 @@ def _require_memory(name: str, path: Path) -> None:
         )
 
 
-def _threads(given: int | None) -> int:
+def _threads() -> int:
     from deepvalues.ask.processes import processors
 
     text = os.environ.get(THREADS_VARIABLE)
-    if given is not None or not text:
-        return given or processors()
+    if not text:
+        return processors()
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{THREADS_VARIABLE} must be a number of threads, at least 1, not {text!r}")
+        raise UserError(f"--threads ({THREADS_VARIABLE}) must be at least 1, not {text!r}")
     return int(text)
 
 
