@@ -74,9 +74,11 @@ def test_trials_without_an_answer_are_left_out(frame):
 
 def test_differences_are_of_items_that_both_answered(frame):
     frame.loc[frame.index[:10], "followed"] = np.nan
-    table = asked_read.read_less_asked(frame)
+    table = asked_read.heads_compared(frame)
     first = table.iloc[0]
-    assert list(first[["respondent", "arm", "n_examples", "items"]]) == ["head, mean", "deconfounded", 4, 50]
+    assert list(first[["respondent", "other", "arm", "n_examples", "items"]]) == [
+        *("head, mean", "asked", "deconfounded", 4, 50)
+    ]
     assert first["difference"] == pytest.approx(first["rate_a"] - first["rate_b"])
     assert first["clustered_low"] > 0.2  # .8 against .3
     assert "asked" not in set(table["respondent"])
@@ -99,6 +101,8 @@ def test_heads_are_compared_with_each_other_and_with_token_embeddings(frame):
     assert table["difference"].dtype == float and table["items"].dtype == "int64"
     pairs = list(table[["respondent", "other"]].drop_duplicates().itertuples(index=False, name=None))
     assert pairs == [
+        *(("head, mean", "asked"), ("head, last", "asked")),
+        *(("head, mean", "lexical"), ("head, last", "lexical")),
         ("head, mean", "head, tokens"),
         ("head, last", "head, tokens"),
         ("head, mean", "head, last"),
@@ -112,17 +116,51 @@ def test_heads_are_compared_with_each_other_and_with_token_embeddings(frame):
     assert last["difference"] == pytest.approx(own["head-tiny-mean"] - own["head-tiny-last"])
 
 
+def test_the_lexical_learner_held_against_heads_is_the_best_of_each_arm(frame):
+    rates = {("learner-words", "probe_value"): 0.9, ("learner-nearest", "probe_value"): 0.2}
+    rates |= {("learner-words", "probe_surface"): 0.2, ("learner-nearest", "probe_surface"): 0.9}
+    learners = trials(rates, numbers=(4,))
+    table = asked_read.heads_compared(pd.concat([frame, learners]))
+    table = table[(table["other"] == "lexical") & table["arm"].str.startswith("probe")]
+    own = learners.groupby(["model", "arm"])["followed"].mean()
+    best = {"probe_value": own["learner-words"]["probe_value"]}
+    best["probe_surface"] = own["learner-nearest"]["probe_surface"]
+    assert set(table["n_examples"]) == {4}
+    assert table.set_index("arm")["rate_b"].groupby(level=0).first().to_dict() == pytest.approx(best)
+
+
 def test_gains_on_the_two_probes_are_compared_cell_by_cell(frame):
-    table = asked_read.value_over_surface(frame)
-    assert list(table["respondent"]) == ["head, mean", "head, last"] * 2 and set(table["cells"]) == {30}
-    row = table.iloc[0]
+    table = asked_read.gains_apart(frame)
+    table = table[table["other"] == "head, tokens"]
+    assert list(table["respondent"]) == ["head, last"] * 2 + ["head, mean"] * 2
+    assert set(table["cells"]) == {30}
+    row = table.iloc[-1]
     own = frame[frame["n_examples"] == row["n_examples"]].groupby(["model", "arm"])["followed"].mean()
     value, surface = (
         own["head-tiny-mean", arm] - own["head-tiny-tokens", arm] for arm in ("probe_value", "probe_surface")
     )
     assert row["difference"] == pytest.approx(value - surface)
     assert row["low"] < row["difference"] < row["high"]
-    assert asked_read.value_over_surface(frame[frame["model"] != "head-tiny-tokens"]).empty
+    one_probe = frame[frame["arm"] != "probe_surface"]
+    assert asked_read.gains_apart(one_probe).empty
+
+
+def test_gains_are_summarized_over_models_in_display_order(frame):
+    second = frame.assign(model=frame["model"].str.replace("tiny", "larger"), followed=1 - frame["followed"])
+    both = pd.concat([frame, second.assign(item="larger." + second["item"])])
+    compared, apart = asked_read.heads_compared(both), asked_read.gains_apart(both)
+    table = asked_read.gains(compared, apart)
+    assert set(table["models"]) == {2}
+    first = table.iloc[:4]
+    assert list(first["measure"]) == ["value", "surface", "apart", "value"]
+    assert list(first["respondent"]) == ["head, mean"] * 3 + ["head, last"]
+    # The second model's outcomes are the reverse of the first's, and so are its differences.
+    assert first["least"].tolist() == pytest.approx(list(-first["most"]))
+    assert first["above"].tolist() == first["below"].tolist()
+    own = compared[(compared["arm"] == "probe_value") & (compared["n_examples"] == 4)].iloc[0]
+    assert abs(own["difference"]) == pytest.approx(first["most"].iloc[0])
+    nothing = asked_read.heads_compared(both[:0]), asked_read.gains_apart(both[:0])
+    assert asked_read.gains(*nothing).empty
 
 
 def test_gains_on_the_ladder_are_those_of_the_same_cells():
@@ -153,7 +191,7 @@ def test_gains_on_the_ladder_are_those_of_the_same_cells():
 def test_a_comparison_may_join_numbers_of_examples_and_take_other_clusters(frame):
     by_dimension = frame.assign(dimension=frame["cell"].str[-1:])
     table = asked_read.heads_compared(by_dimension, by=["arm"], cluster="dimension")
-    assert len(table) == 3 * len(ARMS) and set(table["items"]) == {120}
+    assert (table["other"] == "head, tokens").sum() == 2 * len(ARMS) and set(table["items"]) == {120}
     few = asked_read.heads_compared(by_dimension, by=["arm"])
     assert (table["clustered_low"] != few["clustered_low"]).any()
     pd.testing.assert_series_equal(table["difference"], few["difference"])
@@ -163,13 +201,13 @@ def test_two_orders_answered_alike_are_one_unit_of_mcnemars_test(frame):
     first = frame[frame["item"].str.endswith("a")]
     both = pd.concat([first, first.assign(item=first["item"].str.replace(r"a$", "b", regex=True))])
     columns = ["difference", "clustered_low", "clustered_high", "p_mcnemar"]
-    one, two = (asked_read.read_less_asked(each)[columns] for each in (first, both))
+    one, two = (asked_read.heads_compared(each)[columns] for each in (first, both))
     pd.testing.assert_frame_equal(one, two)
 
 
 def test_without_heads_there_is_nothing_to_compare(frame):
     alone = frame[frame["model"] == "tiny"]
-    assert asked_read.asked_against_read(alone).empty and asked_read.read_less_asked(alone).empty
+    assert asked_read.asked_against_read(alone).empty and asked_read.heads_compared(alone).empty
 
 
 def test_the_figure_has_a_row_a_model_and_a_column_an_arm(frame):

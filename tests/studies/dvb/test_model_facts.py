@@ -365,23 +365,6 @@ def test_verdicts_on_the_cells_of_the_language_models_are_counted():
     assert told("own_cells", table(PLACE), NO_TABLE) == "No head was asked on the cells of a language model."
 
 
-def test_heads_are_compared_with_the_models_that_they_read():
-    columns = ["model", "respondent", "arm", "n_examples", "difference", "clustered_low", "clustered_high"]
-    rows = [
-        ("a", "head, mean", "probe_value", 4, 0.2, 0.1, 0.3),
-        ("b", "head, last", "probe_value", 4, 0.3, 0.2, 0.4),
-        ("a", NULL, "probe_value", 4, 0.01, -0.1, 0.12),
-        ("a", "head, mean", "control", 4, 0.9, 0.8, 1.0),
-        ("a", "head, mean", "probe_value", 20, 0.9, 0.8, 1.0),
-    ]
-    frame = pd.DataFrame(rows, columns=columns)
-    assert told("less_asked", frame) == (
-        "On the tests that both answered at N = 4, the accuracy of a head on the value probe minus that of "
-        "the model that it reads is .200 to .300, and both intervals lie above zero."
-    )
-    assert told("less_asked", frame[:0]) == "No head can be compared with the model that it reads."
-
-
 def compared(*rows):
     """Differences at N = 4, ± .05: (respondent, other, arm, difference)."""
     table_ = pd.DataFrame(rows, columns=["respondent", "other", "arm", "difference"])
@@ -389,55 +372,34 @@ def compared(*rows):
     return table_.assign(model="a", n_examples=4, **ends)
 
 
-NO_GAINS = pd.DataFrame(columns=["model", "respondent", "n_examples", "difference", "low", "high"])
+def gained(*rows):
+    """Gains on the probes: (n_examples, other, respondent, measure, models, above)."""
+    columns = ["n_examples", "other", "respondent", "measure", "models", "above"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def of_added(frame, apart=NO_GAINS):
-    return said("added", facts.compared(frame, apart)).replace("\u00a0", " ")
+def test_intervals_of_gains_with_more_examples_are_counted():
+    table_ = gained(
+        (20, TOKENS, "head, mean", "value", 3, 1),
+        (20, "asked", "head, last", "value", 3, 2),
+        (20, "asked", "head, last", "surface", 3, 0),
+        (20, "asked", "head, last", "apart", 3, 3),
+        (4, "asked", "head, last", "value", 3, 3),
+    )
+    assert told("gains", table_) == (
+        "At N = 20, with fewer cells, 3 of 6 such intervals lie above zero on the value probe, and none of 3 "
+        "on the surface probe."
+    )
+    assert told("gains", table_[4:]) == "No head was compared with others at N = 20."
 
 
-def test_heads_are_compared_with_the_encoder_and_with_token_embeddings():
-    frame = compared(
-        ("head, mean", "learner-encoder", "probe_value", 0.02),
-        ("head, last", "learner-encoder", "probe_value", -0.1),
-        ("head, mean", TOKENS, "probe_value", 0.1),
-        ("head, mean", TOKENS, "probe_surface", -0.01),
-        ("head, last", TOKENS, "probe_value", 0.01),
-        ("head, last", TOKENS, "probe_surface", -0.06),
-        ("head, mean", LAST, "probe_value", 0.9),
-    )
-    assert facts.adds_value(facts.compared(frame, NO_GAINS))
-    assert not facts.adds_value(facts.compared(frame.assign(difference=0, clustered_low=-0.1), NO_GAINS))
-    assert not facts.adds_value(facts.compared(frame[:0], NO_GAINS))
-    both = frame["arm"].isin(["probe_value", "probe_surface"])
-    assert not facts.adds_value(
-        facts.compared(frame.assign(clustered_low=frame["clustered_low"].mask(both, 0.1)), NO_GAINS)
-    )
-    assert told("compared", frame, NO_GAINS) == (
-        "On the value probe, the accuracy of a head on hidden states minus that of the learner on sentence "
-        "embeddings is −.100 to .020; none of the 2 intervals lies above zero, and 1 lies below."
-    )
-    assert of_added(frame) == (
-        "At N = 4, the accuracy of heads on mean states minus that of heads on token embeddings is .100 on "
-        "the value probe (1 of the 1 intervals lies above zero) and −.010 on the surface probe (none of the "
-        "1 intervals lies above zero). For heads on the last token's state, it is .010 on the value probe "
-        "(none of the 1 intervals lies above zero) and −.060 on the surface probe (none of the 1 intervals "
-        "lies above zero, and 1 lies below)."
-    )
-    gains = pd.DataFrame([("a", "head, mean", 4, 0.11, 0.02, 0.2)], columns=list(NO_GAINS))
-    assert (
-        "; the difference between these gains is .110 (1 of the 1 intervals lies above zero). For"
-        in of_added(frame, gains)
-    )
-    assert of_added(pd.concat([frame, frame.assign(n_examples=20)])).endswith(
-        " At N = 20, with fewer cells, the differences of all heads are .010 to .100 on the value probe (1 "
-        "of the 2 intervals lies above zero) and −.060 to −.010 on the surface probe (none of the 2 "
-        "intervals lies above zero, and 1 lies below)."
-    )
-    assert told("compared", frame[:0], NO_GAINS) == (
-        "No head can be compared with the learner on sentence embeddings."
-    )
-    assert of_added(frame[:0]) == "No head on token embeddings is on record."
+def test_value_is_added_if_all_mean_states_gain_over_token_embeddings_on_the_value_alone():
+    value, surface = (4, TOKENS, "head, mean", "value", 3, 3), (4, TOKENS, "head, mean", "surface", 3, 0)
+    others = (4, TOKENS, "head, last", "value", 3, 0), (20, TOKENS, "head, mean", "value", 3, 0)
+    assert facts.adds_value(gained(value, surface, *others))
+    assert not facts.adds_value(gained((*value[:5], 2), surface))
+    assert not facts.adds_value(gained(value, (*surface[:5], 1)))
+    assert not facts.adds_value(gained(value)) and not facts.adds_value(gained())
 
 
 def test_what_the_most_examples_add_is_told_by_kind_of_respondent():
@@ -497,54 +459,24 @@ def test_a_verdict_that_all_heads_on_a_state_share_is_told():
     assert "The verdict is “value learner” for heads on mean states." in apart
 
 
-def test_what_heads_gain_on_the_best_lexical_learner_is_told_for_both_numbers_of_examples():
+def test_lexical_learners_that_learned_are_counted_and_the_best_named():
     learner = {"family": "text learner", "verdict": "both"}
     rows = [
-        {
-            "model": "h-mean",
-            "family": HEAD,
-            **span("probe_value", 0.1, 0.02),
-            **span("probe_surface", 0.2, 0.1),
-        },
-        {
-            "model": "g-mean",
-            "family": HEAD,
-            **span("probe_value", 0.2, 0.1),
-            **span("probe_surface", 0.0, 0.1),
-        },
-        {"model": "h-last", "family": HEAD, **span("probe_value", 0.05, 0.1)},
-        {"model": "g-mean-shuffled", "family": HEAD, **span("probe_value", 0.9, 0.1)},
         learner | {"model": "learner-words", "probe_value": 0.6, "probe_surface": 0.7},
         learner | {"model": "learner-nearest", "verdict": "layer_open", "probe_value": 0.5},
         learner | {"model": "learner-words-tuned", "probe_value": 0.62, "probe_surface": 0.7},
         learner | {"model": "learner-characters", "verdict": "place"},
+        {"model": "h-mean", "family": HEAD, "probe_value": 0.9},
     ]
-    assert told("gain", table(*rows)) == (
-        "By the same rules, three of the four lexical learners learned from the examples too, so heads must "
-        "be compared with them. At N = 4, the accuracy of heads on the value probe minus that of the "
-        "lexical learner that does best on this probe (learner-words-tuned) is .050 to .200, and 2 of the 3 "
-        "intervals lie above zero; on the surface probe, 1 of 2 does."
+    assert told("lexical", table(*rows)) == (
+        "By the same rules, 3 of 4 lexical learners learned from the examples too, so heads must "
+        "be compared with them. The best of them is learner-words-tuned on the value probe and learner-words "
+        "on the surface probe."
     )
-    more = {f"{name}_n20": number for name, number in span("probe_value", 0.2, 0.1).items()}
-    more = {name.replace("_low_n20", "_n20_low"): number for name, number in more.items()}
-    assert told("gain", table(rows[0] | more, *rows[1:])).endswith(
-        " At N = 20, 1 of the 1 intervals does on the value probe, and none of the 0 intervals on the "
-        "surface probe."
+    assert told("lexical", table(rows[3])) == (
+        "By the same rules, none of 1 lexical learners learned from the examples."
     )
-    level = more | {"probe_value_minus_lexical_n20_low": -0.1}
-    assert told("gain", table(rows[0] | level, *rows[1:])).endswith(
-        "At N = 20, with fewer cells and the learner that does best there, the differences are "
-        ".200 on the value probe, and no interval lies "
-        "above zero on either probe."
-    )
-    assert told("gain", table(*rows[:4], rows[4] | {"verdict": "place"})).startswith("At N = 4, the")
-    assert told("gain", NO_TABLE) == "No head can be compared with the lexical learners."
-
-
-def span(probe, value, half):
-    """A probe's difference from the lexical learners with its interval."""
-    ends = {"": value, "_low": value - half, "_high": value + half}
-    return {f"{probe}_minus_lexical{end}": number for end, number in ends.items()}
+    assert told("lexical", NO_TABLE) == "No lexical learner has a verdict."
 
 
 NO_STATES = compared()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -596,60 +595,31 @@ def own_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
     return {"heads": len(both), "others": named}
 
 
-def less_asked(table: pd.DataFrame) -> dict[str, Any]:
-    """How much more often heads are right on the value probe than the models that they read, paired by item.
+def gains(table: pd.DataFrame) -> dict[str, Any]:
+    """How many intervals of differences between heads and what they are held against lie above 0, at N = 20.
 
     Parameters
     ----------
     table
-        From `analysis.asked_read.read_less_asked`.
+        From `analysis.asked_read.gains`.
     """
-    found = _on_value_probe(table)
-    return {"n": rules.N, "heads": _differences(found[found["respondent"].isin(READ)])}
+    more = table[table["n_examples"] == rules.MORE].groupby("measure")[["above", "models"]].sum()
+    found = more.reindex(list(PROBES), fill_value=0)
+    return {"more": rules.MORE, **{layer: tuple(map(int, found.loc[layer])) for layer in PROBES}}
 
 
-def compared(table: pd.DataFrame, apart: pd.DataFrame) -> dict[str, Any]:
-    """How much more often heads are right on the probes than what they are held against.
+def adds_value(table: pd.DataFrame) -> bool:
+    """Whether every head on a mean state is above the one on token embeddings on the value probe alone.
 
     Parameters
     ----------
     table
-        From `analysis.asked_read.heads_compared`.
-    apart
-        From `analysis.asked_read.value_over_surface`.
-
-    Returns
-    -------
-    dict
-        n and more (numbers of examples), and the `spread` of differences, with the numbers of their intervals
-        ``above`` and ``below`` 0: from the learner on sentence embeddings on the value probe (``encoder``),
-        and from the head on token embeddings (``mean``, ``last`` by the state that a head reads, and ``both``
-        states with more examples) on each probe (``value``, ``surface``); ``apart``: how much more is gained
-        on the value probe, by state.
+        From `analysis.asked_read.gains`.
     """
-    named = table.rename(columns=_ENDS)
-    at, more = (named[named["n_examples"] == n] for n in (rules.N, rules.MORE))
-    encoder = at[(at["other"] == rules.ENCODER) & (at["arm"] == "probe_value")]
-    ends = apart[apart["n_examples"] == rules.N].rename(
-        columns={"low": "difference_low", "high": "difference_high"}
-    )
-    by_state = {"mean": (MEAN,), "last": (LAST,)}
-    return {
-        "n": rules.N,
-        "more": rules.MORE,
-        "encoder": _differences(encoder),
-        **{name: _over_tokens(at, heads) for name, heads in by_state.items()},
-        "both": _over_tokens(more, READ),
-        "apart": {
-            name: _differences(ends[ends["respondent"].isin(heads)]) for name, heads in by_state.items()
-        },
-    }
-
-
-def _over_tokens(table: pd.DataFrame, heads: Sequence[str]) -> dict[str, Any]:
-    """Differences of heads from those on token embeddings, by probe."""
-    own = table[(table["other"] == TOKENS) & table["respondent"].isin(heads)]
-    return {layer: _differences(own[own["arm"] == f"probe_{layer}"]) for layer in ("value", "surface")}
+    own = table[(table["n_examples"] == rules.N) & (table["other"] == TOKENS) & (table["respondent"] == MEAN)]
+    certain = own.set_index("measure")[["above", "models"]].reindex(list(PROBES), fill_value=0)
+    value, surface = (certain.loc[layer] for layer in PROBES)
+    return bool(value["above"] == value["models"] > 0 and surface["models"] > 0 == surface["above"])
 
 
 def ladder(table: pd.DataFrame) -> dict[str, Any]:
@@ -684,18 +654,6 @@ def ladder(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def adds_value(found: Mapping[str, Any]) -> bool:
-    """Whether every head on a mean state is above the one on token embeddings on the value probe alone.
-
-    Parameters
-    ----------
-    found
-        From `compared`.
-    """
-    value, surface = found["mean"]["value"], found["mean"]["surface"]
-    return bool(value["above"] == value["known"] > 0 and surface["known"] > 0 == surface["above"])
-
-
 def _differences(table: pd.DataFrame, name: str = "difference") -> dict[str, Any]:
     """The `spread` of differences, with the numbers of their intervals ``above`` and ``below`` 0."""
     above, below = (table[f"{name}_low"] > 0).sum(), (table[f"{name}_high"] < 0).sum()
@@ -705,39 +663,24 @@ def _differences(table: pd.DataFrame, name: str = "difference") -> dict[str, Any
 _ENDS = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
 
 
-def _on_value_probe(table: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences on the value probe at the N of the verdicts."""
-    return table[(table["arm"] == "probe_value") & (table["n_examples"] == rules.N)].rename(columns=_ENDS)
-
-
-def gain(table: pd.DataFrame) -> dict[str, Any]:
-    """How much better heads are than the best lexical learner on the same tests, paired by cell.
-
-    By probe, at the N of the verdicts (``value``, ``surface``) and with more examples (``value_more``,
-    ``surface_more``): the `spread` of the difference, and the number of its intervals ``above`` 0. ``best``
-    names the lexical learner with the highest accuracy on the value probe, among those with a fixed and those
-    with a tuned penalty. As it is chosen by the same tests, the comparison favours the learner. ``learned``
-    is the number of lexical learners (of ``learners``) whose own verdict is that they learned, be it clear
-    which layer or not.
+def lexical(table: pd.DataFrame) -> dict[str, Any]:
+    """How many lexical learners learned, and which of them is best on each probe, at the N of the verdicts.
 
     Parameters
     ----------
     table
         From `analysis.verdicts.verdicts`.
+
+    Returns
+    -------
+    dict
+        ``learned``: how many (of ``learners``) have the verdict that they learned, be it clear which layer or
+        not; ``best``: by layer, the one with the highest accuracy on its probe.
     """
-    heads, words = _fitted(table), table[table["model"].isin(rules.LEXICAL)]
-    found = {}
-    for probe, more in product(("value", "surface"), (False, True)):
-        difference = f"probe_{probe}_minus_lexical" + f"_n{rules.MORE}" * more
-        found[probe + "_more" * more] = _differences(heads, difference)
-    return {
-        "n": rules.N,
-        "more": rules.MORE,
-        **found,
-        "best": _best(words, "probe_value"),
-        "learners": len(words),
-        "learned": int(words["verdict"].isin(rules.LEARNED).sum()),
-    }
+    words = table[table["model"].isin(rules.LEXICAL)]
+    learned = int(words["verdict"].isin(rules.LEARNED).sum())
+    best = {layer: _best(words, probe) for layer, probe in PROBES.items()}
+    return {"learners": len(words), "learned": learned, "best": best}
 
 
 def _best(words: pd.DataFrame, probe: str) -> str | None:

@@ -14,7 +14,14 @@ from deepvalues.ask.registry import HEAD
 from deepvalues.core.number_format import MINUS, MISSING, beside, count, interval, logit, share
 from deepvalues.paper.tables import intervals as bounds
 from deepvalues.paper.tables import markdown, nobody
-from deepvalues.studies.dvb.analysis.asked_read import ARMS
+from deepvalues.studies.dvb.analysis.asked_read import (
+    ARMS,
+    ASKED,
+    BEST_LEXICAL,
+    LAST,
+    MEAN,
+    TOKENS,
+)
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED
 from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LANGUAGE_MODEL, LEXICAL, POSITIVE, SCALES
 from deepvalues.studies.dvb.analysis.verdicts import NAMES as VERDICT_NAMES
@@ -379,6 +386,39 @@ def asked_against_read(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.assign(cell=cells).pivot(index=by, columns="arm", values="cell")
     order = list(dict.fromkeys(table[by].itertuples(index=False, name=None)))
     return wide.reindex(order).reindex(columns=list(ARMS)).rename(columns=ARMS).reset_index()
+
+
+#: What heads are held against, and the states that they read, in words.
+_OTHERS = {
+    ASKED: "the model itself, asked",
+    BEST_LEXICAL: "best lexical learner",
+    ENCODER: "sentence embeddings",
+    TOKENS: "token embeddings",
+    LAST: "head, last token",
+}
+_READ = {MEAN: "mean state", LAST: "last token"}
+_GAINS = {"value": "value probe", "surface": "surface probe", "apart": "value − surface"}
+
+
+def gains(table: pd.DataFrame, n: int = VERDICT_N) -> str:
+    """Differences between heads and what they are held against, from `analysis.asked_read.gains`.
+
+    From the least to the most over the models, and how many of their intervals lie above 0.
+    """
+    at = table[table["n_examples"] == n]
+    if at.empty:
+        return nobody("No head is on record.")
+    by = {"head on": at["respondent"].map(_READ), "compared with": at["other"].map(_OTHERS)}
+    named = at.assign(**by, cell=[_gain(row) for row in at.to_dict("records")])
+    wide = named.pivot(index=list(by), columns="measure", values="cell").reindex(columns=list(_GAINS))
+    order = list(dict.fromkeys(named[list(by)].itertuples(index=False, name=None)))
+    shown = wide.reindex(order).fillna(MISSING).rename(columns=_GAINS).reset_index()
+    return markdown(shown, dict.fromkeys(_GAINS.values(), str))
+
+
+def _gain(row: Mapping[Any, Any]) -> str:
+    ends = dict.fromkeys(share(row[end]) for end in ("least", "most"))
+    return f"{' to '.join(ends)} ({count(row['above'])}/{count(row['models'])})"
 
 
 def learner_rates(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from deepvalues.stats.clusters import clustered, mean
 from deepvalues.stats.contrasts import Paired, paired
-from deepvalues.studies.dvb.analysis.verdicts import ENCODER, MORE
+from deepvalues.studies.dvb.analysis.verdicts import ENCODER, LEXICAL, MORE, RATE_DIGITS
 from deepvalues.studies.dvb.stimuli.design import LADDER
 
 #: The arms that are compared and their names, in display order.
@@ -25,8 +25,22 @@ READ = (MEAN, LAST)
 TOKENS = "head, tokens"
 #: The respondents in display order; the null is that of the heads on hidden states.
 RESPONDENTS = (ASKED, *READ, TOKENS, NULL)
+#: What heads on hidden states are held against, in display order; the best of the lexical learners is meant.
+BEST_LEXICAL = "lexical"
+OTHERS = (ASKED, BEST_LEXICAL, ENCODER, TOKENS, LAST)
 #: The probes by the layer that they test.
 PROBES = {"value": "probe_value", "surface": "probe_surface"}
+#: Differences on the probes: on each, and the first minus the second.
+MEASURES = (*PROBES, "apart")
+_ORDERS = {
+    column: {name: place for place, name in enumerate(names)}
+    for column, names in {
+        "respondent": RESPONDENTS,
+        "other": OTHERS,
+        "arm": ARMS,
+        "measure": MEASURES,
+    }.items()
+}
 #: Columns whose values are compared separately.
 _BY = ("arm", "n_examples")
 _HEAD = r"^head-(?P<model>.+)-(?P<pooling>mean|last|tokens)(?P<shuffled>-shuffled)?$"
@@ -89,29 +103,6 @@ def asked_against_read(trials: pd.DataFrame) -> pd.DataFrame:
     return _in_order(table, by)
 
 
-def read_less_asked(trials: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
-    """How much more often a head chooses the right option than the model does, on items that both answered.
-
-    Parameters
-    ----------
-    trials
-        From `analysis.statistics.trials`.
-    bound
-        Differences smaller than this count as equivalent.
-
-    Returns
-    -------
-    pandas.DataFrame
-        model, respondent (a head or the null), arm, n_examples, and the fields of
-        `deepvalues.stats.contrasts.Paired`, where a is the respondent and b the model itself;
-        clusters are cells.
-    """
-    known = of_open_models(trials).dropna(subset="followed")
-    asked = known["respondent"] == ASKED
-    own = known.loc[asked, ["model", "item", "followed"]]
-    return _differences(known[~asked].merge(own, on=["model", "item"], suffixes=("", "_b")), bound)
-
-
 def heads_compared(
     trials: pd.DataFrame,
     bound: float = 0.05,
@@ -122,8 +113,10 @@ def heads_compared(
 
     Parameters
     ----------
-    trials, bound
-        As for `read_less_asked`.
+    trials
+        From `analysis.statistics.trials`.
+    bound
+        Differences smaller than this count as equivalent.
     by
         Columns whose values are compared separately.
     cluster
@@ -132,58 +125,108 @@ def heads_compared(
     Returns
     -------
     pandas.DataFrame
-        model, respondent (one of `READ`), ``other``, the columns ``by``, and the fields of
-        `deepvalues.stats.contrasts.Paired`, where a is the head and b the other: the learner on sentence
-        embeddings (`ENCODER`), the head on the model's token embeddings (`TOKENS`) and, for the head on the
-        mean, that on the last token's state (`LAST`).
+        model, respondent (one of `READ`), ``other`` (one of `OTHERS`), the columns ``by``, and the fields of
+        `deepvalues.stats.contrasts.Paired` on items that both answered, where a is the head and b the other:
+        the model itself, asked; the lexical learner that is most often right on the same tests; the learner
+        on sentence embeddings; the head on the model's token embeddings; and, for the head on the mean, that
+        on the last token's state.
     """
-    known = of_open_models(trials).dropna(subset="followed")
-    heads = known[known["respondent"].isin(READ)]
-    of_model = ["model", "item", "followed"]
-    encoder = trials.loc[trials["model"] == ENCODER, ["item", "followed"]].dropna()
-    against = {ENCODER: heads.merge(encoder, on="item", suffixes=("", "_b"))}
-    for other in (TOKENS, LAST):
-        own = known.loc[known["respondent"] == other, of_model]
-        others = heads[heads["respondent"] != other]
-        against[other] = others.merge(own, on=of_model[:2], suffixes=("", "_b"))
+    columns = ["model", "respondent", *by]
     found = []
-    for other, pairs in against.items():
-        found.append(_differences(pairs, bound, by, cluster))
+    for other, pairs in _opponents(trials, by).items():
+        rows = []
+        for key, group in pairs.groupby(columns):
+            outcomes = group["followed"].to_numpy(), group["followed_b"].to_numpy()
+            # McNemar's unit is a test in both orders.
+            tests = group.groupby(["cell", "n_examples", "test"]).ngroup().to_numpy()
+            rows.append((*key, *paired(*outcomes, group[cluster], bound, tests)))
+        found.append(_in_order(pd.DataFrame(rows, columns=[*columns, *Paired._fields]), columns))
         found[-1].insert(2, "other", other)
     # An empty table would turn the numbers of the others into objects.
     return pd.concat([table for table in found if len(table)] or found, ignore_index=True)
 
 
-def value_over_surface(trials: pd.DataFrame) -> pd.DataFrame:
-    """How much more a head gains over token embeddings on the value probe than on the surface probe.
+def _opponents(trials: pd.DataFrame, by: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The trials of heads by what they are held against, whose outcome on the same item is ``followed_b``."""
+    known = of_open_models(trials).dropna(subset="followed")
+    heads = known[known["respondent"].isin(READ)]
+    of_model = ["model", "item", "followed"]
+    found = {}
+    for other in (ASKED, TOKENS, LAST):
+        own = known.loc[known["respondent"] == other, of_model]
+        found[other] = heads[heads["respondent"] != other].merge(own, on=of_model[:2], suffixes=("", "_b"))
+    learners = trials[trials["item"].isin(heads["item"])].dropna(subset="followed")
+    words = learners[learners["model"].isin(LEXICAL)]
+    rates = words.groupby([*by, "model"])["followed"].mean().round(RATE_DIGITS).reset_index()
+    # Rounded, so that ties are ties, in which the first learner wins.
+    rates["place"] = rates["model"].map(list(LEXICAL).index)
+    best = rates.sort_values(["followed", "place"], ascending=[False, True]).drop_duplicates(list(by))
+    chosen = words.merge(best[[*by, "model"]], on=[*by, "model"])
+    for other, own in ((BEST_LEXICAL, chosen), (ENCODER, learners[learners["model"] == ENCODER])):
+        found[other] = heads.merge(own[["item", "followed"]], on="item", suffixes=("", "_b"))
+    return {other: found[other] for other in OTHERS}
+
+
+def gains_apart(trials: pd.DataFrame) -> pd.DataFrame:
+    """How much more a head gains over what it is held against on the value probe than on the surface probe.
 
     Parameters
     ----------
     trials
-        As for `read_less_asked`.
+        As for `heads_compared`.
 
     Returns
     -------
     pandas.DataFrame
-        model, respondent (one of `READ`), n_examples, cells (in which both took both probes), difference,
-        low, high (Student's t over cells): in each cell, the gain in accuracy on the value probe minus that
-        on the surface probe.
+        model, respondent (one of `READ`), other (one of `OTHERS`), n_examples, cells (in which both took both
+        probes), difference, low, high (Student's t over cells): in each cell, the gain in accuracy on the
+        value probe minus that on the surface probe.
     """
-    known = of_open_models(trials).dropna(subset="followed")
-    columns = pd.MultiIndex.from_product([(*READ, TOKENS), ("probe_value", "probe_surface")])
-    means = known.groupby(["model", "n_examples", "cell", "respondent", "arm"])["followed"].mean()
-    wide = means.unstack(["respondent", "arm"]).reindex(columns=columns)
+    by = ["model", "respondent", "n_examples"]
     rows = []
-    for (model, n), of_model in wide.groupby(level=["model", "n_examples"]):
-        for head in READ:
-            gain = of_model[head] - of_model[TOKENS]
-            apart = (gain["probe_value"] - gain["probe_surface"]).dropna()
-            if len(apart):
-                found = mean(apart.to_numpy(), range(len(apart)))
-                rows.append((model, head, n, len(apart), found.value, *found.interval))
-    return pd.DataFrame(
-        rows, columns=["model", "respondent", "n_examples", "cells", "difference", "low", "high"]
-    )
+    for other, pairs in _opponents(trials, _BY).items():
+        gains = (pairs["followed"] - pairs["followed_b"]).rename("gain")
+        probes = pd.concat([pairs[[*by, "cell", "arm"]], gains], axis="columns")
+        means = probes.groupby([*by, "cell", "arm"])["gain"].mean().unstack("arm")
+        apart = (means.reindex(columns=list(PROBES.values())) * [1, -1]).sum(axis="columns", skipna=False)
+        for (model, head, n), cells in apart.dropna().groupby(by):
+            found = mean(cells.to_numpy(), range(len(cells)))
+            rows.append((model, head, other, n, len(cells), found.value, *found.interval))
+    columns = ["model", "respondent", "other", "n_examples", "cells", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def gains(compared: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
+    """The differences on the probes over all models: from the least to the most, and how many are certain.
+
+    Parameters
+    ----------
+    compared, apart
+        From `heads_compared` and `gains_apart`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n_examples, other, respondent, measure (value, surface, apart), least, most, models, above and below
+        (numbers of models whose 95% interval lies above or below 0).
+    """
+    layers = {probe: layer for layer, probe in PROBES.items()}
+    probes = compared.assign(measure=compared["arm"].map(layers)).dropna(subset="measure")
+    probes = probes.rename(columns={"clustered_low": "low", "clustered_high": "high"})
+    both = pd.concat([probes, apart.assign(measure="apart")])
+    by = ["n_examples", "other", "respondent", "measure"]
+    rows = [
+        (
+            *key,
+            *group["difference"].agg(["min", "max"]),
+            len(group),
+            (group["low"] > 0).sum(),
+            (group["high"] < 0).sum(),
+        )
+        for key, group in both.groupby(by)
+    ]
+    table = pd.DataFrame(rows, columns=[*by, "least", "most", "models", "above", "below"])
+    return _in_order(table, by)
 
 
 def ladder(trials: pd.DataFrame) -> pd.DataFrame:
@@ -224,22 +267,7 @@ def ladder(trials: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(columns[:2], kind="stable", ignore_index=True)
 
 
-def _differences(
-    pairs: pd.DataFrame, bound: float, by: Sequence[str] = _BY, cluster: str = "cell"
-) -> pd.DataFrame:
-    """Paired differences between ``followed`` and ``followed_b``; McNemar's unit is a test in both orders."""
-    columns = ["model", "respondent", *by]
-    rows = []
-    for key, group in pairs.groupby(columns):
-        outcomes = group["followed"].to_numpy(), group["followed_b"].to_numpy()
-        # The null has the answers of two heads to each test.
-        tests = group.groupby(["name", "cell", "n_examples", "test"]).ngroup().to_numpy()
-        rows.append((*key, *paired(*outcomes, group[cluster], bound, tests)))
-    return _in_order(pd.DataFrame(rows, columns=[*columns, *Paired._fields]), columns)
-
-
 def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Sort by model, then by respondent and arm in display order, then by N."""
-    positions = {name: position for names in (RESPONDENTS, ARMS) for position, name in enumerate(names)}
-    ranks = table[by].replace(positions) if len(table) else table[by]
+    """Sort by columns, those in `_ORDERS` in display order."""
+    ranks = table[by].replace(_ORDERS) if len(table) else table[by]
     return table.loc[ranks.sort_values(by).index].reset_index(drop=True)
