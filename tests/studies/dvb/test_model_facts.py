@@ -1,7 +1,6 @@
 """Sentences on language models: each way that one can go, and none that lies without any."""
 
 import math
-import re
 
 import pandas as pd
 import pytest
@@ -157,13 +156,13 @@ def test_heads_and_learners_get_no_sentence():
 def test_places_and_whether_position_explains_them():
     chance = {"consistency_excess": 0.0}
     assert of_own("places", table(PLACE | chance)) == (
-        "The first option was nearly always taken by a. It was not found to choose the same option in both "
+        "a nearly always took the first option. It was not found to choose the same option in both "
         "orders more often than position alone would give."
     )
     second = PLACE | {"model": "c", "first_option_rate": 0.03}
     found = of_own("places", table(PLACE | chance, VALUE | {"consistency_excess": 0.2}, second | chance))
     assert found == (
-        "The first option was nearly always taken by a and b, the second by c. b chose the same option in "
+        "a and b nearly always took the first option, c the second. b chose the same option in "
         "both orders more often than position alone would give."
     )
     even = PLACE | chance | {"first_option_rate": 0.5}
@@ -193,10 +192,7 @@ def test_what_sampling_letters_would_give_is_of_the_tests_in_free_text():
     ]
     pairs = pd.DataFrame(rows, columns=list(NO_PAIRS))
     found = told("free", readable, in_words(("a", 1.0, 0.0, 0.5)), pairs)
-    assert (
-        "letters drawn independently in each order, with their recorded probabilities, would have .450, so"
-        in found
-    )
+    assert "letters drawn with their recorded probabilities would have .450, so" in found
     assert "Their order consistency is .770;" in found
 
 
@@ -205,20 +201,20 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     assert told("free", NO_TABLE, in_words(), NO_PAIRS) == "No language model was asked in free text."
     some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert some == (
-        "In free text, sampled at the server's default temperature, the share of replies that clearly name "
-        "one option is .400 to 1.000. Of the models whose replies can all be read (b), none was found to "
+        "In free text, where the replies of b can all be read, none was found to "
         "choose the same option in both orders more often than position alone would give, and none was above "
         "chance on the control."
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
-    assert "(a and b), a chose the same option in both orders more often" in both
+    assert "of a and b can all be read, a chose the same option in both orders more often" in both
     assert both.endswith("would give, and a was above chance on the control, at a rate of .900 [.890, .910].")
     though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
-    assert "(a and b), neither was found to choose" in though
+    assert "of a and b can all be read, neither was found to choose" in though
     assert ", though a was above chance on the control, at a rate of" in though
     partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)), NO_PAIRS)
-    assert partly.endswith(
-        "1.000. On the 17 tests of which both replies of a can be read, its order consistency was .770 "
+    assert partly == (
+        "In free text, the share of replies that clearly name one option is .400 to 1.000. "
+        "On the 17 tests for which both replies of a can be read, its order consistency was .770 "
         "[.760, .780], more than the .470 that position alone would give."
     )
 
@@ -237,28 +233,32 @@ def test_asked_outright_language_models_alone_are_counted():
         )
     one = ("a", "language model", "embodies_value", 5), ("a", "language model", "embodies_pole", 9)
     found = told("outright", judged(*one, ("g", "reference agent", "embodies_value", 10)))
-    assert found.startswith("Asked outright which of two options shows a value, a is right over both orders ")
-    assert re.search(r" at a rate of \.500 \[\.\d+, \.\d+\]; for a pole, at a rate of \.900 \[", found)
-    assert "No interval lies above one half" not in found
+    assert found == (
+        "Asked outright which of two options shows a value or a pole, the model is right, over both orders, "
+        "at rates of .500 (values) and .900 (poles)."
+    )
     chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
-    assert told("outright", chance).endswith("so this question does not show what can be recognized.")
+    assert told("outright", chance).endswith(
+        "and .500 (poles); no interval lies above one half, so this question does not show what can be "
+        "recognized."
+    )
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
-    assert two.endswith("b was asked 10 of the 20 questions.") and "asked 20" not in found
-    assert "a and b are right over both orders at rates from .500" in two
+    assert "a pole (b: 10 of 20 questions), the models are right" in two and "questions" not in found
+    assert "at rates of .500 to .600 (values) and" in two
 
 
 def test_repeats_of_an_example_in_both_orders():
     assert of_own("without_evidence", table(PLACE)) == (
-        "In the repeat, where the test is one of the examples, the model reproduced the choice shown there "
-        "at a rate of .600 in the same order, and of .400 with the options exchanged."
+        "When the test was one of the examples, the model reproduced the choice shown there "
+        "at a rate of .600 in the same order and .400 with the options exchanged."
     )
     apart = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy": 0.7}))
     assert "the models reproduced" in apart
-    assert "at a rate of .600 to .700 in the same order, and of" in apart
+    assert "at a rate of .600 to .700 in the same order and" in apart
     always = VALUE | {"repeat_copy_lean": 0.5, "repeat_copy_lean_low": NAN, "cells": 50}
     assert "(above chance for b)" in of_own("without_evidence", table(PLACE, always))
     copied = of_own("without_evidence", table(PLACE, VALUE | {"repeat_copy_lean": 0.2}))
-    assert "in the same order (above chance for b), and of .400 with the options exchanged." in copied
+    assert "in the same order (above chance for b) and .400 with the options exchanged." in copied
     assert of_own("without_evidence", table(PLACE | {"repeat_copy": NAN, "repeat_swapped": NAN})) == ""
 
 
@@ -429,12 +429,12 @@ def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
     assert found.startswith(
-        "For a, this comes with the examples, or with the longer prompt: without them, the same option was "
-        "chosen in both orders in .770 [.760, .780] of the tests, and position alone would give at most one "
-        "half. "
+        "In a, this comes with the examples, or with the longer prompt: without them, the same option was "
+        "chosen in both orders in .770 [.760, .780] of the tests, where position alone would give at most "
+        "one half. "
     )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
-    assert both.startswith("For two models, this comes with the examples")
+    assert both.startswith("In two models, this comes with the examples")
     assert "longer prompt" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
 
 
@@ -502,21 +502,20 @@ def test_public_prompts_by_family():
     ]
     states = compared(("head, mean", LAST, "deconfounded", 0.12))
     assert told("public", public(*rows), states, ["a", "b"]) == (
-        "On the public prompts, the DVGR is .495 for the lexical learners, .800 for the learner on sentence "
-        "embeddings, .500 for the language models, .670 for heads on mean states, .550 for heads on the last "
-        "token's state and .520 for heads on token embeddings. That of the published models is .302 on the "
-        "prompts of their own study, below the intervals of all of these. Heads fitted to coin-flipped "
-        "choices have .510. The DVGR depends on the state that is read: that of heads on mean states minus "
-        "that of heads on the last token's state is .120, and 1 of the 1 intervals lies above zero. b was "
-        "not asked these prompts."
+        "On the public prompts, the DVGR is .500 for the language models, .495 for the lexical learners, "
+        ".800 for the learner on sentence embeddings, .670 for heads on mean states and .550 for heads on "
+        "the last token's state. So it depends on the state that is read: on the mean state, it is .120 "
+        "higher than on the last token's (1 of the 1 intervals lies above zero). b was not asked these "
+        "prompts."
     )
-    low = told("public", public(*rows, ("b", "language model", 0.35, 0.3, 0.4)), states, [])
-    assert "is .302 on the prompts of their own study. Heads" in low
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), states, [])
-    assert worse.endswith("lies above zero; head-b-last lies below one half.")
+    assert worse.endswith("lies above zero); head-b-last lies below one half.")
     alike = told("public", public(*rows), compared(("head, mean", LAST, "deconfounded", 0.02)), [])
-    assert "Does the DVGR depend on the state that is read? That" in alike
-    assert "state that is read" not in told("public", public(*rows), NO_STATES, [])
+    assert alike.endswith(
+        " The DVGR of heads on mean states minus that of heads on the last token's state is .020 (none of "
+        "the 1 intervals lies above zero)."
+    )
+    assert "state that is read" not in alike + told("public", public(*rows), NO_STATES, [])
 
 
 # ---- in short ----
@@ -526,8 +525,8 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     assert told("finding", NO_TABLE, READ) == "No language model was asked in Study 1."
     found = told("finding", table(PLACE, VALUE), READ)
     assert found == (
-        "Given four examples, b mainly learned the value; a chose by position. The DVGR was .500 to .660, "
-        "and value-probe accuracy .500. On this probe, linear heads on the hidden states of a, "
+        "Given four examples, b mainly learned the value; a chose by position. Their DVGR was .500 to .660, "
+        "their accuracy on the value probe .500. On this probe, linear heads on the hidden states of a, "
         "fitted to such "
         "examples, reached .700 to .800; on token embeddings, .600."
     )
@@ -546,7 +545,9 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
 def test_one_verdict_for_all(names, who):
     rows = [PLACE | {"model": name} for name in names]
     found = told("finding", table(*rows), READ)
-    assert found.startswith(f"Given four examples, {who} chose by position. The")
+    assert found.startswith(
+        f"Given four examples, {who} chose by position. {'Its' if who == 'a' else 'Their'} DVGR"
+    )
 
 
 @pytest.mark.parametrize("verdict", rules.NAMES)
@@ -593,11 +594,15 @@ def test_the_claim_on_the_learner_on_embeddings(verdict):
 
 def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
     rows = [{"model": name, "verdict": verdicts[0]} for name, verdicts in facts._AGENTS.items()]
-    assert told("agents", table(*rows)).endswith("All five such agents have an expected verdict.")
+    assert told("agents", table(*rows)).endswith(
+        "All five agents with a simple rule have a verdict that this rule implies."
+    )
     rows[-1] |= {"verdict": "no_capability"}
-    assert told("agents", table(*rows, PLACE)).endswith("All five such agents have an expected verdict.")
+    assert told("agents", table(*rows, PLACE)).endswith(
+        "All five agents with a simple rule have a verdict that this rule implies."
+    )
     rows[-1] |= {"verdict": "value"}
     assert told("agents", table(*rows)).endswith(
-        "Four of five such agents have the expected verdict; that of agent-random is “value learner”."
+        "Four of five agents with a simple rule have a verdict that this rule implies; that of agent-random is “value learner”."
     )
     assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."

@@ -692,11 +692,9 @@ def _best(words: pd.DataFrame, probe: str) -> str | None:
 def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -> dict[str, Any]:
     """Results on the public prompts by group of respondents: each a `spread`, or None if nobody was asked.
 
-    Heads are grouped by what they read. ``null``: the `spread` of heads fitted to coin-flipped choices.
-    ``states``: that of the differences between a model's heads on the mean and on the last token's state;
-    ``over_tokens``: of those between a head on a state and that on token embeddings.
-    ``below``: heads on the last token's state whose intervals are below one half. ``above``: all intervals of
-    all groups but the null are above the rate of the published models.
+    Heads are grouped by the state that they read. ``states``: the `spread` of the differences between a
+    model's heads on the mean and on the last token's state. ``below``: heads on the last token's state whose
+    intervals are below one half.
 
     Parameters
     ----------
@@ -707,34 +705,21 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
     models
         The language models of Study 1; ``not_asked`` are those of them that were not asked the prompts.
     """
-    published = table.loc[table["model"] == PUBLISHED, "dvgr"].iloc[0]
     ours = table[table["model"] != PUBLISHED].rename(columns={"low": "dvgr_low", "high": "dvgr_high"})
-    compared = compared.rename(columns=_ENDS)
-    states = compared[compared["other"] == LAST]
     groups = {
         "learners": ours[ours["model"].isin(rules.LEXICAL)],
         "encoder": ours[ours["model"] == rules.ENCODER],
         "asked": _language_models(ours),
         **{
             state: ours[(ours["family"] == HEAD) & ours["model"].str.endswith(f"-{state}")]
-            for state in (*POOLINGS, "tokens")
+            for state in POOLINGS
         },
     }
     last = groups["last"]
-    found = {name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()}
-    every = pd.concat(list(groups.values()))
-    above = len(every) > 0 and bool((every["dvgr_low"] > published).all())
     return {
-        **found,
-        "published": published,
+        **{name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()},
         "not_asked": sorted(set(models) - set(ours["model"])),
-        "above": above,
-        "null": spread(ours[ours["model"].str.endswith(SHUFFLED)], "dvgr"),
-        "states": _differences(states),
-        "over_tokens": {
-            name: _differences(compared[(compared["other"] == TOKENS) & (compared["respondent"] == head)])
-            for name, head in (("mean", MEAN), ("last", LAST))
-        },
+        "states": _differences(compared[compared["other"] == LAST].rename(columns=_ENDS)),
         "below": last.loc[last["dvgr_high"] < 0.5, "model"].tolist(),
     }
 
