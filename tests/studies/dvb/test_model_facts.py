@@ -603,6 +603,7 @@ def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
     )
     rows[-1] |= {"verdict": "value"}
     assert told("agents", table(*rows)).endswith(
-        "Four of five agents with a simple rule have a verdict that this rule implies; that of agent-random is “value learner”."
+        "Four of five agents with a simple rule have a verdict that this rule implies; that of agent-random "
+        "is “value learner”."
     )
     assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."
