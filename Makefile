@@ -57,7 +57,7 @@ help:  ## list the targets
 	@echo "              style, types and tests (minutes); ALL=1 adds the slow tests"
 	@echo "make reproduce [ENCODER=1] [OPEN=1]"
 	@echo "              in a copy, with another processor's arithmetic: ask all local models again, rebuild"
-	@echo "              everything, compare with git (minutes); OPEN=1 also asks open models for 100 answers again"
+	@echo "              all results, compare with git (minutes); OPEN=1 also asks open models for 100 answers again"
 	@echo "make query MODELS='NAME …' [STUDY=dvb] [SET=standard] [OPTIONS='--paper --dry-run']"
 	@echo "              ask models for what their records lack (paid endpoints cost money)"
 	@echo "make models   fetch the weights of the open models (1.7 GB), and install the server that serves them"

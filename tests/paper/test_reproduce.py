@@ -273,9 +273,9 @@ def test_make_runs_in_the_copy_with_the_source_of_the_copy(tmp_path, monkeypatch
     monkeypatch.setenv("MAKEFLAGS", "--dry-run")
     write(
         tmp_path,
-        {"src/deepvalues/__init__.py": b"", "Makefile": b"paper:\n\t@echo $(PY) $$PYTHONPATH > made\n"},
+        {"src/deepvalues/__init__.py": b"", "Makefile": b"build/lists:\n\t@echo $(PY) $$PYTHONPATH > made\n"},
     )
-    reproduce.make_paper(tmp_path)
+    reproduce.make_results(tmp_path)
     python, source = (tmp_path / "made").read_text().split()
     assert source == str(tmp_path / "src")
     assert python.endswith(("python", "python3")) or "python3." in python
@@ -303,10 +303,10 @@ def test_the_copy_computes_with_other_last_bits():
 
 def test_a_copy_without_source_or_with_a_failing_build(tmp_path):
     with pytest.raises(UserError, match="takes the package from elsewhere"):
-        reproduce.make_paper(tmp_path)
-    write(tmp_path, {"src/deepvalues/__init__.py": b"", "Makefile": b"paper:\n\t@false\n"})
+        reproduce.make_results(tmp_path)
+    write(tmp_path, {"src/deepvalues/__init__.py": b"", "Makefile": b"build/lists:\n\t@false\n"})
     with pytest.raises(UserError, match="the rebuild stopped"):
-        reproduce.make_paper(tmp_path)
+        reproduce.make_results(tmp_path)
 
 
 def test_other_versions_than_the_locks_are_named(tmp_path):

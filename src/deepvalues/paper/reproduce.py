@@ -1,4 +1,4 @@
-"""`make reproduce`: ask all local models again, rebuild everything, compare with what is in git.
+"""`make reproduce`: ask all local models again, rebuild all results, compare them with git.
 
 Everything happens in a temporary copy; the project's own folder is not touched. The copy computes with the
 arithmetic of another kind of processor, so that identical results do not depend on this machine.
@@ -82,7 +82,7 @@ def reproduce(
     keep
         An empty folder for the two copies, ``git`` and ``rebuilt``; by default they are deleted at the end.
     rebuild
-        The function that builds the paper in a folder; by default it runs `make paper`.
+        The function that rebuilds all that is compared in a folder; by default `make_results`.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def reproduce(
             print(f"The public prompts are not here: answers to them are {REPLAYED}.", flush=True)
         kept = clear(after, encoder, public_prompts=prompts)
         try:
-            (rebuild or make_paper)(after)
+            (rebuild or make_results)(after)
         except UserError:
             print(report(compare(before, after, kept)), flush=True)
             raise
@@ -211,8 +211,8 @@ def other_arithmetic() -> dict[str, str]:
     return settings
 
 
-def make_paper(folder: Path) -> None:
-    """Run `make paper` in a copy, with the copy's source, the running Python and `other_arithmetic`.
+def make_results(folder: Path) -> None:
+    """Make all but the pages in a copy, with its source, the running Python and `other_arithmetic`.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def make_paper(folder: Path) -> None:
     found = subprocess.run(asked, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if not found.stdout.startswith(str(folder / "src")):
         raise UserError(f"{folder}: Python takes the package from elsewhere: {found.stdout or found.stderr}")
-    command = ["make", "paper", f"PY={sys.executable}", "ENVIRONMENT=", f"--jobs={processors()}"]
+    command = ["make", "build/lists", f"PY={sys.executable}", "ENVIRONMENT=", f"--jobs={processors()}"]
     if guard.run(command, folder, environment):
         raise UserError("the rebuild stopped; see above")
 
