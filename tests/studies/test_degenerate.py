@@ -251,11 +251,9 @@ def test_study_2_by_letters(rules, by_probability):
     if not steered:
         assert said.endswith("at a time under both the altruistic and the competitive value.")
     elif len(steered) == 1:
-        assert "language model that we asked hardly moves with the assigned value, by 0.0 of 77.6" in said
+        assert "our language model hardly moves with the assigned value, by 0.0 of 77.6" in said
     else:
-        assert (
-            "three language models that we asked hardly move with the assigned value, by 0.0 of 77.6" in said
-        )
+        assert "three language models hardly move with the assigned value, by 0.0 of 77.6" in said
 
 
 @pytest.mark.filterwarnings("error")

@@ -84,7 +84,8 @@ def test_the_figure_shows_every_score_and_the_null(table):
     assert any(np.allclose(line.get_xdata(), table["blind_lean"].iloc[0]) for line in leans.lines)
 
 
-HARDLY = "language models that we asked hardly move with the assigned value, by"
+ASKED = "Asked one question at a time, by letter probability with the options in nine orders, "
+HARDLY = "language models hardly move with the assigned value, by"
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,11 @@ HARDLY = "language models that we asked hardly move with the assigned value, by"
         ),
         (
             [-0.2],
-            "The language model that we asked hardly moves with the assigned value, by −0.2 of 77.6 degrees "
-            "in the angle of the expected payoffs",
+            f"{ASKED}our language model hardly moves with the assigned value, by −0.2 of 77.6 degrees in the "
+            "angle of the expected payoffs",
         ),
-        ([0.1, -0.2], f"The two {HARDLY} −0.2 to 0.1 of 77.6 degrees in the"),
-        ([0.1, 0.1], f"The two {HARDLY} 0.1 of 77.6 degrees in the"),
+        ([0.1, -0.2], f"{ASKED}two {HARDLY} −0.2 to 0.1 of 77.6 degrees in the"),
+        ([0.1, 0.1], f"{ASKED}two {HARDLY} 0.1 of 77.6 degrees in the"),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):
@@ -113,7 +114,7 @@ def test_how_far_language_models_move_in_words(steering, said):
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
     assert told.startswith(said)
     most = table.assign(likeliest_steering=-5.0)
-    changes = "which jumps where two are nearly as probable, changes by −5.0. Questions"
+    changes = "which jumps where two are about equally probable, changes by −5.0."
     families = dict.fromkeys(table["model"], "language model")
     assert (changes in Sentences("svo")("letters", facts.letters(most, families))) == bool(steering)
     within = table.assign(steering_low=-0.5, steering_high=0.2)
@@ -124,7 +125,7 @@ def test_how_far_language_models_move_in_words(steering, said):
         "letters", facts.letters(further, dict.fromkeys(table["model"], "language model"))
     )
     assert "hardly" not in told
-    moved = "of these models, the place of an option changes the choice more than what the option says."
+    moved = "of these models, the place of an option changes the choice more than its content does."
     assert told.endswith(moved) == bool(steering)
     content = Sentences("svo")(
         "letters", facts.letters(within.assign(place=0), dict.fromkeys(table["model"], "language model"))
