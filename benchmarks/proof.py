@@ -5,7 +5,7 @@ The data set is loaded; then reference agents on loopback, and SmolLM2 where its
 200 tests by each harness, free and by letter probability. Each log is imported, and compared item by item
 with what this project's own engine gets for the same requests. Agents must agree in full; for the language
 model every difference is shown. Its probabilities differ a little with the order of the requests: llama.cpp
-rounds in another way when it has read part of a prompt before (``cache_prompt``).
+rounds differently when part of a prompt is cached (``cache_prompt``).
 """
 
 from __future__ import annotations

@@ -437,7 +437,33 @@ def test_codemeta_citation_and_package_say_the_same():
     assert citation["license"] == project["license"] == "MIT"
     assert code["license"] == "https://spdx.org/licenses/MIT"
     assert "CC BY 4.0" in citation["abstract"] and "data/published" in citation["abstract"]
-    assert [author["name"] for author in code["author"]] == [author["name"] for author in project["authors"]]
+    assert code["author"] == metadata._authors(citation), "run make dictionary"
+
+
+def test_all_files_name_the_authors_of_the_citation():
+    """Authorship is filled in at CITATION.cff alone; the message names the files that do not follow it."""
+
+    def text(file):
+        return " ".join((paths.ROOT / file).read_text("utf-8").replace("’", "'").split())
+
+    def listed(authors):
+        return ", ".join(authors).replace("’", "'")
+
+    citation = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
+    _, head, _ = (paths.ROOT / "paper" / "index.qmd").read_text("utf-8").split("---\n", 2)
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    expected = listed(
+        author.get("name") or f"{author['given-names']} {author['family-names']}"
+        for author in citation["authors"]
+    )
+    found = {
+        "paper/index.qmd, author": listed(author["name"] for author in yaml.safe_load(head)["author"]),
+        "pyproject.toml, authors": listed(author["name"] for author in project["authors"]),
+        "LICENSE, copyright": re.search(r"Copyright \(c\) \S+ (.*?) Permission", text("LICENSE"))[1],
+        "LICENSE-CC-BY-4.0.md, credit": re.search('credit to "(.*?)"', text("LICENSE-CC-BY-4.0.md"))[1],
+    }
+    wrong = [f"{place}: {names}" for place, names in found.items() if names.lower() != expected.lower()]
+    assert not wrong, f"change to the authors in CITATION.cff ({expected}): {'; '.join(wrong)}"
 
 
 def test_the_citation_has_what_its_format_requires():

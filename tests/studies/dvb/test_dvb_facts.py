@@ -231,6 +231,12 @@ def soft(*rows):
             "a and c agree most often, on .990 of the items. Where two models almost always agree, a "
             "pooled rate counts the same answers twice.",
         ),
+        (
+            "most_alike",
+            (frame("model_a model_b agreement", ("learner-latent-32", "learner-words", 0.992)),),
+            "learner-latent-32 and learner-words agree most often, on .992 of the items. A pooled rate would "
+            "count their answers twice, so learner-latent-32 is left out of it.",
+        ),
         ("soft", soft(), "No model has log probabilities on record."),
         (
             "soft",

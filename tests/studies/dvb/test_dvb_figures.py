@@ -72,12 +72,6 @@ def by_n(by_arm):
     return by_arm[(by_arm["arm"] == "deconfounded") & (by_arm["family"] != "published")]
 
 
-@pytest.fixture
-def printed():
-    columns = {"n_examples": [4, 20, 40], "dvgr": [0.31, 0.3, 0.3]}
-    return pd.DataFrame({**columns, "ci_low": [0.3, 0.3, 0.29], "ci_high": [0.31, 0.3, 0.3]})
-
-
 VALUES = {"justice": "justice", "security": "security", "self_improvement": "self-improvement"}
 
 
@@ -116,12 +110,12 @@ def estimates():
 
 
 @pytest.fixture
-def drawn(by_model, by_arm, by_n, printed, by_value, by_dimension, estimates):
+def drawn(by_model, by_arm, by_n, by_value, by_dimension, estimates):
     """A function that draws every figure anew."""
     return lambda: {
         "dvgr_by_model": figures.dvgr_by_model(by_model),
         "arms": figures.arms(by_arm),
-        "dvgr_by_n": figures.dvgr_by_n(by_n, printed),
+        "dvgr_by_n": figures.dvgr_by_n(by_n),
         "dvgr_by_value": figures.dvgr_by_value(by_value, VALUES),
         "dvgr_by_dimension": figures.dvgr_by_dimension(by_dimension, NAMES),
         "sensitivities": figures.sensitivities(estimates),
@@ -303,26 +297,23 @@ def test_dvgr_by_value_shows_every_model_and_value(by_value):
         assert list(row) == expected
 
 
-def test_dvgr_by_n_has_a_panel_a_family_and_a_line_a_model(by_n, printed):
-    figure = figures.dvgr_by_n(by_n, printed)
+def test_dvgr_by_n_has_a_panel_a_family_and_a_line_a_model(by_n):
+    figure = figures.dvgr_by_n(by_n)
     titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
     assert titles == ["language models", "text learners", "reference agents"]
     shown = [["gpt-x"], ["words", "style"], ["first", "value"]]
     for axes, names in zip(figure.axes, shown, strict=True):
         assert sorted(texts(axes)) == sorted(names)
         assert len(axes.containers) == len(names)
-        dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
-        assert [list(line.get_ydata()) for line in dotted] == [[0.31, 0.3, 0.3]]
         assert list(axes.get_xticks()) == [4, 20, 40]
-    legend = ["published, pooled over nine models", "chance"]
-    assert labels(figure.legends[0].get_texts()) == legend
+    assert labels(figure.legends[0].get_texts()) == ["chance"]
     lines = figure.axes[1].containers[0].lines
     assert list(lines[0].get_ydata()) == [RATES["learner-style"]] * 3
 
 
-def test_names_at_the_ends_of_lines_do_not_overlap(by_n, printed):
+def test_names_at_the_ends_of_lines_do_not_overlap(by_n):
     close = by_n.assign(rate=0.99, clustered_low=0.98, clustered_high=1.0)
-    for axes in figures.dvgr_by_n(close, printed).axes:
+    for axes in figures.dvgr_by_n(close).axes:
         heights = sorted(text.xyann[1] for text in axes.texts)
         low, high = axes.get_ylim()
         assert all(np.diff(heights) >= 0.05)
@@ -453,11 +444,11 @@ def test_arms_of_many_models_are_legible(crowd):
     assert_legible(figures.arms(pd.concat(arms)))
 
 
-def test_lines_of_many_models_are_legible(crowd, printed):
+def test_lines_of_many_models_are_legible(crowd):
     table = crowded(crowd, ["clustered"])
     table = table[table["family"] != "published"]
     by_n = pd.concat([table.assign(n_examples=n) for n in (4, 20, 40)])
-    assert_legible(figures.dvgr_by_n(by_n, printed))
+    assert_legible(figures.dvgr_by_n(by_n))
 
 
 def test_values_of_many_models_are_legible(crowd):

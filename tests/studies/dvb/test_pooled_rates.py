@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from deepvalues.core import paths
 from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered
 from deepvalues.stats.rates import wilson
@@ -38,6 +39,24 @@ def test_language_models_come_into_focus_where_there_are_any(families, expected)
 def test_with_reference_agents_alone_there_is_nothing_to_pool(families):
     with pytest.raises(UserError, match="no language model and no text learner has answered"):
         statistics.family_in_focus(families)
+
+
+@pytest.mark.parametrize(
+    ("models", "kept"),
+    [
+        (["learner-words", "learner-latent-32", "learner-latent-8"], ["learner-words", "learner-latent-8"]),
+        (["learner-latent-32", "learner-latent-8"], ["learner-latent-32", "learner-latent-8"]),
+    ],
+)
+def test_of_two_learners_that_choose_alike_one_is_in_focus(models, kept):
+    table = pd.DataFrame({"model": [*models, "agent"], "family": ["text learner"] * len(models) + ["agent"]})
+    assert list(statistics.in_focus(table, "text learner")["model"]) == kept
+
+
+def test_learners_left_out_of_pooled_results_choose_as_the_other_does():
+    pairs = pd.read_csv(paths.RESULTS / "dvb" / "agreement.csv").set_index(["model_a", "model_b"])
+    for pair in statistics.DOUBLES.items():
+        assert pairs.loc[tuple(sorted(pair)), "agreement"] > 0.98
 
 
 def test_the_pooled_rate_is_that_of_all_deconfounded_trials():

@@ -125,6 +125,8 @@ def test_models_that_go_by_place(p, who):
 
 # ---- numbers ----
 
+NORMS = frame("group n mean prosocial_pct", ("us", 10, 1.0, 2.0), ("all", 6234, 29.48, 75.2))
+
 
 def test_goal_counts_what_can_be_tested(results):
     facts.keep_goal(results, pd.DataFrame({"p_holm": [0.0499, 0.05, None, 1.0, None]}))
@@ -132,23 +134,28 @@ def test_goal_counts_what_can_be_tested(results):
 
 
 def test_people(results):
-    norms = pd.DataFrame(
-        [("us", 10, 1.0, 2.0), ("all", 6234, 29.48, 75.2)], columns=["group", "n", "mean", "prosocial_pct"]
-    )
-    facts.keep_people(results, norms)
+    facts.keep_people(results, NORMS)
     assert kept(results) == {"people.n": "6,234", "people.mean": "29.5", "people.prosocial": ".752"}
 
 
-@pytest.mark.parametrize(("individualistic", "holds"), [(0.0, True), (0.44, False), (0.6, False)])
-def test_published_values_and_whether_giving_stands_above_taking(results, individualistic, holds):
-    corrected = [0.44, 0.5, individualistic, 0.15]
+@pytest.mark.parametrize(
+    ("individualistic", "difference", "within"),
+    [(0.0, "0.40", True), (-0.2, "0.50", False), (1.0, "−0.10", True)],
+)
+def test_giving_values_are_told_beside_a_respondent_that_ignores_the_value(
+    results, individualistic, difference, within
+):
+    facts.keep_people(results, NORMS)
     values = ["altruistic", "prosocial", "individualistic", "competitive"]
-    facts.keep_published(results, pd.DataFrame({"value": values, "corrected": corrected}))
+    by_value = pd.DataFrame({"value": values, "corrected": [0.44, 0.5, individualistic, 0.14]})
+    facts.keep_published(results, by_value, pd.DataFrame({"corrected_giving": [0.477]}))
     found = kept(results)
-    assert found["claims.giving_above_taking"] == str(holds).lower()
     assert found["published.prosocial.corrected"] == "0.50"
-    assert len(found) == 4 + 1
-    assert ("score higher" in results.paragraph("published_values").data) == holds
+    assert (found["published.giving"], found["blind.giving"]) == (difference, "0.48")
+    assert found["claims.giving_within_blind"] == str(within).lower()
+    said = results.paragraph("published_values").data
+    assert f"is {difference}. A respondent" in said and "of 0.48" in said and "at 29.5 degrees" in said
+    assert ("no evidence of a preference for giving" in said) == within
 
 
 def test_the_first_place_is_scored_as_any_answers_are(results):

@@ -13,8 +13,20 @@ from deepvalues.core import paths
 from deepvalues.paper.results import Results
 from deepvalues.paper.sentences import Sentences
 from deepvalues.studies.svo import facts, figures
-from deepvalues.studies.svo.analysis.published import blind, implied, most_at_one_angle, reread
-from deepvalues.studies.svo.analysis.scoring import full_range, targets, value_rationality
+from deepvalues.studies.svo.analysis.published import (
+    TRIALS,
+    blind,
+    by_value,
+    implied,
+    most_at_one_angle,
+    reread,
+)
+from deepvalues.studies.svo.analysis.scoring import (
+    full_range,
+    random_value_rationality,
+    targets,
+    value_rationality,
+)
 from kept_numbers import kept
 
 
@@ -28,6 +40,27 @@ def test_one_angle_leans_to_neutral_values_by_a_constant(angle):
     (null,) = blind(np.array([angle])).to_dict("records")
     assert null["lean"] == pytest.approx((full_range() - 45) / 2)
     assert abs(null["corrected_lean"]) < 0.02
+
+
+def test_ignoring_the_value_scores_higher_under_giving_values_than_the_published_models_do(tmp_path):
+    def corrected(value, raw):
+        random = random_value_rationality(value, TRIALS)
+        return (raw - random) / (60 - random)
+
+    # By hand: people's mean angle is 29.48 degrees; the targets are 61.39, 45, 0 and −16.26.
+    raw = {"altruistic": 28.09, "prosocial": 44.48, "individualistic": 30.52, "competitive": 14.26}
+    scores = [corrected(value, score) for value, score in raw.items()]
+    (null,) = blind(np.array([29.48]))["corrected_giving"]
+    assert null == pytest.approx((sum(scores[:2]) - sum(scores[2:])) / 2, abs=1e-3)
+    assert null == pytest.approx(0.476, abs=1e-3)
+    printed = pd.read_csv(paths.PUBLISHED / "hvae_value_rationality.csv")
+    table = zip(printed["target_value"], printed["value_rationality"], strict=True)
+    shown = printed.assign(score=[corrected(value, score) for value, score in table])
+    means = shown.groupby("target_value")["score"].mean()
+    giving = (means["altruistic"] + means["prosocial"] - means["individualistic"] - means["competitive"]) / 2
+    results = Results("svo", tmp_path)
+    facts.keep_published(results, by_value(reread(printed)), blind(np.array([29.48])))
+    assert giving == pytest.approx(0.393, abs=1e-3) and kept(results)["published.giving"] == "0.39"
 
 
 @given(st.floats(-60, -20) | st.floats(65, 90))

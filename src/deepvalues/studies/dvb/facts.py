@@ -30,7 +30,7 @@ from deepvalues.studies.dvb.analysis.asked_read import (
 from deepvalues.studies.dvb.analysis.comparisons import FACTOR_NAMES, direction_gaps
 from deepvalues.studies.dvb.analysis.orders import PUBLISHED, by_cell
 from deepvalues.studies.dvb.analysis.several_sets import MODES, TASK_OF_LAYER
-from deepvalues.studies.dvb.analysis.statistics import ALPHA
+from deepvalues.studies.dvb.analysis.statistics import ALPHA, DOUBLES
 from deepvalues.studies.dvb.analysis.verdict_errors import RESPONDENTS
 from deepvalues.studies.dvb.analysis.verdicts import LANGUAGE_MODEL
 from deepvalues.studies.dvb.respondents.heads import SHUFFLED
@@ -209,9 +209,11 @@ def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
     """
     known = pairs.dropna(subset="agreement")
     if known.empty:
-        return {"models": [], "agreement": math.nan}
+        return {"models": [], "agreement": math.nan, "left_out": []}
     row = known.sort_values("agreement", kind="stable").iloc[-1]
-    return {"models": [row["model_a"], row["model_b"]], "agreement": row["agreement"]}
+    models = [row["model_a"], row["model_b"]]
+    left_out = [model for model in models if DOUBLES.get(model) in models]
+    return {"models": models, "agreement": row["agreement"], "left_out": left_out}
 
 
 # ---- choices and probabilities ----

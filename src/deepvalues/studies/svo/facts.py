@@ -26,7 +26,6 @@ SIGNIFICANCE = 0.05
 MOST, LITTLE = 0.75, 0.25
 #: A model hardly moves if its interval lies within this many degrees of 0.
 HARDLY = 1.0
-_GIVING, _TAKING = ["altruistic", "prosocial"], ["individualistic", "competitive"]
 
 # ---- facts ----
 
@@ -134,18 +133,24 @@ def keep_people(results: Results, norms: pd.DataFrame) -> None:
     results.share("people.prosocial", everyone["prosocial_pct"] / 100)
 
 
-def keep_published(results: Results, by_value: pd.DataFrame) -> None:
-    """Keep each value's published mean under ``published``, and whether giving values lie above taking ones.
+def keep_published(results: Results, by_value: pd.DataFrame, blind: pd.DataFrame) -> None:
+    """Keep each value's published mean, and how far giving values lie above taking ones, beside the null.
 
     Parameters
     ----------
     by_value
         From `analysis.published.by_value`.
+    blind
+        From `analysis.published.blind`, at the mean angle of people.
     """
     corrected = by_value.set_index("value")["corrected"]
     for value, mean in corrected.items():
         results.decimals(f"published.{value}.corrected", mean)
-    results.claim("giving_above_taking", corrected[_GIVING].min() > corrected[_TAKING].max())
+    giving = published.lean(corrected.to_frame().T, published.GIVING, published.TAKING).iloc[0]
+    null = blind["corrected_giving"].iloc[0]
+    results.decimals("published.giving", giving)
+    results.decimals("blind.giving", null)
+    results.claim("giving_within_blind", giving <= null)
 
 
 def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:

@@ -339,6 +339,9 @@ def with_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame
 
 #: The families that pooled results can be about, in order of precedence.
 IN_FOCUS = ("language model", "text learner")
+#: Models left out of pooled results if the other answered, too: these two choose the same option on .99 of
+#: the items, so their answers would count twice.
+DOUBLES = {"learner-latent-32": "learner-words"}
 
 
 def family_in_focus(families: Collection[str]) -> str:
@@ -361,6 +364,19 @@ def family_in_focus(families: Collection[str]) -> str:
             "name one in models, or ask one with deepvalues query"
         )
     return found
+
+
+def in_focus(table: pd.DataFrame, family: str) -> pd.DataFrame:
+    """The rows that pooled results are about: those of a family, without `DOUBLES`.
+
+    Parameters
+    ----------
+    table
+        model, family.
+    """
+    own = table[table["family"] == family]
+    doubles = [double for double, other in DOUBLES.items() if (own["model"] == other).any()]
+    return own[~own["model"].isin(doubles)]
 
 
 def pooled(frame: pd.DataFrame) -> pd.DataFrame:

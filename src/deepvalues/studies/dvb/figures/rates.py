@@ -180,22 +180,19 @@ def rate_matrix(wide: pd.DataFrame) -> Figure:
 
 
 @themed
-def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """DVGR by the number of examples, one panel per family, with the published pooled line.
+def dvgr_by_n(table: pd.DataFrame) -> Figure:
+    """DVGR by the number of examples, one panel per family.
 
     Parameters
     ----------
     table
         model, family, n_examples, rate, clustered_low, clustered_high.
-    published
-        n_examples, dvgr, ci_low, ci_high as printed.
     """
     families = _families(table)
     most = int(table.groupby("family")["model"].nunique().max())
     # High enough for the names next to the lines, and for the rest of the figure.
     room = max(2.1, _NAME_HEIGHT * most)
     figure, panels = new_figure(room + 1.05, len(families), sharey=True, squeeze=False)
-    print_style: dict[str, Any] = {"color": COLOURS["published"], "linestyle": ":", "marker": "s"}
     for axes, family in zip(panels[0], families, strict=True):
         own = table[table["family"] == family]
         lines = {str(model): line_style(number) for number, model in enumerate(sorted(set(own["model"])))}
@@ -204,17 +201,12 @@ def dvgr_by_n(table: pd.DataFrame, published: pd.DataFrame) -> Figure:
             ends = [(rate - group["clustered_low"]).fillna(0), (group["clustered_high"] - rate).fillna(0)]
             style = {"marker": "o", "markersize": 3, "linewidth": 1, "elinewidth": 0.7, **lines[str(model)]}
             axes.errorbar(group["n_examples"], rate, yerr=ends, **style)
-        axes.plot(published["n_examples"], published["dvgr"], markersize=2.5, **print_style)
         axes.axhline(0.5, zorder=0, **DASHED)
         axes.set(title=plural(family, 2), xlabel="examples N", xticks=[4, 20, 40])
         axes.set(xlim=(0, 44), ylim=(-0.04, 1.04))
         _label_lines(axes, own, lines, gap=1.08 * _NAME_HEIGHT / room)
     panels[0][0].set_ylabel("DVGR")
-    handles = [
-        Line2D([], [], markersize=2.5, label="published, pooled over nine models", **print_style),
-        Line2D([], [], label="chance", **DASHED),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure.legend(handles=[Line2D([], [], label="chance", **DASHED)], loc="outside upper center")
     return figure
 
 

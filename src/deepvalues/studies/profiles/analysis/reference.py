@@ -1,6 +1,6 @@
 """The human reference: a file supplied by the user, its contract, and a synthetic one for testing.
 
-The original study published no data from people, and none are included here. The synthetic reference is
+We know the original study from its abstracts only and have no data of its people. The synthetic reference is
 drawn by a stated rule; the column ``synthetic`` marks it in every frame, and `label` on every figure.
 """
 

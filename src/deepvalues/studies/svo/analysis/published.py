@@ -35,6 +35,8 @@ TRIALS = 10
 READING_ERROR = 0.5
 NEUTRAL = ("prosocial", "individualistic")
 EXTREME = ("altruistic", "competitive")
+GIVING = ("altruistic", "prosocial")
+TAKING = ("individualistic", "competitive")
 #: Degrees as read, degrees above random answers, and the latter on a scale from 0 (random) to 1 (ideal).
 SCALES = ("raw", "above_chance", "corrected")
 
@@ -168,13 +170,15 @@ def blind(angles: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        angle, each value's raw value rationality, and lean, all in degrees; corrected_lean, on the scale from
-        0 (random) to 1 (ideal). At any angle from 0 to 45 degrees the lean is (77.65 − 45) / 2 = 16.3.
+        angle, each value's raw value rationality, and lean, all in degrees; corrected_lean and
+        corrected_giving (giving minus taking values), on the scale from 0 (random) to 1 (ideal). At any angle
+        from 0 to 45 degrees the lean is (77.65 − 45) / 2 = 16.3.
     """
     raw = pd.DataFrame({value: [value_rationality(angle, value) for angle in angles] for value in VALUES})
     random = pd.Series({value: random_value_rationality(value, TRIALS) for value in VALUES})
     corrected = (raw - random) / (BEST - random)
-    return raw.assign(angle=angles, lean=lean(raw), corrected_lean=lean(corrected))
+    giving = lean(corrected, GIVING, TAKING)
+    return raw.assign(angle=angles, lean=lean(raw), corrected_lean=lean(corrected), corrected_giving=giving)
 
 
 def most_at_one_angle() -> float:
