@@ -381,16 +381,22 @@ def gained(*rows):
 def test_intervals_of_gains_with_more_examples_are_counted():
     table_ = gained(
         (20, TOKENS, "head, mean", "value", 3, 1),
-        (20, "asked", "head, last", "value", 3, 2),
-        (20, "asked", "head, last", "surface", 3, 0),
-        (20, "asked", "head, last", "apart", 3, 3),
-        (4, "asked", "head, last", "value", 3, 3),
+        (20, TOKENS, "head, last", "value", 3, 2),
+        (20, TOKENS, "head, last", "surface", 3, 0),
+        (20, TOKENS, "head, last", "apart", 3, 3),
+        (20, "asked", "head, last", "value", 3, 3),
+        (4, TOKENS, "head, last", "value", 3, 3),
     )
-    assert told("gains", table_) == (
-        "At N = 20, with fewer cells, 3 of 6 such intervals lie above zero on the value probe, and none of 3 "
-        "on the surface probe."
+    own = (
+        "At N = 20, with fewer cells, 3 of 6 intervals of gains over token embeddings lie above zero on the "
+        "value probe and none on the surface probe"
     )
-    assert told("gains", table_[4:]) == "No head was compared with others at N = 20."
+    assert told("gains", table_) == f"{own}."
+    lexical = gained((20, "lexical", "head, last", "value", 3, 1))
+    assert told("gains", pd.concat([table_, lexical])) == (
+        f"{own}; of those over the best lexical learner, 1 and none."
+    )
+    assert told("gains", table_[4:]) == "No head was compared with one on token embeddings at N = 20."
 
 
 def test_value_is_added_if_all_mean_states_gain_over_token_embeddings_on_the_value_alone():

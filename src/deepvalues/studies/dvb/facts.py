@@ -19,6 +19,7 @@ from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import (
     ARMS,
     ASKED,
+    BEST_LEXICAL,
     LAST,
     MEAN,
     NULL,
@@ -598,16 +599,30 @@ def own_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
 
 
 def gains(table: pd.DataFrame) -> dict[str, Any]:
-    """How many intervals of differences between heads and what they are held against lie above 0, at N = 20.
+    """How many intervals of gains over token embeddings and the best lexical learner lie above 0, at N = 20.
 
     Parameters
     ----------
     table
         From `analysis.asked_read.gains`.
+
+    Returns
+    -------
+    dict
+        more (the N), and ``tokens`` and ``lexical``: by probe, the number of such intervals and of all.
     """
-    more = table[table["n_examples"] == rules.MORE].groupby("measure")[["above", "models"]].sum()
-    found = more.reindex(list(PROBES), fill_value=0)
-    return {"more": rules.MORE, **{layer: tuple(map(int, found.loc[layer])) for layer in PROBES}}
+    more = table[table["n_examples"] == rules.MORE]
+    counts = more.groupby(["other", "measure"])[["above", "models"]].sum()
+    every = pd.MultiIndex.from_product([(TOKENS, BEST_LEXICAL), PROBES])
+    found = counts.reindex(every, fill_value=0).astype(int)
+    names = {"tokens": TOKENS, "lexical": BEST_LEXICAL}
+    return {
+        "more": rules.MORE,
+        **{
+            name: {layer: tuple(found.loc[(other, layer)]) for layer in PROBES}
+            for name, other in names.items()
+        },
+    }
 
 
 def adds_value(table: pd.DataFrame) -> bool:
