@@ -612,17 +612,15 @@ def gains(table: pd.DataFrame) -> dict[str, Any]:
         more (the N), and ``tokens`` and ``lexical``: by probe, the number of such intervals and of all.
     """
     more = table[table["n_examples"] == rules.MORE]
-    counts = more.groupby(["other", "measure"])[["above", "models"]].sum()
-    every = pd.MultiIndex.from_product([(TOKENS, BEST_LEXICAL), PROBES])
-    found = counts.reindex(every, fill_value=0).astype(int)
-    names = {"tokens": TOKENS, "lexical": BEST_LEXICAL}
-    return {
-        "more": rules.MORE,
-        **{
-            name: {layer: tuple(found.loc[(other, layer)]) for layer in PROBES}
-            for name, other in names.items()
-        },
+    found = {
+        name: {
+            layer: tuple(int(of[column].sum()) for column in ("above", "models"))
+            for layer in PROBES
+            for of in [more[(more["other"] == other) & (more["measure"] == layer)]]
+        }
+        for name, other in {"tokens": TOKENS, "lexical": BEST_LEXICAL}.items()
     }
+    return {"more": rules.MORE, **found}
 
 
 def adds_value(table: pd.DataFrame) -> bool:
