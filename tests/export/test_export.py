@@ -131,13 +131,13 @@ def test_by_default_the_papers_sets_are_exported_and_none_of_others():
     assert ("dvb", "n4-50") in chosen and ("svo", "standard") in chosen
     places = {tuple(place.split("/")) for place in catalogue.registry().paper}
     others = {place for place in places if place[1] in catalogue.study(place[0]).sets_of_others}
-    assert others == {("dvb", "authors")}
+    assert others == {("dvb", "authors"), ("dvb", "authors-20")}
     assert set(chosen) == places - others
     assert write.chosen("svo") == [("svo", "standard")]
 
 
 @pytest.mark.parametrize("study", ["dvb", "dvb-explicit", "dvb-cot"])
-@pytest.mark.parametrize("item_set", ["released", "released-1302", "authors"])
+@pytest.mark.parametrize("item_set", ["released", "released-1302", "authors", "authors-20"])
 def test_prompts_of_others_are_not_exported(study, item_set):
     with pytest.raises(UserError, match=f"{study}/{item_set}: these prompts belong to others"):
         write.chosen(study, item_set)

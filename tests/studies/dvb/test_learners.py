@@ -231,7 +231,7 @@ def test_a_tuned_learner_is_the_learner_with_the_penalty_that_heads_choose(kind,
 def test_tuned_learners_take_no_part_in_pooled_results_or_the_search_for_wordings():
     registry, tuned = catalogue.registry(), [name for name in LEARNERS if name.endswith("-tuned")]
     for name in tuned:
-        assert registry.needed_of(registry.model(name)) == {"dvb": ["n4-200", "n20-50"]}
+        assert registry.needed_of(registry.model(name)) == {"dvb": ["n4-200", "n20-50", "ladder"]}
     assert len(tuned) == 2 and not {*tuned} & {*selection.LEARNERS}
 
 

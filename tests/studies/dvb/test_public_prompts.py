@@ -84,6 +84,8 @@ def test_items_meet_the_contract_and_are_the_same_with_and_without_the_files(fre
     CONTRACT.validate(items)
     without_files(store)
     pd.testing.assert_frame_equal(fresh().items("authors"), items)
+    few = items[items["n_examples"] <= 20].reset_index(drop=True)
+    pd.testing.assert_frame_equal(fresh().items("authors-20"), few)
     assert items["swapped"].tolist() == [False, True] * 6 and set(items["arm"]) == {"deconfounded"}
     assert items["n_examples"].tolist()[::2] == [4, 20, 40, 4, 30, 5]
     assert items["right"].tolist() == list("ABBAABABBABA")
