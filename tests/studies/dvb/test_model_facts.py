@@ -532,7 +532,7 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     found = told("finding", table(PLACE, VALUE), READ)
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. Their DVGR was .500 to .660, "
-        "their accuracy on the value probe .500. On this probe, linear heads on the hidden states of a, "
+        "and value-probe accuracy .500. On this probe, linear heads on the hidden states of a, "
         "fitted to such "
         "examples, reached .700 to .800; on token embeddings, .600."
     )
