@@ -156,8 +156,8 @@ def test_heads_and_learners_get_no_sentence():
 def test_places_and_whether_position_explains_them():
     chance = {"consistency_excess": 0.0}
     assert of_own("places", table(PLACE | chance)) == (
-        "a nearly always took the first option. It was not found to choose the same option in both "
-        "orders more often than position alone would give."
+        "a nearly always took the first option. The model did not choose the same option in both orders "
+        "detectably more often than position alone would give."
     )
     second = PLACE | {"model": "c", "first_option_rate": 0.03}
     found = of_own("places", table(PLACE | chance, VALUE | {"consistency_excess": 0.2}, second | chance))
@@ -166,8 +166,8 @@ def test_places_and_whether_position_explains_them():
         "both orders more often than position alone would give."
     )
     even = PLACE | chance | {"first_option_rate": 0.5}
-    assert of_own("places", table(even, even | {"model": "b"})).startswith("Neither was found")
-    assert of_own("places", table(even, even, even)).startswith("None was found")
+    assert of_own("places", table(even, even | {"model": "b"})).startswith("Neither model chose")
+    assert of_own("places", table(even, even, even)).startswith("No model chose")
 
 
 def in_words(*rows):
@@ -207,15 +207,18 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert "of a and b can all be read, a chose the same option in both orders more often" in both
-    assert both.endswith("would give, and a was above chance on the control, at a rate of .900 [.890, .910].")
+    assert both.endswith(
+        "would give, and a was above chance on the control, at a rate of .900 [.890, .910], uncorrected "
+        "for the number of tests."
+    )
     though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert "of a and b can all be read, neither was found to choose" in though
     assert ", though a was above chance on the control, at a rate of" in though
     partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)), NO_PAIRS)
     assert partly == (
         "In free text, the share of replies that clearly name one option is .400 to 1.000. "
-        "On the 17 tests for which both replies of a can be read, its order consistency was .770 "
-        "[.760, .780], more than the .470 that position alone would give."
+        "On the 17 tests for which both replies of a can be read, a selection, its order consistency was "
+        ".770 [.760, .780], more than the .470 that position alone would give."
     )
 
 
@@ -240,7 +243,8 @@ def test_asked_outright_language_models_alone_are_counted():
     chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", chance).endswith(
         "and .500 (poles); no interval lies above one half, so this question does not show what can be "
-        "recognized."
+        "recognized. By our rule, no named layer could then be credited to this model, only “learned, layer "
+        "unclear”."
     )
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
     assert "a pole (b: 10 of 20 questions), the models are right" in two and "questions" not in found
@@ -308,18 +312,19 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
     alone = of_own("learned", table(PLACE))
     assert alone == "The model prefers the right option significantly at N = 4 on the surface probe only."
     nowhere = PLACE | {"probe_surface_lean": 0.0}
-    for models, nobody in (("a", ""), ("ab", " for either model"), ("abc", " for any model")):
+    for models, who in (
+        ("a", "For the model, no interval of the preference for the right option lies"),
+        ("ab", "For neither model does the interval of the preference for the right option lie"),
+        ("abc", "For no model does the interval of the preference for the right option lie"),
+    ):
         rows = [nowhere | {"model": name} for name in models]
-        assert of_own("learned", table(*rows)) == (
-            "On neither the control nor a probe does the interval of the preference for the right option lie "
-            f"above zero{nobody}."
-        )
+        assert of_own("learned", table(*rows)) == f"{who} above zero on the control or on either probe."
     by_letter = {"letter_mass": 0.9, "control_positive": 0.5, "probe_value_positive": 0.44}
     odds = of_own("learned", table(nowhere | by_letter | {"probe_surface_positive": 0.6}))
     assert odds == (
         "Log odds averaged over both orders, in which a constant preference for a letter cancels, favour the "
-        "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. On "
-        "neither the control nor a probe does the interval of their mean lie above zero."
+        "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. For "
+        "the model, no interval of the mean log odds lies above zero on the control or on either probe."
     )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
@@ -435,12 +440,12 @@ def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
     assert found.startswith(
-        "In a, this comes with the examples, or with the longer prompt: without them, the same option was "
-        "chosen in both orders in .770 [.760, .780] of the tests, where position alone would give at most "
-        "one half. "
+        "In a, this appears only with the examples (or with the longer prompt): without them, the same "
+        "option was chosen in both orders in .770 [.760, .780] of the tests, where position alone "
+        "would give at most one half. "
     )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
-    assert both.startswith("In two models, this comes with the examples")
+    assert both.startswith("In two models, this appears only with the examples")
     assert "longer prompt" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
 
 
@@ -448,7 +453,8 @@ def test_models_that_go_by_position_when_asked_outright_are_said_to():
     of_place = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", of_place.assign(followed=0.5)) == (
         "Asked outright which of two options shows a value or a pole, a goes by position as well: the "
-        "accuracy over both orders is .500, so this question does not show what can be recognized."
+        "accuracy over both orders is .500, so this question does not show what can be recognized. By our "
+        "rule, no named layer could then be credited to this model, only “learned, layer unclear”."
     )
 
 
@@ -475,7 +481,7 @@ def test_lexical_learners_that_learned_are_counted_and_the_best_named():
         {"model": "h-mean", "family": HEAD, "probe_value": 0.9},
     ]
     assert told("lexical", table(*rows)) == (
-        "By the same rules, 3 of 4 lexical learners learned from the examples too, so heads must "
+        "By the same rules, 3 of 4 lexical learners learned from the examples too, so the heads must "
         "be compared with them. The best of them is learner-words-tuned on the value probe and learner-words "
         "on the surface probe."
     )
@@ -510,18 +516,18 @@ def test_public_prompts_by_family():
     assert told("public", public(*rows), states, ["a", "b"]) == (
         "On the public prompts, the DVGR is .500 for the language models, .495 for the lexical learners, "
         ".800 for the learner on sentence embeddings, .670 for heads on mean states and .550 for heads on "
-        "the last token's state. So it depends on the state that is read: on the mean state, it is .120 "
-        "higher than on the last token's (1 of the 1 intervals lies above zero). b was not asked these "
-        "prompts."
+        "the last token's state. It thus depends on which state is read: it is .120 higher for mean states "
+        "than for the last token's (1 of the 1 intervals lies above zero); head-a-mean lies above one half. "
+        "b was not asked these prompts."
     )
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), states, [])
-    assert worse.endswith("lies above zero); head-b-last lies below one half.")
+    assert worse.endswith("above zero); head-a-mean lies above one half; head-b-last lies below it.")
     alike = told("public", public(*rows), compared(("head, mean", LAST, "deconfounded", 0.02)), [])
     assert alike.endswith(
         " The DVGR of heads on mean states minus that of heads on the last token's state is .020 (none of "
-        "the 1 intervals lies above zero)."
+        "the 1 intervals lies above zero); head-a-mean lies above one half."
     )
-    assert "state that is read" not in alike + told("public", public(*rows), NO_STATES, [])
+    assert "which state is read" not in alike + told("public", public(*rows), NO_STATES, [])
 
 
 # ---- in short ----

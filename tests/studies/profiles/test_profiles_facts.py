@@ -142,8 +142,8 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
         (
             "",
             [NAN, NAN],
-            "no language model has ranked or rated the themes, or divided points among them, so this cannot "
-            "be tested.",
+            "we have no language model that ranked or rated the themes, or divided points among them, so we "
+            "cannot test this.",
         ),
     ],
 )
@@ -180,14 +180,14 @@ def agency_of(p_value, claimed, family):
             0.01,
             False,
             "language model",
-            "the answers of only one language model support a profile, and it puts Agency last.",
+            "only one language model answered consistently enough for a profile, which puts Agency last.",
         ),
         (
             0.2,
             True,
             "language model",
-            "the answers of only one language model support a profile (from pairs), and it does not put "
-            "Agency last.",
+            "only one language model answered consistently enough for a profile (from pairs of "
+            "themes), which does not put Agency last.",
         ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),

@@ -343,7 +343,8 @@ def agents(table: pd.DataFrame) -> dict[str, Any]:
 #: The arms that show what was learned.
 _LEARNED = ("control", "probe_value", "probe_surface")
 #: Measures that the sentences use, and those that are also known for more examples.
-_MEASURES = ("first_option_p", "repeat_copy", "repeat_swapped", *(f"{arm}_positive" for arm in _LEARNED))
+_POSITIVE = tuple(f"{arm}_positive" for arm in (*_LEARNED, "repeat"))
+_MEASURES = ("first_option_p", "repeat_copy", "repeat_swapped", *_POSITIVE)
 _AT_BOTH = ("dvgr", *_LEARNED)
 #: Rates of first options from which a model is said to take nearly always the first, or the second.
 _NEARLY = {"first": (0.9, 1.0), "second": (0.0, 0.1)}
@@ -502,6 +503,7 @@ def outright(judged: pd.DataFrame) -> dict[str, Any]:
     """
     # Without trials, the frame has no column of tasks.
     own = _language_models(judged).reindex(columns=["model", "task", "cell", "followed"])
+    own = own[own["task"].isin(TASK_OF_LAYER.values())]
     found = {layer: _right(own[own["task"] == task]) for layer, task in TASK_OF_LAYER.items()}
     halves = own.groupby(["model", "task", "cell"])["followed"].mean() == 0.5
     asked = own["model"].value_counts()
@@ -708,8 +710,8 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
     """Results on the public prompts by group of respondents: each a `spread`, or None if nobody was asked.
 
     Heads are grouped by the state that they read. ``states``: the `spread` of the differences between a
-    model's heads on the mean and on the last token's state. ``below``: heads on the last token's state whose
-    intervals are below one half.
+    model's heads on the mean and on the last token's state. ``above`` and ``below``: heads whose intervals
+    are above or below one half.
 
     Parameters
     ----------
@@ -730,12 +732,13 @@ def public(table: pd.DataFrame, compared: pd.DataFrame, models: Sequence[str]) -
             for state in POOLINGS
         },
     }
-    last = groups["last"]
+    heads = pd.concat([groups[state] for state in POOLINGS])
     return {
         **{name: spread(rows, "dvgr") if len(rows) else None for name, rows in groups.items()},
         "not_asked": sorted(set(models) - set(ours["model"])),
         "states": _differences(compared[compared["other"] == LAST].rename(columns=_ENDS)),
-        "below": last.loc[last["dvgr_high"] < 0.5, "model"].tolist(),
+        "above": heads.loc[heads["dvgr_low"] > 0.5, "model"].tolist(),
+        "below": heads.loc[heads["dvgr_high"] < 0.5, "model"].tolist(),
     }
 
 

@@ -211,10 +211,8 @@ def limits(means: pd.DataFrame) -> str:
     dvgr, layers = (number(limit, 2, bounded=True) for limit in (DVGR_WITHIN, LAYERS_WITHIN))
     wanted = f"a DVGR within .50 ± {dvgr}, and accuracies on the two layers within {layers} of each other"
     missed = list(means.loc[~means["kept"].astype(bool), "model"])
-    if not missed:
-        return f"All lexical learners stay within the intended limits ({wanted})."
-    verb = "exceeds" if len(missed) == 1 else "exceed"
-    return f"Of the lexical learners, {listed(missed)} {verb} the intended limits ({wanted})."
+    who = f"{listed(missed)} exceed{'s' * (len(missed) == 1)}" if missed else "all lexical learners keep to"
+    return f"On designs that the search never saw, {who} the intended limits ({wanted})."
 
 
 # ---- simulations ----

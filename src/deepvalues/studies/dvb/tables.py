@@ -418,7 +418,8 @@ def gains(table: pd.DataFrame, n: int = VERDICT_N) -> str:
 
 def _gain(row: Mapping[Any, Any]) -> str:
     ends = dict.fromkeys(share(row[end]) for end in ("least", "most"))
-    return f"{' to '.join(ends)} ({count(row['above'])}/{count(row['models'])})"
+    below = f", {count(row['below'])} below" if row["below"] else ""
+    return f"{' to '.join(ends)} ({count(row['above'])}/{count(row['models'])}{below})"
 
 
 def learner_rates(table: pd.DataFrame) -> pd.DataFrame:
