@@ -427,11 +427,15 @@ def test_what_the_most_examples_add_is_told_by_kind_of_respondent():
     )
     climbed.loc[climbed["n_examples"] == 80, "difference"] = 0.9
     assert told("ladder", climbed) == (
-        "From N = 20 to N = 320, on 50 cells, the accuracy of heads on the hidden states of a changes by "
-        ".100 on the value probe and .020 on the surface probe; the difference between these changes is .080 "
-        "(1 of the 1 intervals lies above zero); that of text learners by .100 on the value probe and .020 "
-        "on the surface probe; the difference between these changes is .010 (none of the 1 intervals lies "
-        "above zero)."
+        "From N = 20 to N = 320, on 50 cells, accuracy changes by .100 on the value probe and .020 on the "
+        "surface probe for heads on the hidden states of a and by .100 on the value probe and .020 on the "
+        "surface probe for tuned lexical learners. Of the 2 intervals of the first change minus the second, 1 "
+        "lies above zero and none below. As the wordings of a value or a pole recur, further examples hold "
+        "little that is new."
+    )
+    alike = climbed.assign(low=-0.1, high=0.1)
+    assert "none lies above zero and none below: more such examples moved no respondent" in told(
+        "ladder", alike
     )
     assert told("ladder", climbed[:0]) == "No head was asked with more than 20 examples."
 
