@@ -429,8 +429,8 @@ def test_what_the_most_examples_add_is_told_by_kind_of_respondent():
     assert told("ladder", climbed) == (
         "From N = 20 to N = 320, on 50 cells, accuracy changes by .100 on the value probe and .020 on the "
         "surface probe for heads on the hidden states of a and by .100 on the value probe and .020 on the "
-        "surface probe for tuned lexical learners. Of the 2 intervals of the first change minus the second, 1 "
-        "lies above zero and none below. As the wordings of a value or a pole recur, further examples hold "
+        "surface probe for tuned lexical learners. Of the 2 intervals of the first change minus the second, "
+        "1 lies above zero and none below. As the wordings of a value or a pole recur, further examples hold "
         "little that is new."
     )
     alike = climbed.assign(low=-0.1, high=0.1)
