@@ -210,6 +210,11 @@ def test_without_heads_there_is_nothing_to_compare(frame):
     assert asked_read.asked_against_read(alone).empty and asked_read.heads_compared(alone).empty
 
 
+def test_labels_of_numbers_of_examples_keep_apart():
+    assert figures._apart([4, 20, 80, 160, 320]) == ["4", "20", "80", "", "320"]
+    assert figures._apart([4]) == ["4"]
+
+
 def test_the_figure_has_a_row_a_model_and_a_column_an_arm(frame):
     second = frame.assign(model=frame["model"].str.replace("tiny", "larger"))
     table = asked_read.asked_against_read(pd.concat([frame, second]))

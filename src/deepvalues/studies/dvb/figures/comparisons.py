@@ -285,7 +285,7 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
     panels[0][0].set(xscale="log", ylim=(lowest - 0.03, 1.03))
     panels[0][0].set_yticks([tenth / 10 for tenth in range(0, 11, 2) if tenth / 10 >= lowest])
     panels[0][0].set_xlim(min(numbers) / 1.6, max(numbers) * 1.6)
-    panels[0][0].set_xticks(numbers, [str(number) for number in numbers])
+    panels[0][0].set_xticks(numbers, _apart(numbers))
     panels[0][0].minorticks_off()
     handles = [
         Line2D([], [], markersize=4, linewidth=1, label=_LABELS[name], **_RESPONDENTS[name])
@@ -295,6 +295,15 @@ def asked_against_read(table: pd.DataFrame) -> Figure:
     handles.append(Line2D([], [], label="chance", **DASHED))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
+
+
+def _apart(numbers: Sequence[int]) -> list[str]:
+    """Labels of ticks on a logarithmic axis; none for a number less than three times the last with one."""
+    labels, last = [], 0
+    for number in numbers:
+        labels.append("" if number < 3 * last else str(number))
+        last = last if number < 3 * last else number
+    return labels
 
 
 def _asked_and_read(axes: Axes, table: pd.DataFrame) -> None:
