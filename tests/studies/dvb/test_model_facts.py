@@ -401,6 +401,8 @@ def test_intervals_of_gains_with_more_examples_are_counted():
     assert told("gains", pd.concat([table_, lexical])) == (
         f"{own}; of those over the best lexical learner, 1 and none."
     )
+    nowhere = told("gains", pd.concat([table_, lexical.assign(above=0)]))
+    assert nowhere.endswith("; of those over the best lexical learner, none does on either.")
     assert told("gains", table_[4:]) == "No head was compared with one on token embeddings at N = 20."
 
 
