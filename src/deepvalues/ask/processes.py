@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import pickle
 import queue
@@ -292,8 +291,6 @@ def _work(orders: Orders, listening: IO[bytes], speaking: IO[bytes]) -> None:
 if __name__ == "__main__":
     import deepvalues.ask.asker  # noqa: F401 - loaded before the orders arrive
 
-    # Jobs are many objects that stay, and searching them for garbage would hold up requests.
-    gc.set_threshold(100_000, 50, 50)
     # Standard input is empty if the parent process has ended.
     with contextlib.suppress(EOFError):
         _work(pickle.load(sys.stdin.buffer), sys.stdin.buffer, sys.stdout.buffer)

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     # Arrow's own allocator often makes building a large set of items a third slower.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # Items and conversations are many objects that stay, and searching them for garbage takes half a second.
+    # Items and conversations are many objects that stay: searching a large set for garbage takes .3 s.
     gc.set_threshold(100_000, 50, 50)
     # At exit, Python would search all objects for garbage: a sixth of a second after a large run.
     atexit.register(gc.freeze)

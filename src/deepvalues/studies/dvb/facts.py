@@ -22,6 +22,7 @@ from deepvalues.studies.dvb.analysis.asked_read import (
     BEST_LEXICAL,
     LAST,
     MEAN,
+    MEASURES,
     NULL,
     PROBES,
     READ,
@@ -665,16 +666,16 @@ def ladder(table: pd.DataFrame) -> dict[str, Any]:
         "cells": most["cells"].max(),
         "models": sorted(respondents(by_kind["heads"]["model"])["model"].unique()),
         **{
-            kind: {name: _differences(rows[rows["measure"] == name]) for name in (*PROBES, "apart")}
+            kind: {name: _differences(rows[rows["measure"] == name]) for name in MEASURES}
             for kind, rows in by_kind.items()
         },
     }
 
 
-def _differences(table: pd.DataFrame, name: str = "difference") -> dict[str, Any]:
+def _differences(table: pd.DataFrame) -> dict[str, Any]:
     """The `spread` of differences, with the numbers of their intervals ``above`` and ``below`` 0."""
-    above, below = (table[f"{name}_low"] > 0).sum(), (table[f"{name}_high"] < 0).sum()
-    return spread(table, name) | {"above": int(above), "below": int(below)}
+    above, below = (table["difference_low"] > 0).sum(), (table["difference_high"] < 0).sum()
+    return spread(table, "difference") | {"above": int(above), "below": int(below)}
 
 
 _ENDS = {f"clustered_{end}": f"difference_{end}" for end in ("low", "high")}
