@@ -26,14 +26,15 @@ def results(tmp_path, request):
 # ---- the instrument and the DVGR ----
 
 
-def test_instrument_and_recovery(results):
+@pytest.mark.parametrize(("redrawn", "unlucky"), [([0, 1], "false"), ([0, 0], "true")])
+def test_instrument_and_recovery(results, redrawn, unlucky):
     check = frame(
         "model expected observed within",
         ("a", 0.5, 0.5, True),
         ("a", 0.5, 0.53, True),
-        ("b", 0.3, 0.4, False),
+        ("agent-sensitive", 0.3, 0.4, False),
     )
-    numbers.instrument(results, check)
+    numbers.instrument(results, check, redrawn)
     numbers.recovery(results, frame("held coverage", (True, 0.94), (False, 0.96), (True, 0.95)), 200)
     assert kept(results) == {
         "instrument.compared": "3",
@@ -42,8 +43,14 @@ def test_instrument_and_recovery(results):
         "instrument.inexact_within": "1",
         "instrument.inexact_expected": "2",
         "instrument.most_missed": "1",
-        "instrument.most_missed_agent": "b",
+        "instrument.most_missed_agent": "agent-sensitive",
+        "instrument.redraws": "2",
+        "instrument.redrawn_mean": f"{sum(redrawn) / 2:.1f}",
+        "instrument.redrawn_most": str(max(redrawn)),
+        "claims.unlucky_draw": unlucky,
         "instrument.runs": "200",
+        "instrument.parameters": "3",
+        "instrument.parameters_held": "2",
         "instrument.lowest_coverage": ".940",
         "instrument.highest_coverage": ".960",
     }

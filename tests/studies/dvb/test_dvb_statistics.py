@@ -259,6 +259,18 @@ def test_the_instrument_check_compares_every_agent_and_arm(agent_trials, agents)
     assert stats.binomtest(int((~table["within"]).sum()), 168, 0.05, alternative="greater").pvalue > 0.01
 
 
+def test_letters_drawn_anew_miss_at_the_rate_of_their_intervals(agent_trials, agents):
+    draws = {
+        name: statistics.redrawn(agent_trials, agents[name], 4) for name in ("agent-value", "agent-sensitive")
+    }
+    assert draws["agent-value"] == [0] * 4
+    misses = sum(draws["agent-sensitive"])
+    assert stats.binomtest(misses, 4 * 21, 0.05).pvalue > 0.001
+    # Each draw is another one, and always the same.
+    assert len(set(statistics.redrawn(agent_trials, agents["agent-random"], 8))) > 1
+    assert statistics.redrawn(agent_trials, agents["agent-sensitive"], 2) == draws["agent-sensitive"][:2]
+
+
 def test_the_instrument_check_can_fail(agent_trials, agents):
     rates = statistics.rates(agent_trials, ["model", "arm", "n_examples"])
     swap = {"agent-value": "agent-surface", "agent-surface": "agent-value"}

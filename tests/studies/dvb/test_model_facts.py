@@ -359,15 +359,17 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     )
 
 
-def test_verdicts_on_the_cells_of_the_language_models_are_counted():
-    heads = [{"model": name, "family": HEAD, "verdict": "value"} for name in ("g-mean", "h-mean")]
-    few = [heads[0], heads[1] | {"verdict": "both"}]
-    assert told("own_cells", table(*heads), table(*few)) == (
-        "On the cells of the language models alone, 1 of 2 heads has the same verdict; that of "
+def test_verdicts_on_the_first_cells_are_counted():
+    heads = [
+        {"model": name, "family": HEAD, "verdict": "value", "cells": 50} for name in ("g-mean", "h-mean")
+    ]
+    few = [PLACE | {"cells": 50}, heads[0], heads[1] | {"verdict": "both"}]
+    assert told("first_cells", table(PLACE, *heads), table(*few)) == (
+        "On the first 50 cells alone, 1 of 1 language model and 1 of 2 heads have the same verdict; that of "
         "h-mean is “learned both”."
     )
-    assert told("own_cells", table(*heads), table(*heads)).endswith("2 of 2 heads have the same verdict.")
-    assert told("own_cells", table(PLACE), NO_TABLE) == "No head was asked on the cells of a language model."
+    same = told("first_cells", table(PLACE, *heads), table(few[0], *heads))
+    assert same.endswith("and 2 of 2 heads have the same verdict.")
 
 
 def compared(*rows):

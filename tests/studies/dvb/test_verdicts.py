@@ -25,7 +25,6 @@ from deepvalues.studies.dvb.analysis.verdicts import (
     differs,
     equal,
     in_free_text,
-    on_cells_of_language_models,
     tost_interval,
     verdict_of,
     verdicts,
@@ -298,16 +297,6 @@ def table(everyone):
         {"model": "one", "cell": [f"c{n:03d}" for n in range(100)], "status": ["answered", "refused"] * 50}
     )
     return verdicts(everyone, free)
-
-
-@pytest.mark.slow
-def test_verdicts_on_the_cells_of_language_models_leave_out_the_other_cells(everyone, table):
-    asked = everyone["family"].eq("language model")
-    first = everyone["cell"].isin(sorted(everyone["cell"].unique())[:60])
-    found = on_cells_of_language_models(everyone[~asked | first])
-    pd.testing.assert_frame_equal(found, verdicts(everyone[first]))
-    assert set(found["cells"]) == {60} and set(table["cells"]) == {400}
-    assert on_cells_of_language_models(everyone[~asked]).empty
 
 
 def test_one_row_a_respondent(table):

@@ -168,7 +168,7 @@ def test_how_far_language_models_move_in_words(steering, said):
 
 def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
     results = Results("svo", tmp_path)
-    facts.keep_blind(results, blind(np.array([29.5])), table, 10.4, 16.6)
+    facts.keep_blind(results, blind(np.array([29.5])), table, {"high": 15.6, "read_high": 16.6})
     found = kept(results)
     assert found["blind.lean"] == "16.3" and found["blind.corrected"] in ("0.00", "−0.00", "0.01", "−0.01")
     assert found["steering.gpt_4"] == "76" and found["steering.claude"] == "71"
@@ -177,6 +177,8 @@ def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
     assert (found["steering.others_least"], found["steering.others_most"]) == ("−9", "18")
     assert (found["steering.others_low"], found["steering.others_high"]) == ("21", "41")
     assert found["steering.full"] == "77.6"
+    assert (found["target.altruistic"], found["target.competitive"]) == ("61.4", "−16.3")
+    assert (found["lean.following"], found["lean.others"]) == ("−0.5", "14.3")
     claims = (
         "lean_below_blind",
         "reading_reaches_blind",
@@ -185,5 +187,8 @@ def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
         "beyond_one_angle",
     )
     assert [found[f"claims.{claim}"] for claim in claims] == ["true"] * 5
-    facts.keep_blind(other := Results("svo", tmp_path), blind(np.array([29.5])), table, 10.4, 15.6)
-    assert kept(other)["claims.reading_reaches_blind"] == "false"
+    facts.keep_blind(
+        other := Results("svo", tmp_path), blind(np.array([29.5])), table, {"high": 16.6, "read_high": 15.6}
+    )
+    told = kept(other)
+    assert told["claims.reading_reaches_blind"] == told["claims.lean_below_blind"] == "false"

@@ -587,18 +587,22 @@ def _on_probes(rates: pd.DataFrame) -> dict[str, Any] | None:
     return {arm: spread(rates[rates["arm"] == arm], "rate") for arm in probes} if len(rates) else None
 
 
-def own_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
-    """How many heads keep their verdict on the cells of the language models, and the other verdicts.
+def first_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
+    """How many language models and heads keep their verdict on the first cells, and the other verdicts.
 
     Parameters
     ----------
     table, few
-        From `analysis.verdicts.verdicts` and `analysis.verdicts.on_cells_of_language_models`.
+        From `analysis.verdicts.verdicts`, on all cells and on the first ones.
     """
-    both = _fitted(table).merge(_fitted(few), on="model", suffixes=("", "_few"))
-    others = both.loc[both["verdict"] != both["verdict_few"], ["model", "verdict_few"]]
-    named = [{"model": model, "verdict": rules.NAMES[verdict]} for model, verdict in others.to_numpy()]
-    return {"heads": len(both), "others": named}
+    before = few.set_index("model")
+    counts, others = {}, []
+    for kind, rows in (("models", _language_models(table)), ("heads", _fitted(table))):
+        then = rows["model"].map(before["verdict"])
+        other = rows.loc[then != rows["verdict"], "model"]
+        counts[kind] = (len(rows) - len(other), len(rows))
+        others += [{"model": name, "verdict": rules.NAMES[before.loc[name, "verdict"]]} for name in other]
+    return {**counts, "cells": before["cells"].max(), "others": others}
 
 
 def gains(table: pd.DataFrame) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 # ---- the instrument ----
 
 
-def instrument(results: Results, check: pd.DataFrame) -> None:
-    """Number of rates on which reference agents were checked, from `analysis.statistics.instrument_check`."""
+def instrument(results: Results, check: pd.DataFrame, redrawn: Sequence[int]) -> None:
+    """Number of rates on which reference agents were checked, and of those that were missed.
+
+    Parameters
+    ----------
+    check
+        From `analysis.statistics.instrument_check`.
+    redrawn
+        From `analysis.statistics.redrawn`, of agent-sensitive.
+    """
     results.count("instrument.compared", len(check))
     exact = met_exactly(check)
     results.count("instrument.exact", exact.sum())
@@ -33,6 +41,11 @@ def instrument(results: Results, check: pd.DataFrame) -> None:
     missed = check.loc[~check["within"].astype(bool), "model"].value_counts()
     results.count("instrument.most_missed", missed.max() if len(missed) else 0)
     results.text("instrument.most_missed_agent", missed.index[0] if len(missed) else "none")
+    results.count("instrument.redraws", len(redrawn))
+    results.decimals("instrument.redrawn_mean", sum(redrawn) / len(redrawn), 1)
+    results.count("instrument.redrawn_most", max(redrawn))
+    unlucky = missed.index[:1].tolist() == ["agent-sensitive"] and missed.max() > max(redrawn)
+    results.claim("unlucky_draw", unlucky)
 
 
 def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
@@ -44,6 +57,8 @@ def recovery(results: Results, table: pd.DataFrame, runs: int) -> None:
         Simulated runs behind the coverage.
     """
     results.count("instrument.runs", runs)
+    results.count("instrument.parameters", len(table))
+    results.count("instrument.parameters_held", table["held"].sum())
     results.share("instrument.lowest_coverage", table["coverage"].min())
     results.share("instrument.highest_coverage", table["coverage"].max())
 

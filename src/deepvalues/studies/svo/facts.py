@@ -174,7 +174,7 @@ def keep_lean(results: Results, contrasts: pd.DataFrame) -> None:
 
 
 def keep_blind(
-    results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: float, read_high: float
+    results: Results, blind: pd.DataFrame, implied: pd.DataFrame, lean: Mapping[str, float]
 ) -> None:
     """Keep the scores of the null, and how far the published models move with the assigned value.
 
@@ -185,15 +185,15 @@ def keep_blind(
     implied
         From `analysis.published.implied`.
     lean
-        The published lean to neutral values, raw, in degrees.
-    read_high
-        The upper end of its interval with reading errors.
+        The row of `analysis.published.neutral_lean` on the raw lean to neutral values.
     """
     (null,) = blind.to_dict("records")
     results.decimals("blind.lean", null["lean"], 1)
     results.decimals("blind.corrected", null["corrected_lean"])
-    results.claim("lean_below_blind", lean < null["lean"])
-    results.claim("reading_reaches_blind", read_high >= null["lean"])
+    results.claim("lean_below_blind", lean["high"] < null["lean"])
+    results.claim("reading_reaches_blind", lean["read_high"] >= null["lean"])
+    for value, angle in scoring.targets().items():
+        results.decimals(f"target.{value}", angle, 1)
     with_goal = implied[implied["goal"]].sort_values("range", ascending=False)
     *following, third = with_goal.head(3).to_dict("records")
     without_goal = implied[~implied["goal"]].set_index("model")["range"]
@@ -204,6 +204,8 @@ def keep_blind(
     errors = with_goal["range_high"] - with_goal["range"], with_goal["range"] - with_goal["range_low"]
     results.decimals("steering.reading", float(pd.concat(errors).max()), 0)
     others = with_goal.iloc[len(following) :]
+    results.decimals("lean.following", with_goal.head(len(following))["lean"].mean(), 1)
+    results.decimals("lean.others", others["lean"].mean(), 1)
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
     results.decimals("steering.full", scoring.full_range(), 1)

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from deepvalues.core import stable_random
 from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered, clustered_logit, two_way
 from deepvalues.stats.rates import cohens_g, cohens_h, exact_test, holm, wilson
-from deepvalues.studies.dvb.respondents.agents import ReferenceAgent, arm_evidence, expected_rate
+from deepvalues.studies.dvb.respondents.agents import Evidence, ReferenceAgent, arm_evidence, expected_rate
 from deepvalues.studies.dvb.stimuli.design import ARMS
 from deepvalues.studies.shared import count_statuses, stop_if_stray
 
@@ -269,6 +270,33 @@ def instrument_check(arm_rates: pd.DataFrame, agents: Sequence[ReferenceAgent]) 
         rows.append((model, arm, n, expected, rate, low <= expected <= high))
     columns = ["model", "arm", "n_examples", "expected", "observed", "within"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def redrawn(trials: pd.DataFrame, agent: ReferenceAgent, draws: int) -> list[int]:
+    """How many rates of `instrument_check` an agent misses when its letters are drawn anew, draw by draw.
+
+    Parameters
+    ----------
+    trials
+        From `trials`; those of the agent are redrawn.
+    draws
+        Number of times that all letters are drawn.
+    """
+    own = trials[trials["model"] == agent.name]
+    evidence = own["arm"].map({arm: arm_evidence(ARMS[arm]) for arm in own["arm"].unique()})
+    right = [
+        agent.rule(of) if at == "A" else 1 - agent.rule(Evidence(-of.value, -of.surface))
+        for of, at in zip(evidence, own["right"], strict=True)
+    ]
+    misses = []
+    for draw in range(draws):
+        letters = [stable_random.uniform("redrawn", draw, item) for item in own["item"]]
+        followed = (np.array(letters) < right).astype(float)
+        check = instrument_check(
+            rates(own.assign(followed=followed), ["model", "arm", "n_examples"]), [agent]
+        )
+        misses.append(int((~check["within"]).sum()))
+    return misses
 
 
 def met_exactly(check: pd.DataFrame) -> pd.Series[bool]:

@@ -377,15 +377,6 @@ def verdicts(
     return CONTRACT.validate(table)
 
 
-def on_cells_of_language_models(pairs: pd.DataFrame) -> pd.DataFrame:
-    """The `verdicts` of all respondents on the cells that language models were asked.
-
-    Respondents that are cheaper to ask have more cells, and the power to detect a difference depends on them.
-    """
-    cells = pairs.loc[pairs["family"] == LANGUAGE_MODEL, "cell"]
-    return verdicts(pairs[pairs["cell"].isin(cells)])
-
-
 #: Measures of replies in free text, which are asked of two arms only.
 _IN_FREE_TEXT = ("first_option_rate", "order_consistency", "consistency_excess", "control", "dvgr")
 
