@@ -46,9 +46,10 @@ class Answered(NamedTuple):
         """The models' answers, read again on each call; see the function `answers`."""
         return answers(self.study, self.models, self.items, self.record_folder)
 
-    def questions(self) -> Iterator[Questions]:
-        """The questions for each model, with its record, read again on each call."""
-        return questions_by_model(self.study, self.models, self.items, self.record_folder)
+    def questions(self, family: str | None = None) -> Iterator[Questions]:
+        """The questions for each model (of one family), with its record, read again on each call."""
+        models = [model for model in self.models if family in (None, model.family)]
+        return questions_by_model(self.study, models, self.items, self.record_folder)
 
     @property
     def family(self) -> dict[str, str]:
@@ -72,7 +73,7 @@ def questions_by_model(
     return (questions for _, questions in by_record([Chosen(study, "", items, models)], record_folder))
 
 
-def by_record(sets: Sequence[Chosen], record_folder: Path) -> Iterator[tuple[int, Questions]]:
+def by_record(sets: Sequence[Chosen | Answered], record_folder: Path) -> Iterator[tuple[int, Questions]]:
     """The questions of sets for their models, record by record, each with the position of its set.
 
     Each record is read once for all sets of its study, and each prompt is hashed once for all models.
@@ -181,13 +182,13 @@ def holdings(sets: Sequence[Chosen], record_folder: Path = paths.RESPONSES) -> H
         The table of `coverage`, and for each study and model: study, model, answers (on record in all),
         orphans (those to prompts that are in none of the sets).
     """
-    others = cache(partial(_others, sets))
+    others = [cache(partial(of, sets)) for of in (_listed, _sharing)]
     rows, orphans = {}, []
     for (study, model), of_record in itertools.groupby(by_record(sets, record_folder), _whose):
         asked_for: set[str] = set()
         for place, questions in of_record:
             recorded, keys = questions.items - questions.missing(), questions.recorded_keys()
-            state = _state(questions, recorded, keys, partial(others, place))
+            state = _state(questions, recorded, keys, [partial(of, place) for of in others])
             rows[place, model] = (questions.model.family, questions.items, recorded, state)
             asked_for |= keys
         answers = questions.record.answers.keys()
@@ -209,11 +210,15 @@ def _whose(found: tuple[int, Questions]) -> tuple[str, str]:
 
 
 def _state(
-    questions: Questions, recorded: int, keys: set[str], others: Callable[[], Sequence[_Other]]
+    questions: Questions, recorded: int, keys: set[str], others: Sequence[Callable[[], Sequence[_Other]]]
 ) -> str:
     if recorded == questions.items:
         return "complete"
-    return "partial" if keys and not keys <= _keys_of_others(questions, others()) else "not asked"
+    for of in others:
+        # Building further sets takes seconds.
+        if keys:
+            keys = keys - _keys_of_others(questions, of())
+    return "partial" if keys else "not asked"
 
 
 class _Other(NamedTuple):
@@ -223,19 +228,25 @@ class _Other(NamedTuple):
     in_part: bool
 
 
-def _others(sets: Sequence[Chosen], place: int) -> list[_Other]:
-    """The sets that may share items with the given one: the study's others, and its `sets_that_share`."""
+def _listed(sets: Sequence[Chosen], place: int) -> list[_Other]:
+    """The other sets of a set's study that were chosen."""
     study = catalogue.study(sets[place].study)
-    others, listed = [], set()
-    for other_place, other in enumerate(sets):
-        if other.study == study.name:
-            listed.add(other.item_set)
-            if other_place != place:
-                others.append(_Other(study.conversations(other.items), other_place < place))
+    return [
+        _Other(study.conversations(other.items), in_part=other_place < place)
+        for other_place, other in enumerate(sets)
+        if other.study == study.name and other_place != place
+    ]
+
+
+def _sharing(sets: Sequence[Chosen], place: int) -> list[_Other]:
+    """A study's `sets_that_share` items with others and were not chosen."""
+    study = catalogue.study(sets[place].study)
+    chosen = {each.item_set for each in sets if each.study == study.name}
+    others = []
     for item_set in study.sets_that_share:
         # Ignore sets whose sources are missing.
         with suppress(UserError):
-            if item_set not in listed:
+            if item_set not in chosen:
                 others.append(_Other(study.conversations(study.items(item_set)), in_part=False))
     return others
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from deepvalues.ask import catalogue, on_record
-from deepvalues.ask.record import Answer
+from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.record_counts import how_asked, how_asked_shown
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
 from deepvalues.studies.dvb.analysis import several_sets
@@ -65,6 +65,27 @@ def test_an_item_of_two_sets_counts_once(items, tmp_path):
     found = several_sets.trials(items, questions(items, tmp_path, "smollm2-135m"))
     both = several_sets.together([found, found.iloc[:7], several_sets.trials(items, [])])
     pd.testing.assert_frame_equal(both, found)
+
+
+def test_several_sets_are_the_trials_of_each_in_their_order_and_each_record_is_read_once(
+    items, tmp_path, monkeypatch
+):
+    names = "smollm2-135m", "agent-value"
+    asked = questions(items, tmp_path, *names)
+    models = [each.model for each in asked]
+    few, first = items.iloc[::2].reset_index(drop=True), models[:1]
+    sets = [
+        on_record.Answered("dvb", "few", few, first, tmp_path),
+        on_record.Answered("dvb", "smoke", items, models[::-1], tmp_path),
+    ]
+    expected = several_sets.together([several_sets.trials(each.items, each.questions()) for each in sets])
+    read = []
+    monkeypatch.setattr(on_record, "Record", lambda path: read.append(path) or Record(path))
+    pd.testing.assert_frame_equal(several_sets.of_sets(sets), expected)
+    assert [path.stem for path in read] == list(names)
+    assert several_sets.of_sets([]).empty
+    (only,) = sets[1].questions("language model")
+    assert only.model.name == "smollm2-135m"
 
 
 @pytest.mark.parametrize("sets", [[], [several_sets.trials(pd.DataFrame(), [])]])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepvalues.ask.on_record import Answered, by_record
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.registry import BARE, CONTINUE, FREE
 from deepvalues.studies.dvb.analysis import soft, statistics
@@ -55,6 +56,13 @@ def _of_model(items: pd.DataFrame, asked: Questions) -> pd.DataFrame:
     joined = found.merge(weighed, on=["item", "repeat", "turn"], how="left", validate="one_to_one")
     joined = joined.astype({"p_a": float, "mass": float})
     return statistics.with_family(joined, {asked.model.name: asked.model.family})
+
+
+def of_sets(sets: Sequence[Answered]) -> pd.DataFrame:
+    """The `trials` of several sets `together`, where each record is read only once."""
+    questions = by_record(sets, sets[0].record_folder) if sets else ()
+    found = {(place, asked.model.name): _of_model(sets[place].items, asked) for place, asked in questions}
+    return together([found[place, model.name] for place, each in enumerate(sets) for model in each.models])
 
 
 def together(sets: Sequence[pd.DataFrame]) -> pd.DataFrame:
