@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from deepvalues import __version__
 
 #: A chat message as the protocol sends it: ``role`` and ``content``.
 Message = Mapping[str, str]
+#: Prompts kept with what was found in them, as all local models of a study are asked the same ones.
+PROMPTS_KEPT = 1 << 15
 #: A local model's tokens: words and single punctuation marks. Any stable rule would do.
 _TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
 
@@ -59,6 +62,11 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+@lru_cache(maxsize=PROMPTS_KEPT)
+def _count(prompt: str) -> int:
+    return len(tokens(prompt))
+
+
 def complete(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
     """A local model's chat completion for the body of a request, as an endpoint would send it.
 
@@ -89,7 +97,7 @@ def complete(model: LocalModel, body: Mapping[str, Any]) -> dict[str, Any]:
             }
         ],
         "usage": {
-            "prompt_tokens": sum(len(tokens(message["content"])) for message in body["messages"]),
+            "prompt_tokens": sum(_count(message["content"]) for message in body["messages"]),
             "completion_tokens": len(sent),
         },
     }

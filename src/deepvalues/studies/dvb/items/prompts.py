@@ -7,8 +7,11 @@ choice made, a new situation, a question); the sentences are our own.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
+
+from deepvalues.ask.local import PROMPTS_KEPT
 
 LETTERS = ("A", "B")
 #: The end of a prompt, which says what form the answer should have.
@@ -191,6 +194,7 @@ def parse_prompt(text: str) -> Task:
     return parse_with_end(text)[0]
 
 
+@lru_cache(maxsize=PROMPTS_KEPT)
 def parse_with_end(text: str) -> tuple[Task, int]:
     """Parse a prompt like `parse_prompt`, and say at which character its examples end.
 
