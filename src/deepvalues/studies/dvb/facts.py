@@ -221,19 +221,6 @@ def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
 # ---- choices and probabilities ----
 
 
-def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> dict[str, Any]:
-    """The soft DVGR of the models that have one, compared with the DVGR of their choices.
-
-    Parameters
-    ----------
-    table
-        From `analysis.soft.soft_dvgr`.
-    expected
-        The soft DVGR implied by an agent's rule, by model.
-    """
-    return {"models": table.assign(implied=table["model"].map(dict(expected))).to_dict("records")}
-
-
 def other_layer(errors: pd.DataFrame) -> dict[str, Any]:
     """The highest rate at which simulated learners of one layer were judged to be learners of the other.
 
