@@ -104,8 +104,7 @@ def sensitivities(*rows):
 
 
 def agreement(*row):
-    columns = "comparison agreement cells_low cells_high both_low both_high"
-    return (frame(columns, ("all pairs", *row)),)
+    return (frame("agreement cells_low cells_high both_low both_high", row),)
 
 
 @pytest.mark.parametrize(

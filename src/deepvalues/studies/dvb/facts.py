@@ -188,15 +188,15 @@ def pairs(paired: pd.DataFrame, bound: float) -> dict[str, Any]:
     return {"pairs": len(paired), **counts, "bound": bound}
 
 
-def agreement(developers: pd.DataFrame) -> dict[str, Any]:
+def agreement(table: pd.DataFrame) -> dict[str, Any]:
     """How often two models in focus agree, with intervals.
 
     Parameters
     ----------
-    developers
-        From `analysis.comparisons.developer_agreement`.
+    table
+        From `analysis.comparisons.mean_agreement`.
     """
-    (row,) = developers[developers["comparison"] == "all pairs"].to_dict("records")
+    (row,) = table.to_dict("records")
     ends = {kind: (row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("cells", "both")}
     return {"agreement": row["agreement"], **ends}
 
