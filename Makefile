@@ -84,12 +84,10 @@ help:  ## list the targets
 
 environment: $(ENVIRONMENT)
 
-# Order: items, then answers, then statistics. Notebook 7 also compares the studies, so it needs 4 and 6; the language
-# models in 8 come after the check of the instrument in 5.
+# Order: items, then answers, then statistics. The language models in 8 come after the check of the instrument in 5.
 $(filter-out build/01% build/02%,$(NOTEBOOKS)): $(filter build/02%,$(NOTEBOOKS))
 $(filter build/02%,$(NOTEBOOKS)): $(filter build/01%,$(NOTEBOOKS))
 build/04_what_moves_the_dvgr: build/03_deep_values
-build/07_value_priorities: build/04_what_moves_the_dvgr build/06_social_values
 build/08_language_models: | build/05_instrument_and_stimuli
 
 # All other dependencies of a notebook: `deepvalues notebook` writes them next to the notebook's stamp, based on the

@@ -62,13 +62,11 @@ def test_a_small_letter_does_not_count_without_a_begun_reply():
     assert set(condensed(listed(a=0.6, B=0.3), bare)[1]["letters"]) == {"B"}
 
 
-def test_an_unlisted_letter_is_bounded_by_the_remaining_probability():
+def test_an_unlisted_letter_keeps_what_the_list_leaves():
     found = condensed(listed(_B=0.9, _C=0.04), LETTER_CHOICE)[1]
     assert found["letters"] == {"B": pytest.approx(math.log(0.9), abs=1e-6)}
     assert 0.06 <= found["unlisted"] <= 0.060001
-    weighed = soft.weigh(found)
-    assert (weighed.letter, weighed.covered) == ("B", False)
-    assert (weighed.p_a_low, weighed.p_a_high) == pytest.approx((0, 0.06 / 0.96), abs=1e-5)
+    assert math.isnan(soft.weigh(found).p_a)
 
 
 def test_a_reply_without_letters_keeps_its_probabilities():
@@ -76,8 +74,8 @@ def test_a_reply_without_letters_keeps_its_probabilities():
     assert found == {"letters": {}, "rest": 1.0, "unlisted": pytest.approx(0.1, abs=2e-6)}
     assert letters.read(answer(found), SEED) == Reading("unparsable")
     weighed = soft.weigh(found)
-    assert (weighed.letter, weighed.covered, weighed.mass) == (None, False, 0)
-    assert (weighed.p_a_low, weighed.p_a_high) == (0, 1)
+    assert math.isnan(weighed.p_a)
+    assert weighed.mass == 0
 
 
 def test_a_letter_counts_however_unlikely_it_is():
@@ -94,7 +92,6 @@ def test_the_short_form_is_equivalent_to_the_full_list(weights):
     # In a free reply, "Option" comes before the letter.
     whole = {"content": [{"token": "Option", "logprob": 0.0, "top_logprobs": []}, *raw["content"]]}
     short, long = soft.weigh(condensed(raw, LETTER_CHOICE)[1]), soft.weigh(whole)
-    assert short.covered and long.covered
     assert (short.p_a, short.mass) == pytest.approx((long.p_a, long.mass), abs=1e-5)
 
 
@@ -120,18 +117,7 @@ def test_ties_are_broken_by_a_reproducible_fair_coin():
     again = [letters.read(answer(tied, f"i{number}"), SEED) for number in range(400)]
     assert read == again
     assert 150 < sum(reading.choice == "A" for reading in read) < 250
-    assert soft.weigh(tied).letter is None
-
-
-def test_tied_letters_are_covered_whatever_the_coin_says():
-    frame = pd.DataFrame({"model": "m", "item": ["i0", "i1"], "repeat": 0, "turn": 0, "followed": [1.0, 0.0]})
-    frame = frame.assign(choice=["A", "B"], right="A", arm="deconfounded", cell="c")
-    weighed = soft.probabilities(
-        answer({"letters": {"A": -0.7, "B": -0.7}, "rest": 0.0}, item) for item in ("i0", "i1")
-    )
-    trials = soft.soft_trials(frame, weighed, "m")
-    assert trials["covered"].all()
-    assert trials["soft"].tolist() == [0.5, 0.5]
+    assert soft.weigh(tied).p_a == 0.5
 
 
 def test_a_line_with_nine_letters_has_less_than_450_bytes():
@@ -348,17 +334,14 @@ def test_a_refusal_needs_no_log_probabilities(serve, tmp_path):
     assert set(on_record.answers("dvb", [model_at(url)], items(), tmp_path)["status"]) == {"refused"}
 
 
-def test_the_soft_dvgr_is_read_from_the_letters(serve, tmp_path):
+def test_the_probabilities_of_trials_are_read_from_the_letters(serve, tmp_path):
     _, url = serve()
     model = model_at(url)
     ask(model, tmp_path)
-    frame = on_record.answers("dvb", [model], items(), tmp_path)
-    frame = frame.assign(followed=1.0, right=["A"] * 3 + ["B"] * 3, cell=["c", "d"] * 3, arm="deconfounded")
-    trials = soft.all_soft_trials(frame, on_record.questions_by_model("dvb", [model], items(), tmp_path))
-    assert trials["covered"].all()
-    p = 0.65 / 0.95
-    assert trials["soft"].to_numpy() == pytest.approx([p] * 3 + [1 - p] * 3, abs=1e-5)
-    assert soft.soft_dvgr(trials)["mass"][0] == pytest.approx(0.95, abs=1e-5)
+    (asked,) = on_record.questions_by_model("dvb", [model], items(), tmp_path)
+    weighed = soft.probabilities(answer for _, _, turns in asked.recorded() for answer in turns)
+    assert weighed["p_a"].to_numpy() == pytest.approx([0.65 / 0.95] * 6, abs=1e-5)
+    assert weighed["mass"].to_numpy() == pytest.approx([0.95] * 6, abs=1e-5)
 
 
 def test_the_browser_shows_the_probabilities(serve, tmp_path):

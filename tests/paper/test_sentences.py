@@ -105,11 +105,11 @@ def test_every_template_of_the_paper_can_be_read(path):
 
 def test_results_keep_a_sentence_and_return_it(tmp_path):
     results = Results("profiles", tmp_path)
-    sentence = results.sentence("text.joint", {"models": 2, "compared": 1})
-    assert results.numbers["text"]["joint"]["text"] == sentence
-    assert sentence.startswith("2 models")
-    results.sentence("text.together", {"models": 1, "compared": 1}, "joint")
-    assert "1 model has" in results.numbers["text"]["together"]["text"]
+    sentence = results.sentence("text.size", {"models": 2})
+    assert results.numbers["text"]["size"]["text"] == sentence
+    assert "two language models" in sentence
+    results.sentence("text.scaling", {"models": 1}, "size")
+    assert "one language model " in results.numbers["text"]["scaling"]["text"]
 
 
 def test_between_which_models_a_measure_lies():

@@ -56,12 +56,6 @@ class Answered(NamedTuple):
         """The models' families by name."""
         return {model.name: model.family for model in self.models}
 
-    @property
-    def about(self) -> pd.DataFrame:
-        """What comparisons of models need to know: model, developer, size_tier."""
-        rows = [(model.name, model.developer, model.size_tier) for model in self.models]
-        return pd.DataFrame(rows, columns=["model", "developer", "size_tier"])
-
 
 def questions_by_model(
     study: str,

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 from scipy.optimize import brentq
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+from statsmodels.stats.proportion import proportion_confint
 
 from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import Clusters, Floats, mean
@@ -49,40 +49,6 @@ def tango(only_first: int, only_second: int, n: int) -> Interval:
     low = -1.0 if only_second == n else float(brentq(score, -1, observed - step, args=(1,)))
     high = 1.0 if only_first == n else float(brentq(score, observed + step, 1, args=(-1,)))
     return Interval(low, high)
-
-
-class Independent(NamedTuple):
-    """Comparison of two independent rates: first minus second."""
-
-    difference: float
-    newcombe_low: float
-    newcombe_high: float
-    chi2: float
-    p_value: float
-    cramers_v: float
-
-
-def independent(first: int, n_first: int, second: int, n_second: int) -> Independent:
-    """Difference of two independent rates, with Newcombe's interval and the chi-squared test.
-
-    Chi-squared has Yates' correction, like the published comparisons of model sizes; V = √(χ²/n) uses the
-    corrected value. NaN if a group is empty or there is no variation.
-
-    References
-    ----------
-    Newcombe (1998), Statistics in Medicine 17, method 10; Yates (1934), Supplement to the Journal of
-    the Royal Statistical Society 1.
-    """
-    if not n_first or not n_second:
-        return Independent(*[math.nan] * 6)
-    low, high = confint_proportions_2indep(
-        first, n_first, second, n_second, method="newcomb", compare="diff", alpha=1 - CONFIDENCE
-    )
-    difference = first / n_first - second / n_second
-    if first + second in (0, n_first + n_second):
-        return Independent(difference, float(low), float(high), math.nan, math.nan, math.nan)
-    tested = factor_test([[first, n_first - first], [second, n_second - second]])
-    return Independent(difference, float(low), float(high), *tested[["chi2", "p_value", "cramers_v"]])
 
 
 class Paired(NamedTuple):
@@ -169,7 +135,6 @@ def outcome_matrix(frame: pd.DataFrame, outcome: str = "followed") -> tuple[pd.D
 def paired_contrasts(
     frame: pd.DataFrame,
     bound: float = 0.05,
-    pairs: Sequence[tuple[str, str]] | None = None,
     unit: Sequence[str] = ("item",),
 ) -> pd.DataFrame:
     """Compare models pair by pair on the same items, with Holm's correction over all pairs.
@@ -180,8 +145,6 @@ def paired_contrasts(
         Trials: model, item, cell, followed, and the columns named by ``unit``.
     bound
         Equivalence bound for the difference of rates.
-    pairs
-        By default all pairs, in sorted order.
     unit
         Columns that identify the unit of McNemar's test; see `paired`.
 
@@ -197,11 +160,11 @@ def paired_contrasts(
     """
     wide, cells = outcome_matrix(frame)
     clusters = pd.factorize(cells)[0]
-    chosen = list(combinations(wide.columns, 2)) if pairs is None else list(pairs)
     items = frame.drop_duplicates("item").set_index("item", drop=False).reindex(wide.index)
     units = items.groupby([items[name] for name in unit], sort=False).ngroup().to_numpy()
     rows = [
-        (a, b, *paired(wide[a].to_numpy(), wide[b].to_numpy(), clusters, bound, units)) for a, b in chosen
+        (a, b, *paired(wide[a].to_numpy(), wide[b].to_numpy(), clusters, bound, units))
+        for a, b in combinations(wide.columns, 2)
     ]
     table = pd.DataFrame(rows, columns=["model_a", "model_b", *Paired._fields])
     for name in ("p_mcnemar", "p_clustered"):

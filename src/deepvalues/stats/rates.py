@@ -53,23 +53,6 @@ def t_interval(numbers: ArrayLike) -> Interval:
     return Interval(float(low), float(high))
 
 
-#: With fewer pairs, Fisher's interval for a rank correlation has no degrees of freedom.
-FEWEST_RANKED = 4
-
-
-def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float, float]:
-    """Spearman's ρ with Fisher's interval and p-value, as in pingouin.
-
-    NaN with fewer than `FEWEST_RANKED` pairs, or without variation.
-    """
-    one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if len(one) < FEWEST_RANKED or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return math.nan, math.nan, math.nan, math.nan
-    row = pg.corr(one, other, method="spearman").iloc[0]
-    low, high = row["CI95"]
-    return float(row["r"]), float(low), float(high), float(row["p_val"])
-
-
 def signed_ranks(differences: ArrayLike) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test, as in pingouin; NaN if all differences are 0."""
     known = np.asarray(differences, dtype=float)

@@ -1,10 +1,9 @@
-"""Shared by the studies: wording files, letter replies, missing answers, and measures side by side."""
+"""Shared by the studies: wording files, letter replies, missing answers, and known values of agents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from deepvalues.ask.reading import STATUSES
 from deepvalues.core.errors import UserError
 from deepvalues.core.files import read_yaml
 from deepvalues.core.paths import shown
-from deepvalues.stats.rates import spearman
 
 
 @contextmanager
@@ -101,65 +99,6 @@ def language_models_or_all(table: pd.DataFrame, family: Mapping[str, str]) -> pd
     """
     of_language_models = table["model"].map(dict(family)) == "language model"
     return table[of_language_models] if of_language_models.any() else table
-
-
-#: One measure per study: how far the value moves a choice (logits), value rationality corrected for chance
-#: (0 random, 1 ideal), and fidelity to the reference (−1 to 1).
-MEASURES = ("value_sensitivity", "value_rationality", "profile_fidelity")
-
-
-def side_by_side(
-    sensitivities: pd.DataFrame, rationality: pd.DataFrame, fidelity: pd.DataFrame
-) -> pd.DataFrame:
-    """One row for each model that has at least one of the three measures.
-
-    A model that lacks an estimate in any condition or mode has no average; otherwise refusing the hard ones
-    would raise it.
-
-    Parameters
-    ----------
-    sensitivities
-        From `dvb.analysis.statistics.sensitivities`: model, b_v (logits).
-    rationality
-        From `svo.analysis.statistics.value_rationality`: model, corrected; averaged over conditions.
-    fidelity
-        From `profiles.analysis.comparison.fidelity_table`: model, fidelity; averaged over modes.
-
-    Returns
-    -------
-    pandas.DataFrame
-        model and `MEASURES` (NaN if missing), sorted by model.
-    """
-    columns = [
-        sensitivities.set_index("model")["b_v"],
-        rationality.groupby("model")["corrected"].mean(skipna=False),
-        fidelity.groupby("model")["fidelity"].mean(skipna=False),
-    ]
-    joined = pd.concat(columns, axis=1, keys=MEASURES).rename_axis("model")
-    return joined.dropna(how="all").sort_index().reset_index()
-
-
-def in_several(table: pd.DataFrame) -> pd.DataFrame:
-    """The models with at least two of the three measures, from `side_by_side`."""
-    return table[table[list(MEASURES)].notna().sum(axis=1) >= 2].reset_index(drop=True)
-
-
-def rank_correlations(table: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of each pair of measures in `side_by_side`, over the models that have both.
-
-    Returns
-    -------
-    pandas.DataFrame
-        first, second, models_first and models_second (models with each measure), models (with both), rho,
-        low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than four models or no variation.
-    """
-    rows = []
-    for first, second in combinations(MEASURES, 2):
-        both = table[[first, second]].dropna()
-        counts = table[first].notna().sum(), table[second].notna().sum(), len(both)
-        rows.append((first, second, *map(int, counts), *spearman(both[first], both[second])))
-    columns = ["first", "second", "models_first", "models_second", "models", "rho", "low", "high", "p_value"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def held_to_agents(

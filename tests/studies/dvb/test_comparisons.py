@@ -11,9 +11,7 @@ import statsmodels.api as sm
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats.clusters import clustered, mean
-from deepvalues.stats.contrasts import independent, paired_contrasts
 from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis import comparisons, statistics
 from deepvalues.studies.dvb.analysis.comparisons import (
@@ -24,30 +22,25 @@ from deepvalues.studies.dvb.analysis.comparisons import (
     asymmetry,
     breakdowns,
     control_gate,
-    developer_agreement,
     direction_gaps,
     factor_tests,
     level_names,
+    mean_agreement,
     pairwise_agreement,
     position_bias,
     prior_corrected,
     rate_matrix,
-    size_pairs,
 )
-from deepvalues.studies.dvb.analysis.statistics import TEST
 
-MODELS = pd.DataFrame(
-    [
-        ("one-large", "one", "large"),
-        ("one-middle", "one", "middle"),
-        ("one-small", "one", "small"),
-        ("one-old-small", "one", "small"),
-        ("two-large", "two", "large"),
-        ("two-small", "two", "small"),
-        ("three", "three", "unknown"),
-    ],
-    columns=["model", "developer", "size_tier"],
-)
+MODELS = {
+    "one-large": "one",
+    "one-middle": "one",
+    "one-small": "one",
+    "one-old-small": "one",
+    "two-large": "two",
+    "two-small": "two",
+    "three": "three",
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +51,7 @@ def trials(items_standard):
     common = {name: rng.normal(0, 0.9, len(items)) for name in ("one", "two", "three")}
     by_value = {value: rng.normal(0, 0.6) for value in sorted(items["v1"].unique())}
     frames = []
-    for number, (model, developer) in enumerate(zip(MODELS["model"], MODELS["developer"], strict=True)):
+    for number, (model, developer) in enumerate(MODELS.items()):
         eta = -0.9 + 0.2 * number + common[developer] + items["v1"].map(by_value)
         eta += np.where(items["arm"] == "control", 3.0, 0.0) + np.where(items["right"] == "A", 0.3, -0.3)
         followed = (rng.random(len(items)) < 1 / (1 + np.exp(-eta))).astype(float)
@@ -145,42 +138,12 @@ def test_rate_matrix_has_the_rates(trials, deep):
     assert matrix.loc["three", "humor"] == deep.loc[here, "followed"].mean()
 
 
-# ---- size ----
-
-
-def test_size_pairs_are_one_tier_apart_and_of_one_developer(trials, deep):
-    table = size_pairs(trials, MODELS)
-    assert list(zip(table["developer"], table["large"], table["small"], strict=True)) == [
-        ("one", "one-middle", "one-old-small"),
-        ("one", "one-middle", "one-small"),
-        ("one", "one-large", "one-middle"),
-        ("two", "two-large", "two-small"),
-    ]
-    pairs = list(zip(table["large"], table["small"], strict=True))
-    contrasted = paired_contrasts(deep, 0.05, pairs, unit=TEST)
-    for column in ("difference", "clustered_low", "p_mcnemar_holm", "p_equivalence"):
-        assert list(table[column]) == list(contrasted[column])
-    row = table.iloc[-1]
-    counts = deep.groupby("model")["followed"].agg(["sum", "count"]).astype(int)
-    expected = independent(*counts.loc["two-large"], *counts.loc["two-small"])
-    assert (row["chi2"], row["p_chi2"], row["newcombe_low"]) == (
-        expected.chi2,
-        expected.p_value,
-        expected.newcombe_low,
-    )
-
-
-def test_without_pairs_the_table_is_empty(trials):
-    assert size_pairs(trials[trials["model"] == "three"], MODELS).empty
-
-
 # ---- agreement ----
 
 
 def test_pairwise_agreement_from_its_definition(trials, deep):
-    table = pairwise_agreement(trials, MODELS)
+    table = pairwise_agreement(trials)
     assert len(table) == 21
-    assert table["same_developer"].sum() == 6 + 1
     wide = deep.pivot(index="item", columns="model", values="choice")
     cells = deep.drop_duplicates("item").set_index("item")["cell"]
     for row in table.iloc[::5].itertuples():
@@ -201,37 +164,29 @@ def test_pairwise_agreement_from_its_definition(trials, deep):
 def test_kappa_is_missing_where_both_always_choose_one_letter(trials):
     pair = trials[trials["model"].isin(["three", "two-large"])]
     first = pair.assign(choice="A", followed=(pair["right"] == "A").astype(float))
-    row = pairwise_agreement(first, MODELS).iloc[0]
+    row = pairwise_agreement(first).iloc[0]
     assert (row["agreement"], math.isnan(row["kappa"])) == (1, True)
 
 
-def test_developer_agreement_from_its_definition(trials):
-    table = developer_agreement(trials, MODELS, draws=400).set_index("comparison")
-    pairs = pairwise_agreement(trials, MODELS)
-    for name, kind in (("same developer", True), ("different developers", False)):
-        chosen = pairs[pairs["same_developer"] == kind]
-        assert table.loc[name, "pairs"] == len(chosen)
-        assert table.loc[name, "agreement"] == pytest.approx(
-            np.average(chosen["agreement"], weights=chosen["items"])
-        )
-    contrast = table.loc["same minus different"]
-    expected = table.loc["same developer", "agreement"] - table.loc["different developers", "agreement"]
-    assert contrast["agreement"] == pytest.approx(expected)
-    assert 0 < contrast["cells_low"] < contrast["agreement"] < contrast["cells_high"]
-    widths = {
-        name: contrast[f"{name}_high"] - contrast[f"{name}_low"] for name in ("cells", "models", "both")
-    }
+def test_mean_agreement_from_its_definition(trials):
+    (row,) = mean_agreement(trials, draws=400).to_dict("records")
+    pairs = pairwise_agreement(trials)
+    assert row["pairs"] == len(pairs)
+    assert row["agreement"] == pytest.approx(np.average(pairs["agreement"], weights=pairs["items"]))
+    assert row["cells_low"] < row["agreement"] < row["cells_high"]
+    widths = {name: row[f"{name}_high"] - row[f"{name}_low"] for name in ("cells", "models", "both")}
     assert widths["cells"] < widths["models"] <= widths["both"] * 1.1
 
 
-def test_a_bootstrap_draw_is_the_agreement_of_the_drawn_cells_and_models(trials, deep):
+def test_a_bootstrap_draw_is_the_agreement_of_the_drawn_cells_and_models(trials, deep, monkeypatch):
     """Cells and models repeated as often as drawn, pairs counted one by one."""
-    wide, cells = comparisons._chose_a(deep[deep["cell"] < "c012"])
-    pairs = comparisons._pairs(wide, cells)
+    some = deep[deep["cell"] < "c012"]
+    wide, cells = comparisons._chose_a(some)
     rng = np.random.default_rng(2)
     by_cell, by_model = rng.multinomial(12, np.full(12, 1 / 12)), rng.multinomial(7, np.full(7, 1 / 7))
-    kinds = {name: np.ones(21, bool) for name in ("same developer", "different developers")}
-    found = comparisons._agreements(pairs, kinds, by_cell[None].astype(float), by_model[None].astype(float))
+    counts = {12: by_cell[None].astype(float), 7: by_model[None].astype(float)}
+    monkeypatch.setattr(comparisons.bootstrap, "draw_counts", lambda n, draws, rng: counts[n])
+    found = mean_agreement(some, draws=1)["both_low"][0]
     order = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
     drawn = [m for m, times in enumerate(by_model) for _ in range(times)]
     agreeing = common = 0
@@ -242,15 +197,13 @@ def test_a_bootstrap_draw_is_the_agreement_of_the_drawn_cells_and_models(trials,
         weight = cells[both.index].map(order).map(lambda place: by_cell[place])
         common += weight.sum()
         agreeing += weight[both.iloc[:, 0] == both.iloc[:, 1]].sum()
-    assert found["same developer"][0] == pytest.approx(agreeing / common)
+    assert found == pytest.approx(agreeing / common)
 
 
-def test_developer_agreement_without_pairs_of_a_kind(trials):
-    one = trials[trials["model"].str.startswith("one")]
-    table = developer_agreement(one, MODELS, draws=50).set_index("comparison")
-    assert math.isnan(table.loc["different developers", "agreement"])
-    assert table.loc["same minus different"].drop("pairs").isna().all()
-    pd.testing.assert_series_equal(table.loc["all pairs"], table.loc["same developer"], check_names=False)
+def test_mean_agreement_of_one_model_is_unknown(trials):
+    row = mean_agreement(trials[trials["model"] == "three"], draws=50).iloc[0]
+    assert row["pairs"] == 0
+    assert row.drop("pairs").isna().all()
 
 
 # ---- prior, position, direction, control ----
@@ -383,10 +336,3 @@ def test_control_gate_takes_the_control_at_one_n(agent_trials):
     assert set(control_gate(spoilt)["items"]) == {800}
     assert control_gate(spoilt).loc[0, "accuracy"] == 1
     assert control_gate(spoilt, n_examples=4).loc[0, "accuracy"] == 0
-
-
-def test_faulty_tables_of_models_are_named(trials):
-    with pytest.raises(UserError, match="lacks the model 'three'"):
-        pairwise_agreement(trials, MODELS.iloc[:-1])
-    with pytest.raises(UserError, match="lacks the column 'size_tier'"):
-        size_pairs(trials, MODELS.drop(columns="size_tier"))

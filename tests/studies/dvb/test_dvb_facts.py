@@ -104,12 +104,7 @@ def sensitivities(*rows):
 
 
 def agreement(*row):
-    columns = "comparison agreement cells_low cells_high both_low both_high"
-    return (frame(columns, ("all pairs", *row)),)
-
-
-def soft(*rows):
-    return frame("model soft hard", *rows), {"a": 0.3169}
+    return (frame("agreement cells_low cells_high both_low both_high", row),)
 
 
 @pytest.mark.parametrize(
@@ -236,18 +231,6 @@ def soft(*rows):
             (frame("model_a model_b agreement", ("learner-latent-32", "learner-words", 0.992)),),
             "learner-latent-32 and learner-words agree most often, on .992 of the items. A pooled rate would "
             "count their answers twice, so learner-latent-32 is left out of it.",
-        ),
-        ("soft", soft(), "No model has log probabilities on record."),
-        (
-            "soft",
-            soft(("a", 0.3164, 0.314)),
-            "The soft DVGR of a is .316; its rule implies .317, and its choices give .314.",
-        ),
-        (
-            "soft",
-            soft(("b", 0.9, 0.8), ("c", 0.2, 0.1)),
-            "The soft DVGR of b is .900; its choices give .800. The soft DVGR of c is .200; its choices give "
-            ".100.",
         ),
     ],
 )

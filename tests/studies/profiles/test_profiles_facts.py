@@ -31,22 +31,6 @@ def results(tmp_path):
             {"synthetic": False},
             "The reference is only as good as the sample of people behind it.",
         ),
-        (
-            "joint",
-            {"models": 0, "compared": 0},
-            "No model has measures in more than one study, so there is nothing to compare.",
-        ),
-        (
-            "joint",
-            {"models": 1, "compared": 0},
-            "1 model has measures in more than one study; a rank correlation takes four that "
-            "have both measures.",
-        ),
-        (
-            "joint",
-            {"models": 9, "compared": 1},
-            "9 models have measures in more than one study.",
-        ),
     ],
 )
 def test_sentences_of_given_facts(sentence, given, expected):
@@ -134,28 +118,25 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
 
 
 @pytest.mark.parametrize(
-    ("models", "rho", "expected"),
+    ("models", "expected"),
     [
-        ("mnop", [NAN, 0.1], "here, it is correlated with them over 4 language models."),
-        ("m", [NAN, NAN], "only one language model here has a fidelity, too few "),
-        ("mno", [NAN, NAN], "only three language models here have a fidelity, too few "),
+        ("m", "we do not test this on the one language model with a fidelity here."),
+        ("mno", "we do not test this on the three language models with a fidelity here."),
         (
             "",
-            [NAN, NAN],
             "we have no language model that ranked or rated the themes, or divided points among them, so we "
             "cannot test this.",
         ),
     ],
 )
-def test_no_scaling_is_tested_only_where_there_are_models(models, rho, expected):
+def test_no_scaling_is_tested(models, expected):
     about = (
         "The abstracts of the study report that fidelity does not consistently scale with size, recency or "
         "capability tier"
     )
-    expected += "of known size, date or tier to test this." if expected.endswith("too few ") else ""
     table = pd.DataFrame({"model": ["agent", *models, *models]})
     family = {"agent": "reference agent", **dict.fromkeys(models, "language model")}
-    assert told("size", pd.DataFrame({"rho": rho}), table, family) == f"{about}; {expected}"
+    assert told("size", table, family) == f"{about}; {expected}"
 
 
 def agency_of(p_value, claimed, family):

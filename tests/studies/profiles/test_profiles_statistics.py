@@ -14,13 +14,11 @@ from scipy.cluster.hierarchy import cophenet
 from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 
-from deepvalues.ask.registry import Endpoint, Model
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import draw_counts
 from deepvalues.studies.profiles.analysis.comparison import (
     against_single_respondents,
     against_the_rest,
-    associations,
     bootstrapped,
     direction,
     fidelity_difference,
@@ -29,7 +27,6 @@ from deepvalues.studies.profiles.analysis.comparison import (
     reference_profiles,
     resampled,
     residual_table,
-    traits,
 )
 from deepvalues.studies.profiles.analysis.measures import MEASURES, cronbach_gleser, fidelity, measures
 from deepvalues.studies.profiles.analysis.reference import mean_profiles, respondents
@@ -383,41 +380,6 @@ def test_open_answers_fit_the_same_tables():
     assert set(opened()["status"]) == {"answered", "refused"}
 
 
-# Fidelity against what models are.
-
-
-def graded(n):
-    names = [f"m{number}" for number in range(n)]
-    return pd.DataFrame({"mode": "rating", "model": names, "fidelity": np.linspace(0, 0.9, n) ** 2})
-
-
-def test_fidelity_against_size_date_and_tier():
-    table = graded(8)
-    sizes = [1.0, 3, 8, 70, 7, 400, None, 13]
-    tiers = ["small"] * 3 + ["middle"] * 3 + ["large"] * 2
-    nowhere = Endpoint("vllm", None, None)
-    models = traits(
-        Model(name, nowhere, name, billions=size, released=f"2024-0{8 - place}-01", size_tier=tier)
-        for place, (name, size, tier) in enumerate(zip(table["model"], sizes, tiers, strict=True))
-    )
-    found = associations(table, models).set_index("predictor")
-    known = models["size"].notna()
-    expected = stats.spearmanr(models["size"][known], table["fidelity"][known]).statistic
-    assert found.loc["size", ["models", "rho"]].tolist() == pytest.approx([7, expected])
-    assert found.loc["size", "low"] < expected < found.loc["size", "high"]
-    assert found.loc["date", "rho"] == pytest.approx(-1)
-    assert found.loc["tier", "rho"] == pytest.approx(
-        stats.spearmanr([0, 0, 0, 1, 1, 1, 2, 2], table["fidelity"]).statistic
-    )
-
-
-@pytest.mark.parametrize("sizes", [[1, 2, 3, None], [1, 1, 1, 1], [None] * 4])
-def test_few_models_or_no_variation_say_nothing(sizes):
-    models = pd.DataFrame({"model": graded(4)["model"], "size": np.array(sizes, dtype=float)})
-    found = associations(graded(4), models.assign(date=math.nan, tier=math.nan))
-    assert found[["rho", "low", "high", "p_value"]].isna().all(axis=None)
-
-
 # Structure.
 
 
@@ -465,11 +427,6 @@ def test_models_that_are_all_alike_have_no_map():
     same = pd.DataFrame(np.ones((3, 6)), index=list("abc"), columns=KEYS)
     with warnings.catch_warnings(action="error"):
         assert np.isnan(plane(same).shares).all()
-
-
-def test_what_the_registry_does_not_know_is_missing():
-    row = traits([Model("m", Endpoint("vllm", None, None), "m")]).iloc[0]
-    assert pd.isna(row[["size", "date", "tier"]]).all()
 
 
 def test_the_reference_is_one_model_more_under_its_name():

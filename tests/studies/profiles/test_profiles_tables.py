@@ -7,7 +7,6 @@ import pytest
 
 from deepvalues.core.number_format import MISSING
 from deepvalues.studies.profiles import tables
-from deepvalues.studies.profiles.analysis.comparison import associations
 from deepvalues.studies.profiles.stimuli import CLOSED_MODES
 from markdown_cells import column, head, rows, shown
 
@@ -151,17 +150,6 @@ def test_the_null_shows_the_middle_of_what_chance_gives():
     assert rows(table) == [["rating", "0.00", ranges[0], "0.55", ".156", ranges[1], "0.45", ranges[2]]]
 
 
-def test_associations_with_and_without_models():
-    fidelity = pd.DataFrame({"mode": "rating", "model": list("abcd"), "fidelity": [0.1, 0.4, 0.2, 0.9]})
-    traits = pd.DataFrame({"model": list("abcd"), "size": [1.0, 3.0, 2.0, 4.0], "date": [math.nan] * 4})
-    found = associations(fidelity, traits.assign(tier=math.nan))
-    table = shown(tables.by_mode(found), "profiles/associations")
-    assert head(table) == ["mode", "fidelity against", "models", "ρ", "interval", "p"]
-    known, unknown, _ = rows(table)
-    assert known[:4] == ["rating", "size", "4", "1.00"]
-    assert unknown == ["rating", "date", "0", MISSING, MISSING, MISSING]
-
-
 def test_reported_figures_stay_as_they_were_printed_with_a_dash_in_ranges():
     frame = pd.DataFrame(
         [("v3", "2025-09-20", "correlation", ".97-.98"), ("v4", "2026-05-16", "models", "75")],
@@ -170,23 +158,3 @@ def test_reported_figures_stay_as_they_were_printed_with_a_dash_in_ranges():
     some, more = rows(tables.reported(frame))
     assert some == ["v3", "2025-09-20", "correlation", ".97–.98"]
     assert more == ["v4", "2026-05-16", "models", "75"]
-
-
-def test_correlations_of_the_studies_count_who_has_which_measure():
-    frame = pd.DataFrame(
-        [
-            ("value_sensitivity", "value_rationality", 12, 9, 9, 0.5, -0.2, 0.8, 0.0004),
-            ("value_sensitivity", "profile_fidelity", 12, 1, 0, *[math.nan] * 4),
-        ],
-        columns=[
-            *("first", "second", "models_first", "models_second", "models"),
-            *("rho", "low", "high", "p_value"),
-        ],
-    )
-    table = shown(tables.joint(frame, "human reference"), "profiles/joint_correlations")
-    assert head(table)[2:5] == ["with first", "with second", "with both"]
-    some, none = rows(table)
-    assert some[:5] == ["value sensitivity", "value rationality", "12", "9", "9"]
-    assert some[5:] == ["0.50", "[−.20,\u00a0.80]", "<.001"]
-    named = ["value sensitivity", "fidelity to the human reference"]
-    assert none == [*named, "12", "1", "0", MISSING, MISSING, MISSING]

@@ -188,15 +188,15 @@ def pairs(paired: pd.DataFrame, bound: float) -> dict[str, Any]:
     return {"pairs": len(paired), **counts, "bound": bound}
 
 
-def agreement(developers: pd.DataFrame) -> dict[str, Any]:
+def agreement(table: pd.DataFrame) -> dict[str, Any]:
     """How often two models in focus agree, with intervals.
 
     Parameters
     ----------
-    developers
-        From `analysis.comparisons.developer_agreement`.
+    table
+        From `analysis.comparisons.mean_agreement`.
     """
-    (row,) = developers[developers["comparison"] == "all pairs"].to_dict("records")
+    (row,) = table.to_dict("records")
     ends = {kind: (row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("cells", "both")}
     return {"agreement": row["agreement"], **ends}
 
@@ -219,19 +219,6 @@ def most_alike(pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 # ---- choices and probabilities ----
-
-
-def soft(table: pd.DataFrame, expected: Mapping[str, float]) -> dict[str, Any]:
-    """The soft DVGR of the models that have one, compared with the DVGR of their choices.
-
-    Parameters
-    ----------
-    table
-        From `analysis.soft.soft_dvgr`.
-    expected
-        The soft DVGR implied by an agent's rule, by model.
-    """
-    return {"models": table.assign(implied=table["model"].map(dict(expected))).to_dict("records")}
 
 
 def other_layer(errors: pd.DataFrame) -> dict[str, Any]:

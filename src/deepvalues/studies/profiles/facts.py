@@ -152,20 +152,18 @@ def agency_in_reference(reference: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def size(associations: pd.DataFrame, table: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
-    """Number of language models with a fidelity, and whether any correlation could be computed.
+def size(table: pd.DataFrame, family: Mapping[str, str]) -> dict[str, Any]:
+    """Number of language models with a fidelity.
 
     Parameters
     ----------
-    associations
-        From `analysis.comparison.associations`.
     table
         From `analysis.comparison.fidelity_table`.
     family
         Family of each model.
     """
     models = table["model"].drop_duplicates().map(dict(family)).eq("language model").sum()
-    return {"models": int(models), "enough": bool(associations["rho"].notna().any())}
+    return {"models": int(models)}
 
 
 # ---- numbers ----

@@ -1,7 +1,4 @@
-"""Tables of the value-priority profiles, and of the three studies side by side.
-
-``data/dictionary.yml`` lists their columns.
-"""
+"""Tables of the value-priority profiles; ``data/dictionary.yml`` lists their columns."""
 
 from __future__ import annotations
 
@@ -95,16 +92,3 @@ def reported(table: pd.DataFrame) -> str:
     names = {"version": "version", "date": "of", "statement": "what is reported", "value": "as printed"}
     shown = table.assign(value=table["value"].str.replace("-", "–"))
     return markdown(shown[list(names)].rename(columns=names))
-
-
-def joint(table: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Rank correlations between the studies, from `deepvalues.studies.shared.rank_correlations`.
-
-    Parameters
-    ----------
-    reference
-        Name of the reference that fidelity refers to.
-    """
-    named = {"profile_fidelity": f"fidelity to the {reference}"}
-    measures = {name: table[name].replace(named).str.replace("_", " ") for name in ("first", "second")}
-    return table.assign(**measures)

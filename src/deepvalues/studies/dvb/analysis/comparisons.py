@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations, pairwise, product
-from typing import Any, NamedTuple
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from deepvalues.core.errors import UserError
 from deepvalues.stats import bootstrap, clusters, contrasts
 from deepvalues.stats.contrasts import factor_test
 from deepvalues.stats.rates import holm
 from deepvalues.studies.dvb.analysis.regression import clustered_logit
-from deepvalues.studies.dvb.analysis.statistics import TEST, rates
+from deepvalues.studies.dvb.analysis.statistics import rates
 from deepvalues.studies.dvb.stimuli.bank import Bank
 
 Floats = NDArray[np.float64]
@@ -54,7 +53,6 @@ CLUSTER_NAMES = {
     "target_value_wording": "test wording of the value",
     "target_pole_wording": "test wording of the pole",
 }
-SIZE_TIERS = ("small", "middle", "large")
 
 
 def _deconfounded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -145,56 +143,6 @@ def rate_matrix(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return deep.pivot_table(index="model", columns=column, values="followed", aggfunc="mean")
 
 
-# ---- size ----
-
-
-def _described(frame: pd.DataFrame, models: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """What is known about the models in the trials, by name."""
-    known = models.set_index("model")
-    absent = [column for column in needed if column not in known]
-    strange = sorted(set(frame["model"]) - set(known.index))
-    if absent or strange:
-        what = f"the column {absent[0]!r}" if absent else f"the model {strange[0]!r}"
-        raise UserError(f"the table of models lacks {what}, which a comparison of models needs")
-    return known.loc[sorted(set(frame["model"]))]
-
-
-def size_pairs(frame: pd.DataFrame, models: pd.DataFrame, bound: float = 0.05) -> pd.DataFrame:
-    """Larger compared with smaller models of the same developer, one tier apart.
-
-    Parameters
-    ----------
-    models
-        model, developer, size_tier (small, middle or large; others are left out).
-    bound
-        Differences smaller than this count as equivalent.
-
-    Returns
-    -------
-    pandas.DataFrame
-        developer, large, small, the fields of `deepvalues.stats.contrasts.Paired` (large minus
-        small, on items that both answered; McNemar's test counts both orders of a test as one),
-        p_mcnemar_holm, p_clustered_holm; and, with all answers as two independent samples as in the
-        published paper: independent_difference, newcombe_low, newcombe_high, chi2, p_chi2, cramers_v.
-    """
-    deep = _deconfounded(frame)
-    known = _described(deep, models, "size_tier", "developer")
-    pairs = []
-    for _, line in known[known["size_tier"].isin(SIZE_TIERS)].groupby("developer"):
-        tiers = [line.index[line["size_tier"] == tier] for tier in SIZE_TIERS]
-        present = [list(tier) for tier in tiers if len(tier)]
-        for smaller, larger in pairwise(present):
-            pairs += list(product(larger, smaller))
-    table = contrasts.paired_contrasts(deep, bound, pairs, unit=TEST)
-    counts = deep.groupby("model")["followed"].agg(["sum", "count"]).astype(int)
-    independent = [contrasts.independent(*counts.loc[a], *counts.loc[b]) for a, b in pairs]
-    columns = ["independent_difference", "newcombe_low", "newcombe_high", "chi2", "p_chi2", "cramers_v"]
-    table[columns] = pd.DataFrame(independent, columns=columns)
-    table = table.rename(columns={"model_a": "large", "model_b": "small"})
-    table.insert(0, "developer", table["large"].map(known["developer"]))
-    return table
-
-
 # ---- agreement between models ----
 
 
@@ -205,17 +153,16 @@ def _chose_a(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[Any]]:
     return contrasts.outcome_matrix(deep.assign(chose_a=chose_a), outcome="chose_a")
 
 
-def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+def pairwise_agreement(frame: pd.DataFrame) -> pd.DataFrame:
     """Share of items on which two models choose the same option, among items that both answered.
 
     Returns
     -------
     pandas.DataFrame
-        model_a, model_b, same_developer, items, agreement, clustered_low, clustered_high (by cell),
-        kappa (Cohen's, of choosing A or B; NaN where both always choose the same letter).
+        model_a, model_b, items, agreement, clustered_low, clustered_high (by cell), kappa (Cohen's, of
+        choosing A or B; NaN where both always choose the same letter).
     """
     wide, cells = _chose_a(frame)
-    developer = _described(frame, models, "developer")["developer"]
     rows = []
     for a, b in combinations(wide.columns, 2):
         both = wide[[a, b]].dropna()
@@ -224,10 +171,9 @@ def pairwise_agreement(frame: pd.DataFrame, models: pd.DataFrame) -> pd.DataFram
         # scikit-learn's version takes thirty times as long, and there are hundreds of pairs.
         kappa = float(cohens_kappa(table, return_results=False)) if table.max() < len(both) else math.nan
         estimate = clusters.mean(same, cells[both.index])
-        share = (len(both), estimate.value, *estimate.rate_interval, kappa)
-        rows.append((a, b, developer[a] == developer[b], *share))
-    columns = ["model_a", "model_b", "same_developer", "items", "agreement", "clustered_low"]
-    return pd.DataFrame(rows, columns=[*columns, "clustered_high", "kappa"])
+        rows.append((a, b, len(both), estimate.value, *estimate.rate_interval, kappa))
+    columns = ["model_a", "model_b", "items", "agreement", "clustered_low", "clustered_high", "kappa"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def agreement_matrix(pairwise: pd.DataFrame) -> pd.DataFrame:
@@ -237,79 +183,46 @@ def agreement_matrix(pairwise: pd.DataFrame) -> pd.DataFrame:
     return square.mask(np.eye(len(square), dtype=bool), 1.0)
 
 
-class _Pairs(NamedTuple):
-    """Agreeing and common items by cell and pair of models, and the models of each pair."""
+def mean_agreement(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How often two models choose the same option, over all pairs of models.
 
-    agreeing: Floats
-    common: Floats
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-
-
-def _pairs(wide: pd.DataFrame, cells: pd.Series[Any]) -> _Pairs:
-    first, second = np.triu_indices(wide.shape[1], 1)
-    x = wide.to_numpy()
-    common = ~np.isnan(x[:, first]) & ~np.isnan(x[:, second])
-    agreeing = common & (x[:, first] == x[:, second])
-    codes = pd.factorize(cells)[0]
-
-    def by_cell(kind: NDArray[np.bool_]) -> Floats:
-        sums: Floats = pd.DataFrame(kind).groupby(codes).sum().to_numpy(dtype=float)
-        return sums
-
-    return _Pairs(by_cell(agreeing), by_cell(common), first, second)
-
-
-def developer_agreement(
-    frame: pd.DataFrame, models: pd.DataFrame, draws: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Do models of the same developer agree more often than models of different ones?
-
-    Agreement is the share of agreeing pairs of answers to the same item, over all pairs of models of
-    a kind, as published. The bootstrap draws cells (the same models on other items), models (other models
-    on the same items; a model drawn twice makes no pair with itself), or both.
+    Agreement is the share of agreeing pairs of answers to the same item, as published. The bootstrap draws
+    cells (the same models on other items), models (other models on the same items; a model drawn twice makes
+    no pair with itself), or both.
 
     Returns
     -------
     pandas.DataFrame
-        comparison (``all pairs``, ``same developer``, ``different developers``, ``same minus different``),
-        pairs, agreement, and for each of cells, models and both: ``<name>_low``, ``<name>_high``
-        (percentile intervals; draws without a pair of the kind are skipped). NaN without such pairs.
+        One row: pairs, agreement, and for each of cells, models and both: ``<name>_low``, ``<name>_high``
+        (percentile intervals; draws without a pair are skipped). NaN without a pair.
     """
     wide, cells = _chose_a(frame)
-    developers = _described(frame, models, "developer")["developer"].loc[wide.columns].to_numpy()
-    pairs = _pairs(wide, cells)
-    same = developers[pairs.first] == developers[pairs.second]
-    kinds = {"all pairs": np.ones_like(same), "same developer": same, "different developers": ~same}
+    first, second = np.triu_indices(wide.shape[1], 1)
+    x = wide.to_numpy()
+    common = ~np.isnan(x[:, first]) & ~np.isnan(x[:, second])
+    codes = pd.factorize(cells)[0]
+    equal, both = (
+        pd.DataFrame(kind).groupby(codes).sum().to_numpy(dtype=float)
+        for kind in (common & (x[:, first] == x[:, second]), common)
+    )
+
+    def share(by_cell: Floats, by_model: Floats) -> Floats:
+        weight = by_model[:, first] * by_model[:, second]
+        with np.errstate(invalid="ignore"):
+            found: Floats = (weight * (by_cell @ equal)).sum(axis=1) / (weight * (by_cell @ both)).sum(axis=1)
+        return found
+
     rng = np.random.default_rng(seed)
-    n_cells, n_models = len(pairs.common), len(developers)
-    by_cell, by_model = (bootstrap.draw_counts(n, draws, rng) for n in (n_cells, n_models))
-    ones = np.ones((1, n_cells)), np.ones((1, n_models))
-    estimates = _agreements(pairs, kinds, *ones)
-    drawn = {
-        "cells": _agreements(pairs, kinds, by_cell, ones[1]),
-        "models": _agreements(pairs, kinds, ones[0], by_model),
-        "both": _agreements(pairs, kinds, by_cell, by_model),
-    }
-    rows = []
-    for name, estimate in estimates.items():
-        bounds = [bound for found in drawn.values() for bound in bootstrap.percentiles(found[name])]
-        count = int(kinds[name].sum()) if name in kinds else len(same)
-        rows.append((name, count, float(estimate[0]), *bounds))
-    ends = [f"{name}_{end}" for name in drawn for end in ("low", "high")]
-    return pd.DataFrame(rows, columns=["comparison", "pairs", "agreement", *ends])
-
-
-def _agreements(
-    pairs: _Pairs, kinds: dict[str, NDArray[np.bool_]], by_cell: Floats, by_model: Floats
-) -> dict[str, Floats]:
-    """Agreement of each kind of pair, for each draw of cells and models."""
-    weight = by_model[:, pairs.first] * by_model[:, pairs.second]
-    agreeing, common = weight * (by_cell @ pairs.agreeing), weight * (by_cell @ pairs.common)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = {name: agreeing @ kind / (common @ kind) for name, kind in kinds.items()}
-    found["same minus different"] = found["same developer"] - found["different developers"]
-    return found
+    by_cell, by_model = (bootstrap.draw_counts(n, draws, rng) for n in (len(both), wide.shape[1]))
+    all_cells, all_models = np.ones((1, len(both))), np.ones((1, wide.shape[1]))
+    row = {"pairs": len(first), "agreement": float(share(all_cells, all_models)[0])}
+    for name, drawn in (
+        ("cells", share(by_cell, all_models)),
+        ("models", share(all_cells, by_model)),
+        ("both", share(by_cell, by_model)),
+    ):
+        row[f"{name}_low"], row[f"{name}_high"] = bootstrap.percentiles(drawn)
+    return pd.DataFrame([row])
 
 
 # ---- one model against itself ----

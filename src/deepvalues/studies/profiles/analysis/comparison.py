@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepvalues.ask.registry import Model
 from deepvalues.core.errors import UserError
 from deepvalues.stats.bootstrap import TAILS, draw_counts, percentiles
 from deepvalues.stats.bootstrap import resampled as resampled_sums
-from deepvalues.stats.rates import NO_INTERVAL, Interval, spearman
+from deepvalues.stats.rates import NO_INTERVAL, Interval
 from deepvalues.studies.profiles.analysis.measures import (
     MEASURES,
     THEMES,
@@ -34,8 +33,6 @@ Array = NDArray[np.float64]
 _BOUNDED = ("r", "fidelity", "ccc")
 #: A corrected variance below this counts as zero.
 _LEAST = 1e-9
-#: Size tiers of the registry, in ascending order.
-TIERS = ("small", "middle", "large")
 
 
 class Resampled(NamedTuple):
@@ -325,50 +322,3 @@ def against_single_respondents(
     columns = [f"{name}_{end}" for name in ("fidelity", "v") for end in ends]
     named = ["mode", "model", "reference", "pairs", *columns, "exaggerates"]
     return pd.DataFrame(rows, columns=[*named, "run_fidelity_median", "run_v_median"])
-
-
-def traits(models: Iterable[Model]) -> pd.DataFrame:
-    """Size, release date and tier of models in the registry.
-
-    Returns
-    -------
-    pandas.DataFrame
-        model, size (billions of parameters), date (days since 1970) and tier (ordered); missing if unknown.
-    """
-    rows = [(each.name, each.billions, each.released, each.size_tier) for each in models]
-    frame = pd.DataFrame(rows, columns=["model", "size", "date", "tier"])
-    days = pd.to_datetime(frame["date"]) - pd.Timestamp("1970-01-01")
-    return pd.DataFrame(
-        {
-            "model": frame["model"],
-            "size": frame["size"].astype(float),
-            "date": days / pd.Timedelta(days=1),
-            "tier": pd.Categorical(frame["tier"].where(frame["tier"].isin(TIERS)), TIERS, ordered=True),
-        }
-    )
-
-
-def associations(fidelity: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of fidelity with size, date and tier, over the models that have both.
-
-    Parameters
-    ----------
-    fidelity
-        From `fidelity_table`.
-    models
-        From `traits`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        mode, predictor, models, rho, low, high (Fisher's z, as in pingouin), p_value; NaN with fewer than
-        four models or without variation.
-    """
-    joined = fidelity.merge(models, on="model", how="left")
-    rows = []
-    for mode, group in joined.groupby("mode"):
-        for name in ("size", "date", "tier"):
-            known = group[[name, "fidelity"]].dropna()
-            # Ranked because the tiers are categories, not numbers.
-            rows.append((mode, name, len(known), *spearman(known[name].rank(), known["fidelity"])))
-    return pd.DataFrame(rows, columns=["mode", "predictor", "models", "rho", "low", "high", "p_value"])
