@@ -63,13 +63,8 @@ def same(found, written):
     return math.isnan(found) if written == "" else found == pytest.approx(float(written), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "item_set"),
-    [*((name, "n4-50") for name in LISTED), ("agent-first", "n4-200"), ("agent-declining", "n4-200")],
-)
-def test_the_figures_of_study_1_are_those_of_the_paper(monkeypatch, name, item_set):
-    # The paper asks agents more cells than a card reads.
-    monkeypatch.setitem(gather.SECTIONS, "values", (("dvb", item_set),))
+@pytest.mark.parametrize("name", [*LISTED, "agent-first", "agent-declining"])
+def test_the_figures_of_study_1_are_those_of_the_paper(name):
     values = write.card(gather.gather(catalogue.registry().model(name))).facts["values"]
     row = published("models/verdicts.csv", model=name)
     # A card reads four examples, and no text learners.
@@ -131,7 +126,7 @@ def test_how_a_model_was_asked_and_the_tokens_are_those_on_record(cards):
     ]
     assert {way["parameters"] for way in ways} == {row["parameters"] for row in listed}
     assert {way["first"] for way in ways} == {row["first"] for row in listed}
-    assert cost["replies"] == 1100 + 2400 + 200 + 270 + 150 == sum(way["replies"] for way in ways)
+    assert cost["replies"] == 4400 + 2400 + 200 + 270 + 150 == sum(way["replies"] for way in ways)
     assert cost["dollars"] is None and "so nothing was paid" in text(cards(MODELS[0]))
 
 
@@ -174,7 +169,7 @@ def test_every_card_is_one_page_whose_table_and_text_have_the_figures(cards, nam
     ("name", "words"),
     [
         ("agent-first", ["chooses by position", "may have failed at the format", "not asked outright"]),
-        ("agent-declining", ["value learner", "numbers rest on the 169 of 200 tests", "no choice (refused)"]),
+        ("agent-declining", ["value learner", "numbers rest on the 682 of 800 tests"]),
         (
             "agent-svo-refusing",
             ["no verdict", "too few choices", "leaves open whether it learns", "Of 200 trials, 160"],
@@ -379,6 +374,13 @@ def test_the_site_without_any_record_says_so(tmp_path):
     assert "No language model of the paper" in (tmp_path / "cards" / "index.html").read_text()
 
 
+def test_a_refusal_among_the_examples_is_shown_as_no_choice(monkeypatch):
+    # The two answers that a card prints are refusals on these cells.
+    monkeypatch.setattr(gather, "MORE_CELLS", {})
+    card = write.card(gather.gather(catalogue.registry().model("agent-declining")))
+    assert "no choice (refused)" in text(card)
+
+
 # ---- two models ----
 
 
@@ -393,11 +395,12 @@ def test_differences_are_paired_and_turn_with_the_order(asked):
 
 def test_the_difference_of_the_dvgr_is_that_of_the_papers_own_pairing(asked, cards):
     """Where both answered everything, the difference is that of the rates on the cards."""
-    rows = {row.measure: row for row in facts.differences(*map(asked, MODELS))["values"]}
-    one, other = (cards(name).facts["values"] for name in MODELS)
+    same_cells = LISTED[1:]
+    rows = {row.measure: row for row in facts.differences(*map(asked, same_cells))["values"]}
+    one, other = (cards(name).facts["values"] for name in same_cells)
     for measure, row in rows.items():
         assert row.value == pytest.approx(one[measure]["value"] - other[measure]["value"])
-    assert rows["dvgr"].pairs == 50 and rows["order_consistency"].pairs == 200
+    assert rows["dvgr"].pairs == 100 and rows["order_consistency"].pairs == 400
 
 
 def test_steering_is_compared_within_its_mode(asked, cards):

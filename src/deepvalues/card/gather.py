@@ -23,6 +23,8 @@ SECTIONS = {
     "social": (("svo-letters", "standard"), ("svo", "standard")),
     "priorities": (("profiles-pairs", "standard"), ("profiles", "standard")),
 }
+#: Sets of more cells: the first answered in full replaces the smaller set.
+MORE_CELLS = {("dvb", "n4-50"): (("dvb", "n4-200"), ("dvb", "n4-100"))}
 #: Sets that supplement Study 1 but are not sections of their own.
 BESIDE = {
     "validation": (("dvb-validation", "standard"), ("dvb-validation", "half")),
@@ -123,6 +125,11 @@ def gathered(model: Model, record_folder: Path = paths.RESPONSES) -> Asked:
     for name, sets in (sections | BESIDE).items():
         found = [_part(model, *each, record_folder) for each in sets]
         complete = [part for part in found if part.is_complete]
+        if complete:
+            larger = MORE_CELLS.get((complete[0].study, complete[0].item_set), ())
+            complete[:0] = [
+                each for each in (_part(model, *one, record_folder) for one in larger) if each.is_complete
+            ]
         parts[name] = [*complete, *(part for part in found if part.begun), *found][0]
     return Asked(model, parts)
 
