@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,43 +78,33 @@ def cards(arguments: argparse.Namespace) -> None:
 )
 def data(arguments: argparse.Namespace) -> None:
     """Download other authors' published data sets to data/downloads/, and verify them."""
-    from deepvalues.core.downloads import NoNetworkError, Store
+    from deepvalues.core.downloads import Store
     from deepvalues.studies.dvb.items import public_prompts
     from deepvalues.studies.dvb.study import BENCHMARK
 
     store = Store.project()
     names = arguments.name or list(store.sources)
-    errors = _print_each(names, store.fetch)
-    offline = [name for name, error in errors.items() if isinstance(error, NoNetworkError)]
-    problems = [str(error) for name, error in errors.items() if len(offline) == 1 or name not in offline]
-    if len(offline) > 1:
-        problems.append(
-            f"no network: {', '.join(offline)} could not be downloaded. Put copies of the files into "
-            f"{paths.shown(store.folder)}/ (for names and addresses see "
-            f"{paths.shown(store.sources_file)}) and run this again"
-        )
-    if set(names) >= set(public_prompts.FILES) and all(
-        store.path(name).exists() for name in public_prompts.FILES
-    ):
-        print(public_prompts.check(store, paths.PUBLIC_PROMPTS, BENCHMARK.bank), flush=True)
-    _stop_if(problems)
+
+    def steps() -> Iterator[Callable[[], str]]:
+        yield from (partial(store.fetch, name) for name in names)
+        files = public_prompts.FILES
+        if set(names) >= set(files) and all(store.path(name).exists() for name in files):
+            yield partial(public_prompts.check, store, paths.PUBLIC_PROMPTS, BENCHMARK.bank)
+
+    _print_each(steps())
 
 
-def _print_each(names: Iterable[str], fetch: Callable[[str], object]) -> dict[str, UserError]:
-    """Fetch one after the other, continuing after errors, which are returned by name."""
-    errors = {}
-    for name in names:
+def _print_each(steps: Iterable[Callable[[], str]]) -> None:
+    """Take all steps and print their reports; errors are raised together at the end."""
+    errors = []
+    for step in steps:
         try:
-            print(fetch(name), flush=True)
+            print(step(), flush=True)
         except UserError as error:
-            errors[name] = error
-    return errors
-
-
-def _stop_if(problems: Iterable[object]) -> None:
-    # A common problem, such as a folder that is not writable, is reported once.
-    if message := "\n".join(dict.fromkeys(map(str, problems))):
-        raise UserError(message)
+            errors.append(str(error))
+    if errors:
+        # A common problem, such as a folder that is not writable, is reported once.
+        raise UserError("\n".join(dict.fromkeys(errors)))
 
 
 @COMMANDS.add(
@@ -165,10 +156,10 @@ def _costs(arguments: argparse.Namespace, priced: Sequence[Model]) -> tuple[bool
 
 
 def _fetch_weights(registry: Registry, names: list[str]) -> None:
-    from deepvalues.ask.weights.fetch import fetch, sources
+    from deepvalues.ask.weights.fetch import fetch, origins
 
-    found = [model.name for model in registry.models.values() if model.weights and sources(model.weights)]
-    _stop_if(_print_each(names or found, lambda name: fetch(registry.model(name))).values())
+    found = [model.name for model in registry.models.values() if model.weights and origins(model.weights)]
+    _print_each([partial(fetch, registry.model(name)) for name in names or found])
 
 
 def _readiness(model: Model) -> str:

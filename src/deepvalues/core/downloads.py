@@ -1,35 +1,160 @@
-"""Other authors' data: downloaded to the user's machine, verified by checksum, never redistributed.
+"""Files that are downloaded to the user's machine, verified by checksum, and never redistributed.
 
-`data/sources.yml` lists them. If no checksum is published, that of the first download is recorded in
-`data/sources.lock`, in the format of ``sha256sum``, and required from then on.
+They are other authors' data and the weights of open models. `data/sources.yml` lists the data; if no checksum
+is published, that of the first download is recorded in `data/sources.lock`, in the format of ``sha256sum``,
+and required from then on.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import re
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
-from deepvalues.core.files import read_yaml, writing
+from deepvalues.core.files import read_yaml, write_text, writing
+from deepvalues.core.paths import shown
 from deepvalues.core.schema import STRICT, Text, checked, like
 
-#: Timeout in seconds for receiving data.
-TIMEOUT = 60.0
-#: Names of exceptions of requests that mean there is no connection.
-_NO_NETWORK = ("ConnectionError", "ConnectTimeout", "ProxyError")
+#: Timeouts in seconds for connecting and for receiving data.
+TIMEOUT = 10.0, 60.0
 _LOCK_LINE = re.compile(r"([0-9a-f]{64})  downloads/(\S.*)")
 
 
-class NoNetworkError(UserError):
-    """A file could not be downloaded because there is no connection."""
+class OriginError(Exception):
+    """Why an origin did not provide the file, in a few words."""
+
+
+class Origin(NamedTuple):
+    """Where a file can come from: a name for messages, and a function that writes the file to a path."""
+
+    name: str
+    write: Callable[[Path], None]
+
+
+def obtain(
+    what: str,
+    path: Path,
+    expected: str | None,
+    origins: Sequence[Origin],
+    *,
+    size: int | None = None,
+    advice: str = "",
+) -> str:
+    """Write a file from the first origin that provides it, unless it is there.
+
+    The file is moved into place once it is verified. A failed download leaves what was there before.
+
+    Parameters
+    ----------
+    what, advice
+        The beginning and the end of the error message.
+    expected, size
+        SHA-256 and number of bytes of the file, if known.
+
+    Returns
+    -------
+    str
+        A report: the path, where the file came from, and its size.
+
+    Raises
+    ------
+    UserError
+        When no origin provides the expected file.
+    OSError
+        When the file can't be saved.
+    """
+    before = fault(path, expected, size)
+    if before is None:
+        return f"{shown(path)}: already there, {path.stat().st_size / 1e6:.1f} MB"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if size is not None and free < size:
+        needed = f"the file has {size / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free"
+        raise OSError(errno.ENOSPC, needed)
+    faults = []
+    for origin in origins:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as beside:
+            fresh = Path(beside) / path.name
+            try:
+                origin.write(fresh)
+            except OriginError as error:
+                faults.append(f"{origin.name}: {error}")
+                continue
+            wrong = fault(fresh, expected, size)
+            if wrong is None:
+                fresh.replace(path)
+                return f"{shown(path)}: downloaded from {origin.name}, {path.stat().st_size / 1e6:.1f} MB"
+            faults.append(f"{origin.name}: the downloaded file {wrong}")
+    raise UserError(
+        f"{what}: {shown(path)} {before}, and could not be downloaded ({'; '.join(faults)}). "
+        f"Try again when the machine is online, or save the file there and run this again.{advice}"
+    )
+
+
+def fault(path: Path, expected: str | None, size: int | None = None) -> str | None:
+    """What is wrong with a file; None if it has the expected SHA-256.
+
+    Without one, any file will do but a web page, which share links may return.
+    """
+    if not path.is_file():
+        return "is missing"
+    if expected is None:
+        with path.open("rb") as stream:
+            return "is a web page" if stream.read(100).lstrip().startswith(b"<") else None
+    if size is not None and path.stat().st_size < size:
+        return f"is incomplete: it has {path.stat().st_size:,} of {size:,} bytes"
+    actual = sha256(path)
+    return (
+        None if actual == expected else f"is not the expected file: its SHA-256 is {actual}, not {expected}"
+    )
+
+
+def download(url: str, target: Path) -> None:
+    """Download a file.
+
+    Raises
+    ------
+    OriginError
+        When it can't be downloaded.
+    OSError
+        When the disk is full.
+    """
+    # Not at the top: in a notebook, importing pooch warns that widgets are missing.
+    import pooch
+
+    try:
+        pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)(url, str(target), None)
+    except (OSError, ValueError) as error:
+        # Exceptions of requests are OSErrors without errno, a few of urllib3 ValueErrors.
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OriginError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """A network error in a few words; the messages of requests are several lines long."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answered with status {response.status_code}"
+    known = {
+        "ConnectTimeout": "connecting timed out",
+        "ReadTimeout": "the server stopped responding",
+        "ChunkedEncodingError": "the connection was lost",
+        "SSLError": "no secure connection",
+        "ProxyError": "the proxy refused",
+        "ConnectionError": "no connection",
+    }
+    return known.get(type(error).__name__, str(error))
 
 
 @dataclass(frozen=True)
@@ -47,24 +172,6 @@ class Source:
     licence: Text
 
 
-class Fetched(NamedTuple):
-    """A verified file; ``recorded`` if its checksum was recorded just now."""
-
-    name: str
-    path: Path
-    sha256: str
-    downloaded: bool
-    recorded: bool
-
-    def __str__(self) -> str:
-        size = self.path.stat().st_size / 1e6
-        origin = "downloaded" if self.downloaded else "already there"
-        known = "recorded in data/sources.lock" if self.recorded else "as expected"
-        return (
-            f"{self.name}: {paths.shown(self.path)}: {origin}, {size:.1f} MB, SHA-256 {self.sha256} {known}"
-        )
-
-
 @dataclass(frozen=True)
 class Store:
     """The list of sources, the file of their recorded checksums, and the folder of their files."""
@@ -72,7 +179,6 @@ class Store:
     sources_file: Path
     lock_file: Path
     folder: Path
-    timeout: float = TIMEOUT
 
     @classmethod
     def project(cls) -> Store:
@@ -105,33 +211,33 @@ class Store:
         source = self.source(name)
         return source.sha256 or self._recorded().get(source.file)
 
-    def fetch(self, name: str) -> Fetched:
-        """Download a source's file, or verify an existing one.
+    def fetch(self, name: str) -> str:
+        """Download a source's file unless it is there, verify it, and record the checksum of a first one.
 
-        A failed download leaves nothing behind. An unexpected file is kept with ``.changed`` added to its
-        name.
+        Returns
+        -------
+        str
+            A one-line report.
 
         Raises
         ------
         UserError
-            When the name is unknown, or the file can't be downloaded or is not the expected one; a
-            `NoNetworkError` if there is no connection.
+            When the name is unknown, or the expected file can't be downloaded or saved.
         """
-        path = self.path(name)
-        try:
-            if path.exists():
-                return self._admit(name, path)
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                beside = tempfile.TemporaryDirectory(dir=self.folder, prefix=".partial-")
-            with beside as partial:
-                fresh = Path(partial) / path.name
-                self._download(self.source(name), fresh)
-                return self._admit(name, fresh)
-        except (OSError, ValueError) as error:
-            # Exceptions of requests are OSErrors; a few of urllib3 are ValueErrors.
-            kind = NoNetworkError if type(error).__name__ in _NO_NETWORK else UserError
-            raise kind(self._download_failed(name, error)) from None
+        source, path, expected = self.source(name), self.path(name), self.expected(name)
+        lock = shown(self.lock_file)
+        advice = f" If the publisher has changed it, delete its line in {lock} to use the new one."
+        with writing(self.folder):
+            report = obtain(
+                name,
+                path,
+                expected,
+                [Origin(source.url, partial(download, source.url))],
+                advice=advice if expected and not source.sha256 else "",
+            )
+        if expected is None:
+            self._record(path)
+        return f"{name}: {report}, SHA-256 {'as expected' if expected else f'recorded in {lock}'}"
 
     def verified(self, name: str) -> Path:
         """The path of a source's verified file; downloads nothing.
@@ -142,67 +248,10 @@ class Store:
             When the file is missing, was never verified, or is not the expected one.
         """
         path, expected = self.path(name), self.expected(name)
-        if not path.exists():
-            raise UserError(
-                f"{paths.shown(path)}: missing; download it with: make data (or: deepvalues data {name})"
-            )
-        if expected is None:
-            raise UserError(f"{paths.shown(path)}: not verified yet; run: deepvalues data {name}")
-        actual = sha256(path)
-        if actual != expected:
-            raise UserError(self._difference(name, actual, f"Run: deepvalues data {name}"))
+        wrong = fault(path, expected) or (None if expected else "is not verified yet")
+        if wrong:
+            raise UserError(f"{shown(path)} {wrong}; run: make data (or: deepvalues data {name})")
         return path
-
-    def _download(self, source: Source, target: Path) -> None:
-        # Not at the top: in a notebook, importing pooch warns that widgets are missing.
-        import pooch
-
-        # `Fetched` reports the same as pooch's log.
-        pooch.get_logger().setLevel("ERROR")
-        downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=self.timeout)
-        # No checksum here, since pooch would delete a changed file.
-        pooch.retrieve(
-            source.url, known_hash=None, fname=target.name, path=target.parent, downloader=downloader
-        )
-
-    def _admit(self, name: str, candidate: Path) -> Fetched:
-        """Accept a file if it is the expected one, or the first download; record a new checksum."""
-        path, expected, actual = self.path(name), self.expected(name), sha256(candidate)
-        if expected is None:
-            _check_format(name, candidate)
-            self._record(path.name, actual)
-        elif actual != expected:
-            changed = path.with_name(f"{path.name}.changed")
-            candidate.replace(changed)
-            advice = f"It was saved as {paths.shown(changed)} and is not used. {self._advice(name)}"
-            raise UserError(self._difference(name, actual, advice))
-        candidate.replace(path)
-        return Fetched(name, path, actual, downloaded=candidate != path, recorded=expected is None)
-
-    def _difference(self, name: str, actual: str, advice: str) -> str:
-        known = self.sources_file if self.source(name).sha256 else self.lock_file
-        return (
-            f"{name}: {paths.shown(self.path(name))} is not the expected file: "
-            f"its SHA-256 is {actual}, but {paths.shown(known)} has {self.expected(name)}. {advice}"
-        )
-
-    def _advice(self, name: str) -> str:
-        again = f"Run again: deepvalues data {name}."
-        if self.source(name).sha256:
-            return f"{again} If the message is the same, the URL now serves another file."
-        return (
-            f"{again} If the message is the same, the publisher has changed the file. To use the new one, "
-            f"first delete its line in {paths.shown(self.lock_file)}; results will then use other data."
-        )
-
-    def _download_failed(self, name: str, error: Exception) -> str:
-        source = self.source(name)
-        return (
-            f"{name} could not be downloaded ({reason(error)}): {source.what}\n"
-            f"  from {source.url}\n"
-            "  Try again when the machine is online. Or get the file by other means, save it as "
-            f"{paths.shown(self.path(name))}, and run: deepvalues data {name}"
-        )
 
     def _recorded(self) -> dict[str, str]:
         """SHA-256 by file name, from the lock file."""
@@ -213,16 +262,16 @@ class Store:
             match = _LOCK_LINE.fullmatch(line)
             if match is None:
                 raise UserError(
-                    f"{paths.shown(self.lock_file)}: line {number} is not a SHA-256, two spaces and "
+                    f"{shown(self.lock_file)}: line {number} is not a SHA-256, two spaces and "
                     f"downloads/FILE: {line[:90]!r}; restore the file, or delete the line"
                 )
             recorded[match[2]] = match[1]
         return recorded
 
-    def _record(self, file: str, digest: str) -> None:
-        sums = sorted({**self._recorded(), file: digest}.items())
+    def _record(self, path: Path) -> None:
+        sums = sorted({**self._recorded(), path.name: sha256(path)}.items())
         fresh = self.lock_file.with_name(f"{self.lock_file.name}.tmp")
-        fresh.write_text("".join(f"{digest}  downloads/{name}\n" for name, digest in sums), encoding="utf-8")
+        write_text(fresh, "".join(f"{digest}  downloads/{name}\n" for name, digest in sums))
         fresh.replace(self.lock_file)
 
 
@@ -251,33 +300,3 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _check_format(name: str, path: Path) -> None:
-    """Check the format of a file without a known checksum, since share links may return a web page."""
-    if path.suffix != ".json":
-        return
-    try:
-        json.loads(path.read_bytes())
-    except ValueError as error:
-        head = path.read_bytes()[:40]
-        raise UserError(
-            f"{name}: the file is not JSON ({error}); it begins with {head!r} and was not recorded. "
-            "Open the URL in a browser to see what it returns."
-        ) from None
-
-
-def reason(error: Exception) -> str:
-    """A network error in a few words; the messages of requests are several lines long."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the server answered with status {response.status_code}"
-    known = {
-        "ConnectTimeout": "connecting timed out",
-        "ReadTimeout": "the server stopped responding",
-        "ChunkedEncodingError": "the connection was lost",
-        "SSLError": "no secure connection",
-        "ProxyError": "the proxy refused",
-        "ConnectionError": "no connection",
-    }
-    return known.get(type(error).__name__, str(error))

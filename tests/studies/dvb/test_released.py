@@ -384,7 +384,7 @@ def test_the_study_reads_released_sets_and_asks_them_like_its_own(project, items
 
 def test_without_the_file_the_study_says_make_data(project, store):
     store.path("released").unlink()
-    with pytest.raises(UserError, match=r"missing; download it with: make data"):
+    with pytest.raises(UserError, match=r"is missing; run: make data"):
         project.items("released")
 
 
