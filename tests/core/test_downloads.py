@@ -231,9 +231,9 @@ def test_a_damaged_lock_is_reported_with_its_line(store, line):
     ("content", "reason"),
     [
         ("a: [", "not valid YAML"),
-        ("- a", "not a list of sources by name"),
-        ("a: 1", "a: its entry must be a mapping"),
-        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "a: the key licence is missing"),
+        ("- a", "it must be a mapping"),
+        ("a: 1", "a must be a mapping"),
+        ("a: {file: f, url: 'http://x', sha256: null, what: w, cite: c}", "the key a.licence is missing"),
         ("a: {file: ../f, url: 'http://x', sha256: null, what: w, cite: c, licence: l}", "without folders"),
         ("a: {file: f, url: 'ftp://x', sha256: null, what: w, cite: c, licence: l}", "begins with http"),
         (

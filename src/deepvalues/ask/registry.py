@@ -65,6 +65,8 @@ def _endpoint_named(name: object, info: ValidationInfo) -> object:
 
 #: How a model can be asked: one of the three.
 Way = Literal["continue", "bare", "free"]
+#: The same, with None for free replies.
+_Letters = Annotated[Way | None, AfterValidator(lambda way: None if way == FREE else way)]
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ class Endpoint:
     __pydantic_config__ = STRICT
 
     kind: Text
-    base_url: Text | None
-    key_variable: Text | None
-    letters: Way | None = None
+    base_url: Text | None = None
+    key_variable: Text | None = None
+    letters: _Letters = None
     continue_flags: Mapping[Text, Any] = field(default_factory=dict)
 
     @property
@@ -163,7 +165,7 @@ class Model:
     released: Text | None = None
     parameters: Annotated[Mapping[Text, Any], AfterValidator(_spelt)] = field(default_factory=dict)
     price: Price | None = None
-    letters: Way | None = None
+    letters: _Letters = None
     weights: Weights | None = None
 
     @property
@@ -212,7 +214,7 @@ class Registry:
     endpoints: Mapping[str, Endpoint]
     models: Mapping[str, Model]
     paper: Mapping[str, tuple[str, ...]]
-    asked_of: Mapping[str, tuple[str, ...]]
+    asked_of: Mapping[str, Sequence[str]]
 
     def choose(self, names: Sequence[str], place: str) -> list[Model]:
         """The named models; by default those that the paper lists for a study/set.
@@ -342,63 +344,26 @@ def _origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
 
 
-def _endpoints(path: Path, entries: Mapping[str, Any]) -> dict[str, Endpoint]:
-    found = {}
-    for kind, entry in entries.items():
-        given = {"base_url": None, "key_variable": None, **entry, "kind": kind}
-        try:
-            endpoint = checked(Endpoint, given)
-        except ValueError as error:
-            raise UserError(f"{shown(path)}: endpoint {kind}: {error}") from None
-        found[kind] = replace(endpoint, letters=None) if endpoint.letters == FREE else endpoint
-    return found
+@dataclass(frozen=True)
+class _Paper:
+    """The key `paper` of a registry file."""
+
+    __pydantic_config__ = STRICT
+
+    language_models: list[Text] = field(default_factory=list)
+    sets: Mapping[Text, list[Text]] = field(default_factory=dict)
+    groups: Mapping[Text, list[Text]] = field(default_factory=dict)
 
 
-def _model(entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
-    model = checked(Model, {"served_as": entry["name"], **entry}, endpoints)
-    letters = model.letters if "letters" in entry else model.endpoint.letters
-    return replace(model, letters=None if letters == FREE else letters)
+@dataclass(frozen=True)
+class _File:
+    """A registry file."""
 
+    __pydantic_config__ = STRICT
 
-def _listed_twice(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
-
-
-def _paper(
-    content: Mapping[str, Any], asked_of: Mapping[str, Sequence[str]], models: Mapping[str, Model]
-) -> dict[str, tuple[str, ...]]:
-    """The names of the models for each set.
-
-    Raises
-    ------
-    ValueError
-        When a name has no entry, is wrongly listed as a language model, or is listed twice.
-    """
-    language_models = [str(name) for name in content.get("language_models", ())]
-    groups = {str(name): [*map(str, names)] for name, names in content.get("groups", {}).items()}
-    for where, names in {"`language_models`": language_models, **groups, **asked_of}.items():
-        if _listed_twice(names):
-            raise ValueError(f"lists {', '.join(_listed_twice(names))} twice for {where}")
-    _check_language_models(language_models, models)
-    groups[WORDS] = [name for name in language_models if not models[name].letters]
-    groups[LETTERS] = [name for name in language_models if models[name].letters]
-    paper = {}
-    for place, listed in asked_of.items():
-        paper[place] = tuple(name for entry in listed for name in groups.get(entry, [entry]))
-        unlisted = sorted(set(paper[place]) - set(models))
-        if unlisted:
-            raise ValueError(f"names {', '.join(unlisted)} for {place}, which has no entry")
-        if _listed_twice(paper[place]):
-            raise ValueError(f"lists {', '.join(_listed_twice(paper[place]))} twice for {place}")
-    return paper
-
-
-def _check_language_models(names: Sequence[str], models: Mapping[str, Model]) -> None:
-    for name in names:
-        if name not in models:
-            raise ValueError(f"names {name} under `language_models`, which has no entry")
-        if models[name].family != FAMILIES[0]:
-            raise ValueError(f"names {name} under `language_models`, which is a {models[name].family}")
+    endpoints: Mapping[Text, Mapping[str, Any]]
+    models: list[Mapping[str, Any]]
+    paper: _Paper
 
 
 def load_registry(path: Path) -> Registry:
@@ -411,26 +376,53 @@ def load_registry(path: Path) -> Registry:
     """
     content = read_yaml(path)
     try:
-        endpoints = _endpoints(path, content["endpoints"])
-        listed = list(content["models"])
-        paper = {**content["paper"]}
-        asked_of = {str(place): tuple(map(str, names)) for place, names in paper.get("sets", {}).items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{shown(path)}: not a registry of models: {error!r}") from None
-    models: dict[str, Model] = {}
-    for place, entry in enumerate(listed, start=1):
-        if not isinstance(entry, dict) or "name" not in entry:
-            raise UserError(f"{shown(path)}: entry {place} of `models` has no name: {entry!r:.80}")
-        try:
-            model = _model(entry, endpoints)
-        except (TypeError, AttributeError, ValueError) as error:
-            raise UserError(f"{shown(path)}: {entry['name']}: {error}") from None
-        if model.name in models:
-            raise UserError(f"{shown(path)}: the model {model.name!r} is listed twice")
-        models[model.name] = model
-    try:
-        return Registry(path, endpoints, models, _paper(paper, asked_of, models), asked_of)
-    except (TypeError, AttributeError) as error:
-        raise UserError(f"{shown(path)}: not a registry of models: `paper`: {error!r}") from None
+        file = checked(_File, content)
+        endpoints = {
+            kind: checked(Endpoint, {**entry, "kind": kind}, f"endpoint {kind}")
+            for kind, entry in file.endpoints.items()
+        }
+        found = [_model(number, entry, endpoints) for number, entry in enumerate(file.models, start=1)]
+        models = {model.name: model for model in found}
+        _check_names("`models`", [model.name for model in found], models)
+        return Registry(path, endpoints, models, _expanded(file.paper, models), file.paper.sets)
     except ValueError as error:
-        raise UserError(f"{shown(path)}: `paper` {error}") from None
+        raise UserError(f"{shown(path)}: {error}") from None
+
+
+def _model(number: int, entry: Mapping[str, Any], endpoints: Mapping[str, Endpoint]) -> Model:
+    name, endpoint = entry.get("name"), endpoints.get(str(entry.get("endpoint")))
+    defaults = {"served_as": name, "letters": endpoint.letters if endpoint else None}
+    return checked(Model, {**defaults, **entry}, str(name or f"entry {number} of `models`"), endpoints)
+
+
+def _expanded(paper: _Paper, models: Mapping[str, Model]) -> dict[str, tuple[str, ...]]:
+    """The names of the models for each set.
+
+    Raises
+    ------
+    ValueError
+        When a name has no entry, is wrongly listed as a language model, or is listed twice.
+    """
+    _check_names("`language_models`", paper.language_models, models)
+    language_models = [models[name] for name in paper.language_models]
+    for model in language_models:
+        if model.family != FAMILIES[0]:
+            raise ValueError(f"`language_models` lists {model.name}, which is a {model.family}")
+    groups = {
+        **paper.groups,
+        WORDS: [model.name for model in language_models if not model.letters],
+        LETTERS: [model.name for model in language_models if model.letters],
+    }
+    expanded = {}
+    for place, listed in paper.sets.items():
+        expanded[place] = tuple(name for entry in listed for name in groups.get(entry, [entry]))
+        _check_names(place, expanded[place], models)
+    return expanded
+
+
+def _check_names(where: str, names: Sequence[str], models: Mapping[str, Model]) -> None:
+    """Check that each name has an entry and is listed once."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{where} lists {', '.join(twice)} twice")
+    if unknown := sorted(set(names) - set(models)):
+        raise ValueError(f"{where} lists {', '.join(unknown)}, without an entry in `models`")

@@ -163,7 +163,6 @@ class Source:
 
     __pydantic_config__ = STRICT
 
-    name: Text
     file: Annotated[Text, like(r"[^/]+", "a file name without folders")]
     url: Annotated[Text, like(r"https?://.+", "a URL that begins with http:// or https://")]
     sha256: Text | None
@@ -284,16 +283,10 @@ def load_sources(path: Path) -> dict[str, Source]:
         When the file is missing or malformed; the message names the entry.
     """
     listed = read_yaml(path)
-    if not isinstance(listed, dict):
-        raise UserError(f"{path}: not a list of sources by name")
-    sources = {}
-    for name, entry in listed.items():
-        try:
-            given = {**entry, "name": name} if isinstance(entry, dict) else entry
-            sources[str(name)] = checked(Source, given)
-        except ValueError as error:
-            raise UserError(f"{path}: {name}: {error}") from None
-    return sources
+    try:
+        return checked(dict[str, Source], listed)
+    except ValueError as error:
+        raise UserError(f"{shown(path)}: {error}") from None
 
 
 def sha256(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import date
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
@@ -24,8 +24,8 @@ Amount = Annotated[float, Strict(), Field(ge=0)]
 Whole = Annotated[int, Strict(), Field(ge=1)]
 
 
-def checked(kind: type[Kind], given: object, context: object = None) -> Kind:
-    """Build a dataclass from user-written data.
+def checked(kind: type[Kind], given: object, name: str = "", context: object = None) -> Kind:
+    """Build a dataclass, or a mapping of them, from user-written data.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def checked(kind: type[Kind], given: object, context: object = None) -> Kind:
         The dataclass, with `STRICT` as its ``__pydantic_config__``.
     given
         Its keys and values.
+    name
+        The beginning of the error message.
     context
         Passed to its validators.
 
@@ -44,7 +46,8 @@ def checked(kind: type[Kind], given: object, context: object = None) -> Kind:
     try:
         return cast(Kind, _adapter(cast(Any, kind)).validate_python(given, context=context))
     except ValidationError as error:
-        raise ValueError(_message(kind, error.errors()[0])) from None
+        message = _message(kind, error.errors()[0])
+        raise ValueError(f"{name}: {message}" if name else message) from None
 
 
 def like(pattern: str, description: str) -> AfterValidator:
@@ -69,32 +72,20 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 
 def _message(kind: type, details: ErrorDetails) -> str:
-    *above, last = details["loc"] or ("its entry",)
-    place = ".".join(map(str, [*above, last]))
-    if details["type"] == "unexpected_keyword_argument":
-        meant = near(str(last), [each.name for each in fields(kind)])
-        return f"the key {place} is unknown" + (f"; did you mean {meant}?" if meant else "")
-    if details["type"] == "missing":
-        return f"the key {place} is missing"
-    if details["type"] == "value_error":
-        return f"{place} {details['ctx']['error']}"
-    given = details["input"]
-    return f"{place} {_rule(details)}, not {str(given) if isinstance(given, date) else repr(given):.60}"
-
-
-def _rule(details: ErrorDetails) -> str:
-    given, context = details["input"], details.get("ctx", {})
+    place, given = ".".join(map(str, details["loc"])), details["input"]
     match details["type"]:
+        case "missing":
+            return f"the key {place} is missing"
+        case "unexpected_keyword_argument":
+            known = [each.name for each in fields(kind)] if is_dataclass(kind) else []
+            meant = near(place, known)
+            return f"the key {place} is unknown" + (f"; did you mean {meant}?" if meant else "")
+        case "value_error":
+            return f"{place} {details['ctx']['error']}"
+        case "dataclass_type" | "dict_type" | "mapping_type":
+            rule = "must be a mapping"
         case "string_type" if isinstance(given, (int, float, date)):
-            return "must be text: put it in quotes"
-        case "float_type" | "int_type" if isinstance(given, str):
-            return "must be a number, without quotes"
-        case "mapping_type" | "dict_type" | "dataclass_type":
-            return "must be a mapping"
-        case "literal_error":
-            return f"must be {context['expected']}"
-    return (
-        details["msg"]
-        .replace("Input should", "must")
-        .replace("must be greater than or equal to", "must be at least")
-    )
+            rule = "must be text: put it in quotes"
+        case _:
+            rule = details["msg"].replace("Input should", "must")
+    return f"{place or 'it'} {rule}, not {given!r:.60}"
