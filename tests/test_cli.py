@@ -10,7 +10,6 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
-import pandas as pd
 import pytest
 
 import local_server as server
@@ -205,8 +204,7 @@ def test_failed_requests_show_in_the_exit_status(run, tmp_path, monkeypatch):
             run_query.Outcome(name, "family", 45, 0, 45 - number, number, 0, math.nan, math.nan, math.nan)
             for name, number in zip("mn", failed, strict=True)
         ]
-        table = pd.DataFrame(rows)
-        monkeypatch.setattr(run_query, "query", lambda *_args, table=table, **_named: table)
+        monkeypatch.setattr(run_query, "ask", lambda parts, rows=rows, **_: ((parts[0], row) for row in rows))
         status, out, _ = run(*query(tmp_path))
         assert status == expected
         assert f"n: {45 - failed[1]} asked, 0 replayed, {failed[1]} failed" in out

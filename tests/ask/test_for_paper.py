@@ -3,12 +3,13 @@
 import dataclasses
 import json
 
-import pandas as pd
 import pytest
 
 import local_server as server
 from deepvalues import cli
-from deepvalues.ask import catalogue, for_paper, run_query
+from deepvalues.ask import catalogue, run_query
+from deepvalues.ask.engine import Summary
+from deepvalues.ask.money import Usage
 from deepvalues.ask.questions import record_path
 from deepvalues.ask.registry import Endpoint, Model, Price
 from deepvalues.ask.settings import Settings
@@ -118,14 +119,32 @@ def test_a_run_that_reached_its_maximum_cost_can_continue(run, paid, sizes, tmp_
 def test_the_maximum_cost_applies_to_all_studies_together(paid, tmp_path, monkeypatch):
     left = []
 
-    def query(study, models, items, *, settings, **_):
+    def run(ask, target, settings, *_):
         left.append(settings.max_cost)
-        return pd.DataFrame([run_query.Outcome("paid", "language model", 1, 0, 1, 0, 0, 0.6, 0.0, 0.0)])
+        return Summary(asked=1, used=Usage(0.6e6, 0.0, 0.0))
 
-    monkeypatch.setattr(run_query, "query", query)
-    found = for_paper.parts([paid], tmp_path)
-    assert for_paper.ask(found, lambda *_: None, settings=Settings(max_cost=1.0), yes=True)
+    monkeypatch.setattr(run_query, "run", run)
+    found = run_query.parts_of_paper([paid], tmp_path)
+    done = list(run_query.ask(found, record_folder=tmp_path, settings=Settings(max_cost=1.0), yes=True))
+    assert [part.study for part, _ in done] == ["dvb-free", "dvb"]
     assert left == [1.0, pytest.approx(0.4)]
+
+
+def test_one_confirmation_covers_a_set_for_several_models(paid, tmp_path, capsys, monkeypatch):
+    registry = catalogue.registry()
+    models = {"paid": paid, "other": dataclasses.replace(paid, name="other")}
+    monkeypatch.setattr(catalogue, "registry", lambda: dataclasses.replace(registry, models=models))
+    words = ["query", "--study", "dvb", "--set", "smoke", "--record", str(tmp_path)]
+    words += ["--model", "paid", "--model", "other"]
+    at_a_terminal(monkeypatch, "")
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out.count("requests to send") == 2 and "paid, other: nothing was sent" in err
+    assert list(tmp_path.iterdir()) == []
+    at_a_terminal(monkeypatch, "y")
+    assert cli.main(words) == 0
+    out, _ = capsys.readouterr()
+    assert "paid: 130 asked, 0 replayed, 0 failed" in out and "other: 130 asked, 0 replayed" in out
 
 
 @pytest.mark.parametrize("option", ["--study", "--set"])

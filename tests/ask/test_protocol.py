@@ -53,7 +53,7 @@ class Asking:
             how = Settings(max_retries=0, concurrency=1, **settings)
             done = run_query.query(
                 "dvb", [model], self.items.head(number), record_folder=self.folder, settings=how,
-                retry=frozenset(retry), yes=True,
+                retry=frozenset(retry),
             )  # fmt: skip
         return server, run_query.Outcome(*done.iloc[0])
 
@@ -473,7 +473,7 @@ def test_no_vendors_key_is_sent_to_another_url(asked, monkeypatch, name):
         monkeypatch.setenv(variable, KEY)
     with FaultyServer(lambda *_: fine()) as server:
         model = catalogue.registry().model(name, server.url)
-        run_query.query("dvb", [model], asked.items.head(2), record_folder=asked.folder, yes=True)
+        run_query.query("dvb", [model], asked.items.head(2), record_folder=asked.folder)
     assert server.requests == 2
     assert KEY.encode() not in b"".join(server.headers)
     assert b"authorization: Bearer none\r\n" in server.headers[0]

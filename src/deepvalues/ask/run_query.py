@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from deepvalues.ask import batch, catalogue
 from deepvalues.ask.conversation import Withheld
 from deepvalues.ask.engine import Job, Summary
 from deepvalues.ask.local import Target
-from deepvalues.ask.money import NO_USAGE, Plan, Usage
+from deepvalues.ask.money import NO_USAGE, Plan, Usage, total
 from deepvalues.ask.on_record import Chosen, by_record, command_line, questions_by_model
 from deepvalues.ask.processes import processors, run
 from deepvalues.ask.questions import Questions
@@ -30,6 +31,7 @@ from deepvalues.ask.registry import HEAD, Model, Price
 from deepvalues.ask.settings import Settings
 from deepvalues.core import guard, paths
 from deepvalues.core.errors import UserError
+from deepvalues.core.number_format import listed
 
 
 class Outcome(NamedTuple):
@@ -74,16 +76,13 @@ def query(
     record_folder: Path = paths.RESPONSES,
     settings: Settings | None = None,
     retry: frozenset[str] = frozenset(),
-    yes: bool = False,
 ) -> pd.DataFrame:
-    """Ask each model for what its record lacks; recorded answers are replayed.
+    """Ask each model for what its record lacks, without a confirmation; recorded answers are replayed.
 
     Parameters
     ----------
     retry
         Statuses whose answers are requested again.
-    yes
-        Whether to skip the confirmation for models with a price.
 
     Returns
     -------
@@ -93,30 +92,176 @@ def query(
     Raises
     ------
     UserError
-        When a status to retry is unknown, a record is damaged, a key is missing, the cost is not confirmed,
-        or an endpoint rejects requests or keeps failing. What was received before is in the record.
+        When a status to retry is unknown, a record is damaged, a key is missing, or an endpoint rejects
+        requests or keeps failing. What was received before is in the record.
     """
     _stop_if_unknown(retry)
-    rows = []
-    settings = settings or Settings()
     with catalogue.targets() as target:
-        for questions in questions_by_model(study, models, items, record_folder):
-            replayed = questions.items - questions.missing()
-            price = questions.model.price
-            saved = questions.replayed().cost(price) if price else math.nan
-            jobs, summary = questions.jobs(retry), Summary()
-            if jobs:
-                _stop_if_withheld(jobs)
-                _stop_if_in_batch(questions, jobs)
-                _confirm(questions, jobs, yes)
-                summary = _ask(questions, jobs, target(questions.model), settings)
-            for notice in questions.record.notices:
-                print(notice)
-            if summary.failed and not summary.stopped:
-                print(f"{questions.model.name}: {summary.failed} failed; last error: {summary.last_error}")
-            rows.append(_outcome(questions, replayed, summary, saved))
-            _stop_if_stopped(questions.model, questions.record, summary)
+        rows = [
+            _asked(questions, target, settings or Settings(), retry)
+            for questions in questions_by_model(study, models, items, record_folder)
+        ]
     return pd.DataFrame(rows, columns=list(Outcome._fields))
+
+
+class Part(NamedTuple):
+    """What a model is asked in one study: the items of its sets, each once, and the plan.
+
+    ``withheld`` names incomplete sets whose prompts are not on this machine; their items are left out.
+    """
+
+    study: str
+    item_sets: Sequence[str]
+    model: Model
+    items: pd.DataFrame
+    plan: Plan
+    withheld: Sequence[str] = ()
+
+
+def parts(
+    study: str,
+    item_set: str,
+    models: Sequence[Model],
+    record_folder: Path = paths.RESPONSES,
+    retry: frozenset[str] = frozenset(),
+) -> list[Part]:
+    """A set for each model; sends nothing."""
+    items = catalogue.study(study).items(item_set)
+    planned = plans(study, models, items, record_folder, retry)
+    return [Part(study, [item_set], model, items, plan) for model, plan in zip(models, planned, strict=True)]
+
+
+def parts_of_paper(
+    models: Sequence[Model], record_folder: Path = paths.RESPONSES, retry: frozenset[str] = frozenset()
+) -> list[Part]:
+    """What the paper needs from each model, study by study; sends nothing.
+
+    Raises
+    ------
+    UserError
+        When the paper has no set for a model, or a set's sources are missing.
+    """
+    registry = catalogue.registry()
+    found = []
+    for model in models:
+        needed = registry.needed_of(model)
+        if not needed:
+            raise UserError(f"{model.name}: {paths.shown(paths.MODELS)} lists no set for it under `paper`")
+        found += [_part(study, sets, model, record_folder, retry) for study, sets in needed.items()]
+    return found
+
+
+def _part(
+    study: str, item_sets: Sequence[str], model: Model, record_folder: Path, retry: frozenset[str]
+) -> Part:
+    sets = [Chosen(study, name, catalogue.study(study).items(name), [model]) for name in item_sets]
+    lacking = [
+        sets[place].item_set
+        for place, questions in by_record(sets, record_folder)
+        if questions.withheld and questions.missing()
+    ]
+    sendable = [each for each in sets if each.item_set not in lacking]
+    # Items that sets share are asked once.
+    frames = [each.items for each in sendable] or [sets[0].items.head(0)]
+    items = pd.concat(frames).drop_duplicates("id", ignore_index=True)
+    (plan,) = plans(study, [model], items, record_folder, retry)
+    return Part(study, [each.item_set for each in sendable], model, items, plan, lacking)
+
+
+def lines(parts: Sequence[Part]) -> list[str]:
+    """The plan as text: for each model, what each study asks, and the total."""
+    text = []
+    for name in dict.fromkeys(part.model.name for part in parts):
+        own = [part for part in parts if part.model.name == name]
+        first, *rest = replace(
+            own[0].plan,
+            requests=sum(part.plan.requests for part in own),
+            usage=total(part.plan.usage for part in own),
+            letters=None,
+        ).lines()
+        text += [first, *(line for part in own for line in _lines(part)), *rest]
+    return text
+
+
+def _lines(part: Part) -> list[str]:
+    how = f", choices by letter probability ({part.plan.letters})" if part.plan.letters else ""
+    text = [f"  {part.study} ({listed(part.item_sets)}): {part.plan.requests:,}{how}"]
+    if part.withheld:
+        text.append(
+            f"  {part.study} ({listed(part.withheld)}): left out, as its prompts are not on this machine; "
+            "fetch them with `make data`"
+        )
+    return text
+
+
+def ask(
+    parts: Sequence[Part],
+    *,
+    record_folder: Path = paths.RESPONSES,
+    settings: Settings | None = None,
+    retry: frozenset[str] = frozenset(),
+    yes: bool = False,
+    show: bool = False,
+) -> Iterator[tuple[Part, Outcome]]:
+    """Show the plan and have it confirmed if it costs money, and ask part by part.
+
+    Parameters
+    ----------
+    settings
+        Their maximum cost applies to all parts together.
+    yes
+        Whether to skip the confirmation.
+    show
+        Whether to show even a plan without prices.
+
+    Yields
+    ------
+    tuple
+        Each part and its outcome.
+
+    Raises
+    ------
+    UserError
+        When the cost is not confirmed, and as from `query`. What was received before is in the record; call
+        again to continue.
+    """
+    settings = settings or Settings()
+    pending = [part for part in parts if part.plan.requests]
+    for part in pending:
+        part.model.require_key(part.plan.requests)
+    if show or any(part.model.price for part in parts):
+        print("\n".join(lines(parts)), flush=True)
+    priced = dict.fromkeys(part.model.name for part in pending if part.model.price)
+    if priced and not yes:
+        _require_consent(", ".join(priced))
+    with catalogue.targets() as target:
+        for part in parts:
+            (questions,) = questions_by_model(part.study, [part.model], part.items, record_folder)
+            outcome = _asked(questions, target, settings, retry)
+            yield part, outcome
+            if settings.max_cost is not None and not math.isnan(outcome.spent):
+                settings = replace(settings, max_cost=max(settings.max_cost - outcome.spent, 0.0))
+
+
+def _asked(
+    questions: Questions, target: Callable[[Model], Target], settings: Settings, retry: frozenset[str]
+) -> Outcome:
+    """Ask a model for what its record lacks."""
+    model, replayed = questions.model, questions.items - questions.missing()
+    saved = questions.replayed().cost(model.price) if model.price else math.nan
+    jobs, summary = questions.jobs(retry), Summary()
+    if jobs:
+        model.require_key(len(jobs))
+        _stop_if_withheld(jobs)
+        _stop_if_in_batch(questions, jobs)
+        summary = _ask(questions, jobs, target(model), settings)
+    for notice in questions.record.notices:
+        print(notice)
+    if summary.failed and not summary.stopped:
+        print(f"{model.name}: {summary.failed} failed; last error: {summary.last_error}")
+    outcome = _outcome(questions, replayed, summary, saved)
+    _stop_if_stopped(model, questions.record, summary)
+    return outcome
 
 
 def _stop_if_unknown(statuses: frozenset[str]) -> None:
@@ -124,15 +269,7 @@ def _stop_if_unknown(statuses: frozenset[str]) -> None:
         raise UserError(f"unknown status {min(unknown)!r}; there are {', '.join(STATUSES)}")
 
 
-def _confirm(questions: Questions, jobs: Sequence[Job], yes: bool) -> None:
-    questions.model.require_key(len(jobs))
-    if questions.model.price is None or yes:
-        return
-    print("\n".join(questions.plan(jobs).lines()), flush=True)
-    require_consent(questions.model.name)
-
-
-def require_consent(names: str) -> None:
+def _require_consent(names: str) -> None:
     """Ask the user at the terminal to confirm the plan shown.
 
     Parameters
@@ -175,7 +312,7 @@ def submit(questions: Questions, yes: bool) -> batch.Part | None:
         note = ["  usually half of that in a batch"] if priced else []
         print("\n".join([*questions.plan(jobs).lines(), *note]), flush=True)
         if priced and not yes:
-            require_consent(questions.model.name)
+            _require_consent(questions.model.name)
 
     return batch.submit(questions, confirm)
 

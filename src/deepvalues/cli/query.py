@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepvalues.ask.settings import Settings
 from deepvalues.cli.command import (
@@ -86,8 +86,9 @@ def price(text: str) -> Price:
 )
 def query(arguments: argparse.Namespace) -> int:
     """Ask models for what their records lack; recorded answers are never asked for again."""
-    from deepvalues.ask import catalogue, run_query
+    from deepvalues.ask import run_query
     from deepvalues.ask.weights.serve import THREADS_VARIABLE
+    from deepvalues.card.gather import ENOUGH, card_command
 
     models = _chosen_models(arguments)
     if arguments.threads is not None:
@@ -95,9 +96,8 @@ def query(arguments: argparse.Namespace) -> int:
         os.environ[THREADS_VARIABLE] = str(arguments.threads)
     if arguments.price:
         models = [replace(model, price=arguments.price) for model in models]
-    retry = frozenset(arguments.retry)
-    how: dict[str, Any] = {"record_folder": arguments.record, "retry": retry, "yes": arguments.yes}
-    how["settings"] = Settings(
+    folder, retry = arguments.record, frozenset(arguments.retry)
+    settings = Settings(
         concurrency=arguments.concurrency,
         timeout=arguments.timeout,
         requests_per_minute=arguments.rpm,
@@ -105,29 +105,27 @@ def query(arguments: argparse.Namespace) -> int:
         max_cost=arguments.max_cost,
     )
     if arguments.paper:
-        return _query_for_paper(arguments, models, how)
-    study, item_set = place(arguments)
-    items = catalogue.study(study).items(item_set)
+        if arguments.study or arguments.set:
+            raise UserError("--paper asks everything that the paper needs: drop --study and --set")
+        parts = run_query.parts_of_paper(models, folder, retry)
+    else:
+        parts = run_query.parts(*place(arguments), models, folder, retry)
     if arguments.dry_run:
-        for plan in run_query.plans(study, models, items, arguments.record, retry):
-            print("\n".join(plan.lines()))
+        print("\n".join(run_query.lines(parts)))
         return 0
-    outcomes = run_query.query(study, models, items, **how)
-    for row in outcomes.itertuples(index=False, name=None):
-        print(outcome(run_query.Outcome(*row)))
-    return _finish(not outcomes["failed"].any(), models, arguments.record, [(study, item_set)])
-
-
-def _finish(
-    succeeded: bool, models: Sequence[Model], record_folder: Path, asked: Sequence[tuple[str, str]]
-) -> int:
-    """The exit status of a run; suggests report cards if the run covered one of their sections."""
-    from deepvalues.card.gather import ENOUGH, card_command
-
-    if succeeded and any(item_set in ENOUGH.get(study, ()) for study, item_set in asked):
+    failed = 0
+    yes, show = arguments.yes, arguments.paper
+    for part, row in run_query.ask(
+        parts, record_folder=folder, settings=settings, retry=retry, yes=yes, show=show
+    ):
+        print(f"{part.study}: {outcome(row)}" if arguments.paper else outcome(row), flush=True)
+        failed += row.failed
+    if failed:
+        return 1
+    if any(item_set in ENOUGH.get(part.study, ()) for part in parts for item_set in part.item_sets):
         for model in models:
-            print(f"{model.name}: for its report card, run: {card_command(model, record_folder)}")
-    return 0 if succeeded else 1
+            print(f"{model.name}: for its report card, run: {card_command(model, folder)}")
+    return 0
 
 
 def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
@@ -143,24 +141,6 @@ def place(arguments: argparse.Namespace) -> tuple[str, str]:
 
     study = catalogue.study(arguments.study or "dvb").name
     return study, arguments.set or (*catalogue.registry().sets(study), "standard")[0]
-
-
-def _query_for_paper(arguments: argparse.Namespace, models: Sequence[Model], how: Mapping[str, Any]) -> int:
-    from deepvalues.ask import for_paper
-
-    if arguments.study or arguments.set:
-        raise UserError("--paper asks everything that the paper needs: drop --study and --set")
-    parts = for_paper.parts(models, arguments.record, how["retry"])
-    if arguments.dry_run:
-        print("\n".join(for_paper.lines(parts)))
-        return 0
-
-    def report(study: str, row: Outcome) -> None:
-        print(f"{study}: {outcome(row)}", flush=True)
-
-    succeeded = for_paper.ask(parts, report, **how)
-    asked = [(part.study, item_set) for part in parts for item_set in part.item_sets]
-    return _finish(succeeded, models, arguments.record, asked)
 
 
 def outcome(row: Outcome) -> str:
