@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from deepvalues.ask import letters
 from deepvalues.ask.conversation import Conversation, Message, key_head, request_key, request_seed
 from deepvalues.ask.letters import LetterChoice
-from deepvalues.ask.money import CHARACTERS_PER_TOKEN, NO_USAGE, Usage
+from deepvalues.ask.money import CHARACTERS_PER_TOKEN, NO_USAGE, Usage, total
 from deepvalues.ask.protocol import FILTERED, Reply
 from deepvalues.ask.record import Answer, Record
 from deepvalues.ask.registry import Model
@@ -165,7 +165,7 @@ class Summary:
         if not self.stopped:
             self.last_error = other.last_error or self.last_error
             self.stopped = other.stopped
-        self.used = Usage(*(a + b for a, b in zip(self.used, other.used, strict=True)))
+        self.used = total([self.used, other.used])
 
 
 def groups(jobs: Sequence[Job]) -> dict[str, list[Job]]:

@@ -111,10 +111,9 @@ def one_token(merged: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, **{name: 1 for name in _LIMITS if name in others}}
 
 
-def top_logprobs(model: Model, most: int = TOP_LOGPROBS[0]) -> int:
-    """The number of top log probabilities to request, given the endpoint's maximum."""
-    own = model.parameters.get("top_logprobs")
-    return min(most, own) if own else most
+def top_logprobs(model: Model) -> int:
+    """The number of top log probabilities to request at first."""
+    return min(TOP_LOGPROBS[0], model.parameters.get("top_logprobs") or TOP_LOGPROBS[0])
 
 
 def fewer(refused: int) -> int | None:

@@ -123,6 +123,6 @@ class Ledger:
         if received is not None:
             # A reply that doesn't report its tokens is paid for too.
             received = estimate if self.price and received == NO_USAGE else received
-            self.used = Usage(*(a + b for a, b in zip(self.used, received, strict=True)))
+            self.used = total([self.used, received])
             self._estimated += estimate.input
             self._received += received.input

@@ -247,8 +247,8 @@ def _asked(
     questions: Questions, target: Callable[[Model], Target], settings: Settings, retry: frozenset[str]
 ) -> Outcome:
     """Ask a model for what its record lacks."""
-    model, replayed = questions.model, questions.items - questions.missing()
-    saved = questions.replayed().cost(model.price) if model.price else math.nan
+    model, price, replayed = questions.model, questions.model.price, questions.items - questions.missing()
+    saved = questions.replayed().cost(price) if price else math.nan
     jobs, summary = questions.jobs(retry), Summary()
     if jobs:
         model.require_key(len(jobs))
@@ -257,11 +257,22 @@ def _asked(
         summary = _ask(questions, jobs, target(model), settings)
     for notice in questions.record.notices:
         print(notice)
-    if summary.failed and not summary.stopped:
-        print(f"{model.name}: {summary.failed} failed; last error: {summary.last_error}")
-    outcome = _outcome(questions, replayed, summary, saved)
     _stop_if_stopped(model, questions.record, summary)
-    return outcome
+    if summary.failed:
+        print(f"{model.name}: {summary.failed} failed; last error: {summary.last_error}")
+    return Outcome(
+        model=model.name,
+        family=model.family,
+        items=questions.items,
+        replayed=replayed,
+        asked=summary.asked,
+        failed=summary.failed,
+        orphans=questions.orphans(),
+        spent=summary.used.cost(price) if price else math.nan,
+        saved_by_record=saved,
+        saved_by_caching=summary.used.saved_by_caching(price) if price else math.nan,
+        unread=_unread(questions) if summary.asked else "",
+    )
 
 
 def _stop_if_unknown(statuses: frozenset[str]) -> None:
@@ -380,30 +391,11 @@ class Progress:
         self._done += 1
         for answer in answers or ():
             used = Usage(float(answer.prompt_tokens or 0), 0.0, float(answer.completion_tokens or 0))
-            self._usage = Usage(*(a + b for a, b in zip(self._usage, used, strict=True)))
+            self._usage = total([self._usage, used])
         self._answered += bool(answers) and self._is_answer((answers or ())[-1])
         cost = f", up to ${self._usage.cost(self._price):.2f}" if self._price else ""
         self._bar.set_postfix_str(f"{self._answered / self._done:.0%} answered{cost}", refresh=False)
         self._bar.update()
-
-
-def _outcome(questions: Questions, replayed: int, summary: Summary, saved: float) -> Outcome:
-    price = questions.model.price
-    spent = summary.used.cost(price) if price else math.nan
-    cached = summary.used.saved_by_caching(price) if price else math.nan
-    return Outcome(
-        model=questions.model.name,
-        family=questions.model.family,
-        items=questions.items,
-        replayed=replayed,
-        asked=summary.asked,
-        failed=summary.failed,
-        orphans=questions.orphans(),
-        spent=spent,
-        saved_by_record=saved,
-        saved_by_caching=cached,
-        unread=_unread(questions) if summary.asked else "",
-    )
 
 
 def _unread(questions: Questions) -> str:
