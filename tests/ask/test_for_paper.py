@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 import local_server as server
 from deepvalues import cli
-from deepvalues.ask import catalogue, run_query
+from deepvalues.ask import batch, catalogue, on_record, run_query
 from deepvalues.ask.engine import Summary
 from deepvalues.ask.money import Usage
 from deepvalues.ask.questions import record_path
-from deepvalues.ask.registry import Endpoint, Model, Price
+from deepvalues.ask.registry import Endpoint, Model, Price, Weights
 from deepvalues.ask.settings import Settings
 from deepvalues.core import paths
 
@@ -147,6 +148,70 @@ def test_one_confirmation_covers_a_set_for_several_models(paid, tmp_path, capsys
     assert "paid: 130 asked, 0 replayed, 0 failed" in out and "other: 130 asked, 0 replayed" in out
 
 
+@pytest.fixture
+def both(paid, tmp_path, monkeypatch):
+    """Asks a first and a changed second model at a terminal where each question would fail; the errors."""
+    at_a_terminal(monkeypatch)
+    monkeypatch.setenv("DEEPVALUES_CACHE", str(tmp_path / "cache"))
+
+    def both(capsys, *words, **changes):
+        other = dataclasses.replace(paid, name="other", **changes)
+        registry = dataclasses.replace(catalogue.registry(), models={"paid": paid, "other": other})
+        monkeypatch.setattr(catalogue, "registry", lambda: registry)
+        names = ["--model", "paid", "--model", "other", "--record", str(tmp_path / "record")]
+        assert cli.main(["query", *names, *words]) == 2
+        assert not (tmp_path / "record" / "dvb" / "paid.jsonl").exists(), "or something was paid"
+        out, err = capsys.readouterr()
+        assert out == "", "and no plan is shown"
+        return err
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"endpoint": Endpoint("other", "http://127.0.0.1:9/v1", "NO_KEY")}, "other: no API key"),
+        ({"endpoint": Endpoint("other")}, "other: its endpoint other has no base_url"),
+        ({"endpoint": Endpoint("local")}, "other: its endpoint is local, but no study"),
+        ({"price": None}, "other: a maximum cost needs a price"),
+        ({"weights": Weights("tiny.gguf", "0" * 64)}, "other: .*(not installed|is missing)"),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_refused_before_another_is(both, capsys, changes, told):
+    assert re.search(told, both(capsys, "--study", "dvb", "--set", "smoke", "--max-cost", "1", **changes))
+
+
+def test_a_proxy_that_cannot_be_used_is_refused_before_anything_is_sent(both, capsys, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    away = Endpoint("away", "http://model.invalid/v1")
+    assert "SOCKS proxy" in both(capsys, "--study", "dvb", "--set", "smoke", endpoint=away)
+
+
+def test_requests_in_an_open_batch_are_refused_before_another_model_is_asked(both, paid, capsys, tmp_path):
+    items = catalogue.study("dvb").items("smoke")
+    models = [dataclasses.replace(paid, name="other")]
+    (asked,) = on_record.questions_by_model("dvb", models, items, tmp_path / "record")
+    job = asked.jobs()[0]
+    state = batch.State.beside(asked.record)
+    held = {asked.ask.key(job.conversation, (), job.repeat): (job.conversation.item, job.repeat)}
+    state.path.parent.mkdir(parents=True)
+    dataclasses.replace(state, parts=[batch.Part("file", held, "batch")]).save()
+    assert "other: some of these requests are in an open batch" in both(
+        capsys, "--study", "dvb", "--set", "smoke"
+    )
+
+
+def test_prompts_that_are_not_here_are_refused_before_a_confirmation(both, capsys, monkeypatch, tmp_path):
+    without_prompts(monkeypatch, tmp_path)
+    assert "not on this machine" in both(capsys, "--study", "dvb", "--set", "authors")
+
+
+def test_a_model_named_twice_is_asked_and_counted_once(run, paid):
+    assert run("--model", "paid", "--dry-run") == run("--dry-run")
+
+
 @pytest.mark.parametrize("option", ["--study", "--set"])
 def test_study_and_set_are_rejected_with_paper(run, paid, option):
     status, _, err = run(option, "dvb", "--dry-run")
@@ -154,14 +219,18 @@ def test_study_and_set_are_rejected_with_paper(run, paid, option):
     assert "drop --study and --set" in err
 
 
+def without_prompts(monkeypatch, folder):
+    study = catalogue.study("dvb")
+    store = dataclasses.replace(study.authors.store, folder=folder)
+    monkeypatch.setitem(vars(study), "authors", dataclasses.replace(study.authors, store=store))
+
+
 def test_missing_prompts_are_left_out_and_named(run, paid, monkeypatch, tmp_path):
     registry = dataclasses.replace(
         catalogue.registry(), asked_of={"dvb/authors": ("words",)}, paper={"dvb/authors": ()}
     )
     monkeypatch.setattr(catalogue, "registry", lambda: registry)
-    study = catalogue.study("dvb")
-    store = dataclasses.replace(study.authors.store, folder=tmp_path)
-    monkeypatch.setitem(vars(study), "authors", dataclasses.replace(study.authors, store=store))
+    without_prompts(monkeypatch, tmp_path)
     status, out, _ = run("--dry-run")
     assert status == 0
     assert out.startswith("paid: 0 requests to send\n")

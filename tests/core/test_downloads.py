@@ -145,7 +145,7 @@ def test_a_changed_file_is_accepted_once_its_line_is_deleted(store, site):
     assert store.verified("prompts").read_bytes() == OTHER
 
 
-def test_a_locally_edited_file_is_replaced_once_the_expected_one_is_downloaded(store, site):
+def test_a_locally_edited_file_is_set_aside_once_the_expected_one_is_downloaded(store, site):
     store.fetch("prompts")
     path = store.path("prompts")
     path.write_bytes(OTHER)
@@ -154,8 +154,12 @@ def test_a_locally_edited_file_is_replaced_once_the_expected_one_is_downloaded(s
     site.pages["/prompts.json"] = (200, PROMPTS, False)
     assert "is not the expected file" in failure(store) and path.read_bytes() == OTHER
     site.pages["/prompts.json"] = (200, PROMPTS, True)
-    store.fetch("prompts")
-    assert path.read_bytes() == PROMPTS and left(store) == ["prompts.json"]
+    assert "the file that was there is now " + paths.shown(path) + ".changed)" in store.fetch("prompts")
+    assert path.read_bytes() == PROMPTS and left(store) == ["prompts.json", "prompts.json.changed"]
+    path.write_bytes(b"edited again")
+    assert "prompts.json.changed1)" in store.fetch("prompts")
+    aside = [path.with_name(f"prompts.json.changed{number}").read_bytes() for number in ("", 1)]
+    assert path.read_bytes() == PROMPTS and aside == [OTHER, b"edited again"]
 
 
 def test_a_lost_connection_leaves_nothing_behind(store, site):
@@ -198,7 +202,8 @@ def test_offline_errors_name_file_and_url(tmp_path, monkeypatch):
 
 def test_a_web_page_is_not_recorded(store, site):
     site.pages["/prompts.json"] = (200, b"<!DOCTYPE html><title>Deleted</title>", True)
-    assert "the downloaded file is a web page" in failure(store)
+    message = failure(store)
+    assert "is not JSON" in message and "<!DOCTYPE html>" in message
     assert left(store) == [] and not store.lock_file.exists()
 
 

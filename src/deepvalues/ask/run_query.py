@@ -27,8 +27,9 @@ from deepvalues.ask.processes import processors, run
 from deepvalues.ask.questions import Questions
 from deepvalues.ask.reading import STATUSES
 from deepvalues.ask.record import Answer, Record, aside_names, found_aside
-from deepvalues.ask.registry import HEAD, Model, Price
+from deepvalues.ask.registry import HEAD, Model, Price, proxy_for
 from deepvalues.ask.settings import Settings
+from deepvalues.ask.weights.serve import ready
 from deepvalues.core import guard, paths
 from deepvalues.core.errors import UserError
 from deepvalues.core.number_format import listed
@@ -203,7 +204,7 @@ def ask(
     yes: bool = False,
     show: bool = False,
 ) -> Iterator[tuple[Part, Outcome]]:
-    """Show the plan and have it confirmed if it costs money, and ask part by part.
+    """Check all parts, show the plan and have it confirmed if it costs money, and ask part by part.
 
     Parameters
     ----------
@@ -222,19 +223,22 @@ def ask(
     Raises
     ------
     UserError
-        When the cost is not confirmed, and as from `query`. What was received before is in the record; call
-        again to continue.
+        Before anything is sent when some part can't be asked or the cost is not confirmed; later as from
+        `query`. What was received before is in the record; call again to continue.
     """
     settings = settings or Settings()
     pending = [part for part in parts if part.plan.requests]
-    for part in pending:
-        part.model.require_key(part.plan.requests)
-    if show or any(part.model.price for part in parts):
-        print("\n".join(lines(parts)), flush=True)
-    priced = dict.fromkeys(part.model.name for part in pending if part.model.price)
-    if priced and not yes:
-        _require_consent(", ".join(priced))
     with catalogue.targets() as target:
+        for part in pending:
+            for questions in questions_by_model(part.study, [part.model], part.items, record_folder):
+                _stop_if_refused(questions, questions.jobs(retry), settings)
+        for model in {part.model.name: part.model for part in pending}.values():
+            _stop_if_unreachable(model, target)
+        if show or any(part.model.price for part in parts):
+            print("\n".join(lines(parts)), flush=True)
+        priced = dict.fromkeys(part.model.name for part in pending if part.model.price)
+        if priced and not yes:
+            _require_consent(", ".join(priced))
         for part in parts:
             (questions,) = questions_by_model(part.study, [part.model], part.items, record_folder)
             outcome = _asked(questions, target, settings, retry)
@@ -251,9 +255,7 @@ def _asked(
     saved = questions.replayed().cost(price) if price else math.nan
     jobs, summary = questions.jobs(retry), Summary()
     if jobs:
-        model.require_key(len(jobs))
-        _stop_if_withheld(jobs)
-        _stop_if_in_batch(questions, jobs)
+        _stop_if_refused(questions, jobs, settings)
         summary = _ask(questions, jobs, target(model), settings)
     for notice in questions.record.notices:
         print(notice)
@@ -328,11 +330,27 @@ def submit(questions: Questions, yes: bool) -> batch.Part | None:
     return batch.submit(questions, confirm)
 
 
-def _stop_if_withheld(jobs: Sequence[Job]) -> None:
-    """Raise before anything is sent if the text of some question is not on this machine."""
+def _stop_if_refused(questions: Questions, jobs: Sequence[Job], settings: Settings) -> None:
+    """Raise if jobs can't be sent: no key or text, in an open batch, or a maximum cost without a price."""
+    model = questions.model
+    model.require_key(len(jobs))
     for job in jobs:
         if isinstance(job.conversation, Withheld):
             job.conversation.messages(())
+    _stop_if_in_batch(questions, jobs)
+    if settings.max_cost is not None and model.price is None:
+        raise UserError(
+            f"{model.name}: a maximum cost needs a price; set one with --price, or in "
+            f"{paths.shown(paths.MODELS)}"
+        )
+
+
+def _stop_if_unreachable(model: Model, target: Callable[[Model], Target]) -> None:
+    """Raise if there is nowhere to ask a model; starts no server."""
+    if model.weights:
+        ready(model)
+    elif isinstance(where := target(model), str):
+        proxy_for(where)
 
 
 def _stop_if_in_batch(questions: Questions, jobs: Sequence[Job]) -> None:
@@ -351,11 +369,6 @@ def _ask(questions: Questions, jobs: Sequence[Job], target: Target, settings: Se
     # A head needs its model's server for texts whose hidden states are not cached.
     if model.weights or model.family == HEAD:
         settings = settings.for_own_server()
-    if settings.max_cost is not None and model.price is None:
-        raise UserError(
-            f"{model.name}: a maximum cost needs a price; set one with --price, or in "
-            f"{paths.shown(paths.MODELS)}"
-        )
     with Progress(
         model.name, len(jobs), lambda answer: questions.read(answer).status == "answered", model.price
     ) as bar:

@@ -72,7 +72,7 @@ def price(text: str) -> Price:
     option("--threads", "N", "threads of the server for open weights (default: one per processor)", int),
     option("--rpm", "N", "maximum requests per minute", positive),
     option("--tpm", "N", "maximum tokens per minute", positive),
-    option("--max-cost", "USD", "stop before the next request could exceed this cost", positive),
+    option("--max-cost", "USD", "stop before all models together could cost more than this", positive),
     option("--price", "IN,OUT", "dollars per million tokens, instead of the price in data/models.yml", price),
     flag("--dry-run", "show what would be sent and what it would cost"),
     flag("--yes", "skip the confirmation of costs"),
@@ -132,7 +132,8 @@ def _chosen_models(arguments: argparse.Namespace) -> list[Model]:
     from deepvalues.ask import catalogue
 
     registry = catalogue.registry()
-    return [registry.model(name, arguments.base_url, arguments.key_variable) for name in arguments.model]
+    names = dict.fromkeys(arguments.model)
+    return [registry.model(name, arguments.base_url, arguments.key_variable) for name in names]
 
 
 def place(arguments: argparse.Namespace) -> tuple[str, str]:

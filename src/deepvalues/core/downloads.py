@@ -7,8 +7,12 @@ and required from then on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import itertools
+import json
+import os
 import re
 import shutil
 import sys
@@ -52,7 +56,8 @@ def obtain(
 ) -> str:
     """Write a file from the first origin that provides it, unless it is there.
 
-    The file is moved into place once it is verified. A failed download leaves what was there before.
+    The file is moved into place once it is verified; another file that is there is renamed, never replaced. A
+    failed download leaves what was there before.
 
     Parameters
     ----------
@@ -64,7 +69,7 @@ def obtain(
     Returns
     -------
     str
-        A report: the path, where the file came from, and its size.
+        A report: the path, where the file came from, what a file that was there is called now, and the size.
 
     Raises
     ------
@@ -92,8 +97,10 @@ def obtain(
                 continue
             wrong = fault(fresh, expected, size)
             if wrong is None:
+                aside = _set_aside(path)
                 fresh.replace(path)
-                return f"{shown(path)}: downloaded from {origin.name}, {path.stat().st_size / 1e6:.1f} MB"
+                megabytes = path.stat().st_size / 1e6
+                return f"{shown(path)}: downloaded from {origin.name}{aside}, {megabytes:.1f} MB"
             faults.append(f"{origin.name}: the downloaded file {wrong}")
     raise UserError(
         f"{what}: {shown(path)} {before}, and could not be downloaded ({'; '.join(faults)}). "
@@ -101,16 +108,29 @@ def obtain(
     )
 
 
+def _set_aside(path: Path) -> str:
+    """Rename whatever is at a path to a free name; returns a note that tells the name."""
+    if not os.path.lexists(path):
+        return ""
+    names = (path.with_name(f"{path.name}.changed{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not os.path.lexists(name))
+    path.rename(aside)
+    return f" (the file that was there is now {shown(aside)})"
+
+
 def fault(path: Path, expected: str | None, size: int | None = None) -> str | None:
     """What is wrong with a file; None if it has the expected SHA-256.
 
-    Without one, any file will do but a web page, which share links may return.
+    Without one, any file will do, but a .json file must be JSON, since share links may return a web page.
     """
     if not path.is_file():
         return "is missing"
     if expected is None:
-        with path.open("rb") as stream:
-            return "is a web page" if stream.read(100).lstrip().startswith(b"<") else None
+        with contextlib.suppress(ValueError):
+            if path.suffix == ".json":
+                json.loads(path.read_bytes())
+            return None
+        return f"is not JSON: it begins with {path.read_bytes()[:40]!r}"
     if size is not None and path.stat().st_size < size:
         return f"is incomplete: it has {path.stat().st_size:,} of {size:,} bytes"
     actual = sha256(path)
@@ -225,7 +245,10 @@ class Store:
         """
         source, path, expected = self.source(name), self.path(name), self.expected(name)
         lock = shown(self.lock_file)
-        advice = f" If the publisher has changed it, delete its line in {lock} to use the new one."
+        advice = (
+            f" If the publisher has changed it, delete its line in {lock} to use the new one; results will "
+            "then use other data."
+        )
         with writing(self.folder):
             report = obtain(
                 name,
