@@ -19,6 +19,7 @@ from deepvalues.ask.weights import serve
 from deepvalues.cli.command import parser
 from deepvalues.core import paths
 from deepvalues.core.errors import UserError
+from deepvalues.studies.dvb.study import DeepValueBenchmark
 from deepvalues.studies.profiles.study import open_answers
 
 NAMES = ("agent-value", "agent-declining", "learner-words")
@@ -26,9 +27,21 @@ NAMES = ("agent-value", "agent-declining", "learner-words")
 
 @pytest.fixture(autouse=True, scope="module")
 def built_once():
-    """Build sets of thousands of items, which many tests here count, only once."""
+    """Build sets of thousands of items, which many tests here count, and their conversations only once."""
+    kept, conversations = {}, DeepValueBenchmark.conversations
+
+    def remembered(study, items):
+        # Not those of small sets, because a test is about who shares them.
+        if len(items) < 1000:
+            return conversations(study, items)
+        # By identity: a frame that is kept keeps its id to itself.
+        if id(items) not in kept:
+            kept[id(items)] = items, conversations(study, items)
+        return kept[id(items)][1]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Study, "items", functools.cache(Study.items))
+        patch.setattr(DeepValueBenchmark, "conversations", remembered)
         yield
 
 
@@ -127,6 +140,7 @@ def test_a_failure_in_another_process_is_reported(items, models, tmp_path, monke
     busy = Record(record_path(tmp_path, "dvb", "agent-value")).writing()
     with busy, pytest.raises(UserError, match="another run"):
         run_query.complete_local(chosen, tmp_path)
+    monkeypatch.setattr(run_query, "processors", lambda: 1)
     assert not run_query.complete_local(chosen, tmp_path)["failed"].any()
     assert len(lines(tmp_path, "agent-value")) == 3
 
