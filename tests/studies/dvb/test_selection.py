@@ -1,6 +1,7 @@
 """The bank's wordings are chosen from the pool so that learners of words favour neither layer."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -19,6 +20,7 @@ from deepvalues.core.errors import UserError
 from deepvalues.studies.dvb.stimuli import bank as banks
 from deepvalues.studies.dvb.stimuli import selection
 from deepvalues.studies.dvb.stimuli.bank import SPLITS, checksum, read_bank
+from deepvalues.studies.dvb.stimuli.design import build_design
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +204,24 @@ def test_a_shipped_rate_is_measured_again_exactly(rates, bank):
 SHORT = [("deconfounded", 4), ("value_only", 20), ("surface_only", 20)]
 
 
+@pytest.fixture
+def fewer_cells(monkeypatch):
+    """Every fourth cell of a design, for what this process measures."""
+
+    made = {}
+
+    def some(bank, seed):
+        # A test has one bank.
+        if seed not in made:
+            design = build_design(bank, seed)
+            made[seed] = replace(design, cells=design.cells[::4])
+        return made[seed]
+
+    monkeypatch.setattr(selection, "build_design", some)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("fewer_cells")
 def test_rates_of_a_bank_that_shows_the_value_alone(bank):
     """Words that only the wordings of one value share, and poles without any: a learner follows the value."""
     words = iter(range(10**6))
@@ -222,7 +241,7 @@ def test_rates_of_a_bank_that_shows_the_value_alone(bank):
     telling = replace(bank, values=values, poles=poles)
     names = ["learner-nearest"]
     found = selection.learner_rates(telling, 5, tests=1, names=names, judged=SHORT)
-    assert list(found["items"]) == [400, 400, 400]
+    assert list(found["items"]) == [100, 100, 100]
     dvgr, value, surface = found["rate"]
     assert dvgr > 0.95
     assert value > 0.95
@@ -280,7 +299,8 @@ def copied(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "BANK", tmp_path / "v1")
     monkeypatch.setattr(paths, "LEARNER_RATES", tmp_path / "learner_rates.csv")
     monkeypatch.setattr(selection, "select", partial(selection.select, steps=5, seed=7))
-    how = {"seeds": [5], "tests": 1, "names": ["learner-nearest"], "judged": SHORT}
+    how = {"seeds": [5], "tests": 1, "names": ["learner-nearest"]}
+    how["judged"] = [(arm, 4) for arm, _ in SHORT]
     monkeypatch.setattr(selection, "measure", partial(selection.measure, **how))
     monkeypatch.setattr(selection, "DVGR_WITHIN", 1)
     monkeypatch.setattr(selection, "LAYERS_WITHIN", 1)
@@ -306,8 +326,17 @@ def test_select_writes_bank_and_rates(copied, capsys, monkeypatch):
     assert list(again["rate"]) == pytest.approx([kept.rate], abs=1e-12)
 
 
+class InThisProcess(ThreadPoolExecutor):
+    """Stands in for a pool of processes: starting them is shown by the test above."""
+
+    def __init__(self, number, _):
+        super().__init__(number)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("fewer_cells")
 def test_check_only_measures(copied, capsys, monkeypatch):
+    monkeypatch.setattr(selection, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr(selection, "DVGR_WITHIN", -1)
     before = checksum(copied / "v1")
     assert cli.main(["select", "--check"]) == 0
