@@ -167,12 +167,14 @@ def test_coins_turn_about_half_of_the_choices_and_depend_on_seed_and_examples():
 
 
 @pytest.mark.slow
-def test_the_null_is_near_chance_where_the_head_is_not():
+def test_the_null_is_near_chance_where_the_head_is_not(monkeypatch):
+    # A choice between two penalties, not seven: nearly all the time goes into it.
+    monkeypatch.setattr(learners, "GRID", learners.GRID[1::4])
     rates = {}
-    for learner in (PLAIN, NULL):
+    for learner, number in ((PLAIN, 50), (NULL, 150)):
         right = [
             ask(learner, examples(8, f"deep {i}"), f"deep x{i}", f"plain {i}").text == "Option A"
-            for i in range(150)
+            for i in range(number)
         ]
         rates[learner.name] = np.mean(right)
     # Four standard errors of a fair coin are .16.
