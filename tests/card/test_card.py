@@ -33,6 +33,14 @@ OTHERS = (
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def built_once():
+    """Build or read each set of items once, not anew for each respondent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gather, "_items", cache(gather._items))
+        yield
+
+
 @pytest.fixture(scope="module")
 def asked():
     """Respondents with what is on record of them, each read once."""
