@@ -80,12 +80,21 @@ def wording_ids(bank):
 @pytest.fixture(scope="session")
 def tasks(items_standard):
     """Every standard item's examples and options, read from its text, by item id."""
-    return {id: parse_prompt(text) for id, text in items_standard[["id", "prompt"]].itertuples(index=False)}
+    return {id: parsed(text) for id, text in items_standard[["id", "prompt"]].itertuples(index=False)}
 
 
 @pytest.fixture(scope="session")
 def agents(bank):
     return reference_agents(bank)
+
+
+#: Each prompt of the standard set is taken apart once.
+parsed = functools.cache(parse_prompt)
+
+
+@functools.cache
+def _read(text):
+    return read_choice(Received(text, None, "stop"), "AB")
 
 
 def _remembered(evidence):
@@ -109,13 +118,15 @@ def agent_answers(agents, items_standard):
     rows = []
     with pytest.MonkeyPatch.context() as patch:
         # Each prompt is taken apart and recognized once, not once for each agent.
-        patch.setattr(agents_module, "parse_prompt", functools.cache(parse_prompt))
+        patch.setattr(agents_module, "parse_prompt", parsed)
         patch.setattr(Recogniser, "evidence", _remembered(Recogniser.evidence))
+        asked = [
+            (item, [{"role": "user", "content": prompt}], stable_random.integer("tests", item))
+            for item, prompt in items_standard[["id", "prompt"]].itertuples(index=False, name=None)
+        ]
         for agent in agents.values():
-            for item, prompt in items_standard[["id", "prompt"]].itertuples(index=False, name=None):
-                seed = stable_random.integer("tests", item)
-                text, alternatives = agent.reply([{"role": "user", "content": prompt}], seed)
-                reading = read_choice(Received(text, None, "stop"), "AB")
-                rows.append((agent.name, item, 0, 0, *reading, text, alternatives["A"]))
+            for item, messages, seed in asked:
+                text, alternatives = agent.reply(messages, seed)
+                rows.append((agent.name, item, 0, 0, *_read(text), text, alternatives["A"]))
     columns = ["model", "item", "repeat", "turn", "status", "choice", "reply", "p_a"]
     return pd.DataFrame(rows, columns=columns)
