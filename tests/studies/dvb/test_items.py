@@ -223,7 +223,7 @@ def test_every_test_is_asked_in_both_orders(items_standard, pairs):
 def test_the_second_order_is_the_first_with_its_options_in_each_others_place(pairs):
     """And nothing else: context, examples, user and question are the same to the byte."""
     for one, other in zip(*(frame.itertuples() for frame in pairs), strict=True):
-        a, b = (situations(item.prompt)[-1] for item in (one, other))
+        ((a,), (b,)) = (situations(posed(item)) for item in (one, other))
         assert (a.option_a, a.option_b) == (b.option_b, b.option_a)
         assert a.option_a != a.option_b
         mended = (
@@ -365,14 +365,16 @@ def test_seen_tests_have_a_scene_of_their_own(items_standard):
 
 @pytest.mark.slow
 def test_example_sets_are_nested(items_standard):
-    for arm in list(TABLE)[:4]:
-        for _, group in items_standard[items_standard["arm"] == arm].groupby(["cell", "swapped"]):
-            four, twenty, forty = (
-                item.prompt[: item.prefix_chars] for item in group.sort_values("n_examples").itertuples()
-            )
-            assert forty.startswith(twenty)
-            assert twenty.startswith(four)
-            assert len(four) < len(twenty) < len(forty)
+    shown = defaultdict(dict)
+    for item in items_standard[items_standard["arm"].isin(list(TABLE)[:4])].itertuples():
+        shown[item.arm, item.cell, item.swapped][item.n_examples] = item.prompt[: item.prefix_chars]
+    assert len(shown) == 4 * 800
+    for prefixes in shown.values():
+        assert sorted(prefixes) == [4, 20, 40]
+        four, twenty, forty = (prefixes[n] for n in (4, 20, 40))
+        assert forty.startswith(twenty)
+        assert twenty.startswith(four)
+        assert len(four) < len(twenty) < len(forty)
 
 
 def test_tests_of_one_cell_and_n_share_their_examples_to_the_byte(items_standard, items_full):
@@ -553,11 +555,13 @@ def test_examples_use_training_wordings_and_tests_test_wordings(items_standard, 
 
 @pytest.mark.slow
 def test_no_test_wording_stands_in_the_examples(items_standard, bank):
-    prefixes = defaultdict(set)
-    for item in items_standard.itertuples():
-        prefixes[item.domain].add(item.prompt[: item.prefix_chars])
+    lines = defaultdict(set)
+    for domain, prefix in {
+        (item.domain, item.prompt[: item.prefix_chars]) for item in items_standard.itertuples()
+    }:
+        lines[domain].update(prefix.splitlines())
     for domain in bank.domains.values():
-        text = "\n".join(prefixes[domain.id])
+        text = "\n".join(lines[domain.id])
         first = bank.traits[0].wordings["train"][0].template.format(**domain.nouns)
         assert first in text
         for trait in bank.traits:
