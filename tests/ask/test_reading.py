@@ -355,8 +355,8 @@ PIECES = [
         "Option A\n",
     ),
 ]
-#: The system kills the process if a reply takes two seconds of processor time. In linear time none takes
-#: 0.2 s; a quadratic pattern takes minutes.
+#: The system kills the process if a reply takes half a second of processor time. In linear time none takes
+#: 0.1 s; a quadratic pattern takes many seconds.
 LONG = r"""
 import json, signal, sys
 from deepvalues.studies.dvb.items.ratings import read_rating
@@ -373,12 +373,12 @@ readers = {
     "code": lambda received: read_code(received, {"agency": "Agency"}),
 }
 for piece in json.loads(sys.argv[1]):
-    many = piece * 20_000
+    many = piece * 10_000
     texts = (f"The choice is: {many}x", "stop"), (f"Answer{many}", "length"), (f"[1, {many}", "stop")
     for text, finish in texts:
         for name, reader in readers.items():
             print(name, repr(piece), flush=True)
-            signal.setitimer(signal.ITIMER_PROF, 2)
+            signal.setitimer(signal.ITIMER_PROF, 0.5)
             reader(Received(text, None, finish, "Option A: 85, 85\nOption B: 85, 76"))
 signal.setitimer(signal.ITIMER_PROF, 0)
 """

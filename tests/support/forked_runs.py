@@ -17,7 +17,7 @@ import openai._base_client
 import pandas as pd
 
 from deepvalues import cli
-from deepvalues.ask import batch, catalogue, processes, run_query
+from deepvalues.ask import asker, batch, catalogue, processes, run_query
 from deepvalues.ask.conversation import Conversation
 from deepvalues.ask.study import Study, register
 
@@ -60,6 +60,8 @@ def run(order):
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if order["processes"]:
         processes.number_of_processes = lambda *_: order["processes"]
+    if order["grace"]:
+        asker.GRACE_SECONDS = order["grace"]
     if order["file_limit"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_limit"],) * 2)
     if order["obey_permissions"]:
