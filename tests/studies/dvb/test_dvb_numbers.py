@@ -197,6 +197,7 @@ def test_separability_and_likeness(results):
         ("value", "words", 0.345, 0.2, 0.4, 1 / 11),
         ("pole", "words", 0.592, 0.5, 0.7, 0.5),
         ("pole", "length", 0.571, 0.51, 0.64, 0.5),
+        ("value pair", "length", 0.562, 0.5, 0.6, 0.5),
     ]
     columns = "layer classifier accuracy clustered_low clustered_high chance"
     numbers.separability(results, frame(columns, *rows))
@@ -206,6 +207,7 @@ def test_separability_and_likeness(results):
     assert kept(results) == {
         "separability.value": ".345",
         "separability.value_chance": ".091",
+        "separability.value_length": ".562",
         "separability.pole_length": ".571",
         "separability.pole_length_interval": "[.510, .640]",
         "likeness.value": ".011",

@@ -209,7 +209,7 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     assert "of a and b can all be read, a chose the same option in both orders more often" in both
     assert both.endswith(
         "would give, and a was above chance on the control, at a rate of .900 [.890, .910], uncorrected "
-        "for the number of tests."
+        "for the number of tests; for free text, the verdict would be “learned, layer unclear”."
     )
     though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert "of a and b can all be read, neither was found to choose" in though
@@ -243,8 +243,7 @@ def test_asked_outright_language_models_alone_are_counted():
     chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", chance).endswith(
         "and .500 (poles); no interval lies above one half, so this question does not show what can be "
-        "recognized. By our rule, no named layer could then be credited to this model, only “learned, layer "
-        "unclear”."
+        "recognized, and by our rule this model could not be credited with a named layer."
     )
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
     assert "a pole (b: 10 of 20 questions), the models are right" in two and "questions" not in found
@@ -323,7 +322,9 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
     odds = of_own("learned", table(nowhere | by_letter | {"probe_surface_positive": 0.6}))
     assert odds == (
         "Log odds averaged over both orders, in which a constant preference for a letter cancels, favour the "
-        "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. For "
+        "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. Of "
+        "these 3 shares, 1 has an interval above one half, uncorrected (a, the surface probe: .600 [.590, "
+        ".610]). For "
         "the model, no interval of the mean log odds lies above zero on the control or on either probe."
     )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
@@ -385,6 +386,19 @@ def gained(*rows):
     return pd.DataFrame(rows, columns=columns)
 
 
+#: Columns of comparisons of heads with others.
+GAINED = [
+    "model",
+    "n_examples",
+    "other",
+    "respondent",
+    "arm",
+    "difference",
+    "clustered_low",
+    "clustered_high",
+]
+
+
 def test_intervals_of_gains_with_more_examples_are_counted():
     table_ = gained(
         (20, TOKENS, "head, mean", "value", 3, 1),
@@ -398,14 +412,23 @@ def test_intervals_of_gains_with_more_examples_are_counted():
         "At N = 20, with fewer cells, 3 of 6 intervals of gains over token embeddings lie above zero on the "
         "value probe and none on the surface probe"
     )
-    assert told("gains", table_) == f"{own}."
+    nothing = pd.DataFrame(columns=GAINED)
+    assert told("gains", table_, nothing) == f"{own}."
+    one = ("a", 4, TOKENS, "head, mean", "probe_value", 0.1, 0.02, 0.18)
+    others = [("b", *one[1:5], 0.2, 0.1, 0.3), ("b", 20, *one[2:5], 0.4, 0.3, 0.5)]
+    assert told("gains", table_, pd.DataFrame([one, *others], columns=GAINED)) == (
+        "The gains over token embeddings on the value probe go from .100 [.020, .180] (a) to .200 [.100, "
+        f".300] (b). {own}."
+    )
     lexical = gained((20, "lexical", "head, last", "value", 3, 1))
-    assert told("gains", pd.concat([table_, lexical])) == (
+    assert told("gains", pd.concat([table_, lexical]), nothing) == (
         f"{own}; of those over the best lexical learner, 1 and none."
     )
-    nowhere = told("gains", pd.concat([table_, lexical.assign(above=0)]))
+    nowhere = told("gains", pd.concat([table_, lexical.assign(above=0)]), nothing)
     assert nowhere.endswith("; of those over the best lexical learner, none does on either.")
-    assert told("gains", table_[4:]) == "No head was compared with one on token embeddings at N = 20."
+    assert (
+        told("gains", table_[4:], nothing) == "No head was compared with one on token embeddings at N = 20."
+    )
 
 
 def test_value_is_added_if_all_mean_states_gain_over_token_embeddings_on_the_value_alone():
@@ -434,8 +457,8 @@ def test_what_the_most_examples_add_is_told_by_kind_of_respondent():
         "From N = 20 to N = 320, on 50 cells, accuracy changes by .100 on the value probe and .020 on the "
         "surface probe for heads on the hidden states of a and by .100 on the value probe and .020 on the "
         "surface probe for tuned lexical learners. Of the 2 intervals of the first change minus the second, "
-        "1 lies above zero and none below. As the wordings of a value or a pole recur, further examples hold "
-        "little that is new."
+        "1 lies above zero and none below. As the wordings of a value or a pole recur, further examples may "
+        "hold little that is new."
     )
     alike = climbed.assign(low=-0.1, high=0.1)
     assert "none lies above zero and none below: more such examples moved no respondent" in told(
@@ -461,8 +484,8 @@ def test_models_that_go_by_position_when_asked_outright_are_said_to():
     of_place = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", of_place.assign(followed=0.5)) == (
         "Asked outright which of two options shows a value or a pole, a goes by position as well: the "
-        "accuracy over both orders is .500, so this question does not show what can be recognized. By our "
-        "rule, no named layer could then be credited to this model, only “learned, layer unclear”."
+        "accuracy over both orders is .500, so this question does not show what can be recognized, and by "
+        "our rule this model could not be credited with a named layer."
     )
 
 
@@ -489,12 +512,12 @@ def test_lexical_learners_that_learned_are_counted_and_the_best_named():
         {"model": "h-mean", "family": HEAD, "probe_value": 0.9},
     ]
     assert told("lexical", table(*rows)) == (
-        "By the same rules, 3 of 4 lexical learners learned from the examples too, so the heads must "
-        "be compared with them. The best of them is learner-words-tuned on the value probe and learner-words "
-        "on the surface probe."
+        "By the same rules, applied to accuracies, 3 of 4 lexical learners learned from the examples too, so "
+        "the heads must be compared with them. The best of them is learner-words-tuned on the value probe "
+        "and learner-words on the surface probe."
     )
     assert told("lexical", table(rows[3])) == (
-        "By the same rules, none of 1 lexical learners learned from the examples."
+        "By the same rules, applied to accuracies, none of 1 lexical learners learned from the examples."
     )
     assert told("lexical", NO_TABLE) == "No lexical learner has a verdict."
 
@@ -542,29 +565,30 @@ def test_public_prompts_by_family():
 
 
 def test_the_finding_names_models_verdicts_and_what_was_read():
-    assert told("finding", NO_TABLE, READ) == "No language model was asked in Study 1."
-    found = told("finding", table(PLACE, VALUE), READ)
+    assert told("finding", NO_TABLE, READ, TWO) == "No language model was asked in Study 1."
+    found = told("finding", table(PLACE, VALUE), READ, TWO)
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. Their DVGR was .500 to .660, "
-        "and value-probe accuracy .500. On this probe, linear heads on the hidden states of a, "
-        "fitted to such "
-        "examples, reached .700 to .800; on token embeddings, .600."
+        "and value-probe accuracy .500. On this probe, linear heads fitted to the hidden states of a "
+        "reached .700 to .800; on token embeddings, .600."
     )
-    assert "On this probe, linear heads on their hidden states, fitted to such examples, reached" in told(
-        "finding", table(PLACE), READ
+    assert "On this probe, linear heads fitted to their hidden states reached" in told(
+        "finding", table(PLACE), READ, TWO
     )
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
-    assert told("finding", table(PLACE, VALUE, encoder), READ).endswith(
+    assert told("finding", table(PLACE, VALUE, encoder), READ, TWO).endswith(
         "on token embeddings, .600; a sentence-embedding learner, .800."
     )
-    unread = told("finding", table(PLACE | {"dvgr": NAN}), READ)
+    unread = told("finding", table(PLACE | {"dvgr": NAN}), READ, TWO)
     assert "position. No reply could be read. On this probe, linear heads" in unread
 
 
-@pytest.mark.parametrize(("names", "who"), [("a", "a"), ("ab", "two language models")])
+@pytest.mark.parametrize(
+    ("names", "who"), [("a", "a"), ("ab", "two language models (at most 1.5 billion parameters)")]
+)
 def test_one_verdict_for_all(names, who):
     rows = [PLACE | {"model": name} for name in names]
-    found = told("finding", table(*rows), READ)
+    found = told("finding", table(*rows), READ, TWO)
     assert found.startswith(
         f"Given four examples, {who} chose by position. {'Its' if who == 'a' else 'Their'} DVGR"
     )
@@ -575,14 +599,14 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     one = PLACE | {"verdict": verdict}
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
-    found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b")]))
+    found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b")]), TWO)
     assert "on token embeddings, .600; a sentence-embedding learner, .800." in found
     assert len(found.split()) <= 60
 
 
 def test_heads_count_in_the_finding_only_with_the_examples_of_the_models():
     for read in (NOTHING_READ, READ[READ["n_examples"] == 20]):
-        assert "heads" not in told("finding", table(PLACE, VALUE), read)
+        assert "heads" not in told("finding", table(PLACE, VALUE), read, TWO)
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,13 @@ def limitation(how: pd.DataFrame, cells: int) -> dict[str, Any]:
     cells
         Number of cells in the design.
     """
-    # NaN without models, or if the size of one is unknown.
-    billions = float(how["billions"].max(skipna=False)) if len(how) else math.nan
     asked = {"least": how["cells"].min(), "most": how["cells"].max(), "cells": cells}
-    return {"models": len(how), "billions": billions, **asked}
+    return {"models": len(how), "billions": _most_billions(how), **asked}
+
+
+def _most_billions(how: pd.DataFrame) -> float:
+    """The size of the largest model; NaN without models, or if the size of one is unknown."""
+    return float(how["billions"].max(skipna=False)) if len(how) else math.nan
 
 
 def asked(how: pd.DataFrame) -> dict[str, Any]:
@@ -355,7 +358,9 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         option), by_option (those that choose the same option in both orders more often than position alone
         would give), copies (those that reproduce an exact copy of an example above chance), by_letter
         (whether all were asked by letter probability), nothing_shown (number of rates without examples or
-        with shuffled ones), off_half (those of them whose intervals exclude one half), turned_by_examples
+        with shuffled ones), off_half (those of them whose intervals exclude one half), positive (number of
+        shares of tests whose log odds favour the right option), positive_above (those of them whose intervals
+        lie above one half), turned_by_examples
         (`spread` of prior_consistency, of the models that are less consistent with examples, by intervals
         that do not overlap), learned_more (`spread` of control and probes with more examples), most (the
         largest upper end of the intervals of preferences for the right option, in log odds), and each
@@ -375,26 +380,33 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
         for name, ends in _NEARLY.items()
     }
     known: dict[str, Any] = {"models": len(rows), "n": rules.N, "more": rules.MORE}
-    nothing = [
-        {
-            "model": row["model"],
-            "examples": examples,
-            "rate": row[arm],
-            "interval": (row[f"{arm}_low"], row[f"{arm}_high"]),
-        }
-        for row in rows.to_dict("records")
-        for arm, examples in _NOTHING_SHOWN.items()
-        if not math.isnan(row[arm])
-    ]
+    nothing = _rates(rows, _NOTHING_SHOWN)
     off = [each for each in nothing if not each["interval"][0] <= 0.5 <= each["interval"][1]]
+    positive = _rates(rows, {f"{arm}_positive": f"the {ARMS[arm]}" for arm in _LEARNED})
     copies = rows.loc[_above(rows, "repeat_copy_lean"), "model"].tolist()
     by_option = rows.loc[rows["consistency_excess_low"] > 0, "model"].tolist()
     by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
     by_odds = rows[rows["scale"] == rules.SCALES[0]]
     most = float(by_odds[[f"{arm}_lean_high" for arm in _LEARNED]].max().max())
     known |= {"most": most, "nothing_shown": len(nothing), "off_half": off, "by_letter": by_letter}
-    known |= {"copies": copies, "by_option": by_option}
+    known |= {"copies": copies, "by_option": by_option, "positive": len(positive)}
+    known["positive_above"] = [each for each in positive if each["interval"][0] > 0.5]
     return {**known, "certain": certain, "positions": positions, **measures}
+
+
+def _rates(rows: pd.DataFrame, arms: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each known rate of each model, with what it is a rate on and its interval."""
+    return [
+        {
+            "model": row["model"],
+            "on": on,
+            "rate": row[arm],
+            "interval": (row[f"{arm}_low"], row[f"{arm}_high"]),
+        }
+        for row in rows.to_dict("records")
+        for arm, on in arms.items()
+        if not math.isnan(row[arm])
+    ]
 
 
 def same_dvgr(table: pd.DataFrame) -> dict[str, Any]:
@@ -592,19 +604,26 @@ def first_cells(table: pd.DataFrame, few: pd.DataFrame) -> dict[str, Any]:
     return {**counts, "cells": before["cells"].max(), "others": others}
 
 
-def gains(table: pd.DataFrame) -> dict[str, Any]:
-    """How many intervals of gains over token embeddings and the best lexical learner lie above 0, at N = 20.
+def gains(table: pd.DataFrame, compared: pd.DataFrame) -> dict[str, Any]:
+    """What heads gain over others: over token embeddings at the N of the verdicts, and how often at N = 20.
 
     Parameters
     ----------
     table
         From `analysis.asked_read.gains`.
+    compared
+        From `analysis.asked_read.heads_compared`.
 
     Returns
     -------
     dict
-        more (the N), and ``tokens`` and ``lexical``: by probe, the number of such intervals and of all.
+        over_tokens (`spread` over the models of the gain of mean states on the value probe), more (the larger
+        N), and at this N the numbers of intervals above 0 of gains over token embeddings and the best lexical
+        learner: ``tokens`` and ``lexical``: by probe, the number of such intervals and of all.
     """
+    of = {"n_examples": rules.N, "other": TOKENS, "respondent": MEAN, "arm": "probe_value"}
+    few = compared[(compared[list(of)] == pd.Series(of)).all(axis=1)]
+    few = few.rename(columns={f"clustered_{side}": f"difference_{side}" for side in ("low", "high")})
     more = table[table["n_examples"] == rules.MORE]
     found = {
         name: {
@@ -614,7 +633,7 @@ def gains(table: pd.DataFrame) -> dict[str, Any]:
         }
         for name, other in {"tokens": TOKENS, "lexical": BEST_LEXICAL}.items()
     }
-    return {"more": rules.MORE, **found}
+    return {"over_tokens": spread(few, "difference"), "more": rules.MORE, **found}
 
 
 def adds_value(table: pd.DataFrame) -> bool:
@@ -747,7 +766,7 @@ def _verdicts(table: pd.DataFrame) -> list[dict[str, Any]]:
     return given
 
 
-def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
+def finding(table: pd.DataFrame, rates: pd.DataFrame, how: pd.DataFrame) -> dict[str, Any]:
     """The findings about language models for the abstract, all at the same number of examples.
 
     Parameters
@@ -756,6 +775,8 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
         From `analysis.verdicts.verdicts`.
     rates
         From `analysis.asked_read.asked_against_read`.
+    how
+        From `analysis.several_sets.how_asked`.
     """
     on_probe = rates[(rates["arm"] == "probe_value") & (rates["n_examples"] == rules.N)]
     read, asked = _heads(on_probe), sorted(_language_models(table)["model"])
@@ -768,4 +789,10 @@ def finding(table: pd.DataFrame, rates: pd.DataFrame) -> dict[str, Any]:
         "models": models if models != asked else [],
     }
     encoder = spread(table[table["model"] == rules.ENCODER], "probe_value")
-    return {"own": own(table), "verdicts": _verdicts(table), "heads": heads, "encoder": encoder}
+    return {
+        "own": own(table),
+        "verdicts": _verdicts(table),
+        "heads": heads,
+        "encoder": encoder,
+        "billions": _most_billions(how),
+    }

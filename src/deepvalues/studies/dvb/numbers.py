@@ -175,6 +175,7 @@ def separability(results: Results, table: pd.DataFrame) -> None:
     """Accuracy of two classifiers, from `stimuli.bank_checks.separability`."""
     rows = {(row["layer"], row["classifier"]): row for row in table.to_dict("records")}
     value, lengths = rows["value", "words"], rows["pole", "length"]
+    results.share("separability.value_length", rows["value pair", "length"]["accuracy"])
     results.share("separability.value", value["accuracy"])
     results.share("separability.value_chance", value["chance"])
     results.share("separability.pole_length", lengths["accuracy"])
