@@ -176,7 +176,8 @@ def test_numbers_of_the_null_and_of_the_published_models(table, tmp_path):
     assert found["steering.reading"] == "1"
     assert (found["steering.others_least"], found["steering.others_most"]) == ("−9", "18")
     assert (found["steering.others_low"], found["steering.others_high"]) == ("21", "41")
-    assert found["steering.full"] == "77.6"
+    assert found["steering.full"] == "77.65"
+    assert found["lean.beyond"] == "Vicuna-13B"
     assert (found["target.altruistic"], found["target.competitive"]) == ("61.4", "−16.3")
     assert (found["lean.following"], found["lean.others"]) == ("−0.5", "14.3")
     claims = (

@@ -208,7 +208,7 @@ def keep_blind(
     results.decimals("lean.others", others["lean"].mean(), 1)
     results.decimals("steering.others_least", others["range"].min(), 0)
     results.decimals("steering.others_most", third["range"], 0)
-    results.decimals("steering.full", scoring.full_range(), 1)
+    results.decimals("steering.full", scoring.full_range(), 2)
     results.decimals("blind.error", others["blind_error"].mean(), 1)
     six = implied["model"].isin(others["model"])
     results.decimals("blind.error_without", implied.loc[six & ~implied["goal"], "blind_error"].mean(), 1)
@@ -224,6 +224,8 @@ def keep_blind(
     results.decimals("steering.others_low", angles.min(), 0)
     results.decimals("steering.others_high", angles.max(), 0)
     unleaning = [row["range_share"] > MOST and row["lean_low"] <= 0 <= row["lean_high"] for row in following]
+    least = implied.groupby("model")["lean_low"].min()
+    results.text("lean.beyond", number_format.listed(sorted(least.index[least > null["lean"]])))
     results.claim("two_follow", all(unleaning))
     results.claim("others_hardly_move", third["range_share"] < LITTLE)
 
