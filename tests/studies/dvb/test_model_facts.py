@@ -115,13 +115,11 @@ def test_models_of_unknown_or_larger_size_are_not_called_small():
 def test_the_limitation_counts_models_and_cells():
     assert told("limitation", NOBODY, 400).startswith("Study 1 has no language model yet")
     assert told("limitation", ONE, 400) == (
-        "Study 1 asks one language model. Its results hold for this model, in the version and with the "
-        "parameters on record, and say nothing about others."
+        "Study 1 asks one language model. Its results say nothing about others."
     )
     assert told("limitation", TWO, 400) == (
-        "Study 1 asks two language models, on 100 to 200 of 400 cells. Its results hold for these models, in "
-        "the versions and with the parameters on record, and say nothing about others. These models are "
-        "small, with at most 1.5 billion parameters."
+        "Study 1 asks two language models, on 100 to 200 of 400 cells. Its results say nothing about others. "
+        "These models are small, with at most 1.5 billion parameters."
     )
     assert told("limitation", TWO.head(1), 400).endswith("This model is small, with 0.1 billion parameters.")
 
