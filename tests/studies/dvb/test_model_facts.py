@@ -115,10 +115,11 @@ def test_models_of_unknown_or_larger_size_are_not_called_small():
 def test_the_limitation_counts_models_and_cells():
     assert told("limitation", NOBODY, 400).startswith("Study 1 has no language model yet")
     assert told("limitation", ONE, 400) == (
-        "Study 1 asks one language model. Its results say nothing about others."
+        "Study 1 tests one language model. Its results say nothing about others."
     )
     assert told("limitation", TWO, 400) == (
-        "Study 1 asks two language models, on 100 to 200 of 400 cells. Its results say nothing about others. "
+        "Study 1 tests two language models, on 100 to 200 of 400 cells. Its results say nothing about "
+        "others. "
         "These models are small, with at most 1.5 billion parameters."
     )
     assert told("limitation", TWO.head(1), 400).endswith("This model is small, with 0.1 billion parameters.")
@@ -190,7 +191,7 @@ def test_what_sampling_letters_would_give_is_of_the_tests_in_free_text():
     ]
     pairs = pd.DataFrame(rows, columns=list(NO_PAIRS))
     found = told("free", readable, in_words(("a", 1.0, 0.0, 0.5)), pairs)
-    assert "letters drawn with their recorded probabilities would have .450, so" in found
+    assert "letters sampled with the recorded probabilities would give .450, so" in found
     assert "Their order consistency is .770;" in found
 
 
@@ -199,23 +200,23 @@ def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
     assert told("free", NO_TABLE, in_words(), NO_PAIRS) == "No language model was asked in free text."
     some = told("free", readable, in_words(("a", 0.4, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
     assert some == (
-        "In free text, where the replies of b can all be read, none was found to "
-        "choose the same option in both orders more often than position alone would give, and none was above "
-        "chance on the control."
+        "In free text, all replies of b can be read. None chose the same option in both orders detectably "
+        "more often than position alone would give. None was above chance on the control."
     )
     both = told("free", readable, in_words(("a", 1.0, 0.3, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
-    assert "of a and b can all be read, a chose the same option in both orders more often" in both
+    assert "of a and b can be read. a chose the same option in both orders more often" in both
     assert both.endswith(
-        "would give, and a was above chance on the control, at a rate of .900 [.890, .910], uncorrected "
-        "for the number of tests; for free text, the verdict would be “learned, layer unclear”."
+        "would give. a was above chance on the control, at a rate of .900 [.890, .910], uncorrected "
+        "for the number of tests; by that, the verdict would be “learned, layer unclear”."
     )
     though = told("free", readable, in_words(("a", 1.0, 0.0, 0.9), ("b", 1.0, 0.0, 0.5)), NO_PAIRS)
-    assert "of a and b can all be read, neither was found to choose" in though
-    assert ", though a was above chance on the control, at a rate of" in though
+    assert "of a and b can be read. Neither chose" in though
+    assert "a was above chance on the control, at a rate of" in though
     partly = told("free", readable, in_words(("a", 0.4, 0.3, 0.9)), NO_PAIRS)
     assert partly == (
         "In free text, the share of replies that clearly name one option is .400 to 1.000. "
-        "On the 17 tests for which both replies of a can be read, a selection, its order consistency was "
+        "On the 17 tests (a selected subset) for which both replies of a can be read, its order consistency "
+        "was "
         ".770 [.760, .780], more than the .470 that position alone would give."
     )
 
@@ -240,11 +241,12 @@ def test_asked_outright_language_models_alone_are_counted():
     )
     chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", chance).endswith(
-        "and .500 (poles); no interval lies above one half, so this question does not show what can be "
-        "recognized, and by our rule this model could not be credited with a named layer."
+        "and .500 (poles); no interval lies above one half, so this question cannot show what the model "
+        "recognizes. So, by our rule, the best verdict open to this model was “learned, layer unclear”."
     )
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
-    assert "a pole (b: 10 of 20 questions), the models are right" in two and "questions" not in found
+    assert "a pole (b was asked 10 of the 20 questions), the models are right" in two
+    assert "questions" not in found
     assert "at rates of .500 to .600 (values) and" in two
 
 
@@ -281,15 +283,15 @@ def test_a_head_that_learned_both_layers_is_told_from_models_of_the_same_dvgr_by
     far = head | {"model": "g-last", "dvgr": 0.6}
     found = told("same_dvgr", table(PLACE, far, head))
     assert found == (
-        "The DVGR of the language models is .500. That of h-last, a head that learned both layers, cannot "
-        "be told from one half either: .495 [.485, .505]. The control tells them apart: accuracy is .500 "
+        "The DVGR of the language models, .500, looks like that of h-last, a head that learned both layers: "
+        ".495 [.485, .505]. The control tells them apart: accuracy is .500 "
         "for the models and .800 for the head."
     )
     assert facts.claims(table(PLACE, head))["dvgr_hides"]
     for others in ((VALUE, head), (PLACE, head | {"control": 0.5}), (PLACE, far), (PLACE,), (head,)):
         assert not facts.claims(table(*others))["dvgr_hides"]
     unlike = told("same_dvgr", table(VALUE, head))
-    assert "cannot be told from one half: .495" in unlike
+    assert "differs from that of h-last, a head that learned both layers: .495" in unlike
     assert "Accuracy on the control is .900 for the models" in unlike
     for rows in (table(PLACE), table(head), table(PLACE, far)):
         assert told("same_dvgr", rows).startswith("No head that learned both layers has a DVGR of about one")
@@ -310,20 +312,31 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
     assert alone == "The model prefers the right option significantly at N = 4 on the surface probe only."
     nowhere = PLACE | {"probe_surface_lean": 0.0}
     for models, who in (
-        ("a", "For the model, no interval of the preference for the right option lies"),
-        ("ab", "For neither model does the interval of the preference for the right option lie"),
-        ("abc", "For no model does the interval of the preference for the right option lie"),
+        (
+            "a",
+            "On the control and the probes, the model's interval for the preference for the right option "
+            "does not lie",
+        ),
+        (
+            "ab",
+            "On the control and the probes, neither model's interval for the preference for the right "
+            "option lies",
+        ),
+        (
+            "abc",
+            "On the control and the probes, no model's interval for the preference for the right option lies",
+        ),
     ):
         rows = [nowhere | {"model": name} for name in models]
-        assert of_own("learned", table(*rows)) == f"{who} above zero on the control or on either probe."
+        assert of_own("learned", table(*rows)) == f"{who} above zero."
     by_letter = {"letter_mass": 0.9, "control_positive": 0.5, "probe_value_positive": 0.44}
     odds = of_own("learned", table(nowhere | by_letter | {"probe_surface_positive": 0.6}))
     assert odds == (
         "Log odds averaged over both orders, in which a constant preference for a letter cancels, favour the "
         "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. Of "
         "these 3 shares, 1 has an interval above one half, uncorrected (a, the surface probe: .600 [.590, "
-        ".610]). For "
-        "the model, no interval of the mean log odds lies above zero on the control or on either probe."
+        ".610]). On the control and the probes, the model's interval for the mean log odds does not lie "
+        "above zero."
     )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
     assert of_own("learned", table(PLACE | unread)) == (
@@ -342,8 +355,8 @@ def test_what_heads_read_stands_beside_the_null():
     assert told("read", READ, NO_TABLE) == found
     assert found == (
         "At N = 4, on 50 cells, the accuracy of heads on hidden states is .700 to .800 on the value probe "
-        "and .550 to .560 on the surface probe (fitted to coin-flipped choices, both heads of a model "
-        "together: .500 and .500)."
+        "and .550 to .560 on the surface probe. With coin-flipped choices, both heads of a model pooled, it "
+        "is .500 and .500."
     )
 
 
@@ -352,9 +365,8 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     found = facts.read(pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE)
     assert said("null_of_heads", found).replace("\u00a0", " ") == (
-        "With coin-flipped choices, 2 of 4 intervals (for each model, the control, both probes and the DVGR) "
-        "lie below one half and none above it; as all heads share the same coins, these misses are not "
-        "independent."
+        "2 of the 4 intervals (for each model, the control, both probes and the DVGR) lie below one half "
+        "and none above it; they are not independent, as all heads share the same coins."
     )
 
 
@@ -364,11 +376,12 @@ def test_verdicts_on_the_first_cells_are_counted():
     ]
     few = [PLACE | {"cells": 50}, heads[0], heads[1] | {"verdict": "both"}]
     assert told("first_cells", table(PLACE, *heads), table(*few)) == (
-        "On the first 50 cells alone, 1 of 1 language model and 1 of 2 heads have the same verdict; that of "
+        "On the first 50 cells alone, 1 of 1 language model and 1 of 2 heads on hidden states have the same "
+        "verdict; that of "
         "h-mean is “learned both”."
     )
     same = told("first_cells", table(PLACE, *heads), table(few[0], *heads))
-    assert same.endswith("and 2 of 2 heads have the same verdict.")
+    assert same.endswith("and 2 of 2 heads on hidden states have the same verdict.")
 
 
 def compared(*rows):
@@ -407,8 +420,8 @@ def test_intervals_of_gains_with_more_examples_are_counted():
         (4, TOKENS, "head, last", "value", 3, 3),
     )
     own = (
-        "At N = 20, with fewer cells, 3 of 6 intervals of gains over token embeddings lie above zero on the "
-        "value probe and none on the surface probe"
+        "At N = 20, with fewer cells, 3 of 6 gains over token embeddings have intervals above zero on the "
+        "value probe, and none on the surface probe"
     )
     nothing = pd.DataFrame(columns=GAINED)
     assert told("gains", table_, nothing) == f"{own}."
@@ -420,10 +433,10 @@ def test_intervals_of_gains_with_more_examples_are_counted():
     )
     lexical = gained((20, "lexical", "head, last", "value", 3, 1))
     assert told("gains", pd.concat([table_, lexical]), nothing) == (
-        f"{own}; of those over the best lexical learner, 1 and none."
+        f"{own}; of the gains over the best lexical learner, 1 and none."
     )
     nowhere = told("gains", pd.concat([table_, lexical.assign(above=0)]), nothing)
-    assert nowhere.endswith("; of those over the best lexical learner, none does on either.")
+    assert nowhere.endswith("; of the gains over the best lexical learner, none has.")
     assert (
         told("gains", table_[4:], nothing) == "No head was compared with one on token embeddings at N = 20."
     )
@@ -454,12 +467,13 @@ def test_what_the_most_examples_add_is_told_by_kind_of_respondent():
     assert told("ladder", climbed) == (
         "From N = 20 to N = 320, on 50 cells, accuracy changes by .100 on the value probe and .020 on the "
         "surface probe for heads on the hidden states of a and by .100 on the value probe and .020 on the "
-        "surface probe for tuned lexical learners. Of the 2 intervals of the first change minus the second, "
-        "1 lies above zero and none below. As the wordings of a value or a pole recur, further examples may "
+        "surface probe for tuned lexical learners. Of the 2 intervals for the change on the value probe "
+        "minus that on the surface probe, 1 lies above zero and none below. As the wordings of a value or a "
+        "pole recur, further examples may "
         "hold little that is new."
     )
     alike = climbed.assign(low=-0.1, high=0.1)
-    assert "none lies above zero and none below: more such examples moved no respondent" in told(
+    assert "More such examples moved no respondent detectably towards a layer: all 2 intervals" in told(
         "ladder", alike
     )
     assert told("ladder", climbed[:0]) == "No head was asked with more than 20 examples."
@@ -469,12 +483,12 @@ def test_a_model_that_examples_make_choose_by_position_is_named():
     turned = PLACE | {"prior_consistency": 0.77}
     found = of_own("without_evidence", table(turned, VALUE | {"prior_consistency": 0.7}))
     assert found.startswith(
-        "In a, this appears only with the examples (or with the longer prompt): without them, the same "
+        "a chooses by position only with the examples (or only with a longer prompt): without them, the same "
         "option was chosen in both orders in .770 [.760, .780] of the tests, where position alone "
         "would give at most one half. "
     )
     both = of_own("without_evidence", table(turned, turned | {"model": "b"}))
-    assert both.startswith("In two models, this appears only with the examples")
+    assert both.startswith("Two models choose by position only with the examples")
     assert "longer prompt" not in of_own("without_evidence", table(VALUE | {"prior_consistency": 0.7}))
 
 
@@ -482,8 +496,8 @@ def test_models_that_go_by_position_when_asked_outright_are_said_to():
     of_place = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", of_place.assign(followed=0.5)) == (
         "Asked outright which of two options shows a value or a pole, a goes by position as well: the "
-        "accuracy over both orders is .500, so this question does not show what can be recognized, and by "
-        "our rule this model could not be credited with a named layer."
+        "accuracy over both orders is .500, so this question cannot show what the model recognizes. So, by "
+        "our rule, the best verdict open to this model was “learned, layer unclear”."
     )
 
 
@@ -493,7 +507,7 @@ def test_a_verdict_that_all_heads_on_a_state_share_is_told():
     other = {"model": "g-last", "family": HEAD, "verdict": "layer_open"}
     null = {"model": "h-mean-shuffled", "family": HEAD, "verdict": "place"}
     assert (
-        ".500). The verdict is “value learner” for heads on mean states and “learned both” for heads "
+        ".500. The verdict is “value learner” for heads on mean states and “learned both” for heads "
         "on the last token's state."
     ) in told("read", READ, table(*heads, null, last))
     apart = told("read", READ, table(*heads, null, last, other))
@@ -546,15 +560,18 @@ def test_public_prompts_by_family():
         "On the public prompts, the DVGR is .500 for the language models, .495 for the lexical learners, "
         ".800 for the learner on sentence embeddings, .670 for heads on mean states and .550 for heads on "
         "the last token's state. It thus depends on which state is read: it is .120 higher for mean states "
-        "than for the last token's (1 of the 1 intervals lies above zero); head-a-mean lies above one half. "
+        "than for the last token's (1 of the 1 intervals lies above zero). The interval for head-a-mean "
+        "lies above one half. "
         "b was not asked these prompts."
     )
     worse = told("public", public(*rows, ("head-b-last", HEAD, 0.36, 0.31, 0.46)), states, [])
-    assert worse.endswith("above zero); head-a-mean lies above one half; head-b-last lies below it.")
+    assert worse.endswith(
+        "above zero). The interval for head-a-mean lies above one half; that for head-b-last lies below it."
+    )
     alike = told("public", public(*rows), compared(("head, mean", LAST, "deconfounded", 0.02)), [])
     assert alike.endswith(
         " The DVGR of heads on mean states minus that of heads on the last token's state is .020 (none of "
-        "the 1 intervals lies above zero); head-a-mean lies above one half."
+        "the 1 intervals lies above zero). The interval for head-a-mean lies above one half."
     )
     assert "which state is read" not in alike + told("public", public(*rows), NO_STATES, [])
 
@@ -567,18 +584,17 @@ def test_the_finding_names_models_verdicts_and_what_was_read():
     found = told("finding", table(PLACE, VALUE), READ, TWO)
     assert found == (
         "Given four examples, b mainly learned the value; a chose by position. Their DVGR was .500 to .660, "
-        "and value-probe accuracy .500. On this probe, linear heads fitted to the hidden states of a "
-        "reached .700 to .800; on token embeddings, .600."
+        "and value-probe accuracy .500. On this probe, linear models fitted to such examples reached .700 "
+        "to .800 on the hidden states of a, .600 on token embeddings."
     )
-    assert "On this probe, linear heads fitted to their hidden states reached" in told(
-        "finding", table(PLACE), READ, TWO
-    )
+    assert "On this probe, linear models fitted to such examples reached .700 to .800 on their hidden "
+    "states" in told("finding", table(PLACE), READ, TWO)
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     assert told("finding", table(PLACE, VALUE, encoder), READ, TWO).endswith(
-        "on token embeddings, .600; a sentence-embedding learner, .800."
+        ".600 on token embeddings and .800 on sentence embeddings."
     )
     unread = told("finding", table(PLACE | {"dvgr": NAN}), READ, TWO)
-    assert "position. No reply could be read. On this probe, linear heads" in unread
+    assert "position. No reply could be read. On this probe, linear models" in unread
 
 
 @pytest.mark.parametrize(
@@ -598,7 +614,7 @@ def test_the_finding_on_two_models_of_one_verdict_fits_an_abstract(verdict):
     other = one | {"model": "b", "order_consistency": 0.2, "dvgr": 0.6, "probe_value": 0.6}
     encoder = {"model": "learner-encoder", "family": "text learner", "probe_value": 0.8}
     found = told("finding", table(one, other, encoder), pd.concat([READ, READ.assign(model="b")]), TWO)
-    assert "on token embeddings, .600; a sentence-embedding learner, .800." in found
+    assert ".600 on token embeddings and .800 on sentence embeddings." in found
     assert len(found.split()) <= 60
 
 
@@ -637,15 +653,15 @@ def test_the_claim_on_the_learner_on_embeddings(verdict):
 def test_an_agent_whose_verdict_is_not_the_expected_one_is_named():
     rows = [{"model": name, "verdict": verdicts[0]} for name, verdicts in facts._AGENTS.items()]
     assert told("agents", table(*rows)).endswith(
-        "All five agents with a simple rule have a verdict that this rule implies."
+        "All five agents with a simple rule get a verdict that their rule implies."
     )
     rows[-1] |= {"verdict": "no_capability"}
     assert told("agents", table(*rows, PLACE)).endswith(
-        "All five agents with a simple rule have a verdict that this rule implies."
+        "All five agents with a simple rule get a verdict that their rule implies."
     )
     rows[-1] |= {"verdict": "value"}
     assert told("agents", table(*rows)).endswith(
-        "Four of five agents with a simple rule have a verdict that this rule implies; that of agent-random "
+        "Four of five agents with a simple rule get a verdict that their rule implies; that of agent-random "
         "is “value learner”."
     )
     assert told("agents", table(PLACE)) == "No reference agent with a simple rule has a verdict."

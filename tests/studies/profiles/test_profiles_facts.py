@@ -87,7 +87,7 @@ def test_fidelity_runs_from_the_lowest_model_to_the_highest(rows, expected):
 
 
 @pytest.mark.parametrize(
-    ("fidelity", "of_agent"), [([0.733], "; our random agent is one of these (0.73)"), ([0.5], ""), ([], "")]
+    ("fidelity", "of_agent"), [([0.733], ", as does our random agent (0.73)"), ([0.5], ""), ([], "")]
 )
 def test_replies_at_random_are_told_for_the_mode_of_the_text(fidelity, of_agent):
     columns = ["mode", "runs", "fidelity_low", "fidelity_high", "to_exceed"]
@@ -96,9 +96,9 @@ def test_replies_at_random_are_told_for_the_mode_of_the_text(fidelity, of_agent)
     )
     agents = pd.DataFrame({"model": facts.RANDOM, "mode": "rating", "fidelity": fidelity})
     assert told("at_random", table, agents) == (
-        "With six themes and 150 runs, 95% of simulated respondents who answer at random have a fidelity "
-        f"within [−0.61, 0.63] in the rating mode, and one in twenty exceeds 0.55{of_agent}. So a single "
-        "fidelity is weak evidence."
+        "A single fidelity is weak evidence: with six themes and 150 runs in the rating mode, the middle 95% "
+        "of simulated respondents who answer at random have a fidelity within [−0.61, 0.63], and the top 5% "
+        f"exceed 0.55{of_agent}."
     )
 
 
@@ -161,14 +161,15 @@ def agency_of(p_value, claimed, family):
             0.01,
             False,
             "language model",
-            "only one language model answered consistently enough for a profile, which puts Agency last.",
+            "only one language model was consistent enough for a profile; it puts Agency, one of the six "
+            "themes, last.",
         ),
         (
             0.2,
             True,
             "language model",
-            "only one language model answered consistently enough for a profile (from pairs of "
-            "themes), which does not put Agency last.",
+            "asked about pairs of themes, only one language model was consistent enough for a profile; it "
+            "does not put Agency, one of the six themes, last.",
         ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),

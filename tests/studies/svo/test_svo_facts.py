@@ -190,9 +190,9 @@ def test_lean_with_its_intervals(results):
     assert (found["lean.corrected"], found["lean.corrected_interval"]) == ("−0.05", "[−0.55, 0.20]")
     assert (found["lean.above_chance"], found["text.lean_above_chance"]) == (
         "−5.9",
-        "or [−6.6, −5.6] with reading errors",
+        "or [−6.6, −5.6] allowing for reading errors",
     )
-    assert found["text.lean_corrected"] == "or [−0.75, 0.25] with reading errors"
+    assert found["text.lean_corrected"] == "or [−0.75, 0.25] allowing for reading errors"
 
 
 @pytest.mark.parametrize(

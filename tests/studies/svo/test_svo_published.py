@@ -117,8 +117,10 @@ def test_the_figure_shows_every_score_and_the_null(table):
     assert any(np.allclose(line.get_xdata(), table["blind_lean"].iloc[0]) for line in leans.lines)
 
 
-ASKED = "Asked one question at a time, by letter probability with the options in nine orders, "
-HARDLY = "language models hardly move with the assigned value, by"
+ASKED = (
+    "with the assigned value when asked one question at a time, by letter in nine orders of the options: by"
+)
+HARDLY = f"Two language models hardly move {ASKED}"
 
 
 @pytest.mark.parametrize(
@@ -131,11 +133,11 @@ HARDLY = "language models hardly move with the assigned value, by"
         ),
         (
             [-0.2],
-            f"{ASKED}our language model hardly moves with the assigned value, by −0.2 of 77.6 degrees in the "
+            f"Our language model hardly moves {ASKED} −0.2 of 77.6 degrees in the "
             "angle of the expected payoffs",
         ),
-        ([0.1, -0.2], f"{ASKED}two {HARDLY} −0.2 to 0.1 of 77.6 degrees in the"),
-        ([0.1, 0.1], f"{ASKED}two {HARDLY} 0.1 of 77.6 degrees in the"),
+        ([0.1, -0.2], f"{HARDLY} −0.2 to 0.1 of 77.6 degrees in the"),
+        ([0.1, 0.1], f"{HARDLY} 0.1 of 77.6 degrees in the"),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):
@@ -147,7 +149,7 @@ def test_how_far_language_models_move_in_words(steering, said):
     told = Sentences("svo")("letters", facts.letters(table, dict.fromkeys(table["model"], "language model")))
     assert told.startswith(said)
     most = table.assign(likeliest_steering=-5.0)
-    changes = "on average over the orders changes by −5.0 degrees, but it jumps wherever two"
+    changes = "on average over the orders, the angle changes by −5.0 degrees, but it jumps wherever two"
     families = dict.fromkeys(table["model"], "language model")
     assert (changes in Sentences("svo")("letters", facts.letters(most, families))) == bool(steering)
     within = table.assign(steering_low=-0.5, steering_high=0.2)
