@@ -22,7 +22,6 @@ from deepvalues.studies.dvb.analysis.asked_read import (
     BEST_LEXICAL,
     LAST,
     MEAN,
-    MEASURES,
     NULL,
     PROBES,
     READ,
@@ -651,7 +650,7 @@ def adds_value(table: pd.DataFrame) -> bool:
 
 
 def ladder(table: pd.DataFrame) -> dict[str, Any]:
-    """What is gained from the most examples on each probe, and on the value more than on the surface.
+    """What is gained from the most examples on the value more than on the surface.
 
     Parameters
     ----------
@@ -661,24 +660,18 @@ def ladder(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        before and most (numbers of examples), cells, models (whose heads were asked), and by kind of
-        respondent (``heads`` on hidden states, ``tokens``, ``learners``) and measure of the table the
-        `spread` of gains, with the numbers of their intervals ``above`` and ``below`` 0.
+        before and most (numbers of examples), cells, and ``apart``: the `spread` of the gains on the value
+        minus those on the surface of all respondents but nulls, with the numbers of their intervals ``above``
+        and ``below`` 0.
     """
     ends = {end: f"difference_{end}" for end in ("low", "high")}
     most = table[table["n_examples"] == table["n_examples"].max()].rename(columns=ends)
-    named = most.assign(kind=respondents(most["model"])["respondent"])
-    kinds = {"heads": READ, "tokens": (TOKENS,), "learners": (ASKED,)}
-    by_kind = {kind: named[named["kind"].isin(names)] for kind, names in kinds.items()}
+    asked = respondents(most["model"])["respondent"].isin([*READ, TOKENS, ASKED])
     return {
         "before": rules.MORE,
         "most": most["n_examples"].max(),
         "cells": most["cells"].max(),
-        "models": sorted(respondents(by_kind["heads"]["model"])["model"].unique()),
-        **{
-            kind: {name: _differences(rows[rows["measure"] == name]) for name in MEASURES}
-            for kind, rows in by_kind.items()
-        },
+        "apart": _differences(most[asked & (most["measure"] == "apart")]),
     }
 
 

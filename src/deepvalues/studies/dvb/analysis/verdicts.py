@@ -95,7 +95,7 @@ class Verdict(NamedTuple):
 VERDICTS = (
     Verdict(
         1, "no_answer", "does not answer", "letter mass below .5",
-        "It rarely names one of the two options, so its choices say little.",
+        "It rarely names one of the options.",
         lambda found: not found.answers,
     ),
     Verdict(
@@ -114,17 +114,17 @@ VERDICTS = (
     ),
     Verdict(
         3, "both", "learned both", "control and both probes above chance, no difference between the probes",
-        "It learned both the value and the surface, without a detectable difference between them.",
+        "It learned both layers, with no detectable difference.",
         lambda found: found.control_above and found.value_above and found.surface_above
         and found.tells_value and found.tells_surface and found.probes_alike,
     ),
     Verdict(
         4, "layer_open", "learned, layer unclear", "control or a probe above chance",
-        "It learned from the examples, but it is unclear which layer.",
+        "It learned, but the layer is unclear.",
         lambda found: found.control_above or found.value_above or found.surface_above,
     ),
     Verdict(
-        5, "prior", "prior preference", "DVGR different from .5 but not from shuffled",
+        5, "prior", "prior preference", "DVGR different from .5, but not from that with shuffled examples",
         "It prefers one of the options of a test whatever the examples show.",
         lambda found: found.dvgr_differs and found.like_shuffled,
     ),
@@ -136,12 +136,12 @@ VERDICTS = (
     ),
     Verdict(
         7, "no_capability", "no capability", "repeat and control equal to .5",
-        "It does not even reproduce a choice that it has just been shown.",
+        "It fails even on a choice just shown.",
         lambda found: found.repeat_equal and found.control_equal,
     ),
     Verdict(
         8, "undecided", "undecided", "otherwise",
-        "It meets none of the other rules, as there is too little evidence.",
+        "It leaves too little evidence.",
         lambda _: True,
     ),
 )  # fmt: skip
