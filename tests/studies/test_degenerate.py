@@ -85,7 +85,7 @@ def test_study_1_by_verdicts(trials):
             *(said(name, own) for name in ("places", "without_evidence", "learned")),
             told("asked", how),
             told("same_dvgr", table),
-            told("finding", table, nothing),
+            told("finding", table, nothing, how),
         ]
     )
 
@@ -251,9 +251,10 @@ def test_study_2_by_letters(rules, by_probability):
     if not steered:
         assert said.endswith("at a time under both the altruistic and the competitive value.")
     elif len(steered) == 1:
-        assert "our language model hardly moves with the assigned value, by 0.0 of 77.6" in said
+        assert said.startswith("Our language model hardly moves with the assigned value")
     else:
-        assert "three language models hardly move with the assigned value, by 0.0 of 77.6" in said
+        assert said.startswith("Our three language models hardly move with the assigned value")
+    assert ("by 0.0 of 77.65 degrees" in said) is bool(steered)
 
 
 @pytest.mark.filterwarnings("error")

@@ -192,7 +192,7 @@ def test_what_sampling_letters_would_give_is_of_the_tests_in_free_text():
     pairs = pd.DataFrame(rows, columns=list(NO_PAIRS))
     found = told("free", readable, in_words(("a", 1.0, 0.0, 0.5)), pairs)
     assert "letters sampled with the recorded probabilities would give .450, so" in found
-    assert "Their order consistency is .770;" in found
+    assert "Order consistency is .770;" in found
 
 
 def test_free_replies_tell_what_was_learned_if_all_of_them_can_be_read():
@@ -241,8 +241,8 @@ def test_asked_outright_language_models_alone_are_counted():
     )
     chance = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", chance).endswith(
-        "and .500 (poles); no interval lies above one half, so this question cannot show what the model "
-        "recognizes. So, by our rule, the best verdict open to this model was “learned, layer unclear”."
+        "and .500 (poles); no interval lies above one half, so the question does not show that the model "
+        "recognizes them. By our rule, the best verdict open to this model was “learned, layer unclear”."
     )
     two = told("outright", judged(*one, ("b", "language model", "embodies_value", 6)))
     assert "a pole (b was asked 10 of the 20 questions), the models are right" in two
@@ -329,13 +329,13 @@ def test_learned_counts_who_is_above_and_tells_of_more_examples_where_asked():
     ):
         rows = [nowhere | {"model": name} for name in models]
         assert of_own("learned", table(*rows)) == f"{who} above zero."
-    by_letter = {"letter_mass": 0.9, "control_positive": 0.5, "probe_value_positive": 0.44}
+    by_letter = {"letter_mass": 0.9, "cells": 200, "control_positive": 0.5, "probe_value_positive": 0.44}
     odds = of_own("learned", table(nowhere | by_letter | {"probe_surface_positive": 0.6}))
     assert odds == (
         "Log odds averaged over both orders, in which a constant preference for a letter cancels, favour the "
         "right option in .500 of the controls, .440 of the value probes and .600 of the surface probes. Of "
-        "these 3 shares, 1 has an interval above one half, uncorrected (a, the surface probe: .600 [.590, "
-        ".610]). On the control and the probes, the model's interval for the mean log odds does not lie "
+        "these 3 shares, 1 has an interval above one half, uncorrected (a, the surface probe: .600 [.588, "
+        ".612]). On the control and the probes, the model's interval for the mean log odds does not lie "
         "above zero."
     )
     unread = dict.fromkeys(("dvgr", "control", "probe_value", "probe_surface"), NAN)
@@ -365,7 +365,7 @@ def test_the_null_of_heads_is_reported_with_its_control_and_the_intervals_off_on
     wide = null.assign(low=null["rate"] - 0.04, high=null["rate"] + 0.04)
     found = facts.read(pd.concat([READ[READ["respondent"] != NULL], wide]), NO_TABLE)
     assert said("null_of_heads", found).replace("\u00a0", " ") == (
-        "2 of the 4 intervals (for each model, the control, both probes and the DVGR) lie below one half "
+        "Two of the 4 intervals (for each model, the control, both probes and the DVGR) lie below one half "
         "and none above it; they are not independent, as all heads share the same coins."
     )
 
@@ -494,8 +494,8 @@ def test_models_that_go_by_position_when_asked_outright_are_said_to():
     of_place = judged(*(("a", "language model", f"embodies_{layer}", 5) for layer in ("value", "pole")))
     assert told("outright", of_place.assign(followed=0.5)) == (
         "Asked outright which of two options shows a value or a pole, a goes by position as well: the "
-        "accuracy over both orders is .500, so this question cannot show what the model recognizes. So, by "
-        "our rule, the best verdict open to this model was “learned, layer unclear”."
+        "accuracy over both orders is .500, so the question does not show that the model recognizes them. "
+        "By our rule, the best verdict open to this model was “learned, layer unclear”."
     )
 
 

@@ -120,7 +120,7 @@ def test_the_figure_shows_every_score_and_the_null(table):
 ASKED = (
     "with the assigned value when asked one question at a time, by letter in nine orders of the options: by"
 )
-HARDLY = f"Two language models hardly move {ASKED}"
+HARDLY = f"Our two language models hardly move {ASKED}"
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ HARDLY = f"Two language models hardly move {ASKED}"
         ),
         (
             [-0.2],
-            f"Our language model hardly moves {ASKED} −0.2 of 77.6 degrees in the "
+            f"Our language model hardly moves {ASKED} −0.2 of 77.65 degrees in the "
             "angle of the expected payoffs",
         ),
-        ([0.1, -0.2], f"{HARDLY} −0.2 to 0.1 of 77.6 degrees in the"),
-        ([0.1, 0.1], f"{HARDLY} 0.1 of 77.6 degrees in the"),
+        ([0.1, -0.2], f"{HARDLY} −0.2 to 0.1 of 77.65 degrees in the"),
+        ([0.1, 0.1], f"{HARDLY} 0.1 of 77.65 degrees in the"),
     ],
 )
 def test_how_far_language_models_move_in_words(steering, said):

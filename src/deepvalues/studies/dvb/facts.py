@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from scipy import stats
 
 from deepvalues.ask.registry import FREE, HEAD
 from deepvalues.ask.weights.hidden import POOLINGS
 from deepvalues.core import number_format
 from deepvalues.paper.sentences import spread
+from deepvalues.stats.clusters import Estimate
 from deepvalues.studies.dvb.analysis import verdicts as rules
 from deepvalues.studies.dvb.analysis.asked_read import (
     ARMS,
@@ -381,7 +383,8 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     known: dict[str, Any] = {"models": len(rows), "n": rules.N, "more": rules.MORE}
     nothing = _rates(rows, _NOTHING_SHOWN)
     off = [each for each in nothing if not each["interval"][0] <= 0.5 <= each["interval"][1]]
-    positive = _rates(rows, {f"{arm}_positive": f"the {ARMS[arm]}" for arm in _LEARNED})
+    shares = _at_95(rows, [f"{arm}_positive" for arm in _LEARNED])
+    positive = _rates(shares, {f"{arm}_positive": f"the {ARMS[arm]}" for arm in _LEARNED})
     copies = rows.loc[_above(rows, "repeat_copy_lean"), "model"].tolist()
     by_option = rows.loc[rows["consistency_excess_low"] > 0, "model"].tolist()
     by_letter = len(rows) > 0 and bool(rows["letter_mass"].notna().all())
@@ -391,6 +394,21 @@ def own(table: pd.DataFrame) -> dict[str, Any]:
     known |= {"copies": copies, "by_option": by_option, "positive": len(positive)}
     known["positive_above"] = [each for each in positive if each["interval"][0] > 0.5]
     return {**known, "certain": certain, "positions": positions, **measures}
+
+
+def _at_95(rows: pd.DataFrame, shares: Sequence[str]) -> pd.DataFrame:
+    """With the intervals of rates for shares whose 90% intervals, for tests of equality, are known.
+
+    There is one test per cell.
+    """
+    wide = rows.copy()
+    for share in shares:
+        for at, row in rows.dropna(subset=share).iterrows():
+            df = int(row["cells"]) - 1
+            error = (row[f"{share}_high"] - row[share]) / stats.t.ppf(0.95, df)
+            found = Estimate(row[share], error, df).rate_interval
+            wide.loc[at, [f"{share}_low", f"{share}_high"]] = [found.low, found.high]
+    return wide
 
 
 def _rates(rows: pd.DataFrame, arms: Mapping[str, str]) -> list[dict[str, Any]]:

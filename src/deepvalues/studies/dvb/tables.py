@@ -330,7 +330,7 @@ def answering(table: pd.DataFrame, in_words: pd.DataFrame) -> str:
     by_letter = table[table["family"] == LANGUAGE_MODEL].assign(how="letter")
     both = pd.concat([by_letter, in_words.assign(how="free text")])
     positions = ("first_option_rate", "first_option_p", "order_consistency", "by_place")
-    return _verdict_table(both, "how", "answered", *positions, "control", who="model")
+    return _verdict_table(both, "how", "cells", "answered", *positions, "control", who="model")
 
 
 def without_evidence(table: pd.DataFrame) -> str:

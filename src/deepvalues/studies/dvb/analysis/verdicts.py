@@ -131,7 +131,7 @@ VERDICTS = (
     Verdict(
         6, "place", "chooses by position",
         "order consistency not above 2p(1 − p), where p is the rate of first options",
-        "It chooses the same option in both orders no more often than position alone would give.",
+        "It chooses the same option in both orders not detectably more often than position alone would give.",
         lambda found: found.by_place,
     ),
     Verdict(
