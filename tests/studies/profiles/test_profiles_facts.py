@@ -124,15 +124,13 @@ def test_coverage_runs_from_the_lowest_rate_to_the_highest(lowest, more):
         ("mno", "we do not test this on the three language models with a fidelity here."),
         (
             "",
-            "we have no language model that ranked or rated the themes, or divided points among them, so we "
-            "cannot test this.",
+            "no language model answered in these modes here, so we cannot test this.",
         ),
     ],
 )
 def test_no_scaling_is_tested(models, expected):
     about = (
-        "The abstracts of the study report that fidelity does not consistently scale with size, recency or "
-        "capability tier"
+        "The abstracts report that fidelity does not consistently scale with size, recency or capability tier"
     )
     table = pd.DataFrame({"model": ["agent", *models, *models]})
     family = {"agent": "reference agent", **dict.fromkeys(models, "language model")}
@@ -161,15 +159,14 @@ def agency_of(p_value, claimed, family):
             0.01,
             False,
             "language model",
-            "only one language model was consistent enough for a profile; it puts Agency, one of the six "
-            "themes, last.",
+            "only one language model was consistent enough for a profile; it puts Agency last.",
         ),
         (
             0.2,
             True,
             "language model",
             "asked about pairs of themes, only one language model was consistent enough for a profile; it "
-            "does not put Agency, one of the six themes, last.",
+            "does not put Agency last.",
         ),
         (0.2, False, "language model", None),
         (NAN, False, "language model", None),
@@ -177,7 +174,7 @@ def agency_of(p_value, claimed, family):
     ],
 )
 def test_agency_is_looked_for_in_profiles_that_language_models_can_claim(p_value, claimed, family, expected):
-    about = "The abstracts also report that models and people give Agency a low priority; "
+    about = "They also report that models and people give Agency, one of the themes, a low priority; "
     asked = claimed is False and family == "language model"
     how = ": asked in pairs, one of them chooses by position" if asked else ""
     nobody = f"no language model here gives answers that support a profile{how}."
